@@ -1,0 +1,64 @@
+"""Expected failures, as one tree. Each carries the cause, the numbers and, where there is one, the next command.
+
+AutoresearchError            exit 1: something a person can mend
+  UsageError                 exit 2: the command line asks for what cannot be
+  DataError                  the data is missing, corrupt or too small; names the command that mends it
+  GitError                   git refused; carries command, exit code and both streams
+  JournalError               the journal cannot be continued (another data set, budget, version, or it is damaged)
+  LockedError                another loop holds this machine or this checkout
+  SandboxError               a candidate cannot be confined here; says how to go on without
+  CommandError               a subprocess failed; carries command, exit code and both streams
+  ProposerError              a proposer cannot give a proposal now; the loop goes on with another
+    EditError                a reply or its edits cannot be understood or applied; the text is shown to the model
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class AutoresearchError(Exception):
+    """The root of expected failures. `str(error)` is what the user reads; `exit_code` is what the shell sees."""
+
+    exit_code = 1
+
+
+class UsageError(AutoresearchError):
+    exit_code = 2
+
+
+class DataError(AutoresearchError):
+    pass
+
+
+class JournalError(AutoresearchError):
+    pass
+
+
+class LockedError(AutoresearchError):
+    pass
+
+
+class SandboxError(AutoresearchError):
+    pass
+
+
+class CommandError(AutoresearchError):
+    """A subprocess exited with a code that its caller did not expect."""
+
+    def __init__(self, argv: Sequence[str], returncode: int, stdout: str = "", stderr: str = "") -> None:
+        self.argv, self.returncode, self.stdout, self.stderr = list(argv), returncode, stdout, stderr
+        streams = "\n".join(s.strip() for s in (stderr, stdout) if s.strip())
+        super().__init__(f"`{' '.join(argv)}` exited with {returncode}" + (f":\n{streams}" if streams else ""))
+
+
+class GitError(CommandError):
+    pass
+
+
+class ProposerError(AutoresearchError):
+    pass
+
+
+class EditError(ProposerError):
+    pass

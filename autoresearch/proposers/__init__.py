@@ -1,0 +1,1 @@
+"""Sources of ideas: the built-in tuner, a local model, an outside command."""
