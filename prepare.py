@@ -1,0 +1,455 @@
+"""The harness. DO NOT CHANGE: the task, the data at run time, the clock and the fixed metric are owned here.
+
+    python prepare.py [--dataset NAME|PATH] [--profile mac|tiny]    download, tokenize and pack the data, once
+    python -P prepare.py train RUN ...                              the train child: one candidate, one clock
+    python -P prepare.py evaluate RUN ...                           the evaluate child: one checkpoint, one number
+
+A candidate sees `Task`, `Run` and `cross_entropy`; everything else is the judge's. The two children are started by
+autoresearch/experiment.py, speak JSON lines over a pipe, and never share a process: evaluation cannot run out of memory
+because training did, and what training left behind in the interpreter cannot reach the metric.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import hashlib
+import json
+import math
+import os
+import sys
+import traceback
+import types
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import mlx.core as mx
+import mlx.nn as nn
+import numpy as np
+from mlx.utils import tree_flatten
+
+PROBE_NATS = 1e-3  # largest mean change of the loss, in nats a token, that a probe forgives
+PROBE_LOGIT = {"float32": 1e-3, "reduced": 0.25}  # largest change of one logit, by precision of the computation
+EXPLODED = 3.0  # a training loss above this many times ln(vocab_size) has diverged
+
+
+# --- what the editable file sees -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Task:
+    """One prepared data set under one profile; results compare only within one fingerprint and budget."""
+
+    dataset: str
+    profile: str
+    fingerprint: str
+    seq_len: int  # tokens of context that evaluation uses
+    vocab_size: int
+    bos_id: int
+    eval_tokens: int  # target tokens that the metric is computed on
+    eval_rows: int  # rows of one evaluation batch
+    budget_s: float  # seconds of training; start-up, warm-up and evaluation excluded
+
+
+class Diverged(Exception):
+    """The training loss is not finite, or has exploded."""
+
+
+class Run:
+    """One training run: the batches, the clock and the log. The first real batch starts the clock."""
+
+    def __init__(self, task: Task, seed: int, model: nn.Module, data: np.ndarray, emit: Callable[..., None]) -> None:
+        self.task, self.seed = task, seed
+        self._model, self._data, self._emit = model, data, emit
+        self._fingerprint = parameter_hash(model)
+        self._warm = np.random.default_rng([seed, 1])
+        self._clock_start: float | None = None
+        self._last_warmup = self._last_event = monotonic()
+        self._steps = self._tokens = 0
+
+    @property
+    def progress(self) -> float:
+        """Used budget / budget, from 0 to 1."""
+        return min(1.0, self._elapsed() / self.task.budget_s)
+
+    def warmup_batch(self, rows: int, seq_len: int | None = None) -> tuple[mx.array, mx.array]:
+        """Random tokens, two (rows, seq_len) int32 arrays, to compile and warm up with before the clock starts."""
+        self._last_warmup = monotonic()
+        shape = (2, rows, seq_len or self.task.seq_len)
+        x, y = mx.array(self._warm.integers(0, self.task.vocab_size, shape, dtype=np.int32))
+        return x, y
+
+    def batches(self, rows: int, seq_len: int | None = None) -> Iterator[tuple[mx.array, mx.array]]:
+        """Inputs and targets, two (rows, seq_len) int32 arrays, until the budget is used.
+
+        Rows of training data come in an order drawn from the seed, every row once an epoch. A `seq_len` below the
+        task's cuts each row into as many pieces as fit.
+        """
+        length = seq_len or self.task.seq_len
+        if not (1 <= length <= self.task.seq_len and rows >= 1):
+            raise ValueError(f"batches(rows={rows}, seq_len={length}): rows >= 1 and seq_len 1..{self.task.seq_len}")
+        if self._clock_start is None:
+            self._start_clock()
+        for index in self._pieces(rows, length):
+            if self._elapsed() >= self.task.budget_s:
+                return
+            block = mx.array(self._data.reshape(-1)[index].astype(np.int32))  # (rows, length + 1)
+            self._tokens += rows * length
+            yield block[:, :-1], block[:, 1:]
+
+    def log(self, step: int, loss: mx.array) -> None:
+        """Waits for `loss`, the previous step's, reports it, and ends the run when it has diverged."""
+        value = loss.item()
+        self._steps = step + 1
+        limit = EXPLODED * math.log(self.task.vocab_size)
+        if not value < limit:
+            raise Diverged(f"the loss diverged: {value:.4g} nats a token at step {step} (limit {limit:.1f})")
+        now = monotonic()
+        if now - self._last_event >= 0.25 or step < 2:
+            self._last_event = now
+            self._emit("step", step=step, loss=value, progress=self.progress, tokens=self._tokens)
+
+    def _elapsed(self) -> float:
+        return 0.0 if self._clock_start is None else monotonic() - self._clock_start
+
+    def _pieces(self, rows: int, length: int) -> Iterator[np.ndarray]:
+        """Flat indices (rows, length + 1) into the data, epoch after epoch in fresh orders."""
+        per_row = self.task.seq_len // length
+        total, stride, offsets = len(self._data) * per_row, self._data.shape[1], np.arange(length + 1)
+        waiting = np.empty(0, dtype=np.int64)
+        for epoch in range(sys.maxsize):
+            order = np.random.default_rng([self.seed, 2, epoch]).permutation(total)
+            waiting = np.concatenate([waiting, order])
+            while len(waiting) >= rows:
+                piece, waiting = waiting[:rows], waiting[rows:]
+                start = piece // per_row * stride + piece % per_row * length
+                yield start[:, None] + offsets
+
+    def _start_clock(self) -> None:
+        warmup_step_s = monotonic() - self._last_warmup
+        check_logits(self._model(fixed_tokens(self.task, 0)), (1, self.task.seq_len, self.task.vocab_size))
+        if parameter_hash(self._model) != self._fingerprint:
+            raise Failed("warmup", "the parameters changed before the clock started: warm-up steps must be undone")
+        gc.collect()
+        gc.freeze()  # a collection among the tape's objects stalls a step
+        self._emit("warmed_up", peak_memory_mb=mx.get_peak_memory() / 2**20, warmup_step_s=warmup_step_s)
+        self._clock_start = monotonic()
+        self._emit("clock_started")
+
+
+def cross_entropy(logits: mx.array, targets: mx.array, reduction: str = "mean") -> mx.array:
+    """Cross-entropy in nats, computed in float32: logits (B, T, V), targets (B, T) -> scalar, or (B, T) for "none"."""
+    losses = mx.fast.cross_entropy(logits.astype(mx.float32), targets)
+    return losses if reduction == "none" else losses.mean()
+
+
+def main(build_model: Callable[..., Any], train: Callable[..., Any]) -> int:
+    """`uv run train_mlx.py`: trains and evaluates the calling file in two children and prints the summary block."""
+    from autoresearch.byhand import run_by_hand
+
+    return run_by_hand(Path(build_model.__code__.co_filename), Path(__file__))
+
+
+# --- the task and its data -------------------------------------------------------------------------------------------
+
+
+def data_folder() -> Path:
+    cache = os.environ.get("AUTORESEARCH_CACHE") or Path.home() / ".cache" / "autoresearch-metal"
+    return Path(cache) / "data" / os.environ["AUTORESEARCH_DATASET"] / os.environ["AUTORESEARCH_PROFILE"]
+
+
+def task() -> Task:
+    """Reads the task from the prepared data's meta.json; AUTORESEARCH_TIME_BUDGET_S overrides its budget."""
+    meta = json.loads((data_folder() / "meta.json").read_text())
+    budget_s = float(os.environ.get("AUTORESEARCH_TIME_BUDGET_S") or meta["budget_s"])
+    return Task(**{k: meta[k] for k in Task.__dataclass_fields__ if k != "budget_s"}, budget_s=budget_s)
+
+
+def load_rows(split: str, seq_len: int) -> np.ndarray:
+    """The packed rows of a split, memory-mapped: (rows, seq_len + 1) uint16."""
+    meta = json.loads((data_folder() / "meta.json").read_text())["splits"][split]
+    return np.memmap(data_folder() / meta["file"], dtype="<u2", mode="r").reshape(meta["rows"], seq_len + 1)
+
+
+def fixed_tokens(task: Task, seed: int) -> mx.array:
+    """One row of random tokens that both children can make: (1, seq_len) int32."""
+    row = np.random.default_rng([seed, 3]).integers(0, task.vocab_size, (1, task.seq_len), dtype=np.int32)
+    return mx.array(row)
+
+
+# --- the metric ------------------------------------------------------------------------------------------------------
+
+
+def evaluate_bpb(
+    score: Callable[[mx.array, mx.array], mx.array],
+    rows: np.ndarray,
+    token_bytes: np.ndarray,
+    batch_rows: int,
+    emit: Callable[..., None] = lambda *a, **k: None,
+) -> tuple[float, float, int]:
+    """val_bpb = sum of nats / (ln 2 * sum of the targets' UTF-8 bytes); special tokens (0 bytes) count in neither sum.
+
+    `score` gives the nats of each target, (B, T) float32; `rows` is (N, T + 1). Returns (val_bpb, nats, bytes).
+    """
+    nats, size = 0.0, 0
+    for start in range(0, len(rows), batch_rows):
+        block = rows[start : start + batch_rows].astype(np.int32)
+        per_token = np.array(score(mx.array(block[:, :-1]), mx.array(block[:, 1:])), dtype=np.float64)
+        length = token_bytes[block[:, 1:]]  # (B, T)
+        nats += float(per_token[length > 0].sum())
+        size += int(length.sum())
+        emit("evaluated", rows=min(start + batch_rows, len(rows)), of=len(rows))
+    return nats / (math.log(2) * size), nats, size
+
+
+def probe(model: Callable[[mx.array], mx.array], block: np.ndarray, first: mx.array, vocab_size: int) -> None:
+    """Reruns one scoring batch (B, T + 1) with other tokens where a model must not look; raises Failed where it does.
+
+    `first` holds the batch's logits (B, T, V) from before anything else was scored. Equal shapes, since kernels and so
+    rounding depend on the shape; positions are drawn afresh, so a candidate cannot know them.
+    """
+    x, y = block[:, :-1].astype(np.int32), mx.array(block[:, 1:].astype(np.int32))
+    rng = np.random.default_rng()
+    noise = rng.integers(0, vocab_size, x.shape, dtype=np.int32)
+    position = int(rng.integers(1, x.shape[1]))
+    row = int(rng.integers(0, len(x)))
+    future, others = x.copy(), noise.copy()
+    future[:, position:] = noise[:, position:]
+    others[row] = x[row]
+    same = slice(None), slice(None)
+    past, alone = (slice(None), slice(position)), slice(row, row + 1)
+    tolerance = logit_tolerance(first)
+    cases = [("probe_causality", future, past, f"logits before position {position} depend on tokens after it")]
+    if len(x) > 1:
+        cases.append(("probe_rows", others, alone, f"row {row}'s logits depend on the other rows of the batch"))
+    cases.append(("probe_adapts", x, same, "the same batch scores otherwise at the end than at the start"))
+    for kind, tokens, where, message in cases:
+        check_same(model(mx.array(tokens))[where], first[where], y[where], tolerance, kind, message)
+
+
+def check_same(a: mx.array, b: mx.array, y: mx.array, tolerance: float, kind: str, message: str) -> None:
+    """Raises Failed(kind) where two sets of logits (B, T, V) for targets (B, T) differ by more than rounding."""
+    logit = mx.abs(a.astype(mx.float32) - b.astype(mx.float32)).max().item()
+    nats = mx.abs(cross_entropy(a, y, "none") - cross_entropy(b, y, "none")).mean().item()
+    if not (logit <= tolerance and nats <= PROBE_NATS):
+        limits = f"limits {tolerance:g} and {PROBE_NATS:g}"
+        raise Failed(kind, f"{message}: a logit moved by {logit:.3g}, the loss by {nats:.3g} nats a token ({limits})")
+
+
+def logit_tolerance(logits: mx.array) -> float:
+    exact = logits.dtype == mx.float32 and mx.default_device() == mx.cpu
+    return PROBE_LOGIT["float32" if exact else "reduced"]
+
+
+def check_logits(logits: Any, shape: tuple[int, ...]) -> None:
+    if not isinstance(logits, mx.array) or logits.shape != shape:
+        found = logits.shape if isinstance(logits, mx.array) else type(logits).__name__
+        raise Failed("interface", f"model(idx) must return logits of shape {shape}, found {found}")
+    if not mx.issubdtype(logits.dtype, mx.floating):
+        raise Failed("interface", f"logits must be of a float type, found {logits.dtype}")
+    if not mx.isfinite(logits).all().item():
+        raise Failed("nonfinite", "the model returns logits that are not finite")
+
+
+# --- the children ----------------------------------------------------------------------------------------------------
+
+
+class Failed(Exception):
+    """A failure that the harness found; `kind` is one of the kinds listed in autoresearch/experiment.py."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+def load_candidate(path: Path, sha256: str) -> types.ModuleType:
+    """Executes the very bytes that were hashed; inside them `import prepare` finds this module."""
+    source = path.read_bytes()
+    if hashlib.sha256(source).hexdigest() != sha256:
+        raise Failed("source", f"{path} is not the source that was proposed (sha256 {sha256[:12]}...)")
+    sys.modules["prepare"] = sys.modules[__name__]
+    module = types.ModuleType("train_mlx")
+    module.__file__ = str(path)
+    sys.modules["train_mlx"] = module
+    exec(compile(source, str(path), "exec", dont_inherit=True), module.__dict__)
+    return module
+
+
+def build(module: types.ModuleType, task: Task, seed: int) -> nn.Module:
+    mx.random.seed(seed)
+    model = module.build_model(task)
+    if not isinstance(model, nn.Module):
+        raise Failed("interface", f"build_model(task) must return an mlx.nn.Module, found {type(model).__name__}")
+    mx.eval(model.parameters())
+    return model
+
+
+def parameter_hash(model: nn.Module) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for name, value in sorted(tree_flatten(model.parameters())):
+        digest.update(f"{name} {value.shape} {value.dtype}".encode())
+        digest.update(np.array(value.reshape(-1).view(mx.uint8)))
+    return digest.hexdigest()
+
+
+def limit_memory() -> None:
+    """Keeps MLX inside the GPU's working set: a greedy candidate fails instead of driving the machine to swap."""
+    working_set = int(mx.device_info().get("max_recommended_working_set_size", 0))
+    if working_set:
+        mx.set_memory_limit(int(0.8 * working_set))
+        mx.set_cache_limit(min(2 * 10**9, working_set // 4))
+        mx.set_wired_limit(int(0.65 * working_set))
+
+
+def matmul_tflops(seconds: float = 0.2, size: int = 1024) -> float:
+    """This machine's speed of the moment: float32 matrix products for a fixed time, in TFLOP/s."""
+    a = mx.random.normal((size, size), key=mx.random.key(0))
+    mx.eval(a @ a)
+    start, count = monotonic(), 0
+    while monotonic() - start < seconds:
+        mx.eval(a @ a)
+        count += 1
+    return 2 * size**3 * count / (monotonic() - start) / 1e12
+
+
+class Reporter:
+    """Writes events as JSON lines, each with the parent's token: what a candidate writes to the pipe does not count."""
+
+    def __init__(self, fd: int, token: str) -> None:
+        self.fd, self.token, self.phase = fd, token, "start"
+
+    def __call__(self, event: str, **fields: Any) -> None:
+        if event == "clock_started":
+            self.phase = "train"
+        line = json.dumps({"event": event, "token": self.token, **fields}, default=str) + "\n"
+        os.write(self.fd, line.encode())
+
+    def failed(self, kind: str, message: str, detail: str = "") -> int:
+        self("failed", kind=kind, message=message[:500], detail=detail[-2500:])
+        return 1
+
+
+def train_child(args: argparse.Namespace, emit: Reporter) -> None:
+    this = task()
+    data = load_rows("train", this.seq_len)
+    speed_before = matmul_tflops()
+    emit.phase = "import"
+    module = load_candidate(args.source, args.sha256)
+    emit.phase = "build"
+    model = build(module, this, args.seed)
+    count = sum(v.size for _, v in tree_flatten(model.parameters()))
+    flops = model.flops_per_token() if callable(getattr(model, "flops_per_token", None)) else None
+    emit("ready", num_params=count, flops_per_token=flops, depth=getattr(module, "DEPTH", None))
+    emit.phase = "warmup"
+    run = Run(this, args.seed, model, data, emit)
+    module.train(model, run)
+    if run._clock_start is None:
+        raise Failed("interface", "train(model, run) returned without asking for run.batches(...)")
+    mx.eval(model.parameters())
+    training_s = monotonic() - run._clock_start
+    epochs = run._tokens / (len(data) * this.seq_len)
+    peak_memory_mb = mx.get_peak_memory() / 2**20
+    emit("trained", steps=run._steps, tokens=run._tokens, epochs=epochs, s=training_s, peak_memory_mb=peak_memory_mb)
+    emit.phase = "save"
+    parameters = dict(tree_flatten(model.parameters()))
+    if not all(mx.isfinite(v).all().item() for v in parameters.values()):
+        raise Failed("nonfinite", "the trained parameters are not all finite")
+    model.eval()
+    logits = model(fixed_tokens(this, args.seed))
+    check_logits(logits, (1, this.seq_len, this.vocab_size))
+    mx.save_safetensors(str(args.run / "checkpoint.safetensors"), parameters)
+    mx.save_safetensors(str(args.run / "fixed.safetensors"), {"logits": logits[:, ::8].astype(mx.float32)})
+    emit("saved", speed_before=speed_before, speed_after=matmul_tflops())
+
+
+def restore(module: types.ModuleType, this: Task, args: argparse.Namespace) -> nn.Module:
+    """The candidate's model with the checkpoint's parameters, checked to compute what it computed after training."""
+    model = build(module, this, args.seed)
+    try:
+        model.load_weights(str(args.run / "checkpoint.safetensors"), strict=True)
+    except (ValueError, RuntimeError) as error:
+        raise Failed("checkpoint", f"the checkpoint does not fit a fresh build_model(task): {error}") from error
+    model.eval()
+    mx.eval(model.parameters())
+    return model
+
+
+def evaluate_child(args: argparse.Namespace, emit: Reporter) -> None:
+    this = task()
+    rows, token_bytes = load_rows(args.split, this.seq_len), np.load(data_folder() / "token_bytes.npy")
+    if args.order is not None:
+        rows = rows[np.random.default_rng(args.order).permutation(len(rows))]
+    batch_rows = args.rows or this.eval_rows
+    emit.phase = "import"
+    module = load_candidate(args.source, args.sha256)
+    emit.phase = "build"
+    model = restore(module, this, args)
+    emit("ready")
+    emit.phase = "evaluate"
+    fixed, stored = fixed_tokens(this, args.seed), mx.load(str(args.run / "fixed.safetensors"))["logits"]
+    again = model(fixed)
+    check_logits(again, (1, this.seq_len, this.vocab_size))
+    message = "the restored model computes other logits than the trained one: there is state outside parameters()"
+    check_same(again[:, ::8], stored, fixed[:, ::8], logit_tolerance(again), "checkpoint", message)
+
+    def score(x: mx.array, y: mx.array) -> mx.array:
+        return cross_entropy(model(x), y, "none")
+
+    block = rows[:batch_rows]
+    first = model(mx.array(block[:, :-1].astype(np.int32)))
+    check_logits(first, (*block[:, :-1].shape, this.vocab_size))
+    start = monotonic()
+    val_bpb, nats, size = evaluate_bpb(mx.compile(score, inputs=model.state), rows, token_bytes, batch_rows, emit)
+    seconds = monotonic() - start
+    if not math.isfinite(val_bpb) or val_bpb <= 0:
+        raise Failed("nonfinite", f"val_bpb came out as {val_bpb}")
+    probe(model, block, first, this.vocab_size)
+    peak_memory_mb = mx.get_peak_memory() / 2**20
+    emit("result", val_bpb=val_bpb, nats=nats, bytes=size, s=seconds, peak_memory_mb=peak_memory_mb)
+
+
+def child_main(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="prepare.py")
+    parser.add_argument("child", choices=["train", "evaluate"])
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--source", type=Path, required=True)
+    parser.add_argument("--sha256", required=True)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--events", type=int, required=True, help="file descriptor of the event pipe")
+    parser.add_argument("--split", choices=["val", "confirm"], default="val")
+    parser.add_argument("--rows", type=int, help="rows of an evaluation batch, instead of the profile's")
+    parser.add_argument("--order", type=int, help="seed of another order of the evaluation rows")
+    args = parser.parse_args(argv)
+    emit = Reporter(args.events, sys.stdin.readline().strip())
+    try:
+        limit_memory()
+        (train_child if args.child == "train" else evaluate_child)(args, emit)
+    except Failed as error:
+        return emit.failed(error.kind, str(error))
+    except Diverged as error:
+        return emit.failed("diverged", str(error))
+    except BaseException as error:  # noqa: BLE001  a candidate may raise anything, SystemExit too
+        return emit.failed(emit.phase, f"{type(error).__name__}: {error}", candidate_traceback(args.source))
+    return 0
+
+
+def candidate_traceback(source: Path) -> str:
+    """The current exception's traceback from the candidate's first frame on; the harness's own frames say nothing."""
+    kind, error, frame = sys.exc_info()
+    frames = traceback.extract_tb(frame)
+    own = next((i for i, f in enumerate(frames) if f.filename == str(source)), 0)
+    lines = traceback.format_list(frames[own:]) + traceback.format_exception_only(kind, error)
+    return "".join(lines).replace(str(source), "train_mlx.py")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] in (["train"], ["evaluate"]):
+        status = child_main(sys.argv[1:])
+        sys.stdout.flush()
+        os._exit(status)  # a candidate's exit handlers and threads do not get another word
+    from autoresearch.corpus import command_line
+
+    raise SystemExit(command_line(sys.argv[1:]))
