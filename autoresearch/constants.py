@@ -1,0 +1,262 @@
+"""The module-level constants of the editable file, read and replaced by their place in its syntax tree. Pure.
+
+A constant is an UPPER_CASE name that is given a literal, or arithmetic of literals such as `2**16`, at module level.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import math
+import operator
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from difflib import get_close_matches
+from typing import Any
+
+from autoresearch.errors import EditError
+
+NAME = re.compile(r"[A-Z][A-Z0-9_]*")
+MAX_BITS = 1024  # of any whole number: `9**9**9` in a reply must not cost a minute
+
+_ARITHMETIC = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+    ast.Pow: operator.pow,
+    ast.LShift: operator.lshift,
+}
+
+_DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def parse(source: str) -> ast.Module:
+    """The syntax tree of `source`. Raises EditError with the line number and the line for what Python cannot read."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a reply's "\d" is its own affair
+            return ast.parse(source)
+    except SyntaxError as error:
+        line = f"\n{error.lineno}: {error.text.rstrip()}" if error.text else ""
+        raise EditError(f"not valid Python: {error.msg} (line {error.lineno}){line}") from error
+    except (ValueError, RecursionError, MemoryError) as error:  # null bytes, lone surrogates, thousands of brackets
+        raise EditError(f"not valid Python: {error or type(error).__name__}") from error
+
+
+def read(source: str) -> dict[str, Any]:
+    """The constants and their values, in order.
+
+    read("DEPTH = 8\\nBATCH = 2**16  # tokens\\nHEADS = DEPTH // 2\\n") -> {"DEPTH": 8, "BATCH": 65536}
+    """
+    return {name: _value(node) for name, node in _constants(parse(source))}
+
+
+def literals(source: str) -> dict[str, str]:
+    """The constants and the source text of their values, in order: {"DEPTH": "8", "BATCH": "2**16"}."""
+    lines = _byte_lines(source)
+    return {name: _cut(lines, node)[1].decode() for name, node in _constants(parse(source))}
+
+
+def assign(source: str, name: str, literal: str) -> str:
+    """`source` with the constant `name` set to `literal`; all else, a comment on the line too, stays as it is.
+
+    assign("DEPTH = 8  # layers\\n", "DEPTH", "6") -> "DEPTH = 6  # layers\\n"
+
+    Raises EditError for an unknown name (naming the closest ones), for what is not a literal, and for a change of type.
+    """
+    nodes = [node for found, node in _constants(parse(source)) if found == name]
+    if not nodes:
+        raise EditError(_unknown(source, name))
+    if len(nodes) > 1:
+        lines = " and ".join(str(node.lineno) for node in nodes)
+        raise EditError(f"SET {name}: it is assigned on lines {lines}. Change it with a SEARCH/REPLACE block.")
+    text, value = _literal(name, literal, _value(nodes[0]))
+    before, _, after = _cut(_byte_lines(source), nodes[0])
+    changed = (before + text.encode() + after).decode()
+    if read(changed).get(name) != value:
+        raise EditError(f"SET {name} = {literal}: the value cannot stand in that place. Use a SEARCH/REPLACE block.")
+    return changed
+
+
+def changed(old: str, new: str) -> dict[str, tuple[Any, Any]]:
+    """The constants whose values differ, as name -> (old, new); a constant that one side lacks is None there."""
+    before, after = read(old), read(new)
+    names = list(dict.fromkeys([*before, *after]))
+    return {n: (before.get(n), after.get(n)) for n in names if repr(before.get(n)) != repr(after.get(n))}
+
+
+def normalised(source: str) -> str:
+    """A hash of what `source` does: comments, docstrings, layout and the spelling of constants are ignored."""
+    return _hash(_tidied(source, lambda value: ast.Constant(repr(value))))
+
+
+def structure(source: str) -> str:
+    """A hash of the code alone: as `normalised`, with the values of the constants blanked."""
+    return _hash(_tidied(source, lambda _: ast.Constant(None)))
+
+
+def _constants(tree: ast.Module) -> Iterator[tuple[str, ast.expr]]:
+    for statement in tree.body:
+        match statement:
+            case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                pass
+            case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
+                pass
+            case _:
+                continue
+        if NAME.fullmatch(name) and _is_literal(value):
+            yield name, value
+
+
+def _is_literal(node: ast.expr) -> bool:
+    try:
+        _value(node)
+    except (ValueError, ArithmeticError, RecursionError):
+        return False
+    return True
+
+
+def _value(node: ast.expr) -> Any:
+    """The value of a literal or of arithmetic of literals. Raises ValueError for anything else."""
+    match node:
+        case ast.Constant(value=None | bool() | int() | float() | str() as value):
+            return value
+        case ast.Tuple(elts=elements):
+            return tuple(_value(element) for element in elements)
+        case ast.List(elts=elements):
+            return [_value(element) for element in elements]
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            return -_number(operand)
+        case ast.UnaryOp(op=ast.UAdd(), operand=operand):
+            return _number(operand)
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in _ARITHMETIC:
+            return _calculate(op, _number(left), _number(right))
+    raise ValueError("not a literal")
+
+
+def _number(node: ast.expr) -> int | float:
+    value = _value(node)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("not a number")
+    return value
+
+
+def _calculate(op: ast.operator, left: float, right: float) -> int | float:
+    if isinstance(op, ast.LShift) and not (isinstance(left, int) and isinstance(right, int) and right <= MAX_BITS):
+        raise ValueError("not a shift of whole numbers")
+    if isinstance(op, ast.Pow) and isinstance(left, int) and left.bit_length() * abs(right) > MAX_BITS:
+        raise ValueError("too large")
+    result = _ARITHMETIC[type(op)](left, right)
+    if not isinstance(result, int | float):  # (-8) ** 0.5 is complex
+        raise ValueError("not a real number")
+    if isinstance(result, int) and result.bit_length() > MAX_BITS:
+        raise ValueError("too large")
+    return result
+
+
+def _literal(name: str, literal: str, old: Any) -> tuple[str, Any]:
+    """The source text and the value of `literal` as a new value for the constant `name`, which is `old` now."""
+    text = _spelled_as_python(literal.strip(), old)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            node = ast.parse(text, mode="eval").body
+        value = _value(node)
+    except (SyntaxError, ValueError, ArithmeticError, RecursionError, MemoryError) as error:
+        raise EditError(
+            f"SET {name} = {literal}: the value has to be a literal such as {old!r}, without names or calls."
+        ) from error
+    if not _finite(value):
+        raise EditError(f"SET {name} = {literal}: the value has to be finite.")
+    if not _same_kind(old, value):
+        raise EditError(
+            f"SET {name} = {literal}: {name} is {_kind(old)} ({old!r}) and the new value is {_kind(value)}. "
+            "Give a value of the same type, or change the code that uses it with a SEARCH/REPLACE block."
+        )
+    segment = ast.get_source_segment(text, node) or text
+    return (segment if "\n" not in segment else ast.unparse(node)), value
+
+
+def _spelled_as_python(text: str, old: Any) -> str:
+    """JSON's true and false for a bool, and a bare word for a string, as Python writes them."""
+    if isinstance(old, bool) and text.lower() in ("true", "false"):
+        return text.capitalize()
+    if isinstance(old, str) and text.isidentifier():
+        return repr(text)
+    return text
+
+
+def _finite(value: Any) -> bool:
+    if isinstance(value, tuple | list):
+        return all(_finite(element) for element in value)
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def _same_kind(old: Any, new: Any) -> bool:
+    """Whether `new` can take the place of `old`: a whole number may stand for a float, nothing else mixes."""
+    if old is None:
+        return True
+    if isinstance(old, tuple | list):
+        return type(old) is type(new) and len(old) == len(new) and all(map(_same_kind, old, new))
+    if isinstance(old, float):
+        return isinstance(new, int | float) and not isinstance(new, bool)
+    return type(old) is type(new)
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, tuple | list):
+        return f"a {type(value).__name__} of {len(value)}"
+    names = {bool: "True or False", int: "a whole number", float: "a number", str: "a string"}
+    return names.get(type(value), "None")
+
+
+def _unknown(source: str, name: str) -> str:
+    known = literals(source)
+    for statement in parse(source).body:
+        if isinstance(statement, ast.Assign) and any(ast.unparse(target) == name for target in statement.targets):
+            return (
+                f"SET {name}: it is computed (line {statement.lineno}: {ast.unparse(statement)}). "
+                "Set what it is computed from, or change the line with a SEARCH/REPLACE block."
+            )
+    closest = get_close_matches(name.upper()[:80], known, n=3, cutoff=0.5) or list(known)
+    return f"SET {name}: there is no such constant. Did you mean " + ", ".join(
+        f"{other} = {known[other]}" for other in closest
+    )
+
+
+def _byte_lines(source: str) -> list[bytes]:
+    """Lines as the syntax tree counts them: columns are UTF-8 bytes, and only newlines end a line."""
+    return source.encode().splitlines(keepends=True)
+
+
+def _cut(lines: list[bytes], node: ast.expr) -> tuple[bytes, bytes, bytes]:
+    """The source before, of and after `node`."""
+    assert node.end_lineno is not None and node.end_col_offset is not None  # always set by ast.parse
+    start = sum(map(len, lines[: node.lineno - 1])) + node.col_offset
+    end = sum(map(len, lines[: node.end_lineno - 1])) + node.end_col_offset
+    whole = b"".join(lines)
+    return whole[:start], whole[start:end], whole[end:]
+
+
+def _tidied(source: str, blank: Callable[[Any], ast.expr]) -> ast.Module:
+    """The syntax tree of `source` without docstrings, the values of its constants passed through `blank`."""
+    tree = parse(source)
+    for statement in tree.body:
+        if isinstance(statement, ast.Assign | ast.AnnAssign):
+            for _, value in _constants(ast.Module([statement], [])):
+                statement.value = blank(_value(value))
+    for node in ast.walk(tree):
+        if isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    return tree
+
+
+def _hash(tree: ast.Module) -> str:
+    try:
+        return hashlib.sha256(ast.dump(tree).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    except RecursionError as error:
+        raise EditError("not valid Python: nested too deeply") from error
