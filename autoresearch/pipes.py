@@ -1,0 +1,127 @@
+"""What comes out of a child: a log of bounded size, and events that nobody has to trust. No processes here."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import time
+from pathlib import Path
+from typing import Any, Self
+
+MAX_EVENT_BYTES = 64 * 1024  # one event line
+MAX_WAITING_EVENTS = 4096
+EVENT_BYTES_PER_S = 1024 * 1024  # what a child may send in the long run
+BURST_BYTES = 8 * EVENT_BYTES_PER_S
+EVENT_COST_BYTES = 512  # what an event costs beside its own length: parsing
+
+Event = dict[str, Any]
+
+
+class CappedLog:
+    """A log of at most about `limit_bytes`: the first half as it comes, the last half when it is closed."""
+
+    def __init__(self, path: Path, limit_bytes: int) -> None:
+        self._file = path.open("wb", buffering=0)
+        self._room, self._keep = limit_bytes // 2, limit_bytes - limit_bytes // 2
+        self._tail = bytearray()
+        self._cut = 0
+        self.error: OSError | None = None  # a full disk ends the log, not the child
+
+    def write(self, chunk: bytes) -> None:
+        head, rest = chunk[: self._room], chunk[self._room :]
+        self._room -= len(head)
+        self._put(head)
+        self._tail += rest
+        if (excess := len(self._tail) - self._keep) > 0:
+            self._cut += excess
+            del self._tail[:excess]
+
+    def _put(self, data: bytes) -> None:
+        if not data or self.error:
+            return
+        try:
+            self._file.write(data)
+        except OSError as error:
+            self.error = error
+
+    def close(self) -> None:
+        if self._cut:
+            self._put(f"\n... {self._cut} bytes cut ...\n".encode())
+        self._put(bytes(self._tail))
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class EventStream:
+    """JSON objects, one a line, from a pipe that nobody has to trust."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self.dropped = 0
+        self._queue: queue.Queue[tuple[float, Event] | None] = queue.Queue(MAX_WAITING_EVENTS + 1)
+        self._partial = b""
+        self._skipping = False  # inside a line that was too long
+        self._allowance, self._filled_at = float(BURST_BYTES), time.monotonic()
+        self._ended = False
+
+    def get(self, timeout: float | None) -> tuple[float, Event] | None:
+        if self._ended and self._queue.empty():
+            return None
+        try:
+            item = self._queue.get(timeout=timeout)
+        except queue.Empty:
+            return None
+        if item is None:
+            self._ended = True
+        return item
+
+    def feed(self, chunk: bytes) -> None:
+        now = time.monotonic()
+        *lines, self._partial = (self._partial + chunk).split(b"\n")
+        for line in lines:
+            if self._skipping:
+                self._skipping = False
+            else:
+                self._take(now, line)
+        if len(self._partial) > MAX_EVENT_BYTES:
+            self.dropped += not self._skipping
+            self._skipping, self._partial = True, b""
+
+    def _take(self, now: float, line: bytes) -> None:
+        event = _parse(line) if len(line) <= MAX_EVENT_BYTES and self._affords(now, len(line)) else None
+        if event is None or self._queue.qsize() >= MAX_WAITING_EVENTS:
+            self.dropped += 1
+        else:
+            self._queue.put((now, event))
+
+    def _affords(self, now: float, size: int) -> bool:
+        """A token bucket in bytes: a flood is read and thrown away without being parsed."""
+        filled = self._allowance + (now - self._filled_at) * EVENT_BYTES_PER_S
+        self._allowance, self._filled_at = min(filled, float(BURST_BYTES)), now
+        if self._allowance < size + EVENT_COST_BYTES:
+            return False
+        self._allowance -= size + EVENT_COST_BYTES
+        return True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._partial and not self._skipping:
+            self._take(time.monotonic(), self._partial)
+        os.close(self.fd)
+        self._queue.put(None)
+
+
+def _parse(line: bytes) -> Event | None:
+    try:
+        event = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return event if isinstance(event, dict) else None
