@@ -319,7 +319,7 @@ class Reporter:
     """Writes events as JSON lines, each with the parent's token: what a candidate writes to the pipe does not count."""
 
     def __init__(self, fd: int, token: str) -> None:
-        self.fd, self.token, self.phase = fd, token, "start"
+        self.fd, self.token, self.phase = fd, token, "machine"
 
     def __call__(self, event: str, **fields: Any) -> None:
         if event == "clock_started":
@@ -418,12 +418,11 @@ def child_main(argv: list[str]) -> int:
     parser.add_argument("--source", type=Path, required=True)
     parser.add_argument("--sha256", required=True)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--events", type=int, required=True, help="file descriptor of the event pipe")
     parser.add_argument("--split", choices=["val", "confirm"], default="val")
     parser.add_argument("--rows", type=int, help="rows of an evaluation batch, instead of the profile's")
     parser.add_argument("--order", type=int, help="seed of another order of the evaluation rows")
     args = parser.parse_args(argv)
-    emit = Reporter(args.events, sys.stdin.readline().strip())
+    emit = Reporter(int(os.environ.pop("AUTORESEARCH_EVENTS_FD")), os.environ.pop("AUTORESEARCH_EVENT_TOKEN"))
     try:
         limit_memory()
         (train_child if args.child == "train" else evaluate_child)(args, emit)

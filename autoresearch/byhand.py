@@ -1,0 +1,84 @@
+"""`uv run train_mlx.py`: one run by hand, through the loop's own two children, with the familiar summary block."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from autoresearch import experiment, session
+from autoresearch.errors import AutoresearchError
+from autoresearch.records import Measurement
+
+
+def run_by_hand(source: Path, harness: Path) -> int:
+    """Trains and evaluates `source`; AUTORESEARCH_* choose data, seed and budget. 0, or 1 on failure."""
+    try:
+        return _run(source, harness)
+    except AutoresearchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        return 130
+
+
+def _run(source: Path, harness: Path) -> int:
+    folder = harness.parent / "runs" / "by-hand"
+    folder.mkdir(parents=True, exist_ok=True)
+    env = os.environ
+    data = session.choose_data(env.get("AUTORESEARCH_DATASET"), env.get("AUTORESEARCH_PROFILE"), print)
+    budget = env.get("AUTORESEARCH_TIME_BUDGET_S")
+    (folder / "harness" / "prepare.py").unlink(missing_ok=True)
+    no_sandbox = env.get("AUTORESEARCH_NO_SANDBOX") == "1"
+    bench = session.workbench(data, folder, harness.parent, float(budget) if budget else None, no_sandbox, print)
+    seed = int(env.get("AUTORESEARCH_SEED") or 42)
+    candidate = folder / "train_mlx.py"
+    candidate.write_bytes(source.read_bytes())
+    print(f"task: {data.parent.name}/{data.name}, {bench.budget_s:g} s of training, seed {seed}")
+    measurement = experiment.measure(bench, candidate, folder / "run", seed, Progress().hear)
+    print(summary(measurement))
+    return 0 if measurement.ok else 1
+
+
+class Progress:
+    """One line that rewrites itself on a terminal; a line a tenth elsewhere."""
+
+    def __init__(self) -> None:
+        self._tenth = -1
+
+    def hear(self, event: Mapping[str, Any]) -> None:
+        if event["event"] != "step":
+            return
+        text = f"{event['progress']:6.1%}  step {event['step']:5d}  loss {event['loss']:.4f}"
+        if sys.stdout.isatty():
+            print(f"\r{text}", end="\n" if event["progress"] >= 1 else "", flush=True)
+        elif int(event["progress"] * 10) > self._tenth:
+            self._tenth = int(event["progress"] * 10)
+            print(text, flush=True)
+
+
+def summary(measurement: Measurement) -> str:
+    """The block that agents of this family grep for; a failure has none of the numbers that it did not reach.
+
+    summary(Measurement(seed=1, val_bpb=1.5, depth=4)) -> "---\\nval_bpb:          1.500000\\n...depth:            4"
+    """
+    m = measurement
+    rows = [
+        ("val_bpb", m.val_bpb, "{:.6f}"),
+        ("training_seconds", m.training_s, "{:.1f}"),
+        ("total_seconds", m.total_s, "{:.1f}"),
+        ("peak_memory_mb", m.peak_memory_mb, "{:.1f}"),
+        ("mfu_percent", m.mfu_percent, "{:.2f}"),
+        ("total_tokens_M", m.total_tokens and m.total_tokens / 1e6, "{:.1f}"),
+        ("num_steps", m.num_steps, "{:d}"),
+        ("num_params_M", m.num_params and m.num_params / 1e6, "{:.1f}"),
+        ("depth", m.depth, "{}"),
+    ]
+    lines = ["---"] + [f"{name + ':':<18}{form.format(value)}" for name, value, form in rows if value is not None]
+    if m.failure is not None:
+        lines += [f"{'failed:':<18}{m.failure.kind}: {m.failure.message}"]
+        lines += [m.failure.detail.rstrip()] if m.failure.detail else []
+    return "\n".join(lines)

@@ -1,0 +1,371 @@
+"""Runs a candidate: the train child, then the evaluate child, watched from outside -> Measurement.
+
+The parent's clock is the one that counts. A run ends in a val_bpb or in a Failure of one of these kinds:
+
+contract                                the source breaks the rules (autoresearch/contract.py); it was not run
+source import build warmup              it does not hash, import, build or warm up: no training was paid for
+interface nonfinite checkpoint          its model is not what build_model(task) promises
+slow startup                            warm-up predicts too few steps, or took longer than the start-up limit
+diverged train                          the loss exploded, or training raised an exception
+overrun hang exited                     it trained past its budget, went silent, or left without a result
+probe_causality probe_rows probe_adapts the logits know what they must not (prepare.probe)
+save evaluate                           saving or scoring raised an exception
+memory disk                             the machine's memory or disk ran short
+machine                                 the GPU or the machine failed; not the idea's fault
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+import shutil
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from autoresearch.process import Child
+from autoresearch.records import Failure, Measurement
+from autoresearch.sandbox import Sandbox, environment
+
+Event = Mapping[str, Any]
+Listener = Callable[[Event], None]
+
+MACHINE_FAILURE = re.compile(
+    r"Caused GPU Timeout|Impacting Interactivity|Resource limit"
+    r"|Command buffer execution failed(?!.*Insufficient Memory)"
+)
+MEMORY_FAILURE = re.compile(
+    r"Insufficient Memory|\[metal::malloc\]|maximum allowed buffer size|Unable to allocate|std::bad_alloc|MemoryError"
+    r"|cudaErrorMemoryAllocation|out of memory",
+    re.IGNORECASE,
+)
+LOG_LIMIT = 2 * 2**20  # bytes of a child's output that are kept
+MIN_STEPS = 8  # a candidate whose warm-up step promises fewer steps than this in the budget is hopeless
+CURVE_POINTS = 64
+SAVE_LIMIT_S = 120.0
+FREE_DISK = 2**30  # bytes below which a run is stopped
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """What measuring needs to know of this machine and this task; fixed for a night."""
+
+    harness: Path  # the snapshot of prepare.py
+    data: Path  # the prepared data: .../data/<dataset>/<profile>
+    budget_s: float
+    sandbox: Sandbox
+    env: Mapping[str, str] = field(default_factory=dict)  # extra environment of the children (LD_PRELOAD, MLX_*)
+    kernels: Path | None = None  # compiled kernels to start from, copied into each run's TMPDIR
+    startup_limit_s: float = 180.0  # before the first baseline is known
+    evaluation_limit_s: float = 1800.0
+    memory_limit: int = 0  # bytes a child may hold; 0: nine tenths of the machine's memory
+    python: str = sys.executable
+
+    @property
+    def cache(self) -> Path:
+        return self.data.parent.parent.parent
+
+
+@dataclass
+class _Outcome:
+    """What one child said and how it ended. `events` holds the last event of each name with the parent's time."""
+
+    events: dict[str, tuple[float, Event]] = field(default_factory=dict)
+    failure: Failure | None = None
+    started: float = 0.0
+    ended: float = 0.0
+    longest_step_s: float = 0.0
+    curve: list[tuple[float, float]] = field(default_factory=list)
+
+    def at(self, name: str) -> float | None:
+        return self.events[name][0] if name in self.events else None
+
+    def get(self, name: str, key: str) -> Any:
+        return self.events[name][1].get(key) if name in self.events else None
+
+
+def measure(
+    bench: Workbench,
+    source: Path,
+    run_dir: Path,
+    seed: int,
+    listen: Listener = lambda e: None,
+    *,
+    harvest: bool = False,
+) -> Measurement:
+    """One run of the candidate at `source` with `seed`: trains, saves, evaluates. What a candidate does raises nothing.
+
+    `run_dir` is made afresh; it ends up with checkpoint.safetensors, train.log and evaluate.log. With `harvest` the
+    kernels that it compiled are kept for later runs; only for sources that the person wrote, since they are executed.
+    """
+    started = time.monotonic()
+    _make_run_dir(bench, run_dir)
+    train = _train(bench, source, run_dir, seed, listen)
+    measurement = _from_training(train, seed)
+    evaluated: _Outcome | None = None
+    if measurement.failure is None:
+        evaluated = _evaluate(bench, source, run_dir, seed, "val", listen)
+        measurement = replace(
+            measurement,
+            failure=evaluated.failure,
+            val_bpb=None if evaluated.failure else evaluated.get("result", "val_bpb"),
+        )
+    if harvest and bench.kernels and (run_dir / "tmp" / "mlx").is_dir():
+        shutil.copytree(run_dir / "tmp" / "mlx", bench.kernels, dirs_exist_ok=True)
+    shutil.rmtree(run_dir / "tmp", ignore_errors=True)
+    total_s = time.monotonic() - started
+    return replace(measurement, total_s=total_s, seconds=_shares(train, evaluated, total_s))
+
+
+def evaluate(
+    bench: Workbench,
+    source: Path,
+    run_dir: Path,
+    seed: int,
+    split: str,
+    *,
+    rows: int | None = None,
+    order: int | None = None,
+) -> Measurement:
+    """Scores the checkpoint in `run_dir` again: on another split, with other batch rows, in another row order."""
+    started = time.monotonic()
+    (run_dir / "tmp").mkdir(exist_ok=True)
+    outcome = _evaluate(bench, source, run_dir, seed, split, lambda e: None, rows, order)
+    shutil.rmtree(run_dir / "tmp", ignore_errors=True)
+    val_bpb = None if outcome.failure else outcome.get("result", "val_bpb")
+    return Measurement(seed, val_bpb, outcome.failure, total_s=time.monotonic() - started)
+
+
+def _make_run_dir(bench: Workbench, run_dir: Path) -> None:
+    shutil.rmtree(run_dir, ignore_errors=True)
+    (run_dir / "tmp").mkdir(parents=True)
+    if bench.kernels and bench.kernels.is_dir():
+        shutil.copytree(bench.kernels, run_dir / "tmp" / "mlx")
+
+
+def _train(bench: Workbench, source: Path, run_dir: Path, seed: int, listen: Listener) -> _Outcome:
+    hide = [bench.data / "eval"]
+    child, token, log = _start(bench, "train", source, run_dir, seed, hide, [])
+    allowance = max(1.0, 0.03 * bench.budget_s)
+    limits = {
+        "start": bench.startup_limit_s,
+        "clock_started": bench.budget_s * 1.1 + allowance,
+        "trained": SAVE_LIMIT_S,
+        "saved": 10.0,
+    }
+    outcome = _Watch(child, token, log, bench, limits, listen, _hopeless(bench.budget_s)).follow()
+    began, ended = outcome.at("clock_started"), outcome.at("trained")
+    if outcome.failure is None and began is not None and ended is not None:
+        over = ended - began - bench.budget_s
+        if over > allowance + min(outcome.longest_step_s, 0.1 * bench.budget_s):
+            outcome.failure = Failure("overrun", f"trained {over:.1f} s longer than the budget of {bench.budget_s:g} s")
+    return outcome
+
+
+def _evaluate(
+    bench: Workbench,
+    source: Path,
+    run_dir: Path,
+    seed: int,
+    split: str,
+    listen: Listener,
+    rows: int | None = None,
+    order: int | None = None,
+) -> _Outcome:
+    extra = ["--split", split]
+    extra += ["--rows", str(rows)] if rows else []
+    extra += ["--order", str(order)] if order is not None else []
+    child, token, log = _start(bench, "evaluate", source, run_dir, seed, [bench.data / "train.u16"], extra)
+    limits = {"start": bench.startup_limit_s + SAVE_LIMIT_S, "ready": bench.evaluation_limit_s, "result": 10.0}
+    outcome = _Watch(child, token, log, bench, limits, listen).follow()
+    if outcome.failure and outcome.failure.kind == "memory" and rows != 1:
+        return _evaluate(bench, source, run_dir, seed, split, listen, 1, order)
+    return outcome
+
+
+def _start(
+    bench: Workbench, name: str, source: Path, run_dir: Path, seed: int, hide: list[Path], extra: list[str]
+) -> tuple[Child, str, Path]:
+    """Starts a child of prepare.py, confined. Its events must carry the token."""
+    token = secrets.token_hex(16)
+    argv = [bench.python, "-P", str(bench.harness), name, str(run_dir), "--source", str(source), "--seed", str(seed)]
+    argv += ["--sha256", hashlib.sha256(source.read_bytes()).hexdigest(), *extra]
+    env = environment(
+        run_dir,
+        {
+            **bench.env,
+            "AUTORESEARCH_CACHE": str(bench.cache),
+            "AUTORESEARCH_DATASET": bench.data.parent.name,
+            "AUTORESEARCH_PROFILE": bench.data.name,
+            "AUTORESEARCH_SEED": str(seed),
+            "AUTORESEARCH_TIME_BUDGET_S": str(bench.budget_s),
+            "AUTORESEARCH_EVENT_TOKEN": token,
+        },
+    )
+    prefix = bench.sandbox.prefix(write=[run_dir], hide=hide)
+    log = run_dir / f"{name}.log"
+    return Child([*prefix, *argv], cwd=run_dir, env=env, log_path=log, log_limit_bytes=LOG_LIMIT), token, log
+
+
+def _hopeless(budget_s: float) -> Callable[[Event], Failure | None]:
+    def judge(event: Event) -> Failure | None:
+        step_s = float(event.get("warmup_step_s") or 0.0)
+        if event["event"] != "warmed_up" or step_s * MIN_STEPS <= budget_s:
+            return None
+        message = f"a warm-up step took {step_s:.1f} s: fewer than {MIN_STEPS} steps fit the {budget_s:g} s budget"
+        return Failure("slow", message)
+
+    return judge
+
+
+@dataclass
+class _Watch:
+    """Listens to a child until it ends; kills it past a limit (seconds after an event) or short of memory."""
+
+    child: Child
+    token: str
+    log: Path
+    bench: Workbench
+    limits: Mapping[str, float]
+    listen: Listener
+    judge: Callable[[Event], Failure | None] = lambda event: None
+    outcome: _Outcome = field(default_factory=_Outcome)
+    phase: str = "start"
+
+    def follow(self) -> _Outcome:
+        outcome = self.outcome
+        outcome.started = looked = time.monotonic()
+        self.deadline = outcome.started + self.limits["start"]
+        with self.child:
+            while outcome.failure is None:
+                got = self.child.next_event(timeout=0.25)
+                if got is not None and got[1].get("token") == self.token:
+                    self._take(*got)
+                elif got is None and not self.child.running:
+                    break
+                now = time.monotonic()
+                if outcome.failure is None and now > self.deadline:
+                    outcome.failure = _too_late(self.phase, self.limits[self.phase])
+                if outcome.failure is None and now - looked > 0.5:
+                    looked, outcome.failure = now, _short(self.child, self.bench)
+        outcome.ended = time.monotonic()
+        if outcome.failure is None and not {"saved", "result"} & outcome.events.keys():
+            outcome.failure = _exited(self.child, self.phase, _tail(self.log))
+        if outcome.failure is not None:
+            outcome.failure = classify(outcome.failure)
+        return outcome
+
+    def _take(self, at: float, event: Event) -> None:
+        name, outcome = event["event"], self.outcome
+        if name == "step":
+            last = outcome.at("step") or at
+            outcome.longest_step_s = max(outcome.longest_step_s, at - last)
+            outcome.curve.append((event["progress"], event["loss"]))
+        outcome.events[name] = (at, event)
+        if name in self.limits:
+            self.phase, self.deadline = name, at + self.limits[name]
+        outcome.failure = _said(event) or self.judge(event)
+        self.listen(event)
+
+
+def _tail(log: Path) -> str:
+    return log.read_bytes()[-4000:].decode("utf-8", "replace") if log.is_file() else ""
+
+
+def _said(event: Event) -> Failure | None:
+    if event["event"] != "failed":
+        return None
+    return Failure(str(event.get("kind")), str(event.get("message")), str(event.get("detail", "")))
+
+
+def _too_late(phase: str, limit_s: float) -> Failure:
+    if phase == "start":
+        return Failure(
+            "startup", f"no training step within {limit_s:.0f} s of start-up: importing, building, warming up"
+        )
+    if phase == "clock_started":
+        return Failure("overrun", f"training did not end by itself within {limit_s:.0f} s")
+    return Failure("hang", f"nothing more was heard within {limit_s:.0f} s after `{phase}`")
+
+
+def _short(child: Child, bench: Workbench) -> Failure | None:
+    held, memory_limit = child.rss_bytes(), bench.memory_limit or int(0.9 * psutil.virtual_memory().total)
+    if held > memory_limit:
+        return Failure("memory", f"held {held / 2**30:.1f} GB of memory (limit {memory_limit / 2**30:.1f} GB)")
+    free = shutil.disk_usage(bench.data).free
+    if free < FREE_DISK:
+        return Failure("disk", f"only {free / 2**20:.0f} MB of disk are left")
+    return None
+
+
+def _exited(child: Child, phase: str, log: str) -> Failure:
+    code = child.returncode
+    how = f"was killed by signal {-code}" if code is not None and code < 0 else f"exited with {code}"
+    return Failure("exited", f"the process {how} after `{phase}`, without a result", log[-1500:])
+
+
+def classify(failure: Failure) -> Failure:
+    """Recognises memory and machine failures by MLX's messages, wherever they surfaced."""
+    if failure.kind in {"memory", "disk", "machine", "overrun", "diverged", "slow"} or failure.kind.startswith("probe"):
+        return failure
+    text = f"{failure.message}\n{failure.detail}"
+    if MACHINE_FAILURE.search(text):
+        return replace(failure, kind="machine")
+    if MEMORY_FAILURE.search(text):
+        return replace(failure, kind="memory")
+    return failure
+
+
+def _from_training(train: _Outcome, seed: int) -> Measurement:
+    began, ended = train.at("clock_started"), train.at("trained")
+    training_s = ended - began if began is not None and ended is not None else None
+    tokens = train.get("trained", "tokens")
+    tok_s = tokens / training_s if tokens and training_s else None
+    before, after = train.get("saved", "speed_before"), train.get("saved", "speed_after")
+    speed = (before + after) / 2 if before and after else None  # TFLOP/s
+    flops = train.get("ready", "flops_per_token")
+    mfu = 100 * flops * tok_s / (speed * 1e12) if isinstance(flops, (int, float)) and tok_s and speed else None
+    return Measurement(
+        seed,
+        failure=train.failure,
+        training_s=training_s,
+        num_steps=train.get("trained", "steps"),
+        total_tokens=tokens,
+        epochs=train.get("trained", "epochs"),
+        num_params=train.get("ready", "num_params"),
+        depth=train.get("ready", "depth"),
+        tok_s=tok_s,
+        peak_memory_mb=train.get("trained", "peak_memory_mb") or train.get("warmed_up", "peak_memory_mb"),
+        mfu_percent=mfu,
+        train_loss=train.get("step", "loss"),
+        loss_curve=tuple(train.curve[:: max(1, -(-len(train.curve) // CURVE_POINTS))]),
+        speed_index=speed,
+    )
+
+
+def _shares(train: _Outcome, evaluated: _Outcome | None, total_s: float) -> dict[str, float]:
+    """Where the seconds went; what is left of total_s is the harness's own overhead."""
+
+    def span(outcome: _Outcome | None, start: str | None, end: str | None) -> float:
+        if outcome is None:
+            return 0.0
+        a = outcome.started if start is None else outcome.at(start)
+        b = outcome.ended if end is None else outcome.at(end)
+        return b - a if a is not None and b is not None else 0.0
+
+    shares = {
+        "startup": span(train, None, "ready"),
+        "warmup": span(train, "ready", "clock_started"),
+        "training": span(train, "clock_started", "trained"),
+        "saving": span(train, "trained", None),
+        "evaluation_startup": span(evaluated, None, "ready"),
+        "evaluation": span(evaluated, "ready", None),
+    }
+    shares["overhead"] = total_s - sum(shares.values())
+    return {name: round(s, 3) for name, s in shares.items()}
