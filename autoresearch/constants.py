@@ -10,6 +10,7 @@ import hashlib
 import math
 import operator
 import re
+import textwrap
 import warnings
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
@@ -59,6 +60,14 @@ def literals(source: str) -> dict[str, str]:
     """The constants and the source text of their values, in order: {"DEPTH": "8", "BATCH": "2**16"}."""
     lines = _byte_lines(source)
     return {name: _cut(lines, node)[1].decode() for name, node in _constants(parse(source))}
+
+
+def evaluate(text: str) -> Any:
+    """The value of a literal or of arithmetic of literals: evaluate("2**16") -> 65536. Raises ValueError otherwise."""
+    try:
+        return _value(_expression(text))
+    except (SyntaxError, ArithmeticError, RecursionError, MemoryError) as error:
+        raise ValueError(f"not a literal: {textwrap.shorten(text, 60)}") from error
 
 
 def assign(source: str, name: str, literal: str) -> str:
@@ -120,6 +129,12 @@ def _is_literal(node: ast.expr) -> bool:
     return True
 
 
+def _expression(text: str) -> ast.expr:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ast.parse(text.strip(), mode="eval").body
+
+
 def _value(node: ast.expr) -> Any:
     """The value of a literal or of arithmetic of literals. Raises ValueError for anything else."""
     match node:
@@ -161,12 +176,10 @@ def _calculate(op: ast.operator, left: float, right: float) -> int | float:
 def _literal(name: str, literal: str, old: Any) -> tuple[str, Any]:
     """The source text and the value of `literal` as a new value for the constant `name`, which is `old` now."""
     text = _spelled_as_python(literal.strip(), old)
+    literal = textwrap.shorten(literal, 60)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            node = ast.parse(text, mode="eval").body
-        value = _value(node)
-    except (SyntaxError, ValueError, ArithmeticError, RecursionError, MemoryError) as error:
+        value = evaluate(text)
+    except ValueError as error:
         raise EditError(
             f"SET {name} = {literal}: the value has to be a literal such as {old!r}, without names or calls."
         ) from error
@@ -177,7 +190,8 @@ def _literal(name: str, literal: str, old: Any) -> tuple[str, Any]:
             f"SET {name} = {literal}: {name} is {_kind(old)} ({old!r}) and the new value is {_kind(value)}. "
             "Give a value of the same type, or change the code that uses it with a SEARCH/REPLACE block."
         )
-    segment = ast.get_source_segment(text, node) or text
+    node = _expression(text)
+    segment = ast.get_source_segment(text, node) or text  # without a comment
     return (segment if "\n" not in segment else ast.unparse(node)), value
 
 
@@ -186,7 +200,7 @@ def _spelled_as_python(text: str, old: Any) -> str:
     if isinstance(old, bool) and text.lower() in ("true", "false"):
         return text.capitalize()
     if isinstance(old, str) and text.isidentifier():
-        return repr(text)
+        return f'"{text}"'
     return text
 
 

@@ -1,0 +1,306 @@
+"""A model's reply read as edits: tolerant of what small models put around them, strict about what they mean. Pure.
+
+A reply is plain text: HYPOTHESIS, CATEGORY and TITLE lines, then `SET NAME = literal`, SEARCH/REPLACE blocks,
+`REPLACE def NAME` with a fenced body, or one whole fenced file. Thinking, fences, bullets and file names around them
+are passed over; what an edit means is never guessed.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from dataclasses import dataclass
+from typing import Literal
+
+from autoresearch import constants
+from autoresearch.errors import EditError
+from autoresearch.records import CATEGORIES, Edit, ReplaceDefinition, SearchReplace, Set, WholeFile
+
+TITLE_CHARS = 79
+HYPOTHESIS_CHARS = 600
+MAX_EDITS = 40
+MAX_LITERAL_CHARS = 500
+FIXED = ("build_model", "train")  # what a candidate has to define
+
+EXAMPLE = "SET DEPTH = 6\n\n<<<<<<< SEARCH\nthe exact lines to change\n=======\nthe new lines\n>>>>>>> REPLACE"
+
+# Each pattern is matched against one line, in time linear in its length: models do write thousands of blanks.
+_LEAD = r"[\s>*+#_`\-\d.)]*"  # bullets, quotes, numbers, emphasis
+_FIELD = re.compile(_LEAD + r"(HYPOTHESIS|CATEGORY|TITLE)[*_\s]*(?:[:：](.*)|$)", re.IGNORECASE)
+_SET = re.compile(
+    _LEAD + r"SET[\s`*:]+([A-Za-z_][\w.]*)[`*\s]*(?::\s*\w+\s*)?(:?=|→|->|\bto\b)(.*)",
+    re.IGNORECASE,
+)
+_SET_WITHOUT_SIGN = re.compile(r"\s*SET\s+[A-Z][A-Z0-9_]*(?:\s+[-\d.\"'].*|\s*)")
+_BARE = re.compile(r"([A-Z][A-Z0-9_]*)\s*(?::\s*\w+\s*)?=(?!=)(.+)")
+_DEFINITION = re.compile(
+    _LEAD + r"REPLACE\s+(def|class|function|method)\s+`?([A-Za-z_][\w.]*)(?:\([^()]*\))?[`*\s:]*(?:with[`*\s:]*)?",
+    re.IGNORECASE,
+)
+_BEGIN = re.compile(r"\s*<{5,9}[\w./:\s]*")
+_DIVIDER = re.compile(r"\s*={5,9}\s*(?:REPLACE\s*)?", re.IGNORECASE)
+_END = re.compile(r"\s*>{5,9}[\w./:\s]*")
+_FENCE = re.compile(r"\s*(?:`{3,}[^`]*|~{3,}[^~]*)")
+
+_THOUGHT = re.compile(r"</think(?:ing)?>|<\|channel\|>final<\|message\|>", re.IGNORECASE)
+_THINKING = re.compile(r"^[ \t]*<think(?:ing)?>", re.IGNORECASE | re.MULTILINE)
+_END_TOKEN = re.compile(r"(?:<\|[a-z_]{1,30}\|>|</s>|<end_of_turn>)\Z")
+_REMARK = re.compile(r"\s(?:#.*|\((?:was|from|currently|current|instead|previously|default|old|up|down)\b[^)]*\))\Z")
+
+# Words that stand for a category, tried in this order where no category is named.
+_SYNONYMS = {
+    "lr": "learning_rate",
+    "learning rate": "learning_rate",
+    "optim": "optimizer",
+    "optimiser": "optimizer",
+    "momentum": "optimizer",
+    "normaliz": "normalisation",
+    "norm": "normalisation",
+    "init": "initialisation",
+    "regulariz": "regularisation",
+    "decay": "regularisation",
+    "dropout": "regularisation",
+    "layers": "depth",
+    "embed": "embedding",
+    "warm": "schedule",
+    "simpl": "simplification",
+    "throughput": "speed",
+    "activation": "mlp",
+    "dtype": "precision",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedReply:
+    title: str  # one line, under 80 characters, never empty
+    hypothesis: str  # one line, may be empty
+    category: str  # one of CATEGORIES
+    edits: tuple[Edit, ...]  # at least one
+
+
+def parse(reply: str, *, whole_file: bool = True) -> ParsedReply:
+    """What a reply proposes.
+
+    parse("TITLE: Deeper\\nCATEGORY: depth\\nSET DEPTH = 6\\n")
+        -> ParsedReply("Deeper", "", "depth", (Set("DEPTH", "6"),))
+
+    Raises EditError, with a text that the model can act on, where the reply holds no edit or a broken one. With
+    `whole_file=False` a whole file is refused: it was not asked for.
+    """
+    lines = _answer(reply).split("\n")
+    edits, fields = _scan(lines)
+    edits = edits or _unfenced_file(lines) or _bare_assignments(lines)
+    if not edits:
+        raise EditError(_no_edit(lines))
+    _check_sets(edits)
+    if any(isinstance(edit, WholeFile) for edit in edits):
+        if len(edits) > 1:
+            raise EditError("The reply holds a whole file and other edits. Answer with the one or the other.")
+        if not whole_file:
+            raise EditError("A whole file was not asked for. Answer with only what changes, like this:\n" + EXAMPLE)
+    hypothesis = _plain(fields.get("hypothesis", ""), HYPOTHESIS_CHARS)
+    title = _plain(fields.get("title", ""), TITLE_CHARS) or _title(edits, hypothesis)
+    return ParsedReply(title, hypothesis, category(fields.get("category", "")), tuple(edits))
+
+
+def category(text: str) -> str:
+    """The category that `text` names: category("**Learning rate**") -> "learning_rate", anything else -> "other"."""
+    text = text.lower()
+    named = [(text.find(form), c) for c in CATEGORIES for form in (c, c.replace("_", " ")) if form in text]
+    similar = [(text.find(form), c) for form, c in _SYNONYMS.items() if form in text]
+    return min(named or similar or [(0, "other")])[1]
+
+
+def _answer(reply: str) -> str:
+    """The reply without thinking, end-of-turn tokens and foreign line ends."""
+    text = reply.encode("utf-8", "replace").decode().replace("\r\n", "\n").replace("\r", "\n").lstrip("\ufeff")
+    text = _THOUGHT.split(text)[-1].rstrip()
+    if thinking := _THINKING.search(text):
+        text = text[: thinking.start()].rstrip()
+        if not text:
+            raise EditError("The reply ended while still thinking. Think less and answer with the edit at once.")
+    while token := _END_TOKEN.search(text, max(0, len(text) - 40)):
+        text = text[: token.start()].rstrip()
+    return text
+
+
+def _scan(lines: list[str]) -> tuple[list[Edit], dict[str, str]]:
+    """All edits and fields of the reply, in order."""
+    edits: list[Edit] = []
+    fields: dict[str, str] = {}
+    field = None  # the field that a following line continues
+    at = 0
+    while at < len(lines):
+        line = lines[at]
+        edit, after = _edit_at(lines, at)
+        if edit is not None:
+            edits.append(edit)
+            field = None
+        elif match := _FIELD.fullmatch(line):
+            field = match[1].lower()
+            fields.setdefault(field, (match[2] or "").strip())
+        elif field and _continues(field, fields[field], line):
+            fields[field] = f"{fields[field]} {line.strip()}".strip()
+        elif field and fields[field]:
+            field = None
+        at = after
+    return edits, fields
+
+
+def _continues(field: str, value: str, line: str) -> bool:
+    """Whether `line` belongs to the field above it: a hypothesis runs on, the others take one line."""
+    return bool(line.strip()) and not _FENCE.fullmatch(line) and (field == "hypothesis" or not value.strip("*_ "))
+
+
+def _edit_at(lines: list[str], at: int) -> tuple[Edit | None, int]:
+    """The edit that begins at line `at`, or None, and the line after it."""
+    line = lines[at]
+    if _BEGIN.fullmatch(line):
+        return _block(lines, at)
+    if _DEFINITION.fullmatch(line):
+        return _replaced_definition(lines, at)
+    if match := _SET.fullmatch(line):
+        literal = _bare_literal(match[3])
+        if match[2].lower() != "to" or _is_literal(literal):  # else prose: "set DEPTH to something smaller"
+            return Set(match[1], literal), at + 1
+    if _SET_WITHOUT_SIGN.fullmatch(line):
+        raise EditError(f"`{line.strip()[:80]}` is not complete. Write it as `SET NAME = literal`.")
+    if _FENCE.fullmatch(line):
+        body, after = _fenced(lines, at)
+        if _is_file(body):
+            return WholeFile("\n".join(body)), after
+    return None, at + 1
+
+
+def _block(lines: list[str], start: int) -> tuple[Edit, int]:
+    """A SEARCH/REPLACE block. Inside REPLACE only the end marker ends it; an empty REPLACE deletes."""
+    where = f"The SEARCH block at line {start + 1} of the reply"
+    divider = None
+    for at in range(start + 1, len(lines)):
+        if _END.fullmatch(lines[at]) and divider is not None:
+            return SearchReplace(_section(lines[start + 1 : divider]), _section(lines[divider + 1 : at])), at + 1
+        if _BEGIN.fullmatch(lines[at]) or _END.fullmatch(lines[at]):
+            break
+        if divider is None and _DIVIDER.fullmatch(lines[at]):
+            divider = at
+    lacks = "======= line between the old and the new lines" if divider is None else ">>>>>>> REPLACE line at its end"
+    raise EditError(f"{where} has no {lacks}. Write it like this:\n{EXAMPLE}")
+
+
+def _section(lines: list[str]) -> str:
+    """The lines of one half of a block, without a fence of their own."""
+    inner = [i for i, line in enumerate(lines) if line.strip()]
+    if len(inner) > 1 and all(_FENCE.fullmatch(lines[i]) for i in (inner[0], inner[-1])):
+        lines = lines[inner[0] + 1 : inner[-1]]
+    return "\n".join(lines) if any(line.strip() for line in lines) else ""
+
+
+def _replaced_definition(lines: list[str], start: int) -> tuple[Edit | None, int]:
+    """`REPLACE def NAME` and its body: the fence that follows, else the lines up to the next edit or field."""
+    match = _DEFINITION.fullmatch(lines[start])
+    assert match is not None  # the caller has looked
+    at = start + 1
+    while at < len(lines) and not lines[at].strip():
+        at += 1
+    if at < len(lines) and _FENCE.fullmatch(lines[at]):
+        body, after = _fenced(lines, at)
+    else:
+        after = next((i for i in range(at, len(lines)) if _is_directive(lines[i])), len(lines))
+        body = lines[at:after]
+    if any(_BEGIN.fullmatch(line) for line in body or lines[at : at + 1]):
+        return None, start + 1  # the line is the heading of a SEARCH block
+    kind: Literal["def", "class"] = "class" if match[1].lower() == "class" else "def"
+    return ReplaceDefinition(kind, match[2], "\n".join(body).strip("\n")), after
+
+
+def _is_directive(line: str) -> bool:
+    return any(p.fullmatch(line) for p in (_BEGIN, _DEFINITION, _FIELD, _SET, _FENCE))
+
+
+def _fenced(lines: list[str], start: int) -> tuple[list[str], int]:
+    """The lines inside the fence that opens at `start`, to its end or to the end of the reply."""
+    mark = lines[start].strip()
+    length = len(mark) - len(mark.lstrip(mark[0]))
+    for at in range(start + 1, len(lines)):
+        closing = lines[at].strip()
+        if len(closing) >= length and set(closing) == {mark[0]}:
+            return lines[start + 1 : at], at + 1
+    return lines[start + 1 :], len(lines)
+
+
+def _is_file(lines: list[str]) -> bool:
+    heads = [line for line in lines if line.startswith("def ")]
+    return all(any(re.match(rf"def {name}\b", head) for head in heads) for name in FIXED) and not any(
+        _BEGIN.fullmatch(line) or _DEFINITION.fullmatch(line) for line in lines
+    )
+
+
+def _unfenced_file(lines: list[str]) -> list[Edit]:
+    start = next((i for i, line in enumerate(lines) if re.match(r'"""|import |from |#', line)), None)
+    return [WholeFile("\n".join(lines[start:]))] if start is not None and _is_file(lines[start:]) else []
+
+
+def _bare_assignments(lines: list[str]) -> list[Edit]:
+    """`NAME = literal` lines without SET, where a reply holds no other edit."""
+    found = [(match[1], _bare_literal(match[2])) for line in lines if (match := _BARE.fullmatch(line.strip(" `*-")))]
+    return [Set(name, literal) for name, literal in found if _is_literal(literal)]
+
+
+def _bare_literal(text: str) -> str:
+    """A literal without the remark, full stop or quoting that models put around it: ` 0.05` (was 0.04)` -> `0.05`."""
+    text = text[:MAX_LITERAL_CHARS].strip("`* \t")
+    return _REMARK.sub("", text).strip("`* \t").rstrip(";,.")
+
+
+def _is_literal(text: str) -> bool:
+    try:
+        constants.evaluate(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _check_sets(edits: list[Edit]) -> None:
+    """A constant may be set twice only to the same value, and a reply holds only so many edits."""
+    if len(edits) > MAX_EDITS:
+        raise EditError(f"The reply holds {len(edits)} edits. Make one change, in at most {MAX_EDITS}.")
+    seen: dict[str, str] = {}
+    for edit in [edit for edit in edits if isinstance(edit, Set)]:
+        if seen.setdefault(edit.name, edit.literal) != edit.literal:
+            raise EditError(f"{edit.name} is set to {seen[edit.name]} and to {edit.literal}. Set it once.")
+
+
+def _no_edit(lines: list[str]) -> str:
+    text = "\n".join(lines)
+    if not text.strip():
+        why = "The reply is empty."
+    elif re.search(r"^(?:@@ .*@@|--- a/|\+\+\+ b/)", text, re.MULTILINE):
+        why = "The reply is a diff, which is not read here."
+    elif text.lstrip(" \n`json").startswith("{"):
+        why = "The reply is JSON, which is not read here."
+    else:
+        why = "The reply holds no edit."
+    return f"{why} Answer with edits in this form:\n{EXAMPLE}"
+
+
+def _title(edits: list[Edit], hypothesis: str) -> str:
+    """A title for a reply without one."""
+    sets = [f"{edit.name} = {edit.literal}" for edit in edits if isinstance(edit, Set)]
+    if sets:
+        return _plain("Set " + ", ".join(sets), TITLE_CHARS)
+    definitions = [f"{edit.kind} {edit.name}" for edit in edits if isinstance(edit, ReplaceDefinition)]
+    return _plain(hypothesis or ", ".join(["Rewrite", *definitions]), TITLE_CHARS)
+
+
+def _plain(text: str, chars: int) -> str:
+    """One line of printable text without markup, cut at a word where it is longer than `chars`."""
+    text = "".join(c if c.isprintable() else " " for c in text).strip(" *_`\"'#")
+    short = textwrap.shorten(text, chars, placeholder="...")
+    return short if short != "..." else text[:chars]
+
+
+def unrenderable(edit: SearchReplace) -> str | None:
+    """A line of a block that would be read as one of its markers, or None."""
+    markers = [(line, pattern) for line in edit.search.split("\n") for pattern in (_BEGIN, _DIVIDER, _END)]
+    markers += [(line, pattern) for line in edit.replace.split("\n") for pattern in (_BEGIN, _END)]
+    return next((line for line, pattern in markers if pattern.fullmatch(line)), None)
