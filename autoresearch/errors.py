@@ -14,7 +14,7 @@ AutoresearchError            exit 1: something a person can mend
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
 class AutoresearchError(Exception):
@@ -57,7 +57,13 @@ class GitError(CommandError):
 
 
 class ProposerError(AutoresearchError):
-    pass
+    """No proposal now. `reason` is a word for the journal, `usage` what the attempt cost (as Proposal.usage)."""
+
+    def __init__(
+        self, message: str, *, reason: str = "failed", usage: Mapping[str, float] | None = None, detail: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.reason, self.usage, self.detail = reason, dict(usage or {}), detail  # detail: a reply's beginning, a log
 
 
 class EditError(ProposerError):
