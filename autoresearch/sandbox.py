@@ -1,0 +1,275 @@
+"""The command prefix that confines a child: where it may write, what it may not read, no network, no other processes.
+
+A candidate is code that a model wrote and nobody read. On macOS it runs under Seatbelt (sandbox-exec), on Linux under
+bubblewrap; `self_test` proves either at start. Where neither works the program says so and asks for --no-sandbox.
+The scrubbed `environment` and the `limits` of the process hold with and without a sandbox.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from autoresearch.errors import CommandError, SandboxError
+from autoresearch.process import run
+from autoresearch.seatbelt import seatbelt_profile
+
+SECRETS = (  # below the home folder: what nobody wants in a model's training data
+    *(".ssh", ".gnupg", ".aws", ".azure", ".kube", ".docker", ".netrc", ".git-credentials", ".npmrc", ".pypirc"),
+    *(".config/gh", ".config/git/credentials", ".config/gcloud", ".cache/huggingface/token", ".huggingface"),
+    *(".local/share/keyrings", ".password-store", ".mozilla", ".config/google-chrome", ".config/chromium"),
+    *("Library/Keychains", "Library/Cookies", "Library/Messages", "Library/Mail", "Library/Safari"),
+    *("Library/Application Support/Google", "Library/Application Support/Firefox"),
+)
+PRIVATE_BYTES = 64 * 2**20  # of /tmp and of /dev/shm inside bubblewrap: they live in memory
+INHERITED = ("PATH", "LANG", "TZ", "LD_LIBRARY_PATH", "LD_PRELOAD", "VIRTUAL_ENV", "CUDA_VISIBLE_DEVICES", "SDKROOT")
+INHERITED_FAMILIES = ("AUTORESEARCH_", "MLX_", "LC_", "OMP_", "OPENBLAS_", "VECLIB_", "MTL_", "AGX_")
+
+
+class Sandbox(ABC):
+    name: str
+
+    @abstractmethod
+    def describe(self) -> str:
+        """One line for a person."""
+
+    @abstractmethod
+    def prefix(self, write: Sequence[Path], hide: Sequence[Path] = (), read: Sequence[Path] = ()) -> list[str]:
+        """The words to put before a command.
+
+        The child may write only below `write` and cannot read `hide`; the rest of the machine it may read, but for the
+        user's secrets. The most specific path decides: `prefix(write=[night / "0007"], hide=[night],
+        read=[night / "harness"])`. On Linux /tmp and /run are replaced as well (other people's sockets and files), but
+        for what stands in `write` and `read`. Inherited file descriptors stay open; the environment is kept.
+        """
+
+
+class Unconfined(Sandbox):
+    name = "none"
+
+    def describe(self) -> str:
+        return "none: a candidate can do what you can do"
+
+    def prefix(self, write: Sequence[Path], hide: Sequence[Path] = (), read: Sequence[Path] = ()) -> list[str]:
+        return []
+
+
+class Seatbelt(Sandbox):
+    """macOS. sandbox-exec replaces itself by the command, so that signals and exit codes are the command's own."""
+
+    name = "seatbelt"
+
+    def __init__(self, executable: str = "/usr/bin/sandbox-exec") -> None:
+        self.executable = executable
+
+    def describe(self) -> str:
+        return "Seatbelt: no network, no other processes, writes only into the run's own folder"
+
+    def prefix(self, write: Sequence[Path], hide: Sequence[Path] = (), read: Sequence[Path] = ()) -> list[str]:
+        return [self.executable, "-p", seatbelt_profile(write, [*hide, *secrets()], read)]
+
+
+class Bubblewrap(Sandbox):
+    """Linux. The child has namespaces of its own, and dies with the thread that started bwrap.
+
+    bwrap reports a child that signal n killed as exit code 128 + n.
+    """
+
+    name = "bubblewrap"
+
+    def __init__(self, executable: str = "bwrap") -> None:
+        self.executable = executable
+
+    def describe(self) -> str:
+        return "bubblewrap: no network, no other processes, writes only into the run's own folder"
+
+    def prefix(self, write: Sequence[Path], hide: Sequence[Path] = (), read: Sequence[Path] = ()) -> list[str]:
+        argv = [self.executable, "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
+        argv += ["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"]
+        for device in sorted(Path("/dev").glob("nvidia*")):  # MLX's CUDA backend opens them
+            argv += ["--dev-bind", str(device), str(device)]
+        return [*argv, *bubblewrap_mounts(write, [*hide, *secrets()], [*read, *_interpreter()]), "--"]
+
+
+def bubblewrap_mounts(write: Sequence[Path], hide: Sequence[Path], read: Sequence[Path]) -> list[str]:
+    """The mounts from the outermost folder inward, so that the most specific one is seen."""
+    masks = [real(Path(p)) for p in ("/tmp", "/var/tmp", "/run", "/dev/shm") if Path(p).is_dir()]
+    hidden = [p for p in map(real, hide) if p.exists()]
+    mounts = {p: ["--size", str(PRIVATE_BYTES), "--tmpfs", str(p)] for p in masks}
+    for path in map(real, read):
+        if path.exists() and any(path.is_relative_to(p) for p in [*masks, *hidden]):  # the rest is readable already
+            mounts[path] = ["--ro-bind", str(path), str(path)]
+    for path in hidden:
+        empty = ["--size", "65536", "--tmpfs"] if path.is_dir() else ["--ro-bind", "/dev/null"]
+        mounts[path] = [*empty, str(path)]
+    mounts |= {p: ["--bind", str(p), str(p)] for p in map(real, write)}
+    closed = [p for p in [*hidden, real(Path("/run"))] if "--tmpfs" in mounts.get(p, ())]
+    words = [word for p in sorted(mounts, key=lambda p: len(p.parts)) for word in mounts[p]]
+    return words + [word for p in [*closed, Path("/dev")] for word in ("--remount-ro", str(p))]
+
+
+def secrets() -> list[Path]:
+    return [p for name in SECRETS if (p := Path.home() / name).exists()]
+
+
+def real(path: Path) -> Path:
+    """Both sandboxes see resolved paths: /tmp is /private/tmp on macOS, /var/run is /run on Linux."""
+    return Path(os.path.realpath(path))
+
+
+def _interpreter() -> list[Path]:
+    """Folders from which the running Python and its packages are read."""
+    return [Path(p) for p in (sys.prefix, sys.base_prefix, Path(os.path.realpath(sys.executable)).parent)]
+
+
+# --- choosing --------------------------------------------------------------------------------------------------------
+
+
+def select(
+    allow_none: bool = False, platform: str = sys.platform, attempt: Callable[[Sandbox], str | None] | None = None
+) -> Sandbox:
+    """The sandbox of this machine; with `allow_none` (--no-sandbox) none. Raises SandboxError saying what to do.
+
+    `attempt` runs something harmless in a sandbox and returns why that failed, or None.
+    """
+    if allow_none:
+        return Unconfined()
+    sandbox: Sandbox = Seatbelt() if platform == "darwin" else Bubblewrap()
+    problem = (attempt or _attempt)(sandbox)
+    if problem is None:
+        return sandbox
+    raise SandboxError(f"candidates cannot be confined here: {_advice(sandbox, problem)}")
+
+
+def _attempt(sandbox: Sandbox) -> str | None:
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            run([*sandbox.prefix([Path(folder)]), sys.executable, "-I", "-S", "-c", "pass"], timeout=30)
+        except CommandError as error:
+            return "not found" if error.returncode == 127 else error.stderr.strip() or str(error)
+    return None
+
+
+def _advice(sandbox: Sandbox, problem: str) -> str:
+    without = "Or go on without confinement: --no-sandbox"
+    if isinstance(sandbox, Seatbelt):
+        if "Operation not permitted" in problem:
+            return "this process is already confined by another sandbox, and macOS does not nest them. " + without
+        return f"{sandbox.executable} failed: {problem}. {without}"
+    if problem == "not found":
+        return f"bubblewrap is not installed. Run: sudo apt-get install bubblewrap. {without}"
+    return (
+        f"bubblewrap is installed and fails ({problem}). A container has to allow user namespaces; on Ubuntu run: "
+        f"sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0. {without}"
+    )
+
+
+_PROBE = """\
+import json, socket, sys
+inside, hidden, port, outside = json.loads(sys.argv[1])
+found = []
+def refused(what, attempt):
+    try:
+        attempt()
+    except OSError:
+        return
+    found.append(what)
+def write(path):
+    with open(path, "w") as file:
+        file.write("x")
+try:
+    import mlx.core as mx
+    assert (mx.ones((8, 8)) @ mx.ones((8, 8))).sum().item() == 512
+    write(inside)
+except Exception as error:
+    found.append(f"MLX does not work in it: {type(error).__name__}: {error}")
+refused("the network can be reached", lambda: socket.create_connection(("127.0.0.1", port), 2).close())
+refused("a hidden file can be read", lambda: open(hidden).close())
+refused("", lambda: write(outside))
+print(json.dumps([what for what in found if what]))
+"""
+
+
+def self_test(sandbox: Sandbox, python: str, write_dir: Path) -> list[str]:
+    """Proves confinement in a child: MLX works, a socket, a hidden file and a write outside are refused -> failures.
+
+    Makes a temporary folder in `write_dir`, which should be the one that runs will be written to.
+    """
+    with (
+        tempfile.TemporaryDirectory(dir=write_dir) as name,
+        socket.create_server(("127.0.0.1", 0)) as server,
+    ):
+        folder, hidden, outside = Path(name) / "run", Path(name) / "hidden", Path(name) / "outside"
+        for path in (folder / "tmp", hidden):
+            path.mkdir(parents=True)
+        (hidden / "val").write_text("secret")
+        facts = [str(folder / "inside"), str(hidden / "val"), server.getsockname()[1], str(outside)]
+        argv = [*sandbox.prefix([folder], [hidden]), *limits(python), python, "-P", "-c", _PROBE, json.dumps(facts)]
+        try:
+            done = run(argv, cwd=folder, env=environment(folder), timeout=120)
+        except CommandError as error:
+            return [f"the test does not run in it: {error}"]
+        found = [str(what) for what in json.loads(done.stdout.splitlines()[-1])]
+        return found + (["a file outside can be written"] if outside.exists() else [])
+
+
+# --- environment and limits ------------------------------------------------------------------------------------------
+
+
+def environment(
+    run_dir: Path, extra: Mapping[str, str] | None = None, base: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """The whole environment of a child: what it inherits from `base` (ours) by an allowlist, then `extra`.
+
+    HOME and TMPDIR lie in the run's own folder, so that caches and compiled kernels are not shared between runs.
+    """
+    base = os.environ if base is None else base
+    kept = {k: v for k, v in base.items() if k in INHERITED or k.startswith(INHERITED_FAMILIES)}
+    own = {"HOME": str(run_dir), "TMPDIR": str(run_dir / "tmp")}
+    python = dict.fromkeys(("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "PYTHONSAFEPATH"), "1")
+    return {"PATH": os.defpath, "LANG": "C.UTF-8", **kept, **own, **python, **(extra or {})}
+
+
+# Sets the limits of its own process, then becomes the command: no code runs between fork and exec in the loop.
+# A machine short of memory ends this process first (oom_score_adj), not the loop and not the browser.
+_LIMIT = """\
+import contextlib, os, resource, signal, sys
+for item in sys.argv[1].split(","):
+    name, value = item.split("=")
+    if (kind := getattr(resource, "RLIMIT_" + name, None)) is not None:
+        hard = resource.getrlimit(kind)[1]
+        limit = int(value) if hard == resource.RLIM_INFINITY else min(int(value), hard)
+        resource.setrlimit(kind, (limit, limit))
+with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+    file.write("1000")
+for number in (signal.SIGPIPE, signal.SIGXFSZ):
+    signal.signal(number, signal.SIG_DFL)
+os.execvp(sys.argv[2], sys.argv[2:])
+"""
+
+
+def limits(
+    python: str = sys.executable,
+    *,
+    file_bytes: int = 8 * 2**30,
+    open_files: int = 1024,
+    cpu_s: int = 0,
+    memory_bytes: int = 0,
+    processes: int = 0,
+) -> list[str]:
+    """The words that limit a command: `[*sandbox.prefix(...), *limits(...), *command]`. 0 leaves a limit as it is.
+
+    file_bytes: the largest file it can write. cpu_s: processor seconds over all its threads. memory_bytes: private
+    memory (Linux only, where the allocation then fails). processes: processes and threads of the user, counted within
+    the sandbox on Linux 5.14 and later. Core dumps are off.
+    """
+    values = {"CORE": 0, "FSIZE": file_bytes, "NOFILE": open_files}
+    optional = {"CPU": cpu_s, "DATA": memory_bytes if sys.platform == "linux" else 0, "NPROC": processes}
+    values |= {name: value for name, value in optional.items() if value}
+    return [python, "-I", "-S", "-c", _LIMIT, ",".join(f"{name}={int(value)}" for name, value in values.items())]
