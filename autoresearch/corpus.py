@@ -1,0 +1,259 @@
+"""Prepares the data, once: text -> tokenizer -> packed rows of tokens in memory-mapped files, three splits of them.
+
+    CACHE/data/NAME/PROFILE/
+        train.u16                       packed rows in a fixed random order: (rows, seq_len + 1) little-endian uint16
+        eval/val.u16, eval/confirm.u16  the same; apart, so that a sandbox can hide them from training
+        token_bytes.npy                 UTF-8 bytes of each token, (vocab_size,) int32; 0 for special tokens
+        tokenizer.json                  what rebuilds the tiktoken encoding
+        meta.json                       the task's numbers, and size and hash of every file above
+
+The work happens in NAME/.PROFILE.partial, which takes its name in one rename: a folder of that name is complete.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shlex
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from autoresearch import sources
+from autoresearch.errors import AutoresearchError, DataError, UsageError
+from autoresearch.hub import hub_reachable
+from autoresearch.profiles import PROFILES, Profile, default_profile
+from autoresearch.sources import Report
+
+__all__ = ["cache_folder", "command_line", "hub_reachable", "load_meta", "locate", "prepare", "verify"]
+
+VERSION = 1  # of the layout above
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def cache_folder() -> Path:
+    """AUTORESEARCH_CACHE, or ~/.cache/autoresearch-metal."""
+    return Path(os.environ.get("AUTORESEARCH_CACHE") or Path.home() / ".cache" / "autoresearch-metal")
+
+
+def locate(dataset: str, profile: str, cache: Path | None = None) -> Path | None:
+    """The folder of a prepared data set, or None. `dataset` is a known name, a path of text, or a name in the cache."""
+    folder = _folder(sources.folder_name(dataset), profile, cache)
+    return folder if (folder / "meta.json").is_file() else None
+
+
+def load_meta(folder: Path) -> dict[str, Any]:
+    """meta.json of a prepared folder, after a look at the size of every file.
+
+    Raises DataError, with the command that mends it, where a file is missing or has another size than when written.
+    """
+    try:
+        meta: dict[str, Any] = json.loads((folder / "meta.json").read_text())
+        mend = _mend(meta["argument"], meta["profile"])
+        sizes = {folder / name: entry["bytes"] for name, entry in _files(meta).items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        mend = _mend(folder.parent.name, folder.name)
+        raise DataError(f"{folder / 'meta.json'} is missing or corrupt ({error!r}). {mend}") from error
+    if meta["version"] != VERSION:
+        raise DataError(f"{folder} has layout {meta['version']}, and this version reads {VERSION}. {mend}")
+    for path, expected in sizes.items():
+        size = path.stat().st_size if path.is_file() else None
+        if size != expected:
+            found = "is missing" if size is None else f"is corrupt: {size:,} bytes, not {expected:,}"
+            raise DataError(f"{path} {found}. {mend}")
+    return meta
+
+
+def verify(folder: Path) -> dict[str, Any]:
+    """load_meta, and every byte against its SHA-256. Raises DataError."""
+    meta = load_meta(folder)
+    for name, entry in _files(meta).items():
+        with (folder / name).open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != entry["sha256"]:
+            mend = _mend(meta["argument"], meta["profile"])
+            raise DataError(f"{folder / name} is corrupt: SHA-256 {found[:12]}, not {entry['sha256'][:12]}. {mend}")
+    return meta
+
+
+def prepare(
+    dataset: str = "climbmix",
+    profile: str | None = None,
+    shards: int | None = None,
+    cache: Path | None = None,
+    *,
+    offline: bool = False,
+    force: bool = False,
+    report: Report = print,
+) -> Path:
+    """Makes a data set ready and returns its folder; does nothing where it is ready, unless `force`.
+
+    `shards` are climbmix's training shards (default: the profile's). An interrupted call is continued, a concurrent one
+    waited for. Raises UsageError for unknown names, and DataError for text that cannot be had or does not suffice.
+    """
+    scale = _profile(profile)
+    source = sources.find(dataset, scale.shards if shards is None else shards)
+    folder = _folder(source.name, scale.name, cache)
+    try:
+        numbers = dataclasses.asdict(scale)
+        request = json.loads(json.dumps({"version": VERSION, "numbers": numbers, **source.identity}))
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _lock(folder, report):
+            if force:
+                shutil.rmtree(_partial(folder), ignore_errors=True)
+            elif (_partial(folder) / "meta.json").exists():  # killed after the last stage
+                _publish(folder)
+            if not force and _is_ready(folder, request, any_shards=shards is None, report=report):
+                return folder
+            _prepare(source, scale, folder, request, offline, report)
+    except OSError as error:
+        raise _explained(error, folder) from error
+    return folder
+
+
+def _prepare(
+    source: sources.Source, scale: Profile, folder: Path, request: dict[str, Any], offline: bool, report: Report
+) -> None:
+    from autoresearch.preparation import Preparation  # NumPy and rich, which a second call does without
+
+    start = time.monotonic()
+    report(f"preparing {source.title}, profile {scale.name}")
+    Preparation(source, scale, _partial(folder), request, report).run(offline)
+    _publish(folder)
+    fingerprint = load_meta(folder)["fingerprint"]
+    report(f"prepared in {time.monotonic() - start:.1f} s: {folder} (fingerprint {fingerprint})")
+
+
+def _is_ready(folder: Path, request: dict[str, Any], any_shards: bool, report: Report) -> bool:
+    if not folder.exists():
+        return False
+    try:
+        meta = load_meta(folder)
+    except DataError as error:
+        report(f"{error}\nPreparing it again.")
+        return False
+    report(f"{folder} is ready (fingerprint {meta['fingerprint']})")
+    before = meta["request"]
+    changed = [key for key in {**before, **request} if before.get(key) != request.get(key)]
+    if any_shards and "shards" in changed:
+        changed.remove("shards")
+    if changed:
+        what = ", ".join(CHANGES.get(key, key) for key in changed)
+        report(f"since it was prepared, {what} changed. With --force it is prepared again, and results start anew.")
+    return True
+
+
+CHANGES = {
+    "numbers": "the profile",
+    "shards": "the number of shards",
+    "python": "the running Python",
+    "files": "the number of files",
+    "state": "the files",
+}
+
+
+# --- the folder ------------------------------------------------------------------------------------------------------
+
+
+def _folder(name: str, profile: str, cache: Path | None) -> Path:
+    return (cache or cache_folder()) / "data" / name / profile
+
+
+def _partial(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.partial")
+
+
+def _files(meta: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {**meta["files"], **{entry["file"]: entry for entry in meta["splits"].values()}}
+
+
+def _publish(folder: Path) -> None:
+    """Puts the finished folder in place. Who has an earlier one's files open keeps reading those."""
+    old = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    (_partial(folder) / "state.json").unlink(missing_ok=True)
+    _partial(folder).rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _lock(folder: Path, report: Report) -> Iterator[None]:
+    """One preparation of a folder at a time; the lock falls with the process that holds it."""
+    with folder.with_name(f".{folder.name}.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            report(f"another process is preparing {folder}; waiting for it")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _explained(error: OSError, folder: Path) -> DataError:
+    where = error.filename or folder
+    if error.errno not in DISK_FULL:
+        return DataError(f"{where}: {error.strerror or error}")
+    free = shutil.disk_usage(folder.parent).free / 1e9
+    return DataError(
+        f"{where}: {error.strerror}, with {free:.2f} GB free. Make room (the profile mac takes about 1 GB) or set"
+        " AUTORESEARCH_CACHE to a folder on another disk; the same command continues"
+    )
+
+
+def _mend(argument: str, profile: str) -> str:
+    return f"Run: uv run prepare.py --dataset {shlex.quote(argument)} --profile {profile} --force"
+
+
+# --- the command line ------------------------------------------------------------------------------------------------
+
+
+def _profile(name: str | None) -> Profile:
+    if name is None:
+        return default_profile()
+    if name not in PROFILES:
+        raise UsageError(f"--profile {name}: one of {', '.join(PROFILES)}")
+    return PROFILES[name]
+
+
+def command_line(argv: Sequence[str]) -> int:
+    """`python prepare.py ...`; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="prepare.py", description="Download, tokenize and pack the data, once.")
+    parser.add_argument(
+        "--dataset",
+        default="climbmix",
+        help="climbmix, tinystories, stdlib, or a file or folder of .txt, .md, .jsonl or .parquet (default: climbmix)",
+    )
+    parser.add_argument("--profile", choices=PROFILES, help="default: mac on Apple Silicon, tiny elsewhere")
+    parser.add_argument("--shards", type=int, help="training shards of climbmix (default: mac 2, tiny 1)")
+    parser.add_argument("--force", action="store_true", help="prepare again, from the start")
+    parser.add_argument("--verify", action="store_true", help="check every byte of what is prepared, and no more")
+    args = parser.parse_args(argv)
+    try:
+        if args.verify:
+            _verify_prepared(args.dataset, _profile(args.profile).name)
+        else:
+            prepare(args.dataset, args.profile, args.shards, force=args.force)
+    except AutoresearchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("stopped; the same command continues", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _verify_prepared(dataset: str, profile: str) -> None:
+    folder = locate(dataset, profile)
+    if folder is None:
+        raise DataError(f"{dataset} is not prepared. {_mend(dataset, profile).removesuffix(' --force')}")
+    print(f"{folder} is whole (fingerprint {verify(folder)['fingerprint']})")

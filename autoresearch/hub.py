@@ -1,0 +1,107 @@
+"""Files of Hugging Face datasets: one at a time into the hub's own cache, with retries. Its settings are respected."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from autoresearch.errors import DataError
+
+PROBE = ("karpathy/climbmix-400b-shuffle", "shard_06542.parquet")  # the file that hub_reachable asks for
+PROBE_WAITS_S = (0.5, 2.0)  # between attempts to reach the hub at all
+RETRY_WAITS_S = (1.0, 4.0, 16.0)  # between attempts at one file; within one the client resumes a broken transfer itself
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+PERMANENT = (400, 401, 403, 404, 410)  # HTTP statuses that another attempt will not change
+
+
+def hub_reachable(timeout_s: float = 5.0) -> bool:
+    """Whether the hub (HF_ENDPOINT) serves datasets now. False under HF_HUB_OFFLINE, and behind a captive portal."""
+    import httpx
+
+    if _is_true("HF_HUB_OFFLINE") or _is_true("TRANSFORMERS_OFFLINE"):
+        return False
+    endpoint = (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
+    url = "{}/datasets/{}/resolve/main/{}".format(endpoint, *PROBE)
+    try:
+        response = httpx.head(url, timeout=timeout_s, follow_redirects=True)
+    except (httpx.HTTPError, httpx.InvalidURL):
+        return False
+    return any("x-repo-commit" in answer.headers for answer in (*response.history, response))
+
+
+def download(repo: str, filenames: list[str], report: Callable[[str], object], offline: bool = False) -> list[Path]:
+    """Local paths of a dataset repository's files, in order; what the hub's cache holds is not transferred again.
+
+    Raises DataError where a file can neither be found in the cache nor be downloaded.
+    """
+    offline = offline or not _wait_for_hub()
+    paths = []
+    for filename in filenames:
+        try:
+            paths.append(_download(repo, filename, report, offline))
+        except _client_errors() as error:
+            raise DataError(_explain(repo, filename, len(paths), len(filenames), offline, error)) from error
+    return paths
+
+
+def _wait_for_hub() -> bool:
+    for wait_s in PROBE_WAITS_S:
+        if hub_reachable():
+            return True
+        if _is_true("HF_HUB_OFFLINE") or _is_true("TRANSFORMERS_OFFLINE"):
+            return False
+        time.sleep(wait_s)
+    return hub_reachable()
+
+
+def _download(repo: str, filename: str, report: Callable[[str], object], offline: bool) -> Path:
+    from huggingface_hub import hf_hub_download
+
+    for wait_s in RETRY_WAITS_S:
+        try:
+            return Path(hf_hub_download(repo, filename, repo_type="dataset", local_files_only=offline))
+        except _client_errors() as error:
+            if not _transient(error):
+                raise
+            report(f"{filename}: {_one_line(error)}; trying again in {wait_s:.0f} s")
+            time.sleep(wait_s)
+    return Path(hf_hub_download(repo, filename, repo_type="dataset", local_files_only=offline))
+
+
+def _client_errors() -> tuple[type[Exception], ...]:
+    """What a download may raise. The hub's client builds its errors on httpx or httpx2, by its version."""
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
+
+    return (OSError, EntryNotFoundError, HfHubHTTPError.__bases__[0])
+
+
+def _transient(error: Exception) -> bool:
+    from huggingface_hub.errors import EntryNotFoundError
+
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    return not isinstance(error, EntryNotFoundError) and status not in PERMANENT and not _is_disk_error(error)
+
+
+def _explain(repo: str, filename: str, have: int, wanted: int, offline: bool, error: Exception) -> str:
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    cause = "the hub does not answer, or HF_HUB_OFFLINE is set" if offline else _one_line(error)
+    return (
+        f"{have} of {wanted} files of {repo} are in {HF_HUB_CACHE}; {filename} is missing: {cause}. The same command"
+        " continues from here. Without a network: uv run prepare.py --dataset stdlib"
+    )
+
+
+def _is_disk_error(error: Exception) -> bool:
+    return isinstance(error, OSError) and error.errno in DISK_ERRORS
+
+
+def _one_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), error.__class__.__name__)
+
+
+def _is_true(variable: str) -> bool:
+    return os.environ.get(variable, "").upper() in ("1", "ON", "YES", "TRUE")
