@@ -31,7 +31,7 @@ import psutil
 
 from autoresearch.process import Child
 from autoresearch.records import Failure, Measurement
-from autoresearch.sandbox import Sandbox, environment
+from autoresearch.sandbox import Sandbox, environment, limits
 
 Event = Mapping[str, Any]
 Listener = Callable[[Event], None]
@@ -49,6 +49,7 @@ LOG_LIMIT = 2 * 2**20  # bytes of a child's output that are kept
 MIN_STEPS = 8  # a candidate whose warm-up step promises fewer steps than this in the budget is hopeless
 CURVE_POINTS = 64
 SAVE_LIMIT_S = 120.0
+FILE_LIMIT = 4 * 2**30  # bytes of the largest file that a child can write: a checkpoint of a billion parameters
 FREE_DISK = 2**30  # bytes below which a run is stopped
 
 
@@ -60,6 +61,7 @@ class Workbench:
     data: Path  # the prepared data: .../data/<dataset>/<profile>
     budget_s: float
     sandbox: Sandbox
+    hide: tuple[Path, ...] = ()  # what children must not read beside the cache: other runs, the journal
     env: Mapping[str, str] = field(default_factory=dict)  # extra environment of the children (LD_PRELOAD, MLX_*)
     kernels: Path | None = None  # compiled kernels to start from, copied into each run's TMPDIR
     startup_limit_s: float = 180.0  # before the first baseline is known
@@ -150,8 +152,7 @@ def _make_run_dir(bench: Workbench, run_dir: Path) -> None:
 
 
 def _train(bench: Workbench, source: Path, run_dir: Path, seed: int, listen: Listener) -> _Outcome:
-    hide = [bench.data / "eval"]
-    child, token, log = _start(bench, "train", source, run_dir, seed, hide, [])
+    child, token, log = _start(bench, "train", source, run_dir, seed, [bench.data / "eval"], [])
     allowance = max(1.0, 0.03 * bench.budget_s)
     limits = {
         "start": bench.startup_limit_s,
@@ -181,7 +182,7 @@ def _evaluate(
     extra = ["--split", split]
     extra += ["--rows", str(rows)] if rows else []
     extra += ["--order", str(order)] if order is not None else []
-    child, token, log = _start(bench, "evaluate", source, run_dir, seed, [bench.data / "train.u16"], extra)
+    child, token, log = _start(bench, "evaluate", source, run_dir, seed, [], extra)
     limits = {"start": bench.startup_limit_s + SAVE_LIMIT_S, "ready": bench.evaluation_limit_s, "result": 10.0}
     outcome = _Watch(child, token, log, bench, limits, listen).follow()
     if outcome.failure and outcome.failure.kind == "memory" and rows != 1:
@@ -199,7 +200,6 @@ def _start(
     env = environment(
         run_dir,
         {
-            **bench.env,
             "AUTORESEARCH_CACHE": str(bench.cache),
             "AUTORESEARCH_DATASET": bench.data.parent.name,
             "AUTORESEARCH_PROFILE": bench.data.name,
@@ -208,7 +208,12 @@ def _start(
             "AUTORESEARCH_EVENT_TOKEN": token,
         },
     )
-    prefix = bench.sandbox.prefix(write=[run_dir], hide=hide)
+    hidden = [bench.cache, *bench.hide, *hide]
+    prefix = bench.sandbox.prefix(write=[run_dir], hide=hidden, read=[bench.data, source, bench.harness])
+    prefix += limits(bench.python, file_bytes=FILE_LIMIT)
+    # Inside the sandbox only: a preloaded OpenBLAS starts threads in bwrap itself, which then hangs when it forks.
+    inside = {"LD_PRELOAD": env.pop("LD_PRELOAD", ""), **bench.env}
+    prefix += ["/usr/bin/env", *(f"{name}={value}" for name, value in inside.items())]
     log = run_dir / f"{name}.log"
     return Child([*prefix, *argv], cwd=run_dir, env=env, log_path=log, log_limit_bytes=LOG_LIMIT), token, log
 

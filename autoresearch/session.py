@@ -80,6 +80,7 @@ def workbench(data: Path, folder: Path, root: Path, budget_s: float | None, no_s
         data=data,
         budget_s=budget_s,
         sandbox=sandbox,
+        hide=(root / "runs",),
         env=children_environment(say),
         kernels=data.parent.parent.parent / "kernels" / f"mlx-{version('mlx')}",
     )

@@ -1,0 +1,137 @@
+"""The two-process measurement, with real children on a toy task. Hostile candidates have their own file."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from autoresearch import experiment
+from autoresearch.experiment import Workbench, classify
+from autoresearch.records import Failure
+from autoresearch.sandbox import select
+from tests.conftest import HONEST, ROOT
+
+
+@pytest.fixture
+def bench(toy_data: Path) -> Workbench:
+    return Workbench(ROOT / "prepare.py", toy_data, 1.0, select(allow_none=True), {"MLX_DISABLE_COMPILE": "1"})
+
+
+def variant(folder: Path, old: str, new: str) -> Path:
+    source = HONEST.read_text()
+    assert old in source
+    path = folder / "train_mlx.py"
+    path.write_text(source.replace(old, new))
+    return path
+
+
+def test_an_honest_candidate_is_measured(bench: Workbench, tmp_path: Path) -> None:
+    heard: list[str] = []
+    m = experiment.measure(bench, HONEST, tmp_path / "run", seed=1, listen=lambda e: heard.append(e["event"]))
+    assert m.failure is None
+    assert m.val_bpb is not None and 1.0 < m.val_bpb < 3.0  # a step of 0, 1 or 2 costs log2(3) = 1.585 bits a token
+    assert m.training_s is not None and 1.0 <= m.training_s < 1.5
+    assert m.num_steps and m.total_tokens == m.num_steps * 16 * 64 or m.num_steps == m.total_tokens // (16 * 64) - 1
+    assert [e for e in heard if e not in {"step", "evaluated"}] == [
+        "ready", "warmed_up", "clock_started", "trained", "saved", "ready", "result",
+    ]  # fmt: skip
+    assert math.isclose(sum(m.seconds.values()), m.total_s, abs_tol=0.02)
+    assert {p.name for p in (tmp_path / "run").iterdir()} >= {"checkpoint.safetensors", "train.log", "evaluate.log"}
+    again = experiment.evaluate(bench, HONEST, tmp_path / "run", 1, "val", rows=5, order=3)
+    assert again.val_bpb == pytest.approx(m.val_bpb, rel=1e-6)
+    confirm = experiment.evaluate(bench, HONEST, tmp_path / "run", 1, "confirm")
+    assert confirm.val_bpb is not None and confirm.val_bpb != m.val_bpb
+
+
+def test_val_bpb_is_the_formula(bench: Workbench, tmp_path: Path) -> None:
+    """A model that is never trained and gives equal logits costs log2(64) bits a token; BOS counts in neither sum."""
+    source = variant(tmp_path, "return self.head(self.wte(idx))", "return 0 * self.head(self.wte(idx))")
+    m = experiment.measure(bench, source, tmp_path / "run", seed=1)
+    assert m.val_bpb == pytest.approx(math.log2(64), rel=1e-6)
+
+
+def test_the_seed_varies_initialisation_and_row_order(toy_data: Path) -> None:
+    code = (
+        "import prepare, numpy as np, mlx.nn as nn, mlx.core as mx, json, sys\n"
+        "t = prepare.task(); data = prepare.load_rows('train', t.seq_len)\n"
+        "def order(seed):\n"
+        "    run = prepare.Run(t, seed, nn.Linear(2, 2), data, lambda *a, **k: None); run._clock_start = 1e18\n"
+        "    batches = run.batches(500); return np.concatenate([np.array(next(batches)[0]) for _ in range(4)])\n"
+        "a, b, c = order(1), order(1), order(2)\n"
+        "key = lambda rows: sorted(map(bytes, rows.astype(np.uint8)))\n"
+        "whole = key(np.asarray(data[:, :-1]))\n"
+        "print(json.dumps([bool((a == b).all()), bool((a == c).all()), key(a) == whole, key(c) == whole]))\n"
+    )
+    env = {
+        **os.environ,
+        "AUTORESEARCH_CACHE": str(toy_data.parents[2]),
+        "AUTORESEARCH_DATASET": "toy",
+        "AUTORESEARCH_PROFILE": "tiny",
+        "PYTHONPATH": str(ROOT),
+    }
+    out = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True).stdout
+    assert json.loads(out) == [True, False, True, True]
+
+
+def test_shorter_rows_are_pieces_of_rows(bench: Workbench, tmp_path: Path) -> None:
+    source = variant(tmp_path, "run.batches(16)", "run.batches(24, 20)")
+    m = experiment.measure(bench, source, tmp_path / "run", seed=1)
+    assert m.ok and m.total_tokens is not None and m.total_tokens % (24 * 20) == 0
+
+
+FAILURES = {
+    "import": ("LR = 0.01", "LR = 0.01\nraise RuntimeError('no')"),
+    "build": ("return Toy(", "return Nothing("),
+    "warmup": ("opt = optim.Adam(LR)", "opt = optim.Adam(LR)\n    1 / 0"),
+    "train": ("loss, grads = loss_and_grad(x, y)", "loss, grads = loss_and_grad(x, y)\n        1 / (3 - step)"),
+    "diverged": ("LR = 0.01", "LR = 1e9"),
+    "interface": ("return self.head(self.wte(idx))", "return self.head(self.wte(idx))[..., :-1]"),
+    "exited": ("opt = optim.Adam(LR)", "import os; os._exit(0)"),
+}
+
+
+@pytest.mark.parametrize("kind", FAILURES)
+def test_failures_have_kinds_and_no_number(kind: str, bench: Workbench, tmp_path: Path) -> None:
+    m = experiment.measure(bench, variant(tmp_path, *FAILURES[kind]), tmp_path / "run", seed=1)
+    assert m.failure is not None and m.failure.kind == kind, m.failure
+    assert m.val_bpb is None and m.total_s < 10
+    if kind in {"build", "warmup", "train"}:
+        assert "train_mlx.py" in m.failure.detail and "prepare.py" not in m.failure.detail
+
+
+def test_the_source_that_runs_is_the_source_that_was_hashed(bench: Workbench, tmp_path: Path) -> None:
+    """A module planted in the run directory is not imported."""
+    source = variant(tmp_path, "LR = 0.01", "import json\nLR = 0.01 if json.loads('1') else 0")
+    run_dir = tmp_path / "run"
+    run_dir.mkdir()
+    (run_dir / "json.py").write_text("raise SystemExit('planted')")
+    (tmp_path / "json.py").write_text("raise SystemExit('planted')")
+    assert experiment.measure(bench, source, run_dir, seed=1).ok
+
+
+@pytest.mark.parametrize(
+    ("message", "kind"),
+    [
+        ("[METAL] Command buffer execution failed: Insufficient Memory (00000008:kIOGPUCommandBufferCallback)", "memory"),
+        ("[metal::malloc] Attempting to allocate 17179869184 bytes which is greater than the maximum", "memory"),
+        ("[malloc] Unable to allocate 1099511627776 bytes.", "memory"),
+        ("[METAL] Command buffer execution failed: Caused GPU Timeout Error (00000002)", "machine"),
+        ("[METAL] Command buffer execution failed: Impacting Interactivity (0000000e)", "machine"),
+        ("[metal::malloc] Resource limit (499000) exceeded.", "machine"),
+        ("ValueError: shapes do not match", "train"),
+    ],
+)
+def test_mlx_messages_are_recognised(message: str, kind: str) -> None:
+    assert classify(Failure("train", message)).kind == kind
+
+
+def test_rows_of_the_data_reach_the_candidate_whole(toy_data: Path) -> None:
+    rows = np.fromfile(toy_data / "train.u16", dtype="<u2").reshape(2000, 65)
+    assert rows[:, 0].tolist() == [60] * 2000
