@@ -1,4 +1,4 @@
-"""How much one run scatters: sigma from replicates, the share of it that is the machine's speed, and drift. Pure functions.
+"""How much one run scatters: sigma from replicates, the machine's speed in it, and drift. Pure functions.
 
 Sigma is the standard deviation of val_bpb over runs of one unchanged file, with a fresh seed and row order each time.
 It is measured from replicates and never from proposals, whose spread says how different the ideas were. Three baseline
@@ -134,7 +134,7 @@ def drift(groups: Iterable[Sequence[tuple[float, float]]], noise: Noise) -> Drif
     times = np.concatenate([group[:, 0] for group in kept])
     bpb = np.concatenate([group[:, 1] - group[:, 1].mean() for group in kept])
     cuts = np.unique(times)[1:]
-    after = np.concatenate([_centred(group[:, :1] >= cuts) for group in kept])  # (runs, cuts)
+    after = np.concatenate([late - late.mean(0) for late in (group[:, :1] >= cuts for group in kept)])  # (runs, cuts)
     leverage = (after**2).sum(0)
     usable = leverage > 0
     if not usable.any():
@@ -145,7 +145,3 @@ def drift(groups: Iterable[Sequence[tuple[float, float]]], noise: Noise) -> Drif
     best = int(np.abs(z).argmax())
     return Drift(float(cuts[best]), float(shift[best]), float(z[best])) if abs(z[best]) >= DRIFT_Z else None
 
-
-def _centred(after: np.ndarray) -> np.ndarray:
-    """Indicators (runs, cuts) less their mean over the runs of the group."""
-    return after.astype(float) - after.mean(0)

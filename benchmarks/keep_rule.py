@@ -1,0 +1,346 @@
+"""Which keep rule gains most from a night, and which claims least that is not there?
+
+Simulates nights of noisy experiments, sigma = 1, all nights at once, under the rule of autoresearch/decide.py, the
+rule it replaced, and the field's: greedy, fixed margin, three-seed bootstrap, MAD score. Each rule runs over its own
+parameter, which gives the frontier of true gain against claimed gain that is not there.
+
+    python benchmarks/keep_rule.py [--quick] [--json FILE]
+
+A night has a fixed number of runs, so confirmation is paid for in proposals; `--proposals` fixes those instead.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from autoresearch import decide, noise
+
+Array = NDArray[np.float64]
+Gains = Callable[[np.random.Generator, Array], Array]  # proposals decided so far, a night each -> true gains in sigma
+
+DISCARD, KEEP, CANDIDATE, INCUMBENT = range(4)
+
+
+def prior(better: float, gain: float, worse: float, loss: float) -> Gains:
+    """A share of proposals gains (exponential, mean `gain` sigma), a share loses, the rest change nothing."""
+
+    def draw(rng: np.random.Generator, decided: Array) -> Array:
+        kind, size = rng.random(len(decided)), rng.exponential(size=len(decided))
+        return np.where(kind < better, size * gain, np.where(kind < better + worse, -size * loss, 0.0))
+
+    return draw
+
+
+PRIORS: dict[str, Gains] = {
+    "null": prior(0, 0, 0, 0),
+    "early": prior(0.25, 1.0, 0.50, 2.0),
+    "mixed": prior(0.10, 1.0, 0.60, 2.0),
+    "late": prior(0.04, 0.6, 0.50, 2.0),
+}
+
+
+@dataclass
+class Nights:
+    """All nights at once; arrays over nights. val_bpb is in sigma, lower is better, the baseline's true value is 0."""
+
+    total: Array  # of the incumbent's values
+    weight: Array  # how many values `total` is of
+    runs: Array  # (nights, 3) of the candidate
+    n: NDArray[np.int64]  # the candidate's runs so far
+    sigma: Array  # as the rule knows it
+    results: Array  # (nights, all runs so far): only for rules that look at them
+    kept_runs: Array  # (nights, 3) of the incumbent when it was kept
+
+    @property
+    def incumbent(self) -> Array:
+        return self.total / self.weight
+
+    @property
+    def mean(self) -> Array:
+        return self.runs.sum(1) / np.maximum(self.n, 1)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One run a candidate, kept when better than the incumbent's own run by `margin` sigma. Zero is greedy."""
+
+    name: str
+    margin: float = 0.0
+    baseline: int = 3
+
+    def act(self, s: Nights) -> NDArray[np.int64]:
+        return np.where(s.incumbent - s.runs[:, 0] > self.margin * s.sigma, KEEP, DISCARD)
+
+    def estimate(self, s: Nights) -> tuple[Array, Array]:
+        """(total, weight) of the candidate as the new incumbent."""
+        return s.runs.sum(1), s.n.astype(float)
+
+    def control(self, s: Nights, since: Array) -> NDArray[np.bool_]:
+        return np.zeros(len(s.n), dtype=bool)
+
+
+@dataclass(frozen=True)
+class MadScore(Rule):
+    """Kept when better by `margin` times the median absolute deviation of all the night's results."""
+
+    def act(self, s: Nights) -> NDArray[np.int64]:
+        spread = np.median(np.abs(s.results - np.median(s.results, axis=1, keepdims=True)), axis=1)
+        return np.where(s.incumbent - s.runs[:, 0] > self.margin * spread, KEEP, DISCARD)
+
+
+@dataclass(frozen=True)
+class Bootstrap(Rule):
+    """Three seeds each; kept when the resampled means are better with probability `margin`."""
+
+    def act(self, s: Nights) -> NDArray[np.int64]:
+        action = np.where(s.n < 3, CANDIDATE, DISCARD)
+        ready = np.flatnonzero(s.n == 3)
+        if len(ready):
+            better = _resampled(s.kept_runs[ready])[:, :, None] > _resampled(s.runs[ready])[:, None, :]
+            action[ready[better.mean((1, 2)) >= self.margin]] = KEEP
+        return action
+
+
+def _resampled(runs: Array) -> Array:
+    """(nights, 3) -> the means of all 27 resamples, (nights, 27)."""
+    picks = np.stack(np.meshgrid(*[np.arange(3)] * 3), -1).reshape(-1, 3)
+    return runs[:, picks].mean(2)
+
+
+@dataclass(frozen=True)
+class FirstLeftOut(Rule):
+    """Bars on two and three runs as below, but no controls, and a winner's first run does not count: `margin` is z."""
+
+    margin: float = 0.7
+
+    def act(self, s: Nights) -> NDArray[np.int64]:
+        delta, first = s.incumbent - s.mean, s.incumbent - s.runs[:, 0]
+        z = delta / s.sigma / np.sqrt(1 / np.maximum(s.n, 1) + 1 / s.weight)
+        action = np.where(z >= self.margin, KEEP, np.where(s.n >= 3, DISCARD, CANDIDATE))
+        action = np.where(s.weight < 3, INCUMBENT, action)
+        action = np.where(first >= 2 * s.sigma, np.where(delta >= 0.3 * s.sigma, KEEP, DISCARD), action)
+        return np.where(delta <= 0, DISCARD, np.where(s.n == 1, CANDIDATE, action))
+
+    def estimate(self, s: Nights) -> tuple[Array, Array]:
+        return s.runs.sum(1) - s.runs[:, 0], s.n - 1.0
+
+
+@dataclass(frozen=True)
+class KeepRule(Rule):
+    """autoresearch/decide.py, its bars for keeping raised by `margin`."""
+
+    def act(self, s: Nights) -> NDArray[np.int64]:
+        z = (s.incumbent - s.mean) / s.sigma / np.sqrt(1 / np.maximum(s.n, 1) + 1 / s.weight)
+        bar = np.array([np.inf, np.inf, decide.KEEP_Z[2], decide.KEEP_Z[3]])[s.n] + self.margin
+        last = s.n == max(decide.KEEP_Z)
+        return np.where(z < decide.LOOK_Z, DISCARD, np.where(z >= bar, KEEP, np.where(last, DISCARD, CANDIDATE)))
+
+    def estimate(self, s: Nights) -> tuple[Array, Array]:
+        step = np.clip(s.incumbent - s.mean, 0.0, decide.ANCHOR_SIGMA * s.sigma)
+        return s.runs.sum(1) + s.mean + step, s.n + 1.0
+
+    def control(self, s: Nights, since: Array) -> NDArray[np.bool_]:
+        return since >= decide.CONTROL_EVERY * np.where(s.weight < decide.CONTROL_RUNS, 1, 2)
+
+
+# --- the simulation --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Means over nights, in sigma."""
+
+    gain: float  # true
+    error: float  # standard error of the gain
+    excess: float  # claimed (baseline's estimate - incumbent's) less true
+    keeps: float
+    false_keeps: float  # of a candidate that is no better
+    proposals: float
+    runs: float
+    last_kept: float  # share of nights that kept their last proposal
+
+    @property
+    def false_share(self) -> float:
+        return self.false_keeps / max(self.keeps, 1e-9)
+
+
+@dataclass
+class Scatter:
+    """Running sigma of each night from replicates that were not selected, shrunk as noise.pool does."""
+
+    guess: Array  # the prior's sigma
+    squares: Array
+    df: Array
+    mean: Array  # of the incumbent's unselected runs
+    n: Array
+
+    def sigma(self) -> Array:
+        measured = np.log(np.sqrt(self.squares / np.maximum(self.df, 1)) + noise.FLOOR_BPB)
+        return np.exp((self.df * measured + noise.DEFAULT.df * np.log(self.guess)) / (self.df + noise.DEFAULT.df))
+
+    def add(self, where: NDArray[np.bool_], value: Array) -> None:
+        """One more run of the incumbent."""
+        some = where & (self.n > 0)
+        self.squares += np.where(some, (value - self.mean) ** 2 * self.n / (self.n + 1), 0.0)
+        self.df += some
+        self.mean = np.where(where, (self.mean * self.n + value) / (self.n + 1), self.mean)
+        self.n += where
+
+    def replace(self, kept: NDArray[np.bool_], s: Nights) -> None:
+        """The candidate is the incumbent: all of its runs but the first."""
+        second, third = s.runs[:, 1], np.where(s.n == 3, s.runs[:, 2], s.runs[:, 1])
+        self.squares += np.where(kept, (second - third) ** 2 / 2, 0.0)
+        self.df += kept & (s.n == 3)
+        self.mean, self.n = np.where(kept, (second + third) / 2, self.mean), np.where(kept, s.n - 1.0, self.n)
+
+
+def simulate(
+    rule: Rule,
+    gains: Gains,
+    *,
+    nights: int = 4000,
+    runs: int | None = 100,
+    proposals: int | None = None,
+    known: bool = True,
+    seed: int = 0,
+) -> Outcome:
+    """Nights of `runs` runs, or of `proposals` proposals. With `known` false the rule estimates sigma as it goes."""
+    rng = np.random.default_rng(seed)
+    base = rng.normal(size=(nights, rule.baseline))
+    zero = np.zeros(nights)
+    guess = np.exp(0.7 * rng.normal(size=nights))  # a first night: the default is off by a factor of two either way
+    spread = Scatter(guess, base.var(1) * rule.baseline, zero + rule.baseline - 1, base.mean(1), zero + rule.baseline)
+    own = np.column_stack([base] * 3)[:, :3]
+    s = Nights(base.sum(1), zero + rule.baseline, np.zeros((nights, 3)), zero.astype(int), zero + 1, base, own)
+    if not known:
+        s.sigma = spread.sigma()
+    true, keeps, false, decided, used, since, last_kept = (zero.copy() for _ in range(7))
+    claimed_from = base.mean(1)
+    control = np.zeros(nights, dtype=bool)
+    gain, everyone = gains(rng, decided), np.arange(nights)
+    looks_back = isinstance(rule, MadScore)
+    used += rule.baseline
+    while True:
+        live = used < runs if runs is not None else decided < (proposals or 0)
+        if not live.any():
+            break
+        used += live
+        control &= live
+        value = rng.normal(size=nights) - true - np.where(control, 0.0, gain)
+        s.total, s.weight = s.total + np.where(control, value, 0.0), s.weight + control
+        since = np.where(control, 0.0, since)
+        spread.add(control, value)
+        tried = live & ~control
+        s.runs[everyone[tried], s.n[tried]] = value[tried]
+        s.n = s.n + tried
+        if looks_back:
+            s.results = np.column_stack([s.results, value])
+        if not known:
+            s.sigma = spread.sigma()
+
+        action = np.where(live & (s.n > 0), rule.act(s), CANDIDATE)
+        done, kept = live & (action <= KEEP), live & (action == KEEP)
+        first = kept & (keeps == 0)
+        claimed_from = np.where(first, s.incumbent, claimed_from)
+        total, weight = rule.estimate(s)
+        spread.replace(kept, s)
+        s.total, s.weight = np.where(kept, total, s.total), np.where(kept, weight, s.weight)
+        s.kept_runs = np.where(kept[:, None], s.runs, s.kept_runs)
+        true, keeps, false = true + np.where(kept, gain, 0.0), keeps + kept, false + (kept & (gain <= 0))
+        last_kept = np.where(done, kept, last_kept)
+        decided, since = decided + done, np.where(kept, 0.0, since + done)
+        s.runs[done], s.n = 0.0, np.where(done, 0, s.n)
+        gain = np.where(done, gains(rng, decided), gain)
+        control = (action == INCUMBENT) | (done & rule.control(s, since))
+    claimed = np.where(keeps > 0, claimed_from - s.incumbent, 0.0)
+    means = [float(a.mean()) for a in (claimed - true, keeps, false, decided, used, last_kept)]
+    return Outcome(float(true.mean()), float(true.std() / nights**0.5), *means)
+
+
+# --- tables ----------------------------------------------------------------------------------------------------------
+
+RULES = (
+    Rule("greedy", baseline=1),
+    Rule("fixed margin 1 sigma", 1.0),
+    MadScore("MAD score 1", 1.0),
+    Bootstrap("three-seed bootstrap 95%", 0.95),
+    FirstLeftOut("z 0.7, first run left out", 0.7),
+    KeepRule("decide.py"),
+)
+SWEEPS: dict[str, Sequence[Rule]] = {
+    "fixed margin": [Rule("", m) for m in (0.0, 0.25, 0.5, 1.0, 1.5, 2.0)],
+    "MAD score": [MadScore("", m) for m in (0.25, 0.5, 1.0, 1.5, 2.0)],
+    "three-seed bootstrap": [Bootstrap("", p) for p in (0.5, 0.7, 0.8, 0.9, 0.95)],
+    "first run left out": [FirstLeftOut("", z) for z in (0.1, 0.4, 0.7, 1.0, 1.5)],
+    "decide.py": [KeepRule("", m) for m in (-0.6, -0.3, 0.0, 0.3, 0.6, 1.0)],
+}
+
+
+def probe(gain: float, at: int = 40) -> Gains:
+    """Proposals that change nothing, then one with a true gain of `gain` sigma: what does a night in progress see?"""
+    return lambda rng, decided: np.where(decided == at, gain, 0.0)
+
+
+def table(title: str, rows: dict[str, dict[str, Outcome]]) -> None:
+    """One line a rule: true gain (keeps, share of them false; claimed gain that is not there)."""
+    print(f"\n{title}")
+    columns = list(next(iter(rows.values())))
+    print(f"{'':28s}" + "".join(f"{name:>26s}" for name in columns))
+    for name, row in rows.items():
+        cells = (f"{o.gain:6.2f} ({o.keeps:4.1f} {o.false_share:4.0%} {o.excess:5.2f})" for o in row.values())
+        print(f"{name:28s}" + "".join(f"{cell:>26s}" for cell in cells))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="200 nights instead of 4000")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    args = parser.parse_args(argv)
+    nights = 200 if args.quick else 4000
+    figures: dict[str, dict[str, dict[str, Outcome]]] = {}
+
+    print("True gain in sigma (keeps, share of them no better, claimed gain that is not there)")
+    for title, budget in (
+        ("100 runs, sigma known", {"runs": 100}),
+        ("100 runs, sigma estimated from the night", {"runs": 100, "known": False}),
+        ("100 proposals, sigma known", {"runs": None, "proposals": 100}),
+    ):
+        rows = {r.name: {p: simulate(r, g, nights=nights, **budget) for p, g in PRIORS.items()} for r in RULES}
+        figures[title] = rows
+        table(title, rows)
+
+    rows = {
+        f"{name} {rule.margin:g}": {p: simulate(rule, PRIORS[p], nights=nights) for p in ("early", "mixed", "late")}
+        for name, rules in SWEEPS.items()
+        for rule in rules
+    }
+    figures["frontier, 100 runs"] = rows
+    table("frontier, 100 runs, each rule over its parameter", rows)
+
+    print("\nShare of true gains kept as proposal 41, after 40 that changed nothing (runs each)")
+    sizes = (0.0, 0.5, 1.0, 2.0, 3.0)
+    power = {
+        r.name: {f"{g:g} sigma": simulate(r, probe(g), nights=nights, runs=None, proposals=41) for g in sizes}
+        for r in RULES
+    }
+    figures["power"] = power
+    for name, row in power.items():
+        print(
+            f"{name:28s}" + "".join(f"{o.last_kept:8.2f}" for o in row.values()) + f"{row['0 sigma'].runs / 41:10.2f}"
+        )
+    if args.json:
+        args.json.write_text(json.dumps(figures, default=asdict, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
