@@ -1,0 +1,246 @@
+"""What a language model is told: the messages built from a Context, within a budget of tokens. Pure.
+
+What never changes comes first, so that the server's prefix cache serves: instructions and program.md, then the file,
+then history and this turn's directive. What does not fit is shortened here and by rule, history first; nothing is left
+for the server to cut.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from autoresearch import constants, history
+from autoresearch.errors import ProposerError
+from autoresearch.records import CATEGORIES, Context, Failure, Proposal
+
+BYTES_PER_TOKEN = 3.0  # of code, on the safe side, until the server has counted a prompt
+MESSAGE_TOKENS = 8  # what a chat template adds to a message
+HISTORY_TOKENS = 2500  # more history costs time and helps little
+PROGRAM_TOKENS = 2000  # what program.md may take of a small context
+ERROR_CHARS = 1500
+FAILURE_CHARS = 1800
+
+Message = dict[str, str]
+
+INSTRUCTIONS = """\
+You are the researcher in an automated loop. You change one small language-model training script, the loop trains it \
+for a fixed time on this machine and measures val_bpb (validation bits per byte, lower is better). A change that \
+measurably lowers val_bpb is kept and becomes the new script; any other is undone. You answer with ONE change at a \
+time, so that its effect can be seen. Nobody reads your answer but a program: keep to the form asked for.
+"""
+
+API = """\
+## What the script can use
+
+It imports mlx, numpy, math and prepare, nothing else. build_model(task) and train(model, run) keep their signatures.
+- task: seq_len={seq_len}, vocab_size={vocab_size}, bos_id, budget_s={budget_s}; run.task, run.seed
+- run.progress: used share of the time budget, 0 to 1; schedules follow it
+- run.warmup_batch(rows) -> x, y: random tokens, (rows, seq_len) int32, before the clock; undo what they teach
+- run.batches(rows) -> iterator of x, y: the training data, until the budget is used; the clock starts with the first
+- run.log(step, loss): the previous step's loss, an mx.array in nats a token; ends a diverged run
+- prepare.cross_entropy(logits, targets) -> mean nats, float32
+- model(idx: (B, T) int32) -> logits (B, T, vocab_size); all that it has learned is in model.parameters()
+"""
+
+HEAD = """\
+HYPOTHESIS: one or two sentences: what changes, and why val_bpb falls within the time budget
+CATEGORY: one of {categories}
+TITLE: the change in under 80 characters
+"""
+
+FORMS = {
+    "set": """\
+Then one to three lines that set constants, each a literal of the same type as now:
+SET NAME = literal
+""",
+    "blocks": """\
+Then the edits, as few and as short as possible, in any mix of these three forms.
+
+A constant gets another value:
+SET NAME = literal
+
+Lines are replaced. SEARCH holds whole lines copied exactly from the script, enough of them to occur only once:
+<<<<<<< SEARCH
+lines of the script
+=======
+the lines that take their place
+>>>>>>> REPLACE
+
+A function, class or method is replaced as a whole:
+REPLACE def name
+```python
+def name(...):
+    all of its new lines
+```
+""",
+    "file": """\
+Then the whole new script in one fenced block, complete, every line of it, without placeholders for unchanged code:
+```python
+the script
+```
+""",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """Messages of at most `budget` tokens by our own estimate."""
+
+    messages: tuple[Message, ...]
+    tokens: int
+    dropped: int  # lines of history that did not fit
+
+
+def build(
+    context: Context,
+    form: str,
+    *,
+    budget: int,
+    bytes_per_token: float = BYTES_PER_TOKEN,
+    drafted: Sequence[Proposal] = (),
+) -> Prompt:
+    """The messages that ask for one change in the given format. `drafted` are this turn's earlier proposals.
+
+    Raises ProposerError (`too_long`), with the numbers, where even without history they exceed `budget` tokens.
+    """
+    system = f"{INSTRUCTIONS}\n{context.program.strip()}\n\n{_api(context)}"
+    script, turn = _script(context, form), _turn(context, form, drafted)
+
+    def tokens(*history_lines: str) -> int:
+        text = system + script + "\n".join(history_lines) + turn
+        return estimate(text, bytes_per_token) + 2 * MESSAGE_TOKENS
+
+    room = budget - tokens(_history([], [], 0))
+    if room < 0:
+        raise ProposerError(
+            f"the prompt needs {budget - room} tokens without any history and {budget} fit. "
+            "Shorten program.md or choose a model with a larger context.",
+            reason="too_long",
+        )
+    values, trials, dropped = _selected(context, min(room, HISTORY_TOKENS), bytes_per_token)
+    told = _history(values, trials, dropped)
+    messages = ({"role": "system", "content": system}, {"role": "user", "content": f"{script}\n{told}\n{turn}"})
+    return Prompt(messages, tokens(told), dropped)
+
+
+def after_edit_error(messages: Sequence[Message], reply: str, error: str) -> tuple[Message, ...]:
+    """The conversation that asks to mend a reply: the prompt, the reply, and the exact error."""
+    request = f"Your answer could not be used:\n{error[:ERROR_CHARS]}\n\nNothing was changed. {_AGAIN}"
+    return (*messages, {"role": "assistant", "content": reply or "(empty)"}, {"role": "user", "content": request})
+
+
+def after_failure(messages: Sequence[Message], reply: str, failure: Failure) -> tuple[Message, ...]:
+    """The conversation that asks to mend a change which failed before training: with the relevant lines."""
+    detail = failure.detail.strip()[-FAILURE_CHARS:]
+    shown = f"\n```\n{detail}\n```" if detail else ""
+    request = (
+        f"The change was applied and the script failed before training ({failure.kind}): "
+        f"{failure.message[:ERROR_CHARS]}{shown}\n\nThe change was undone; the script is as shown above. {_AGAIN}"
+    )
+    return (*messages, {"role": "assistant", "content": reply}, {"role": "user", "content": request})
+
+
+_AGAIN = "Answer again in the form asked for, with all edits, corrected, against the script as shown above."
+
+
+def estimate(text: str, bytes_per_token: float = BYTES_PER_TOKEN) -> int:
+    """Tokens of `text`, rather too many than too few."""
+    return math.ceil(len(text.encode("utf-8", "replace")) / bytes_per_token)
+
+
+def conversation_tokens(messages: Sequence[Message], bytes_per_token: float = BYTES_PER_TOKEN) -> int:
+    return sum(estimate(m["content"], bytes_per_token) + MESSAGE_TOKENS for m in messages)
+
+
+def program_warning(program: str, num_ctx: int) -> str | None:
+    """A line for a person whose program.md has outgrown the model's context; None where it fits.
+
+    program_warning("x" * 60000, 8192) -> "program.md has about 20000 tokens; ..."
+    """
+    tokens, room = estimate(program, 4.0), max(PROGRAM_TOKENS, num_ctx // 5)  # prose has about 4 bytes a token
+    if tokens <= room:
+        return None
+    return (
+        f"program.md has about {tokens} tokens; {room} leave enough of a context of {num_ctx} for the script and its "
+        "history. Shorten it, or choose a model with a larger context."
+    )
+
+
+def _api(context: Context) -> str:
+    task = {name: context.task.get(name, "?") for name in ("seq_len", "vocab_size", "budget_s")}
+    return API.format(**task)
+
+
+def _script(context: Context, form: str) -> str:
+    if form == "set":
+        return f"## The constants of train_mlx.py\n\n```python\n{_constant_lines(context.source)}\n```\n"
+    return f"## The script, train_mlx.py\n\n```python\n{context.source.rstrip()}\n```\n"
+
+
+def _constant_lines(source: str) -> str:
+    """The constants with their comments, as they stand in the file."""
+    shown = []
+    for name, literal in constants.literals(source).items():
+        found = re.search(rf"^{name}\b[^\n]*", source, re.MULTILINE)
+        shown.append(found[0] if found and literal in found[0] else f"{name} = {literal}")
+    return "\n".join(shown)
+
+
+def _selected(context: Context, room: int, bytes_per_token: float) -> tuple[list[str], list[str], int]:
+    """The rows of values and the lines of trials that fit in `room` tokens, in their order, and how many do not.
+
+    What was kept goes in first, then the table of values, then the rest; the newest first each time.
+    """
+    trials = [history.line(trial, context.sigma_bpb) for trial in context.history]
+    values = history.values_tried(context.source, context.history, context.sigma_bpb)
+    kept = [i for i, trial in enumerate(context.history) if trial.verdict == "keep"]
+    rest = [i for i, trial in enumerate(context.history) if trial.verdict != "keep"]
+    wanted = [("trial", i) for i in reversed(kept)]
+    wanted += [("value", i) for i in reversed(range(len(values)))]
+    wanted += [("trial", i) for i in reversed(rest)]
+    chosen: set[tuple[str, int]] = set()
+    for kind, i in wanted:
+        cost = estimate((values if kind == "value" else trials)[i] + "\n", bytes_per_token)
+        if cost > room:
+            break
+        room -= cost
+        chosen.add((kind, i))
+    return (
+        [row for i, row in enumerate(values) if ("value", i) in chosen],
+        [row for i, row in enumerate(trials) if ("trial", i) in chosen],
+        len(wanted) - len(chosen),
+    )
+
+
+def _history(values: list[str], trials: list[str], dropped: int) -> str:
+    parts = ["## What has been tried\n"]
+    if not (values or trials or dropped):
+        parts.append("Nothing yet.")
+    if values:
+        parts += [f"Values of constants ({history.LEGEND}):", *values, ""]
+    if trials:
+        parts += ["Experiments, oldest first (s: sigmas better than the script of that time):", *trials]
+    if dropped:
+        parts.append(f"({dropped} older lines left out)")
+    return "\n".join(parts) + "\n"
+
+
+def _turn(context: Context, form: str, drafted: Sequence[Proposal]) -> str:
+    """Where things stand and what is asked for now."""
+    parts = [
+        "## Now\n",
+        f"val_bpb is {context.incumbent_bpb:.4f}; one run's noise (sigma) is {context.sigma_bpb:.4f}.",
+        f"The machine: {context.machine}" if context.machine else "",
+        context.directive.text if context.directive else "",
+        f"The category has to be {context.directive.category}."
+        if context.directive and context.directive.category
+        else "",
+    ]
+    if drafted:
+        titles = "; ".join(proposal.title for proposal in drafted)
+        parts.append(f"Already proposed this turn: {titles}. Propose something else.")
+    answer = HEAD.format(categories=", ".join(CATEGORIES)) + FORMS[form]
+    return "\n".join(part for part in parts if part) + f"\n\n## Answer in this form\n\n{answer}"

@@ -1,0 +1,148 @@
+"""What each model has achieved on this machine, kept across nights; it chooses the reply format and the share of turns.
+
+One JSON file in the cache, replaced whole: machine -> model -> counts. Losing it costs a few turns of learning again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from autoresearch.files import write_atomic
+
+VERSION = 1
+
+# Reply formats, the most able first: all edit forms beside the whole file; one whole file; constants only.
+FORMATS = ("blocks", "file", "set")
+SIMPLER = {"blocks": "set", "file": "set", "set": "set"}
+WORTH = {"blocks": 1.0, "file": 0.8, "set": 0.5}  # of an applied reply: constants alone are the tuner's trade too
+# The share of replies that apply before anything has been measured, by billions of parameters: judgement.
+PRIOR = {
+    "blocks": ((14.0, 0.8), (7.0, 0.55), (0.0, 0.3)),
+    "file": ((14.0, 0.6), (7.0, 0.5), (0.0, 0.4)),
+    "set": ((14.0, 0.95), (7.0, 0.9), (0.0, 0.85)),
+}
+PRIOR_WEIGHT = 4.0  # replies that the prior counts for
+REVISIT = 12  # every so many turns the format tried least is tried once more
+MIN_SHARE = 0.2  # of the turns, for either side
+PRIOR_KEEPS, PRIOR_HOURS = 0.5, 0.25  # what both sides are credited with before they are measured
+
+
+@dataclass(slots=True)
+class Tally:
+    """What came of the replies in one format."""
+
+    asked: int = 0  # replies
+    parsed: int = 0
+    applied: int = 0
+
+    @property
+    def rate(self) -> float | None:
+        return self.applied / self.asked if self.asked else None
+
+
+@dataclass(slots=True)
+class Card:
+    """One model on one machine. `seconds` are the model's, loading included; `measured_s` the experiments'."""
+
+    turns: int = 0
+    proposals: int = 0
+    repairs: int = 0  # repair turns asked for
+    saved: int = 0  # turns that a repair or a fresh sample saved
+    decided: int = 0  # experiments decided
+    warmed_up: int = 0
+    kept: int = 0
+    seconds: float = 0.0
+    measured_s: float = 0.0
+    prompt_tokens: int = 0
+    answer_tokens: int = 0
+    bytes_per_token: float | None = None
+    formats: dict[str, Tally] = field(default_factory=dict)
+
+    def tally(self, form: str) -> Tally:
+        return self.formats.setdefault(form, Tally())
+
+    def keeps_per_hour(self) -> float:
+        """Kept experiments for an hour of asking and measuring, shrunk towards a common prior."""
+        hours = (self.seconds + self.measured_s) / 3600
+        return (self.kept + PRIOR_KEEPS) / (hours + PRIOR_HOURS)
+
+
+class Scorecard:
+    """The cards of one machine. Every `save` reads the file again, so that two programs lose no model of each other."""
+
+    def __init__(self, path: Path, machine: str) -> None:
+        self.path, self.machine = path, machine
+        self._cards: dict[str, Card] = {}
+
+    def card(self, model: str) -> Card:
+        """The card of `model`, to be changed in place and then saved."""
+        if model not in self._cards:
+            self._cards[model] = _card(self._stored().get(self.machine, {}).get(model))
+        return self._cards[model]
+
+    def known(self) -> dict[str, Card]:
+        """All cards of this machine, by model."""
+        for model in self._stored().get(self.machine, {}):
+            self.card(model)
+        return dict(self._cards)
+
+    def save(self, model: str) -> None:
+        """Writes the card of `model`. Raises OSError on a full disk."""
+        machines = self._stored()
+        machines.setdefault(self.machine, {})[model] = asdict(self.card(model))
+        text = json.dumps({"version": VERSION, "machines": machines}, indent=1)
+        write_atomic(self.path, text.encode())
+
+    def _stored(self) -> dict[str, dict[str, Any]]:
+        """machine -> model -> card; empty where the file is missing, damaged or of another version."""
+        try:
+            content = json.loads(self.path.read_text())
+        except (OSError, ValueError):
+            return {}
+        if not isinstance(content, dict) or content.get("version") != VERSION:
+            return {}
+        machines = content.get("machines")
+        return {k: v for k, v in machines.items() if isinstance(v, dict)} if isinstance(machines, dict) else {}
+
+
+def choose_format(card: Card, parameters_b: float | None, allowed: Sequence[str] = FORMATS) -> str:
+    """The format with the most worth in applied replies: measured, shrunk towards what a model of that size can do.
+
+    Every REVISIT turns it is the allowed format with the fewest replies, since models and prompts change.
+    """
+    if len(allowed) > 1 and card.turns and card.turns % REVISIT == 0:
+        return min(allowed, key=lambda form: card.tally(form).asked)
+    return max(allowed, key=lambda form: WORTH[form] * expected_rate(card, form, parameters_b))
+
+
+def expected_rate(card: Card, form: str, parameters_b: float | None) -> float:
+    """The share of replies in `form` that apply: expected_rate(Card(), "set", 3.0) -> 0.85."""
+    size = 8.0 if parameters_b is None else parameters_b
+    prior = next(rate for least, rate in PRIOR[form] if size >= least)
+    tally = card.tally(form)
+    return (tally.applied + PRIOR_WEIGHT * prior) / (tally.asked + PRIOR_WEIGHT)
+
+
+def share(model: Card, other: Card, floor: float = MIN_SHARE) -> float:
+    """The model's share of the turns by kept experiments an hour against the other proposer's, floor..1 - floor."""
+    mine, theirs = model.keeps_per_hour(), other.keeps_per_hour()
+    return min(1 - floor, max(floor, mine / (mine + theirs)))
+
+
+def _card(stored: Any) -> Card:
+    """A card from JSON; what does not fit is left at its default."""
+    if not isinstance(stored, Mapping):
+        return Card()
+    formats = stored.get("formats")
+    tallies = {k: Tally(**_numbers(Tally, v)) for k, v in formats.items()} if isinstance(formats, Mapping) else {}
+    return Card(**_numbers(Card, stored), formats=tallies)
+
+
+def _numbers(kind: type[Card] | type[Tally], stored: Any) -> dict[str, Any]:
+    names = {f.name for f in fields(kind)}
+    items = stored.items() if isinstance(stored, Mapping) else ()
+    return {k: v for k, v in items if k in names and isinstance(v, int | float)}
