@@ -69,13 +69,14 @@ class SpeedFit:
     """val_bpb against log(speed index) over replicates: what a faster machine alone is worth."""
 
     slope_bpb: float  # per unit of log(speed index); negative: faster is better
+    usual: float  # speed index, in the unit that was given
     raw_sigma_bpb: float
     adjusted_sigma_bpb: float
     df: int  # of the adjusted sigma
 
     def adjust(self, bpb: float, speed_index: float) -> float:
-        """What the run would have given at the usual speed, index 1.0."""
-        return bpb - self.slope_bpb * math.log(speed_index)
+        """What the run would have given at the usual speed."""
+        return bpb - self.slope_bpb * math.log(speed_index / self.usual)
 
 
 SPEED_DF = 6  # fewer replicates cannot show that the spread shrinks
@@ -103,7 +104,8 @@ def speed_fit(groups: Iterable[Sequence[tuple[float, float]]]) -> SpeedFit | Non
     adjusted = max(math.sqrt(float(rest @ rest) / (df - 1)), FLOOR_BPB)
     if slope > -SPEED_T * adjusted / math.sqrt(spread) or adjusted >= raw:
         return None
-    return SpeedFit(slope, raw, adjusted, df - 1)
+    usual = math.exp(float(np.concatenate([np.log(group[:, 0]) for group in kept]).mean()))
+    return SpeedFit(slope, usual, raw, adjusted, df - 1)
 
 
 # --- drift -----------------------------------------------------------------------------------------------------------
@@ -144,4 +146,3 @@ def drift(groups: Iterable[Sequence[tuple[float, float]]], noise: Noise) -> Drif
     z = shift * np.sqrt(leverage) / noise.sigma_bpb
     best = int(np.abs(z).argmax())
     return Drift(float(cuts[best]), float(shift[best]), float(z[best])) if abs(z[best]) >= DRIFT_Z else None
-

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from autoresearch import decide, noise
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating]
 Gains = Callable[[np.random.Generator, Array], Array]  # proposals decided so far, a night each -> true gains in sigma
 
 DISCARD, KEEP, CANDIDATE, INCUMBENT = range(4)
