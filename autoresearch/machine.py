@@ -256,7 +256,8 @@ BASE_M1_GHZ = 1.278  # the M1 without a suffix is clocked lower
 MATRIX_UNITS = {"M5": 4}  # how much faster 16-bit products are in the GPU's matrix units
 MATRIX_UNITS_MACOS = (26, 2)  # the first macOS whose Metal reaches them
 
-BANDWIDTH_GB_S: dict[str, int | tuple[int, int, int]] = {  # Apple's published figures; a pair: the smaller and the full GPU of that name, split at the cores
+# Apple's published figures. A triple: of the smaller GPU of that name, of the full one, and the full one's cores.
+BANDWIDTH_GB_S: dict[str, int | tuple[int, int, int]] = {
     "M1": 68, "M1 Pro": 200, "M1 Max": 400, "M1 Ultra": 800,
     "M2": 100, "M2 Pro": 200, "M2 Max": 400, "M2 Ultra": 800,
     "M3": 100, "M3 Pro": 150, "M3 Max": (300, 400, 40), "M3 Ultra": 819,
