@@ -81,6 +81,11 @@ class EventStream:
             self._ended = True
         return item
 
+    @property
+    def waiting(self) -> bool:
+        """Whether events wait to be read; the mark of the end, behind them, is none."""
+        return not self._ended and self._queue.qsize() > 1
+
     def feed(self, chunk: bytes) -> None:
         now = time.monotonic()
         *lines, self._partial = (self._partial + chunk).split(b"\n")

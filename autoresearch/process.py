@@ -158,7 +158,8 @@ class Child:
 
     @property
     def running(self) -> bool:
-        return not self._over.is_set()
+        """False once the child is gone and no event of it is waiting."""
+        return not self._over.is_set() or self._events.waiting
 
     @property
     def dropped_events(self) -> int:

@@ -1,0 +1,148 @@
+"""The append-only record of a tag: runs/TAG/journal.jsonl, and the candidates' sources beside it.
+
+It is written ahead: an event is on the disk before what it announces happens or is built upon. What the events mean is
+night.py's matter; one that contradicts the night is refused before it is written.
+
+    runs/TAG/journal.jsonl             one JSON object a line
+    runs/TAG/journal.torn-N            the bytes of a last line that a kill or a power cut tore off
+    runs/TAG/NNNN/train_mlx.py         the source of experiment NNNN
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Self
+
+from autoresearch.encoding import VERSION, Event, decode, decode_all, encode
+from autoresearch.errors import JournalError
+from autoresearch.files import sync, sync_folder, write_atomic
+from autoresearch.night import Experiment, Night, apply, replay
+
+NAME = "journal.jsonl"
+SOURCE_NAME = "train_mlx.py"
+
+
+def read(folder: Path) -> Night:
+    """The night recorded in runs/TAG, which another process may be writing; an empty one where there is none."""
+    return _load(folder / NAME)[0]
+
+
+class Journal:
+    """The journal of runs/TAG, open for appending; hold the checkout's lock. `night` is always what the file says."""
+
+    def __init__(self, folder: Path, now: Callable[[], datetime] = lambda: datetime.now().astimezone()) -> None:
+        """Raises JournalError when the file cannot be read, is damaged, or is of another version; it stays untouched.
+
+        A torn last line is moved to a file of its own. `now` gives the time with its offset.
+        """
+        self.folder, self._now = folder, now
+        path = folder / NAME
+        self.night, data, torn = _load(path)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if torn:
+                _save_torn(folder, torn)
+            self._fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._size = len(data) - len(torn)
+            os.ftruncate(self._fd, self._size)
+            sync_folder(folder)
+            sync_folder(folder.parent)
+            if data and not torn and not data.endswith(b"\n"):
+                self._write(b"\n")
+        except OSError as error:
+            raise JournalError(f"cannot write the journal {path}: {error}") from None
+
+    def append(self, type: str, **fields: Any) -> Event:
+        """Record an event; it is on the disk when this returns, and nothing of it is there when it raises.
+
+        Values may be records (Proposal, Measurement) or plain data. Raises JournalError when the event contradicts the
+        night or the disk takes no more.
+        """
+        line = encode({"v": VERSION, "t": self._now().isoformat(timespec="milliseconds"), "type": type, **fields})
+        event = decode(line)
+        assert event is not None
+        night = apply(self.night, event)
+        try:
+            self._write(line)
+        except OSError as error:
+            free = os.statvfs(self.folder)
+            mb = free.f_bavail * free.f_frsize // 2**20
+            why = f"cannot record `{type}` in {self.folder / NAME}: {error} ({mb} MB are free)"
+            raise JournalError(f"{why}. Nothing was lost: make room and start again") from None
+        self.night = night
+        return event
+
+    def _write(self, line: bytes) -> None:
+        try:
+            written = os.write(self._fd, line)
+            if written < len(line):  # the disk filled up on the way: the rest says why
+                os.write(self._fd, line[written:])
+            sync(self._fd)
+        except OSError:
+            os.ftruncate(self._fd, self._size)
+            raise
+        self._size += len(line)
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _load(path: Path) -> tuple[Night, bytes, bytes]:
+    """(night, all bytes, those of a torn last line)."""
+    try:
+        data = path.read_bytes() if path.exists() else b""
+    except OSError as error:
+        raise JournalError(f"cannot read the journal {path}: {error}") from None
+    try:
+        events, torn = decode_all(data)
+        return replay(events), data, torn
+    except JournalError as error:
+        raise JournalError(f"{path}: {error}") from None
+
+
+def _save_torn(folder: Path, torn: bytes) -> None:
+    number = 1
+    while (side := folder / f"journal.torn-{number}").exists():
+        number += 1
+    write_atomic(side, torn)
+
+
+# --- sources --------------------------------------------------------------------------------------------------------
+
+
+def run_folder(folder: Path, n: int) -> Path:
+    """run_folder(Path("runs/nov23"), 7) -> Path("runs/nov23/0007")"""
+    return folder / f"{n:04}"
+
+
+def store_source(folder: Path, n: int, source: str) -> str:
+    """Put a candidate's source on the disk, before it is `proposed`; its sha256."""
+    data = source.encode()
+    try:
+        write_atomic(run_folder(folder, n) / SOURCE_NAME, data)
+    except OSError as error:
+        raise JournalError(f"cannot store the source of experiment {n}: {error}") from None
+    return hashlib.sha256(data).hexdigest()
+
+
+def read_source(folder: Path, experiment: Experiment) -> str:
+    """The source as it was proposed. Raises JournalError where it is gone or was changed since."""
+    path = run_folder(folder, experiment.n) / SOURCE_NAME
+    help = f"Bring it back: git show {experiment.ref or 'REF'}:{SOURCE_NAME} > {path}"
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise JournalError(f"the source of experiment {experiment.n} is gone: {error}. {help}") from None
+    if hashlib.sha256(data).hexdigest() != experiment.source_sha256:
+        raise JournalError(f"the source of experiment {experiment.n} was changed after it was proposed. {help}")
+    return data.decode()

@@ -1,0 +1,58 @@
+"""Locks that a process holds while it lives: one a machine (there is one GPU), one a checkout. Nothing to clean up."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from autoresearch.errors import LockedError
+
+
+@contextlib.contextmanager
+def hold(path: Path, what: str) -> Iterator[None]:
+    """Hold the lock at `path` over the block, e.g. hold(cache / "machine.lock", "this machine").
+
+    Raises LockedError at once when another process has it, with its pid, since when, and where it runs. The system
+    takes the lock back when its holder ends in any way; the file stays and says nothing by itself.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise LockedError(f"cannot lock {what}: {error}") from None
+    try:
+        _take(fd, path, what)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _take(fd: int, path: Path, what: str) -> None:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise LockedError(_held(os.pread(fd, 4096, 0), path, what)) from None
+    except OSError as error:
+        raise LockedError(f"cannot lock {what}: {path}: {error}") from None
+    holder = {"pid": os.getpid(), "since": time.time(), "folder": str(Path.cwd())}
+    with contextlib.suppress(OSError):  # a full disk: the lock holds all the same
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, json.dumps(holder).encode(), 0)
+
+
+def _held(content: bytes, path: Path, what: str) -> str:
+    """What to say to the one who comes second. The holder may be writing at this moment."""
+    try:
+        holder: dict[str, Any] = json.loads(content)
+        pid, since = int(holder["pid"]), datetime.fromtimestamp(holder["since"]).astimezone()
+        who = f"process {pid}, since {since:%Y-%m-%d %H:%M}, in {holder['folder']}"
+        return f"another loop holds {what}: {who}. See: uv run loop.py status. To end it: kill -INT {pid}"
+    except (ValueError, KeyError, TypeError, OverflowError):
+        return f"another loop holds {what} ({path}). Wait for it, or look for it: lsof {path}"
