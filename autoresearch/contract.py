@@ -231,6 +231,8 @@ class _Checker(ast.NodeVisitor):
             self.add(node, f"`{ast.unparse(node)}`: import the names that you use, one by one")
         elif name.startswith("_"):
             self.add(node, f"`{name}` is private to {module}: use only public names")
+        elif name in allowlist.REFUSED_ATTRIBUTES:
+            self.add(node, f"`{name}` is not allowed: {allowlist.REFUSED_ATTRIBUTES[name]}")
         elif f"{module}.{name}" != "prepare.main":
             self.check_path(node, f"{module}.{name}")
 

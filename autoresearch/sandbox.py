@@ -260,16 +260,15 @@ def limits(
     file_bytes: int = 8 * 2**30,
     open_files: int = 1024,
     cpu_s: int = 0,
-    memory_bytes: int = 0,
     processes: int = 0,
 ) -> list[str]:
     """The words that limit a command: `[*sandbox.prefix(...), *limits(...), *command]`. 0 leaves a limit as it is.
 
-    file_bytes: the largest file it can write. cpu_s: processor seconds over all its threads. memory_bytes: private
-    memory (Linux only, where the allocation then fails). processes: processes and threads of the user, counted within
-    the sandbox on Linux 5.14 and later. Core dumps are off.
+    file_bytes: the largest file it can write. cpu_s: processor seconds over all its threads. processes: processes and
+    threads of the user, counted within the sandbox on Linux 5.14 and later. Core dumps are off. Memory has no limit
+    here, since MLX answers a refused allocation with a crash: the loop watches what the child holds.
     """
     values = {"CORE": 0, "FSIZE": file_bytes, "NOFILE": open_files}
-    optional = {"CPU": cpu_s, "DATA": memory_bytes if sys.platform == "linux" else 0, "NPROC": processes}
+    optional = {"CPU": cpu_s, "NPROC": processes}
     values |= {name: value for name, value in optional.items() if value}
     return [python, "-I", "-S", "-c", _LIMIT, ",".join(f"{name}={int(value)}" for name, value in values.items())]

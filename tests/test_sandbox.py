@@ -1,0 +1,438 @@
+"""Confinement: what a child can and cannot do in the real sandbox of this machine, and the macOS profile as text."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import psutil
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autoresearch import sandbox
+from autoresearch.errors import SandboxError
+from autoresearch.sandbox import Bubblewrap, Sandbox, Seatbelt, Unconfined, environment, limits, select
+from autoresearch.seatbelt import quoted, seatbelt_profile
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def available() -> Sandbox:
+    try:
+        return select()
+    except SandboxError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def here() -> Sandbox:
+    """The sandbox that works on this machine; skipped, with the reason, where there is none."""
+    return available()
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path) -> Path:
+    (tmp_path / "runs" / "0007" / "tmp").mkdir(parents=True)
+    return tmp_path / "runs" / "0007"
+
+
+def python(prefix: Sequence[str], run_dir: Path, code: str, *args: object, **options: object) -> str:
+    """What the code prints, run as `python -c code args` behind the prefix."""
+    argv = [*prefix, sys.executable, "-P", "-c", code, *map(str, args)]
+    options = {"env": environment(run_dir), "cwd": run_dir, "timeout": 60, **options}
+    done = subprocess.run(argv, capture_output=True, text=True, check=True, **options)  # type: ignore[call-overload]
+    return str(done.stdout).strip()
+
+
+TRY = """
+import sys
+def attempt(action):
+    try:
+        action()
+    except OSError as error:
+        return type(error).__name__
+    return "done"
+def write(path):
+    with open(path, "w") as file:
+        file.write("x" * 100)
+def read(path):
+    with open(path) as file:
+        return file.read()
+"""
+
+
+# --- the real sandbox of this machine --------------------------------------------------------------------------------
+
+
+def test_the_self_test_passes_confined_and_fails_unconfined(here: Sandbox, tmp_path: Path) -> None:
+    assert sandbox.self_test(here, sys.executable, tmp_path) == []
+    assert sandbox.self_test(Unconfined(), sys.executable, tmp_path) == [
+        "the network can be reached",
+        "a hidden file can be read",
+        "a file outside can be written",
+    ]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_self_test_says_why_it_does_not_run(tmp_path: Path) -> None:
+    [failure] = sandbox.self_test(Bubblewrap("/no/such/bwrap"), sys.executable, tmp_path)
+    assert "not found" in failure
+
+
+def test_writing_stays_in_the_run_directory(here: Sandbox, run_dir: Path, tmp_path: Path) -> None:
+    outside = [tmp_path / "x", ROOT / "x", Path.home() / "x", Path("/etc/x"), Path("/dev/x"), run_dir.parent / "x"]
+    code = TRY + "print([attempt(lambda: write(p)) for p in sys.argv[1:]])"
+    python(here.prefix([run_dir]), run_dir, code, *outside)
+    assert not any(path.exists() for path in outside)
+    done = python(here.prefix([run_dir]), run_dir, code, "inside", run_dir / "tmp" / "inside")
+    assert done == "['done', 'done']" and (run_dir / "inside").read_text() == "x" * 100
+
+
+def test_deleting_stays_in_the_run_directory(here: Sandbox, run_dir: Path, tmp_path: Path) -> None:
+    (run_dir.parent / "journal.jsonl").write_text("kept")
+    (run_dir / "checkpoint").write_text("its own")
+    code = "import shutil, sys\nshutil.rmtree(sys.argv[1], ignore_errors=True)"
+    python(here.prefix([run_dir], read=[tmp_path]), run_dir, code, tmp_path)
+    assert (run_dir.parent / "journal.jsonl").read_text() == "kept"
+    assert not (run_dir / "checkpoint").exists()
+
+
+def test_hidden_files_cannot_be_read_and_the_most_specific_path_decides(
+    here: Sandbox, run_dir: Path, tmp_path: Path
+) -> None:
+    data = tmp_path / "cache" / "data"
+    for path in (
+        data / "train.u16",
+        data / "eval" / "val.u16",
+        tmp_path / "cache" / "other",
+        run_dir.parent / "journal",
+    ):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(path.name)
+    (run_dir.parent / "harness").mkdir()
+    (run_dir.parent / "harness" / "prepare.py").write_text("prepare.py")
+    prefix = here.prefix(
+        write=[run_dir],
+        hide=[tmp_path / "cache", data / "eval", run_dir.parent],
+        read=[data, run_dir.parent / "harness" / "prepare.py"],
+    )
+    paths = [data / "train.u16", run_dir.parent / "harness" / "prepare.py"]
+    hidden = [data / "eval" / "val.u16", tmp_path / "cache" / "other", run_dir.parent / "journal"]
+    assert (
+        python(prefix, run_dir, TRY + "print([read(p) for p in sys.argv[1:]])", *paths) == "['train.u16', 'prepare.py']"
+    )
+    tried = python(prefix, run_dir, TRY + "print([attempt(lambda: read(p)) for p in sys.argv[1:]])", *hidden)
+    assert "done" not in tried
+
+
+def test_a_hidden_file_and_a_link_to_one(here: Sandbox, run_dir: Path, tmp_path: Path) -> None:
+    secret, link = tmp_path / "secret", run_dir / "link"
+    secret.write_text("secret")
+    link.symlink_to(secret)
+    prefix = here.prefix([run_dir], hide=[secret, tmp_path / "not there"], read=[tmp_path])
+    assert "done" not in python(
+        prefix, run_dir, TRY + "print([attempt(lambda: read(p)) for p in sys.argv[1:]])", secret, link
+    )
+
+
+def test_secrets_of_the_home_folder_are_hidden(here: Sandbox, run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = run_dir.parent / "home"
+    for name in (".ssh/id_ed25519", ".netrc", ".bashrc"):
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / name).write_text(name)
+    monkeypatch.setenv("HOME", str(home))
+    prefix = here.prefix([run_dir], read=[home])
+    code = TRY + "print([attempt(lambda: read(p)) == 'done' for p in sys.argv[1:]])"
+    assert (
+        python(prefix, run_dir, code, home / ".ssh/id_ed25519", home / ".netrc", home / ".bashrc")
+        == "[False, False, True]"
+    )
+
+
+def test_there_is_no_network_and_no_socket_of_others(here: Sandbox, run_dir: Path, tmp_path: Path) -> None:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket(socket.AF_UNIX) as local:
+        local.bind(str(tmp_path / "socket"))
+        local.listen()
+        code = TRY + (
+            "import socket\n"
+            "print([attempt(lambda: socket.create_connection(('127.0.0.1', int(sys.argv[1])), 2)),\n"
+            "       attempt(lambda: socket.getaddrinfo('example.com', 80)),\n"
+            "       attempt(lambda: socket.socket(socket.AF_UNIX).connect(sys.argv[2]))])"
+        )
+        assert "done" not in python(here.prefix([run_dir]), run_dir, code, server.getsockname()[1], tmp_path / "socket")
+
+
+def test_other_processes_are_out_of_reach(here: Sandbox, run_dir: Path) -> None:
+    victim = subprocess.Popen(["sleep", "60"])
+    try:
+        code = TRY + "import os\nprint(attempt(lambda: os.kill(int(sys.argv[1]), 9)))"
+        assert python(here.prefix([run_dir]), run_dir, code, victim.pid) != "done"
+        assert victim.poll() is None
+    finally:
+        victim.kill()
+        victim.wait()
+
+
+def test_mlx_works_with_its_temporary_files_in_the_run_directory(here: Sandbox, run_dir: Path) -> None:
+    code = (
+        "import mlx.core as mx, tempfile, os\n"
+        "print((mx.ones((4, 4)) @ mx.ones((4, 4))).sum().item(), tempfile.gettempdir(), os.path.expanduser('~'))"
+    )
+    out = python(here.prefix([run_dir]), run_dir, code)
+    assert out == f"64.0 {os.path.realpath(run_dir / 'tmp')} {run_dir}" or out == f"64.0 {run_dir / 'tmp'} {run_dir}"
+
+
+def test_inherited_descriptors_and_the_environment_reach_the_child(here: Sandbox, run_dir: Path) -> None:
+    reader, writer = os.pipe()
+    try:
+        env = environment(run_dir, {"LD_PRELOAD": "", "AUTORESEARCH_X": "y"})
+        code = "import os, sys\nos.write(int(sys.argv[1]), (os.environ['AUTORESEARCH_X'] + os.getcwd()).encode())"
+        python([*here.prefix([run_dir]), *limits()], run_dir, code, writer, env=env, pass_fds=(writer,))
+        os.close(writer)
+        writer = -1
+        assert os.read(reader, 1000).decode() == "y" + os.path.realpath(run_dir)
+        assert os.read(reader, 1000) == b"", "the pipe ends with the child"
+    finally:
+        os.close(reader)
+        if writer >= 0:
+            os.close(writer)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="LD_PRELOAD is Linux's")
+def test_a_preloaded_library_is_loaded(here: Sandbox, run_dir: Path) -> None:
+    libraries = sorted(Path("/lib").glob("*/libm.so.6")) + sorted(Path("/lib64").glob("libm.so.6"))
+    env = environment(run_dir, {"LD_PRELOAD": str(libraries[0])})
+    code = "print(sum('libm.so.6' in line for line in open('/proc/self/maps')) > 0)"
+    assert python([*here.prefix([run_dir]), *limits()], run_dir, f"import sys\n{code}", env=env) == "True"
+
+
+def test_exit_codes_and_signals_are_reported(here: Sandbox, run_dir: Path) -> None:
+    def code_of(text: str) -> int:
+        argv = [*here.prefix([run_dir]), *limits(), sys.executable, "-c", text]
+        return subprocess.run(argv, cwd=run_dir, env=environment(run_dir), timeout=30).returncode
+
+    assert code_of("raise SystemExit(3)") == 3
+    assert code_of("import os; os.kill(os.getpid(), 11)") in (-11, 128 + 11)
+
+
+def alive(mark: str) -> list[int]:
+    return [p.pid for p in psutil.process_iter(["cmdline"]) if mark in (p.info["cmdline"] or [])]
+
+
+def wait_gone(mark: str) -> bool:
+    deadline = time.monotonic() + 5
+    while alive(mark) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return not alive(mark)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="bubblewrap's own promises")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_everything_dies_with_the_group(number: int, here: Sandbox, run_dir: Path) -> None:
+    """A daemon that left its session and ignores SIGTERM too."""
+    mark = f"mark-{os.getpid()}-{number}"
+    code = (
+        "import os, signal, sys, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "if os.fork() == 0:\n    os.setsid()\nelse:\n    print('ready', flush=True)\ntime.sleep(60)"
+    )
+    argv = [*here.prefix([run_dir]), sys.executable, "-c", code, mark]
+    child = subprocess.Popen(
+        argv, cwd=run_dir, env=environment(run_dir), stdout=subprocess.PIPE, start_new_session=True
+    )
+    assert child.stdout is not None and child.stdout.readline() == b"ready\n"
+    assert len(alive(mark)) >= 2
+    os.killpg(child.pid, number)
+    child.wait(5)
+    child.stdout.close()
+    assert wait_gone(mark)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="bubblewrap's own promises")
+def test_it_dies_when_its_starter_is_killed(here: Sandbox, run_dir: Path) -> None:
+    mark = f"mark-{os.getpid()}-orphan"
+    argv = [
+        *here.prefix([run_dir]),
+        sys.executable,
+        "-c",
+        "import time; print('ready', flush=True); time.sleep(60)",
+        mark,
+    ]
+    starter = "import json, subprocess, sys; subprocess.run(json.loads(sys.argv[1]))"
+    loop = subprocess.Popen([sys.executable, "-c", starter, json.dumps(argv)], stdout=subprocess.PIPE, cwd=run_dir)
+    assert loop.stdout is not None and loop.stdout.readline() == b"ready\n"
+    loop.kill()
+    loop.wait()
+    loop.stdout.close()
+    assert wait_gone(mark)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="bubblewrap's own promises")
+def test_temporary_folders_outside_are_private_and_small(here: Sandbox, run_dir: Path) -> None:
+    code = TRY + (
+        "import os\nprint(os.listdir('/dev/shm'), os.listdir('/run'))\n"
+        "def fill(path):\n    with open(path, 'wb') as file:\n        for _ in range(80): file.write(bytes(2**20))\n"
+        "print([attempt(lambda: fill(p + '/autoresearch-test')) for p in sys.argv[1:]])"
+    )
+    folders = [p for p in ("/tmp", "/dev/shm", "/var/tmp", "/run", "/dev") if Path(p).is_dir()]
+    out = python(here.prefix([run_dir]), run_dir, code, *folders)
+    assert out.splitlines()[0] == "[] []" and "done" not in out
+    assert not any((Path(p) / "autoresearch-test").exists() for p in folders)
+
+
+# --- choosing --------------------------------------------------------------------------------------------------------
+
+
+def test_without_a_sandbox_it_says_what_to_do() -> None:
+    def refused(platform: str, problem: str) -> str:
+        with pytest.raises(SandboxError) as caught:
+            select(platform=platform, attempt=lambda s: problem)
+        assert "--no-sandbox" in str(caught.value) and "\n" not in str(caught.value)
+        return str(caught.value)
+
+    assert "apt-get install bubblewrap" in refused("linux", "not found")
+    assert "apparmor_restrict_unprivileged_userns" in refused("linux", "bwrap: setting up uid map: Permission denied")
+    assert "already confined" in refused("darwin", "sandbox-exec: sandbox_apply: Operation not permitted")
+    assert "not nest" not in refused("darwin", "sandbox-exec: syntax error")
+
+
+def test_the_platform_decides() -> None:
+    assert isinstance(select(platform="darwin", attempt=lambda s: None), Seatbelt)
+    assert isinstance(select(platform="linux", attempt=lambda s: None), Bubblewrap)
+    assert isinstance(select(allow_none=True), Unconfined)
+    assert all("\n" not in s.describe() and s.describe() for s in (Seatbelt(), Bubblewrap(), Unconfined()))
+    assert Unconfined().prefix([Path("/x")]) == []
+
+
+def test_a_bubblewrap_that_is_not_there_is_noticed() -> None:
+    with pytest.raises(SandboxError, match="not installed"):
+        select(platform="linux", attempt=lambda s: sandbox._attempt(Bubblewrap("/no/such/bwrap")))
+    with pytest.raises(SandboxError, match="fails"):
+        select(platform="linux", attempt=lambda s: sandbox._attempt(Bubblewrap("false")))
+
+
+# --- Seatbelt, as text ------------------------------------------------------------------------------------------------
+
+
+def test_the_seatbelt_profile_says_what_the_design_asks(tmp_path: Path) -> None:
+    profile = seatbelt_profile([Path("/night/7")], hide=[Path("/night"), Path("/data/eval")], read=[Path("/data")])
+    assert profile.startswith("(version 1)\n(allow default)\n(deny network*)\n(deny appleevent-send)\n")
+    rules = profile.splitlines()
+    order = [
+        "(deny file-write*)",
+        '(allow file-write* (literal "/dev/null"))',
+        '(allow file-read* (subpath "/data"))',
+        '(deny file-read-data file-read-xattr file-write* (subpath "/night"))',
+        '(deny file-read-data file-read-xattr file-write* (subpath "/data/eval"))',
+        '(allow file-read* file-write* (subpath "/night/7"))',
+    ]
+    assert [rules.index(rule) for rule in order] == sorted(rules.index(rule) for rule in order)
+    assert "(deny process-fork)" in rules and "(deny signal)" in rules
+
+
+def test_the_seatbelt_prefix_hides_secrets(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (run_dir / "Library" / "Keychains").mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(run_dir))
+    program, flag, profile = Seatbelt().prefix([run_dir / "tmp"])
+    assert (program, flag) == ("/usr/bin/sandbox-exec", "-p")
+    keychains = quoted(os.path.realpath(run_dir / "Library" / "Keychains"))
+    assert f"(deny file-read-data file-read-xattr file-write* (subpath {keychains}))" in profile
+
+
+def balanced(profile: str) -> bool:
+    """Whether every parenthesis outside of strings is closed, as the profile language reads it."""
+    depth, at = 0, 0
+    while at < len(profile):
+        if profile[at] == '"':
+            at += 1
+            while profile[at] != '"':
+                at += 2 if profile[at] == "\\" and profile[at - 1] != "#" else 1
+        depth += {"(": 1, ")": -1}.get(profile[at], 0)
+        assert depth >= 0
+        at += 1
+    return depth == 0
+
+
+@given(st.text(st.characters(exclude_categories=["Cc", "Cs"], exclude_characters="/"), min_size=1, max_size=30))
+def test_no_folder_name_breaks_out_of_the_profile(name: str) -> None:
+    profile = seatbelt_profile([Path("/night") / name], hide=[Path("/night")])
+    assert balanced(profile)
+    assert profile.count("(subpath") == 2 or os.path.realpath(f"/night/{name}") in ("/", "/night")
+
+
+def test_a_control_character_is_refused() -> None:
+    with pytest.raises(SandboxError, match="rename"):
+        quoted("/a\nb")
+    assert quoted('/a "b"\\c') == '"/a \\"b\\"\\\\c"'
+
+
+# --- environment and limits ------------------------------------------------------------------------------------------
+
+
+def test_the_environment_is_an_allowlist(tmp_path: Path) -> None:
+    base = {
+        "PATH": "/bin", "HOME": "/home/me", "TMPDIR": "/tmp", "LANG": "de_DE.UTF-8", "MLX_MAX_OPS": "1",
+        "OMP_NUM_THREADS": "2", "VIRTUAL_ENV": "/v", "HF_TOKEN": "t", "AWS_SECRET_ACCESS_KEY": "s", "SSH_AUTH_SOCK": "/s",
+        "PYTHONPATH": "/p", "PYTHONSTARTUP": "/p", "DYLD_INSERT_LIBRARIES": "/d", "AUTORESEARCH_SEED": "1",
+        "OLLAMA_HOST": "h",
+    }  # fmt: skip
+    env = environment(tmp_path, {"LD_PRELOAD": "/b.so", "AUTORESEARCH_SEED": "2"}, base)
+    assert env == {
+        "PATH": "/bin", "LANG": "de_DE.UTF-8", "MLX_MAX_OPS": "1", "OMP_NUM_THREADS": "2", "VIRTUAL_ENV": "/v",
+        "AUTORESEARCH_SEED": "2", "LD_PRELOAD": "/b.so", "HOME": str(tmp_path), "TMPDIR": str(tmp_path / "tmp"),
+        "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1", "PYTHONSAFEPATH": "1",
+    }  # fmt: skip
+    assert environment(tmp_path, base={})["PATH"]
+
+
+def test_limits_hold_in_the_command(run_dir: Path) -> None:
+    code = (
+        "import resource as r, json\n"
+        "print(json.dumps([r.getrlimit(k)[0] for k in (r.RLIMIT_CORE, r.RLIMIT_FSIZE, r.RLIMIT_NOFILE, r.RLIMIT_CPU)]))"
+    )
+    prefix = limits(file_bytes=10**6, open_files=100, cpu_s=1000)
+    assert json.loads(python(prefix, run_dir, code)) == [0, 10**6, 100, 1000]
+
+
+def test_a_file_over_the_limit_is_an_error_of_the_child(run_dir: Path) -> None:
+    code = "open('big', 'wb').write(bytes(2 * 10**6))"
+    argv = [*limits(file_bytes=10**6), sys.executable, "-c", code]
+    done = subprocess.run(argv, cwd=run_dir, env=environment(run_dir), capture_output=True, text=True)
+    assert done.returncode == 1 and "File too large" in done.stderr
+    assert (run_dir / "big").stat().st_size == 10**6
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="macOS has no such score")
+def test_a_machine_short_of_memory_ends_the_child_first(run_dir: Path) -> None:
+    assert python(limits(), run_dir, "print(open('/proc/self/oom_score_adj').read())") == "1000"
+
+
+def test_a_processor_hog_is_ended(run_dir: Path) -> None:
+    started = time.monotonic()
+    done = subprocess.run([*limits(cpu_s=1), sys.executable, "-c", "while True: pass"], cwd=run_dir, timeout=30)
+    assert done.returncode in (-signal.SIGXCPU, -signal.SIGKILL) and time.monotonic() - started < 20
+
+
+def test_several_threads_can_confine_at_once(here: Sandbox, tmp_path: Path) -> None:
+    out: list[str] = []
+
+    def go(name: str) -> None:
+        folder = tmp_path / name
+        (folder / "tmp").mkdir(parents=True)
+        out.append(python(here.prefix([folder]), folder, "open('x', 'w').write('y'); print('written')"))
+
+    threads = [threading.Thread(target=go, args=(str(i),)) for i in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert out == ["written"] * 3
