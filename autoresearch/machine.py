@@ -179,9 +179,11 @@ def _mac_state(run: Run) -> dict[str, Any]:
     level = _integer(_search(r"thermalpressurelevel (\d+)", run(THERMAL)))
     pressure = _integer(memory.get("kern.memorystatus_vm_pressure_level"))
     mode = _search(r"(?m)^\s*(?:low)?powermode\s+(\d)", settings)
+    left = re.search(r"discharging; (\d+):(\d\d) remaining", battery)  # "(no estimate)" for the first minutes
     return {
         "power": {"AC": "ac", "Battery": "battery", "UPS": "battery"}.get(source or ""),
         "battery_percent": _integer(_search(r"InternalBattery\S*.*?(\d+)%", battery)),
+        "battery_left_s": int(left[1]) * 3600 + int(left[2]) * 60 if left else None,
         "low_power": None if mode is None else int(mode) == LOW_POWER,
         "thermal": THERMAL_LEVELS[level] if level is not None and level < len(THERMAL_LEVELS) else None,
         "memory_pressure": PRESSURE_LEVELS.get(pressure or 0),
@@ -241,6 +243,7 @@ def _linux_state() -> dict[str, Any]:
     return {
         "power": "battery" if battery and battery.power_plugged is False else "ac",
         "battery_percent": round(battery.percent) if battery else None,
+        "battery_left_s": battery.secsleft if battery and battery.secsleft > 0 else None,
         "low_power": profile.read_text().strip() == "low-power" if profile.is_file() else None,
         "thermal": None,
         "memory_pressure": None,

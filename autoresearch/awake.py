@@ -1,0 +1,162 @@
+"""Keeps the machine awake while the loop runs, with the display allowed to sleep, and says what can still end a night.
+
+macOS: `caffeinate -i -s -w PID`, never `-d`: training with a lit display has rebooted Macs (the GPU's watchdog).
+Linux: `systemd-inhibit` where logind answers. Either ends with the loop, however the loop ends: by itself when the
+process it waits for is gone, as a supervised child when the loop ends in order.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from autoresearch import machine
+from autoresearch.machine import Run
+from autoresearch.process import Child
+
+BATTERY_FLOOR = 20  # percent; the loop stops cleanly there
+SLEPT_S = 5.0  # asleep for longer than this, an experiment's clock and heat are not what they seem
+HOLD_S = 0.5  # a holder that cannot hold ends within this time
+MEASURED_DRAIN = 2  # percent of battery after which its own drain says more than the system's estimate
+
+Say = Callable[[str], None]
+
+LID = ("ioreg", "-r", "-k", "AppleClamshellState", "-d", "1")
+SLEEP_DISPLAY = ("pmset", "displaysleepnow")
+
+
+class Awake:
+    """A context in which the machine does not fall asleep by itself.
+
+        with Awake(say, folder / "awake.log") as awake:
+            ...
+            awake.ensure()  # before each experiment: somebody may have ended the holder
+
+    Where nothing can hold it awake, that is said once and the loop goes on.
+    """
+
+    def __init__(self, say: Say, log: Path, system: str | None = None) -> None:
+        self.argv = holder(system or platform.system(), os.getpid())
+        self._say, self._log = say, log
+        self._child: Child | None = None
+
+    @property
+    def held(self) -> bool:
+        return self._child is not None and self._child.running
+
+    def ensure(self) -> bool:
+        """Starts the holder again where it has ended; whether the machine is held awake."""
+        if not self.held and self.argv:
+            self._child = Child(self.argv, cwd=Path("/"), env=dict(os.environ), log_path=self._log)
+            self._child.wait(HOLD_S)
+        return self.held
+
+    def __enter__(self) -> Self:
+        if self.argv is None:
+            self._say("awake: no caffeinate or systemd-inhibit here; turn automatic sleep off for the night")
+        elif not self.ensure():
+            said = self._log.read_text(errors="replace").strip() or "it ended without a word"
+            self._say(f"awake: {self.argv[0]} cannot hold the machine awake ({said}); turn automatic sleep off")
+            self.argv = None
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._child is not None:
+            self._child.kill("the loop has ended")
+
+
+def holder(system: str, pid: int) -> tuple[str, ...] | None:
+    """The command that holds the machine awake until process `pid` is gone; None where there is none."""
+    if system == "Darwin" and (caffeinate := shutil.which("caffeinate")):
+        return (caffeinate, "-i", "-s", "-w", str(pid))
+    if system == "Linux" and (inhibit := shutil.which("systemd-inhibit")):
+        purpose = ("--what=sleep:idle", "--mode=block", "--who=autoresearch-metal", "--why=an experiment is running")
+        return (inhibit, *purpose, "tail", f"--pid={pid}", "-f", "/dev/null")
+    return None
+
+
+def sleep_display(run: Run = machine.ask) -> None:
+    """Switches a Mac's display off now; any key lights it again."""
+    run(SLEEP_DISPLAY)
+
+
+# --- what a night has to fear -----------------------------------------------------------------------------------------
+
+
+def warnings(facts: machine.Facts, run: Run = machine.ask, floor: int = BATTERY_FLOOR) -> list[str]:
+    """What a person should know before leaving the machine alone, a line each."""
+    found = []
+    if facts.power == "battery":
+        found.append(f"on battery ({_outlook(machine.sample(run, facts.system), None, floor)}): plug it in")
+    if facts.low_power:
+        found.append("low-power mode is on and slows training; turn it off in System Settings > Battery")
+    if facts.system == "Darwin" and lid_sleeps(run):
+        found.append("keep the lid open: closed, this Mac sleeps; only power and an external display keep it awake")
+    if facts.display == "on":
+        off = " ".join(SLEEP_DISPLAY)
+        found.append(f"the display is lit; training with a lit display has rebooted Macs. To switch it off: {off}")
+    return found
+
+
+def lid_sleeps(run: Run = machine.ask) -> bool:
+    """Whether closing the lid would put the Mac to sleep as things are now; False for a Mac without a lid."""
+    text = run(LID)
+    answer = re.search(r'"AppleClamshellCausesSleep" = (Yes|No)', text)
+    return answer[1] == "Yes" if answer else '"AppleClamshellState"' in text
+
+
+def must_stop(sample: Mapping[str, Any], floor: int = BATTERY_FLOOR) -> str | None:
+    """Why the night has to end cleanly now: the battery is at its floor, or the machine is about to sleep of heat."""
+    percent = sample.get("battery_percent")
+    if sample.get("power") == "battery" and percent is not None and percent <= floor:
+        return f"the battery is at {percent}% (floor {floor}%); plug in and start the same command again"
+    if sample.get("thermal") == "sleeping":
+        return "the machine is about to sleep of heat; let it cool and start the same command again"
+    return None
+
+
+def interrupted(before: Mapping[str, Any], after: Mapping[str, Any]) -> str | None:
+    """Why what ran between two samples does not count: the machine was asleep for a part of it."""
+    slept = machine.slept_s(before, after)
+    return f"the machine slept for {_span(slept)} meanwhile" if slept > SLEPT_S else None
+
+
+def battery_outlook(now: Mapping[str, Any], start: Mapping[str, Any] | None, floor: int = BATTERY_FLOOR) -> str | None:
+    """How long the battery will last, e.g. "64%, about 1 h 50 min to the floor of 20%"; None on mains.
+
+    From its own drain since `start` (a sample of the same night on battery) where that is known, since the system's
+    estimate lags minutes behind a GPU that has just begun to work.
+    """
+    return _outlook(now, start, floor) if now.get("power") == "battery" else None
+
+
+def _outlook(now: Mapping[str, Any], start: Mapping[str, Any] | None, floor: int) -> str:
+    percent = now.get("battery_percent")
+    if percent is None:
+        return "charge unknown"
+    left_s = _measured_left(now, start, floor)
+    if left_s is None and (estimate_s := now.get("battery_left_s")) and percent > 0:
+        left_s = estimate_s * max(0, percent - floor) / percent
+    return f"{percent}%" + (f", about {_span(left_s)} to the floor of {floor}%" if left_s is not None else "")
+
+
+def _measured_left(now: Mapping[str, Any], start: Mapping[str, Any] | None, floor: int) -> float | None:
+    if not start or start.get("power") != "battery" or start.get("battery_percent") is None:
+        return None
+    used, elapsed = start["battery_percent"] - now["battery_percent"], now["monotonic"] - start["monotonic"]
+    if used < MEASURED_DRAIN or elapsed <= 0:
+        return None
+    return float(max(0, now["battery_percent"] - floor) * elapsed / used)
+
+
+def _span(seconds: float) -> str:
+    """`6600 -> "1 h 50 min"`, `200 -> "3 min"`, `12 -> "12 s"`."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(int(seconds // 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
