@@ -58,10 +58,10 @@ def load_meta(folder: Path) -> dict[str, Any]:
     """
     try:
         meta: dict[str, Any] = json.loads((folder / "meta.json").read_text())
-        mend = _mend(meta["argument"], meta["profile"])
+        mend = _mend(meta)
         sizes = {folder / name: entry["bytes"] for name, entry in _files(meta).items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        mend = _mend(folder.parent.name, folder.name)
+        mend = _mend({"dataset": folder.parent.name, "profile": folder.name})
         raise DataError(f"{folder / 'meta.json'} is missing or corrupt ({error!r}). {mend}") from error
     if meta["version"] != VERSION:
         raise DataError(f"{folder} has layout {meta['version']}, and this version reads {VERSION}. {mend}")
@@ -80,7 +80,7 @@ def verify(folder: Path) -> dict[str, Any]:
         with (folder / name).open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
         if found != entry["sha256"]:
-            mend = _mend(meta["argument"], meta["profile"])
+            mend = _mend(meta)
             raise DataError(f"{folder / name} is corrupt: SHA-256 {found[:12]}, not {entry['sha256'][:12]}. {mend}")
     return meta
 
@@ -173,7 +173,7 @@ def _partial(folder: Path) -> Path:
 
 
 def _files(meta: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    return {**meta["files"], **{entry["file"]: entry for entry in meta["splits"].values()}}
+    return {**meta.get("files", {}), **{entry["file"]: entry for entry in meta["splits"].values()}}
 
 
 def _publish(folder: Path) -> None:
@@ -210,16 +210,18 @@ def _explained(error: OSError, folder: Path) -> DataError:
     )
 
 
-def _mend(argument: str, profile: str) -> str:
-    return f"Run: uv run prepare.py --dataset {shlex.quote(argument)} --profile {profile} --force"
+def _mend(meta: dict[str, Any]) -> str:
+    dataset = shlex.quote(meta.get("argument", meta["dataset"]))
+    shards = meta.get("request", {}).get("shards")
+    option = "" if shards is None else f" --shards {shards}"
+    return f"Run: uv run prepare.py --dataset {dataset} --profile {meta['profile']}{option} --force"
 
 
 # --- the command line ------------------------------------------------------------------------------------------------
 
 
 def _profile(name: str | None) -> Profile:
-    if name is None:
-        return default_profile()
+    name = name or default_profile()
     if name not in PROFILES:
         raise UsageError(f"--profile {name}: one of {', '.join(PROFILES)}")
     return PROFILES[name]
@@ -255,5 +257,6 @@ def command_line(argv: Sequence[str]) -> int:
 def _verify_prepared(dataset: str, profile: str) -> None:
     folder = locate(dataset, profile)
     if folder is None:
-        raise DataError(f"{dataset} is not prepared. {_mend(dataset, profile).removesuffix(' --force')}")
+        command = f"uv run prepare.py --dataset {shlex.quote(dataset)} --profile {profile}"
+        raise DataError(f"{dataset} is not prepared for the profile {profile}. Run: {command}")
     print(f"{folder} is whole (fingerprint {verify(folder)['fingerprint']})")

@@ -6,11 +6,13 @@ import errno
 import os
 import time
 from collections.abc import Callable
+from http import HTTPStatus
 from pathlib import Path
 
 from autoresearch.errors import DataError
 
 PROBE = ("karpathy/climbmix-400b-shuffle", "shard_06542.parquet")  # the file that hub_reachable asks for
+REDIRECTS = 5  # followed from a mirror to the hub
 PROBE_WAITS_S = (0.5, 2.0)  # between attempts to reach the hub at all
 RETRY_WAITS_S = (1.0, 4.0, 16.0)  # between attempts at one file; within one the client resumes a broken transfer itself
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
@@ -26,10 +28,15 @@ def hub_reachable(timeout_s: float = 5.0) -> bool:
     endpoint = (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
     url = "{}/datasets/{}/resolve/main/{}".format(endpoint, *PROBE)
     try:
-        response = httpx.head(url, timeout=timeout_s, follow_redirects=True)
+        with httpx.Client(timeout=timeout_s) as client:
+            response = client.head(url)
+            for _ in range(REDIRECTS):
+                if "x-repo-commit" in response.headers or response.next_request is None:
+                    break
+                response = client.send(response.next_request)
+            return response.status_code < 400 and "x-repo-commit" in response.headers
     except (httpx.HTTPError, httpx.InvalidURL):
         return False
-    return any("x-repo-commit" in answer.headers for answer in (*response.history, response))
 
 
 def download(repo: str, filenames: list[str], report: Callable[[str], object], offline: bool = False) -> list[Path]:
@@ -66,7 +73,7 @@ def _download(repo: str, filename: str, report: Callable[[str], object], offline
         except _client_errors() as error:
             if not _transient(error):
                 raise
-            report(f"{filename}: {_one_line(error)}; trying again in {wait_s:.0f} s")
+            report(f"{filename}: {_cause(error)}; trying again in {wait_s:.0f} s")
             time.sleep(wait_s)
     return Path(hf_hub_download(repo, filename, repo_type="dataset", local_files_only=offline))
 
@@ -79,19 +86,23 @@ def _client_errors() -> tuple[type[Exception], ...]:
 
 
 def _transient(error: Exception) -> bool:
-    from huggingface_hub.errors import EntryNotFoundError
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
-    status = getattr(getattr(error, "response", None), "status_code", None)
-    return not isinstance(error, EntryNotFoundError) and status not in PERMANENT and not _is_disk_error(error)
+    known = isinstance(error, LocalEntryNotFoundError)  # the client has tried several times, or the cache lacks it
+    return not known and _status(error) not in PERMANENT and not _is_disk_error(error)
+
+
+def _status(error: Exception) -> int | None:
+    return getattr(getattr(error, "response", None), "status_code", None)
 
 
 def _explain(repo: str, filename: str, have: int, wanted: int, offline: bool, error: Exception) -> str:
     from huggingface_hub.constants import HF_HUB_CACHE
 
-    cause = "the hub does not answer, or HF_HUB_OFFLINE is set" if offline else _one_line(error)
+    cause = "the hub does not answer, or HF_HUB_OFFLINE is set" if offline else _cause(error)
     return (
-        f"{have} of {wanted} files of {repo} are in {HF_HUB_CACHE}; {filename} is missing: {cause}. The same command"
-        " continues from here. Without a network: uv run prepare.py --dataset stdlib"
+        f"{have} of {wanted} files of {repo} are in {HF_HUB_CACHE}, but not {filename}: {cause}. The same command"
+        " continues from here; without a network, run: uv run prepare.py --dataset stdlib"
     )
 
 
@@ -99,8 +110,12 @@ def _is_disk_error(error: Exception) -> bool:
     return isinstance(error, OSError) and error.errno in DISK_ERRORS
 
 
-def _one_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), error.__class__.__name__)
+def _cause(error: Exception) -> str:
+    """One line for a person: what the hub answered, or the first line of what went wrong."""
+    status = _status(error)
+    if status is not None:
+        return f"the hub answered {status} {HTTPStatus(status).phrase if status in list(HTTPStatus) else ''}".rstrip()
+    return str(error).strip().partition("\n")[0].rstrip(".") or error.__class__.__name__
 
 
 def _is_true(variable: str) -> bool:

@@ -9,7 +9,6 @@ and 23% at 2,048, and it keeps the short documents and the beginnings of the lon
 from __future__ import annotations
 
 import hashlib
-import os
 from bisect import bisect_right, insort
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -18,6 +17,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from autoresearch.files import sync
 
 BUFFER = 1000  # documents to choose from
 REFILL = 128  # documents read at a time
@@ -84,7 +85,7 @@ def write_rows(path: Path, rows: Iterable[Tokens]) -> dict[str, Any]:
             digest.update(raw)
             count, size = count + 1, size + len(raw)
         file.flush()
-        os.fsync(file.fileno())
+        sync(file.fileno())
     return {"rows": count, "bytes": size, "sha256": digest.hexdigest()}
 
 

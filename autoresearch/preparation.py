@@ -9,9 +9,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import heapq
+import io
 import json
 import math
-import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -24,6 +24,7 @@ import numpy as np
 
 from autoresearch import tokenizer as bpe
 from autoresearch.errors import DataError
+from autoresearch.files import write_atomic
 from autoresearch.packing import Tokens, first_tokens, pack, write_rows, write_shuffled
 from autoresearch.profiles import Profile
 from autoresearch.sources import HELD_OUT, Report, Source, text_hash
@@ -78,11 +79,7 @@ class Preparation:
         return bool(sizes) and all(path.is_file() and path.stat().st_size == size for path, size in sizes)
 
     def _write_json(self, name: str, value: Record) -> None:
-        temporary = self.folder / f"{name}.tmp"
-        temporary.write_text(json.dumps(value, indent=1) + "\n")
-        sync(temporary)
-        temporary.replace(self.folder / name)
-        sync(self.folder)
+        write_atomic(self.folder / name, (json.dumps(value, indent=1) + "\n").encode())
 
     # --- text -> tokenizer ---
 
@@ -91,16 +88,19 @@ class Preparation:
         with progress("training the tokenizer", "characters") as advance:
             texts = (text for _, text in self.source.documents(("train",)))
             trained = bpe.train(tally.counted(texts, advance), self.profile.vocab_size)
-        trained.save(self.folder / "tokenizer.json")
-        np.save(self.folder / "token_bytes.npy", trained.token_bytes())
+        table = io.BytesIO()
+        np.save(table, trained.token_bytes())
+        files = {"tokenizer.json": trained.to_json().encode(), "token_bytes.npy": table.getvalue()}
         self.report(f"tokenizer: {trained.vocab_size:,} tokens, trained on {tally}")
-        files = {name: self._described(name) for name in ("tokenizer.json", "token_bytes.npy")}
-        return {"files": files, "documents": tally.documents, "characters": tally.characters}
+        return {
+            "files": {name: self._stored(name, content) for name, content in files.items()},
+            "documents": tally.documents,
+            "characters": tally.characters,
+        }
 
-    def _described(self, name: str) -> Record:
-        sync(self.folder / name)
-        raw = (self.folder / name).read_bytes()
-        return {"bytes": len(raw), "sha256": hashlib.sha256(raw).hexdigest()}
+    def _stored(self, name: str, content: bytes) -> Record:
+        write_atomic(self.folder / name, content)
+        return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
     # --- held-out text -> val and confirm rows ---
 
@@ -117,8 +117,8 @@ class Preparation:
         self.report(f"val, confirm: {count:,} rows of {self.profile.seq_len:,} tokens each")
         if count < wanted:
             self.report(
-                f"a small corpus of {corpus_tokens:,} tokens: {count * self.profile.seq_len:,} evaluation tokens instead of"
-                f" {self.profile.eval_tokens:,}, what the hash of the text holds out and at most {EVALUATION_SHARE:.0%}"
+                f"a small corpus of {corpus_tokens:,} tokens: {count * self.profile.seq_len:,} evaluation tokens"
+                f" instead of {self.profile.eval_tokens:,}: what was held out, and at most {EVALUATION_SHARE:.0%}"
             )
         files = {}
         for split in rows:
@@ -267,12 +267,3 @@ def progress(label: str, unit: str, total: float | None = None) -> Iterator[Call
             bar.update(task, completed=done, millions=done / 1e6)
 
         yield advance
-
-
-def sync(path: Path) -> None:
-    """Flushes a file or a folder's entries to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

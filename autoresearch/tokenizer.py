@@ -74,13 +74,13 @@ class Tokenizer:
                 ids = chain([self.bos_id], *islice(encoded, len(parts)))
                 yield np.fromiter(ids, dtype=np.uint16)
 
-    def save(self, path: Path) -> None:
+    def to_json(self) -> str:
         ranks = [base64.b64encode(token).decode() for token in self.ranks]
-        path.write_text(json.dumps({"pattern": self.pattern, "special": dict(self.special), "ranks": ranks}))
+        return json.dumps({"pattern": self.pattern, "special": dict(self.special), "ranks": ranks})
 
 
 def load(path: Path) -> Tokenizer:
-    """The tokenizer that `save` wrote."""
+    """The tokenizer that a file holds as JSON."""
     stored = json.loads(path.read_text())
     return Tokenizer(stored["pattern"], tuple(map(base64.b64decode, stored["ranks"])), stored["special"])
 

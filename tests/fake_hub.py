@@ -1,0 +1,100 @@
+"""A Hugging Face hub on loopback, for HF_ENDPOINT: what huggingface_hub asks of a dataset repository, and its bad days.
+
+As on the real one, a file's address answers with a redirect to another host and the file's headers (X-Repo-Commit,
+X-Linked-ETag, X-Linked-Size); the storage behind the redirect serves ranges.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+class FakeHub(ThreadingHTTPServer):
+    """`files` maps repo -> name -> content. `refuse` and `cut` say what goes wrong, `transfers` what was asked for."""
+
+    daemon_threads = True
+
+    def __init__(self, files: dict[str, dict[str, bytes]]) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.files = files
+        self.blobs = {hashlib.sha256(raw).hexdigest(): raw for repo in files.values() for raw in repo.values()}
+        self.transfers: list[tuple[str, int]] = []  # (file name, first byte asked for)
+        self.heads = 0
+        self.refuse: list[int] = []  # statuses that the next transfers answer with
+        self.cut: list[int] = []  # bytes after which the next transfers break off
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.shutdown()
+        self.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: FakeHub
+    protocol_version = "HTTP/1.1"
+
+    def do_HEAD(self) -> None:
+        self.server.heads += 1
+        self._resolve()
+
+    def do_GET(self) -> None:
+        if self.path.startswith("/storage/"):
+            self._transfer(self.path.removeprefix("/storage/"))
+        else:
+            self._resolve()
+
+    def _resolve(self) -> None:
+        match = re.fullmatch(r"/datasets/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", self.path)
+        repo = self.server.files.get(match[1]) if match else None
+        if match is None or repo is None:
+            self._empty(404, {"X-Error-Code": "RepoNotFound"})
+        elif match[3] not in repo:
+            self._empty(404, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT})
+        else:
+            raw = repo[match[3]]
+            digest = hashlib.sha256(raw).hexdigest()
+            location = f"http://localhost:{self.server.server_port}/storage/{digest}"
+            headers = {"X-Repo-Commit": COMMIT, "X-Linked-ETag": f'"{digest}"', "X-Linked-Size": str(len(raw))}
+            self._empty(302, {**headers, "Location": location})
+
+    def _transfer(self, digest: str) -> None:
+        raw = self.server.blobs[digest]
+        start = int(re.fullmatch(r"bytes=(\d+)-.*", self.headers.get("Range", "bytes=0-"))[1])  # type: ignore[index]
+        name = next(n for repo in self.server.files.values() for n, content in repo.items() if content == raw)
+        self.server.transfers.append((name, start))
+        if self.server.refuse:
+            self._empty(self.server.refuse.pop(0), {})
+            return
+        self.send_response(206 if start else 200)
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(raw) - 1}/{len(raw)}")
+        self.send_header("ETag", f'"{digest}"')
+        self.send_header("Content-Length", str(len(raw) - start))
+        self.end_headers()
+        if self.server.cut:
+            self.wfile.write(raw[start : start + self.server.cut.pop(0)])
+            self.close_connection = True
+        else:
+            self.wfile.write(raw[start:])
+
+    def _empty(self, status: int, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for key, value in {**headers, "Content-Length": "0"}.items():
+            self.send_header(key, value)
+        self.end_headers()
+
+    def log_message(self, *args: Any) -> None:
+        """Tests read `transfers` instead."""
