@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import platform
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-from autoresearch import corpus
+from autoresearch import constants, corpus, edits, machine, priors, process, results, standing
 from autoresearch.errors import DataError, UsageError
 from autoresearch.experiment import Workbench
+from autoresearch.git import Repository, tag_of
+from autoresearch.journal import Journal
+from autoresearch.journal import read as read_night
+from autoresearch.lock import hold
+from autoresearch.night import Night
+from autoresearch.noise import Noise
 from autoresearch.profiles import default_profile
+from autoresearch.records import Proposer, Set
+from autoresearch.research import FILE, Limits, Research
 from autoresearch.sandbox import select
+from autoresearch.view import View
 
 Say = Callable[[str], None]
 
@@ -97,3 +112,142 @@ def snapshot(harness: Path, folder: Path) -> Path:
         shutil.copyfile(harness, temporary)
         temporary.replace(copy)
     return copy
+
+
+# --- a night --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a person asks of a night; None leaves it to what the tag was begun with, or to the default."""
+
+    tag: str | None = None
+    dataset: str | None = None
+    profile: str | None = None
+    time_budget_s: float | None = None
+    experiments: int | None = None
+    deadline: float | None = None  # by time.time()
+    seed: int = 0
+    no_sandbox: bool = False
+    editing: bool = False  # the editable file may have uncommitted changes: `try` measures them
+
+
+@contextlib.contextmanager
+def open_night(
+    root: Path, options: Options, view: View, propose_with: Callable[[Path, machine.Facts], Proposer]
+) -> Iterator[Research]:
+    """A night ready to run, holding the locks; on leaving, however, results.tsv is committed and the journal closed.
+
+    Raises an AutoresearchError saying what is in the way: another loop, uncommitted work, missing data, no sandbox.
+    """
+    cache = corpus.cache_folder()
+    repo = Repository.at(root)
+    tag = options.tag or tag_of(repo.branch()) or f"{date.today():%b%d}".lower()
+    if not options.editing:
+        refuse_uncommitted(repo)
+    with (
+        hold(cache / "machine.lock", "this machine"),
+        hold(root / "runs" / ".lock", "this checkout"),
+        contextlib.ExitStack() as stack,
+    ):
+        process.end_orphans()
+        folder = root / "runs" / tag
+        before = read_night(folder)
+        data = night_data(before, options, view.say)
+        budget_s = options.time_budget_s or before.task.get("budget_s")
+        bench = workbench(data, folder, root, budget_s, options.no_sandbox, view.say)
+        meta = corpus.load_meta(data)
+        task = {key: meta[key] for key in TASK_FACTS} | {"budget_s": bench.budget_s}
+        before.check_resume(task)
+        facts = machine.facts()
+        base = repo.begin(tag)
+        journal = stack.enter_context(Journal(folder))
+        if not journal.night.sessions:
+            start_from_profile(repo, meta)
+        harness = hashlib.sha256(bench.harness.read_bytes()).hexdigest()[:16]
+        versions = {"mlx": version("mlx"), "python": platform.python_version(), "harness": harness}
+        settings = {key: value for key, value in vars(options).items() if value is not None}
+        journal.append(
+            "opened",
+            tag=tag,
+            task=task,
+            versions=versions,
+            machine=facts.to_dict(),
+            base_commit=base,
+            options=settings,
+        )
+        proposer = propose_with(data, facts)
+        stack.callback(proposer.close)
+        priors_path = cache / "machines" / facts.slug() / "noise.json"
+        limits = Limits(options.experiments, options.deadline, run_s=bench.budget_s)
+        research = Research(
+            root=root,
+            tag=tag,
+            folder=folder,
+            repo=repo,
+            journal=journal,
+            bench=bench,
+            proposer=proposer,
+            view=view,
+            limits=limits,
+            versions=versions,
+            facts=facts,
+            seed=options.seed,
+            prior=priors.load(priors_path, task, tag),
+        )
+        view.board.tag, view.board.budget_s, view.board.machine = tag, bench.budget_s, facts.describe()
+        view.say(f"night: {tag} on {task['dataset']}/{task['profile']}, {bench.budget_s:g} s of training a run")
+        why = "an error"
+        try:
+            yield research
+            why = "finished"
+        except KeyboardInterrupt:
+            why = "stopped by Ctrl-C"
+            raise
+        finally:
+            close_night(research, why, priors_path)
+
+
+TASK_FACTS = ("dataset", "profile", "fingerprint", "seq_len", "vocab_size", "eval_tokens", "eval_rows", "source")
+
+
+def close_night(research: Research, why: str, priors_path: Path) -> None:
+    """The last words of a session: what was learnt of the noise, the table in git, the end in the journal."""
+    night = research.night
+    if night.replicates():
+        own = standing.read(night, Noise(research.reading().noise.sigma_bpb, 1e-6)).noise
+        priors.save(priors_path, night.task, research.tag, own)
+    table = results.update(research.root / "results.tsv", night)
+    if tag_of(research.repo.branch()) == research.tag and night.decided:
+        research.repo.commit({"results.tsv": table}, f"results of {research.tag}: {len(night.decided)} experiments")
+    research.journal.append("closed", why=why)
+
+
+def night_data(before: Night, options: Options, say: Say) -> Path:
+    """The data a night goes on with: what is asked for, else what the tag was begun on, else the best there is."""
+    dataset = options.dataset or before.task.get("dataset")
+    return choose_data(dataset, options.profile or before.task.get("profile"), say)
+
+
+def refuse_uncommitted(repo: Repository) -> None:
+    """The loop commits the editable file; work of the person's in it must not be swept up."""
+    if FILE in repo.changes():
+        raise UsageError(
+            f"{FILE} has uncommitted changes, and the loop would build on them without a record. "
+            f"Run: git commit -m '...' {FILE}   (or: git checkout -- {FILE})"
+        )
+
+
+def start_from_profile(repo: Repository, meta: Mapping[str, Any]) -> None:
+    """The branch's first commit: the constants that the data's profile starts from."""
+    source = repo.read("HEAD", FILE).decode()
+    known = constants.read(source)
+    wanted = {k: v for k, v in meta.get("constants", {}).items() if k in known and known[k] != _value(v)}
+    if wanted:
+        new = edits.apply(source, [Set(name, literal) for name, literal in wanted.items()])
+        listing = "\n".join(f"{name} = {literal}" for name, literal in wanted.items())
+        repo.commit({FILE: new.encode()}, f"Start from the {meta['profile']} profile's constants\n\n{listing}\n")
+
+
+def _value(literal: str) -> Any:
+    return constants.read(f"X = {literal}\n")["X"]

@@ -91,6 +91,10 @@ class View(Protocol):
         """A line that stays."""
         ...
 
+    def status(self, text: str) -> None:
+        """What happens between two runs; it stays only in a log."""
+        ...
+
     def hear(self, event: Mapping[str, Any]) -> None: ...
 
     def begin(self, n: int, run: int, title: str, hypothesis: str) -> None: ...
@@ -111,6 +115,9 @@ class PlainView:
             print(text, file=self._stream, flush=True)
         except (OSError, ValueError):  # the terminal or pipe is gone; the night goes on
             self._stream = open("/dev/null", "w")  # noqa: SIM115, PTH123  lives as long as the process
+
+    def status(self, text: str) -> None:
+        self.say(f"{time.strftime('%H:%M:%S')}  {text}")
 
     def begin(self, n: int, run: int, title: str, hypothesis: str) -> None:
         self.board.begin(n, run, title, hypothesis)
@@ -145,6 +152,10 @@ class LiveView:
 
     def say(self, text: str) -> None:
         self._console.print(Text(text))
+
+    def status(self, text: str) -> None:
+        self.board.begin(self.board.n, self.board.run, text, "")
+        self.board.phase = "waiting"
 
     def begin(self, n: int, run: int, title: str, hypothesis: str) -> None:
         self.board.begin(n, run, title, hypothesis)
