@@ -55,9 +55,9 @@ def values_tried(source: str, history: Sequence[Trial], sigma_bpb: float) -> lis
 
 
 def repeat_of(candidate: str, parent: str, history: Sequence[Trial]) -> Trial | None:
-    """The trial that `candidate` would repeat: the same program, or one constant set to the same value in the same code.
+    """The trial that `candidate` would repeat: the same program, or one constant at the same value in the same code.
 
-    Values count as the same when they agree to two digits.
+    Values are the same when they agree to two digits.
     """
     program = _normalised(candidate)
     for trial in history:

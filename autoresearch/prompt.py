@@ -20,6 +20,7 @@ BYTES_PER_TOKEN = 3.0  # of code, on the safe side, until the server has counted
 MESSAGE_TOKENS = 8  # what a chat template adds to a message
 HISTORY_TOKENS = 2500  # more history costs time and helps little
 PROGRAM_TOKENS = 2000  # what program.md may take of a small context
+LONGEST_CONSTANT = 160  # characters; what is longer is a table, not a setting
 ERROR_CHARS = 1500
 FAILURE_CHARS = 1800
 
@@ -91,6 +92,7 @@ class Prompt:
 
     messages: tuple[Message, ...]
     tokens: int
+    least: int  # tokens of the same prompt without its history
     dropped: int  # lines of history that did not fit
 
 
@@ -113,17 +115,18 @@ def build(
         text = system + script + "\n".join(history_lines) + turn
         return estimate(text, bytes_per_token) + 2 * MESSAGE_TOKENS
 
-    room = budget - tokens(_history([], [], 0))
+    least = tokens(_history([], [], len(context.history)))
+    room = budget - least
     if room < 0:
         raise ProposerError(
-            f"the prompt needs {budget - room} tokens without any history and {budget} fit. "
+            f"the prompt needs {least} tokens without any history and {max(0, budget)} fit. "
             "Shorten program.md or choose a model with a larger context.",
             reason="too_long",
         )
     values, trials, dropped = _selected(context, min(room, HISTORY_TOKENS), bytes_per_token)
     told = _history(values, trials, dropped)
     messages = ({"role": "system", "content": system}, {"role": "user", "content": f"{script}\n{told}\n{turn}"})
-    return Prompt(messages, tokens(told), dropped)
+    return Prompt(messages, tokens(told), least, dropped)
 
 
 def after_edit_error(messages: Sequence[Message], reply: str, error: str) -> tuple[Message, ...]:
@@ -181,11 +184,13 @@ def _script(context: Context, form: str) -> str:
 
 
 def _constant_lines(source: str) -> str:
-    """The constants with their comments, as they stand in the file."""
+    """The constants with their comments, as they stand in the file; tables left out."""
     shown = []
     for name, literal in constants.literals(source).items():
         found = re.search(rf"^{name}\b[^\n]*", source, re.MULTILINE)
-        shown.append(found[0] if found and literal in found[0] else f"{name} = {literal}")
+        row = found[0] if found and literal in found[0] else f"{name} = {literal}"
+        if len(row) <= LONGEST_CONSTANT:
+            shown.append(row)
     return "\n".join(shown)
 
 
@@ -230,14 +235,13 @@ def _history(values: list[str], trials: list[str], dropped: int) -> str:
 
 def _turn(context: Context, form: str, drafted: Sequence[Proposal]) -> str:
     """Where things stand and what is asked for now."""
+    directive = context.directive
     parts = [
         "## Now\n",
         f"val_bpb is {context.incumbent_bpb:.4f}; one run's noise (sigma) is {context.sigma_bpb:.4f}.",
         f"The machine: {context.machine}" if context.machine else "",
-        context.directive.text if context.directive else "",
-        f"The category has to be {context.directive.category}."
-        if context.directive and context.directive.category
-        else "",
+        directive.text if directive else "",
+        f"The category has to be {directive.category}." if directive and directive.category else "",
     ]
     if drafted:
         titles = "; ".join(proposal.title for proposal in drafted)

@@ -28,7 +28,7 @@ PRIOR = {
 PRIOR_WEIGHT = 4.0  # replies that the prior counts for
 REVISIT = 12  # every so many turns the format tried least is tried once more
 MIN_SHARE = 0.2  # of the turns, for either side
-PRIOR_KEEPS, PRIOR_HOURS = 0.5, 0.25  # what both sides are credited with before they are measured
+PRIOR_KEEPS, PRIOR_EXPERIMENTS = 0.6, 6.0  # what both sides are credited with before they are measured
 
 
 @dataclass(slots=True)
@@ -46,7 +46,7 @@ class Tally:
 
 @dataclass(slots=True)
 class Card:
-    """One model on one machine. `seconds` are the model's, loading included; `measured_s` the experiments'."""
+    """One proposer on one machine. `seconds` are what it takes to propose, loading included."""
 
     turns: int = 0
     proposals: int = 0
@@ -56,7 +56,6 @@ class Card:
     warmed_up: int = 0
     kept: int = 0
     seconds: float = 0.0
-    measured_s: float = 0.0
     prompt_tokens: int = 0
     answer_tokens: int = 0
     bytes_per_token: float | None = None
@@ -65,10 +64,10 @@ class Card:
     def tally(self, form: str) -> Tally:
         return self.formats.setdefault(form, Tally())
 
-    def keeps_per_hour(self) -> float:
-        """Kept experiments for an hour of asking and measuring, shrunk towards a common prior."""
-        hours = (self.seconds + self.measured_s) / 3600
-        return (self.kept + PRIOR_KEEPS) / (hours + PRIOR_HOURS)
+    def keeps_per_hour(self, experiment_s: float) -> float:
+        """Kept experiments for an hour of proposing and measuring, shrunk towards a common prior."""
+        seconds = self.seconds + self.decided * experiment_s
+        return 3600 * (self.kept + PRIOR_KEEPS) / (seconds + PRIOR_EXPERIMENTS * experiment_s)
 
 
 class Scorecard:
@@ -127,9 +126,12 @@ def expected_rate(card: Card, form: str, parameters_b: float | None) -> float:
     return (tally.applied + PRIOR_WEIGHT * prior) / (tally.asked + PRIOR_WEIGHT)
 
 
-def share(model: Card, other: Card, floor: float = MIN_SHARE) -> float:
-    """The model's share of the turns by kept experiments an hour against the other proposer's, floor..1 - floor."""
-    mine, theirs = model.keeps_per_hour(), other.keeps_per_hour()
+def share(model: Card, other: Card, experiment_s: float, floor: float = MIN_SHARE) -> float:
+    """The model's share of the turns, floor..1 - floor: its kept experiments an hour against the other proposer's.
+
+    `experiment_s` is what an experiment takes; share(Card(), Card(), 400.0) -> 0.5
+    """
+    mine, theirs = model.keeps_per_hour(experiment_s), other.keeps_per_hour(experiment_s)
     return min(1 - floor, max(floor, mine / (mine + theirs)))
 
 

@@ -1,0 +1,341 @@
+"""The protocol with a language model: ask, read the edits, send errors back, fall back to a simpler format, give up.
+
+One turn: a reply; where it cannot be used, the reply and the exact error go back at most twice; then one fresh sample
+in the next simpler format; then the turn is given up with its reason, at no training cost. What answers is a `Backend`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from autoresearch import constants, edits, history, prompt
+from autoresearch.errors import EditError, ProposerError
+from autoresearch.prompt import Message
+from autoresearch.proposers.streams import Answer
+from autoresearch.records import Context, Failure, Proposal, Set, Trial, WholeFile
+from autoresearch.scorecard import FORMATS, SIMPLER, Card, Scorecard, choose_format
+
+REPAIRS = 2
+TEMPERATURE, REPAIR_TEMPERATURE = 0.8, 0.2
+ANSWER_TOKENS = {"set": 600, "blocks": 2000}
+FILE_GROWTH = 1.1  # a whole file may be so much longer than the script
+ERROR_TOKENS = 700  # an error sent back, at most
+TRUNCATED = 0.6  # of the estimate: a prompt that counts fewer tokens was cut
+LONG_TRIES = 3  # prompts that the server finds too long before the turn is given up
+LEAST_BYTES, MOST_BYTES, SAFETY = 2.0, 5.0, 0.95  # of the bytes a token that the server's count shows
+TIGHTEN = 0.8  # what is left of the bytes a token is taken for when the server finds a prompt too long
+
+# What another attempt may mend: reason -> how many times.
+RETRIES = {"runner": 1, "out_of_memory": 1, "server_busy": 3, "cut_off": 1, "server_gone": 1}
+# What ends the drafting: no further draft of this turn can do better.
+HOPELESS = {"server_gone", "server_busy", "no_model", "out_of_memory", "runner", "cancelled", "too_large", "timeout"}
+# Failures (experiment.py) before a candidate has warmed up.
+NOT_WARMED_UP = {"contract", "source", "import", "build", "warmup", "interface", "slow", "startup"}
+
+
+class Backend(Protocol):
+    """A model behind a server. Its methods raise ProposerError, with a reason that streams.py lists."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def parameters_b(self) -> float | None:
+        """Billions of parameters, where known."""
+        ...
+
+    @property
+    def thinking_tokens(self) -> int:
+        """What thinking may add to an answer; 0 where the model does not think."""
+        ...
+
+    def prepare(self) -> None:
+        """Returns when the server can be asked."""
+        ...
+
+    def window(self, wanted: int, least: int) -> int:
+        """The context in tokens. It stays what it was as long as `least` tokens fit, since another one loads again."""
+        ...
+
+    def ask(self, messages: Sequence[Message], *, max_tokens: int, temperature: float, seed: int) -> Answer: ...
+
+    def release(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def cancel(self) -> None: ...
+
+
+@dataclass(slots=True)
+class Turn:
+    """What one draft has cost, its way through seeds, and what it may not repeat."""
+
+    seed: int
+    taken: Sequence[str] = ()  # the programs of this turn's other drafts, as constants.normalised
+    answers: int = 0
+    repairs: int = 0
+    prompt_tokens: int = 0
+    answer_tokens: int = 0
+    seconds: float = 0.0  # of the model
+    began: float = field(default_factory=time.monotonic)
+    reply: str = ""  # the last one
+
+    def usage(self) -> dict[str, float]:
+        """As Proposal.usage: `seconds` are the model's, `harness_s` ours."""
+        return {
+            "prompt_tokens": self.prompt_tokens,
+            "answer_tokens": self.answer_tokens,
+            "seconds": round(self.seconds, 3),
+            "harness_s": round(time.monotonic() - self.began - self.seconds, 4),
+            "answers": self.answers,
+            "repairs": self.repairs,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The messages of one sample with what its answers may take."""
+
+    messages: tuple[Message, ...]
+    form: str
+    max_tokens: int
+    repairs: int
+    temperature: float
+
+
+class Dialogue:
+    """records.Proposer over a Backend."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        scorecard: Scorecard,
+        *,
+        formats: Sequence[str] = FORMATS,
+        retry_s: float = 5.0,
+    ) -> None:
+        self.backend, self.scorecard, self.formats = backend, scorecard, tuple(formats)
+        self.retry_s = retry_s  # before another attempt at a server in trouble
+        self._learned: int | None = None  # the number of the last trial on the card
+
+    @property
+    def name(self) -> str:
+        return self.backend.name
+
+    @property
+    def card(self) -> Card:
+        return self.scorecard.card(self.name)
+
+    def propose(self, context: Context, n: int = 1) -> list[Proposal]:
+        """At most n different ideas for the incumbent, asked for in one load of the model.
+
+        Raises ProposerError where there is none: its `reason` is the server's (streams.py), or `unparseable` where no
+        reply could be used, with what the turn cost in `usage` and the last reply's beginning in `detail`.
+        """
+        self._learn(context.history)
+        self.backend.prepare()
+        drafts: list[Proposal] = []
+        failure: ProposerError | None = None
+        for index in range(n):
+            taken = [constants.normalised(edits.apply(context.source, draft.edits)) for draft in drafts]
+            turn = Turn(_seed(context, index), taken)
+            try:
+                drafts.append(self._draft(context, drafts, turn))
+                failure = None
+            except ProposerError as error:
+                failure = error
+                failure.usage = turn.usage()
+            self.card.turns += 1
+            self._count(turn, proposed=failure is None)
+            if failure is not None and failure.reason in HOPELESS:
+                break
+        if not drafts and failure is not None:
+            raise failure
+        return drafts
+
+    def repair(self, context: Context, proposal: Proposal, failure: Failure) -> Proposal | None:
+        """The proposal mended after a failure that cost no training: asked for once, its reply mended once at most."""
+        turn = Turn(_seed(context, len(context.history)))
+        kinds = {type(edit) for edit in proposal.edits}
+        form = "file" if WholeFile in kinds else "set" if kinds == {Set} else "blocks"
+        reply = f"TITLE: {proposal.title}\nCATEGORY: {proposal.category}\n\n{edits.render(proposal.edits)}"
+        extra = prompt.estimate(reply + failure.detail[-prompt.FAILURE_CHARS :]) + ERROR_TOKENS
+        mended = None
+        try:
+            self.backend.prepare()
+            request = self._request(context, form, (), extra)
+            messages = prompt.after_failure(request.messages, reply, failure)
+            request = replace(
+                request, messages=messages, repairs=min(1, request.repairs), temperature=REPAIR_TEMPERATURE
+            )
+            mended = self._sample(context, request, turn)
+        except ProposerError as error:
+            if error.reason == "cancelled":
+                raise
+        self._count(turn, proposed=mended is not None)
+        return mended
+
+    def release(self) -> None:
+        self.backend.release()
+
+    def close(self) -> None:
+        self.backend.close()
+
+    def cancel(self) -> None:
+        """Ends a running `propose` or `repair`, from any thread or a signal handler; it raises `cancelled`."""
+        self.backend.cancel()
+
+    # --- one draft ---
+
+    def _draft(self, context: Context, drafted: Sequence[Proposal], turn: Turn) -> Proposal:
+        form = choose_format(self.card, self.backend.parameters_b, self.formats)
+        try:
+            return self._attempt(context, form, drafted, turn, REPAIRS)
+        except EditError:
+            simpler = SIMPLER[form] if SIMPLER[form] in self.formats else form
+        except ProposerError as error:
+            if error.reason not in ("too_long", "truncated") or form == "set":
+                raise
+            simpler = "set"  # the constants fit where the script does not
+        try:
+            return self._attempt(context, simpler, drafted, turn, 0)
+        except EditError as error:
+            raise ProposerError(
+                f"no usable reply in {turn.answers}: {str(error).splitlines()[0]}",
+                reason="unparseable",
+                detail=turn.reply[:500],
+            ) from error
+
+    def _attempt(self, context: Context, form: str, drafted: Sequence[Proposal], turn: Turn, repairs: int) -> Proposal:
+        """A sample; where the server finds the prompt too long, with a shorter one."""
+        for tries_left in reversed(range(LONG_TRIES)):
+            request = self._request(context, form, drafted)
+            try:
+                return self._sample(context, replace(request, repairs=min(repairs, request.repairs)), turn)
+            except ProposerError as error:
+                if error.reason != "too_long" or not tries_left:
+                    raise
+                self.card.bytes_per_token = TIGHTEN * self._bytes_per_token
+        raise AssertionError("the last try returns or raises")
+
+    def _sample(self, context: Context, request: Request, turn: Turn) -> Proposal:
+        """A reply and its repairs. Raises the last EditError where none can be used."""
+        answer = self._ask(request, request.messages, request.temperature, turn)
+        for _ in range(request.repairs):
+            try:
+                return self._proposal(context, answer, request.form, turn)
+            except EditError as error:
+                turn.repairs += 1
+                messages = prompt.after_edit_error(request.messages, answer.text, str(error))
+                answer = self._ask(request, messages, REPAIR_TEMPERATURE, turn)
+        return self._proposal(context, answer, request.form, turn)
+
+    def _proposal(self, context: Context, answer: Answer, form: str, turn: Turn) -> Proposal:
+        """What a reply proposes; raises EditError where it cannot be used. The scorecard hears of every reply."""
+        tally = self.card.tally(form)
+        tally.asked += 1
+        if answer.done_reason == "length":  # even what parses may lack its end: `SET LR = 0.0` of 0.05
+            raise EditError(f"The answer was cut off after {answer.answer_tokens or 'too many'} tokens. Be shorter.")
+        reply = edits.parse(answer.text, whole_file=form == "file")
+        tally.parsed += 1
+        candidate = edits.apply(context.source, reply.edits)
+        tally.applied += 1
+        if (trial := history.repeat_of(candidate, context.source, context.history)) is not None:
+            tried = history.line(trial, context.sigma_bpb)
+            raise EditError(f"That has been tried: {tried}. Propose something not tried yet.")
+        if constants.normalised(candidate) in turn.taken:
+            raise EditError("That is already proposed this turn. Propose something else.")
+        return Proposal(reply.edits, reply.title, reply.hypothesis, reply.category, self.name, turn.usage())
+
+    # --- asking ---
+
+    @property
+    def _bytes_per_token(self) -> float:
+        return self.card.bytes_per_token or prompt.BYTES_PER_TOKEN
+
+    def _request(self, context: Context, form: str, drafted: Sequence[Proposal], extra: int = 0) -> Request:
+        """The prompt within the context that the backend gives, with room for an answer and, if there is, repairs."""
+        scale = self._bytes_per_token
+        script_tokens = prompt.estimate(context.source, scale)
+        answer = ANSWER_TOKENS.get(form) or math.ceil(FILE_GROWTH * script_tokens)
+        answer += self.backend.thinking_tokens
+        whole = prompt.build(context, form, budget=sys.maxsize, bytes_per_token=scale, drafted=drafted)
+        once, again = answer + extra, 2 * answer + ERROR_TOKENS + extra
+        window = self.backend.window(whole.tokens + again, whole.least + once)
+        room, repairs = (again, REPAIRS) if window >= whole.least + again else (once, 0)
+        fitted = prompt.build(context, form, budget=window - room, bytes_per_token=scale, drafted=drafted)
+        directive = context.directive
+        temperature = directive.temperature if directive and directive.temperature is not None else TEMPERATURE
+        return Request(fitted.messages, form, answer, repairs, temperature)
+
+    def _ask(self, request: Request, messages: tuple[Message, ...], temperature: float, turn: Turn) -> Answer:
+        """One answer, with the further attempts that RETRIES allows."""
+        failures: dict[str, int] = {}
+        while True:
+            began = time.monotonic()
+            seed = (turn.seed + turn.answers) % 2**31
+            try:
+                answer = self.backend.ask(messages, max_tokens=request.max_tokens, temperature=temperature, seed=seed)
+                break
+            except ProposerError as error:
+                failures[error.reason] = failures.get(error.reason, 0) + 1
+                if failures[error.reason] > RETRIES.get(error.reason, 0):
+                    raise
+                time.sleep(self.retry_s)
+                self.backend.prepare()
+            finally:
+                turn.seconds += time.monotonic() - began
+        turn.answers += 1
+        turn.prompt_tokens += answer.prompt_tokens or 0
+        turn.answer_tokens += answer.answer_tokens or 0
+        turn.reply = answer.text
+        self._calibrate(messages, answer)
+        return answer
+
+    def _calibrate(self, messages: tuple[Message, ...], answer: Answer) -> None:
+        """Learns the bytes a token from the server's count. Raises where the count shows that the prompt was cut."""
+        counted = answer.prompt_tokens
+        if counted is None:
+            return
+        expected = prompt.conversation_tokens(messages, self._bytes_per_token)
+        if counted < TRUNCATED * expected:
+            raise ProposerError(
+                f"the server read {counted} tokens of a prompt of about {expected}: it cut the prompt",
+                reason="truncated",
+            )
+        size = sum(len(message["content"].encode("utf-8", "replace")) for message in messages)
+        measured = size / max(1, counted - len(messages) * prompt.MESSAGE_TOKENS)
+        self.card.bytes_per_token = min(MOST_BYTES, max(LEAST_BYTES, SAFETY * measured))
+
+    # --- the scorecard ---
+
+    def _learn(self, trials: Sequence[Trial]) -> None:
+        """Counts how the model's experiments ended since the last call; what a past process saw is on the card."""
+        new = [trial for trial in trials if self._learned is not None and trial.n > self._learned]
+        self._learned = max((trial.n for trial in trials), default=0)
+        for trial in new:
+            if trial.proposer == self.name:
+                self.card.decided += 1
+                self.card.warmed_up += trial.failure is None or trial.failure.kind not in NOT_WARMED_UP
+                self.card.kept += trial.verdict == "keep"
+
+    def _count(self, turn: Turn, *, proposed: bool) -> None:
+        card = self.card
+        card.proposals += proposed
+        card.repairs += turn.repairs
+        card.saved += proposed and turn.answers > 1
+        card.seconds = round(card.seconds + turn.seconds, 3)
+        card.prompt_tokens += turn.prompt_tokens
+        card.answer_tokens += turn.answer_tokens
+        with contextlib.suppress(OSError):  # a full disk must not cost the proposal
+            self.scorecard.save(self.name)
+
+
+def _seed(context: Context, index: int) -> int:
+    return (context.seed * 1_000_003 + context.turn * 1009 + index * 31) % 2**31

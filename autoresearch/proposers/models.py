@@ -1,0 +1,255 @@
+"""Which model: the one asked for, else the best installed one that fits this machine, else none and what to pull.
+
+A model that is installed and fits is better than a download; nothing is pulled unasked. What is best is judgement,
+corrected by the scorecard: a model whose replies do not apply here goes to the end.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.table import Table
+
+from autoresearch.errors import ProposerError
+from autoresearch.proposers.ollama import OllamaProposer, context_length, parameters_b
+from autoresearch.proposers.server import OllamaServer, connect, full_name
+from autoresearch.scorecard import FORMATS, Card, Scorecard
+
+GIB = 2**30
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """What a machine of at least `memory_gb` can hold. The first model is the one to pull where none fits."""
+
+    memory_gb: int
+    models: tuple[str, ...]
+    num_ctx: int
+    formats: tuple[str, ...] = FORMATS
+
+
+TIERS = (
+    Tier(48, ("qwen3.8:27b", "qwen3.6:35b"), 32768),
+    Tier(32, ("qwen3.6:27b", "qwen3.8:27b", "qwen3-coder:30b"), 16384),
+    Tier(24, ("gemma4:12b", "gpt-oss:20b", "qwen2.5-coder:14b"), 16384),
+    Tier(16, ("qwen3.5:9b", "gemma4:12b", "qwen2.5-coder:7b"), 16384),
+    Tier(0, ("qwen2.5-coder:3b", "qwen3.5:4b"), 8192, ("set",)),
+)
+# What a billion parameters of a family are worth against those of another; others count 0.7.
+FAMILY_WORTH = {
+    "qwen3.8": 1.6,
+    "qwen3.6": 1.5,
+    "qwen3.5": 1.4,
+    "gemma4": 1.3,
+    "gpt-oss": 1.2,
+    "qwen3-coder": 0.9,  # 3 of 30 billion are active
+    "qwen2.5-coder": 1.0,
+}
+OTHER_WORTH = 0.7
+FEWEST_REPLIES, LOWEST_RATE = 12, 0.15  # a model with a lower share of applied replies is chosen last
+SMALLEST = 50 * 2**20  # bytes: below it are the stubs of models that run elsewhere
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """An installed model that can write text on this machine. Sizes in bytes."""
+
+    name: str
+    size: int
+    parameters_b: float | None
+    quantization: str
+    context: int | None  # tokens it was trained for
+    need: int  # estimated, once loaded with its context
+    fits: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    model: str | None
+    line: str  # for a person
+    pull: str | None = None  # what to offer where there is no model
+
+
+def tier(memory_bytes: int) -> Tier:
+    """tier(16 * 2**30).num_ctx -> 16384. Machines are sold a little above the memory that they report."""
+    return next(t for t in TIERS if memory_bytes >= (t.memory_gb - 1) * GIB)
+
+
+def memory_limit(memory_bytes: int) -> int:
+    """Bytes that a model may take: what the GPU may use, about two thirds, on large machines three quarters."""
+    return int(memory_bytes * (0.75 if memory_bytes > 36 * GIB else 0.67))
+
+
+def installed(server: OllamaServer, memory_bytes: int, scorecard: Scorecard | None = None) -> list[Model]:
+    """The installed models that write text and run here, the best first; those that do not fit last."""
+    models = [_model(server, entry, memory_bytes) for entry in server.models() if _local(entry)]
+    found = [model for model in models if model is not None]
+    cards = scorecard.known() if scorecard else {}
+    return sorted(found, key=lambda m: (not m.fits, _useless(cards.get(f"ollama:{m.name}")), -_worth(m), m.name))
+
+
+def choose(models: Sequence[Model], memory_bytes: int, wanted: str | None = None) -> Choice:
+    """The model to use. `models` are the installed ones, best first."""
+    if wanted:
+        found = next((m for m in models if full_name(m.name) == full_name(wanted)), None)
+        if found is None:
+            return Choice(None, f"{wanted} is not installed. Run: ollama pull {wanted}", wanted)
+        return Choice(found.name, f"{found.name}, as asked" + ("" if found.fits else f"; {_too_large(found)}"))
+    best = next((m for m in models if m.fits), None)
+    if best is not None:
+        return Choice(best.name, f"{best.name}, the best of {len(models)} installed for {memory_bytes / GIB:.0f} GB")
+    offer = tier(memory_bytes).models[0]
+    why = f"none of the {len(models)} installed models fits" if models else "no model is installed"
+    return Choice(None, f"{why}. Run: ollama pull {offer}", offer)
+
+
+def open_ollama(
+    *,
+    memory_bytes: int,
+    cache: Path,
+    machine: str,
+    wanted: str | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> tuple[OllamaProposer | None, str]:
+    """A proposer with the best model of the server at hand, or None, and the line that says which and why.
+
+    `machine` names this machine in the scorecard. Close the proposer at the end: a server of our own stops with it.
+    """
+    environ = os.environ if environ is None else environ
+    try:
+        server = connect(cache / "ollama.log", environ)
+    except ProposerError as error:
+        return None, f"no local model: {error}"
+    if server is None:
+        return None, "no local model: no Ollama server answers and `ollama` is not installed (https://ollama.com)"
+    scorecard = Scorecard(cache / "scorecard.json", machine)
+    try:
+        choice = choose(installed(server, memory_bytes, scorecard), memory_bytes, wanted)
+    except ProposerError as error:
+        choice = Choice(None, str(error))
+    if choice.model is None:
+        server.close()
+        return None, f"no local model: {choice.line}"
+    fit = tier(memory_bytes)
+    proposer = OllamaProposer(
+        server,
+        choice.model,
+        scorecard,
+        formats=fit.formats,
+        memory_limit=None if wanted else memory_limit(memory_bytes),
+        most_context=fit.num_ctx,
+    )
+    return proposer, f"local model: {choice.line} ({server.url})"
+
+
+def pull(server: OllamaServer, model: str, console: Console) -> None:
+    """Downloads a model with a progress bar. Raises ProposerError with the server's words."""
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=console) as bars:
+        bar = bars.add_task(model, total=None)
+
+        def show(status: str, done: int | None, total: int | None) -> None:
+            bars.update(bar, description=f"{model}: {status}", completed=done or 0, total=total)
+
+        server.pull(model, show)
+
+
+def table(models: Sequence[Model], scorecard: Scorecard) -> Table:
+    """What `loop.py models` shows: each model with its size, whether it fits, and what it has achieved here."""
+    view = Table("model", "GB", "parameters", "context", "fits", "turns", "applied", "warmed up", "kept", "s a turn")
+    cards = scorecard.known()
+    for model in models:
+        card = cards.get(f"ollama:{model.name}", Card())
+        asked = sum(tally.asked for tally in card.formats.values())
+        applied = sum(tally.applied for tally in card.formats.values())
+        view.add_row(
+            model.name,
+            f"{model.size / GIB:.1f}",
+            f"{model.parameters_b:g}B {model.quantization}" if model.parameters_b else model.quantization,
+            str(model.context or ""),
+            "yes" if model.fits else f"no: {model.need / GIB:.1f} GB",
+            str(card.turns),
+            _percent(applied, asked),
+            _percent(card.warmed_up, card.decided),
+            _percent(card.kept, card.decided),
+            f"{card.seconds / card.turns:.0f}" if card.turns else "",
+        )
+    return view
+
+
+def _model(server: OllamaServer, entry: Mapping[str, Any], memory_bytes: int) -> Model | None:
+    """What the server tells of an installed model; None for one that does not write text."""
+    name, size = str(entry.get("name") or entry.get("model") or ""), int(entry.get("size") or 0)
+    try:
+        show = server.show(name)
+    except ProposerError as error:
+        if error.reason == "server_gone":
+            raise
+        show = {}  # listed but broken: its size and details are all there is
+    show = {"details": entry.get("details"), **show}
+    capabilities = show.get("capabilities") or entry.get("capabilities")
+    if capabilities is not None and "completion" not in capabilities:
+        return None
+    num_ctx = min(tier(memory_bytes).num_ctx, context_length(show) or tier(memory_bytes).num_ctx)
+    need = int(size * 1.05) + _cache_bytes(show.get("model_info") or {}, num_ctx, size) + GIB // 2
+    details = show.get("details") or {}
+    return Model(
+        name,
+        size,
+        parameters_b(show),
+        str(details.get("quantization_level") or ""),
+        context_length(show),
+        need,
+        need <= memory_limit(memory_bytes),
+    )
+
+
+def _local(entry: Mapping[str, Any]) -> bool:
+    """Whether a listed model runs here: the stubs of cloud models are a few hundred bytes."""
+    remote = entry.get("remote_host") or entry.get("remote_model") or str(entry.get("name", "")).endswith("cloud")
+    return not remote and int(entry.get("size") or 0) >= SMALLEST
+
+
+def _cache_bytes(info: Mapping[str, Any], num_ctx: int, size: int) -> int:
+    """Keys and values in 16 bits for every layer and position; a tenth of the model where its shape is not told."""
+    architecture = info.get("general.architecture")
+    layers, heads, length, width, all_heads = (
+        info.get(f"{architecture}.{key}")
+        for key in (
+            "block_count",
+            "attention.head_count_kv",
+            "attention.key_length",
+            "embedding_length",
+            "attention.head_count",
+        )
+    )
+    if length is None and isinstance(width, int) and isinstance(all_heads, int) and all_heads:
+        length = width // all_heads
+    if isinstance(layers, int) and isinstance(heads, int) and isinstance(length, int):
+        return 2 * 2 * layers * heads * length * num_ctx
+    return size // 10
+
+
+def _worth(model: Model) -> float:
+    family = model.name.rpartition("/")[2].partition(":")[0].lower()
+    return (model.parameters_b or model.size / GIB) * FAMILY_WORTH.get(family, OTHER_WORTH)
+
+
+def _useless(card: Card | None) -> bool:
+    tallies = card.formats.values() if card else ()
+    asked, applied = sum(t.asked for t in tallies), sum(t.applied for t in tallies)
+    return asked >= FEWEST_REPLIES and applied < LOWEST_RATE * asked
+
+
+def _too_large(model: Model) -> str:
+    return f"it needs about {model.need / GIB:.1f} GB, which is more than this machine has for a model"
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.0f}% of {whole}" if whole else ""

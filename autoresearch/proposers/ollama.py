@@ -1,0 +1,244 @@
+"""A model of an Ollama server as a proposer: loaded once for several drafts, out of memory before training."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import psutil
+
+from autoresearch.errors import ProposerError
+from autoresearch.prompt import Message
+from autoresearch.proposers.dialogue import Dialogue
+from autoresearch.proposers.server import OllamaServer, full_name
+from autoresearch.proposers.streams import Answer
+from autoresearch.scorecard import FORMATS, Scorecard
+
+KEEP_ALIVE = "15m"  # longer than a pause between drafts; `release` unloads at once
+CONTEXT_STEPS = (8192, 12288, 16384, 24576, 32768, 49152, 65536)  # few, since each other one loads the model again
+HISTORY_GROWTH = 1500  # tokens that a night's history may still grow by
+THINKING_TOKENS = 4096
+MEMORY_WAIT_S = 15.0  # until the memory of an unloaded model shows as available
+MEMORY_BACK = 0.5  # of the model's size has to come back; the rest may be anybody's
+SLOW_LOAD = 0.2  # of a turn: a load that takes more is shared by several drafts
+MOST_DRAFTS = 4
+
+Think = bool | str | None
+
+
+class OllamaBackend:
+    """One model of one server, as dialogue.Backend asks for it."""
+
+    def __init__(
+        self,
+        server: OllamaServer,
+        model: str,
+        *,
+        memory_limit: int | None = None,
+        most_context: int = CONTEXT_STEPS[2],
+        think: Think = None,
+        available: Callable[[], int] = lambda: int(psutil.virtual_memory().available),
+    ) -> None:
+        """`memory_limit` (bytes) is what the loaded model may take; `most_context` (tokens) the largest context.
+
+        `think` None means: low where the model cannot do without (gpt-oss), else off.
+        """
+        self.server, self.model = server, model
+        self.memory_limit, self.most_context = memory_limit, most_context
+        self._think, self._available = think, available
+        self._facts: dict[str, Any] | None = None
+        self._num_ctx = 0
+        self._loaded = False
+        self._resident = True  # may be in memory, by our doing or by a loop that was killed
+        self._size = 0  # bytes once loaded
+        self._free_before = 0  # bytes
+        self.load_s = 0.0  # the last load
+
+    @property
+    def name(self) -> str:
+        return f"ollama:{self.model}"
+
+    @property
+    def parameters_b(self) -> float | None:
+        return parameters_b(self._show())
+
+    @property
+    def thinking_tokens(self) -> int:
+        return THINKING_TOKENS if self._thinking() else 0
+
+    def prepare(self) -> None:
+        self.server.ensure()
+
+    def window(self, wanted: int, least: int) -> int:
+        limit = min(self.most_context, context_length(self._show()) or self.most_context)
+        if self._num_ctx < least:
+            steps = [step for step in CONTEXT_STEPS if step >= wanted + HISTORY_GROWTH and step <= limit]
+            self._num_ctx = steps[0] if steps else limit
+        return self._num_ctx
+
+    def ask(self, messages: Sequence[Message], *, max_tokens: int, temperature: float, seed: int) -> Answer:
+        """One answer. Where thinking has used it up, or the model cannot think, it is asked again without."""
+        try:
+            self._load()
+            return self._answer(messages, max_tokens, temperature, seed)
+        except ProposerError as error:
+            if error.reason in ("runner", "out_of_memory", "server_gone", "cut_off"):
+                self._loaded = False  # its process may have died: another attempt loads and measures it again
+            raise
+
+    def release(self) -> None:
+        """Unloads the model and returns when it is gone and its memory is back. Raises where it stays."""
+        if not self._resident:
+            return
+        self._loaded = False
+        self.server.unload(self.model)
+        self._resident = False
+        deadline = time.monotonic() + MEMORY_WAIT_S
+        wanted = self._free_before - (1 - MEMORY_BACK) * self._size
+        while self._available() < wanted and time.monotonic() < deadline:
+            time.sleep(0.1)
+
+    def close(self) -> None:
+        try:
+            self.release()
+        finally:
+            self.server.close()
+
+    def cancel(self) -> None:
+        self.server.cancel()
+
+    def _answer(self, messages: Sequence[Message], max_tokens: int, temperature: float, seed: int) -> Answer:
+        think = self._thinking()
+        try:
+            answer = self._chat(messages, max_tokens, temperature, seed, think)
+        except ProposerError as error:
+            if error.reason != "no_thinking":
+                raise
+            self._think = think = False
+            answer = self._chat(messages, max_tokens, temperature, seed, think)
+        if answer.text.strip():
+            return answer
+        less = think if isinstance(think, str) else False
+        return _added(answer, self._chat(messages, max_tokens, temperature, seed + 1, less))
+
+    def _chat(
+        self, messages: Sequence[Message], max_tokens: int, temperature: float, seed: int, think: bool | str
+    ) -> Answer:
+        return self.server.chat(
+            self.model,
+            messages,
+            num_ctx=self._num_ctx,
+            num_predict=max_tokens,
+            think=think,
+            temperature=temperature,
+            seed=seed,
+            keep_alive=KEEP_ALIVE,
+        )
+
+    def _load(self) -> None:
+        """Loads the model where it is not, and measures what it takes."""
+        if self._loaded:
+            return
+        self._free_before = self._available()
+        self._resident = True
+        began = time.monotonic()
+        self.server.load(self.model, num_ctx=self._num_ctx, keep_alive=KEEP_ALIVE)
+        self.load_s = time.monotonic() - began
+        self._loaded = True
+        for loaded in self.server.loaded():
+            if full_name(str(loaded.get("name", ""))) == full_name(self.model):
+                self._check(loaded)
+
+    def _check(self, loaded: Mapping[str, Any]) -> None:
+        """Holds what the server tells of the loaded model against the memory and the context that it should have."""
+        self._size = size = int(loaded.get("size") or 0)
+        if self.memory_limit is not None and size > self.memory_limit:
+            self.release()
+            room = self.memory_limit / 2**30
+            raise ProposerError(
+                f"{self.model} takes {size / 2**30:.1f} GB once loaded; this machine has {room:.1f} GB for it. "
+                "Choose a smaller one with --model; `loop.py models` shows which fit.",
+                reason="too_large",
+            )
+        context = loaded.get("context_length")
+        if isinstance(context, int) and 0 < context < self._num_ctx:
+            asked, self._num_ctx = self._num_ctx, context
+            self.most_context = context
+            raise ProposerError(f"{self.model} got {context} of {asked} tokens of context", reason="too_long")
+
+    def _thinking(self) -> bool | str:
+        capable = "thinking" in (self._show().get("capabilities") or ())
+        if not capable:
+            return False
+        if _family(self._show()).startswith("gptoss"):  # knows levels only
+            return self._think if isinstance(self._think, str) else "low"
+        return self._think if self._think is not None else False
+
+    def _show(self) -> dict[str, Any]:
+        if self._facts is None:
+            self._facts = self.server.show(self.model)
+        return self._facts
+
+
+class OllamaProposer(Dialogue):
+    """records.Proposer with a model of an Ollama server."""
+
+    backend: OllamaBackend
+
+    def __init__(
+        self,
+        server: OllamaServer,
+        model: str,
+        scorecard: Scorecard,
+        *,
+        formats: Sequence[str] = FORMATS,
+        memory_limit: int | None = None,
+        most_context: int = CONTEXT_STEPS[2],
+        think: Think = None,
+    ) -> None:
+        backend = OllamaBackend(server, model, memory_limit=memory_limit, most_context=most_context, think=think)
+        super().__init__(backend, scorecard, formats=formats, retry_s=server.timeouts.retry_s)
+
+    def drafts_per_load(self) -> int:
+        """How many drafts to ask for at once, so that loading takes at most a fifth of a turn; 1..4, measured."""
+        turns = self.card.turns
+        if not turns or not self.backend.load_s:
+            return 1
+        turn_s = max(0.1, self.card.seconds / turns)
+        return max(1, min(MOST_DRAFTS, round(self.backend.load_s / (SLOW_LOAD * turn_s))))
+
+
+def parameters_b(show: Mapping[str, Any]) -> float | None:
+    """Billions of parameters: {"details": {"parameter_size": "7.6B"}} -> 7.6"""
+    text = str((show.get("details") or {}).get("parameter_size") or "").strip().upper()
+    scale = {"B": 1.0, "M": 1e-3, "K": 1e-6, "T": 1e3}.get(text[-1:])
+    try:
+        return float(text[:-1]) * scale if scale else None
+    except ValueError:
+        return None
+
+
+def context_length(show: Mapping[str, Any]) -> int | None:
+    """The context in tokens that the model was trained for: model_info's "<architecture>.context_length"."""
+    info = show.get("model_info") or {}
+    value = info.get(f"{info.get('general.architecture')}.context_length")
+    return value if isinstance(value, int) and value > 0 else None
+
+
+def _family(show: Mapping[str, Any]) -> str:
+    info, details = show.get("model_info") or {}, show.get("details") or {}
+    return str(info.get("general.architecture") or details.get("family") or "").replace("-", "").replace("_", "")
+
+
+def _added(first: Answer, second: Answer) -> Answer:
+    """The second answer with what both have cost."""
+    tokens = (first.answer_tokens or 0) + (second.answer_tokens or 0)
+    return Answer(
+        second.text,
+        second.thinking,
+        second.done_reason,
+        second.prompt_tokens,
+        tokens,
+        first.seconds + second.seconds,
+    )

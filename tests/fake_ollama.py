@@ -1,0 +1,199 @@
+"""A scriptable stand-in for an Ollama server, over real HTTP: the contract that design and client depend on.
+
+In a test:       with FakeOllama([{"reply": "SET DEPTH = 6"}]) as fake: ... fake.url, fake.requests, fake.loads
+As a process:    python tests/fake_ollama.py --port 0 --script FILE        prints the URL
+As `ollama`:     install(folder, FILE) writes an executable `ollama` whose `serve` listens on OLLAMA_HOST
+
+FILE holds FakeOllama's arguments as JSON: {"script": [steps], "cycle": true, "load_s": 0.5}; as `ollama` also "start_s"
+(seconds until it listens) and "fails" (it does not start).
+
+The same script also answers as an OpenAI-compatible endpoint under /v1.
+
+A step of the script is what one chat request gets:
+  reply, thinking      the texts; thinking is sent only where the request asks for it or says nothing
+  chunks               how many pieces the reply comes in (default 4)
+  delay_s, pause_s     before the first byte, and between chunks
+  status, error        an error before the first chunk, e.g. 500 and "llama runner process has terminated"
+  error_after          send so many chunks, then an {"error"} line inside the 200
+  cut                  end the stream without its last chunk; "reset" breaks the connection
+  done_reason          overrides "stop" or "length"
+  prompt_eval_count    overrides the count; 0 is left out, as the server does
+  die                  close the listening socket after this request: the server is gone
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import stat
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from fake_ollama_http import Server, Step, seconds
+
+MODEL = {
+    "name": "qwen2.5-coder:7b",
+    "size": 4_683_087_332,
+    "parameter_size": "7.6B",
+    "architecture": "qwen2",
+    "context_length": 32768,
+    "capabilities": ["completion", "tools", "insert"],
+}
+THINKER = {**MODEL, "name": "qwen3.5:9b", "parameter_size": "9.1B", "architecture": "qwen35"}
+THINKER["capabilities"] = ["completion", "tools", "thinking"]
+EMBEDDER = {**MODEL, "name": "nomic-embed-text:latest", "size": 274_302_450, "parameter_size": "137M"}
+EMBEDDER["capabilities"] = ["embedding"]
+CLOUD = {**MODEL, "name": "gpt-oss:120b-cloud", "size": 384, "remote_host": "https://ollama.com:443"}
+
+
+class FakeOllama:
+    """The server in a thread. `script` is a list of steps, or a function of the request body that returns one."""
+
+    def __init__(
+        self,
+        script: Sequence[Step] | Callable[[dict[str, Any]], Step] = (),
+        *,
+        models: Sequence[dict[str, Any]] = (MODEL,),
+        cycle: bool = False,
+        load_s: float = 0.0,
+        unload_s: float = 0.0,
+        stuck: bool = False,
+        loaded_bytes: int | None = None,
+        context_limit: int | None = None,
+        pull: Sequence[dict[str, Any]] = (),
+        port: int = 0,
+    ) -> None:
+        """`stuck` models never leave memory; `context_limit` is what the server gives at most, whatever is asked."""
+        self.script = script if callable(script) else list(script)
+        self.models = {model["name"]: model for model in models}
+        self.cycle, self.load_s, self.unload_s, self.stuck = cycle, load_s, unload_s, stuck
+        self.loaded_bytes, self.context_limit, self.pull_lines = loaded_bytes, context_limit, list(pull)
+        self.requests: list[tuple[str, dict[str, Any]]] = []  # (path, body) of every POST
+        self.loads: list[tuple[str, int]] = []  # (model, num_ctx) of every load
+        self.disconnects = 0
+        self.resident: dict[str, dict[str, Any]] = {}  # model -> num_ctx, expires (monotonic)
+        self.lock = threading.Lock()
+        self.played = 0
+        self._http = Server(("127.0.0.1", port), self)
+        self.port = int(self._http.server_address[1])
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def __enter__(self) -> FakeOllama:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True).start()
+
+    def stop(self) -> None:
+        self._http.shutdown()
+        self._http.server_close()
+
+    def chats(self) -> list[dict[str, Any]]:
+        return [body for path, body in self.requests if path in ("/api/chat", "/v1/chat/completions")]
+
+    def next_step(self, body: dict[str, Any]) -> Step:
+        with self.lock:
+            number, self.played = self.played, self.played + 1
+        if callable(self.script):
+            return self.script(body)
+        if self.cycle and self.script:
+            return self.script[number % len(self.script)]
+        over = {"status": 500, "error": f"the script has {len(self.script)} steps and this is request {number + 1}"}
+        return self.script[number] if number < len(self.script) else over
+
+    # --- memory ---
+
+    def ensure_loaded(self, name: str, num_ctx: int) -> None:
+        """Another num_ctx loads the model again."""
+        with self.lock:
+            self._expire()
+            known = self.resident.get(name)
+            if known is not None and known["num_ctx"] == num_ctx and not known["leaving"]:
+                return
+            self.resident.clear()  # OLLAMA_MAX_LOADED_MODELS=1
+            self.loads.append((name, num_ctx))
+        time.sleep(self.load_s)
+        with self.lock:
+            self.resident[name] = {"num_ctx": num_ctx, "expires": time.monotonic() + 300, "leaving": False}
+
+    def keep(self, name: str, keep_alive: Any) -> None:
+        """Negative stays for ever, 0 leaves after `unload_s`."""
+        stay = seconds(keep_alive)
+        with self.lock:
+            if name in self.resident and not (self.stuck and stay == 0):
+                after = self.unload_s if stay == 0 else (stay if stay > 0 else 1e9)
+                self.resident[name].update(expires=time.monotonic() + after, leaving=stay == 0)
+
+    def add(self, name: str) -> None:
+        """A model has been pulled."""
+        self.models[name] = {**MODEL, "name": name}
+
+    def listed(self) -> dict[str, dict[str, Any]]:
+        with self.lock:
+            self._expire()
+            return dict(self.resident)
+
+    def _expire(self) -> None:
+        now = time.monotonic()
+        self.resident = {name: held for name, held in self.resident.items() if held["expires"] > now}
+
+
+# --- as a process -----------------------------------------------------------------------------------------------------
+
+
+def install(folder: Path, script: Path) -> Path:
+    """Writes an executable `ollama` into `folder` that serves `script`; put `folder` first on PATH."""
+    executable = folder / "ollama"
+    executable.write_text(
+        f"#!{sys.executable}\nimport os, sys\nsys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        f"import fake_ollama\nsys.exit(fake_ollama.serve_as_ollama(sys.argv[1:], {str(script)!r}))\n"
+    )
+    executable.chmod(executable.stat().st_mode | stat.S_IXUSR)
+    return executable
+
+
+def serve_as_ollama(argv: Sequence[str], script: str) -> int:
+    """`ollama serve`, on OLLAMA_HOST. Writes its environment beside the script, for a test to look at."""
+    if list(argv) != ["serve"]:
+        print(f"unknown command {argv}", file=sys.stderr)
+        return 1
+    environment = {name: value for name, value in os.environ.items() if name.startswith("OLLAMA_")}
+    Path(script).with_suffix(".env.json").write_text(json.dumps(environment))
+    options = json.loads(Path(script).read_text())
+    if delay := options.pop("start_s", 0):
+        time.sleep(delay)
+    if options.pop("fails", False):
+        print("Error: could not create the models folder", file=sys.stderr)
+        return 1
+    return _serve(FakeOllama(**options, port=int(os.environ["OLLAMA_HOST"].rpartition(":")[2])))
+
+
+def _serve(fake: FakeOllama) -> int:
+    fake.start()
+    print(fake.url, flush=True)
+    with contextlib.suppress(KeyboardInterrupt):
+        threading.Event().wait()
+    return 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--script", type=Path, required=True)
+    arguments = parser.parse_args()
+    options = json.loads(arguments.script.read_text())
+    return _serve(FakeOllama(**options, port=arguments.port))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
