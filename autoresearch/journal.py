@@ -41,20 +41,24 @@ class Journal:
         """
         self.folder, self._now = folder, now
         path = folder / NAME
-        self.night, data, torn = _load(path)
+        night, data, torn = _load(path)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             if torn:
                 _save_torn(folder, torn)
             self._fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            self._size = len(data) - len(torn)
-            os.ftruncate(self._fd, self._size)
+            self._recorded = night, len(data) - len(torn)
+            os.ftruncate(self._fd, self._recorded[1])
             sync_folder(folder)
             sync_folder(folder.parent)
             if data and not torn and not data.endswith(b"\n"):
-                self._write(b"\n")
+                self._write(b"\n", night)
         except OSError as error:
             raise JournalError(f"cannot write the journal {path}: {error}") from None
+
+    @property
+    def night(self) -> Night:
+        return self._recorded[0]
 
     def append(self, type: str, **fields: Any) -> Event:
         """Record an event; it is on the disk when this returns, and nothing of it is there when it raises.
@@ -67,25 +71,27 @@ class Journal:
         assert event is not None
         night = apply(self.night, event)
         try:
-            self._write(line)
+            self._write(line, night)
         except OSError as error:
             free = os.statvfs(self.folder)
             mb = free.f_bavail * free.f_frsize // 2**20
             why = f"cannot record `{type}` in {self.folder / NAME}: {error} ({mb} MB are free)"
             raise JournalError(f"{why}. Nothing was lost: make room and start again") from None
-        self.night = night
         return event
 
-    def _write(self, line: bytes) -> None:
+    def _write(self, line: bytes, night: Night) -> None:
+        """State and size change in one assignment: Ctrl-C before it leaves a line that the next write cuts off."""
+        size = self._recorded[1]
+        os.ftruncate(self._fd, size)
         try:
             written = os.write(self._fd, line)
             if written < len(line):  # the disk filled up on the way: the rest says why
                 os.write(self._fd, line[written:])
             sync(self._fd)
         except OSError:
-            os.ftruncate(self._fd, self._size)
+            os.ftruncate(self._fd, size)
             raise
-        self._size += len(line)
+        self._recorded = night, size + len(line)
 
     def close(self) -> None:
         os.close(self._fd)

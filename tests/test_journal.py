@@ -345,6 +345,19 @@ def test_no_room_on_the_disk_decides_nothing(journal: Journal, room: int) -> Non
     assert read(journal.folder).incumbent_n == n
 
 
+def test_a_line_whose_append_was_interrupted_does_not_contradict_the_next(journal: Journal) -> None:
+    """As Ctrl-C in the middle of an append: the caller takes the event for not recorded."""
+    n = proposed(journal)
+    journal.append("started", n=n, run=0, seed=1, purpose="search")
+    path = journal.folder / "journal.jsonl"
+    written = {"type": "measured", "n": n, "run": 0, "measurement": Measurement(seed=1, val_bpb=1.0)}
+    path.write_bytes(path.read_bytes() + encode({"v": 1, "t": "2026-11-23T22:00:00+00:00", **written}))
+    assert read(journal.folder).experiments[n].status == "measured"  # should nothing follow, it counts
+    journal.append("abandoned", n=n, run=0, why="Ctrl-C")
+    assert read(journal.folder) == journal.night
+    assert journal.night.experiments[n].status == "abandoned"
+
+
 def test_no_room_for_a_source(tmp_path: Path) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
