@@ -1,8 +1,7 @@
 """Was a run disturbed by the machine? A disturbed run is repeated, not discarded: it says nothing about the idea.
 
-Pure functions over a Measurement. Of `Measurement.machine` they read, where present: `wall_s` (total_s by the wall
-clock) and `start` and `end`, each with `on_battery`, `low_power` (bool), `thermal` (text, "nominal" when cool) and
-`swap_mb`. What a platform cannot tell is absent, and then nothing is concluded from it.
+Pure functions over a Measurement. `Measurement.machine` holds `start` and `end`, two of machine.py's samples taken
+around the run. What a platform cannot tell is None or absent there, and then nothing is concluded from it.
 """
 
 from __future__ import annotations
@@ -13,11 +12,12 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
+from autoresearch import machine
 from autoresearch.interval import t_quantile
 from autoresearch.records import Measurement
 
 ATTEMPTS = 2  # repetitions of a disturbed run; the third result stands, since then it is how the machine is now
-SLEPT_S = 5.0  # between the wall clock and the monotonic one, which stands still while the machine sleeps
+SLEPT_S = 2.0
 SWAP_MB = 256.0  # growth during a run; a page swapped out is a training step that waited
 TOLERANCE = 0.08  # relative speed: an idle machine stays within a few percent
 HABIT = 0.995  # and on one that is always busy, inside the prediction bound (Student's t) of its own habit
@@ -51,36 +51,34 @@ def expectation(same_code: Sequence[Measurement], any_code: Sequence[Measurement
 
 def contaminated(measurement: Measurement, expected: Expectation) -> str | None:
     """Why the run does not count, in one line for a person; None where nothing is known against it."""
-    machine = measurement.machine
-    start, end = machine.get("start", {}), machine.get("end", {})
+    start, end = measurement.machine.get("start", {}), measurement.machine.get("end", {})
     return (
-        _slept(machine.get("wall_s"), measurement.total_s)
-        or _power(start, end)
+        _slept(start, end)
+        or _changed(start, end)
         or _swapped(start.get("swap_mb"), end.get("swap_mb"))
         or _off(measurement.speed_index, expected.index, "the machine")
         or _off(measurement.tok_s, expected.tok_s, "training")
     )
 
 
-def _slept(wall_s: float | None, total_s: float) -> str | None:
-    if wall_s is None or abs(wall_s - total_s) <= SLEPT_S:
+def _slept(start: Mapping[str, Any], end: Mapping[str, Any]) -> str | None:
+    """By the clock that runs on in sleep against the one that stands still; a wall clock set by hand is neither."""
+    if not {"since_boot", "monotonic"} <= start.keys() & end.keys():
         return None
-    if wall_s > total_s:
-        return f"the machine slept for {wall_s - total_s:.0f} s of the run (or its clock was set)"
-    return f"the wall clock was set back by {total_s - wall_s:.0f} s during the run"
+    asleep_s = machine.slept_s(start, end)
+    return f"the machine slept for {asleep_s:.0f} s of the run" if asleep_s > SLEPT_S else None
 
 
-def _power(start: Mapping[str, Any], end: Mapping[str, Any]) -> str | None:
-    for key, on, off in (
-        ("on_battery", "went on battery", "came back to mains power"),
-        ("low_power", "entered low-power mode", "left low-power mode"),
-    ):
-        if key in start and key in end and start[key] != end[key]:
-            return f"the machine {on if end[key] else off} during the run"
-    before, after = start.get("thermal"), end.get("thermal")
-    return (
-        f"thermal state went from {before} to {after} during the run" if after and before and after != before else None
-    )
+def _changed(start: Mapping[str, Any], end: Mapping[str, Any]) -> str | None:
+    for key, what in (("power", "power"), ("low_power", "low-power mode"), ("thermal", "thermal state")):
+        before, after = start.get(key), end.get(key)
+        if before is not None and after is not None and before != after:
+            return f"{what} went from {_name(before)} to {_name(after)} during the run"
+    return None
+
+
+def _name(state: object) -> str:
+    return {True: "on", False: "off"}[state] if isinstance(state, bool) else str(state)
 
 
 def _swapped(before_mb: float | None, after_mb: float | None) -> str | None:

@@ -25,8 +25,9 @@ KEEP_Z = {2: 1.3, 3: 0.7}  # the bar after two and after three runs; the third r
 ANCHOR_SIGMA = 1.5
 CONTROL_EVERY = 8  # decided experiments between two runs of the incumbent
 CONTROL_RUNS = 4  # effective runs after which controls only watch for drift, and come half as often
-SIMPLER_Z = -0.5
-SIMPLER_BUDGET = 0.5  # sigma: what simplifications may concede in a night, or they ratchet downwards
+BASELINE_EVERY = 20  # decided experiments between two runs of the baseline: the one file to see drift by
+SIMPLER_Z = -0.25
+SIMPLER_BUDGET = 0.5  # sigma: how far simplifications may lead below the night's best, or they ratchet downwards
 IMPLAUSIBLE_SIGMA = 8.0
 IMPLAUSIBLE_RATIO = 2.0  # times the night's largest gain
 
@@ -95,7 +96,7 @@ def decide(
     >>> decide([0.98, 0.99], Estimate((1.0, 1.02, 1.01)), Noise(0.01, 5)).reason
     '0.0250 bpb better = 2.5 sigma over 2 runs'
 
-    `conceded_sigma` is what earlier simplification keeps of this night gave up: the sum of their losses in sigma.
+    `conceded_sigma` is what earlier simplifications of this night gave up, see `conceded`.
     Raises ValueError on no runs or runs that are not finite.
     """
     sigma, n = noise.sigma_bpb, len(candidate)
@@ -123,13 +124,30 @@ def decide(
     return verdict("discard", ", not clear enough")
 
 
+def conceded(incumbent: Estimate, best_bpb: float, noise: Noise) -> float:
+    """How far the incumbent is above the night's best, in sigma; for `decide`.
+
+    `best_bpb` is the lowest mean that an incumbent had when it was kept. Against it, a chain of small losses shows; the
+    sum of each one's measured loss hides it, since those that were kept were lucky.
+    """
+    return max(0.0, incumbent.mean - best_bpb) / noise.sigma_bpb
+
+
 def control_due(incumbent: Estimate, decided_since: int) -> bool:
     """Whether the incumbent runs again before the next proposal.
 
     `decided_since` counts experiments decided since the incumbent was kept or last run. An incumbent that survives is
-    one whose estimate was lucky; its controls correct that, and show the machine drifting.
+    one whose estimate was lucky; its controls correct that.
     """
     return decided_since >= CONTROL_EVERY * (1 if incumbent.n < CONTROL_RUNS else 2)
+
+
+def baseline_due(decided_since: int) -> bool:
+    """Whether the baseline runs again, `decided_since` experiments after its last run.
+
+    Incumbents come and go; the machine's drift shows in the one file that is there all night.
+    """
+    return decided_since >= BASELINE_EVERY
 
 
 def implausible(delta_bpb: float, kept_gains_bpb: Sequence[float], noise: Noise) -> bool:

@@ -15,6 +15,8 @@ from statistics import fmean
 
 import numpy as np
 
+from autoresearch.interval import t_quantile
+
 
 @dataclass(frozen=True, slots=True)
 class Noise:
@@ -41,24 +43,26 @@ def pool(groups: Iterable[Sequence[float]], prior: Noise | None = None) -> Noise
     repetition is wider than sigma. The average is over log sigma, so that a prior ten times too large is outweighed
     by three runs, where an average of variances would need a hundred.
     """
-    prior = DEFAULT if prior is None else Noise(prior.sigma_bpb, min(prior.df, CACHED_DF))
-    squares, df = _scatter(groups)
-    if df == 0:
-        return prior
-    measured = max(math.sqrt(squares / df), FLOOR_BPB)
-    log_sigma = (df * math.log(measured) + prior.df * math.log(prior.sigma_bpb)) / (df + prior.df)
-    return Noise(math.exp(log_sigma), df + prior.df)
-
-
-def _scatter(groups: Iterable[Sequence[float]]) -> tuple[float, int]:
-    """The sum of squares about the groups' own means, and its degrees of freedom."""
     squares, df = 0.0, 0
     for runs in groups:
         if len(runs) >= 2:
             mean = fmean(runs)
             squares += sum((run - mean) ** 2 for run in runs)
             df += len(runs) - 1
-    return squares, df
+    return _shrunk(squares, df, _prior(prior))
+
+
+def _prior(cached: Noise | None) -> Noise:
+    return DEFAULT if cached is None else Noise(cached.sigma_bpb, min(cached.df, CACHED_DF))
+
+
+def _shrunk(squares: float, df: int, prior: Noise) -> Noise:
+    """The measured sigma and the prior's, averaged over their degrees of freedom."""
+    if df == 0:
+        return prior
+    measured = max(math.sqrt(max(squares, 0.0) / df), FLOOR_BPB)
+    log_sigma = (df * math.log(measured) + prior.df * math.log(prior.sigma_bpb)) / (df + prior.df)
+    return Noise(math.exp(log_sigma), df + prior.df)
 
 
 # --- the machine's speed of the moment -------------------------------------------------------------------------------
@@ -120,29 +124,33 @@ class Drift:
     z: float
 
 
-DRIFT_Z = 3.0
+DRIFT_P = 0.003  # of one look; a night looks a dozen times, and gives a false alarm in one of twelve
 
 
-def drift(groups: Iterable[Sequence[tuple[float, float]]], noise: Noise) -> Drift | None:
+def drift(groups: Iterable[Sequence[tuple[float, float]]], prior: Noise | None = None) -> Drift | None:
     """The likeliest change of level in controls (time, bpb), each group the runs of one unchanged file; None if none.
 
-    One step is fitted, at the cut where it explains most; a slow drift shows as a step in its middle. Pass runs that
-    were not selected: a lucky first run followed by ordinary controls looks like a machine getting worse. Estimates are
-    then made from runs since the change; a second change is found among those.
+    One step is fitted, at the cut where it explains most; a slow drift shows as a step in its middle. Sigma is what
+    scatter remains, shrunk towards `prior`. Pass runs that were not selected: a lucky first run followed by ordinary
+    ones looks like a machine getting worse. Estimates are then made from runs at or after `since`.
     """
+    prior = _prior(prior)
     kept = [np.asarray(group, dtype=float) for group in groups if len(group) >= 2]
-    if not kept:
+    df = sum(len(group) - 1 for group in kept) - 1
+    if df < 1:
         return None
     times = np.concatenate([group[:, 0] for group in kept])
     bpb = np.concatenate([group[:, 1] - group[:, 1].mean() for group in kept])
     cuts = np.unique(times)[1:]
     after = np.concatenate([late - late.mean(0) for late in (group[:, :1] >= cuts for group in kept)])  # (runs, cuts)
     leverage = (after**2).sum(0)
-    usable = leverage > 0
-    if not usable.any():
+    cuts, after, leverage = cuts[leverage > 0], after[:, leverage > 0], leverage[leverage > 0]
+    if not len(cuts):
         return None
-    cuts, after, leverage = cuts[usable], after[:, usable], leverage[usable]
-    shift = after.T @ bpb / leverage
-    z = shift * np.sqrt(leverage) / noise.sigma_bpb
-    best = int(np.abs(z).argmax())
-    return Drift(float(cuts[best]), float(shift[best]), float(z[best])) if abs(z[best]) >= DRIFT_Z else None
+    explained = after.T @ bpb / np.sqrt(leverage)
+    best = int(np.abs(explained).argmax())
+    noise = _shrunk(float(bpb @ bpb - explained[best] ** 2), df, prior)
+    z = float(explained[best]) / noise.sigma_bpb
+    if abs(z) < t_quantile(1 - DRIFT_P / 2, noise.df):
+        return None
+    return Drift(float(cuts[best]), float(explained[best] / math.sqrt(leverage[best])), z)
