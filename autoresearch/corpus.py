@@ -113,6 +113,7 @@ def prepare(
             elif (_partial(folder) / "meta.json").exists():  # killed after the last stage
                 _publish(folder)
             if not force and _is_ready(folder, request, any_shards=shards is None, report=report):
+                _discard_leftovers(folder)
                 return folder
             _prepare(source, scale, folder, request, offline, report)
     except OSError as error:
@@ -176,15 +177,24 @@ def _files(meta: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {**meta.get("files", {}), **{entry["file"]: entry for entry in meta["splits"].values()}}
 
 
+def _replaced(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.old")
+
+
 def _publish(folder: Path) -> None:
     """Puts the finished folder in place. Who has an earlier one's files open keeps reading those."""
-    old = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
+    shutil.rmtree(_replaced(folder), ignore_errors=True)
     if folder.exists():
-        folder.rename(old)
+        folder.rename(_replaced(folder))
     (_partial(folder) / "state.json").unlink(missing_ok=True)
     _partial(folder).rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
+    _discard_leftovers(folder)
+
+
+def _discard_leftovers(folder: Path) -> None:
+    """What a killed `--force` left beside a folder that is complete."""
+    shutil.rmtree(_replaced(folder), ignore_errors=True)
+    shutil.rmtree(_partial(folder), ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -23,7 +23,7 @@ from fake_hub import FakeHub
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoresearch import corpus, sources, tokenizer
+from autoresearch import constants, corpus, sources, tokenizer
 from autoresearch.errors import DataError, UsageError
 from autoresearch.profiles import PROFILES
 
@@ -191,6 +191,17 @@ def test_a_text_hash_is_for_ever() -> None:
     counts = [sources.split_of(f"document {i}") for i in range(20_000)]
     assert 700 < counts.count("val") < 900
     assert 700 < counts.count("confirm") < 900
+
+
+def test_the_starting_constants_are_the_trainers() -> None:
+    source = (ROOT / "train_mlx.py").read_text()
+    for name, literal in TINY.constants.items():
+        source = constants.assign(source, name, literal)
+    values = constants.read(source)
+    assert values["TOTAL_BATCH_SIZE"] == 4096
+    assert -(-values["DEPTH"] * values["ASPECT_RATIO"] // values["HEAD_DIM"]) * values["HEAD_DIM"] == 128
+    assert TINY.eval_tokens % (TINY.eval_rows * TINY.seq_len) == 0
+    assert PROFILES["mac"].eval_tokens % (PROFILES["mac"].eval_rows * PROFILES["mac"].seq_len) == 0
 
 
 # --- a second call, and damage ---------------------------------------------------------------------------------------
@@ -409,6 +420,10 @@ def test_killed_between_the_last_stage_and_the_rename(own: tuple[Path, Path], tm
     said: list[str] = []
     assert corpus.prepare(str(text), "tiny", cache=tmp_path / "cache", report=said.append) == folder
     assert "is ready" in said[0]
+    folder.with_name(".tiny.partial").mkdir()  # a killed --force leaves it
+    folder.with_name(".tiny.old").mkdir()
+    corpus.prepare(str(text), "tiny", cache=tmp_path / "cache", report=said.append)
+    assert sorted(path.name for path in folder.parent.iterdir()) == [".tiny.lock", "tiny"]
 
 
 def test_two_at_once_prepare_once(own: tuple[Path, Path], tmp_path: Path) -> None:
