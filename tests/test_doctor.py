@@ -1,0 +1,231 @@
+"""The doctor on this machine, on recorded Macs, and on checkouts, disks and tools in every bad state."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import write_toy_data
+from recorded import replay
+
+from autoresearch import awake, doctor, launchagent, machine
+from autoresearch.doctor import Check, Patient
+from autoresearch.records import Failure, Measurement
+
+ROOT = Path(__file__).resolve().parent.parent
+EMAIL = "config", "user.email"
+HERE = machine.facts()
+
+
+def git(folder: Path, *args: str) -> None:
+    identity = ["-c", "user.name=T", "-c", "user.email=t@example.org"]
+    subprocess.run(["git", *identity, *args], cwd=folder, check=True, capture_output=True)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    root = tmp_path / "checkout"
+    root.mkdir()
+    shutil.copyfile(ROOT / "pyproject.toml", root / "pyproject.toml")
+    (root / "train_mlx.py").write_text("DEPTH = 4\n")
+    git(root, "init", "-q", "-b", "main")
+    git(root, "add", ".")
+    git(root, "commit", "-q", "-m", "start")
+    return root
+
+
+def patient(root: Path, **changes: Any) -> Patient:
+    defaults: dict[str, Any] = {
+        "facts": HERE,
+        "cache": root.parent / "cache",
+        "home": root.parent,
+        "hub": lambda: False,
+    }
+    return Patient(root, **(defaults | changes))
+
+
+def mac(name: str, root: Path, extra: dict[tuple[str, ...], str] | None = None, **changes: Any) -> Patient:
+    """A recorded Mac with its lid open, FileVault off and somebody logged in automatically, unless `extra` says."""
+    answers = {
+        awake.LID: "",
+        doctor.FILEVAULT: "FileVault is Off.\n",
+        doctor.AUTOMATIC_LOGIN: "somebody\n",
+        ("git", "-C", str(root), *EMAIL): "t@example.org\n",
+    }
+    run = replay(name, answers | (extra or {}))
+    return patient(root, facts=machine.facts(run, "Darwin"), run=run, **changes)
+
+
+def found(checks: Any, name: str) -> list[Check]:
+    return [check for check in checks if check.name == name]
+
+
+# --- this machine ---
+
+
+def test_this_machine_and_a_real_checkout(checkout: Path) -> None:
+    measured = Measurement(1, 1.5, training_s=10.0, num_steps=90, tok_s=5000.0, peak_memory_mb=512.0)
+    done = list(doctor.checks(patient(checkout, model=lambda: (True, "qwen3.5:9b, the best"), train=lambda: measured)))
+    assert all(check.ok for check in done if check.name in ("python", "packages", "git", "disk", "model", "mlx"))
+    assert done[-1] == Check(
+        "training", True, "90 steps in 10 s, val_bpb 1.500, 5,000 tokens a second, peak memory 0.5 GB"
+    )
+    assert doctor.exit_code(done) == int(any(check.ok is False for check in done))
+    assert all(check.advice for check in done if check.ok is False)
+    assert "mlx" in [check.name for check in done] and ("on Metal" in str(done) or "on the CPU" in str(done))
+
+
+def test_lines_for_a_person() -> None:
+    assert doctor.line(Check("git", True, "branch main")) == "✓ git: branch main"
+    assert doctor.line(Check("disk", False, "1.0 GB free", "make room")) == "✗ disk: 1.0 GB free\n    -> make room"
+    assert doctor.exit_code([Check("a", True, ""), Check("b", None, "")]) == 0
+    assert doctor.exit_code([Check("a", True, ""), Check("b", False, "")]) == 1
+
+
+# --- the program and the checkout ---
+
+
+def test_missing_and_old_packages_are_named(checkout: Path) -> None:
+    wanted = ["no-such-package>=1", "numpy>=999", "numpy>=1.0", "pywin32>=1; sys_platform == 'win32'"]
+    (checkout / "pyproject.toml").write_text(f"[project]\ndependencies = {wanted}\n")
+    (check,) = doctor.packages(patient(checkout))
+    assert check.ok is False and check.advice == "uv sync"
+    assert "no-such-package is not installed" in check.message and "is older than 999" in check.message
+    assert "win32" not in check.message
+
+
+def test_no_repository_a_dirty_editable_file_a_detached_head(checkout: Path, tmp_path: Path) -> None:
+    nowhere = tmp_path / "nowhere"
+    nowhere.mkdir()
+    (check,) = found(doctor.checks(patient(nowhere)), "repository")
+    assert check.ok is False and "not a git repository" in check.message
+    git(checkout, "checkout", "-q", "--detach")
+    assert next(iter(doctor.repository(patient(checkout)))).ok is None
+    git(checkout, "switch", "-q", "main")
+    (checkout / "train_mlx.py").write_text("DEPTH = 5\n")
+    check = next(iter(doctor.repository(patient(checkout))))
+    assert check.ok is False and "git commit" in check.advice
+
+
+def test_a_missing_identity_is_told_and_stops_nothing(checkout: Path) -> None:
+    run = {("git", "-C", str(checkout), *EMAIL): ""}
+    checks = list(doctor.repository(mac("mac-mini-m4-pro", checkout, run)))
+    assert [c.ok for c in checks] == [True, None] and "user.email" in checks[1].advice
+
+
+def test_prepared_data_is_found_and_broken_data_named(checkout: Path) -> None:
+    from autoresearch.profiles import default_profile
+
+    cache = checkout.parent / "cache"
+    folder = write_toy_data(cache / "data" / "stdlib" / default_profile())
+    (check,) = doctor.data(patient(checkout))
+    assert check.ok and "2000 rows" in check.message
+    (folder / "train.u16").write_bytes(b"")
+    (check,) = found(doctor.checks(patient(checkout)), "data")
+    assert check.ok is False and "prepare.py" in check.message + check.advice
+
+
+@pytest.mark.parametrize(("hub", "word"), [(True, "climbmix"), (False, "offline corpus")])
+def test_without_data_the_doctor_says_what_the_first_start_will_do(checkout: Path, hub: bool, word: str) -> None:
+    (check,) = doctor.data(patient(checkout, hub=lambda: hub))
+    assert check.ok is None and word in check.message and "prepare.py" in check.advice
+
+
+# --- recorded Macs ---
+
+
+def test_a_mac_on_battery_with_everything_against_it(checkout: Path) -> None:
+    p = mac("macbook-air-m4", checkout, {awake.LID: '"AppleClamshellCausesSleep" = Yes'})
+    said = "\n".join(map(doctor.line, doctor.power(p)))
+    assert all(word in said for word in ("on battery (77%)", "low-power mode", "keep the lid open", "trapping"))
+    assert doctor.exit_code(doctor.power(p)) == 0
+
+
+def test_a_display_that_never_sleeps_is_named(checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "caffeinate").write_text("#!/bin/sh\n")
+    (tmp_path / "caffeinate").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    settings = "Currently in use:\n sleep                1\n displaysleep         0\n"
+    (check,) = found(doctor.power(mac("mac-mini-m4-pro", checkout, {machine.POWER: settings})), "sleep")
+    assert check.ok is None and "displaysleepnow" in check.advice
+    assert found(doctor.power(mac("mac-mini-m4-pro", checkout)), "sleep") == []
+
+
+@pytest.mark.parametrize(
+    ("filevault", "login", "words"),
+    [
+        ("FileVault is On.\n", "somebody\n", ["unlock screen"]),
+        ("FileVault is Off.\n", "", ["login window"]),
+        ("FileVault is Off.\n", "somebody\n", []),
+    ],
+)
+def test_what_a_reboot_would_do(checkout: Path, filevault: str, login: str, words: list[str]) -> None:
+    p = mac("mac-mini-m4-pro", checkout, {doctor.FILEVAULT: filevault, doctor.AUTOMATIC_LOGIN: login})
+    (alone,) = doctor.reboot(p)
+    assert alone.ok is None and "loop.py install" in alone.advice
+    launchagent.install(checkout, [sys.executable, "loop.py"], home=p.home, system="Darwin")
+    first, *rest = doctor.reboot(p)
+    assert first.ok and [c.ok for c in rest] == [None] * len(words)
+    assert all(word in c.message for word, c in zip(words, rest, strict=True))
+    assert "somebody" not in str(rest)
+
+
+@pytest.mark.parametrize("place", ["Documents", "Desktop/work", "Library/Mobile Documents/com~apple~CloudDocs"])
+def test_a_checkout_in_a_guarded_or_synced_folder(tmp_path: Path, place: str) -> None:
+    root = tmp_path / place / "metal"
+    root.mkdir(parents=True)
+    (check,) = doctor.folder(replace(mac("mac-mini-m4-pro", root), home=tmp_path))
+    assert check.ok is None and check.advice == f"mv {root} {tmp_path / 'metal'}"
+    fine = tmp_path / "metal"
+    fine.mkdir()
+    (check,) = doctor.folder(replace(mac("mac-mini-m4-pro", fine), home=tmp_path))
+    assert check.ok
+
+
+def test_little_free_memory_is_told(checkout: Path) -> None:
+    p = mac("mac-mini-m4-pro", checkout)
+    tight = replace(p, facts=replace(p.facts, free_memory_mb=4096))
+    (check,) = found(doctor.power(tight), "memory")
+    assert check.ok is None and check.message == "4.0 of 24 GB free, 11.7 GB swapped out"
+
+
+# --- what runs a candidate ---
+
+
+def test_an_mlx_that_does_not_run(checkout: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "python"
+    broken.write_text("#!/bin/sh\necho 'ImportError: no module named mlx' >&2\nexit 1\n")
+    broken.chmod(0o755)
+    (check,) = doctor.mlx(patient(checkout, python=str(broken)))
+    assert check.ok is False and "no module named mlx" in check.message and "exit code 1" in check.message
+    (check,) = found(doctor._guarded(doctor.mlx, patient(checkout, python="/no/python")), "mlx")
+    assert check.ok is False and "not found" in check.message
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="needs an MLX without Metal")
+def test_a_mac_whose_mlx_has_no_metal(checkout: Path) -> None:
+    (check,) = doctor.mlx(mac("mac-mini-m4-pro", checkout))
+    assert check.ok is False and "Metal is not available" in check.message
+
+
+def test_a_training_that_fails_is_in_the_way(checkout: Path) -> None:
+    failed = Measurement(1, failure=Failure("memory", "[metal::malloc] too large"))
+    (check,) = doctor.training(patient(checkout, train=lambda: failed))
+    assert check.ok is False and "memory: [metal::malloc] too large" in check.message
+
+
+def test_without_a_model_the_tuner_goes_alone(checkout: Path) -> None:
+    (check,) = doctor.local_model(patient(checkout, model=lambda: (False, "no local model: nothing fits")))
+    assert check.ok is None and "tuner" in check.advice
+
+
+def test_ollama_is_asked_for_real(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("OLLAMA_HOST", "http://127.0.0.1:9")
+    ready, said = doctor.ollama(HERE, tmp_path)
+    assert not ready and "no local model" in said
