@@ -280,11 +280,20 @@ def test_a_missing_program_leaves_nothing_open(tmp_path: Path) -> None:
 def test_many_children_leak_nothing(start: Callable[..., Child]) -> None:
     with start("pass"):
         pass
-    before = psutil.Process().num_fds(), psutil.Process().num_threads()
+    here = psutil.Process()
+    fds, threads = here.num_fds(), here.num_threads()
     for _ in range(10):
         with start(SEND + "send(type='x')") as child:
             assert len(list(child.events())) == 1
-    until(lambda: (psutil.Process().num_fds(), psutil.Process().num_threads()) == before)
+    until(lambda: here.num_fds() <= fds and here.num_threads() <= threads)
+
+
+def test_it_runs_until_its_last_event_was_read(start: Callable[..., Child]) -> None:
+    with start(SEND + "send(type='result')") as child:
+        assert child.wait(timeout=10) == 0
+        assert child.running
+        assert child.next_event(timeout=0) is not None
+        assert not child.running
 
 
 # --- the loop ends first ----------------------------------------------------------------------------------------------
