@@ -1,0 +1,146 @@
+"""What of runs/TAG stays on the disk and what is freed: a pure plan over the night, and its application.
+
+Sources and logs always stay: they are small, and the report is made of them. Of what a run leaves beside them
+(checkpoints above all) one run stays of every baseline, of every keep, and of the three best candidates whatever their
+verdict; the rest goes once its experiment is decided. Nothing of an undecided experiment is touched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from autoresearch.night import Experiment, Night
+
+BEST = 3  # candidates whose checkpoint stays beside those of the keeps
+SMALL = (".log", ".py", ".json", ".jsonl", ".tsv", ".md", ".html")  # what is never freed
+RUN = re.compile(r"(\d{4,})/run-(\d+)/(.+)")  # relative to runs/TAG
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A file below runs/TAG. `why` is a word for a person."""
+
+    path: PurePosixPath  # relative to runs/TAG
+    size: int  # bytes
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    keep: tuple[Item, ...] = ()
+    free: tuple[Item, ...] = ()
+
+    @property
+    def freed(self) -> int:
+        return sum(item.size for item in self.free)
+
+    @property
+    def kept(self) -> int:
+        return sum(item.size for item in self.keep)
+
+    def describe(self) -> str:
+        """E.g. "frees 812 MB in 36 files, keeps 67 MB: baseline 22 MB, keep 22 MB, top 3 22 MB"."""
+        by_why: dict[str, int] = {}
+        for item in self.keep:
+            by_why[item.why] = by_why.get(item.why, 0) + item.size
+        shares = ", ".join(f"{why} {megabytes(size)}" for why, size in by_why.items())
+        return f"frees {megabytes(self.freed)} in {len(self.free)} files, keeps {megabytes(self.kept)}" + (
+            f": {shares}" if shares else ""
+        )
+
+
+def megabytes(size: int) -> str:
+    """megabytes(12_582_912) -> "12 MB"; kilobytes below one."""
+    return f"{size / 2**20:.0f} MB" if size >= 2**20 else f"{size / 2**10:.0f} kB"
+
+
+def plan(night: Night, files: Mapping[PurePosixPath, int]) -> Plan:
+    """Sorts `files` (path relative to runs/TAG -> bytes, as `scan` gives them); what no run left is not in the plan."""
+    reasons = kept_experiments(night)
+    bulky = [(path, size, m) for path, size in files.items() if (m := RUN.fullmatch(str(path))) and _is_bulky(path)]
+    stays = {n: _run_to_keep(night.experiments[n], {int(m[2]) for _, _, m in bulky if int(m[1]) == n}) for n in reasons}
+    keep, free = [], []
+    for path, size, match in sorted(bulky, key=lambda entry: str(entry[0])):
+        n, run = int(match[1]), int(match[2])
+        x = night.experiments.get(n)
+        if x is not None and x.open:
+            keep.append(Item(path, size, "undecided"))
+        elif run == stays.get(n) and "/" not in match[3]:
+            keep.append(Item(path, size, reasons[n]))
+        else:
+            free.append(Item(path, size, _why_free(x, stays.get(n), run)))
+    return Plan(tuple(keep), tuple(free))
+
+
+def kept_experiments(night: Night) -> dict[int, str]:
+    """Experiment number -> why its checkpoint stays: "baseline", "keep" or "top 3"."""
+    experiments = night.experiments.values()
+    reasons = {x.n: "baseline" for x in experiments if x.role == "baseline" and x.verdict == "keep"}
+    reasons |= {x.n: "keep" for x in experiments if x.role == "candidate" and x.verdict == "keep"}
+    scored = [(x.estimate, x.n) for x in experiments if x.role == "candidate" and x.estimate is not None]
+    return {n: f"top {BEST}" for _, n in sorted(scored)[:BEST]} | reasons
+
+
+def _run_to_keep(x: Experiment, present: set[int]) -> int | None:
+    """The newest run that was measured and whose files are there: the first was picked for its luck."""
+    good = [k for k, run in x.runs.items() if k in present and run.measurement and run.measurement.ok]
+    return max(good, default=None)
+
+
+def _is_bulky(path: PurePosixPath) -> bool:
+    return path.suffix not in SMALL
+
+
+def _why_free(x: Experiment | None, stays: int | None, run: int) -> str:
+    if x is None:
+        return "of no experiment"
+    if stays is None:
+        return x.verdict or x.status
+    return "left over" if run == stays else "another run stays"
+
+
+# --- the disk -------------------------------------------------------------------------------------------------------
+
+
+def scan(folder: Path) -> dict[PurePosixPath, int]:
+    """Files below runs/TAG and what they take on the disk, in bytes; links are not followed."""
+    return {PurePosixPath(path.relative_to(folder).as_posix()): size for path, size in _walk(folder)}
+
+
+def _walk(folder: Path) -> Iterator[tuple[Path, int]]:
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            path = Path(parent) / name
+            with contextlib.suppress(FileNotFoundError):  # a run's temporary file that went meanwhile
+                yield path, path.lstat().st_size
+
+
+def apply(folder: Path, planned: Plan) -> int:
+    """Removes what the plan frees, and folders left empty; bytes freed. What is gone already is fine.
+
+    Raises OSError where a file cannot be removed.
+    """
+    freed = 0
+    for item in planned.free:
+        path = folder / item.path
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+            freed += item.size
+        _remove_empty(path.parent, folder)
+    return freed
+
+
+def tidy(folder: Path, night: Night) -> int:
+    """Plans and applies for runs/TAG; bytes freed. The loop calls it after each decision."""
+    return apply(folder, plan(night, scan(folder)))
+
+
+def _remove_empty(folder: Path, top: Path) -> None:
+    while folder != top and folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+        folder = folder.parent
