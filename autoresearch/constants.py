@@ -58,8 +58,9 @@ def read(source: str) -> dict[str, Any]:
 
 def literals(source: str) -> dict[str, str]:
     """The constants and the source text of their values, in order: {"DEPTH": "8", "BATCH": "2**16"}."""
+    tree = parse(source)
     lines = _byte_lines(source)
-    return {name: _cut(lines, node)[1].decode() for name, node in _constants(parse(source))}
+    return {name: _cut(lines, node)[1].decode() for name, node in _constants(tree)}
 
 
 def evaluate(text: str) -> Any:

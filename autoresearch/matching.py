@@ -163,8 +163,9 @@ def _nothing(label: str, lines: list[str], wanted: list[str]) -> str:
     if start is None:
         return f"{label}: nothing in the file is like it. Copy the lines from the file, character by character."
     end = min(len(lines), start + len(wanted))
+    where = f"are lines {start + 1} to {end}" if end > start + 1 else f"is line {end}"
     shown = "\n".join(lines[start : min(end, start + 12)])
-    return f"{label}: it matches nothing. The closest lines are {start + 1} to {end}; copy them exactly:\n{shown}"
+    return f"{label}: it matches nothing. The closest {where}; copy exactly:\n{shown}"
 
 
 def _closest(lines: list[str], wanted: list[str]) -> int | None:

@@ -36,7 +36,8 @@ time, so that its effect can be seen. Nobody reads your answer but a program: ke
 API = """\
 ## What the script can use
 
-It imports mlx, numpy, math and prepare, nothing else. build_model(task) and train(model, run) keep their signatures.
+A static check refuses other imports than mlx, numpy, prepare and math, functools, dataclasses and their like; files,
+getattr, setattr, eval, exec, mx.random.seed; and training code that runs at import.
 - task: seq_len={seq_len}, vocab_size={vocab_size}, bos_id, budget_s={budget_s}; run.task, run.seed
 - run.progress: used share of the time budget, 0 to 1; schedules follow it
 - run.warmup_batch(rows) -> x, y: random tokens, (rows, seq_len) int32, before the clock; undo what they teach

@@ -168,6 +168,8 @@ def _edit_at(lines: list[str], at: int) -> tuple[Edit | None, int]:
     if _FENCE.fullmatch(line):
         body, after = _fenced(lines, at)
         if _is_file(body):
+            if after == len(lines) and not _FENCE.fullmatch(lines[-1]):
+                raise EditError("The answer ends inside the fence around the file: cut off, or left open.")
             return WholeFile("\n".join(body)), after
     return None, at + 1
 
@@ -288,13 +290,13 @@ def _title(edits: list[Edit], hypothesis: str) -> str:
     sets = [f"{edit.name} = {edit.literal}" for edit in edits if isinstance(edit, Set)]
     if sets:
         return _plain("Set " + ", ".join(sets), TITLE_CHARS)
-    definitions = [f"{edit.kind} {edit.name}" for edit in edits if isinstance(edit, ReplaceDefinition)]
-    return _plain(hypothesis or ", ".join(["Rewrite", *definitions]), TITLE_CHARS)
+    definitions = ", ".join(f"{edit.kind} {edit.name}" for edit in edits if isinstance(edit, ReplaceDefinition))
+    return _plain(hypothesis or f"Rewrite {definitions or 'some lines'}", TITLE_CHARS)
 
 
 def _plain(text: str, chars: int) -> str:
     """One line of printable text without markup, cut at a word where it is longer than `chars`."""
-    text = "".join(c if c.isprintable() else " " for c in text).strip(" *_`\"'#")
+    text = "".join(c if c.isprintable() else " " for c in text.replace("`", "")).strip(" *_\"'#")
     short = textwrap.shorten(text, chars, placeholder="...")
     return short if short != "..." else text[:chars]
 
