@@ -22,10 +22,10 @@ from autoresearch.records import Decision, Verdict
 
 LOOK_Z = 0.4  # below it a candidate is discarded; four of five that change nothing end here, after one run
 KEEP_Z = {2: 1.3, 3: 0.7}  # the bar after two and after three runs; the third run is the last
-ANCHOR_SIGMA = 1.5
-CONTROL_EVERY = 8  # decided experiments between two runs of the incumbent
-CONTROL_RUNS = 4  # effective runs after which controls only watch for drift, and come half as often
-BASELINE_EVERY = 20  # decided experiments between two runs of the baseline: the one file to see drift by
+ANCHOR_SIGMA = 2.0
+CONTROL_EVERY = 10  # decided experiments between two runs of the incumbent
+CONTROL_RUNS = 4  # effective runs of the incumbent after which more would cost more than they bring
+BASELINE_EVERY = 25  # decided experiments between two runs of the baseline: 3% of the gain, to see the machine drift
 SIMPLER_Z = -0.25
 SIMPLER_BUDGET = 0.5  # sigma: how far simplifications may lead below the night's best, or they ratchet downwards
 IMPLAUSIBLE_SIGMA = 8.0
@@ -76,7 +76,7 @@ def after_keep(candidate: Sequence[float], incumbent: Estimate, noise: Noise) ->
 
     Counting every run and one at the old estimate gains more, and claims less that is not there, than leaving out the
     first run for having been selected: what is left is one or two runs, and the next lucky one stays for hours. The
-    anchor is never further than 1.5 sigma away, so that a real leap is not held back.
+    anchor is never further than 2 sigma away, so that a real leap is not held back.
     """
     mean = fmean(candidate)
     anchor = mean + min(max(incumbent.mean - mean, 0.0), ANCHOR_SIGMA * noise.sigma_bpb)
@@ -139,7 +139,7 @@ def control_due(incumbent: Estimate, decided_since: int) -> bool:
     `decided_since` counts experiments decided since the incumbent was kept or last run. An incumbent that survives is
     one whose estimate was lucky; its controls correct that.
     """
-    return decided_since >= CONTROL_EVERY * (1 if incumbent.n < CONTROL_RUNS else 2)
+    return incumbent.n < CONTROL_RUNS and decided_since >= CONTROL_EVERY
 
 
 def baseline_due(decided_since: int) -> bool:

@@ -6,7 +6,8 @@ parameter, which gives the frontier of true gain against claimed gain that is no
 
     python benchmarks/keep_rule.py [--quick] [--json FILE]
 
-A night has a fixed number of runs, so confirmation is paid for in proposals; `--proposals` fixes those instead.
+A night has a fixed number of runs, so confirmation and controls are paid for in proposals; one table fixes those
+instead.
 """
 
 from __future__ import annotations
@@ -85,7 +86,13 @@ class Rule:
         return s.runs.sum(1), s.n.astype(float)
 
     def control(self, s: Nights, since: Array) -> NDArray[np.bool_]:
+        """Whether the incumbent runs again, `since` decided proposals after its last run."""
         return np.zeros(len(s.n), dtype=bool)
+
+    @property
+    def baseline_every(self) -> float:
+        """Decided proposals between two runs of the baseline."""
+        return np.inf
 
 
 @dataclass(frozen=True)
@@ -149,7 +156,11 @@ class KeepRule(Rule):
         return s.runs.sum(1) + s.mean + step, s.n + 1.0
 
     def control(self, s: Nights, since: Array) -> NDArray[np.bool_]:
-        return since >= decide.CONTROL_EVERY * np.where(s.weight < decide.CONTROL_RUNS, 1, 2)
+        return (s.weight < decide.CONTROL_RUNS) & (since >= decide.CONTROL_EVERY)
+
+    @property
+    def baseline_every(self) -> float:
+        return decide.BASELINE_EVERY
 
 
 # --- the simulation --------------------------------------------------------------------------------------------------
@@ -223,45 +234,43 @@ def simulate(
     s = Nights(base.sum(1), zero + rule.baseline, np.zeros((nights, 3)), zero.astype(int), zero + 1, base, own)
     if not known:
         s.sigma = spread.sigma()
-    true, keeps, false, decided, used, since, last_kept = (zero.copy() for _ in range(7))
-    claimed_from = base.mean(1)
-    control = np.zeros(nights, dtype=bool)
+    true, keeps, false, decided, since, since_baseline, last_kept = (zero.copy() for _ in range(7))
+    first_total, first_weight, used = s.total, s.weight, zero + rule.baseline  # of the baseline
+    control, baseline = np.zeros((2, nights), dtype=bool)
     gain, everyone = gains(rng, decided), np.arange(nights)
-    looks_back = isinstance(rule, MadScore)
-    used += rule.baseline
-    while True:
-        live = used < runs if runs is not None else decided < (proposals or 0)
-        if not live.any():
-            break
+    while (live := used < runs if runs is not None else decided < (proposals or 0)).any():
         used += live
-        control &= live
-        value = rng.normal(size=nights) - true - np.where(control, 0.0, gain)
+        control, baseline = control & live & ~baseline, baseline & live
+        tried = live & ~control & ~baseline
+        value = rng.normal(size=nights) - np.where(baseline, 0.0, true + np.where(control, 0.0, gain))
+        first_total, first_weight = first_total + np.where(baseline, value, 0.0), first_weight + baseline
         s.total, s.weight = s.total + np.where(control, value, 0.0), s.weight + control
-        since = np.where(control, 0.0, since)
+        since, since_baseline = np.where(control, 0.0, since), np.where(baseline, 0.0, since_baseline)
         spread.add(control, value)
-        tried = live & ~control
         s.runs[everyone[tried], s.n[tried]] = value[tried]
         s.n = s.n + tried
-        if looks_back:
+        if isinstance(rule, MadScore):
             s.results = np.column_stack([s.results, value])
         if not known:
             s.sigma = spread.sigma()
 
         action = np.where(live & (s.n > 0), rule.act(s), CANDIDATE)
         done, kept = live & (action <= KEEP), live & (action == KEEP)
-        first = kept & (keeps == 0)
-        claimed_from = np.where(first, s.incumbent, claimed_from)
+        first = kept & (keeps == 0)  # until then the incumbent's controls are the baseline's
+        first_total, first_weight = np.where(first, s.total, first_total), np.where(first, s.weight, first_weight)
         total, weight = rule.estimate(s)
         spread.replace(kept, s)
         s.total, s.weight = np.where(kept, total, s.total), np.where(kept, weight, s.weight)
         s.kept_runs = np.where(kept[:, None], s.runs, s.kept_runs)
         true, keeps, false = true + np.where(kept, gain, 0.0), keeps + kept, false + (kept & (gain <= 0))
         last_kept = np.where(done, kept, last_kept)
-        decided, since = decided + done, np.where(kept, 0.0, since + done)
+        decided, since, since_baseline = decided + done, np.where(kept, 0.0, since + done), since_baseline + done
         s.runs[done], s.n = 0.0, np.where(done, 0, s.n)
         gain = np.where(done, gains(rng, decided), gain)
-        control = (action == INCUMBENT) | (done & rule.control(s, since))
-    claimed = np.where(keeps > 0, claimed_from - s.incumbent, 0.0)
+        idle = live & (s.n == 0)
+        baseline = idle & (keeps > 0) & (since_baseline >= rule.baseline_every)
+        control = (action == INCUMBENT) | (idle & rule.control(s, since))
+    claimed = np.where(keeps > 0, first_total / first_weight - s.incumbent, 0.0)
     means = [float(a.mean()) for a in (claimed - true, keeps, false, decided, used, last_kept)]
     return Outcome(float(true.mean()), float(true.std() / nights**0.5), *means)
 

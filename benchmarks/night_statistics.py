@@ -1,0 +1,279 @@
+"""Do the night's statistics keep their word? The project's own functions, called as the loop calls them.
+
+Simulates nights of 100 runs with sigma = 1, and asks: does the validated interval cover the truth at its stated rate?
+How optimistic is the search's own figure, and what does re-testing the top three change? Do controls see the machine
+drift, and what does it cost? What do simplifications give away? How many winners does the early stop lose?
+
+    python benchmarks/night_statistics.py [--quick] [--json FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from autoresearch import early_stop, interval, noise
+from autoresearch.decide import Estimate, after_keep, baseline_due, conceded, control_due, decide
+from autoresearch.noise import Noise
+
+Drift = Callable[[float], float]  # share of the night -> what every file's val_bpb is moved by, in sigma
+KINDS = {"null": (0, 0, 0, 0), "early": (0.25, 1, 0.5, 2), "mixed": (0.10, 1, 0.6, 2), "late": (0.04, 0.6, 0.5, 2)}
+STEADY: Drift = lambda _: 0.0  # noqa: E731
+
+
+@dataclass
+class File:
+    """One kept file: its true gain over the baseline, and its runs that were not selected, as (time, bpb)."""
+
+    gain: float
+    estimate: Estimate
+    controls: list[tuple[float, float]]
+
+
+@dataclass
+class Machine:
+    """Runs files: noise, and drift over the night's runs."""
+
+    rng: np.random.Generator
+    drift: Drift = STEADY
+    runs: int = 100
+    used: int = 0
+
+    def run(self, gain: float) -> tuple[float, float]:
+        """(time, bpb)"""
+        self.used += 1
+        moved = self.drift(min(self.used / self.runs, 1.0))
+        return float(self.used), float(self.rng.normal()) + moved - gain
+
+
+@dataclass
+class Search:
+    """A night as research.py does it, with a machine whose truth is known."""
+
+    machine: Machine
+    kind: str = "mixed"
+    loss: float | None = None  # every idea is a simplification that loses this much
+    watch: bool = True  # for drift
+    files: list[File] = field(default_factory=list)
+    decided: int = 0
+    false: int = 0
+    alarms: list[float] = field(default_factory=list)
+    confirmations: int = 0
+
+    def __post_init__(self) -> None:
+        base = [self.machine.run(0.0) for _ in range(3)]
+        self.files.append(File(0.0, Estimate(tuple(bpb for _, bpb in base)), base))
+        self.best = self.files[0].estimate.mean
+        guess = math.exp(0.7 * self.machine.rng.normal())  # a first night: the default is off by a factor of two
+        self.prior = Noise(guess, noise.DEFAULT.df)
+        self.since = self.since_baseline = 0
+
+    def go(self) -> Search:
+        while self.machine.used < self.machine.runs:
+            if baseline_due(self.since_baseline):
+                self.control(self.files[0])
+            elif control_due(self.files[-1].estimate, self.since):
+                self.control(self.files[-1])
+            else:
+                self.experiment()
+        return self
+
+    @property
+    def noise(self) -> Noise:
+        return noise.pool([[bpb for _, bpb in file.controls] for file in self.files], self.prior)
+
+    def control(self, file: File) -> None:
+        if file is self.files[-1]:
+            self.since = 0
+        if file is self.files[0]:
+            self.since_baseline = 0
+        file.controls.append(self.machine.run(file.gain))
+        file.estimate = file.estimate.add(file.controls[-1][1])
+        change = noise.drift([f.controls for f in self.files], self.prior) if self.watch else None
+        if change is not None:
+            self.alarms.append(change.shift_bpb)
+            for each in self.files:
+                each.controls = [control for control in each.controls if control[0] >= change.since]
+            incumbent = self.files[-1]
+            while len(incumbent.controls) < 2:
+                incumbent.controls.append(self.machine.run(incumbent.gain))
+            incumbent.estimate = Estimate(tuple(bpb for _, bpb in incumbent.controls))
+
+    def experiment(self) -> None:
+        incumbent = self.files[-1]
+        gain = incumbent.gain + (self.idea() if self.loss is None else -self.loss)
+        runs = [self.machine.run(gain)]
+        values = [runs[0][1]]
+        simpler = self.loss is not None
+        before = self.noise
+        given = conceded(incumbent.estimate, self.best, before)
+        while (
+            d := decide(values, incumbent.estimate, before, simplifies=simpler, conceded_sigma=given)
+        ).verdict is None:
+            self.confirmations += 1
+            if d.rerun == "candidate":
+                runs.append(self.machine.run(gain))
+                values.append(runs[-1][1])
+            else:
+                incumbent.controls.append(self.machine.run(incumbent.gain))
+                incumbent.estimate = incumbent.estimate.add(incumbent.controls[-1][1])
+        self.decided, self.since, self.since_baseline = self.decided + 1, self.since + 1, self.since_baseline + 1
+        if d.verdict == "keep":
+            self.since = 0
+            self.false += gain <= incumbent.gain
+            estimate = after_keep(values, incumbent.estimate, before)
+            self.files.append(File(gain, estimate, runs[1:]))
+            self.best = min(self.best, estimate.mean)
+
+    def idea(self) -> float:
+        rng = self.machine.rng
+        better, gain, worse, loss = KINDS[self.kind]
+        luck, size = rng.random(), float(rng.exponential())
+        return size * gain if luck < better else -size * loss if luck < better + worse else 0.0
+
+    @property
+    def claimed(self) -> float:
+        return self.files[0].estimate.mean - self.files[-1].estimate.mean
+
+
+# --- the questions ---------------------------------------------------------------------------------------------------
+
+
+def validate(search: Search, rounds: int = interval.ROUNDS) -> tuple[float, interval.Interval]:
+    """The top three run again, then baseline and winner in rounds: (true gain of the winner, interval)."""
+    machine, files = search.machine, dict(enumerate(search.files))
+    names = interval.top({n: file.estimate.mean for n, file in files.items()})
+    retests: dict[int, list[float]] = {n: [] for n in names}
+    for n, _ in interval.interleaved(names, interval.RETESTS, 0):
+        retests[n].append(machine.run(files[n].gain)[1])
+    won = files[interval.winner({n: (files[n].estimate.mean, files[n].estimate.n) for n in names}, retests)]
+    pairs: list[dict[str, float]] = [{} for _ in range(rounds)]
+    for name, seed in interval.interleaved(("baseline", "winner"), rounds, 0):
+        pairs[seed][name] = machine.run(won.gain if name == "winner" else 0.0)[1]
+    return won.gain, interval.paired([(pair["baseline"], pair["winner"]) for pair in pairs])
+
+
+def coverage(nights: int, rng: np.random.Generator) -> dict[str, Any]:
+    rows = {}
+    for kind in KINDS:
+        searches = [Search(Machine(rng), kind).go() for _ in range(nights)]
+        results = [validate(search) for search in searches]
+        rows[kind] = {
+            "true gain of the last kept": fmean(s.files[-1].gain for s in searches),
+            "true gain of the validated": fmean(gain for gain, _ in results),
+            "claimed less true": fmean(s.claimed - s.files[-1].gain for s in searches),
+            "validated less true": fmean(i.gain_bpb - gain for gain, i in results),
+            "interval covers": fmean(i.low_bpb <= gain <= i.high_bpb for gain, i in results),
+            "interval above zero": fmean(i.real for _, i in results),
+            "half width": fmean((i.high_bpb - i.low_bpb) / 2 for _, i in results),
+            "share of runs confirming": fmean(s.confirmations / s.machine.runs for s in searches),
+        }
+    return rows
+
+
+def drifting(nights: int, rng: np.random.Generator) -> dict[str, Any]:
+    drifts: dict[str, Drift] = {
+        "steady": STEADY,
+        "slow +2": lambda u: 2 * u,
+        "slow +4": lambda u: 4 * u,
+        "step +2": lambda u: 2.0 * (u > 0.4),
+        "step +4": lambda u: 4.0 * (u > 0.4),
+        "step -2": lambda u: -2.0 * (u > 0.4),
+        "step -4": lambda u: -4.0 * (u > 0.4),
+    }
+    rows = {}
+    for name, drift in drifts.items():
+        blind = [Search(Machine(rng, drift), watch=False).go() for _ in range(nights)]
+        seeing = [Search(Machine(rng, drift)).go() for _ in range(nights)]
+        rows[name] = {
+            "seen": fmean(bool(s.alarms) for s in seeing),
+            "true gain, not watching": fmean(s.files[-1].gain for s in blind),
+            "true gain": fmean(s.files[-1].gain for s in seeing),
+            "sigma, not watching": fmean(s.noise.sigma_bpb for s in blind),
+            "sigma": fmean(s.noise.sigma_bpb for s in seeing),
+        }
+    return rows
+
+
+def simplifying(nights: int, rng: np.random.Generator) -> dict[str, Any]:
+    rows = {}
+    for loss in (0.0, 0.1, 0.25, 0.5, 1.0):
+        searches = [Search(Machine(rng), loss=loss).go() for _ in range(nights)]
+        gains = [s.files[-1].gain for s in searches]
+        rows[f"each loses {loss:g}"] = {"kept": fmean(len(s.files) - 1 for s in searches), "true gain": fmean(gains)}
+    return rows
+
+
+def stopping(nights: int, rng: np.random.Generator) -> dict[str, Any]:
+    """Calibrated on `known` finished experiments, applied to new ones. Loss at half and at the end correlate by 0.8."""
+    rows = {}
+    for known in (40, 80, 160, 320):
+        rules = [early_stop.calibrate([_finished(rng) for _ in range(known)]) for _ in range(nights)]
+        fresh = [[_finished(rng) for _ in range(100)] for _ in range(nights)]
+        winners = [
+            early_stop.should_stop(rule, run.curve, run.incumbent_curve, 0.5)
+            for rule, runs in zip(rules, fresh, strict=True)
+            for run in runs
+            if run.delta_bpb > 0 and rule is not None
+        ]
+        on = [rule for rule in rules if rule is not None]
+        rows[f"{known} experiments"] = {
+            "rule is on": len(on) / nights,
+            "winners stopped": fmean(winners) if winners else 0.0,
+            "training time saved": fmean(rule.saving for rule in on) if on else 0.0,
+        }
+    return rows
+
+
+def _finished(rng: np.random.Generator) -> early_stop.Finished:
+    """bpb in units where sigma is 0.01; the gap at half the budget is the final one, blurred, in nats a token."""
+    luck, size = rng.random(), float(rng.exponential())
+    gain = 0.01 * (size if luck < 0.1 else -2 * size if luck < 0.7 else 0.0)
+    blur = 0.75 * abs(gain) + 0.01
+    half = -2.2 * (gain + blur * float(rng.normal()))
+    times = np.linspace(0.02, 1.0, 50)
+    noisy = rng.normal(scale=0.01, size=(2, 50))
+    usual = 3.0 - 0.6 * times
+    return early_stop.Finished(
+        list(zip(times.tolist(), (usual + half + noisy[0]).tolist(), strict=True)),
+        list(zip(times.tolist(), (usual + noisy[1]).tolist(), strict=True)),
+        gain + 0.01 * float(rng.normal()),
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="30 nights instead of 1000")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    args = parser.parse_args(argv)
+    nights, rng = 30 if args.quick else 300, np.random.default_rng(1)
+    figures = {}
+    for title, question in (
+        ("Search and validation, by kind of night", coverage),
+        ("Drift, mixed nights", drifting),
+        ("Nights of nothing but simplifications", simplifying),
+        ("Early stop", stopping),
+    ):
+        figures[title] = rows = question(nights, rng)
+        print(f"\n{title} (units of sigma)")
+        columns = list(next(iter(rows.values())))
+        print(" " * 18 + " | ".join(columns))
+        for name, row in rows.items():
+            print(f"{name:18s}" + " | ".join(f"{row[c]:{len(c)}.3f}" for c in columns), flush=True)
+    if args.json:
+        args.json.write_text(json.dumps(figures, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
