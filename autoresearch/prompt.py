@@ -112,11 +112,14 @@ def build(
     system = f"{INSTRUCTIONS}\n{context.program.strip()}\n\n{_api(context)}"
     script, turn = _script(context, form), _turn(context, form, drafted)
 
-    def tokens(*history_lines: str) -> int:
-        text = system + script + "\n".join(history_lines) + turn
-        return estimate(text, bytes_per_token) + 2 * MESSAGE_TOKENS
+    def messages(told: str) -> tuple[Message, ...]:
+        return {"role": "system", "content": system}, {"role": "user", "content": f"{script}\n{told}\n{turn}"}
 
-    least = tokens(_history([], [], len(context.history)))
+    def tokens(told: str) -> int:
+        return conversation_tokens(messages(told), bytes_per_token)
+
+    frame = [""] if context.history else []
+    least = tokens(_history(frame, frame, len(context.history)))
     room = budget - least
     if room < 0:
         raise ProposerError(
@@ -126,8 +129,7 @@ def build(
         )
     values, trials, dropped = _selected(context, min(room, HISTORY_TOKENS), bytes_per_token)
     told = _history(values, trials, dropped)
-    messages = ({"role": "system", "content": system}, {"role": "user", "content": f"{script}\n{told}\n{turn}"})
-    return Prompt(messages, tokens(told), least, dropped)
+    return Prompt(messages(told), tokens(told), least, dropped)
 
 
 def after_edit_error(messages: Sequence[Message], reply: str, error: str) -> tuple[Message, ...]:

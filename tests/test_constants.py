@@ -6,7 +6,7 @@ import ast
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from autoresearch import constants
@@ -153,11 +153,13 @@ simple_values = st.integers(-(2**60), 2**60) | finite | st.booleans() | st.text(
 literal_values = st.recursive(simple_values, lambda values: st.lists(values, max_size=3).map(tuple), max_leaves=5)
 
 
+@settings(deadline=None)
 @given(literal_values)
 def test_evaluate_agrees_with_python(value: Any) -> None:
     assert constants.evaluate(repr(value)) == value
 
 
+@settings(deadline=None)
 @given(st.floats(1e-12, 1e12), st.integers(1, 10**9))
 def test_assign_then_read(rate: float, depth: int) -> None:
     changed = constants.assign(constants.assign(SOURCE, "LR", repr(rate)), "DEPTH", str(depth))
@@ -167,6 +169,7 @@ def test_assign_then_read(rate: float, depth: int) -> None:
     ast.parse(changed)
 
 
+@settings(deadline=None)
 @given(st.sampled_from(["DEPTH", "LR", "PATTERN", "BETAS", "LIMIT"]), st.text(max_size=40))
 @example("LIMIT", "'\\d'")
 @example("PATTERN", "\ud800")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from reply_cases import APPLIED, BLOCK, REFUSED, RELU, SOURCE, SQUARED, Case
 
@@ -156,6 +156,7 @@ fragments = st.sampled_from(
 broken_replies = st.lists(fragments | st.text(max_size=30), max_size=25).map("\n".join) | st.text(max_size=300)
 
 
+@settings(deadline=None)
 @given(broken_replies)
 @example("SET DEPTH = " + "(" * 3000)
 @example("SET " + " " * 50_000 + "!")
@@ -191,6 +192,7 @@ def key(edit: Edit) -> object:
     return edit.name if isinstance(edit, Set) else edit
 
 
+@settings(deadline=None)
 @given(st.lists(any_edit, min_size=1, max_size=4, unique_by=key))
 def test_rendered_edits_read_back_the_same(change: list[Edit]) -> None:
     if len({edit.name: edit.literal for edit in change if isinstance(edit, Set)}) < sum(

@@ -1,0 +1,247 @@
+"""The prompt and the compact history: what the model sees, in what order, and what goes when it does not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from reply_cases import SOURCE
+
+from autoresearch import edits, history, prompt
+from autoresearch.errors import EditError, ProposerError
+from autoresearch.records import Context, Directive, Edit, Failure, Proposal, SearchReplace, Set, Trial, Verdict
+
+SIGMA = 0.004
+TASK = {"seq_len": 256, "vocab_size": 1024, "budget_s": 60}
+
+
+def trial(
+    n: int,
+    change: Sequence[Edit],
+    verdict: Verdict = "discard",
+    sigmas: float | None = -1.0,
+    failure: Failure | None = None,
+    parent: str = SOURCE,
+) -> Trial:
+    return Trial(
+        n=n,
+        proposer="ollama:m",
+        title=f"Idea {n}",
+        hypothesis="",
+        category="learning_rate",
+        edits=tuple(change),
+        source=edits.apply(parent, change),
+        parent_source=parent,
+        verdict=verdict,
+        reason="",
+        delta_bpb=None if sigmas is None else sigmas * SIGMA,
+        sigma_bpb=SIGMA,
+        val_bpb=None if failure else 1.3,
+        failure=failure,
+    )
+
+
+def context(trials: Sequence[Trial] = (), **changes: object) -> Context:
+    made = Context(SOURCE, 1.2945, SIGMA, "# Brief\n\nLower val_bpb.", TASK, "Apple M4, 10 cores, 16 GB", trials)
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def text_of(made: prompt.Prompt) -> str:
+    return "\n".join(message["content"] for message in made.messages)
+
+
+# --- history ----------------------------------------------------------------------------------------------------------
+
+
+def test_values_tried_for_each_constant() -> None:
+    rate = [Set("MATRIX_LR", "0.02")], [Set("MATRIX_LR", "0.03")], [Set("MATRIX_LR", "0.06")]
+    trials = [
+        trial(1, [Set("DEPTH", "4")], "crash", None, Failure("memory", "held 14.2 GB")),
+        trial(2, rate[0], sigmas=-3.0),
+        trial(3, rate[1], sigmas=-0.2),
+        trial(4, rate[2], sigmas=-1.1),
+    ]
+    assert history.values_tried(SOURCE, trials, SIGMA) == ["DEPTH: 4x 8*", "MATRIX_LR: .02- .03= .04* .06-"]
+
+
+def test_values_follow_the_incumbent_and_keep_marks_of_what_was_kept() -> None:
+    kept = trial(1, [Set("MATRIX_LR", "0.05")], "keep", 4.0)
+    then = trial(2, [Set("MATRIX_LR", "0.06")], sigmas=-2.0, parent=kept.source)
+    now = trial(3, [Set("MATRIX_LR", "0.055")], "keep", 2.5, parent=kept.source)
+    assert history.values_tried(now.source, [kept, then, now], SIGMA) == ["MATRIX_LR: .05+ .055* .06-"]
+
+
+def test_values_of_other_types_and_of_code_changes() -> None:
+    trials = [
+        trial(1, [Set("WINDOW_PATTERN", "'L'"), Set("ADAM_BETAS", "(0.9, 0.95)")], sigmas=-1.0),
+        trial(2, [Set("DEPTH", "6"), SearchReplace("        return 1.0", "        return 0.9")]),  # not the constant's
+        trial(3, [Set(n, v) for n, v in zip(("DEPTH", "MATRIX_LR"), ("6", "0.1"), strict=True)] +
+              [Set("WINDOW_PATTERN", "'LS'"), Set("TOTAL_BATCH_SIZE", "2**15")]),  # four at once say little of each
+    ]  # fmt: skip
+    assert history.values_tried(SOURCE, trials, SIGMA) == [
+        "WINDOW_PATTERN: L- SSSL*",
+        "ADAM_BETAS: (.9,.95)- (.8,.95)*",
+    ]
+
+
+def test_a_line_a_trial() -> None:
+    kept = trial(12, [Set("MATRIX_LR", "0.05")], "keep", 2.1)
+    assert history.line(kept, SIGMA) == "#12 keep +2.1s learning_rate: Idea 12 (MATRIX_LR .04 -> .05)"
+    crash = trial(13, [Set("DEPTH", "16")], "crash", None, Failure("memory", "held 14.2 GB\nof memory"))
+    assert history.line(crash, SIGMA) == "#13 crash: memory (held 14.2 GB of memory): Idea 13"
+    early = trial(14, [Set("DEPTH", "9")], "discard", None)
+    assert history.line(early, SIGMA) == "#14 discard discard learning_rate: Idea 14 (DEPTH 8 -> 9)"
+
+
+def test_repeats_are_found_by_program_and_by_value() -> None:
+    tried = trial(5, [Set("MATRIX_LR", "0.05")])
+    kept = trial(6, [Set("DEPTH", "6")], "keep", 3.0)
+    now = kept.source
+
+    def repeated(change: Edit, source: str = now) -> int | None:
+        found = history.repeat_of(edits.apply(source, [change]), source, [tried, kept])
+        return found.n if found else None
+
+    assert repeated(Set("MATRIX_LR", "0.05"), SOURCE) == 5  # the same program
+    assert repeated(Set("MATRIX_LR", "0.0501")) == 5  # the same constant at the same value, from another incumbent
+    assert repeated(Set("MATRIX_LR", "0.06")) is None
+    assert repeated(Set("DEPTH", "8")) is None  # back to where the night began was never a trial of its own
+    assert repeated(SearchReplace("        return 1.0", "        return 0.9")) is None
+
+
+def test_a_broken_source_in_the_history_is_no_trouble() -> None:
+    broken = replace(
+        trial(1, [Set("DEPTH", "6")]), source="def (", verdict="crash", failure=Failure("source", "syntax")
+    )
+    assert history.values_tried(SOURCE, [broken], SIGMA) == []
+    assert "Idea 1" in history.line(broken, SIGMA)
+    assert history.repeat_of(edits.apply(SOURCE, [Set("DEPTH", "6")]), SOURCE, [broken]) is None
+
+
+# --- the prompt -------------------------------------------------------------------------------------------------------
+
+
+def test_what_never_changes_comes_first() -> None:
+    """Two turns of one incumbent share everything up to the history: the server reads that part once."""
+    first = text_of(prompt.build(context(), "blocks", budget=10**6))
+    later = text_of(prompt.build(context([trial(1, [Set("DEPTH", "6")])], incumbent_bpb=1.2), "blocks", budget=10**6))
+    shared = first.index("## What has been tried")
+    assert first[:shared] == later[:shared]
+    assert (
+        first.index("# Brief") < first.index("seq_len=256") < first.index("DEPTH = 8") < shared < first.index("## Now")
+    )
+
+
+def test_it_holds_what_a_proposer_may_know() -> None:
+    directive = Directive("refine", "Turn one constant by a small step.", category="learning_rate")
+    crash = trial(2, [Set("DEPTH", "16")], "crash", None, Failure("memory", "held 14.2 GB"))
+    trials = [trial(1, [Set("MATRIX_LR", "0.05")], sigmas=-0.8), crash]
+    text = text_of(prompt.build(context(trials, directive=directive), "blocks", budget=10**6))
+    for part in (
+        "# Brief",
+        SOURCE.strip(),
+        "Apple M4, 10 cores, 16 GB",
+        "val_bpb is 1.2945",
+        "0.0040",
+        "Turn one constant by a small step.",
+        "The category has to be learning_rate.",
+        "MATRIX_LR: .04* .05-",
+        "#1 discard -0.8s learning_rate: Idea 1",
+        "#2 crash: memory (held 14.2 GB): Idea 2",
+        "<<<<<<< SEARCH",
+        "REPLACE def name",
+    ):
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    ("form", "present", "absent"),
+    [
+        ("set", ["DEPTH = 8  # layers", "SET NAME = literal"], ["class MLP", "SEARCH"]),
+        ("blocks", ["class MLP", "SET NAME = literal", "<<<<<<< SEARCH"], ["whole new script"]),
+        ("file", ["class MLP", "the whole new script"], ["SEARCH", "SET NAME"]),
+    ],
+)
+def test_formats(form: str, present: list[str], absent: list[str]) -> None:
+    text = text_of(prompt.build(context(), form, budget=10**6))
+    assert all(part in text for part in present)
+    assert not any(part in text for part in absent)
+
+
+def test_long_tables_are_not_constants_to_turn() -> None:
+    table = "TABLE = (" + ", ".join(f"{i}.5" for i in range(60)) + ")\n"
+    text = text_of(prompt.build(context(source=SOURCE + table), "set", budget=10**6))
+    assert "TABLE" not in text and "ADAM_BETAS" in text
+
+
+def test_drafts_of_the_turn_are_named() -> None:
+    drafted = [Proposal((Set("DEPTH", "6"),), "Shallower", "", "depth", "m")]
+    assert "Already proposed this turn: Shallower." in text_of(
+        prompt.build(context(), "blocks", budget=10**6, drafted=drafted)
+    )
+
+
+def test_history_goes_first_and_the_oldest_of_it() -> None:
+    trials = [trial(n, [Set("MATRIX_LR", f"0.{100 + n}")], "keep" if n == 3 else "discard") for n in range(1, 120)]
+    whole = prompt.build(context(trials), "blocks", budget=10**6)
+    least = prompt.build(context(), "blocks", budget=10**6).tokens
+    tight = prompt.build(context(trials), "blocks", budget=least + 400)
+    assert whole.tokens - whole.least <= prompt.HISTORY_TOKENS + 100
+    assert tight.tokens <= least + 400 < whole.tokens
+    assert tight.dropped > whole.dropped > 0
+    text = text_of(tight)
+    assert f"({tight.dropped} older lines left out)" in text
+    assert "#3 keep" in text and "#119 discard" in text and "#50 " not in text
+    numbers = [int(row.split()[0][1:]) for row in text.split("\n") if row.startswith("#") and row[1].isdigit()]
+    assert numbers == sorted(numbers)
+
+
+def test_what_cannot_fit_is_an_error_with_the_numbers() -> None:
+    with pytest.raises(ProposerError, match=r"needs \d+ tokens without any history and 500 fit") as caught:
+        prompt.build(context(), "blocks", budget=500)
+    assert caught.value.reason == "too_long"
+
+
+@settings(deadline=None)
+@given(st.integers(600, 6000), st.floats(2.0, 5.0), st.integers(0, 40))
+def test_a_prompt_keeps_to_its_budget_by_the_real_count(budget: int, bytes_per_token: float, count: int) -> None:
+    trials = [trial(n, [Set("MATRIX_LR", f"0.{100 + n}")]) for n in range(1, count + 1)]
+    try:
+        made = prompt.build(context(trials), "set", budget=budget, bytes_per_token=bytes_per_token)
+    except ProposerError:
+        return
+    assert prompt.conversation_tokens(made.messages, bytes_per_token) <= budget
+
+
+def test_repair_turns_carry_the_exact_error_and_the_reply() -> None:
+    made = prompt.build(context(), "blocks", budget=10**6)
+    with pytest.raises(EditError) as caught:
+        edits.apply(SOURCE, [Set("DEPHT", "6")])
+    messages = prompt.after_edit_error(made.messages, "SET DEPHT = 6", str(caught.value))
+    assert messages[:2] == made.messages
+    assert messages[2] == {"role": "assistant", "content": "SET DEPHT = 6"}
+    assert str(caught.value) in messages[3]["content"]
+    assert prompt.after_edit_error(made.messages, "", "x")[2]["content"] == "(empty)"
+
+
+def test_failures_before_training_carry_the_end_of_the_traceback() -> None:
+    made = prompt.build(context(), "blocks", budget=10**6)
+    failure = Failure("build", "NameError: name 'foo' is not defined", "noise\n" * 1000 + "line 12, in build_model")
+    request = prompt.after_failure(made.messages, "SET DEPTH = 6", failure)[-1]["content"]
+    assert "(build): NameError" in request and request.count("line 12, in build_model") == 1
+    assert len(request) < 2500
+
+
+def test_estimates_are_on_the_safe_side_for_code() -> None:
+    """Real tokenizers take 3.3 to 4.5 bytes of this code for a token."""
+    assert prompt.estimate(SOURCE) == -(-len(SOURCE.encode()) // 3)
+    assert prompt.estimate("é" * 30) == 20
+
+
+def test_a_brief_that_outgrows_the_context_is_told() -> None:
+    assert prompt.program_warning("x" * 7000, 8192) is None
+    warning = prompt.program_warning("x" * 60_000, 8192)
+    assert warning is not None and "about 15000 tokens; 2000 leave" in warning
