@@ -1,0 +1,197 @@
+"""One searched value of a candidate, inferred from the name and the value of a module-level constant. Pure.
+
+Numbers are searched in a coordinate that suits them: log2 for rates and sizes, log2 of 1 - beta for averaging factors,
+the plain value for fractions. The words of a name say which; a name that says nothing gets a factor of two either way.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+Value = bool | int | float | str
+Scale = Literal["log", "linear", "complement", "choice"]
+
+LONGEST_TUPLE = 4  # longer ones are tables of coefficients, not settings
+CHOICES: Mapping[str, tuple[str, ...]] = {"PATTERN": ("L", "SL", "SSL", "SSSL"), "DTYPE": ("bfloat16", "float32")}
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """One searched value. `low`, `high` and `step` (one coarse move) are coordinates: see `coordinate`."""
+
+    name: str  # "MATRIX_LR", "ADAM_BETAS[1]", "WIDTH"
+    constant: str
+    value: Value  # the incumbent's
+    category: str  # one of records.CATEGORIES
+    scale: Scale
+    low: float = 0.0
+    high: float = 0.0
+    step: float = 1.0
+    grid: tuple[Value, ...] = ()  # the only values there are, in order; empty: every number in between
+    index: int | None = None  # the place in a tuple
+    neutral: Value | None = None  # the value that switches the mechanism off
+    minor: bool = False  # seldom matters, or is fitted to the machine before the night
+
+    @property
+    def key(self) -> str:
+        """The name with the signature of its distribution: a constant of another type or scale is another axis."""
+        kind = ",".join(map(str, self.grid)) if self.scale == "choice" else type(self.value).__name__
+        return f"{self.name}:{self.scale}:{kind}"
+
+    def coordinate(self, value: Value) -> float:
+        """Where a number lies, clipped to low..high: on a log scale 8 -> 3.0; as a complement 0.875 -> -3.0."""
+        number = float(value)
+        if self.scale == "log":
+            place = math.log2(number) if number > 0 else self.low
+        elif self.scale == "complement":
+            place = math.log2(1 - number) if number < 1 else self.low
+        else:
+            place = number
+        return min(max(place, self.low), self.high)
+
+    def at(self, coordinate: float) -> Value:
+        """The nearest allowed value, rounded to what matters: on a log scale -4.6 -> 0.041."""
+        place = min(max(coordinate, self.low), self.high)
+        if self.grid:
+            return min(self.grid, key=lambda value: abs(self.coordinate(value) - place))
+        if self.scale == "linear":
+            return round(place, 2)
+        number = float(f"{2.0**place:.2g}")
+        return round(1 - number, 10) if self.scale == "complement" else number
+
+    def moved(self, value: Value, steps: float) -> Value | None:
+        """`value` moved up or down by so many coarse steps, at least one place on a grid; None at the range's end."""
+        upward = -1 if self.scale == "complement" else 1
+        target = self.at(self.coordinate(value) + upward * steps * self.step)
+        if target == value and value in self.grid:
+            place = self.grid.index(value) + (1 if steps > 0 else -1)
+            return self.grid[place] if 0 <= place < len(self.grid) else None
+        return target if (float(target) - float(value)) * steps > 0 else None
+
+    def admits(self, value: Any) -> bool:
+        """Whether a value found under this name in another candidate means the same thing here."""
+        if self.scale == "choice":
+            return type(value) is type(self.value) and value in self.grid
+        return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How constants are searched that have one of `words` in their name; the first rule that fits counts."""
+
+    words: str
+    category: str
+    kind: Literal["factor", "octaves", "complement", "fraction", "count"]
+    span: float  # log2 of the furthest factor; the largest value of a fraction or a count
+    step: float
+    up: float | None = None  # log2 of the furthest factor upwards, where that is another
+    minor: bool = False
+
+
+RULES = (
+    Rule("DEVICE MICRO", "speed", "octaves", 3, 1, minor=True),
+    Rule("CHUNK BLOCK STACK COMPILE", "speed", "octaves", 2, 1, minor=True),
+    Rule("DTYPE PRECISION", "precision", "factor", 1, 0.5, minor=True),
+    Rule("EPS EPSILON", "optimizer", "factor", 10, 3.4, minor=True),
+    Rule("BATCH", "batch", "octaves", 4, 1, up=2),
+    Rule("PIECES", "batch", "octaves", 2, 1),
+    Rule("NS NEWTON POLAR", "optimizer", "count", 5, 1),
+    Rule("STEPS ITERS", "schedule", "factor", 2, 1, minor=True),
+    Rule("WARMUP", "schedule", "fraction", 0.5, 0.1),
+    Rule("WARMDOWN COOLDOWN", "schedule", "fraction", 1.0, 0.2),
+    Rule("FINAL FRAC FRACTION", "schedule", "fraction", 1.0, 0.1),
+    Rule("DROPOUT PROB", "regularisation", "fraction", 0.5, 0.1),
+    Rule("BETA BETAS BETA1 BETA2 MOMENTUM", "optimizer", "complement", 3, 1),
+    Rule("DECAY WD", "regularisation", "factor", 3, 1),
+    Rule("INIT STD LAMBDA LAMBDAS", "initialisation", "factor", 3, 1),
+    Rule("LR", "learning_rate", "factor", 3, 1),
+    Rule("DEPTH LAYER LAYERS", "depth", "factor", 4, 1, up=1.6),
+    Rule("HEAD HEADS KV", "attention", "octaves", 2, 1, up=1),
+    Rule("ASPECT WIDTH EMBD DIM HIDDEN", "width", "factor", 2, 0.6, up=1.6),
+    Rule("MLP FFN EXPANSION", "mlp", "factor", 1, 0.6),
+    Rule("EMBED EMBEDS EMBEDDING", "embedding", "factor", 1, 0.5),
+    Rule("ROPE THETA BASE", "attention", "factor", 4, 1.7, minor=True),
+    Rule("ATTN WINDOW PATTERN", "attention", "factor", 1, 0.5),
+    Rule("RATIO", "other", "fraction", 1.0, 0.2),
+    Rule("MUON ADAM", "optimizer", "factor", 1, 0.5),
+    Rule("NORM", "normalisation", "factor", 1, 0.5, minor=True),
+)
+UNKNOWN = Rule("", "other", "factor", 1, 0.5, minor=True)
+
+
+# --- from a constant to its axes --------------------------------------------------------------------------------------
+
+
+def axes_of(name: str, value: Any) -> Iterator[Axis]:
+    """The axes of a constant: one for a number or choice, one an element for a short tuple, none for what is unknown.
+
+    [axis.name for axis in axes_of("ADAM_BETAS", (0.8, 0.95))] -> ["ADAM_BETAS[0]", "ADAM_BETAS[1]"]
+    """
+    words = name.split("_")
+    rule = next((rule for rule in RULES if not set(rule.words.split()).isdisjoint(words)), UNKNOWN)
+    axis = Axis(name, name, value, rule.category, "choice", minor=rule.minor)
+    if isinstance(value, bool):
+        yield replace(axis, grid=(False, True))
+    elif isinstance(value, str):
+        options = next((options for word, options in CHOICES.items() if word in words), ())
+        if options:
+            yield replace(axis, grid=tuple(dict.fromkeys((*options, value))))
+    elif isinstance(value, tuple | list):
+        if 0 < len(value) <= LONGEST_TUPLE and all(isinstance(element, float) for element in value):
+            parts = [replace(axis, name=f"{name}[{i}]", value=element, index=i) for i, element in enumerate(value)]
+            yield from (found for part in parts if (found := _number(part, rule)))
+    elif isinstance(value, int | float) and (found := _number(axis, rule)):
+        yield found
+
+
+def _number(axis: Axis, rule: Rule) -> Axis | None:
+    """The axis of a number; None where its name and value do not say what a sensible range is."""
+    value, whole = float(axis.value), isinstance(axis.value, int)
+    axis = replace(axis, step=rule.step)
+    if rule.kind == "complement" and 0 < value < 1:
+        place = math.log2(1 - value)
+        low, high = max(place - rule.span, math.log2(1e-4)), min(place + rule.span, -1.0)
+        return replace(axis, scale="complement", low=min(low, place), high=max(high, place))
+    if rule.kind == "fraction" and 0 <= value <= 1 and not whole:
+        neutral = 0.0 if rule.step <= 0.1 else None
+        return replace(axis, scale="linear", high=max(rule.span, value), neutral=neutral)
+    if rule.category == "regularisation" and value == 0 and not whole:
+        return replace(axis, scale="linear", high=0.4, step=0.1)
+    if value <= 0:
+        return None
+    if rule.kind == "count" and whole:
+        return on_grid(replace(axis, scale="linear"), range(1, max(int(rule.span), int(value)) + 1))
+    span = UNKNOWN.span if rule.kind == "fraction" else rule.span
+    neutral = 0.0 if rule.category == "regularisation" else None
+    place = math.log2(value)
+    axis = replace(axis, scale="log", low=place - span, high=place + (rule.up or span), neutral=neutral)
+    return on_grid(axis, _octaves(axis) if rule.kind == "octaves" else _whole(axis)) if whole else axis
+
+
+def on_grid(axis: Axis, grid: Iterable[int]) -> Axis:
+    """The axis with `grid` and its own value as the only values there are."""
+    values = sorted({*grid, int(axis.value)})
+    wide = replace(axis, low=-math.inf, high=math.inf)
+    return replace(axis, grid=tuple(values), low=wide.coordinate(values[0]), high=wide.coordinate(values[-1]))
+
+
+def _octaves(axis: Axis) -> Iterator[int]:
+    """24 from 3 to 96: 3, 6, 12, 24, 48, 96, and not 1.5, which is not whole."""
+    value = int(axis.value)
+    while value % 2 == 0 and math.log2(value // 2) >= axis.low - 1e-9:
+        value //= 2
+    while math.log2(value) <= axis.high + 1e-9:
+        yield value
+        value *= 2
+
+
+def _whole(axis: Axis) -> Iterator[int]:
+    """Whole numbers in the range: all of them up to 100, two significant digits from there."""
+    yield from range(math.ceil(2.0**axis.low - 1e-9), min(math.floor(2.0**axis.high + 1e-9), 100) + 1)
+    for i in range(65):
+        number = 2.0 ** (axis.low + (axis.high - axis.low) * i / 64)
+        if number > 100:
+            yield int(float(f"{number:.2g}"))

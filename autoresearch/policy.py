@@ -1,0 +1,209 @@
+"""The search policy: the kind of each turn, moves off a plateau, repeats, and who has the turn. Pure.
+
+A hundred noisy trials do not identify a bandit over kinds of change, so the kinds rotate and a rule of thumb ends a
+plateau. Where two proposers share the night, what they achieved decides, within a floor for each.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import Any
+
+from autoresearch.records import CATEGORIES, Directive, Trial
+from autoresearch.versions import Version, candidate, version
+
+PLATEAU = 8  # experiments without a keep: an unused category and a higher temperature
+DEEP_PLATEAU = 16  # without a keep: the next PLATEAU of them start from an older version
+HOT = 1.0  # temperature on a plateau
+TRIES = 2  # of each big lever before the rotation begins
+NEAR_SIGMA = 1.0  # a discard no worse than this is a near miss
+SAME_TO = 2  # significant digits to which two values of a constant are the same try
+RECENT = 40  # experiments that count for the shares: what a proposer finds wears off
+FLOOR = 0.25  # of the turns, for each proposer of two
+PRIOR_KEPT, PRIOR_TURNS = 1.0, 8.0  # what each is credited with before it is measured
+MOVED_ON = 3  # constants that have changed since, from which on an old result no longer speaks for a new file
+
+LEVERS = {
+    "depth": "Change DEPTH: fewer layers mean more steps in the budget, more layers mean more from each.",
+    "batch": "Change TOTAL_BATCH_SIZE: a smaller one means more steps, a larger one means steadier ones.",
+    "width": "Change the width (ASPECT_RATIO, MLP_RATIO): capacity against speed.",
+    "learning_rate": "Change one group's learning rate by a factor of 1.5 to 2.",
+    "schedule": "Change the learning-rate schedule: how long the decay is, where it ends.",
+}
+TEXTS = {
+    "refine": "Refine: take the change that helped most so far and go a step further, or half a step back.",
+    "new category": "Something else: an idea of the category {category}, which has hardly been tried.",
+    "combine": "Combine: {near}. Try them together, or with a companion that lets them pay.",
+    "simplify": "Ablate or simplify: remove a mechanism or a constant that does not pay for its time.",
+    "bold": "Be bold: one larger change of the model or the optimizer that could win several sigma at once.",
+    "branch": "No keep in {stalled} experiments, so this turn starts from an older version that was nearly as good. "
+    "Go another way from here: {text}",
+}
+ROTATION = ("refine", "new category", "combine", "simplify", "bold")
+
+
+# --- the kind of turn -------------------------------------------------------------------------------------------------
+
+
+def next_directive(history: Sequence[Trial], n: int) -> Directive:
+    """The kind of turn for experiment `n`: the big levers first, then the rotation, with the plateau's moves in it.
+
+    next_directive([], 1) -> Directive("big lever", "Change DEPTH: ...", "depth")
+    """
+    tried = [trial.category for trial in history]
+    lever = next((name for name in LEVERS if tried.count(name) < TRIES), None)
+    if lever and len(history) < TRIES * len(LEVERS) + PLATEAU:
+        return Directive("big lever", LEVERS[lever], lever)
+    stalled = since_keep(history)
+    kind = ROTATION[n % len(ROTATION)]
+    if kind == "combine" and len(near_misses(history)) < 2:
+        kind = "refine"
+    if stalled >= PLATEAU and kind in ("refine", "simplify"):
+        kind = "new category"
+    category = least_used(history, n) if kind == "new category" else None
+    near = " and ".join(f'"{trial.title}"' for trial in near_misses(history)[:3])
+    text = TEXTS[kind].format(category=category, near=f"{near} came close")
+    if branch_point(history) is not None:
+        return Directive("branch", TEXTS["branch"].format(stalled=stalled, text=text), category, HOT)
+    return Directive(kind, text, category, HOT if stalled >= PLATEAU else None)
+
+
+def since_keep(history: Sequence[Trial]) -> int:
+    """Experiments decided since the last keep, or since the beginning."""
+    return sum(1 for _ in takewhile(lambda trial: trial.verdict != "keep", reversed(history)))
+
+
+def least_used(history: Sequence[Trial], n: int) -> str:
+    """The category with the fewest experiments; those that share the place take turns by `n`."""
+    counts = {category: 0 for category in CATEGORIES if category != "other"}
+    for trial in history:
+        if trial.category in counts:
+            counts[trial.category] += 1
+    fewest = [category for category, count in counts.items() if count == min(counts.values())]
+    return fewest[n % len(fewest)]
+
+
+def near_misses(history: Sequence[Trial]) -> list[Trial]:
+    """Discards since the last keep that were at most a sigma worse, the best first."""
+    recent = history[len(history) - since_keep(history) :]
+    measured = [trial for trial in recent if trial.verdict == "discard" and trial.delta_bpb is not None]
+    sigmas = {trial.n: (trial.delta_bpb or 0.0) / (trial.sigma_bpb or math.inf) for trial in measured}
+    close = [trial for trial in measured if sigmas[trial.n] >= -NEAR_SIGMA]
+    return sorted(close, key=lambda trial: -sigmas[trial.n])
+
+
+def branch_point(history: Sequence[Trial]) -> int | None:
+    """The experiment whose version the next turn starts from, where that is not the incumbent's; 0 is the baseline.
+
+    After every DEEP_PLATEAU experiments without a keep the next PLATEAU of them start from an ancestor: the second-best
+    first, which is the version before the last keep, then the one before it.
+    """
+    rounds, place = divmod(since_keep(history), DEEP_PLATEAU)
+    ancestors = [0, *(trial.n for trial in history if trial.verdict == "keep")][:-1]
+    if rounds == 0 or place >= PLATEAU or not ancestors:
+        return None
+    return ancestors[-min(rounds, len(ancestors))]
+
+
+# --- repeats ----------------------------------------------------------------------------------------------------------
+
+
+def repeat_of(source: str, parent: str, history: Sequence[Trial]) -> Trial | None:
+    """The trial that `source`, proposed for `parent`, repeats: the same version, or the same values of constants.
+
+    Values are the same where they agree to two significant digits. In a file whose code, or MOVED_ON or more of whose
+    other constants, have changed since, they are a new experiment. `repeat_sentence` says what happened then. Raises
+    EditError for what Python cannot read.
+    """
+    new, old = version(source), version(parent)
+    return next((trial for trial in reversed(history) if _repeats(new, old, trial)), None)
+
+
+def repeat_sentence(source: str, trial: Trial) -> str:
+    """What to tell a proposer: 'That is experiment 7 again, "DEPTH 4 -> 2", which was discarded: 0.01 worse ...'."""
+    if version(source) == version(trial.parent_source):
+        return f'That is the version from before experiment {trial.n}, "{trial.title}". Propose something new.'
+    ended = {"keep": "was kept", "discard": "was discarded", "crash": "crashed"}[trial.verdict]
+    return (
+        f'That is experiment {trial.n} again, "{trial.title}", which {ended}: {trial.reason}. Propose something else.'
+    )
+
+
+def _repeats(new: Version, old: Version, trial: Trial) -> bool:
+    tried, before = candidate(trial), version(trial.parent_source)
+    if new in (tried, before):
+        return new != old
+    if not new.structure == old.structure == tried.structure == before.structure:
+        return False
+    change = new.changed_from(old)
+    moved_on = before.changed_from(old).keys() - change.keys()
+    return _rounded(change) == _rounded(tried.changed_from(before)) != {} and len(moved_on) < MOVED_ON
+
+
+def _rounded(value: Any) -> Any:
+    """Numbers, also inside of containers, to two significant digits: {"MATRIX_LR": 0.0412} -> {"MATRIX_LR": 0.041}."""
+    match value:
+        case dict():
+            return {name: _rounded(item) for name, item in value.items()}
+        case tuple() | list():
+            return tuple(_rounded(item) for item in value)
+        case float():
+            return float(f"{value:.{SAME_TO}g}")
+    return value
+
+
+# --- whose turn -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What a proposer's turns came to. `cost` is a turn's time in experiments: 1.0, more where proposing is slow."""
+
+    turns: int = 0
+    kept: int = 0
+    cost: float = 1.0
+
+    @property
+    def rate(self) -> float:
+        """Keeps for the time of an experiment, shrunk towards one in eight: Tally().rate -> 0.125."""
+        return (self.kept + PRIOR_KEPT) / (self.turns + PRIOR_TURNS) / self.cost
+
+
+def tallies(history: Sequence[Trial], names: Sequence[str]) -> dict[str, Tally]:
+    """Turns and keeps of each proposer in the last RECENT experiments."""
+    recent = [trial for trial in history if trial.proposer in names][-RECENT:]
+    return {
+        name: Tally(len(own), sum(trial.verdict == "keep" for trial in own))
+        for name in names
+        for own in [[trial for trial in recent if trial.proposer == name]]
+    }
+
+
+def shares(scores: Mapping[str, Tally], floor: float = FLOOR) -> dict[str, float]:
+    """Each proposer's share of the turns, in proportion to its rate, none below `floor`.
+
+    shares({"tuner": Tally(20, 6), "ollama:x": Tally(20, 0)}) -> {"tuner": 0.75, "ollama:x": 0.25}
+    """
+    if not 0 <= floor * len(scores) <= 1:
+        raise ValueError(f"a floor of {floor} for each of {len(scores)} proposers")
+    raised: set[str] = set()
+    while True:
+        free = [name for name in scores if name not in raised]
+        left, total = 1 - floor * len(raised), sum(scores[name].rate for name in free)
+        result = {name: floor if name in raised else left * scores[name].rate / total for name in scores}
+        low = {name for name in free if result[name] < floor}
+        if not low:
+            return result
+        raised |= low
+
+
+def whose_turn(scores: Mapping[str, Tally], seed: int, floor: float = FLOOR) -> str:
+    """The proposer that is furthest behind its share of the turns; `seed` decides between equals."""
+    turns = sum(tally.turns for tally in scores.values()) + 1
+    behind = {name: share * turns - scores[name].turns for name, share in shares(scores, floor).items()}
+    furthest = max(behind.values())
+    return random.Random(seed).choice([name for name, amount in behind.items() if furthest - amount < 1e-9])

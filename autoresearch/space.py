@@ -1,0 +1,208 @@
+"""The search space of a candidate: the axes of its module-level constants, and what has to hold between them. Pure.
+
+Where the model's width follows from DEPTH * ASPECT_RATIO, the width takes the ratio's place as an axis, so that a
+change of depth leaves the width as it is. `Space.settle` mends what a change of one axis breaks in another, and
+`Space.edits` writes a change as SET edits.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from autoresearch import constants
+from autoresearch.axes import Axis, Value, axes_of, on_grid
+from autoresearch.records import Set
+
+Values = dict[str, Value]  # by the axis's name
+
+WIDTH = "WIDTH"  # the derived axis: round_up(DEPTH * ASPECT_RATIO, HEAD_DIM)
+USED_ONLY_WITH = {"SHORT_WINDOW": ("WINDOW_PATTERN", "S")}  # a constant that does nothing without a letter in another
+
+# A constant with one of these words in its name belongs to the task, the judge or the log, not to the search.
+NOT_OURS = re.compile(
+    r"(^|_)(SEED|EVAL|VAL|VALIDATION|TEST|VOCAB|SEQ|CONTEXT|BOS|TIME|BUDGET|DEADLINE|PATH|DIR|FILE|NAME|VERSION|LOG"
+    r"|PRINT|DATASET|TOKENIZER|PROFILE|CACHE|HASH)(_|$)"
+)
+HEAD_COUNTS = ("N_HEAD", "N_HEADS", "NUM_HEADS", "HEADS")
+KV_COUNTS = ("N_KV_HEAD", "N_KV_HEADS", "NUM_KV_HEADS", "KV_HEADS")
+
+
+@dataclass(frozen=True)
+class Space:
+    """The axes of one candidate in the order of its constants, and the constraints between them."""
+
+    axes: tuple[Axis, ...]
+    constants: Mapping[str, Any]
+    literals: Mapping[str, str]
+    seq_len: int | None = None
+    whole_batches: bool = False  # the code needs a total batch that rows * seq_len divides
+
+    def __contains__(self, name: object) -> bool:
+        return any(axis.name == name for axis in self.axes)
+
+    def __getitem__(self, name: str) -> Axis:
+        return next(axis for axis in self.axes if axis.name == name)
+
+    @property
+    def current(self) -> Values:
+        return {axis.name: axis.value for axis in self.axes}
+
+    def values(self, other: Mapping[str, Any]) -> Values:
+        """The axes' values in another candidate's constants, without those that it lacks or has as another type."""
+        found = ((axis, _value_in(other, axis)) for axis in self.axes)
+        return {axis.name: value for axis, value in found if axis.admits(value)}
+
+    def changed(self, values: Values) -> list[str]:
+        """The names of the axes that `values` moves away from the incumbent."""
+        return [axis.name for axis in self.axes if values[axis.name] != axis.value]
+
+    def settle(self, values: Values) -> Values | None:
+        """`values` with dependent axes moved to the nearest that is possible, or None where nothing is."""
+        values = dict(values)
+        return values if all(mend(self, values) for mend in (_mend_heads, _mend_width, _mend_batch)) else None
+
+    def edits(self, values: Values) -> tuple[Set, ...]:
+        """SET edits from the incumbent to `values`; empty where they are the incumbent's.
+
+        From "DEPTH = 4" and "BATCH = 2**16", {"DEPTH": 2, "BATCH": 32768} -> Set("DEPTH", "2"), Set("BATCH", "2**15").
+        """
+        new: dict[str, Any] = dict(self.constants)
+        for axis in self.axes:
+            if axis.index is not None:
+                elements = list(new[axis.constant])
+                elements[axis.index] = values[axis.name]
+                new[axis.constant] = type(new[axis.constant])(elements)
+            elif axis.constant == axis.name:
+                new[axis.constant] = values[axis.name]
+        if _width_is_derived(self):
+            new["ASPECT_RATIO"] = _aspect_ratio(new, int(values[WIDTH]))
+        return tuple(
+            Set(name, _spelled(new[name], self.literals[name]))
+            for name, old in self.constants.items()
+            if new[name] != old
+        )
+
+
+def infer(source: str, seq_len: int | None = None) -> Space:
+    """The search space of a candidate's source. `seq_len` (tokens a row) ties rows to a total batch given in tokens."""
+    values = constants.read(source)
+    axes = [axis for name, value in values.items() if _is_used(name, values) for axis in axes_of(name, value)]
+    if all(isinstance(values.get(name), int) and values[name] > 0 for name in ("DEPTH", "ASPECT_RATIO", "HEAD_DIM")):
+        axes = [_derived_width(axis, values) if axis.name == "ASPECT_RATIO" else axis for axis in axes]
+    axes = [_on_head_grid(axis, values) if axis.category == "width" else axis for axis in axes]
+    return Space(tuple(axes), values, constants.literals(source), seq_len, _needs_whole_batches(source))
+
+
+def _is_used(name: str, values: Mapping[str, Any]) -> bool:
+    other, letter = USED_ONLY_WITH.get(name, (name, ""))
+    return not NOT_OURS.search(name) and (not letter or letter in str(values.get(other, letter)))
+
+
+# --- the width, and what has to divide it -----------------------------------------------------------------------------
+
+
+def _derived_width(axis: Axis, values: Mapping[str, Any]) -> Axis:
+    width = _width(values)
+    shift = math.log2(width) - math.log2(float(axis.value))
+    return replace(axis, name=WIDTH, value=width, low=axis.low + shift, high=axis.high + shift, grid=())
+
+
+def _on_head_grid(axis: Axis, values: Mapping[str, Any]) -> Axis:
+    """A width's grid: whole heads where the head dimension is known, multiples of 32 otherwise."""
+    if not isinstance(axis.value, int):
+        return axis
+    unit = _unit(values)
+    low, high = max(unit, 2.0**axis.low), 2.0**axis.high
+    return on_grid(axis, range(math.ceil(low / unit) * unit, int(high) + 1, unit))
+
+
+def _unit(values: Mapping[str, Any]) -> int:
+    heads = [v for name, v in values.items() if name == "HEAD_DIM" or name in HEAD_COUNTS]
+    return next((v for v in heads if isinstance(v, int) and v > 0), 32)
+
+
+def _width(values: Mapping[str, Any]) -> int:
+    """DEPTH 4, ASPECT_RATIO 40, HEAD_DIM 64 -> 192: the next whole number of heads."""
+    head_dim = int(values["HEAD_DIM"])
+    return math.ceil(int(values["DEPTH"]) * int(values["ASPECT_RATIO"]) / head_dim) * head_dim
+
+
+def _width_is_derived(space: Space) -> bool:
+    return any(axis.name == WIDTH and axis.constant != WIDTH for axis in space.axes)
+
+
+def _aspect_ratio(new: Mapping[str, Any], width: int) -> int:
+    """The ratio that gives `width` at the new depth: the old one where it still does."""
+    return int(new["ASPECT_RATIO"]) if _width(new) == width else max(1, width // int(new["DEPTH"]))
+
+
+def _value_in(other: Mapping[str, Any], axis: Axis) -> Any:
+    if axis.name == WIDTH and axis.constant != WIDTH:
+        sizes = [other.get(name) for name in ("DEPTH", "ASPECT_RATIO", "HEAD_DIM")]
+        return _width(other) if all(isinstance(size, int) and size > 0 for size in sizes) else None
+    value = other.get(axis.constant)
+    if axis.index is None:
+        return value
+    return value[axis.index] if isinstance(value, tuple | list) and axis.index < len(value) else None
+
+
+def _mend_heads(space: Space, values: Values) -> bool:
+    """Heads divisible by key/value heads."""
+    heads, kv = _first(values, HEAD_COUNTS), _first(values, KV_COUNTS)
+    if heads and kv:
+        count, most = int(values[heads]), int(values[kv])
+        values[kv] = max(n for n in range(1, min(count, most) + 1) if count % n == 0)
+    return True
+
+
+def _mend_width(space: Space, values: Values) -> bool:
+    """A width of whole heads: the next larger one, as the model rounds up."""
+    unit = _unit({**space.constants, **values})
+    for axis in space.axes:
+        if axis.category == "width" and axis.grid and int(values[axis.name]) % unit:
+            values[axis.name] = math.ceil(int(values[axis.name]) / unit) * unit
+    if not _width_is_derived(space):
+        return True
+    sizes = {**space.constants, **values}
+    return _width({**sizes, "ASPECT_RATIO": _aspect_ratio(sizes, int(values[WIDTH]))}) == values[WIDTH]
+
+
+def _mend_batch(space: Space, values: Values) -> bool:
+    """Where the code needs it, total batch = a whole number of rows * seq_len: rows are halved until it is."""
+    total = next((axis.name for axis in space.axes if axis.category == "batch" and "BATCH" in axis.name), None)
+    rows = next((axis.name for axis in space.axes if axis.category == "speed" and "BATCH" in axis.name), None)
+    if total is None or rows is None or not space.whole_batches:
+        return True
+    row = space.seq_len or 1
+    if int(space[total].value) % (int(space[rows].value) * row):
+        row = 1  # the total is given in rows, not tokens
+    while int(values[rows]) > 1 and int(values[total]) % (int(values[rows]) * row):
+        values[rows] = int(values[rows]) // 2
+    return int(values[total]) % (int(values[rows]) * row) == 0
+
+
+def _needs_whole_batches(source: str) -> bool:
+    """Whether the code takes a remainder or whole quotient of a total batch, as in `TOTAL_BATCH_SIZE % tokens`."""
+    return any(
+        isinstance(node, ast.BinOp)
+        and isinstance(node.op, ast.Mod | ast.FloorDiv)
+        and isinstance(node.left, ast.Name)
+        and "BATCH" in node.left.id
+        for node in ast.walk(constants.parse(source))
+    )
+
+
+def _first(values: Values, names: tuple[str, ...]) -> str | None:
+    return next((name for name in names if name in values), None)
+
+
+def _spelled(value: Any, old: str) -> str:
+    """A literal in the way the old one is written: 32768 in place of "2**16" -> "2**15"."""
+    if "**" in old and type(value) is int and value & (value - 1) == 0 and value > 1:
+        return f"2**{value.bit_length() - 1}"
+    return repr(value)

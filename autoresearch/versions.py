@@ -1,0 +1,46 @@
+"""What a version of the editable file is when versions are compared: the code, and the values of its constants. Pure.
+
+Two sources are the same version where both agree: comments, docstrings, layout and the spelling of a constant do not
+count, as in `constants.normalised`. A night asks this of every experiment again and again, so answers are remembered,
+and a trial that only set constants is read off its parent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from autoresearch import constants
+from autoresearch.records import Set, Trial
+
+REMEMBERED = 1024  # versions of some 20 KB each
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """`structure` is the hash of the code with its constants blanked; `constants` are name -> value."""
+
+    structure: str
+    constants: Mapping[str, Any]
+
+    def changed_from(self, other: Version) -> dict[str, Any]:
+        """The constants whose values are not `other`'s, with their values here."""
+        return {name: value for name, value in self.constants.items() if other.constants.get(name) != value}
+
+
+@lru_cache(REMEMBERED)
+def version(source: str) -> Version:
+    """Raises EditError for what Python cannot read."""
+    return Version(constants.structure(source), constants.read(source))
+
+
+def candidate(trial: Trial) -> Version:
+    """The version that `trial` measured. Raises EditError for what Python cannot read."""
+    sets = [edit for edit in trial.edits if isinstance(edit, Set)]
+    values = constants.read("\n".join(f"{edit.name} = {edit.literal}" for edit in sets))
+    if not sets or len(sets) < len(trial.edits) or not all(edit.name in values for edit in sets):
+        return version(trial.source)
+    before = version(trial.parent_source)
+    return Version(before.structure, {**before.constants, **values})
