@@ -1,0 +1,157 @@
+"""The choice of a model, its pull, and what `loop.py models` shows."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_ollama import CLOUD, EMBEDDER, MODEL, THINKER, FakeOllama, install
+from rich.console import Console
+
+from autoresearch.errors import ProposerError
+from autoresearch.proposers import models
+from autoresearch.proposers.server import OllamaServer
+from autoresearch.scorecard import Scorecard, Tally
+
+GIB = 2**30
+LARGE: dict[str, Any] = {**MODEL, "name": "qwen3.6:27b", "size": 17 * GIB, "parameter_size": "27.4B"}
+STRANGER: dict[str, Any] = {**MODEL, "name": "someone/finetune:8b", "size": 5 * GIB, "parameter_size": "8.0B"}
+
+
+def test_tiers_by_memory() -> None:
+    assert models.tier(8 * GIB).formats == ("set",)
+    assert models.tier(16 * GIB).models[0] == "qwen3.5:9b"
+    assert models.tier(18 * GIB) is models.tier(16 * GIB)
+    assert models.tier(64 * GIB).num_ctx == 32768
+    assert models.memory_limit(16 * GIB) == pytest.approx(10.7 * GIB, rel=0.01)
+
+
+def test_the_best_installed_model_that_fits(tmp_path: Path) -> None:
+    with FakeOllama(models=[MODEL, THINKER, LARGE, EMBEDDER, CLOUD, STRANGER]) as fake:
+        server = OllamaServer(fake.url)
+        found = models.installed(server, 16 * GIB)
+        assert [(m.name, m.fits) for m in found] == [
+            ("qwen3.5:9b", True),
+            ("qwen2.5-coder:7b", True),
+            ("someone/finetune:8b", True),
+            ("qwen3.6:27b", False),
+        ]
+        choice = models.choose(found, 16 * GIB)
+        assert choice.model == "qwen3.5:9b" and "the best of 4 installed for 16 GB" in choice.line
+        assert models.choose(models.installed(server, 48 * GIB), 48 * GIB).model == "qwen3.6:27b"
+
+
+def test_the_need_counts_keys_and_values() -> None:
+    """28 layers, 4 heads of 128 for keys and values, 16 bits, 16384 positions: 0.875 GiB."""
+    with FakeOllama() as fake:
+        (model,) = models.installed(OllamaServer(fake.url), 16 * GIB)
+    assert model.need - int(model.size * 1.05) - GIB // 2 == int(0.875 * GIB)
+    assert (model.parameters_b, model.context, model.quantization) == (7.6, 32768, "Q4_K_M")
+
+
+def test_a_model_that_does_not_work_here_goes_to_the_end(tmp_path: Path) -> None:
+    scorecard = Scorecard(tmp_path / "scorecard.json", "mac")
+    scorecard.card("ollama:qwen3.5:9b").formats["set"] = Tally(asked=20, parsed=4, applied=1)
+    scorecard.save("ollama:qwen3.5:9b")
+    with FakeOllama(models=[MODEL, THINKER]) as fake:
+        found = models.installed(OllamaServer(fake.url), 16 * GIB, scorecard)
+    assert [m.name for m in found] == ["qwen2.5-coder:7b", "qwen3.5:9b"]
+
+
+def test_what_is_asked_for_is_taken_or_named() -> None:
+    with FakeOllama(models=[MODEL, LARGE]) as fake:
+        found = models.installed(OllamaServer(fake.url), 16 * GIB)
+    assert models.choose(found, 16 * GIB, "qwen2.5-coder:7b").model == "qwen2.5-coder:7b"
+    large = models.choose(found, 16 * GIB, "qwen3.6:27b")
+    assert large.model == "qwen3.6:27b" and "more than this machine has" in large.line
+    missing = models.choose(found, 16 * GIB, "llama5:8b")
+    assert (missing.model, missing.pull) == (None, "llama5:8b")
+    assert "Run: ollama pull llama5:8b" in missing.line
+
+
+def test_nothing_that_fits_offers_a_pull() -> None:
+    none = models.choose([], 16 * GIB)
+    assert (none.model, none.pull) == (None, "qwen3.5:9b") and "no model is installed" in none.line
+    with FakeOllama(models=[LARGE]) as fake:
+        found = models.installed(OllamaServer(fake.url), 16 * GIB)
+    assert "none of the 1 installed models fits. Run: ollama pull" in models.choose(found, 16 * GIB).line
+
+
+PULL = [
+    {"status": "pulling manifest"},
+    {"status": "pulling 60e05f210007", "digest": "sha256:60e0", "total": 1000, "completed": 400},
+    {"status": "pulling 60e05f210007", "digest": "sha256:60e0", "total": 1000, "completed": 1000},
+    {"status": "verifying sha256 digest"},
+    {"status": "writing manifest"},
+    {"status": "success"},
+]
+
+
+def test_pull_shows_progress_and_installs() -> None:
+    seen: list[tuple[str, int | None, int | None]] = []
+    with FakeOllama(models=[], pull=PULL) as fake:
+        server = OllamaServer(fake.url)
+        server.pull("qwen3.5:9b", lambda *step: seen.append(step))
+        assert [m["name"] for m in server.models()] == ["qwen3.5:9b"]
+        models.pull(server, "qwen3.5:4b", Console(file=io.StringIO()))
+    assert seen[1] == ("pulling 60e05f210007", 400, 1000) and seen[-1] == ("success", None, None)
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ([PULL[0], {"error": "pull model manifest: file does not exist"}], "file does not exist"),
+        (PULL[:3], "ended before its end; run it again to resume"),
+    ],
+)
+def test_a_pull_that_fails_says_why(lines: list[dict[str, Any]], message: str) -> None:
+    with FakeOllama(models=[], pull=lines) as fake, pytest.raises(ProposerError, match=message):
+        OllamaServer(fake.url).pull("no:such", lambda *_: None)
+
+
+def test_the_table_shows_each_model_with_its_card(tmp_path: Path) -> None:
+    scorecard = Scorecard(tmp_path / "scorecard.json", "mac")
+    card = scorecard.card("ollama:qwen2.5-coder:7b")
+    card.turns, card.seconds, card.decided, card.warmed_up, card.kept = 10, 250.0, 8, 6, 2
+    card.formats["blocks"] = Tally(asked=20, parsed=15, applied=10)
+    with FakeOllama(models=[MODEL, LARGE]) as fake:
+        found = models.installed(OllamaServer(fake.url), 16 * GIB, scorecard)
+    console = Console(file=io.StringIO(), width=140)
+    console.print(models.table(found, scorecard))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "qwen2.5-coder:7b" in text and "50% of 20" in text and "25% of 8" in text and "25" in text
+    assert "no: " in text
+
+
+def test_open_takes_a_running_server(tmp_path: Path) -> None:
+    with FakeOllama() as fake:
+        environ = {"OLLAMA_HOST": fake.url, "PATH": ""}
+        proposer, line = models.open_ollama(memory_bytes=16 * GIB, cache=tmp_path, machine="mac", environ=environ)
+        assert proposer is not None and proposer.name == "ollama:qwen2.5-coder:7b"
+        assert line == f"local model: qwen2.5-coder:7b, the best of 1 installed for 16 GB ({fake.url})"
+        proposer.close()
+        none, line = models.open_ollama(
+            memory_bytes=16 * GIB, cache=tmp_path, machine="mac", wanted="x:1b", environ=environ
+        )
+        assert none is None and "x:1b is not installed" in line
+
+
+def test_open_without_a_server_says_so(tmp_path: Path) -> None:
+    environ = {"OLLAMA_HOST": "127.0.0.1:9", "PATH": str(tmp_path)}
+    none, line = models.open_ollama(memory_bytes=16 * GIB, cache=tmp_path, machine="mac", environ=environ)
+    assert none is None and "no Ollama server answers and `ollama` is not installed" in line
+
+
+def test_open_stops_a_server_of_its_own_that_has_no_model(tmp_path: Path) -> None:
+    script = tmp_path / "script.json"
+    script.write_text(json.dumps({"script": [], "models": []}))
+    install(tmp_path, script)
+    environ = {"OLLAMA_HOST": "127.0.0.1:9", "PATH": str(tmp_path)}
+    none, line = models.open_ollama(memory_bytes=16 * GIB, cache=tmp_path, machine="mac", environ=environ)
+    assert none is None and "no model is installed. Run: ollama pull qwen3.5:9b" in line
+    host = json.loads((tmp_path / "script.env.json").read_text())["OLLAMA_HOST"]
+    with pytest.raises(ProposerError):
+        OllamaServer(f"http://{host}").version()

@@ -1,0 +1,98 @@
+"""What is kept of each model across nights, and what it decides."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autoresearch.scorecard import FORMATS, Card, Scorecard, Tally, choose_format, expected_rate, share
+
+
+def test_cards_last_across_nights(tmp_path: Path) -> None:
+    path = tmp_path / "cache" / "scorecard.json"
+    first = Scorecard(path, "M4 16 GB")
+    card = first.card("ollama:a")
+    card.turns, card.kept, card.bytes_per_token = 7, 2, 3.9
+    card.tally("blocks").asked = 9
+    first.save("ollama:a")
+    again = Scorecard(path, "M4 16 GB")
+    assert again.card("ollama:a") == card
+    assert again.known().keys() == {"ollama:a"}
+    assert Scorecard(path, "M1 8 GB").card("ollama:a") == Card()
+
+
+def test_two_programs_lose_no_model_of_each_other(tmp_path: Path) -> None:
+    path = tmp_path / "scorecard.json"
+    one, two = Scorecard(path, "mac"), Scorecard(path, "mac")
+    one.card("a").turns, two.card("b").turns = 1, 2
+    one.save("a")
+    two.save("b")
+    assert {model: card.turns for model, card in Scorecard(path, "mac").known().items()} == {"a": 1, "b": 2}
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[]", "null", '{"version": 99, "machines": {}}', '{"version": 1, "machines": {"mac": 3}}',
+     '{"version": 1, "machines": {"mac": {"a": {"turns": "many", "formats": {"set": 3}, "unknown": 1}}}}'],
+)  # fmt: skip
+def test_a_damaged_file_is_a_fresh_start(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "scorecard.json"
+    path.write_text(content)
+    scorecard = Scorecard(path, "mac")
+    assert scorecard.card("a").turns == 0
+    scorecard.card("a").turns = 3
+    scorecard.save("a")
+    assert json.loads(path.read_text())["machines"]["mac"]["a"]["turns"] == 3
+
+
+def test_a_large_model_edits_code_and_a_small_one_sets_constants() -> None:
+    assert choose_format(Card(), 27.0) == "blocks"
+    assert choose_format(Card(), 9.0) == "blocks"
+    assert choose_format(Card(), 3.0) == "set"
+    assert choose_format(Card(), None) == "blocks"
+    assert choose_format(Card(), 27.0, ("set",)) == "set"
+
+
+def test_the_format_that_does_not_apply_here_is_left() -> None:
+    card = Card(turns=6, formats={"blocks": Tally(asked=8, parsed=4, applied=1)})
+    assert choose_format(card, 9.0) in ("set", "file")
+    strong = Card(turns=6, formats={"blocks": Tally(asked=8, parsed=8, applied=7)})
+    assert choose_format(strong, 3.0) == "blocks"
+    files = Card(turns=20, formats={"blocks": Tally(20, 5, 2), "file": Tally(6, 6, 6), "set": Tally(10, 10, 9)})
+    assert choose_format(files, 9.0) == "file"
+
+
+def test_every_twelfth_turn_looks_at_the_format_tried_least() -> None:
+    card = Card(turns=12, formats={"blocks": Tally(9, 9, 9), "file": Tally(1, 0, 0), "set": Tally(2, 2, 2)})
+    assert choose_format(card, 27.0) == "file"
+    card.turns = 13
+    assert choose_format(card, 27.0) == "blocks"
+
+
+@settings(deadline=None)
+@given(st.integers(0, 500), st.integers(0, 500), st.sampled_from(FORMATS), st.floats(0.1, 100.0))
+def test_expected_rates_are_shares_and_grow_with_success(asked: int, applied: int, form: str, size: float) -> None:
+    applied = min(applied, asked)
+    rate = expected_rate(Card(formats={form: Tally(asked + 1, asked + 1, applied + 1)}), form, size)
+    assert 0 < expected_rate(Card(formats={form: Tally(asked + 1, asked, applied)}), form, size) < rate < 1
+
+
+def test_the_share_of_turns_follows_kept_experiments_an_hour() -> None:
+    unknown, useless = Card(), Card(decided=10, kept=0, seconds=3000)
+    good = Card(decided=10, kept=5, seconds=600)
+    tuner = Card(decided=10, kept=2, seconds=1)
+    assert share(unknown, unknown, 400.0) == pytest.approx(0.5)
+    assert share(good, tuner, 400.0) > 0.6 > share(unknown, tuner, 400.0) > share(useless, tuner, 400.0)
+    slow = Card(decided=10, kept=5, seconds=60_000)
+    assert share(slow, tuner, 400.0) < share(good, tuner, 400.0)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 200), st.integers(0, 200), st.floats(0, 1e6), st.floats(1.0, 1e4))
+def test_neither_side_falls_below_its_floor(kept: int, others: int, seconds: float, experiment_s: float) -> None:
+    model, tuner = Card(decided=200, kept=kept, seconds=seconds), Card(decided=200, kept=others)
+    assert 0.2 <= share(model, tuner, experiment_s) <= 0.8
