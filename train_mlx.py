@@ -1,0 +1,495 @@
+"""The one editable file: a GPT and its training. Everything here may change; prepare.py (data, clock, metric) may not.
+
+From top to bottom: constants, model, optimizer, schedules, and the two functions that the harness calls, build_model
+and train. B, T, C, V, H, D are rows, time (tokens), channels, vocabulary, heads and head dimension.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import partial
+
+import mlx.core as mx
+import mlx.nn as nn
+from mlx.utils import tree_flatten, tree_map, tree_unflatten
+
+import prepare
+
+# --- constants: what an experiment turns ------------------------------------------------------------------------------
+
+# Size
+DEPTH = 4  # layers
+ASPECT_RATIO = 64  # channels a layer: C = DEPTH * ASPECT_RATIO, rounded up to a multiple of HEAD_DIM
+HEAD_DIM = 128  # channels a head; 64, 72, 80, 96, 128, 192, 256 have fast attention on a GPU
+HEADS_PER_KV = 1  # query heads a key/value head serves; lowered to a divisor of the heads
+MLP_RATIO = 4  # hidden units of the MLP a channel
+WINDOW_PATTERN = "L"  # tiled over the layers: L sees the whole context, S a window; the last is always L
+SHORT_WINDOW = 0.5  # S's window, as a share of the context
+VALUE_EMBED_EVERY = 2  # every n-th layer, from the last, has a value embedding; 0: none
+LOGIT_SOFTCAP = 15.0  # a tanh holds logits within +-this
+ROPE_BASE = 10000.0
+
+# Initialisation
+EMBED_INIT_STD = 1.0
+HEAD_INIT_STD = 0.001
+MATRIX_INIT_SCALE = 1.0  # times uniform +-sqrt(3 / C)
+RESID_LAMBDA_INIT = 1.0  # weight of the residual stream at a layer's entry
+X0_LAMBDA_INIT = 0.1  # weight of the token embedding there
+
+# Batch
+TOTAL_BATCH_SIZE = 2**15  # tokens a step, rounded to whole rows
+DEVICE_BATCH_SIZE = 8  # rows at once, at most; a step's gradients are accumulated over the rest
+TRAIN_ROW_PIECES = 1  # a training row is cut into so many: cheaper attention, less context
+
+# Optimizer: Muon for the layers' matrices, AdamW for the rest
+MATRIX_LR = 0.04  # Muon; times max(1, rows / cols)**0.5
+EMBEDDING_LR = 0.6  # token and value embeddings; times (C / 768)**-0.5
+UNEMBEDDING_LR = 0.004  # lm_head; times (C / 768)**-0.5
+SCALAR_LR = 0.5  # x0_lambdas; a hundredth of it for resid_lambdas
+ADAM_BETAS = (0.8, 0.95)
+X0_BETAS = (0.96, 0.95)
+ADAM_EPS = 1e-10
+WEIGHT_DECAY = 0.2  # Muon's at the start, falling linearly to 0
+MUON_MOMENTUM_START = 0.85
+MUON_MOMENTUM = 0.95
+MUON_MOMENTUM_STEPS = 300  # steps from the first momentum to the second
+MUON_BETA2 = 0.95  # of NorMuon's second moment
+NS_STEPS = 5  # Polar Express iterations, 1 to 5
+
+# Learning rate over progress = used time / budget
+WARMUP_RATIO = 0.0  # linear from 0 over this first share
+WARMDOWN_RATIO = 0.5  # linear to FINAL_LR_FRAC over this last share
+FINAL_LR_FRAC = 0.0
+
+# Machine
+COMPUTE_DTYPE = "bfloat16"  # or "float32", as CPUs always compute; parameters are float32 everywhere
+STACK_MATRICES = True  # Muon on all matrices of one shape at once, which fills a GPU
+QUERY_BLOCK = 256  # queries at once where attention has no fused kernel: windows, and CPUs
+
+# --- model ------------------------------------------------------------------------------------------------------------
+
+NORM_EPS = 1e-6
+GATE_CHANNELS = 32  # channels that a value-embedding gate reads
+
+
+@dataclass(frozen=True)
+class GPTConfig:
+    sequence_len: int  # evaluation context, tokens
+    vocab_size: int
+    n_layer: int
+    n_head: int
+    n_kv_head: int
+    n_embd: int  # C
+    window_pattern: str = "L"
+    dtype: mx.Dtype = mx.float32  # of the computation; parameters are float32
+
+    def __post_init__(self):
+        if self.n_embd % self.n_head or self.n_embd // self.n_head % 2:
+            raise ValueError(f"{self.n_embd} channels do not make {self.n_head} heads of one even size")
+        if self.n_head % self.n_kv_head:
+            raise ValueError(f"{self.n_head} query heads cannot share {self.n_kv_head} key/value heads evenly")
+        if not self.window_pattern or set(self.window_pattern) - {"L", "S"}:
+            raise ValueError(f"WINDOW_PATTERN must be made of L and S, not {self.window_pattern!r}")
+
+    @property
+    def windows(self) -> list[int]:
+        """A layer's window w: position i sees j where 0 <= i - j <= w."""
+        size = {"L": self.sequence_len, "S": max(1, int(self.sequence_len * SHORT_WINDOW))}
+        pattern = [self.window_pattern[i % len(self.window_pattern)] for i in range(self.n_layer)]
+        return [size[kind] for kind in [*pattern[:-1], "L"]]
+
+    def has_value_embed(self, layer: int) -> bool:
+        return VALUE_EMBED_EVERY > 0 and (self.n_layer - 1 - layer) % VALUE_EMBED_EVERY == 0
+
+
+def norm(x):
+    return mx.fast.rms_norm(x, None, NORM_EPS)
+
+
+def rotate(x):
+    """Rotary embedding of (B, H, T, D), split halves: y1 = x1 cos + x2 sin, y2 = -x1 sin + x2 cos."""
+    return mx.fast.rope(x, x.shape[-1], traditional=False, base=ROPE_BASE, scale=-1.0, offset=0)
+
+
+def uniform(shape, bound):
+    return mx.random.uniform(-bound, bound, shape)
+
+
+class Linear(nn.Module):
+    """x @ W.T; W (out, in) is float32 and cast at use."""
+
+    def __init__(self, weight):
+        super().__init__()
+        self.weight = weight
+
+    def __call__(self, x):
+        return x @ self.weight.astype(x.dtype).T
+
+
+class Embedding(nn.Module):
+    """Rows of a table (V, n), cast after the gather: the gradient's scatter-add stays in float32."""
+
+    def __init__(self, weight):
+        super().__init__()
+        self.weight = weight
+
+    def __call__(self, idx, dtype):
+        return self.weight[idx].astype(dtype)
+
+
+def on_gpu():
+    return mx.default_device().type == mx.DeviceType.gpu
+
+
+def attend_last(q, k, v, window):
+    """Softmax attention of the last n of m positions, 0 <= i - j <= window: q (B, H, n, D), k and v (B, H_kv, m, D)."""
+    n, m = q.shape[2], k.shape[2]
+    mask = "causal"
+    if m - 1 > window:
+        distance = mx.arange(m - n, m)[:, None] - mx.arange(m)
+        mask = (distance >= 0) & (distance <= window)
+    return mx.fast.scaled_dot_product_attention(q, k, v, scale=q.shape[-1] ** -0.5, mask=mask)
+
+
+def attend(q, k, v, window):
+    """Attention of all T positions, in memory linear in T."""
+    T = q.shape[2]
+    if T <= QUERY_BLOCK or (on_gpu() and window >= T - 1):
+        return attend_last(q, k, v, window)
+    ends = [min(start + QUERY_BLOCK, T) for start in range(0, T, QUERY_BLOCK)]
+    spans = [(slice(s, e), slice(max(0, s - window), e)) for s, e in zip([0, *ends], ends, strict=False)]
+
+    # A block waits for the one before, and the backward pass computes scores again: one block's are alive.
+    @mx.custom_function
+    def in_blocks(q, k, v):
+        blocks = []
+        for queries, keys in spans:
+            block = mx.depends(q[:, :, queries], blocks[-1:])
+            blocks.append(attend_last(block, k[:, :, keys], v[:, :, keys], window))
+        return mx.concatenate(blocks, axis=2)
+
+    @in_blocks.vjp
+    def in_blocks_vjp(primals, gradient, _):
+        q, k, v = primals
+        dq, dk, dv = [], mx.zeros_like(k), mx.zeros_like(v)
+        for queries, keys in spans:
+            block = mx.depends(q[:, :, queries], [*dq[-1:], dk, dv])
+            inputs = [block, k[:, :, keys], v[:, :, keys]]
+            _, grads = mx.vjp(partial(attend_last, window=window), inputs, [gradient[:, :, queries]])
+            dq.append(grads[0])
+            dk, dv = dk.at[:, :, keys].add(grads[1]), dv.at[:, :, keys].add(grads[2])
+        return mx.concatenate(dq, axis=2), dk, dv
+
+    return in_blocks(q, k, v)
+
+
+class Attention(nn.Module):
+    def __init__(self, config: GPTConfig, layer: int):
+        super().__init__()
+        C, H, H_kv = config.n_embd, config.n_head, config.n_kv_head
+        D, bound = C // H, MATRIX_INIT_SCALE * math.sqrt(3 / C)
+        self.n_head, self.n_kv_head, self.window = H, H_kv, config.windows[layer]
+        self.c_q = Linear(uniform((H * D, C), bound))
+        self.c_k = Linear(uniform((H_kv * D, C), bound))
+        self.c_v = Linear(uniform((H_kv * D, C), bound))
+        self.c_proj = Linear(mx.zeros((C, H * D)))
+        if config.has_value_embed(layer):
+            self.ve_gate = Linear(mx.zeros((H_kv, min(C, GATE_CHANNELS))))
+
+    def __call__(self, x, ve):
+        B, T, _ = x.shape
+        q = self.c_q(x).reshape(B, T, self.n_head, -1).transpose(0, 2, 1, 3)  # (B, H, T, D)
+        k = self.c_k(x).reshape(B, T, self.n_kv_head, -1).transpose(0, 2, 1, 3)  # (B, H_kv, T, D)
+        v = self.c_v(x).reshape(B, T, self.n_kv_head, -1)  # (B, T, H_kv, D)
+        if ve is not None:
+            gate = 2 * mx.sigmoid(self.ve_gate(x[..., :GATE_CHANNELS]))  # (B, T, H_kv)
+            v = v + gate[..., None] * ve.reshape(v.shape)
+        q, k = norm(rotate(q)), norm(rotate(k))
+        y = attend(q, k, v.transpose(0, 2, 1, 3), self.window)
+        return self.c_proj(y.transpose(0, 2, 1, 3).reshape(B, T, -1))
+
+
+class MLP(nn.Module):
+    def __init__(self, config: GPTConfig):
+        super().__init__()
+        C, hidden = config.n_embd, round(MLP_RATIO * config.n_embd)
+        self.c_fc = Linear(uniform((hidden, C), MATRIX_INIT_SCALE * math.sqrt(3 / C)))
+        self.c_proj = Linear(mx.zeros((C, hidden)))
+
+    def __call__(self, x):
+        return self.c_proj(mx.square(nn.relu(self.c_fc(x))))
+
+
+class Block(nn.Module):
+    def __init__(self, config: GPTConfig, layer: int):
+        super().__init__()
+        self.attn = Attention(config, layer)
+        self.mlp = MLP(config)
+
+    def __call__(self, x, x0, resid_lambda, x0_lambda, ve):
+        # The lambdas are float32; without the cast so would be the whole residual stream.
+        x = (resid_lambda * x + x0_lambda * x0).astype(x0.dtype)
+        x = x + self.attn(norm(x), ve)
+        return x + self.mlp(norm(x))
+
+
+class GPT(nn.Module):
+    def __init__(self, config: GPTConfig):
+        super().__init__()
+        C, V, L = config.n_embd, config.vocab_size, config.n_layer
+        kv_channels = config.n_kv_head * (C // config.n_head)
+        self.config = config
+        self.wte = Embedding(EMBED_INIT_STD * mx.random.normal((V, C)))
+        self.h = [Block(config, i) for i in range(L)]
+        self.lm_head = Linear(HEAD_INIT_STD * mx.random.normal((V, C)))
+        self.resid_lambdas = mx.full((L,), RESID_LAMBDA_INIT)
+        self.x0_lambdas = mx.full((L,), X0_LAMBDA_INIT)
+        # "l3", not "3": MLX turns dictionaries keyed by digits into lists.
+        self.value_embeds = {
+            f"l{i}": Embedding(uniform((V, kv_channels), MATRIX_INIT_SCALE * math.sqrt(3 / C)))
+            for i in range(L)
+            if config.has_value_embed(i)
+        }
+
+    def __call__(self, idx):
+        """Tokens (B, T) -> logits (B, T, V) in float32."""
+        dtype = self.config.dtype
+        x = x0 = norm(self.wte(idx, dtype))  # (B, T, C)
+        lambdas = zip(mx.split(self.resid_lambdas, len(self.h)), mx.split(self.x0_lambdas, len(self.h)), strict=True)
+        for i, (block, (resid_lambda, x0_lambda)) in enumerate(zip(self.h, lambdas, strict=True)):
+            table = self.value_embeds.get(f"l{i}")
+            x = block(x, x0, resid_lambda, x0_lambda, None if table is None else table(idx, dtype))
+        logits = self.lm_head(norm(x)).astype(mx.float32)
+        return LOGIT_SOFTCAP * mx.tanh(logits / LOGIT_SOFTCAP)
+
+    def flops_per_token(self) -> float:
+        """Of training: 6 a matrix weight, and 12 C a visible position of a layer."""
+        matrices = sum(p.size for path, p in tree_flatten(self.parameters()) if is_matrix(path, p))
+        visible = sum(min(window, self.config.sequence_len) for window in self.config.windows)
+        return 6 * (matrices + self.lm_head.weight.size) + 12 * self.config.n_embd * visible
+
+
+# --- optimizer --------------------------------------------------------------------------------------------------------
+
+# Polar Express: coefficients of steps that drive singular values to 1 (arXiv:2505.16932).
+POLAR_EXPRESS = (
+    (8.156554524902461, -22.48329292557795, 15.878769915207462),
+    (4.042929935166739, -2.808917465908714, 0.5000178451051316),
+    (3.8916678022926607, -2.772484153217685, 0.5060648178503393),
+    (3.285753657755655, -2.3681294933425376, 0.46449024233003106),
+    (2.3465413258596377, -1.7097828382687081, 0.42323551169305323),
+)
+
+
+def is_matrix(path: str, p: mx.array) -> bool:
+    return path.startswith("h.") and p.ndim == 2
+
+
+def frobenius(x):
+    return mx.sqrt(mx.square(x).sum(axis=(-2, -1), keepdims=True))
+
+
+def orthogonalize(X, steps):
+    """(n, rows, cols) -> the nearest matrices with all singular values about 1."""
+    X = X / (1.02 * frobenius(X) + 1e-6)
+    tall = X.shape[-2] > X.shape[-1]
+    for a, b, c in POLAR_EXPRESS[:steps]:
+        A = X.swapaxes(-1, -2) @ X if tall else X @ X.swapaxes(-1, -2)  # the smaller of the two Gram matrices
+        B = mx.addmm(A, A, A, alpha=c, beta=b)
+        X = mx.addmm(X, X, B, beta=a) if tall else mx.addmm(X, B, X, beta=a)
+    return X
+
+
+def even_out(X, second, beta2):
+    """NorMuon: divide rows (columns, where wide) by their running root mean square, keep the norm."""
+    mean_square = mx.square(X).mean(axis=-1 if X.shape[-2] >= X.shape[-1] else -2, keepdims=True)
+    second = second + (1 - beta2) * (mean_square - second)
+    scaled = X * mx.rsqrt(mx.maximum(second, 1e-10))
+    return scaled * (frobenius(X) / mx.maximum(frobenius(scaled), 1e-10)), second
+
+
+class MuonAdamW:
+    """Muon for the layers' matrices, AdamW for the rest. `state` holds arrays alone, the step count too: a compiled
+    step carries arrays along and would freeze a Python number."""
+
+    def __init__(
+        self,
+        model,
+        matrix_lr=MATRIX_LR,
+        embedding_lr=EMBEDDING_LR,
+        unembedding_lr=UNEMBEDDING_LR,
+        scalar_lr=SCALAR_LR,
+        adam_betas=ADAM_BETAS,
+        x0_betas=X0_BETAS,
+        beta2=MUON_BETA2,
+        ns_steps=NS_STEPS,
+        stack=STACK_MATRICES,
+    ):
+        self.matrix_lr, self.beta2, self.ns_steps = matrix_lr, beta2, ns_steps
+        width_scale = (model.config.n_embd / 768) ** -0.5
+        tables = (embedding_lr * width_scale, adam_betas)
+        rules = {  # learning rate and betas by the first part of a path
+            "wte": tables,
+            "value_embeds": tables,
+            "lm_head": (unembedding_lr * width_scale, adam_betas),
+            "resid_lambdas": (scalar_lr * 0.01, adam_betas),
+            "x0_lambdas": (scalar_lr, x0_betas),
+        }
+        self.adam = {}  # path -> (learning rate, betas)
+        self.muon = {}  # stack -> paths of its matrices, all of one shape
+        for path, p in tree_flatten(model.parameters()):
+            if is_matrix(path, p):
+                self.muon.setdefault(f"{p.shape}" if stack else path, []).append(path)
+            else:
+                self.adam[path] = rules.get(path.split(".")[0], tables)
+        self.state = {}
+        self.reset(model)
+
+    def reset(self, model: GPT):
+        """Forgets every step, in place: the compiled step holds on to `state`."""
+        params = dict(tree_flatten(model.parameters()))
+        self.state["step"] = mx.array(0.0)
+        self.state["adam"] = {path: [mx.zeros_like(params[path]), mx.zeros_like(params[path])] for path in self.adam}
+        self.state["muon"] = {}
+        for name, paths in self.muon.items():
+            n, (rows, cols) = len(paths), params[paths[0]].shape
+            second = (n, rows, 1) if rows >= cols else (n, 1, cols)
+            self.state["muon"][name] = [mx.zeros((n, rows, cols)), mx.zeros(second)]
+
+    def update(self, model: GPT, gradients: dict, hyper: mx.array):
+        """One step; `hyper` is what hyperparameters() returns."""
+        lr_scale, momentum, decay = hyper[0], hyper[1], hyper[2]
+        self.state["step"] = self.state["step"] + 1
+        params, gradients = dict(tree_flatten(model.parameters())), dict(tree_flatten(gradients))
+        for path, (lr, betas) in self.adam.items():
+            params[path] = self.adamw(path, params[path], gradients[path], lr_scale * lr, betas)
+        for name, paths in self.muon.items():
+            p, g = mx.stack([params[path] for path in paths]), mx.stack([gradients[path] for path in paths])
+            lr = lr_scale * (self.matrix_lr * max(1, p.shape[-2] / p.shape[-1]) ** 0.5)
+            p = self.muon_step(name, p, g, lr, momentum, decay)
+            params.update(zip(paths, p, strict=True))
+        model.update(tree_unflatten(list(params.items())))
+
+    def adamw(self, path, p, g, lr, betas):
+        m, v = self.state["adam"][path]
+        m = m + (1 - betas[0]) * (g - m)
+        v = v + (1 - betas[1]) * (mx.square(g) - v)
+        self.state["adam"][path] = [m, v]
+        step = self.state["step"]
+        m_hat, v_hat = m / (1 - betas[0] ** step), v / (1 - betas[1] ** step)
+        return p - lr * m_hat / (mx.sqrt(v_hat) + ADAM_EPS)
+
+    def muon_step(self, name, p, g, lr, momentum, decay):
+        buffer, second = self.state["muon"][name]
+        buffer = buffer + (1 - momentum) * (g - buffer)
+        g = g + momentum * (buffer - g)  # Nesterov
+        g, second = even_out(orthogonalize(g, self.ns_steps), second, self.beta2)
+        self.state["muon"][name] = [buffer, second]
+        return p - lr * g - lr * decay * p * (g * p >= 0)  # cautious: decay only where the step shrinks p too
+
+
+# --- schedules --------------------------------------------------------------------------------------------------------
+
+
+def lr_scale(progress: float) -> float:
+    if progress < WARMUP_RATIO:
+        return progress / WARMUP_RATIO
+    if progress <= 1 - WARMDOWN_RATIO:
+        return 1.0
+    left = max(0.0, 1 - progress) / WARMDOWN_RATIO
+    return left + (1 - left) * FINAL_LR_FRAC
+
+
+def muon_momentum(step: int) -> float:
+    share = min(1.0, step / MUON_MOMENTUM_STEPS) if MUON_MOMENTUM_STEPS else 1.0
+    return (1 - share) * MUON_MOMENTUM_START + share * MUON_MOMENTUM
+
+
+def hyperparameters(progress: float, step: int) -> mx.array:
+    """Learning-rate scale, Muon's momentum, weight decay. As Python floats they would trace the step anew each time."""
+    return mx.array([lr_scale(progress), muon_momentum(step), WEIGHT_DECAY * (1 - progress)])
+
+
+# --- what the harness calls -------------------------------------------------------------------------------------------
+
+
+def build_model(task: prepare.Task) -> GPT:
+    if DEPTH < 1 or ASPECT_RATIO < 1 or HEAD_DIM < 2 or HEAD_DIM % 2 or HEADS_PER_KV < 1:
+        raise ValueError(f"{DEPTH=}, {ASPECT_RATIO=}, {HEADS_PER_KV=} and {HEAD_DIM=} (even) must be positive")
+    if TOTAL_BATCH_SIZE < 1 or DEVICE_BATCH_SIZE < 1 or TRAIN_ROW_PIECES < 1:
+        raise ValueError(f"{TOTAL_BATCH_SIZE=}, {DEVICE_BATCH_SIZE=} and {TRAIN_ROW_PIECES=} must be positive")
+    if COMPUTE_DTYPE not in ("bfloat16", "float32"):
+        raise ValueError(f"{COMPUTE_DTYPE=} must be 'bfloat16' or 'float32'")
+    n_head = math.ceil(DEPTH * ASPECT_RATIO / HEAD_DIM)
+    config = GPTConfig(
+        sequence_len=task.seq_len,
+        vocab_size=task.vocab_size,
+        n_layer=DEPTH,
+        n_head=n_head,
+        n_kv_head=n_head // math.gcd(n_head, HEADS_PER_KV),
+        n_embd=n_head * HEAD_DIM,
+        window_pattern=WINDOW_PATTERN,
+        dtype=mx.bfloat16 if on_gpu() and COMPUTE_DTYPE == "bfloat16" else mx.float32,
+    )
+    return GPT(config)
+
+
+def batch_shape(seq_len: int) -> tuple[int, int]:
+    """Rows at once and micro-batches a step: 4096 tokens, at most 16 rows of 128 -> (16, 2)."""
+    rows = max(1, round(TOTAL_BATCH_SIZE / seq_len))
+    micro_batches = math.ceil(rows / DEVICE_BATCH_SIZE)
+    return round(rows / micro_batches), micro_batches
+
+
+def compiled_step(model: GPT, optimizer: MuonAdamW):
+    """A step as one compiled graph: ([(x, y), ...] micro-batches, hyper) -> mean loss."""
+    state = [model.state, optimizer.state]
+    loss_and_grad = nn.value_and_grad(model, lambda model, x, y: prepare.cross_entropy(model(x), y))
+
+    @partial(mx.compile, inputs=state, outputs=state)
+    def step(batches, hyper):
+        loss, gradients = loss_and_grad(model, *batches[0])
+        for x, y in batches[1:]:
+            # The next micro-batch waits for the gradients so far: one's activations are alive.
+            x = mx.depends(x, [g for _, g in tree_flatten(gradients)])
+            more_loss, more = loss_and_grad(model, x, y)
+            loss, gradients = loss + more_loss, tree_map(mx.add, gradients, more)
+        gradients = tree_map(lambda g: g / len(batches), gradients)
+        optimizer.update(model, gradients, hyper)
+        return loss / len(batches)
+
+    return step
+
+
+def warm_up(step, model, optimizer, run, rows, seq_len, micro_batches):
+    """Two steps on random tokens, before the clock, that compile everything; they are undone."""
+    initial = model.parameters()
+    for _ in range(2):
+        batches = [run.warmup_batch(rows, seq_len)] * micro_batches
+        mx.eval(step(batches, hyperparameters(0.0, 0)), model.state, optimizer.state)
+    model.update(initial)
+    optimizer.reset(model)
+    mx.eval(model.state, optimizer.state)
+
+
+def train(model: GPT, run: prepare.Run) -> None:
+    seq_len = max(1, run.task.seq_len // TRAIN_ROW_PIECES)
+    rows, micro_batches = batch_shape(seq_len)
+    optimizer = MuonAdamW(model)
+    train_step = compiled_step(model, optimizer)
+    warm_up(train_step, model, optimizer, run, rows, seq_len, micro_batches)
+
+    stream = iter(run.batches(rows, seq_len))
+    previous = None
+    for step, batches in enumerate(zip(*[stream] * micro_batches, strict=False)):
+        loss = train_step(batches, hyperparameters(run.progress, step))
+        mx.async_eval(loss, model.state, optimizer.state)
+        # The previous loss is the one thing to wait for: the machine always has a step queued.
+        if previous is not None:
+            run.log(step - 1, previous)
+        previous = loss
+    if previous is not None:
+        run.log(step, previous)
+
+
+if __name__ == "__main__":
+    raise SystemExit(prepare.main(build_model, train))
