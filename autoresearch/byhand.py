@@ -8,9 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from autoresearch import experiment, session
-from autoresearch.errors import AutoresearchError
-from autoresearch.records import Measurement
+from autoresearch import constants, experiment
+from autoresearch.corpus import load_meta
+from autoresearch.edits import apply
+from autoresearch.errors import AutoresearchError, GitError
+from autoresearch.git import Repository, tag_of
+from autoresearch.records import Measurement, Set
+from autoresearch.workbench import choose_data, workbench
 
 
 def run_by_hand(source: Path, harness: Path) -> int:
@@ -29,18 +33,37 @@ def _run(source: Path, harness: Path) -> int:
     folder = harness.parent / "runs" / "by-hand"
     folder.mkdir(parents=True, exist_ok=True)
     env = os.environ
-    data = session.choose_data(env.get("AUTORESEARCH_DATASET"), env.get("AUTORESEARCH_PROFILE"), print)
+    data = choose_data(env.get("AUTORESEARCH_DATASET"), env.get("AUTORESEARCH_PROFILE"), print)
     budget = env.get("AUTORESEARCH_TIME_BUDGET_S")
     (folder / "harness" / "prepare.py").unlink(missing_ok=True)
     no_sandbox = env.get("AUTORESEARCH_NO_SANDBOX") == "1"
-    bench = session.workbench(data, folder, harness.parent, float(budget) if budget else None, no_sandbox, print)
+    bench = workbench(data, folder, harness.parent, float(budget) if budget else None, no_sandbox, print)
     seed = int(env.get("AUTORESEARCH_SEED") or 42)
     candidate = folder / "train_mlx.py"
-    candidate.write_bytes(source.read_bytes())
+    candidate.write_text(with_profile(source, load_meta(data).get("constants", {})))
     print(f"task: {data.parent.name}/{data.name}, {bench.budget_s:g} s of training, seed {seed}")
-    measurement = experiment.measure(bench, candidate, folder / "run", seed, Progress().hear)
+    measurement = experiment.measure(bench, candidate, folder / "run", seed, Progress().hear, harvest=True)
     print(summary(measurement))
     return 0 if measurement.ok else 1
+
+
+def with_profile(path: Path, wanted: Mapping[str, str]) -> str:
+    """The source with the starting constants of the data's profile, as the loop begins a branch with.
+
+    The file in the repository has the Mac's. Constants that the person has changed since the last commit stay, and so
+    do all of them on a branch of the loop, where they were set or found.
+    """
+    source = path.read_text()
+    repo = Repository(path.parent)
+    try:
+        committed = "" if tag_of(repo.branch()) else repo.read("HEAD", path.name).decode()
+    except GitError:  # no repository, or not committed yet
+        committed = source
+    theirs, now = constants.literals(committed), constants.literals(source)
+    edits = [Set(k, v) for k, v in wanted.items() if k in now and now[k] == theirs.get(k) and now[k] != v]
+    if edits:
+        print(f"constants of the profile: {', '.join(f'{edit.name} = {edit.literal}' for edit in edits)}")
+    return apply(source, edits) if edits else source
 
 
 class Progress:

@@ -64,7 +64,7 @@ class Workbench:
     hide: tuple[Path, ...] = ()  # what children must not read beside the cache: other runs, the journal
     env: Mapping[str, str] = field(default_factory=dict)  # extra environment of the children (LD_PRELOAD, MLX_*)
     kernels: Path | None = None  # compiled kernels to start from, copied into each run's TMPDIR
-    startup_limit_s: float = 180.0  # before the first baseline is known
+    startup_limit_s: float = 600.0  # before the first baseline is known; a CPU's kernels are compiled by g++
     evaluation_limit_s: float = 1800.0
     memory_limit: int = 0  # bytes a child may hold; 0: nine tenths of the machine's memory
     python: str = sys.executable

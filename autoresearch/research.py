@@ -6,6 +6,7 @@ next start finds unfinished is finished first.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -31,6 +32,7 @@ BASELINE_RUNS = 3  # replicates of a baseline: the first look at sigma
 BASELINE_RUNS_KNOWN = 2  # where earlier nights of this machine and task know sigma already
 KNOWN_DF = 4.0
 MAX_FAILED_TURNS = 20  # turns in a row without a candidate: no proposer has anything left to say
+STARTUP_FLOOR_S = 60.0 if sys.platform == "darwin" else 180.0  # a candidate's new kernels: Metal's compiler, or g++
 BEFORE_TRAINING = frozenset({"contract", "source", "import", "build", "warmup", "interface", "slow", "startup"})
 
 
@@ -90,25 +92,23 @@ class Research:
             self.view.say(f"#{x.n} {x.proposal.title}: {why}")
         for x in self.night.uncommitted():
             self._land(x)
-        for x in self.night.unfinished():
-            if x.role == "candidate":
+        for x in (*self.night.unfinished(), *self.night.abandoned()):
+            if x.role == "candidate" and self.night.incumbent is not None:
                 self.view.say(f"#{x.n} {x.proposal.title}: unfinished; going on with it")
                 self.finish(x.n)
-        last = max(self.night.experiments.values(), key=lambda x: x.n, default=None)
-        if last is not None and last.status == "abandoned" and last.role == "candidate":
-            self.drafts.append(last.proposal)
 
     def ensure_baseline(self) -> None:
         """Measures the tree's file where there is no incumbent, or where the old one no longer compares."""
-        unfinished = [x for x in self.night.unfinished() if x.role == "baseline"]
         why = self.night.baseline_reason(self.versions)
-        if why is None and not unfinished:
+        if why is None:
+            self._limit_startup()
             self._show_standing()
             return
-        if unfinished:
-            x = unfinished[-1]
+        source = self.repo.read("HEAD", FILE).decode()
+        begun = [x for x in (*self.night.unfinished(), *self.night.abandoned()) if x.role == "baseline"]
+        if begun and self.source_of(begun[-1].n) == source:
+            x = begun[-1]
         else:
-            source = self.repo.read("HEAD", FILE).decode()
             title = f"baseline ({self.facts.describe()}; {self.bench.budget_s:g} s)"
             proposal = Proposal((), title, f"measured because {why}", "other", "by hand")
             x = self._propose("baseline", proposal, source)
@@ -123,7 +123,13 @@ class Research:
                     f"Mend {FILE}, commit it, and start again; the log is in {self._run_dir(x.n, x.next_run - 1)}"
                 )
         self._conclude(x.n, Decision("keep", None, f"the baseline, {len(x.bpbs)} runs"))
-        self._show_standing()
+        self._limit_startup()
+
+    def _limit_startup(self) -> None:
+        """Candidates may take twice the slowest start of the baseline and 5 s, and no less than new kernels need."""
+        starts = [m.seconds.get("startup", 0.0) + m.seconds.get("warmup", 0.0) for m in self._baseline().measurements]
+        limit = max(STARTUP_FLOOR_S, 2 * max(starts, default=0.0) + 5)
+        self.bench = replace(self.bench, startup_limit_s=limit)
 
     def turn(self) -> None:
         """One experiment, from an idea to its record; or one failed turn; or one more run of the incumbent."""
@@ -354,6 +360,10 @@ class Research:
                 table = {"results.tsv": (self.root / "results.tsv").read_bytes()}
                 landed = self.repo.keep(self.tag, x.n, x.parent_commit, FILE, content, message, table)
                 commit, ref = landed.commit, landed.ref
+                if landed.state == "moved":
+                    self.view.say(f"the branch went on without the loop: #{x.n} is kept as {ref}")
+                elif not landed.settled:
+                    self.view.say(f"{FILE} has changes of yours and was left alone; the kept version is {commit[:10]}")
             else:
                 commit, ref = self.repo.set_aside(self.tag, x.n, x.parent_commit, FILE, content, message)
             self.journal.append("committed", n=x.n, commit=commit, ref=ref)

@@ -1,12 +1,10 @@
-"""Everything that has to stand before a candidate can be measured: data, harness snapshot, sandbox, environment."""
+"""A night ready to run: its locks, branch, data, journal and proposer, and what is done when it is left."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import platform
-import shutil
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -15,106 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from autoresearch import constants, corpus, edits, machine, priors, process, results, standing
-from autoresearch.errors import DataError, UsageError
-from autoresearch.experiment import Workbench
+from autoresearch.errors import UsageError
 from autoresearch.git import Repository, tag_of
 from autoresearch.journal import Journal
 from autoresearch.journal import read as read_night
 from autoresearch.lock import hold
 from autoresearch.night import Night
 from autoresearch.noise import Noise
-from autoresearch.profiles import default_profile
 from autoresearch.records import Proposer, Set
 from autoresearch.research import FILE, Limits, Research
-from autoresearch.sandbox import select
 from autoresearch.view import View
-
-Say = Callable[[str], None]
-
-OPENBLAS = (
-    "/usr/lib/*/openblas-pthread/libopenblas.so.0",
-    "/usr/lib/*/libopenblas.so.0",
-    "/usr/lib64/libopenblasp.so.0",
-    "/usr/lib64/libopenblas.so.0",
-    "/usr/lib/libopenblas.so.0",
-)
-
-
-def choose_data(dataset: str | None, profile: str | None, say: Say, cache: Path | None = None) -> Path:
-    """The folder of prepared data, prepared now where it is missing.
-
-    With no name: what is prepared already (climbmix first), else climbmix where the hub answers, else the offline
-    corpus of the Python standard library.
-    """
-    profile = profile or default_profile()
-    if dataset is None:
-        for name in ("climbmix", "tinystories", "stdlib"):
-            if found := corpus.locate(name, profile, cache):
-                return found
-        dataset = "climbmix" if corpus.hub_reachable() else "stdlib"
-        if dataset == "stdlib":
-            say("data: the Hugging Face hub does not answer; using the offline corpus (Python's standard library)")
-    if found := corpus.locate(dataset, profile, cache):
-        return found
-    say(f"data: preparing {dataset} for the {profile} profile, once")
-    return corpus.prepare(dataset, profile, cache=cache, report=say)
-
-
-def children_environment(say: Say) -> dict[str, str]:
-    """What every child gets beside the scrubbed environment: a fast BLAS on Linux, patience with a display on macOS."""
-    if sys.platform == "darwin":
-        return {"AGX_RELAX_CDM_CTXSTORE_TIMEOUT": "1"}
-    library = openblas()
-    if library is None:
-        say(
-            "speed: no system OpenBLAS found; MLX's own is about 40 times slower on a CPU. "
-            "Run: apt-get install libopenblas0-pthread"
-        )
-        return {}
-    return {"LD_PRELOAD": str(library)}
-
-
-def openblas() -> Path | None:
-    """A system OpenBLAS to preload: MLX's Linux wheel bundles the reference BLAS."""
-    for pattern in OPENBLAS:
-        for path in sorted(Path("/").glob(pattern.lstrip("/"))):
-            return path
-    return None
-
-
-def workbench(data: Path, folder: Path, root: Path, budget_s: float | None, no_sandbox: bool, say: Say) -> Workbench:
-    """The workbench for runs under `folder`, with the harness snapshotted there so that a checkout changes nothing."""
-    meta = corpus.load_meta(data)
-    budget_s = float(budget_s or meta["budget_s"])
-    if not 1 <= budget_s <= 24 * 3600:
-        raise UsageError(f"--time-budget {budget_s:g}: 1 to 86400 seconds of training")
-    sandbox = select(no_sandbox)
-    say(f"sandbox: {sandbox.describe()}")
-    return Workbench(
-        harness=snapshot(root / "prepare.py", folder / "harness"),
-        data=data,
-        budget_s=budget_s,
-        sandbox=sandbox,
-        hide=(root / "runs",),
-        env=children_environment(say),
-        kernels=data.parent.parent.parent / "kernels" / f"mlx-{version('mlx')}",
-    )
-
-
-def snapshot(harness: Path, folder: Path) -> Path:
-    """A copy of prepare.py that a night uses to its end; the first copy stays."""
-    copy = folder / "prepare.py"
-    if not copy.exists():
-        if not harness.is_file():
-            raise DataError(f"{harness} is missing. Run: git checkout -- prepare.py")
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = copy.with_suffix(".new")
-        shutil.copyfile(harness, temporary)
-        temporary.replace(copy)
-    return copy
-
-
-# --- a night --------------------------------------------------------------------------------------------------------
+from autoresearch.workbench import Say, choose_data, workbench
 
 
 @dataclass(frozen=True)
