@@ -21,11 +21,10 @@ from autoresearch.noise import Noise
 from autoresearch.records import Decision, Verdict
 
 LOOK_Z = 0.4  # below it a candidate is discarded; four of five that change nothing end here, after one run
-KEEP_Z = {2: 1.3, 3: 0.7}  # the bar after two and after three runs; the third run is the last
+KEEP_Z = {2: 1.4, 3: 0.75}  # the bar after two and after three runs; the third run is the last
 ANCHOR_SIGMA = 2.0
-CONTROL_EVERY = 10  # decided experiments between two runs of the incumbent
-CONTROL_RUNS = 4  # effective runs of the incumbent after which more would cost more than they bring
-BASELINE_EVERY = 25  # decided experiments between two runs of the baseline: 3% of the gain, to see the machine drift
+CONTROL_PER_RUN = 2  # discards in a row, for each effective run of the incumbent and one more: then it is doubted
+BASELINE_EVERY = 30  # decided experiments between two runs of the baseline: 2% of the gain, to see the machine drift
 SIMPLER_Z = -0.25
 SIMPLER_BUDGET = 0.5  # sigma: how far simplifications may lead below the night's best, or they ratchet downwards
 IMPLAUSIBLE_SIGMA = 8.0
@@ -133,13 +132,14 @@ def conceded(incumbent: Estimate, best_bpb: float, noise: Noise) -> float:
     return max(0.0, incumbent.mean - best_bpb) / noise.sigma_bpb
 
 
-def control_due(incumbent: Estimate, decided_since: int) -> bool:
-    """Whether the incumbent runs again before the next proposal.
+def control_due(incumbent: Estimate, in_a_row: int) -> bool:
+    """Whether the incumbent runs again before the next proposal, `in_a_row` discards on a single run later.
 
-    `decided_since` counts experiments decided since the incumbent was kept or last run. An incumbent that survives is
-    one whose estimate was lucky; its controls correct that.
+    When nobody comes near, the incumbent's estimate was lucky or the machine has become slower; in either case its own
+    new run is worth more than one more candidate, and the more so the fewer it has. The count starts again with a
+    candidate that earns a second run, and with any run of the incumbent.
     """
-    return incumbent.n < CONTROL_RUNS and decided_since >= CONTROL_EVERY
+    return in_a_row >= CONTROL_PER_RUN * (1 + incumbent.n)
 
 
 def baseline_due(decided_since: int) -> bool:

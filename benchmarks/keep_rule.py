@@ -85,8 +85,8 @@ class Rule:
         """(total, weight) of the candidate as the new incumbent."""
         return s.runs.sum(1), s.n.astype(float)
 
-    def control(self, s: Nights, since: Array) -> NDArray[np.bool_]:
-        """Whether the incumbent runs again, `since` decided proposals after its last run."""
+    def control(self, s: Nights, in_a_row: Array) -> NDArray[np.bool_]:
+        """Whether the incumbent runs again, that many discards on one run in a row later."""
         return np.zeros(len(s.n), dtype=bool)
 
     @property
@@ -155,8 +155,8 @@ class KeepRule(Rule):
         step = np.clip(s.incumbent - s.mean, 0.0, decide.ANCHOR_SIGMA * s.sigma)
         return s.runs.sum(1) + s.mean + step, s.n + 1.0
 
-    def control(self, s: Nights, since: Array) -> NDArray[np.bool_]:
-        return (s.weight < decide.CONTROL_RUNS) & (since >= decide.CONTROL_EVERY)
+    def control(self, s: Nights, in_a_row: Array) -> NDArray[np.bool_]:
+        return in_a_row >= decide.CONTROL_PER_RUN * (1 + s.weight)
 
     @property
     def baseline_every(self) -> float:
@@ -234,7 +234,7 @@ def simulate(
     s = Nights(base.sum(1), zero + rule.baseline, np.zeros((nights, 3)), zero.astype(int), zero + 1, base, own)
     if not known:
         s.sigma = spread.sigma()
-    true, keeps, false, decided, since, since_baseline, last_kept = (zero.copy() for _ in range(7))
+    true, keeps, false, decided, in_a_row, since_baseline, last_kept = (zero.copy() for _ in range(7))
     first_total, first_weight, used = s.total, s.weight, zero + rule.baseline  # of the baseline
     control, baseline = np.zeros((2, nights), dtype=bool)
     gain, everyone = gains(rng, decided), np.arange(nights)
@@ -245,7 +245,7 @@ def simulate(
         value = rng.normal(size=nights) - np.where(baseline, 0.0, true + np.where(control, 0.0, gain))
         first_total, first_weight = first_total + np.where(baseline, value, 0.0), first_weight + baseline
         s.total, s.weight = s.total + np.where(control, value, 0.0), s.weight + control
-        since, since_baseline = np.where(control, 0.0, since), np.where(baseline, 0.0, since_baseline)
+        in_a_row, since_baseline = np.where(control, 0.0, in_a_row), np.where(baseline, 0.0, since_baseline)
         spread.add(control, value)
         s.runs[everyone[tried], s.n[tried]] = value[tried]
         s.n = s.n + tried
@@ -264,12 +264,13 @@ def simulate(
         s.kept_runs = np.where(kept[:, None], s.runs, s.kept_runs)
         true, keeps, false = true + np.where(kept, gain, 0.0), keeps + kept, false + (kept & (gain <= 0))
         last_kept = np.where(done, kept, last_kept)
-        decided, since, since_baseline = decided + done, np.where(kept, 0.0, since + done), since_baseline + done
+        decided, since_baseline = decided + done, since_baseline + done
+        in_a_row = np.where(done, np.where(s.n == 1, in_a_row + 1, 0.0), in_a_row)
         s.runs[done], s.n = 0.0, np.where(done, 0, s.n)
         gain = np.where(done, gains(rng, decided), gain)
         idle = live & (s.n == 0)
         baseline = idle & (keeps > 0) & (since_baseline >= rule.baseline_every)
-        control = (action == INCUMBENT) | (idle & rule.control(s, since))
+        control = (action == INCUMBENT) | (idle & rule.control(s, in_a_row))
     claimed = np.where(keeps > 0, first_total / first_weight - s.incumbent, 0.0)
     means = [float(a.mean()) for a in (claimed - true, keeps, false, decided, used, last_kept)]
     return Outcome(float(true.mean()), float(true.std() / nights**0.5), *means)

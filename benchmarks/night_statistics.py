@@ -76,13 +76,13 @@ class Search:
         self.best = self.files[0].estimate.mean
         guess = math.exp(0.7 * self.machine.rng.normal())  # a first night: the default is off by a factor of two
         self.prior = Noise(guess, noise.DEFAULT.df)
-        self.since = self.since_baseline = 0
+        self.in_a_row = self.since_baseline = 0
 
     def go(self) -> Search:
         while self.machine.used < self.machine.runs:
             if baseline_due(self.since_baseline):
                 self.control(self.files[0])
-            elif control_due(self.files[-1].estimate, self.since):
+            elif control_due(self.files[-1].estimate, self.in_a_row):
                 self.control(self.files[-1])
             else:
                 self.experiment()
@@ -94,7 +94,7 @@ class Search:
 
     def control(self, file: File) -> None:
         if file is self.files[-1]:
-            self.since = 0
+            self.in_a_row = 0
         if file is self.files[0]:
             self.since_baseline = 0
         file.controls.append(self.machine.run(file.gain))
@@ -127,9 +127,9 @@ class Search:
             else:
                 incumbent.controls.append(self.machine.run(incumbent.gain))
                 incumbent.estimate = incumbent.estimate.add(incumbent.controls[-1][1])
-        self.decided, self.since, self.since_baseline = self.decided + 1, self.since + 1, self.since_baseline + 1
+        self.decided, self.since_baseline = self.decided + 1, self.since_baseline + 1
+        self.in_a_row = self.in_a_row + 1 if len(runs) == 1 else 0
         if d.verdict == "keep":
-            self.since = 0
             self.false += gain <= incumbent.gain
             estimate = after_keep(values, incumbent.estimate, before)
             self.files.append(File(gain, estimate, runs[1:]))
@@ -253,10 +253,10 @@ def _finished(rng: np.random.Generator) -> early_stop.Finished:
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="30 nights instead of 1000")
+    parser.add_argument("--quick", action="store_true", help="30 nights instead of 600")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     args = parser.parse_args(argv)
-    nights, rng = 30 if args.quick else 300, np.random.default_rng(1)
+    nights, rng = 30 if args.quick else 600, np.random.default_rng(1)
     figures = {}
     for title, question in (
         ("Search and validation, by kind of night", coverage),
