@@ -109,16 +109,16 @@ def options(args: argparse.Namespace) -> Options:
 
 
 def run(args: argparse.Namespace) -> int:
-    from autoresearch.proposers.choose import choose
-
     from autoresearch import summary
+    from autoresearch.proposers.choose import Wanted, choose
     from autoresearch.session import open_night
     from autoresearch.view import choose_view
 
     view = choose_view()
     night = None
     try:
-        with open_night(ROOT, options(args), view, lambda data, facts: choose(args, ROOT, facts, view.say)) as research:
+        wanted = Wanted(args.proposer, args.model, args.base_url, args.command, args.seed)
+        with open_night(ROOT, options(args), view, lambda facts: choose(wanted, facts, view.say)) as research:
             try:
                 view.say(f"stopped: {research.run()}")
             finally:
@@ -144,7 +144,7 @@ def attempt(args: argparse.Namespace) -> int:
 
     view = choose_view()
     try:
-        with open_night(ROOT, options(args), view, lambda data, facts: ByHand()) as research:
+        with open_night(ROOT, options(args), view, lambda facts: ByHand()) as research:
             x = research.attempt(args.file, args.message)
     finally:
         view.close()

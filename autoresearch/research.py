@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
@@ -24,7 +24,7 @@ from autoresearch.git import Repository
 from autoresearch.journal import SOURCE_NAME, Journal, read_source, run_folder, store_source
 from autoresearch.night import Experiment, Night, Purpose
 from autoresearch.noise import Noise
-from autoresearch.records import Context, Decision, Failure, Measurement, Proposal, Proposer, WholeFile
+from autoresearch.records import Context, Decision, Failure, Measurement, Proposal, Proposer, Trial, WholeFile
 from autoresearch.view import Result, View
 
 FILE = "train_mlx.py"
@@ -111,7 +111,7 @@ class Research:
         else:
             title = f"baseline ({self.facts.describe()}; {self.bench.budget_s:g} s)"
             proposal = Proposal((), title, f"measured because {why}", "other", "by hand")
-            x = self._propose("baseline", proposal, source)
+            x = self._propose("baseline", proposal, source, None)
         known = self.prior is not None and self.prior.df >= KNOWN_DF
         while len(x.bpbs) < (BASELINE_RUNS_KNOWN if known else BASELINE_RUNS):
             x = self._measure(x.n, "confirm" if x.bpbs else "search")
@@ -140,12 +140,12 @@ class Research:
             self._show_standing()
             return
         try:
-            proposal, source = self._next_candidate()
+            proposal, source, parent_n = self._next_candidate()
         except ProposerError as error:
             self._turn_failed(error)
             return
         self.failed_turns = 0
-        x = self.finish(self._propose("candidate", proposal, source).n)
+        x = self.finish(self._propose("candidate", proposal, source, parent_n).n)
         if x.verdict == "crash" and x.failure is not None and x.failure.kind in BEFORE_TRAINING:
             self._ask_repair(x.proposal, x.failure)
 
@@ -178,7 +178,7 @@ class Research:
             raise UsageError(f"{file} computes what the incumbent computes: there is nothing to measure")
         title, _, why = message.strip().partition("\n")
         proposal = Proposal((WholeFile(source),), title[:80], why.strip() or title, "other", "by hand")
-        return self.finish(self._propose("candidate", proposal, source).n)
+        return self.finish(self._propose("candidate", proposal, source, self._incumbent().n).n)
 
     # --- ideas ---
 
@@ -187,7 +187,7 @@ class Research:
         history = self.night.trials(self.source_of)
         turn = self.night.next_n
         return Context(
-            source=self.source_of(incumbent.n),
+            source=self.source_of(self._parent(history)),
             incumbent_bpb=now.estimate(incumbent).mean,
             sigma_bpb=now.noise.sigma_bpb,
             program=(self.root / "program.md").read_text() if (self.root / "program.md").exists() else "",
@@ -199,9 +199,17 @@ class Research:
             turn=turn,
         )
 
-    def _next_candidate(self) -> tuple[Proposal, str]:
-        """The next idea that applies to the incumbent, keeps the contract and is new. Raises ProposerError."""
+    def _parent(self, history: Sequence[Trial]) -> int:
+        """The experiment that the next idea edits: the incumbent, or on a long plateau one of its ancestors."""
+        ancestor = policy.branch_point(history)
+        if ancestor is None:
+            return self._incumbent().n
+        return self._baseline().n if ancestor == 0 else ancestor
+
+    def _next_candidate(self) -> tuple[Proposal, str, int]:
+        """The next new idea, the source it makes and the experiment it edits. Raises ProposerError."""
         context = self.context()
+        parent_n = self._parent(context.history)
         fresh = not self.drafts
         if fresh:
             self.view.status(f"asking {self.proposer.name} for an idea")
@@ -214,13 +222,13 @@ class Research:
                 raise ProposerError(f"dropped a stale draft, {proposal.title}: {error}") from error
             raise
         if repeated := policy.repeat_of(source, context.source, context.history):
-            raise ProposerError(f"{proposal.title} repeats #{repeated.n} ({repeated.verdict}: {repeated.reason})")
+            raise ProposerError(f"{proposal.title}: {policy.repeat_sentence(source, repeated)}", reason="repeat")
         violations = contract.check(source, self.source_of(self._baseline().n))
         if violations:
             repaired = self.proposer.repair(context, proposal, Failure("contract", _text(violations)))
             if repaired is not None:
-                return repaired, edits.apply(context.source, repaired.edits)
-        return proposal, source
+                return repaired, edits.apply(context.source, repaired.edits), parent_n
+        return proposal, source, parent_n
 
     def _turn_failed(self, error: ProposerError) -> None:
         self.failed_turns += 1
@@ -243,8 +251,8 @@ class Research:
 
     # --- runs ---
 
-    def _propose(self, role: str, proposal: Proposal, source: str) -> Experiment:
-        n, incumbent = self.night.next_n, self.night.incumbent_n
+    def _propose(self, role: str, proposal: Proposal, source: str, parent_n: int | None) -> Experiment:
+        n = self.night.next_n
         sha256 = store_source(self.folder, n, source)
         self.journal.append(
             "proposed",
@@ -252,7 +260,7 @@ class Research:
             role=role,
             proposal=proposal,
             source_sha256=sha256,
-            parent_n=incumbent if role == "candidate" else None,
+            parent_n=parent_n,
             parent_commit=self.repo.head(),
         )
         return self.night.experiments[n]

@@ -43,7 +43,7 @@ class Options:
 
 @contextlib.contextmanager
 def open_night(
-    root: Path, options: Options, view: View, propose_with: Callable[[Path, machine.Facts], Proposer]
+    root: Path, options: Options, view: View, propose_with: Callable[[machine.Facts], Proposer]
 ) -> Iterator[Research]:
     """A night ready to run, holding the locks; on leaving, however, results.tsv is committed and the journal closed.
 
@@ -85,7 +85,7 @@ def open_night(
             base_commit=base,
             options=settings,
         )
-        proposer = propose_with(data, facts)
+        proposer = propose_with(facts)
         stack.callback(proposer.close)
         priors_path = cache / "machines" / facts.slug() / "noise.json"
         limits = Limits(options.experiments, options.deadline, run_s=bench.budget_s)
