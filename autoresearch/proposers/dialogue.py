@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -29,7 +30,7 @@ ERROR_TOKENS = 700  # an error sent back, at most
 TRUNCATED = 0.6  # of the estimate: a prompt that counts fewer tokens was cut
 LONG_TRIES = 3  # prompts that the server finds too long before the turn is given up
 LEAST_BYTES, MOST_BYTES, SAFETY = 2.0, 5.0, 0.95  # of the bytes a token that the server's count shows
-TIGHTEN = 0.8  # what is left of the bytes a token is taken for when the server finds a prompt too long
+SQUEEZE = 0.8  # what a prompt that the server finds too long is shortened to, by the count of its tokens
 
 # What another attempt may mend: reason -> how many times.
 RETRIES = {"runner": 1, "out_of_memory": 1, "server_busy": 3, "cut_off": 1, "server_gone": 1}
@@ -122,6 +123,8 @@ class Dialogue:
     ) -> None:
         self.backend, self.scorecard, self.formats = backend, scorecard, tuple(formats)
         self.retry_s = retry_s  # before another attempt at a server in trouble
+        self._squeeze = 1.0  # of the bytes a token is taken for, after the server has found a prompt too long
+        self._cancelled = threading.Event()
         self._learned: int | None = None  # the number of the last trial on the card
 
     @property
@@ -138,6 +141,7 @@ class Dialogue:
         Raises ProposerError where there is none: its `reason` is the server's (streams.py), or `unparseable` where no
         reply could be used, with what the turn cost in `usage` and the last reply's beginning in `detail`.
         """
+        self._cancelled.clear()
         self._learn(context.history)
         self.backend.prepare()
         drafts: list[Proposal] = []
@@ -161,6 +165,7 @@ class Dialogue:
 
     def repair(self, context: Context, proposal: Proposal, failure: Failure) -> Proposal | None:
         """The proposal mended after a failure that cost no training: asked for once, its reply mended once at most."""
+        self._cancelled.clear()
         turn = Turn(_seed(context, len(context.history)))
         kinds = {type(edit) for edit in proposal.edits}
         form = "file" if WholeFile in kinds else "set" if kinds == {Set} else "blocks"
@@ -189,6 +194,7 @@ class Dialogue:
 
     def cancel(self) -> None:
         """Ends a running `propose` or `repair`, from any thread or a signal handler; it raises `cancelled`."""
+        self._cancelled.set()
         self.backend.cancel()
 
     # --- one draft ---
@@ -221,7 +227,7 @@ class Dialogue:
             except ProposerError as error:
                 if error.reason != "too_long" or not tries_left:
                     raise
-                self.card.bytes_per_token = TIGHTEN * self._bytes_per_token
+                self._squeeze *= SQUEEZE
         raise AssertionError("the last try returns or raises")
 
     def _sample(self, context: Context, request: Request, turn: Turn) -> Proposal:
@@ -261,7 +267,7 @@ class Dialogue:
 
     def _request(self, context: Context, form: str, drafted: Sequence[Proposal], extra: int = 0) -> Request:
         """The prompt within the context that the backend gives, with room for an answer and, if there is, repairs."""
-        scale = self._bytes_per_token
+        scale = self._squeeze * self._bytes_per_token
         script_tokens = prompt.estimate(context.source, scale)
         answer = ANSWER_TOKENS.get(form) or math.ceil(FILE_GROWTH * script_tokens)
         answer += self.backend.thinking_tokens
@@ -278,6 +284,8 @@ class Dialogue:
         """One answer, with the further attempts that RETRIES allows."""
         failures: dict[str, int] = {}
         while True:
+            if self._cancelled.is_set():
+                raise ProposerError("the turn was cancelled", reason="cancelled")
             began = time.monotonic()
             seed = (turn.seed + turn.answers) % 2**31
             try:
@@ -287,7 +295,7 @@ class Dialogue:
                 failures[error.reason] = failures.get(error.reason, 0) + 1
                 if failures[error.reason] > RETRIES.get(error.reason, 0):
                     raise
-                time.sleep(self.retry_s)
+                self._cancelled.wait(self.retry_s)
                 self.backend.prepare()
             finally:
                 turn.seconds += time.monotonic() - began
@@ -312,6 +320,7 @@ class Dialogue:
         size = sum(len(message["content"].encode("utf-8", "replace")) for message in messages)
         measured = size / max(1, counted - len(messages) * prompt.MESSAGE_TOKENS)
         self.card.bytes_per_token = min(MOST_BYTES, max(LEAST_BYTES, SAFETY * measured))
+        self._squeeze = 1.0
 
     # --- the scorecard ---
 

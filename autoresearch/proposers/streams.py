@@ -78,7 +78,7 @@ class Http:
 
     def json(self, method: str, path: str, body: Any = None) -> Any:
         """A short call's JSON answer."""
-        with self._client(self.timeouts.short_s) as client, self._named_failures():
+        with self._client(self.timeouts.short_s) as client, named_failures(self.base_url):
             response = client.request(method, self.base_url + path, json=body)
             if response.status_code >= 300:
                 raise _http_error(response.status_code, response.content)
@@ -94,9 +94,8 @@ class Http:
         limits = {"connect": t.connect_s, "write": t.connect_s, "pool": t.connect_s}
         limits["read"] = min(t.first_byte_s, answer_s)
         deadline = time.monotonic() + answer_s
-        self._cancelled = False
         extensions = {"timeout": limits, "trace": self._keep_socket}
-        with self._client(t.short_s) as client, self._named_failures():
+        with self._client(t.short_s) as client, self._cancellable(), named_failures(self.base_url):
             request = client.build_request("POST", self.base_url + path, json=body, extensions=extensions)
             response = client.send(request, stream=True)
             try:
@@ -106,7 +105,6 @@ class Http:
                 yield from _split(response.iter_bytes(), deadline, answer_s)
             finally:
                 response.close()
-                self._socket = None
 
     def cancel(self) -> None:
         """Ends the call that `lines` is in, from any thread or a signal handler."""
@@ -128,13 +126,25 @@ class Http:
             self._socket = info["return_value"].get_extra_info("socket")
 
     @contextlib.contextmanager
-    def _named_failures(self) -> Iterator[None]:
+    def _cancellable(self) -> Iterator[None]:
+        self._cancelled = False
         try:
             yield
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ValueError) as error:
+        except ProposerError as error:
             if self._cancelled:
                 raise ProposerError("the call was cancelled", reason="cancelled") from error
-            raise _transport_error(self.base_url, error) from error
+            raise
+        finally:
+            self._socket = None
+
+
+@contextlib.contextmanager
+def named_failures(url: str) -> Iterator[None]:
+    """What httpx raises, as a ProposerError."""
+    try:
+        yield
+    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ValueError) as error:
+        raise _transport_error(url, error) from error
 
 
 def is_loopback(url: str) -> bool:

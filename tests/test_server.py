@@ -1,0 +1,325 @@
+"""An Ollama server over real HTTP: found, started, asked, unloaded, and every way in which it fails."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_ollama import CLOUD, MODEL, THINKER, FakeOllama, install
+
+from autoresearch.errors import ProposerError
+from autoresearch.proposers.server import OFFLINE, OllamaServer, base_url, connect
+from autoresearch.proposers.streams import Answer, Timeouts, error_of, is_loopback
+
+NAME = "qwen2.5-coder:7b"
+QUICK = Timeouts(connect_s=1, first_byte_s=0.4, chunk_s=0.3, answer_s=1.0, short_s=2, start_s=10, unload_s=0.6)
+
+
+def ask(server: OllamaServer, content: str = "hello", model: str = NAME, **changes: Any) -> Answer:
+    options = {"num_ctx": 8192, "num_predict": 200, "think": False, "temperature": 0.8, "seed": 7, "keep_alive": "5m"}
+    return server.chat(model, [{"role": "user", "content": content}], **{**options, **changes})
+
+
+def reason(call: Callable[[], object]) -> str:
+    with pytest.raises(ProposerError) as caught:
+        call()
+    assert len(str(caught.value)) > 15
+    return caught.value.reason
+
+
+# --- where it is ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        (None, "http://127.0.0.1:11434"),
+        ("", "http://127.0.0.1:11434"),
+        ("  ", "http://127.0.0.1:11434"),
+        ("127.0.0.1", "http://127.0.0.1:11434"),
+        ("127.0.0.1:8000", "http://127.0.0.1:8000"),
+        (":8000", "http://127.0.0.1:8000"),
+        ("0.0.0.0", "http://127.0.0.1:11434"),
+        ("0.0.0.0:8000", "http://127.0.0.1:8000"),
+        ("localhost", "http://localhost:11434"),
+        ("mac.local", "http://mac.local:11434"),
+        ("http://mac.local", "http://mac.local:80"),
+        ("http://mac.local:8000/", "http://mac.local:8000"),
+        ("https://mac.local", "https://mac.local:443"),
+        ("https://mac.local/ollama/", "https://mac.local:443/ollama"),
+        ("mac.local:port", "http://mac.local:11434"),
+        ("mac.local:99999", "http://mac.local:11434"),
+        ("::1", "http://[::1]:11434"),
+        ("[::1]:8000", "http://[::1]:8000"),
+        ("::", "http://[::1]:11434"),
+        ('"127.0.0.1:8000"', "http://127.0.0.1:8000"),
+    ],
+)
+def test_ollama_host_in_all_its_forms(host: str | None, url: str) -> None:
+    assert base_url(host) == url
+
+
+def test_loopback_addresses() -> None:
+    assert all(
+        is_loopback(url) for url in ("http://127.0.0.1:1", "http://localhost:1", "http://[::1]:1", "http://127.9.9.9")
+    )
+    assert not any(is_loopback(url) for url in ("http://mac.local:1", "http://10.0.0.1:1", "https://ollama.com"))
+
+
+def test_a_proxy_in_the_environment_is_not_asked_for_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    with FakeOllama([{"reply": "hi"}]) as fake:
+        assert OllamaServer(fake.url).version() == "0.14.2"
+        assert ask(OllamaServer(fake.url)).text == "hi"
+
+
+def test_something_else_on_the_port_is_not_ollama(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+
+        def hang_up() -> None:
+            listener.accept()[0].close()
+
+        threading.Thread(target=hang_up, daemon=True).start()
+        environ = {"OLLAMA_HOST": f"127.0.0.1:{port}", "PATH": ""}
+        assert connect(tmp_path / "log", environ, QUICK) is None
+
+
+def test_another_machine_that_does_not_answer_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(ProposerError, match=r"OLLAMA_HOST: http://ollama.invalid:11434 does not answer"):
+        connect(tmp_path / "log", {"OLLAMA_HOST": "ollama.invalid", "PATH": ""}, QUICK)
+
+
+# --- a server of our own ----------------------------------------------------------------------------------------------
+
+
+def own(tmp_path: Path, **options: Any) -> dict[str, str]:
+    script = tmp_path / "script.json"
+    script.write_text(json.dumps({"script": [{"reply": "SET DEPTH = 6"}], "cycle": True, **options}))
+    install(tmp_path, script)
+    return {"PATH": str(tmp_path), "OLLAMA_HOST": "127.0.0.1:9", "OLLAMA_MODELS": "/models", "HOME": str(tmp_path)}
+
+
+def test_an_installed_server_is_started_offline_and_stopped(tmp_path: Path) -> None:
+    server = connect(tmp_path / "logs" / "ollama.log", own(tmp_path, start_s=0.3), QUICK)
+    assert server is not None and server.own is not None and server.own.child is not None
+    child = server.own.child
+    assert ask(server).text == "SET DEPTH = 6"
+    environment = json.loads((tmp_path / "script.env.json").read_text())
+    assert {name: environment[name] for name in OFFLINE} == OFFLINE
+    assert environment["OLLAMA_MODELS"] == "/models"
+    assert environment["OLLAMA_HOST"] != "127.0.0.1:9" and server.url.endswith(environment["OLLAMA_HOST"])
+    server.close()
+    assert child.returncode is not None
+    assert reason(server.version) == "server_gone"
+
+
+def test_a_server_of_our_own_that_has_died_is_started_again(tmp_path: Path) -> None:
+    server = connect(tmp_path / "ollama.log", own(tmp_path), QUICK)
+    assert server is not None and server.own is not None and server.own.child is not None
+    server.own.child.kill()
+    assert reason(lambda: ask(server)) == "server_gone"
+    server.ensure()
+    assert ask(server).text == "SET DEPTH = 6"
+    server.close()
+
+
+def test_a_server_that_does_not_start_shows_its_log(tmp_path: Path) -> None:
+    with pytest.raises(ProposerError, match=r"does not answer; its log is .*ollama\.log") as caught:
+        connect(tmp_path / "ollama.log", own(tmp_path, fails=True), QUICK)
+    assert "could not create the models folder" in caught.value.detail
+
+
+def test_the_fake_runs_as_a_process(tmp_path: Path) -> None:
+    script = tmp_path / "script.json"
+    script.write_text(json.dumps({"script": [{"reply": "hello"}]}))
+    command = [sys.executable, str(Path(__file__).parent / "fake_ollama.py"), "--port", "0", "--script", str(script)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert ask(OllamaServer(process.stdout.readline().strip())).text == "hello"
+        process.terminate()
+
+
+# --- asking -----------------------------------------------------------------------------------------------------------
+
+
+def test_an_answer_with_its_counts_and_the_request_that_asked_for_it() -> None:
+    reply = "TITLE: Größer\nSET DEPTH = 6\n"
+    with FakeOllama([{"reply": reply, "chunks": 7}]) as fake:
+        answer = ask(OllamaServer(fake.url), "x" * 400)
+        (request,) = fake.chats()
+    assert (answer.text, answer.thinking, answer.done_reason) == (reply, "", "stop")
+    assert (answer.prompt_tokens, answer.answer_tokens) == (104, len(reply) // 4)
+    assert answer.seconds > 0
+    assert {k: request[k] for k in ("truncate", "shift", "think", "stream", "keep_alive")} == {
+        "truncate": False, "shift": False, "think": False, "stream": True, "keep_alive": "5m"
+    }  # fmt: skip
+    assert request["options"] == {"num_ctx": 8192, "num_predict": 200, "temperature": 0.8, "seed": 7}
+
+
+def test_thinking_is_kept_apart_and_zero_counts_are_absent() -> None:
+    step = {"thinking": "Hm. " * 10, "reply": "SET DEPTH = 6", "prompt_eval_count": 0}
+    with FakeOllama([step], models=[THINKER]) as fake:
+        answer = ask(OllamaServer(fake.url), model="qwen3.5:9b", think=True)
+    assert (answer.text, answer.thinking, answer.prompt_tokens) == ("SET DEPTH = 6", "Hm. " * 10, None)
+
+
+def test_num_predict_ends_an_answer() -> None:
+    with FakeOllama([{"reply": "word " * 1000}]) as fake:
+        answer = ask(OllamaServer(fake.url), num_predict=10)
+    assert (len(answer.text), answer.done_reason) == (40, "length")
+
+
+def test_a_prompt_that_does_not_fit_is_an_error_not_a_silent_cut() -> None:
+    with FakeOllama([{"reply": "x"}]) as fake:
+        assert reason(lambda: ask(OllamaServer(fake.url), "x" * 40_000)) == "too_long"
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [
+        ({"status": 500, "error": "llama runner process has terminated: signal: killed"}, "runner"),
+        ({"status": 500, "error": "model requires more system memory (9.1 GiB) than is available"}, "out_of_memory"),
+        ({"status": 503, "error": "server busy, please try again.  maximum pending requests exceeded"}, "server_busy"),
+        ({"status": 400, "error": "invalid options: num_ctx"}, "bad_request"),
+        ({"error_after": 2, "error": "an error was encountered while running the model: unexpected EOF"}, "runner"),
+        ({"error_after": 0, "error": "CUDA error: out of memory"}, "out_of_memory"),
+        ({"reply": "SET DEPTH = 6", "cut": True}, "cut_off"),
+        ({"reply": "SET DEPTH = 6", "cut": "reset"}, "cut_off"),
+        ({"reply": "x", "die": True}, "cut_off"),
+        ({"reply": "slow", "delay_s": 0.8}, "timeout"),
+        ({"reply": "slow between chunks", "pause_s": 0.6}, "timeout"),
+        ({"reply": "x" * 40, "chunks": 40, "pause_s": 0.05}, "timeout"),
+    ],
+)
+def test_failures_of_a_chat_by_their_reason(step: dict[str, Any], expected: str) -> None:
+    with FakeOllama([{"reply": "some words in four chunks", **step}]) as fake:
+        assert reason(lambda: ask(OllamaServer(fake.url, QUICK))) == expected
+
+
+def test_the_first_byte_may_take_longer_than_the_next_chunk() -> None:
+    limits = Timeouts(first_byte_s=5, chunk_s=0.25)
+    with FakeOllama([{"reply": "in time", "delay_s": 0.5}, {"reply": "stalled", "pause_s": 3.0}]) as fake:
+        server = OllamaServer(fake.url, limits)
+        assert ask(server).text == "in time"
+        began = time.monotonic()
+        assert reason(lambda: ask(server)) == "timeout"
+        assert time.monotonic() - began < 2
+
+
+def test_unknown_models_and_thinking_that_cannot_be() -> None:
+    with FakeOllama([{"reply": "x"}]) as fake:
+        server = OllamaServer(fake.url)
+        assert reason(lambda: ask(server, model="llama9")) == "no_model"
+        assert reason(lambda: ask(server, think=True)) == "no_thinking"
+        assert reason(lambda: server.show("llama9")) == "no_model"
+        assert server.show(NAME)["capabilities"] == ["completion", "tools", "insert"]
+
+
+def test_a_server_that_has_gone() -> None:
+    fake = FakeOllama([])
+    fake.start()
+    fake.stop()
+    server = OllamaServer(fake.url, QUICK)
+    assert reason(lambda: ask(server)) == "server_gone"
+    assert reason(server.models) == "server_gone"
+    assert reason(server.ensure) == "server_gone"
+
+
+def test_cancel_from_another_thread_ends_the_call_and_the_request() -> None:
+    """Before the first byte, which is where a model spends most of its time."""
+    with FakeOllama([{"reply": "late", "delay_s": 1.0}]) as fake:
+        server = OllamaServer(fake.url)
+        threading.Timer(0.2, server.cancel).start()
+        began = time.monotonic()
+        assert reason(lambda: ask(server)) == "cancelled"
+        assert time.monotonic() - began < 0.9
+
+
+def test_leaving_a_stream_closes_the_connection() -> None:
+    with FakeOllama([{"reply": "x" * 4000, "chunks": 1000, "pause_s": 0.005}]) as fake:
+        lines = OllamaServer(fake.url).http.lines("/api/chat", {"model": NAME, "messages": []})
+        next(lines)
+        lines.close()
+        deadline = time.monotonic() + 3
+        while not fake.disconnects and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert fake.disconnects == 1
+
+
+@pytest.mark.parametrize(
+    ("message", "status", "expected"),
+    [
+        ("model 'x' not found", 404, "no_model"),
+        ('"m" does not support thinking', 400, "no_thinking"),
+        ("the prompt is too long: 9000 tokens", 400, "too_long"),
+        ("This model's maximum context length is 4096 tokens", 400, "too_long"),
+        ("the request exceeds the available context size", 400, "too_long"),
+        ("ggml_metal: error: failed to allocate buffer", 500, "out_of_memory"),
+        ("", 500, "runner"),
+    ],
+)
+def test_error_texts(message: str, status: int, expected: str) -> None:
+    assert error_of(message, status).reason == expected
+
+
+# --- memory -----------------------------------------------------------------------------------------------------------
+
+
+def test_load_options_that_stay_load_once() -> None:
+    with FakeOllama([{"reply": "a"}, {"reply": "b"}, {"reply": "c"}]) as fake:
+        server = OllamaServer(fake.url)
+        server.load(NAME, num_ctx=8192, keep_alive="5m")
+        ask(server)
+        ask(server, temperature=0.2, seed=8, num_predict=50)
+        assert fake.loads == [(NAME, 8192)]
+        (loaded,) = server.loaded()
+        assert (loaded["name"], loaded["context_length"]) == (NAME, 8192)
+        ask(server, num_ctx=16384)
+        assert fake.loads == [(NAME, 8192), (NAME, 16384)]
+
+
+def test_unload_returns_when_the_memory_is_free() -> None:
+    """The server answers at once and frees later."""
+    with FakeOllama([{"reply": "a"}], unload_s=0.4) as fake:
+        server = OllamaServer(fake.url)
+        ask(server)
+        began = time.monotonic()
+        server.unload(NAME)
+        assert 0.35 < time.monotonic() - began < 2 and fake.listed() == {}
+        server.unload(NAME)
+        server.unload("never-seen")
+
+
+def test_a_model_that_stays_in_memory_is_an_error() -> None:
+    with FakeOllama([{"reply": "a"}], stuck=True) as fake:
+        server = OllamaServer(fake.url, QUICK)
+        ask(server)
+        with pytest.raises(ProposerError, match=f"Run: ollama stop {NAME}") as caught:
+            server.unload(NAME)
+        assert caught.value.reason == "not_unloaded"
+
+
+def test_a_server_that_is_gone_holds_no_memory() -> None:
+    fake = FakeOllama([{"reply": "a"}])
+    fake.start()
+    server = OllamaServer(fake.url, QUICK)
+    ask(server)
+    fake.stop()
+    server.unload(NAME)
+
+
+def test_tags_list_everything() -> None:
+    with FakeOllama(models=[MODEL, CLOUD]) as fake:
+        assert [m["name"] for m in OllamaServer(fake.url).models()] == [NAME, "gpt-oss:120b-cloud"]
