@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ def _run(source: Path, harness: Path) -> int:
     (folder / "harness" / "prepare.py").unlink(missing_ok=True)
     no_sandbox = env.get("AUTORESEARCH_NO_SANDBOX") == "1"
     bench = workbench(data, folder, harness.parent, float(budget) if budget else None, no_sandbox, print)
+    bench = replace(bench, min_steps=0)  # a person may wait for what the loop would not
     seed = int(env.get("AUTORESEARCH_SEED") or 42)
     candidate = folder / "train_mlx.py"
     candidate.write_text(with_profile(source, load_meta(data).get("constants", {})))

@@ -46,7 +46,6 @@ MEMORY_FAILURE = re.compile(
     re.IGNORECASE,
 )
 LOG_LIMIT = 2 * 2**20  # bytes of a child's output that are kept
-MIN_STEPS = 8  # a candidate whose warm-up step promises fewer steps than this in the budget is hopeless
 CURVE_POINTS = 64
 SAVE_LIMIT_S = 120.0
 FILE_LIMIT = 4 * 2**30  # bytes of the largest file that a child can write: a checkpoint of a billion parameters
@@ -66,6 +65,7 @@ class Workbench:
     kernels: Path | None = None  # compiled kernels to start from, copied into each run's TMPDIR
     startup_limit_s: float = 600.0  # before the first baseline is known; a CPU's kernels are compiled by g++
     evaluation_limit_s: float = 1800.0
+    min_steps: int = 8  # a candidate whose warm-up step promises fewer steps than this in the budget is hopeless
     memory_limit: int = 0  # bytes a child may hold; 0: nine tenths of the machine's memory
     python: str = sys.executable
 
@@ -160,7 +160,7 @@ def _train(bench: Workbench, source: Path, run_dir: Path, seed: int, listen: Lis
         "trained": SAVE_LIMIT_S,
         "saved": 10.0,
     }
-    outcome = _Watch(child, token, log, bench, limits, listen, _hopeless(bench.budget_s)).follow()
+    outcome = _Watch(child, token, log, bench, limits, listen, _hopeless(bench)).follow()
     began, ended = outcome.at("clock_started"), outcome.at("trained")
     if outcome.failure is None and began is not None and ended is not None:
         over = ended - began - bench.budget_s
@@ -218,12 +218,13 @@ def _start(
     return Child([*prefix, *argv], cwd=run_dir, env=env, log_path=log, log_limit_bytes=LOG_LIMIT), token, log
 
 
-def _hopeless(budget_s: float) -> Callable[[Event], Failure | None]:
+def _hopeless(bench: Workbench) -> Callable[[Event], Failure | None]:
     def judge(event: Event) -> Failure | None:
         step_s = float(event.get("warmup_step_s") or 0.0)
-        if event["event"] != "warmed_up" or step_s * MIN_STEPS <= budget_s:
+        if event["event"] != "warmed_up" or step_s * bench.min_steps <= bench.budget_s:
             return None
-        message = f"a warm-up step took {step_s:.1f} s: fewer than {MIN_STEPS} steps fit the {budget_s:g} s budget"
+        few = f"fewer than {bench.min_steps} steps fit the {bench.budget_s:g} s budget"
+        message = f"a warm-up step took {step_s:.1f} s: {few}"
         return Failure("slow", message)
 
     return judge
