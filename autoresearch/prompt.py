@@ -124,7 +124,7 @@ def build(
     if room < 0:
         raise ProposerError(
             f"the prompt needs {least} tokens without any history and {max(0, budget)} fit. "
-            "Shorten program.md or choose a model with a larger context.",
+            "Shorten the brief (program.md) or choose a model with a larger context.",
             reason="too_long",
         )
     values, trials, dropped = _selected(context, min(room, HISTORY_TOKENS), bytes_per_token)

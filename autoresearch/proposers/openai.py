@@ -133,7 +133,7 @@ class OpenAIProposer(Dialogue):
 
 def endpoint(base_url: str) -> str:
     """The URL that `/chat/completions` is added to: endpoint("localhost:8080") -> "http://localhost:8080/v1"."""
-    text = base_url.strip().rstrip("/")
+    text = base_url.strip()
     text = text if "://" in text else f"http://{text}"
     try:
         url = httpx.URL(text)
@@ -141,6 +141,7 @@ def endpoint(base_url: str) -> str:
         raise UsageError(f"--base-url {base_url}: {error}") from error
     if url.scheme not in ("http", "https") or not url.host:
         raise UsageError(f"--base-url {base_url}: write it like http://127.0.0.1:8080/v1")
+    text = text.rstrip("/")
     return text.removesuffix("/chat/completions") if url.path.strip("/") else f"{text}/v1"
 
 

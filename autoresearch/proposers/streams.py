@@ -72,7 +72,7 @@ class Http:
     """One server. A loopback address is reached directly, whatever the proxy variables say."""
 
     def __init__(self, base_url: str, timeouts: Timeouts, headers: Mapping[str, str] | None = None) -> None:
-        self.base_url, self.timeouts, self._headers = base_url.rstrip("/"), timeouts, dict(headers or {})
+        self.base_url, self.timeouts, self.headers = base_url.rstrip("/"), timeouts, dict(headers or {})
         self._socket: socket.socket | None = None
         self._cancelled = False
 
@@ -118,7 +118,7 @@ class Http:
             timeout=httpx.Timeout(timeout_s, connect=self.timeouts.connect_s),
             trust_env=not is_loopback(self.base_url),
             verify=self.base_url.startswith("https"),  # loading certificates costs 30 ms
-            headers=self._headers,
+            headers=self.headers,
         )
 
     def _keep_socket(self, event: str, info: Mapping[str, Any]) -> None:

@@ -1,0 +1,137 @@
+"""An OpenAI-compatible endpoint, streamed, through the same protocol."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_ollama import FakeOllama
+from reply_cases import SOURCE
+
+from autoresearch.errors import ProposerError, UsageError
+from autoresearch.proposers.openai import OpenAIBackend, OpenAIProposer, endpoint
+from autoresearch.proposers.streams import Answer, Timeouts
+from autoresearch.records import Context, Set
+from autoresearch.scorecard import Scorecard
+
+QUICK = Timeouts(connect_s=1, first_byte_s=1, chunk_s=1, answer_s=2, short_s=2, retry_s=0.05)
+CONTEXT = Context(SOURCE, 1.2945, 0.004, "# Brief", {"seq_len": 256, "vocab_size": 1024, "budget_s": 60}, "M4")
+GOOD = {"reply": "TITLE: Shallower\nSET DEPTH = 6\n"}
+
+
+def make(fake: FakeOllama, tmp_path: Path, **options: Any) -> OpenAIProposer:
+    scorecard = Scorecard(tmp_path / "scorecard.json", "mac")
+    return OpenAIProposer(fake.url, "local-7b", scorecard, timeouts=QUICK, **options)
+
+
+def ask(fake: FakeOllama) -> Answer:
+    backend = OpenAIBackend(fake.url, "m", timeouts=QUICK)
+    return backend.ask([{"role": "user", "content": "hello"}], max_tokens=100, temperature=0.8, seed=1)
+
+
+@pytest.mark.parametrize(
+    ("given", "url"),
+    [
+        ("http://127.0.0.1:8080/v1", "http://127.0.0.1:8080/v1"),
+        ("http://127.0.0.1:8080/v1/", "http://127.0.0.1:8080/v1"),
+        ("http://127.0.0.1:8080", "http://127.0.0.1:8080/v1"),
+        ("localhost:1234", "http://localhost:1234/v1"),
+        ("http://127.0.0.1:8080/v1/chat/completions", "http://127.0.0.1:8080/v1"),
+        ("https://host/api/openai", "https://host/api/openai"),
+    ],
+)
+def test_base_urls_as_people_write_them(given: str, url: str) -> None:
+    assert endpoint(given) == url
+
+
+@pytest.mark.parametrize("given", ["", "ftp://x/v1", "http://", "http://[::1", "http://x:port/v1"])
+def test_base_urls_that_lead_nowhere(given: str) -> None:
+    with pytest.raises(UsageError, match="--base-url"):
+        endpoint(given)
+
+
+def test_a_turn_with_a_repair(tmp_path: Path) -> None:
+    with FakeOllama([{"reply": "SET DEPHT = 6"}, GOOD]) as fake:
+        proposer = make(fake, tmp_path)
+        (proposal,) = proposer.propose(CONTEXT)
+        request, again = fake.chats()
+        proposer.release()
+        proposer.close()
+    assert proposal.edits == (Set("DEPTH", "6"),) and proposal.proposer == "openai:local-7b"
+    assert (proposal.usage["repairs"], proposal.usage["answers"]) == (1, 2)
+    assert proposal.usage["prompt_tokens"] > 500
+    assert request["stream"] is True and request["model"] == "local-7b" and request["max_tokens"] >= 600
+    assert "no such constant" in again["messages"][-1]["content"]
+
+
+def test_thinking_is_kept_apart() -> None:
+    with FakeOllama([{"thinking": "Hm. ", "reply": "SET DEPTH = 6", "chunks": 5}]) as fake:
+        answer = ask(fake)
+    assert (answer.text, answer.thinking, answer.done_reason) == ("SET DEPTH = 6", "Hm. ", "stop")
+
+
+def test_an_answer_that_was_cut_says_length() -> None:
+    with FakeOllama([{"reply": "word " * 500}]) as fake:
+        assert ask(fake).done_reason == "length"
+
+
+@pytest.mark.parametrize(
+    ("step", "reason"),
+    [
+        ({"cut": True}, "cut_off"),
+        ({"cut": "reset"}, "cut_off"),
+        ({"error_after": 1, "error": "slot unavailable"}, "runner"),
+        ({"status": 400, "error": "the request exceeds the available context size"}, "too_long"),
+        ({"status": 401, "error": "no key"}, "bad_request"),
+        ({"status": 404, "error": "model not found"}, "no_model"),
+        ({"status": 503, "error": "Loading model"}, "server_busy"),
+        ({"delay_s": 1.5}, "timeout"),
+    ],
+)
+def test_failures_by_their_reason(step: dict[str, Any], reason: str) -> None:
+    with FakeOllama([{"reply": "some words in chunks", **step}]) as fake, pytest.raises(ProposerError) as caught:
+        ask(fake)
+    assert caught.value.reason == reason
+
+
+def test_a_server_that_has_gone(tmp_path: Path) -> None:
+    with FakeOllama([]) as fake:
+        proposer = make(fake, tmp_path)
+    with pytest.raises(ProposerError) as caught:
+        proposer.propose(CONTEXT)
+    assert caught.value.reason == "server_gone"
+
+
+def test_a_context_too_small_for_the_script_asks_for_constants(tmp_path: Path) -> None:
+    with FakeOllama([GOOD]) as fake:
+        make(fake, tmp_path, context_tokens=3000).propose(CONTEXT)
+        assert "SEARCH" not in fake.chats()[0]["messages"][-1]["content"]
+
+
+def test_a_context_too_small_for_anything_says_so(tmp_path: Path) -> None:
+    with FakeOllama([GOOD]) as fake, pytest.raises(ProposerError, match="Shorten the brief") as caught:
+        make(fake, tmp_path, context_tokens=800).propose(CONTEXT)
+    assert caught.value.reason == "too_long"
+
+
+def test_a_key_is_sent_only_where_it_is_given() -> None:
+    assert "Authorization" not in OpenAIBackend("localhost:1", "m").http.headers
+    assert OpenAIBackend("localhost:1", "m", api_key="k").http.headers == {"Authorization": "Bearer k"}
+
+
+def test_cancel_ends_a_turn(tmp_path: Path) -> None:
+    with FakeOllama([{**GOOD, "delay_s": 0.8}]) as fake:
+        proposer = make(fake, tmp_path)
+        threading.Timer(0.2, proposer.cancel).start()
+        with pytest.raises(ProposerError) as caught:
+            proposer.propose(CONTEXT)
+    assert caught.value.reason == "cancelled"
+
+
+@pytest.mark.parametrize(
+    ("name", "billions"), [("qwen2.5-coder-7b-instruct", 7.0), ("gemma-3-0.5B", 0.5), ("default", None), ("8bit", None)]
+)
+def test_the_size_is_read_from_the_name(name: str, billions: float | None) -> None:
+    assert OpenAIBackend("localhost:1", name).parameters_b == billions
