@@ -1,8 +1,8 @@
 """The keep rule: is a candidate better than the incumbent, or is one more run needed to say? Pure functions.
 
 Differences are `incumbent - candidate`, in bits per byte: positive is better. Sigma is the standard deviation of one
-run, measured by noise.py. The bars are the flat top of a search by simulation (benchmarks/keep_rule.py): moving any of
-them by 0.3 changes the night's gain by 2%, so they are worth no tuning.
+run, measured by noise.py. The bars are the flat top of a search by simulation (benchmarks/keep_rule.py): raising or
+lowering them by 0.3 changes the night's gain by 4%, so they are worth no tuning.
 
 A night has a fixed number of runs, so the rule spends them where they decide something. One run discards what does not
 look better; nothing is kept on one run, however good, because the run that looks best was also lucky; two runs keep
@@ -20,7 +20,7 @@ from statistics import fmean
 from autoresearch.noise import Noise
 from autoresearch.records import Decision, Verdict
 
-LOOK_Z = 0.4  # below it a candidate is discarded; four of five that change nothing end here, after one run
+LOOK_Z = 0.4  # below it a candidate is discarded; two of three that change nothing end here, after one run
 KEEP_Z = {2: 1.4, 3: 0.75}  # the bar after two and after three runs; the third run is the last
 ANCHOR_SIGMA = 2.0
 CONTROL_PER_RUN = 2  # discards in a row, for each effective run of the incumbent and one more: then it is doubted

@@ -1,0 +1,257 @@
+"""The keep rule: verdicts on known values, the sequence of runs it asks for, and its parity with the simulation."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autoresearch.decide import (
+    KEEP_Z,
+    LOOK_Z,
+    SIMPLER_BUDGET,
+    Estimate,
+    after_keep,
+    baseline_due,
+    conceded,
+    control_due,
+    decide,
+    implausible,
+    simplifies,
+)
+from autoresearch.noise import Noise
+from benchmarks import keep_rule, night_statistics
+
+NOISE = Noise(0.01, 10.0)
+INCUMBENT = Estimate((1.00, 1.01, 0.99))
+bpb = st.floats(0.5, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("runs", "verdict", "rerun", "reason"),
+    [
+        ([1.03], "discard", None, "0.0300 bpb worse = 3.0 sigma over 1 run"),
+        ([0.997], "discard", None, "0.0030 bpb better = 0.3 sigma over 1 run, too little for another run"),
+        ([0.98], None, "candidate", "0.0200 bpb better = 2.0 sigma over 1 run; one run proves nothing"),
+        ([0.50], None, "candidate", "0.5000 bpb better = 50.0 sigma over 1 run; one run proves nothing"),
+        ([0.97, 0.982], "keep", None, "0.0240 bpb better = 2.4 sigma over 2 runs"),
+        ([0.97, 1.05], "discard", None, "0.0100 bpb worse = 1.0 sigma over 2 runs"),
+        ([0.97, 1.024], "discard", None, "0.0030 bpb better = 0.3 sigma over 2 runs, not enough"),
+        ([0.98, 1.00], None, "candidate", "0.0100 bpb better = 1.0 sigma over 2 runs; not clear yet"),
+        ([0.98, 1.00, 0.98], "keep", None, "0.0133 bpb better = 1.3 sigma over 3 runs"),
+        ([0.98, 1.00, 1.005], "discard", None, "0.0050 bpb better = 0.5 sigma over 3 runs, not clear enough"),
+    ],
+)
+def test_verdicts(runs, verdict, rerun, reason):
+    decision = decide(runs, INCUMBENT, NOISE)
+    assert (decision.verdict, decision.rerun, decision.reason) == (verdict, rerun, reason)
+    assert decision.delta_bpb == pytest.approx(1.00 - sum(runs) / len(runs))
+    assert decision.z == pytest.approx(decision.delta_bpb / 0.01 / math.sqrt(1 / len(runs) + 1 / 3))
+
+
+def test_an_incumbent_with_one_run_runs_again_before_it_is_replaced():
+    assert decide([0.9], Estimate((1.0,)), NOISE).rerun == "incumbent"
+    assert decide([1.1], Estimate((1.0,)), NOISE).verdict == "discard"
+
+
+@given(
+    st.lists(bpb, min_size=4, max_size=4), st.lists(bpb, min_size=1, max_size=5), st.floats(1e-4, 0.3), st.booleans()
+)
+def test_ends_within_three_runs_and_never_keeps_on_one(candidate, incumbent, sigma, simpler):
+    estimate, n = Estimate(tuple(incumbent)), 1
+    for _ in range(6):
+        decision = decide(candidate[:n], estimate, Noise(sigma, 5.0), simplifies=simpler)
+        if decision.verdict:
+            break
+        assert decision.rerun in ("candidate", "incumbent")
+        n += decision.rerun == "candidate"
+        estimate = estimate.add(1.0) if decision.rerun == "incumbent" else estimate
+    assert decision.verdict in ("keep", "discard")
+    assert n <= 3
+    assert n >= 2 or decision.verdict == "discard"
+
+
+@given(st.lists(bpb, min_size=1, max_size=3), st.floats(0.0, 0.5))
+def test_a_better_candidate_is_never_treated_worse(candidate, better):
+    rank = {"discard": 0, None: 1, "keep": 2}
+    worse, improved = (decide([x - d for x in candidate], INCUMBENT, NOISE) for d in (0.0, better))
+    assert rank[improved.verdict] >= rank[worse.verdict]
+
+
+@given(st.lists(bpb, min_size=1, max_size=3), st.integers(-4, 4))
+def test_only_differences_in_sigma_matter(candidate, power):
+    factor = 2.0**power
+    scaled = Estimate(tuple(run * factor for run in INCUMBENT.runs))
+    a = decide(candidate, INCUMBENT, NOISE)
+    b = decide([run * factor for run in candidate], scaled, Noise(0.01 * factor, 10.0))
+    assert (a.verdict, a.rerun) == (b.verdict, b.rerun)
+    assert a.z == pytest.approx(b.z)
+
+
+@pytest.mark.parametrize("bad", [[], [float("nan")], [1.0, float("inf")]])
+def test_runs_must_be_finite(bad):
+    with pytest.raises(ValueError, match="finite runs"):
+        decide(bad, INCUMBENT, NOISE)
+
+
+# --- estimates -------------------------------------------------------------------------------------------------------
+
+
+def test_a_new_incumbent_starts_from_where_the_old_one_stood():
+    estimate = after_keep([0.980, 0.990], INCUMBENT, NOISE)
+    assert estimate.mean == pytest.approx((0.980 + 0.990 + 1.000) / 3)
+    assert estimate.n == 3
+    assert estimate.unselected == (0.990,)
+    later = estimate.add(0.99).add(0.99)
+    assert later.mean == pytest.approx((0.98 + 3 * 0.99 + 1.0) / 5)
+    assert later.unselected == (0.99, 0.99, 0.99)
+
+
+def test_a_leap_is_held_back_by_two_sigma_of_one_run_at_most():
+    assert after_keep([0.5, 0.5], INCUMBENT, NOISE).mean == pytest.approx(0.5 + 0.02 / 3)
+    assert after_keep([1.1, 1.1], INCUMBENT, NOISE).mean == pytest.approx(1.1)
+
+
+def test_shrinking_beats_the_mean_of_unselected_runs():
+    """Keeps among many null candidates: the estimate of the survivor, selected run left out, is further off."""
+    rng = np.random.default_rng(0)
+    errors = []
+    for _ in range(150):
+        incumbent = Estimate(tuple(rng.normal(size=3)))
+        while True:
+            runs = list(rng.normal(size=3))
+            used = next(n for n in (1, 2, 3) if decide(runs[:n], incumbent, Noise(1, 9)).verdict)
+            if decide(runs[:used], incumbent, Noise(1, 9)).verdict == "keep":
+                break
+        errors.append((after_keep(runs[:used], incumbent, Noise(1, 9)).mean, np.mean(runs[1:used])))
+    shrunk, left_out = np.sqrt(np.mean(np.square(errors), axis=0))
+    assert shrunk < 0.9 * left_out
+
+
+# --- controls --------------------------------------------------------------------------------------------------------
+
+
+def test_the_incumbent_is_doubted_later_the_more_often_it_ran():
+    runs = Estimate((1.0, 1.0, 1.0))
+    assert [control_due(runs, n) for n in (7, 8)] == [False, True]
+    assert [control_due(runs.add(1.0), n) for n in (9, 10)] == [False, True]
+    assert [baseline_due(n) for n in (29, 30)] == [False, True]
+
+
+# --- simplifications -------------------------------------------------------------------------------------------------
+
+
+def test_a_simplification_may_be_a_little_worse_but_never_on_one_run():
+    assert decide([1.002], INCUMBENT, NOISE).verdict == "discard"
+    assert decide([1.002], INCUMBENT, NOISE, simplifies=True).rerun == "candidate"
+    kept = decide([1.002, 1.002], INCUMBENT, NOISE, simplifies=True)
+    assert (kept.verdict, kept.reason) == ("keep", "0.0020 bpb worse = 0.2 sigma over 2 runs, and simpler")
+    assert decide([1.002, 1.012], INCUMBENT, NOISE, simplifies=True).verdict == "discard"
+
+
+def test_the_budget_for_simplifications_ends():
+    spent = SIMPLER_BUDGET - 0.1
+    assert decide([1.002, 1.002], INCUMBENT, NOISE, simplifies=True, conceded_sigma=spent).verdict == "discard"
+    assert decide([1.0, 0.999], INCUMBENT, NOISE, simplifies=True, conceded_sigma=spent).verdict == "keep"
+
+
+def test_conceded_is_the_distance_to_the_nights_best():
+    assert conceded(Estimate((1.0, 1.01)), 1.0, NOISE) == pytest.approx(0.5)
+    assert conceded(Estimate((0.9,)), 1.0, NOISE) == 0.0
+
+
+def test_simplifications_cannot_ratchet_down():
+    search = night_statistics.Search(night_statistics.Machine(np.random.default_rng(1), runs=400), loss=0.25)
+    assert -2.5 <= search.go().files[-1].gain < 0
+
+
+OLD = """
+LR = 0.04
+WARMUP = 2**3
+
+def f(x):
+    \"\"\"Doc.\"\"\"
+    y = x * LR
+    return y
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "simpler"),
+    [
+        (("    y = x * LR\n    return y", "    return x * LR"), True),
+        (("WARMUP = 2**3\n", ""), True),
+        (("2**3", "8"), False),
+        (("2**3", "-8"), False),
+        (("2**3", "(1, 2, 3)"), False),
+        (('    """Doc."""\n', ""), False),
+        (("LR = 0.04\n", "LR = 0.04  # better\n\n"), False),
+        (("return y", "return y + LR"), False),
+        (("    return y", "    if y:\n        return y\n    return LR"), False),
+    ],
+)
+def test_simplifies(change, simpler):
+    new = OLD.replace(*change)
+    assert new != OLD
+    assert simplifies(OLD, new) is simpler
+
+
+def test_a_name_gone_for_more_code_is_not_simpler():
+    old = "def f(x):\n    return x * x + 1\n\na = f(1)\nb = f(2)\n"
+    new = "a = 1 * 1 + sum([1, 2, len('x')])\nb = max(2 * 2, a) + min(a, 1) + max(2 * 2, a) + min(a, 1)\n"
+    assert not simplifies(old, new)
+
+
+# --- implausible results ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("delta", "kept", "expected"),
+    [(0.07, [], False), (0.09, [], True), (0.14, [0.1], False), (0.21, [0.1, 0.02], True), (-0.5, [], False)],
+)
+def test_implausible(delta, kept, expected):
+    assert implausible(delta, kept, NOISE) is expected
+
+
+# --- the simulation --------------------------------------------------------------------------------------------------
+
+
+def test_the_simulated_rule_is_the_real_one():
+    rng = np.random.default_rng(3)
+    nights = 3000
+    runs, n = rng.normal(-0.4, 1.0, (nights, 3)), rng.integers(1, 4, nights)
+    runs[np.arange(3) >= n[:, None]] = 0.0
+    weight, sigma = rng.integers(2, 7, nights).astype(float), np.exp(rng.normal(scale=0.5, size=nights))
+    state = keep_rule.Nights(rng.normal(size=nights), weight, runs, n, sigma, runs, runs)
+    rule = keep_rule.KeepRule("real")
+    actions, (total, after_weight) = rule.act(state), rule.estimate(state)
+    names = {
+        ("keep", None): keep_rule.KEEP,
+        ("discard", None): keep_rule.DISCARD,
+        (None, "candidate"): keep_rule.CANDIDATE,
+    }
+    for i in range(nights):
+        incumbent = Estimate((float(state.incumbent[i]),) * int(weight[i]))
+        decision = decide(runs[i, : n[i]], incumbent, Noise(sigma[i], 5.0))
+        assert names[decision.verdict, decision.rerun] == actions[i]
+        if decision.verdict == "keep":
+            estimate = after_keep(runs[i, : n[i]], incumbent, Noise(sigma[i], 5.0))
+            assert (estimate.mean, estimate.n) == (pytest.approx(total[i] / after_weight[i]), after_weight[i])
+    assert set(actions) == set(names.values())
+
+
+def test_gains_what_greedy_gains_with_three_quarters_of_its_false_share():
+    mixed = keep_rule.PRIORS["mixed"]
+    greedy, ours = (keep_rule.simulate(rule, mixed, nights=1500) for rule in (keep_rule.RULES[0], keep_rule.RULES[-1]))
+    assert ours.gain >= greedy.gain - 3 * math.hypot(ours.error, greedy.error)
+    assert ours.false_share <= 0.75 * greedy.false_share + 0.02
+    assert ours.excess < greedy.excess / 3
+    by_proposals = keep_rule.simulate(keep_rule.RULES[-1], mixed, nights=500, runs=None, proposals=100)
+    assert by_proposals.gain > greedy.gain + 3 * by_proposals.error
+
+
+def test_the_bars_fall_with_the_runs():
+    assert all(later < sooner for sooner, later in itertools.pairwise(KEEP_Z.values()))
+    assert min(KEEP_Z.values()) > LOOK_Z
