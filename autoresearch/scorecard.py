@@ -1,4 +1,4 @@
-"""What each model has achieved on this machine, kept across nights; it chooses the reply format and the share of turns.
+"""What each model has achieved on this machine, kept across nights; it chooses the format of the replies.
 
 One JSON file in the cache, replaced whole: machine -> model -> counts. Losing it costs a few turns of learning again.
 """
@@ -27,8 +27,6 @@ PRIOR = {
 }
 PRIOR_WEIGHT = 4.0  # replies that the prior counts for
 REVISIT = 12  # every so many turns the format tried least is tried once more
-MIN_SHARE = 0.2  # of the turns, for either side
-PRIOR_KEEPS, PRIOR_EXPERIMENTS = 0.6, 6.0  # what both sides are credited with before they are measured
 
 
 @dataclass(slots=True)
@@ -63,11 +61,6 @@ class Card:
 
     def tally(self, form: str) -> Tally:
         return self.formats.setdefault(form, Tally())
-
-    def keeps_per_hour(self, experiment_s: float) -> float:
-        """Kept experiments for an hour of proposing and measuring, shrunk towards a common prior."""
-        seconds = self.seconds + self.decided * experiment_s
-        return 3600 * (self.kept + PRIOR_KEEPS) / (seconds + PRIOR_EXPERIMENTS * experiment_s)
 
 
 class Scorecard:
@@ -124,15 +117,6 @@ def expected_rate(card: Card, form: str, parameters_b: float | None) -> float:
     prior = next(rate for least, rate in PRIOR[form] if size >= least)
     tally = card.tally(form)
     return (tally.applied + PRIOR_WEIGHT * prior) / (tally.asked + PRIOR_WEIGHT)
-
-
-def share(model: Card, other: Card, experiment_s: float, floor: float = MIN_SHARE) -> float:
-    """The model's share of the turns, floor..1 - floor: its kept experiments an hour against the other proposer's.
-
-    `experiment_s` is what an experiment takes; share(Card(), Card(), 400.0) -> 0.5
-    """
-    mine, theirs = model.keeps_per_hour(experiment_s), other.keeps_per_hour(experiment_s)
-    return min(1 - floor, max(floor, mine / (mine + theirs)))
 
 
 def _card(stored: Any) -> Card:

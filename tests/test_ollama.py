@@ -151,12 +151,12 @@ def test_repeats_are_told_what_happened(make: Make) -> None:
     tried = edits.apply(SOURCE, [Set("DEPTH", "6")])
     trial = Trial(
         n=3, proposer="tuner", title="Six layers", hypothesis="", category="depth", edits=(Set("DEPTH", "6"),),
-        source=tried, parent_source=SOURCE, verdict="discard", reason="", delta_bpb=-0.008, sigma_bpb=0.004,
-        val_bpb=1.3,
+        source=tried, parent_source=SOURCE, verdict="discard", reason="2 sigma worse", delta_bpb=-0.008,
+        sigma_bpb=0.004, val_bpb=1.3,
     )  # fmt: skip
     with FakeOllama([GOOD, {"reply": "SET DEPTH = 4"}]) as fake:
         (proposal,) = make(fake).propose(replace(CONTEXT, history=[trial]))
-        assert "That has been tried: #3 discard -2.0s depth: Six layers (DEPTH 8 -> 6)" in seen(fake, 1)
+        assert 'That is experiment 3 again, "Six layers", which was discarded: 2 sigma worse' in seen(fake, 1)
     assert proposal.edits == (Set("DEPTH", "4"),)
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reply_cases import SOURCE
+from reply_cases import RELU, SOURCE, SQUARED
 
 from autoresearch import edits, history, prompt
 from autoresearch.errors import EditError, ProposerError
@@ -92,33 +92,17 @@ def test_a_line_a_trial() -> None:
     assert history.line(kept, SIGMA) == "#12 keep +2.1s learning_rate: Idea 12 (MATRIX_LR .04 -> .05)"
     crash = trial(13, [Set("DEPTH", "16")], "crash", None, Failure("memory", "held 14.2 GB\nof memory"))
     assert history.line(crash, SIGMA) == "#13 crash: memory (held 14.2 GB of memory): Idea 13"
-    early = trial(14, [Set("DEPTH", "9")], "discard", None)
-    assert history.line(early, SIGMA) == "#14 discard discard learning_rate: Idea 14 (DEPTH 8 -> 9)"
-
-
-def test_repeats_are_found_by_program_and_by_value() -> None:
-    tried = trial(5, [Set("MATRIX_LR", "0.05")])
-    kept = trial(6, [Set("DEPTH", "6")], "keep", 3.0)
-    now = kept.source
-
-    def repeated(change: Edit, source: str = now) -> int | None:
-        found = history.repeat_of(edits.apply(source, [change]), source, [tried, kept])
-        return found.n if found else None
-
-    assert repeated(Set("MATRIX_LR", "0.05"), SOURCE) == 5  # the same program
-    assert repeated(Set("MATRIX_LR", "0.0501")) == 5  # the same constant at the same value, from another incumbent
-    assert repeated(Set("MATRIX_LR", "0.06")) is None
-    assert repeated(Set("DEPTH", "8")) is None  # back to where the night began was never a trial of its own
-    assert repeated(SearchReplace("        return 1.0", "        return 0.9")) is None
+    early = replace(trial(14, [Set("DEPTH", "9")], "discard", None), reason="stopped half-way: too slow")
+    assert history.line(early, SIGMA) == (
+        "#14 discard (stopped half-way: too slow) learning_rate: Idea 14 (DEPTH 8 -> 9)"
+    )
 
 
 def test_a_broken_source_in_the_history_is_no_trouble() -> None:
-    broken = replace(
-        trial(1, [Set("DEPTH", "6")]), source="def (", verdict="crash", failure=Failure("source", "syntax")
-    )
+    crash = trial(1, [SearchReplace(RELU, SQUARED)], "crash", None, Failure("source", "not valid Python"))
+    broken = replace(crash, source="def (")
     assert history.values_tried(SOURCE, [broken], SIGMA) == []
-    assert "Idea 1" in history.line(broken, SIGMA)
-    assert history.repeat_of(edits.apply(SOURCE, [Set("DEPTH", "6")]), SOURCE, [broken]) is None
+    assert history.line(replace(broken, failure=None), SIGMA) == "#1 crash learning_rate: Idea 1"
 
 
 # --- the prompt -------------------------------------------------------------------------------------------------------
@@ -205,12 +189,14 @@ def test_what_cannot_fit_is_an_error_with_the_numbers() -> None:
     assert caught.value.reason == "too_long"
 
 
+FORTY = [trial(n, [Set("MATRIX_LR", f"0.{100 + n}")]) for n in range(1, 41)]
+
+
 @settings(deadline=None)
 @given(st.integers(600, 6000), st.floats(2.0, 5.0), st.integers(0, 40))
 def test_a_prompt_keeps_to_its_budget_by_the_real_count(budget: int, bytes_per_token: float, count: int) -> None:
-    trials = [trial(n, [Set("MATRIX_LR", f"0.{100 + n}")]) for n in range(1, count + 1)]
     try:
-        made = prompt.build(context(trials), "set", budget=budget, bytes_per_token=bytes_per_token)
+        made = prompt.build(context(FORTY[:count]), "set", budget=budget, bytes_per_token=bytes_per_token)
     except ProposerError:
         return
     assert prompt.conversation_tokens(made.messages, bytes_per_token) <= budget

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoresearch.scorecard import FORMATS, Card, Scorecard, Tally, choose_format, expected_rate, share
+from autoresearch.scorecard import FORMATS, Card, Scorecard, Tally, choose_format, expected_rate
 
 
 def test_cards_last_across_nights(tmp_path: Path) -> None:
@@ -79,20 +79,3 @@ def test_expected_rates_are_shares_and_grow_with_success(asked: int, applied: in
     applied = min(applied, asked)
     rate = expected_rate(Card(formats={form: Tally(asked + 1, asked + 1, applied + 1)}), form, size)
     assert 0 < expected_rate(Card(formats={form: Tally(asked + 1, asked, applied)}), form, size) < rate < 1
-
-
-def test_the_share_of_turns_follows_kept_experiments_an_hour() -> None:
-    unknown, useless = Card(), Card(decided=10, kept=0, seconds=3000)
-    good = Card(decided=10, kept=5, seconds=600)
-    tuner = Card(decided=10, kept=2, seconds=1)
-    assert share(unknown, unknown, 400.0) == pytest.approx(0.5)
-    assert share(good, tuner, 400.0) > 0.6 > share(unknown, tuner, 400.0) > share(useless, tuner, 400.0)
-    slow = Card(decided=10, kept=5, seconds=60_000)
-    assert share(slow, tuner, 400.0) < share(good, tuner, 400.0)
-
-
-@settings(deadline=None)
-@given(st.integers(0, 200), st.integers(0, 200), st.floats(0, 1e6), st.floats(1.0, 1e4))
-def test_neither_side_falls_below_its_floor(kept: int, others: int, seconds: float, experiment_s: float) -> None:
-    model, tuner = Card(decided=200, kept=kept, seconds=seconds), Card(decided=200, kept=others)
-    assert 0.2 <= share(model, tuner, experiment_s) <= 0.8

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from autoresearch import constants, edits, history, prompt
+from autoresearch import constants, edits, policy, prompt
 from autoresearch.errors import EditError, ProposerError
 from autoresearch.prompt import Message
 from autoresearch.proposers.streams import Answer
@@ -252,9 +252,8 @@ class Dialogue:
         tally.parsed += 1
         candidate = edits.apply(context.source, reply.edits)
         tally.applied += 1
-        if (trial := history.repeat_of(candidate, context.source, context.history)) is not None:
-            tried = history.line(trial, context.sigma_bpb)
-            raise EditError(f"That has been tried: {tried}. Propose something not tried yet.")
+        if (trial := policy.repeat_of(candidate, context.source, context.history)) is not None:
+            raise EditError(policy.repeat_sentence(candidate, trial))
         if constants.normalised(candidate) in turn.taken:
             raise EditError("That is already proposed this turn. Propose something else.")
         return Proposal(reply.edits, reply.title, reply.hypothesis, reply.category, self.name, turn.usage())
