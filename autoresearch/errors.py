@@ -5,6 +5,7 @@ AutoresearchError            exit 1: something a person can mend
   DataError                  the data is missing, corrupt or too small; names the command that mends it
   GitError                   git refused; carries command, exit code and both streams
   JournalError               the journal cannot be continued (another data set, budget, version, or it is damaged)
+  BundleError                a file of findings cannot be read, or a night cannot be written as one
   LockedError                another loop holds this machine or this checkout
   SandboxError               a candidate cannot be confined here; says how to go on without
   CommandError               a subprocess failed; carries command, exit code and both streams
@@ -32,6 +33,10 @@ class DataError(AutoresearchError):
 
 
 class JournalError(AutoresearchError):
+    pass
+
+
+class BundleError(AutoresearchError):
     pass
 
 
