@@ -119,7 +119,11 @@ def repeat_of(source: str, parent: str, history: Sequence[Trial]) -> Trial | Non
     other constants, have changed since, they are a new experiment. `repeat_sentence` says what happened then. Raises
     EditError for what Python cannot read.
     """
-    new, old = version(source), version(parent)
+    return repeats(version(source), version(parent), history)
+
+
+def repeats(new: Version, old: Version, history: Sequence[Trial]) -> Trial | None:
+    """`repeat_of`, for versions that are known already: the latest such trial."""
     return next((trial for trial in reversed(history) if _repeats(new, old, trial)), None)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -66,11 +67,8 @@ class Space:
         values = dict(values)
         return values if all(mend(self, values) for mend in (_mend_heads, _mend_width, _mend_batch)) else None
 
-    def edits(self, values: Values) -> tuple[Set, ...]:
-        """SET edits from the incumbent to `values`; empty where they are the incumbent's.
-
-        From "DEPTH = 4" and "BATCH = 2**16", {"DEPTH": 2, "BATCH": 32768} -> Set("DEPTH", "2"), Set("BATCH", "2**15").
-        """
+    def constants_at(self, values: Values) -> dict[str, Any]:
+        """All constants of the candidate, with those of the axes set to `values`."""
         new: dict[str, Any] = dict(self.constants)
         for axis in self.axes:
             if axis.index is not None:
@@ -81,24 +79,37 @@ class Space:
                 new[axis.constant] = values[axis.name]
         if _width_is_derived(self):
             new["ASPECT_RATIO"] = _aspect_ratio(new, int(values[WIDTH]))
-        return tuple(
-            Set(name, _spelled(new[name], self.literals[name]))
-            for name, old in self.constants.items()
-            if new[name] != old
-        )
+        return new
+
+    def edits(self, values: Values) -> tuple[Set, ...]:
+        """SET edits from the incumbent to `values`; empty where they are the incumbent's.
+
+        From "DEPTH = 4" and "BATCH = 2**16", {"DEPTH": 2, "BATCH": 32768} -> Set("DEPTH", "2"), Set("BATCH", "2**15").
+        """
+        new = self.constants_at(values)
+        changed = [name for name, old in self.constants.items() if new[name] != old]
+        return tuple(Set(name, _spelled(new[name], self.literals[name])) for name in changed)
 
 
 def infer(source: str, seq_len: int | None = None) -> Space:
     """The search space of a candidate's source. `seq_len` (tokens a row) ties rows to a total batch given in tokens."""
-    values = constants.read(source)
-    axes = [axis for name, value in values.items() if _is_used(name, values) for axis in axes_of(name, value)]
+    values, turnable = constants.read(source), _turnable(constants.parse(source))
+    names = [name for name in values if name in turnable and _matters(name, values)]
+    axes = [axis for name in names for axis in axes_of(name, values[name])]
     if all(isinstance(values.get(name), int) and values[name] > 0 for name in ("DEPTH", "ASPECT_RATIO", "HEAD_DIM")):
         axes = [_derived_width(axis, values) if axis.name == "ASPECT_RATIO" else axis for axis in axes]
     axes = [_on_head_grid(axis, values) if axis.category == "width" else axis for axis in axes]
     return Space(tuple(axes), values, constants.literals(source), seq_len, _needs_whole_batches(source))
 
 
-def _is_used(name: str, values: Mapping[str, Any]) -> bool:
+def _turnable(tree: ast.Module) -> set[str]:
+    """Names that are set in one place, and read."""
+    uses = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
+    stored = Counter(node.id for node in uses if isinstance(node.ctx, ast.Store))
+    return {node.id for node in uses if isinstance(node.ctx, ast.Load) and stored[node.id] == 1}
+
+
+def _matters(name: str, values: Mapping[str, Any]) -> bool:
     other, letter = USED_ONLY_WITH.get(name, (name, ""))
     return not NOT_OURS.search(name) and (not letter or letter in str(values.get(other, letter)))
 

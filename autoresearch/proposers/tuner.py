@@ -1,0 +1,169 @@
+"""The built-in tuner: research without a model, by turning the module-level constants of the incumbent.
+
+The night's first experiments follow a fixed order, one big lever at a time and in both directions, since depth and
+total batch decide what this machine can learn in the budget. Then Optuna's TPE moves several constants at once.
+Everything is rebuilt from the history in the context: a resumed night proposes what the interrupted one would have.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+from itertools import combinations, islice
+
+from autoresearch import policy
+from autoresearch.axes import Axis, Value
+from autoresearch.errors import ProposerError
+from autoresearch.proposers.observations import observe
+from autoresearch.proposers.tpe import suggestions
+from autoresearch.proposers.wording import Move, describe
+from autoresearch.records import Context, Failure, Proposal
+from autoresearch.space import WIDTH, Values, infer
+from autoresearch.versions import Version, candidate, version
+
+# The first experiments: the names that a lever goes by, and its moves in coarse steps of its axis.
+LEVERS: tuple[tuple[tuple[str, ...], tuple[float, float]], ...] = (
+    (("DEPTH", "N_LAYER", "NUM_LAYERS"), (-1, 0.6)),
+    (("TOTAL_BATCH_SIZE", "BATCH_SIZE"), (-1, 1)),
+    ((WIDTH, "N_EMBD", "D_MODEL", "MODEL_DIM"), (-1, 1)),
+    (("MATRIX_LR", "LEARNING_RATE", "LR"), (1, -1)),
+    (("EMBEDDING_LR",), (1, -1)),
+    (("WARMDOWN_RATIO",), (1, -1)),
+    (("UNEMBEDDING_LR",), (1, -1)),
+    (("WEIGHT_DECAY",), (-1, 1)),
+)
+STARTUP = 10  # settings that TPE needs; until then one- to three-knob steps from the incumbent
+STEPS = (1.0, -1.0, 0.5, -0.5)  # those steps, in coarse steps of the axis
+
+# From simulated nights (benchmarks/search.py): in noise, many small moves at once gain more than one to three, because
+# their sum can be seen. From eight on nothing is gained, and a setting had better stay near what is known.
+MOST_KNOBS = 8
+REACH = 1.5  # coarse steps that one constant moves at most
+LEAST = 0.12  # coarse steps that are worth an edit
+LOOKS = 300  # moves looked at before the tuner says that it has nothing new
+
+
+class Tuner:
+    """Proposals of SET edits. The same seed and context give the same proposals."""
+
+    name = "tuner"
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+
+    def propose(self, context: Context, n: int = 1) -> list[Proposal]:
+        """Up to n new settings of the incumbent's constants. Raises ProposerError where there is nothing to turn."""
+        started = time.perf_counter()
+        search = _Search(context, random.Random(f"{self.seed} {context.seed} {context.turn}"))
+        found = list(islice(search.new_moves(), n))
+        if not found:
+            why = "tried all that it can reach from here" if search.axes else "found no constant that it can turn"
+            raise ProposerError(f"the tuner has {why}", reason="exhausted")
+        usage = {"seconds": (time.perf_counter() - started) / len(found)}
+        return [describe(search.space, move, self.name, usage) for move in found]
+
+    def repair(self, context: Context, proposal: Proposal, failure: Failure) -> Proposal | None:
+        """None: the crash is in the history now, and the next setting is as good as a mended one."""
+        return None
+
+    def release(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class _Search:
+    """What one call knows, and the moves that follow from it, the most wanted first."""
+
+    def __init__(self, context: Context, rng: random.Random) -> None:
+        self.context, self.rng = context, rng
+        self.incumbent = version(context.source)
+        self.space = infer(context.source, context.task.get("seq_len"))
+        self.axes = [axis for axis in self.space.axes if not axis.minor] or list(self.space.axes)
+        self.seen = observe(self.space, self.incumbent, context.history)
+
+    def new_moves(self) -> Iterator[Move]:
+        """Moves that are possible, and are no repeat of a trial or of each other."""
+        drafted: list[Version] = []
+        for move in islice(self._moves(), LOOKS) if self.axes else ():
+            values = self.space.settle(move.values)
+            if values is None or not self.space.edits(values):
+                continue
+            there = Version(self.incumbent.structure, self.space.constants_at(values))
+            if there not in drafted and policy.repeats(there, self.incumbent, self.context.history) is None:
+                drafted.append(there)
+                yield Move(values, move.why, move.category)
+
+    def _moves(self) -> Iterator[Move]:
+        kind = self.context.directive.kind if self.context.directive else ""
+        if kind == "combine":
+            yield from self._combined()
+        if kind == "simplify":
+            yield from self._without()
+        yield from self._levers()
+        yield from self._steps() if len(self.seen.trials) < STARTUP else self._suggested()
+
+    def _levers(self) -> Iterator[Move]:
+        """One lever at a time: on in a direction while that is kept, but never to a side where a value is known."""
+        for names, steps in LEVERS:
+            for axis in [self.space[name] for name in names if name in self.space][:1]:
+                known = [float(value) - float(axis.value) for value in self._tried_alone(axis)]
+                open_steps = [step for step in steps if not any(side * step > 0 for side in known)]
+                for value in [axis.moved(axis.value, step) for step in open_steps]:
+                    if value is not None:
+                        yield Move({**self.space.current, axis.name: value}, "lever")
+
+    def _tried_alone(self, axis: Axis) -> list[Value]:
+        """The values of an axis, before and after, in experiments that moved it with at most one other."""
+        alone = [seen for seen in self.seen.trials if axis.name in seen.moved and len(seen.moved) <= 2]
+        return [value for seen in alone for value in (seen.values[axis.name], seen.before[axis.name])]
+
+    def _steps(self) -> Iterator[Move]:
+        """One- to three-knob steps from the incumbent, without end."""
+        while True:
+            values = self.space.current
+            for axis in self.rng.sample(self.axes, min(len(self.axes), self.rng.randint(1, 3))):
+                values[axis.name] = self._stepped(axis)
+            yield Move(values, "step")
+
+    def _stepped(self, axis: Axis) -> Value:
+        if axis.scale == "choice":
+            return self.rng.choice([choice for choice in axis.grid if choice != axis.value] or [axis.value])
+        value = axis.moved(axis.value, self.rng.choice(STEPS))
+        return axis.value if value is None else value
+
+    def _suggested(self) -> Iterator[Move]:
+        told = [(seen.values, seen.level) for seen in self.seen.trials] + [(self.space.current, self.seen.level)]
+        for values in suggestions(self.axes, told, self.rng.randrange(2**31)):
+            yield Move({**self.space.current, **self._near(values)}, "tpe")
+
+    def _near(self, values: Values) -> Values:
+        """The MOST_KNOBS largest of the moves in `values`, each within REACH of the incumbent."""
+        moves: list[tuple[float, str, Value]] = []
+        for axis in self.axes:
+            if axis.scale == "choice":
+                distance, value = float(values[axis.name] != axis.value), values[axis.name]
+            else:
+                here = axis.coordinate(axis.value)
+                steps = (axis.coordinate(values[axis.name]) - here) / axis.step
+                distance, value = abs(steps), axis.at(here + max(-REACH, min(REACH, steps)) * axis.step)
+            if distance >= LEAST:
+                moves.append((distance, axis.name, value))
+        moves.sort(key=lambda move: -move[0])
+        return {name: value for _, name, value in moves[:MOST_KNOBS]}
+
+    def _combined(self) -> Iterator[Move]:
+        """Two near misses at once, the best pair first."""
+        near = [self.space.values(candidate(trial).constants) for trial in policy.near_misses(self.context.history)]
+        changes = [{k: v for k, v in values.items() if v != self.space[k].value} for values in near]
+        for one, other in combinations(changes, 2):
+            if one and other and one.keys().isdisjoint(other):
+                yield Move({**self.space.current, **one, **other}, "combine")
+
+    def _without(self) -> Iterator[Move]:
+        """A mechanism switched off: no decay, no warm-up."""
+        for axis in self.space.axes:
+            if axis.neutral is not None and axis.value != axis.neutral:
+                yield Move({**self.space.current, axis.name: axis.neutral}, "without", "simplification")

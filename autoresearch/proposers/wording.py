@@ -1,0 +1,96 @@
+"""How the tuner's moves read: the title, hypothesis and category of a proposal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from autoresearch.axes import Axis, Value
+from autoresearch.records import Proposal
+from autoresearch.space import Space, Values
+
+TITLE_CHARS = 79
+
+Why = Literal["lever", "step", "tpe", "combine", "without"]
+
+# (category, upwards) -> what such a change may do
+HYPOTHESES: Mapping[tuple[str, bool], str] = {
+    ("depth", False): "Fewer layers make a step cheaper: more steps in the budget may be worth more than depth.",
+    ("depth", True): "More layers learn more from each step, if enough steps are left in the budget.",
+    ("batch", False): "A smaller total batch gives more updates in the same time, as long as they are not too noisy.",
+    ("batch", True): "A larger total batch gives less noisy updates and may use the machine better.",
+    ("width", False): "A narrower model makes a step cheaper: more steps in the budget may be worth more than width.",
+    ("width", True): "A wider model learns more from each step, if enough steps are left in the budget.",
+    ("learning_rate", True): "In so few steps a higher learning rate may get further.",
+    ("learning_rate", False): "The learning rate may be too high to settle: a lower one may end lower.",
+    ("schedule", True): "More of the budget in this part of the schedule may end at a lower loss.",
+    ("schedule", False): "Less of the budget in this part of the schedule leaves more for the rest.",
+    ("regularisation", False): "In so short a training there is little to regularise.",
+    ("regularisation", True): "More regularisation may keep the matrices in better condition.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Where to go, in values of all axes, and how it was found."""
+
+    values: Values
+    why: Why
+    category: str | None = None  # None: that of the first constant that moves
+
+
+def describe(space: Space, move: Move, proposer: str, usage: Mapping[str, float]) -> Proposal:
+    """The proposal of a move: Proposal((Set("DEPTH", "2"), ...), "DEPTH 4 -> 2", "Fewer layers ...", "depth", ...)."""
+    axes = [space[name] for name in space.changed(move.values)]
+    first = max(axes, key=lambda axis: _distance(axis, move.values[axis.name]))
+    category = move.category or first.category
+    hypothesis = _hypothesis(move, axes, first)
+    return Proposal(space.edits(move.values), _title(axes, move.values), hypothesis, category, proposer, usage)
+
+
+def _distance(axis: Axis, value: Value) -> float:
+    """In coarse steps; a choice counts as one."""
+    return 1.0 if axis.scale == "choice" else abs(axis.coordinate(value) - axis.coordinate(axis.value)) / axis.step
+
+
+def _title(axes: list[Axis], values: Values) -> str:
+    """As many of the changes as fit: "MATRIX_LR 0.04 -> 0.06, DEPTH 4 -> 3 and 2 more"."""
+    parts = [f"{axis.name} {_short(axis.value)} -> {_short(values[axis.name])}" for axis in axes]
+    for shown in range(len(parts), 0, -1):
+        rest = f" and {len(parts) - shown} more" if shown < len(parts) else ""
+        title = ", ".join(parts[:shown]) + rest
+        if len(title) <= TITLE_CHARS:
+            return title
+    return parts[0][:TITLE_CHARS]
+
+
+def _short(value: Value) -> str:
+    """32768 -> "2**15", 0.0400 -> "0.04", "SSL" -> "SSL"."""
+    if type(value) is int and value >= 1024 and value & (value - 1) == 0:
+        return f"2**{value.bit_length() - 1}"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _hypothesis(move: Move, axes: list[Axis], first: Axis) -> str:
+    match move.why:
+        case "without":
+            return f"{first.name} may not be worth having in so short a training: this switches it off."
+        case "combine":
+            return "Two changes that each came close to the incumbent may together be clear of the noise."
+        case "tpe":
+            return f"The better ones of the settings measured so far point this way: {_directions(axes, move.values)}."
+    upwards = first.scale != "choice" and float(move.values[first.name]) > float(first.value)
+    default = f"{first.name} may be off its best value for this machine's budget."
+    return HYPOTHESES.get((first.category, upwards), default)
+
+
+def _directions(axes: list[Axis], values: Values) -> str:
+    """The three largest moves: "higher MATRIX_LR, lower WEIGHT_DECAY"."""
+    largest = sorted(axes, key=lambda axis: -_distance(axis, values[axis.name]))[:3]
+    return ", ".join(
+        f"{axis.name} {values[axis.name]}"
+        if axis.scale == "choice"
+        else f"{'higher' if float(values[axis.name]) > float(axis.value) else 'lower'} {axis.name}"
+        for axis in largest
+    )

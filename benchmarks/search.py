@@ -1,0 +1,368 @@
+"""Which search gains most from a night of noisy runs? The real tuner and its rivals on simulated nights.
+
+    python benchmarks/search.py [--quick]
+
+No training: `Surface` is a made-up val_bpb of train_mlx.py's constants, with a budget that trades size and batch
+against steps, learning rates whose optima follow the batch, crashes (too large, diverged), and noise. Each surface has
+its own machine speed and its own optima, so that no order of experiments can know them. Every night has the same number
+of runs, the keep rule's confirmations and controls included, and is judged by the noise-free gain of the version it
+ends with, as a share of what a noise-free descent over the same constants reaches.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import random
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from autoresearch import constants, edits, policy  # noqa: E402
+from autoresearch.axes import Axis, Value  # noqa: E402
+from autoresearch.decide import Estimate, after_keep, control_due, decide  # noqa: E402
+from autoresearch.noise import Noise  # noqa: E402
+from autoresearch.proposers.tpe import suggestions  # noqa: E402
+from autoresearch.proposers.tuner import Tuner  # noqa: E402
+from autoresearch.records import Context, Failure, Proposal, Trial  # noqa: E402
+from autoresearch.space import Space, Values, infer  # noqa: E402
+
+SEQ_LEN = 2048
+MARKS = (12, 25, 50, 100)  # runs
+FIGURES = ROOT / "benchmarks" / "figures-search.md"
+
+
+# --- the made-up problem ----------------------------------------------------------------------------------------------
+
+
+class Crash(Exception):
+    """The simulated run has no val_bpb."""
+
+
+class Surface:
+    """val_bpb of a setting, without noise. The seed draws the machine's speed and where the optima lie."""
+
+    WEIGHTS: Mapping[str, tuple[float, float, float]] = {  # bpb an octave off; the usual optimum; its spread in octaves
+        "MATRIX_LR": (0.04, 0.04, 0.8),
+        "EMBEDDING_LR": (0.02, 0.6, 1.0),
+        "UNEMBEDDING_LR": (0.012, 0.004, 1.0),
+        "WEIGHT_DECAY": (0.006, 0.15, 1.0),
+        "EMBED_INIT_STD": (0.004, 1.0, 0.7),
+        "MATRIX_INIT_SCALE": (0.006, 1.0, 0.7),
+        "X0_LAMBDA_INIT": (0.003, 0.1, 0.7),
+        "SCALAR_LR": (0.003, 0.5, 1.0),
+    }
+    AVERAGING: Mapping[str, tuple[float, float]] = {"MUON_MOMENTUM": (0.008, 0.05), "MUON_BETA2": (0.002, 0.05)}
+
+    def __init__(self, seed: int) -> None:
+        rng = random.Random(seed)
+        self.speed = 120e3 * 2 ** rng.uniform(-2.5, 1.0)  # tokens a second of the baseline
+        self.optimum = {
+            name: math.log2(best) + rng.gauss(0, spread) for name, (_, best, spread) in self.WEIGHTS.items()
+        }
+        self.averaging = {name: math.log2(best) + rng.gauss(0, 0.6) for name, (_, best) in self.AVERAGING.items()}
+        self.betas = (math.log2(0.15) + rng.gauss(0, 0.6), math.log2(0.05) + rng.gauss(0, 0.6))
+        self.schedule = {
+            "WARMDOWN_RATIO": (0.12, rng.uniform(0.3, 0.9)),
+            "WARMUP_RATIO": (0.3, rng.uniform(0, 0.1)),
+            "FINAL_LR_FRAC": (0.1, rng.uniform(0, 0.15)),
+        }
+        self.windows = rng.uniform(-0.006, 0.006)  # what short windows cost or give
+
+    def bpb(self, c: Mapping[str, Any]) -> float:
+        width = math.ceil(c["DEPTH"] * c["ASPECT_RATIO"] / c["HEAD_DIM"]) * c["HEAD_DIM"]
+        body = (8 + 2 * c["MLP_RATIO"]) / 16 * 12 * c["DEPTH"] * width**2 / 1e6  # M parameters
+        embeddings = 2 * 8192 * width / 1e6
+        if c["DEPTH"] * width * c["DEVICE_BATCH_SIZE"] > 8 * 4 * 256 * 16:
+            raise Crash("out of memory")
+        steps = 300 * self._tokens_a_second(c, body, embeddings) / c["TOTAL_BATCH_SIZE"]
+        size = 0.15 + 0.75 * (body + 0.5 * embeddings) ** -0.12 + 0.03 * max(0, 2 - c["DEPTH"]) ** 2
+        progress = 4 * steps**-0.5 * (1 + 0.03 * c["DEPTH"]) + 0.03 * (2**14 / c["TOTAL_BATCH_SIZE"]) ** 0.5
+        return 0.35 + size + progress + self._rates(c, width) + self._rest(c)
+
+    def _tokens_a_second(self, c: Mapping[str, Any], body: float, embeddings: float) -> float:
+        speed = self.speed * 6.5 / (1.6 * body + 0.2 * embeddings + 0.6)
+        speed *= {"L": 1.0, "SL": 1.04, "SSL": 1.06}.get(c["WINDOW_PATTERN"], 1.07)
+        return speed * (6.5 / (c["NS_STEPS"] + 1.5)) ** 0.1 * (1.05 if c["HEADS_PER_KV"] > 1 else 1.0)
+
+    def _rates(self, c: Mapping[str, Any], width: int) -> float:
+        """Bowls in octaves; the best learning rates rise with the square root of the batch."""
+        batch = 0.5 * math.log2(c["TOTAL_BATCH_SIZE"] / 2**15)
+        shift = {"MATRIX_LR": batch - 0.3 * math.log2(width / 256), "EMBEDDING_LR": batch}
+        total = 0.0
+        for name, (weight, _, _) in self.WEIGHTS.items():
+            octaves = math.log2(max(c[name], 1e-6)) - self.optimum[name] - shift.get(name, 0.0)
+            if name == "MATRIX_LR" and octaves > 2.6:
+                raise Crash("diverged")
+            total += _bowl(weight, octaves)
+        return total
+
+    def _rest(self, c: Mapping[str, Any]) -> float:
+        total = sum(_bowl(w, math.log2(1 - c[name]) - self.averaging[name]) for name, (w, _) in self.AVERAGING.items())
+        total += sum(
+            _bowl(0.005, math.log2(1 - beta) - best) for beta, best in zip(c["ADAM_BETAS"], self.betas, strict=True)
+        )
+        total += sum(weight * (c[name] - best) ** 2 for name, (weight, best) in self.schedule.items())
+        total += self.windows if "S" in c["WINDOW_PATTERN"] else 0.0
+        total += (
+            0.004 * max(0, 5 - c["NS_STEPS"]) + 0.003 * (c["HEADS_PER_KV"] - 1) + 0.01 * (c["TRAIN_ROW_PIECES"] - 1)
+        )
+        return total + 0.004 * abs(math.log2(c["HEAD_DIM"] / 128)) + 0.002 * abs(c["VALUE_EMBED_EVERY"] - 2)
+
+
+def _bowl(weight: float, octaves: float) -> float:
+    """Quadratic near the optimum, linear far from it."""
+    return weight * octaves**2 / (1 + abs(octaves) / 2)
+
+
+@cache
+def baseline() -> str:
+    """train_mlx.py's constants, without its code: what the surface depends on, quick to parse."""
+    found = constants.literals((ROOT / "train_mlx.py").read_text())
+    settings = "".join(f"{name} = {literal}\n" for name, literal in found.items())
+    return settings + f"def build_model(task): return {', '.join(found)}\ndef train(model, run): ...\n"
+
+
+def descent(surface: Surface) -> float:
+    """The val_bpb that a noise-free descent reaches, axis by axis, in ever smaller steps."""
+    source, best = baseline(), surface.bpb(constants.read(baseline()))
+    for size in (1.0, 0.5, 0.25, 0.25):
+        space = infer(source, SEQ_LEN)
+        for axis, step in product(space.axes, (size, -size)):
+            here = infer(source, SEQ_LEN)
+            value = (
+                _other(here[axis.name])
+                if axis.scale == "choice"
+                else here[axis.name].moved(here[axis.name].value, step)
+            )
+            values = None if value is None else here.settle({**here.current, axis.name: value})
+            if values is not None and here.edits(values):
+                there = edits.apply(source, here.edits(values))
+                bpb = _without_noise(surface, there)
+                if bpb < best:
+                    source, best = there, bpb
+    return best
+
+
+def _other(axis: Axis) -> Value:
+    return next(choice for choice in axis.grid if choice != axis.value)
+
+
+def _without_noise(surface: Surface, source: str) -> float:
+    try:
+        return surface.bpb(constants.read(source))
+    except Crash:
+        return math.inf
+
+
+# --- the searches -----------------------------------------------------------------------------------------------------
+
+Search = Callable[[Context], Proposal]
+
+
+def tuner(seed: int) -> Search:
+    return lambda context: Tuner(seed).propose(context)[0]
+
+
+def random_search(seed: int) -> Search:
+    """All constants at once, anywhere in their ranges."""
+    return lambda context: _anywhere(context, _rng(seed, context))
+
+
+def uniform_tpe(seed: int) -> Search:
+    """Optuna as it comes: ten settings anywhere in the ranges, then TPE over all constants."""
+
+    def search(context: Context) -> Proposal:
+        rng, space = _rng(seed, context), infer(baseline(), SEQ_LEN)
+        if len(context.history) < 10:
+            return _anywhere(context, rng)
+        told = [({**space.current, **space.values(constants.read(t.source))}, t.val_bpb) for t in context.history]
+        return _first_possible(context, suggestions(_axes(space), told, rng.randrange(2**31)))
+
+    return search
+
+
+def steps(seed: int) -> Search:
+    """One to three constants a step from the incumbent, at random: evolution without a model of what helps."""
+
+    def moves(context: Context) -> Iterator[Values]:
+        rng, axes = _rng(seed, context), _axes(infer(context.source, SEQ_LEN))
+        while True:
+            chosen = rng.sample(axes, rng.randint(1, 3))
+            yield {axis.name: _step(axis, rng) for axis in chosen}
+
+    return lambda context: _first_possible(context, moves(context))
+
+
+def _rng(seed: int, context: Context) -> random.Random:
+    return random.Random(f"{seed} {context.turn}")
+
+
+def _axes(space: Space) -> list[Axis]:
+    return [axis for axis in space.axes if not axis.minor]
+
+
+def _anywhere(context: Context, rng: random.Random) -> Proposal:
+    def settings() -> Iterator[Values]:
+        while True:
+            yield {axis.name: _any(axis, rng) for axis in _axes(infer(baseline(), SEQ_LEN))}
+
+    return _first_possible(context, settings())
+
+
+def _any(axis: Axis, rng: random.Random) -> Value:
+    return rng.choice(axis.grid) if axis.scale == "choice" else axis.at(rng.uniform(axis.low, axis.high))
+
+
+def _step(axis: Axis, rng: random.Random) -> Value:
+    if axis.scale == "choice":
+        return rng.choice(axis.grid)
+    value = axis.moved(axis.value, rng.choice((1, -1, 0.5, -0.5)))
+    return axis.value if value is None else value
+
+
+def _first_possible(context: Context, settings: Iterator[Values]) -> Proposal:
+    space = infer(context.source, SEQ_LEN)
+    for moved in settings:
+        values = space.settle({**space.current, **moved})
+        if values is not None and space.edits(values):
+            return Proposal(space.edits(values), "", "", "other", "rival")
+    raise AssertionError("settings never end")
+
+
+SEARCHES: Mapping[str, Callable[[int], Search]] = {
+    "tuner": tuner,
+    "one- to three-knob steps": steps,
+    "TPE from ten uniform trials": uniform_tpe,
+    "random search": random_search,
+}
+
+
+# --- the night --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Night:
+    gains: tuple[float, ...]  # noise-free gain over the baseline at MARKS, as a share of the descent's
+    proposing_s: float  # a proposal
+    crashes: int
+
+
+def night(name: str, sigma: float, seed: int, runs: int = MARKS[-1]) -> Night:
+    """One night under the real keep rule: three runs of the baseline, then experiments until the runs are used up."""
+    surface, noise, rng = Surface(seed), Noise(sigma, 10.0), random.Random(f"noise {seed}")
+    search, history, incumbent = SEARCHES[name](seed), [], baseline()
+    estimate = Estimate(tuple(_run(surface, incumbent, sigma, rng) for _ in range(3)))
+    used, since, curve, proposing = 3, 0, [(0, incumbent)], 0.0
+    while used < runs:
+        if control_due(estimate, since):
+            estimate, used, since = estimate.add(_run(surface, incumbent, sigma, rng)), used + 1, 0
+        n = len(history) + 1
+        directive = policy.next_directive(history, n)
+        context = Context(incumbent, estimate.mean, sigma, "", {"seq_len": SEQ_LEN}, "", history, directive, seed, n)
+        started = time.perf_counter()
+        proposal = search(context)
+        proposing += time.perf_counter() - started
+        source, values, used = edits.apply(incumbent, proposal.edits), [], used + 1
+        trial = Trial(
+            n,
+            proposal.proposer,
+            proposal.title,
+            "",
+            proposal.category,
+            proposal.edits,
+            source,
+            incumbent,
+            "crash",
+            "",
+            None,
+            sigma,
+            None,
+        )
+        try:
+            values.append(_run(surface, source, sigma, rng))
+            while (decision := decide(values, estimate, noise)).verdict is None:
+                used += 1
+                if decision.rerun == "candidate":
+                    values.append(_run(surface, source, sigma, rng))
+                else:
+                    estimate = estimate.add(_run(surface, incumbent, sigma, rng))
+        except Crash as crash:
+            history.append(replace(trial, reason=str(crash), failure=Failure("diverged", str(crash))))
+            continue
+        mean = statistics.fmean(values)
+        history.append(
+            replace(trial, verdict=decision.verdict, reason=decision.reason, delta_bpb=decision.delta_bpb, val_bpb=mean)
+        )
+        since += 1
+        if decision.verdict == "keep":
+            incumbent, estimate, since = source, after_keep(values, estimate, noise), 0
+        curve.append((used, incumbent))
+    start = surface.bpb(constants.read(baseline()))
+    reachable = start - descent(surface)
+    reached = [[source for at, source in curve if at <= mark][-1] for mark in MARKS]
+    gains = [(start - surface.bpb(constants.read(source))) / reachable for source in reached]
+    return Night(tuple(gains), proposing / len(history), sum(t.verdict == "crash" for t in history))
+
+
+def _run(surface: Surface, source: str, sigma: float, rng: random.Random) -> float:
+    return surface.bpb(constants.read(source)) + rng.gauss(0, sigma)
+
+
+def _job(arguments: tuple[str, float, int]) -> Night:
+    return night(*arguments)
+
+
+def table(nights: Mapping[str, Sequence[Night]], sigma: float) -> str:
+    """A row a search: mean share of the reachable gain at each mark, with the standard error of the last."""
+    lines = [
+        f"### sigma {sigma:g} bpb, {len(next(iter(nights.values())))} surfaces\n",
+        "| search | "
+        + " | ".join(f"{mark} runs" for mark in MARKS)
+        + " | difference to the tuner | crashes | s a proposal |",
+        "|---" * (len(MARKS) + 4) + "|",
+    ]
+    ours = nights["tuner"]
+    for name, rows in nights.items():
+        shares = " | ".join(f"{statistics.fmean(row.gains[i] for row in rows):.0%}" for i in range(len(MARKS)))
+        paired = [row.gains[-1] - own.gains[-1] for row, own in zip(rows, ours, strict=True)]
+        error = statistics.stdev(paired) / math.sqrt(len(paired)) if len(paired) > 1 else math.nan
+        difference = "" if rows is ours else f"{statistics.fmean(paired):+.0%} ± {error:.0%}"
+        crashes, seconds = (statistics.fmean(v) for v in ([r.crashes for r in rows], [r.proposing_s for r in rows]))
+        lines.append(f"| {name} | {shares} | {difference} | {crashes:.1f} | {seconds:.3f} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--quick", action="store_true", help="two surfaces, one sigma: a minute")
+    parser.add_argument("--surfaces", type=int, default=24)
+    parser.add_argument("--workers", type=int, default=2)
+    arguments = parser.parse_args()
+    surfaces, sigmas = (2, (0.012,)) if arguments.quick else (arguments.surfaces, (0.003, 0.012))
+    tables = []
+    with ProcessPoolExecutor(arguments.workers) as pool:
+        for sigma in sigmas:
+            jobs = [(name, sigma, seed) for name in SEARCHES for seed in range(surfaces)]
+            done = list(pool.map(_job, jobs))
+            rows = {name: done[i * surfaces : (i + 1) * surfaces] for i, name in enumerate(SEARCHES)}
+            tables.append(table(rows, sigma))
+            print(tables[-1], flush=True)
+    if not arguments.quick:
+        FIGURES.write_text("\n".join(tables))
+        print(f"written to {FIGURES}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
