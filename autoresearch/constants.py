@@ -14,11 +14,13 @@ import textwrap
 import warnings
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
+from functools import lru_cache
 from typing import Any
 
 from autoresearch.errors import EditError
 
 NAME = re.compile(r"[A-Z][A-Z0-9_]*")
+REMEMBERED = 64  # hashes of sources: the incumbent is asked for with every reply
 MAX_BITS = 1024  # of any whole number: `9**9**9` in a reply must not cost a minute
 
 _ARITHMETIC = {
@@ -99,11 +101,13 @@ def changed(old: str, new: str) -> dict[str, tuple[Any, Any]]:
     return {n: (before.get(n), after.get(n)) for n in names if repr(before.get(n)) != repr(after.get(n))}
 
 
+@lru_cache(REMEMBERED)
 def normalised(source: str) -> str:
     """A hash of what `source` does: comments, docstrings, layout and the spelling of constants are ignored."""
     return _hash(_tidied(source, lambda value: ast.Constant(repr(value))))
 
 
+@lru_cache(REMEMBERED)
 def structure(source: str) -> str:
     """A hash of the code alone: as `normalised`, with the values of the constants blanked."""
     return _hash(_tidied(source, lambda _: ast.Constant(None)))
