@@ -19,9 +19,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from fake_ollama import MODEL, FakeOllama
 from reply_cases import REFUSED
@@ -34,6 +33,7 @@ from autoresearch.proposers.streams import Timeouts
 from autoresearch.records import Context, Proposal, Trial
 from autoresearch.scorecard import Scorecard
 
+ROOT = Path(__file__).resolve().parent.parent
 SOURCE = (ROOT / "train_mlx.py").read_text()
 TASK = {"seq_len": 2048, "vocab_size": 8192, "budget_s": 300}
 FACTS = "Apple M4, 10 cores, 16 GB, 48,000 tokens a second, 440 steps in the budget, peak 6.1 GB, MFU 24%"
