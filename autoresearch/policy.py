@@ -116,8 +116,7 @@ def repeat_of(source: str, parent: str, history: Sequence[Trial]) -> Trial | Non
     """The trial that `source`, proposed for `parent`, repeats: the same version, or the same values of constants.
 
     Values are the same where they agree to two significant digits. In a file whose code, or MOVED_ON or more of whose
-    other constants, have changed since, they are a new experiment. `repeat_sentence` says what happened then. Raises
-    EditError for what Python cannot read.
+    other constants, have changed since, they are a new experiment. `repeat_sentence` says what happened then.
     """
     return repeats(version(source), version(parent), history)
 

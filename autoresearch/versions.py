@@ -7,15 +7,17 @@ and a trial that only set constants is read off its parent.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from autoresearch import constants
+from autoresearch.errors import EditError
 from autoresearch.records import Set, Trial
 
-REMEMBERED = 1024  # versions of some 20 KB each
+REMEMBERED = 512  # sources, of some 20 KB each
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +34,18 @@ class Version:
 
 @lru_cache(REMEMBERED)
 def version(source: str) -> Version:
-    """Raises EditError for what Python cannot read."""
-    return Version(constants.structure(source), constants.read(source))
+    """The version that `source` is. What Python cannot read is a version of its own, without constants."""
+    try:
+        return Version(constants.structure(source), constants.read(source))
+    except EditError:
+        return Version(hashlib.sha256(source.encode("utf-8", "surrogatepass")).hexdigest(), {})
 
 
 def candidate(trial: Trial) -> Version:
-    """The version that `trial` measured. Raises EditError for what Python cannot read."""
+    """The version that `trial` measured."""
     sets = [edit for edit in trial.edits if isinstance(edit, Set)]
-    values = constants.read("\n".join(f"{edit.name} = {edit.literal}" for edit in sets))
+    values = version("\n".join(f"{edit.name} = {edit.literal}" for edit in sets)).constants
+    before = version(trial.parent_source)
     if not sets or len(sets) < len(trial.edits) or not all(edit.name in values for edit in sets):
         return version(trial.source)
-    before = version(trial.parent_source)
     return Version(before.structure, {**before.constants, **values})
