@@ -12,8 +12,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from autoresearch import constants, corpus, edits, machine, priors, process, results, standing
+from autoresearch import calibrate, constants, corpus, edits, machine, priors, process, results, standing
 from autoresearch.errors import UsageError
+from autoresearch.experiment import Workbench
 from autoresearch.git import Repository, tag_of
 from autoresearch.journal import Journal
 from autoresearch.journal import read as read_night
@@ -73,6 +74,9 @@ def open_night(
         journal = stack.enter_context(Journal(folder))
         if not journal.night.sessions:
             start_from_profile(repo, meta)
+            fit_to_machine(
+                repo, bench, facts, folder / "fit", cache / "machines" / facts.slug() / "fits.json", view.say
+            )
         harness = hashlib.sha256(bench.harness.read_bytes()).hexdigest()[:16]
         versions = {"mlx": version("mlx"), "python": platform.python_version(), "harness": harness}
         settings = {key: value for key, value in vars(options).items() if value is not None}
@@ -156,6 +160,25 @@ def start_from_profile(repo: Repository, meta: Mapping[str, Any]) -> None:
         new = edits.apply(source, [Set(name, literal) for name, literal in wanted.items()])
         listing = "\n".join(f"{name} = {literal}" for name, literal in wanted.items())
         repo.commit({FILE: new.encode()}, f"Start from the {meta['profile']} profile's constants\n\n{listing}\n")
+
+
+def fit_to_machine(
+    repo: Repository, bench: Workbench, facts: machine.Facts, folder: Path, memory: Path, say: Say
+) -> None:
+    """The branch's second commit, where this machine runs the same computation faster with other constants."""
+    source = repo.read("HEAD", FILE).decode()
+    found, table = calibrate.known(memory, source, bench), "as found earlier on this machine"
+    if found is None and any(calibrate.axes(source, bench)):
+        say("fit: measuring what is fastest on this machine, up to two minutes, once")
+        fit = calibrate.fit(bench, source, folder, facts.memory_mb, say)
+        calibrate.remember(memory, source, bench, fit)
+        found, table = list(fit.edits), fit.table()
+    if not found:
+        return
+    new = edits.apply(source, found)
+    listing = ", ".join(f"{edit.name} = {edit.literal}" for edit in found)
+    say(f"fit: {listing}")
+    repo.commit({FILE: new.encode()}, f"Fit to this machine: {listing}\n\n{facts.describe()}\n\n{table}\n")
 
 
 def _value(literal: str) -> Any:

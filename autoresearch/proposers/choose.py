@@ -28,13 +28,13 @@ class Wanted:
 
 def choose(wanted: Wanted, facts: Facts, say: Callable[[str], None]) -> Proposer:
     """The proposer of the night. Raises UsageError where what was asked for cannot be had."""
-    from autoresearch.proposers.command import Command
-    from autoresearch.proposers.hybrid import Hybrid
-
     tuner = Tuner(wanted.seed)
     if wanted.kind == "tuner":
         say("ideas: the built-in tuner")
         return tuner
+    from autoresearch.proposers.command import Command
+    from autoresearch.proposers.hybrid import Hybrid
+
     if wanted.kind == "command":
         if not wanted.command:
             raise UsageError("--proposer command needs --command 'PROGRAM ARGUMENTS', e.g. --command 'claude -p'")

@@ -1,0 +1,248 @@
+"""The loop on a toy candidate in a real repository: verdicts, records, stops, resumption, kills."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from autoresearch import journal
+from autoresearch.errors import AutoresearchError, JournalError, ProposerError, UsageError
+from autoresearch.night import Night
+from autoresearch.records import Context, Edit, Failure, Proposal, SearchReplace, Set
+from autoresearch.session import Options, open_night
+from autoresearch.view import PlainView
+from tests.conftest import HONEST, git
+
+Idea = tuple[str, tuple[Edit, ...]]
+
+
+class Scripted:
+    """A proposer that says its lines, and keeps what it was asked."""
+
+    name = "scripted"
+
+    def __init__(self, *ideas: Idea, repairs: Sequence[Idea] = ()) -> None:
+        self.ideas, self.repairs = list(ideas), list(repairs)
+        self.failures: list[Failure] = []
+        self.contexts: list[Context] = []
+        self.released = 0
+
+    def propose(self, context: Context, n: int = 1) -> list[Proposal]:
+        self.contexts.append(context)
+        if not self.ideas:
+            raise ProposerError("no more lines")
+        return [self._say(self.ideas.pop(0))]
+
+    def repair(self, context: Context, proposal: Proposal, failure: Failure) -> Proposal | None:
+        self.failures.append(failure)
+        return self._say(self.repairs.pop(0)) if self.repairs else None
+
+    def release(self) -> None:
+        self.released += 1
+
+    def close(self) -> None:
+        pass
+
+    def _say(self, idea: Idea) -> Proposal:
+        return Proposal(idea[1], idea[0], f"{idea[0]}: worth a try", "other", self.name)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch, toy_data: Path) -> None:
+    monkeypatch.setenv("AUTORESEARCH_CACHE", str(toy_data.parents[2]))
+    monkeypatch.setenv("MLX_DISABLE_COMPILE", "1")
+
+
+def night(root: Path, proposer: Scripted, experiments: int = 1, **options: object) -> Night:
+    chosen = Options(dataset="toy", profile="tiny", time_budget_s=1.0, experiments=experiments, **options)
+    with open_night(root, chosen, PlainView(), lambda facts: proposer) as research:
+        research.run()
+        return research.night
+
+
+# 100 times slower learning is worse by hundreds of sigma; a head that starts there is better by as many.
+WORSE: Idea = ("learn slowly", (Set("LR", "0.0001"),))
+LOOP = "    for step, (x, y) in enumerate(run.batches(16)):"
+SLOWER: Idea = ("learn very slowly", (Set("LR", "0.00001"),))
+BROKEN: Idea = ("forget a bracket", (SearchReplace("    opt = optim.Adam(LR)", "    opt = optim.Nothing(LR)"),))
+FORBIDDEN: Idea = ("look around", (SearchReplace("import prepare", "import os\nimport prepare"),))
+
+
+def test_a_night_leaves_a_record(repository: Path) -> None:
+    (repository / "train_mlx.py").write_text(HONEST.read_text().replace("LR = 0.01", "LR = 0.0001"))
+    git(repository, "commit", "-q", "-am", "a slow learner")
+    (repository / "notes.txt").write_text("mine")
+    git(repository, "add", "notes.txt")
+    proposer = Scripted(("learn faster", (Set("LR", "0.01"),)), BROKEN, FORBIDDEN, SLOWER)
+    seen = night(repository, proposer, experiments=4)
+
+    verdicts = [(x.proposal.title, x.verdict) for x in seen.experiments.values()][1:]
+    assert verdicts == [
+        ("learn faster", "keep"),
+        ("forget a bracket", "crash"),
+        ("look around", "crash"),
+        ("learn very slowly", "discard"),
+    ]
+    # git: the branch holds the keep and the table; the rest is reachable by name; the person's work is untouched.
+    assert git(repository, "branch", "--show-current").startswith("autoresearch/")
+    titles = git(repository, "log", "--format=%s", "main..HEAD").splitlines()
+    assert titles[-1] == "learn faster" and titles[0].startswith("results of ")
+    body = git(repository, "log", "--format=%b", "-1", "HEAD~1")
+    assert "val_bpb" in body and "sigma" in body and "Machine: " in body and "worth a try" in body
+    assert git(repository, "status", "--porcelain") == "A  notes.txt\n"
+    assert "LR = 0.01" in (repository / "train_mlx.py").read_text()
+    refs = git(repository, "for-each-ref", "--format=%(refname)", "refs/autoresearch").split()
+    assert [ref.rpartition("/")[2] for ref in refs] == ["0002", "0003", "0004"]
+    # results.tsv: the header and a row each, in the field's own format.
+    rows = [line.split("\t") for line in (repository / "results.tsv").read_text().splitlines()]
+    assert rows[0] == ["commit", "val_bpb", "memory_gb", "status", "description"]
+    assert [row[3] for row in rows[1:]] == ["keep", "keep", "crash", "crash", "discard"]
+    assert rows[3][1] == "0.000000" and float(rows[2][1]) < float(rows[1][1])
+    assert rows[1][4].startswith("baseline (")
+    # The model was out of memory before every training, and heard of its mistakes.
+    assert proposer.released == sum(len(x.measurements) for x in seen.experiments.values())
+    assert [failure.kind for failure in proposer.failures] == ["warmup", "contract"]
+    assert "Nothing" in proposer.failures[0].detail and "import os" in proposer.failures[1].message
+    assert [trial.verdict for trial in proposer.contexts[-1].history] == ["keep", "crash", "crash"]
+
+
+def test_a_repaired_proposal_is_the_next_experiment(repository: Path) -> None:
+    fixed: Idea = ("forget nothing", (SearchReplace("    opt = optim.Adam(LR)", "    opt = optim.AdamW(LR)"),))
+    seen = night(repository, Scripted(BROKEN, repairs=[fixed]), experiments=2)
+    assert [x.proposal.title for x in seen.experiments.values()][1:] == ["forget a bracket", "forget nothing"]
+    assert seen.experiments[2].bpbs
+
+
+def test_the_same_command_goes_on(repository: Path) -> None:
+    first = night(repository, Scripted(WORSE))
+    again = Scripted(WORSE, ("the batch", (SearchReplace(LOOP, LOOP.replace("16", "4")),)))
+    second = night(repository, again, experiments=1)
+    assert second.experiments[0] == first.experiments[0]  # no second baseline
+    assert [x.proposal.title for x in second.experiments.values()][2:] == ["the batch"]
+    assert any("experiment 1 again" in str(turn["reason"]) for turn in second.turns_failed)
+    with (
+        pytest.raises(JournalError, match=r"budget_s was 1\.0, is 2\.0"),
+        open_night(
+            repository, Options(time_budget_s=2.0, dataset="toy", profile="tiny"), PlainView(), lambda facts: Scripted()
+        ),
+    ):
+        pass
+
+
+def test_one_loop_a_machine(repository: Path, toy_data: Path) -> None:
+    options = Options(dataset="toy", profile="tiny", time_budget_s=1.0)
+    with open_night(repository, options, PlainView(), lambda facts: Scripted()):
+        code = (
+            "from pathlib import Path; from autoresearch.session import Options, open_night\n"
+            "from autoresearch.view import PlainView; from autoresearch.errors import LockedError\n"
+            f"try:\n    open_night(Path({str(repository)!r}), Options(), PlainView(), None).__enter__()\n"
+            "except LockedError as error: print(error)\n"
+        )
+        out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert f"process {os.getpid()}" in out
+
+
+def test_a_baseline_that_does_not_run_is_said(repository: Path) -> None:
+    (repository / "train_mlx.py").write_text(HONEST.read_text().replace("optim.Adam(LR)", "optim.Nothing(LR)"))
+    git(repository, "commit", "-q", "-am", "broken")
+    with pytest.raises(AutoresearchError, match=r"the baseline does not run .*Nothing"):
+        night(repository, Scripted(WORSE))
+
+
+def test_work_that_is_not_committed_is_not_swept_up(repository: Path) -> None:
+    (repository / "train_mlx.py").write_text(HONEST.read_text() + "# mine\n")
+    with pytest.raises(UsageError, match="uncommitted changes"):
+        night(repository, Scripted(WORSE))
+    assert (repository / "train_mlx.py").read_text().endswith("# mine\n")
+
+
+def test_without_ideas_the_night_ends_and_says_so(repository: Path) -> None:
+    with pytest.raises(AutoresearchError, match="no more lines"):
+        night(repository, Scripted())
+
+
+# --- the command line, as a person and as an outside agent use it ----------------------------------------------------
+
+
+def loop(root: Path, *args: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "loop.py", *args], cwd=root, capture_output=True, text=True, timeout=120)
+
+
+TASK = ("--dataset", "toy", "--profile", "tiny", "--time-budget", "1")
+
+
+def test_try_measures_a_file_and_says_so_by_its_exit_code(repository: Path) -> None:
+    candidate = repository / "train_mlx.py"
+    candidate.write_text(HONEST.read_text().replace("LR = 0.01", "LR = 0.0001"))
+    done = loop(repository, "try", "train_mlx.py", "-m", "learn slowly\nit may generalise", *TASK)
+    assert done.returncode == 10, done.stderr
+    assert "discard: " in done.stdout and "sigma" in done.stdout
+    candidate.write_text("import os\n")
+    done = loop(repository, "try", "train_mlx.py", "-m", "nonsense", *TASK)
+    assert done.returncode == 11 and "contract" in done.stdout
+    assert loop(repository, "try", "nowhere.py", "-m", "x", *TASK).returncode == 2
+    status = loop(repository, "status")
+    assert status.returncode == 0 and "learn slowly" in status.stdout
+
+
+def test_ctrl_c_ends_cleanly_and_the_idea_is_not_lost(repository: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "loop.py", "--proposer", "tuner", *TASK],
+        cwd=repository,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        next(line for line in process.stdout if "#1 run 0" in line)
+        time.sleep(1.0)
+        process.send_signal(signal.SIGINT)
+        rest = process.stdout.read()
+        assert process.wait(20) == 130, rest
+    assert "goes on" in rest and "experiments" in rest
+    folder = next((repository / "runs").glob("*/journal.jsonl")).parent
+    left = journal.read(folder)
+    assert left.closed == "stopped by Ctrl-C" and left.experiments[1].status == "abandoned"
+    done = loop(repository, "--proposer", "tuner", "--experiments", "1", *TASK)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert journal.read(folder).experiments[1].verdict is not None
+
+
+def test_kill_9_at_any_moment_loses_no_decision(repository: Path) -> None:
+    rng, decided = random.Random(7), {}
+    for n in range(5):
+        process = subprocess.Popen(
+            [sys.executable, "loop.py", "--proposer", "tuner", *TASK],
+            cwd=repository,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        time.sleep(10.0 if n == 0 else rng.uniform(0.5, 6.0))
+        process.kill()
+        process.wait()
+        decided = check_consistent(repository, decided)
+    done = loop(repository, "--proposer", "tuner", "--experiments", "1", *TASK)
+    assert done.returncode == 0, done.stdout + done.stderr
+    check_consistent(repository, decided)
+    assert git(repository, "status", "--porcelain") == ""
+
+
+def check_consistent(root: Path, before: dict[int, str]) -> dict[int, str]:
+    """What was decided stays decided, the repository is sound, and the tree holds the branch's file."""
+    for path in (root / "runs").glob("*/journal.jsonl"):
+        now = {x.n: f"{x.verdict} {x.estimate}" for x in journal.read(path.parent).decided}
+        assert before.items() <= now.items()
+        lines = path.read_text().splitlines()
+        assert all(json.loads(line) for line in lines[:-1])
+        git(root, "fsck", "--no-dangling")
+        return now
+    return before
