@@ -30,7 +30,7 @@ LEVEL = 0.95  # of every interval
 Sha256 = Annotated[str, Text(64, r"[0-9a-f]{64}")]
 Line = Annotated[str, Text(300)]
 Prose = Annotated[str, Text(4000, lines=True)]
-Source = Annotated[str, Text(200_000, lines=True)]
+Source = Annotated[str, Text(1_000_000, lines=True)]
 Name = Annotated[str, Text(80, r"[A-Za-z_][A-Za-z0-9_.]*")]
 Literals = Annotated[str, Text(4000, lines=True)]
 Count = Annotated[int, Number(0, 10**15)]

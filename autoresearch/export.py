@@ -1,0 +1,224 @@
+"""From a night's journal to a bundle that may leave the machine: findings with intervals, sources, nothing private."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from autoresearch import effects, journal, patches, standing
+from autoresearch.bundle import Block, Bundle, Change, Finding, Machine, Run, Task, TransferOf, dump, loads, sha256
+from autoresearch.encoding import decode_all
+from autoresearch.errors import BundleError, EditError
+from autoresearch.night import Experiment, Night
+from autoresearch.night import Run as NightRun
+from autoresearch.noise import Noise
+from autoresearch.private import Scrubber, scrubber
+from autoresearch.records import Measurement, SearchReplace, Set
+from autoresearch.standing import Standing
+
+SourceOf = Callable[[int], str]
+
+PUBLIC = frozenset({"climbmix", "tinystories", "stdlib"})  # other names are made from a path
+OWN_TEXT = "own text"
+TITLE, PROSE, LINE = 300, 4000, 300  # characters
+
+
+def export(
+    night: Night,
+    source_of: SourceOf,
+    scrub: Scrubber,
+    *,
+    hours: Mapping[int, float] | None = None,
+    prior: Noise | None = None,
+    transfer: TransferOf | None = None,
+) -> Bundle:
+    """The night as a bundle. `source_of(n)` reads the source of experiment n; `hours` are those of `decided_after`.
+
+    Raises BundleError where there is nothing to share yet, or a source holds what must not be shared.
+    """
+    settled = [x for x in night.experiments.values() if x.verdict or x.status == "quarantined"]
+    if night.incumbent is None or not settled:
+        raise BundleError(f"night {night.tag} has no baseline yet: there is nothing to share")
+    now = standing.read(night, prior)
+    sources = {x.n: scrub.source(source_of(x.n), x.n, ran=bool(x.bpbs)) for x in settled}
+    began = min(run.started for x in settled for run in x.runs.values())
+    build = _Builder(night, now, scrub, sources, hours or {}, began)
+    findings = tuple(build.finding(x) for x in settled)
+    bundle = Bundle(
+        kind="transfer" if transfer else "night",
+        created=datetime.fromtimestamp(began, UTC).date().isoformat(),
+        machine=machine(night.machine),
+        task=task(night.task),
+        findings=findings,
+        sources={sha256(source): source for source in sources.values()},
+        versions={k: scrub.line(str(v), LINE) for k, v in night.versions.items() if k in ("mlx", "python", "harness")},
+        sigma_bpb=now.noise.sigma_bpb,
+        sigma_df=now.noise.df,
+        best=night.incumbent_n,
+        total=effects.validated(night, _root(night), night.incumbent),
+        hours=night.elapsed_s / 3600,
+        transfer=transfer,
+    )
+    return loads(dump(bundle))  # nothing is written that could not be read
+
+
+def read(folder: Path, root: Path, *, prior: Noise | None = None, transfer: TransferOf | None = None) -> Bundle:
+    """`export` of the night in runs/TAG of the checkout `root`."""
+    night = journal.read(folder)
+    if night.incumbent is None:
+        raise BundleError(f"{folder} has no measured baseline: there is nothing to share. Run: uv run loop.py")
+
+    def source_of(n: int) -> str:
+        return journal.read_source(folder, night.experiments[n])
+
+    scrub = scrubber(root, source_of(_root(night).n))
+    hours = decided_after((folder / journal.NAME).read_bytes())
+    return export(night, source_of, scrub, hours=hours, prior=prior, transfer=transfer)
+
+
+def decided_after(data: bytes) -> dict[int, float]:
+    """Hours of research after which each experiment was decided, from a journal's bytes; pauses do not count."""
+    hours, elapsed, last = {}, 0.0, None
+    for event in decode_all(data)[0]:
+        t = datetime.fromisoformat(event["t"])
+        if last is not None and event["type"] != "opened":
+            elapsed += max(0.0, (t - last).total_seconds())
+        last = t
+        if event["type"] in ("decided", "quarantined"):
+            hours[int(event["n"])] = elapsed / 3600
+    return hours
+
+
+def machine(facts: Mapping[str, Any]) -> Machine:
+    """What a journal knows of its machine, without the state of the moment."""
+    memory_mb = facts.get("memory_mb")
+    levels = tuple((str(name), int(count)) for name, count in facts.get("cpu_levels") or ())
+    known = {k: facts.get(k) for k in ("system", "os", "model", "gpu_cores", "cpu_cores", "power", "low_power")}
+    chip = str(facts.get("chip") or "unknown")
+    return Machine(chip, cpu_levels=levels, memory_gb=memory_mb and round(memory_mb / 1024), **known)
+
+
+def task(facts: Mapping[str, Any]) -> Task:
+    """What a journal knows of its task; the name of a person's own text is made from its path, and stays here."""
+    names = ("profile", "fingerprint", "seq_len", "vocab_size", "eval_tokens", "eval_rows", "budget_s")
+    dataset = facts.get("dataset") if facts.get("dataset") in PUBLIC else OWN_TEXT
+    return Task(dataset, **{name: facts.get(name) for name in names})
+
+
+def _root(night: Night) -> Experiment:
+    """The baseline that the incumbent grew from."""
+    x = night.incumbent
+    while x is not None and x.role == "candidate" and x.parent_n is not None:
+        x = night.experiments[x.parent_n]
+    assert x is not None, "a night with an incumbent has a baseline"
+    return x
+
+
+class _Builder:
+    """One finding after another, from the experiments of a night."""
+
+    def __init__(
+        self,
+        night: Night,
+        now: Standing,
+        scrub: Scrubber,
+        sources: Mapping[int, str],
+        hours: Mapping[int, float],
+        began: float,
+    ) -> None:
+        self.night, self.now, self.scrub, self.sources = night, now, scrub, sources
+        self.hours, self.began = hours, began
+
+    def finding(self, x: Experiment) -> Finding:
+        source, scrub = self.sources[x.n], self.scrub
+        return Finding(
+            n=x.n,
+            role=x.role,
+            verdict=x.verdict or "quarantined",
+            title=scrub.line(x.proposal.title, TITLE),
+            hypothesis=scrub.prose(x.proposal.hypothesis, PROSE),
+            category=scrub.line(x.proposal.category, LINE),
+            proposer=scrub.line(x.proposal.proposer, LINE),
+            reason=scrub.prose(x.reason, PROSE),
+            parent=x.parent_n,
+            source=sha256(source),
+            change=None if x.parent_n is None else change(self.sources[x.parent_n], source),
+            effect=effects.of(self.night, x, self.now),
+            val_bpb=self._believed(x),
+            hour=self.hours.get(x.n),
+            runs=tuple(self._run(run) for run in x.runs.values() if run.measurement is not None),
+            failure=scrub.prose(f"{x.failure.kind}: {x.failure.message}", PROSE) if x.failure else None,
+            of=origin(x.proposal.proposer, x.proposal.title),
+        )
+
+    def _believed(self, x: Experiment) -> float | None:
+        if not self.now.values(x):
+            return None
+        return self.now.estimate(x).mean if x.verdict == "keep" else x.estimate
+
+    def _run(self, run: NightRun) -> Run:
+        m = run.measurement
+        assert m is not None
+        state = m.machine.get("start") or {}
+        numbers = {name: _finite(getattr(m, name)) for name in NUMBERS}
+        return Run(
+            purpose=run.purpose,
+            hour=max(0.0, run.started - self.began) / 3600,
+            power=state.get("power"),
+            low_power=state.get("low_power"),
+            thermal=state.get("thermal"),
+            failure=_kind(m),
+            **numbers,
+        )
+
+
+NUMBERS = (
+    "val_bpb",
+    "training_s",
+    "num_steps",
+    "total_tokens",
+    "num_params",
+    "tok_s",
+    "peak_memory_mb",
+    "mfu_percent",
+    "speed_index",
+)
+
+
+def change(parent: str, child: str) -> Change | None:
+    """The change between two sources; None where there is none, or it is more than blocks can say."""
+    try:
+        patch = patches.derive(parent, child)
+    except EditError:
+        return None
+    return Change(
+        constants=patch.constants,
+        set={edit.name: edit.literal for edit in patch.edits if isinstance(edit, Set)},
+        blocks=tuple(Block(e.search, e.replace) for e in patch.edits if isinstance(e, SearchReplace)),
+        touches=patch.touches,
+        code=patch.code,
+    )
+
+
+def title_of(n: int, title: str) -> str:
+    """The title of a replayed change: title_of(7, "DEPTH 4 -> 2") -> "their #7: DEPTH 4 -> 2"."""
+    return f"their #{n}: {title}"[:79]
+
+
+def origin(proposer: str, title: str) -> int | None:
+    """The inverse, for what a proposer "transfer:1f0c39ae5d41" proposed; None for anything else."""
+    match = re.match(r"their #(\d+): ", title) if proposer.startswith("transfer:") else None
+    return int(match[1]) if match else None
+
+
+def _kind(m: Measurement) -> str | None:
+    return m.failure.kind[:LINE] if m.failure else None
+
+
+def _finite(value: Any) -> Any:
+    """A candidate may report anything, a perplexity of infinity too."""
+    return value if isinstance(value, int | float) and math.isfinite(value) and 0 <= value <= 1e15 else None
