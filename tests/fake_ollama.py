@@ -32,10 +32,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from fake_ollama_http import Server, Step, seconds
+from fake_ollama_http import BYTES_PER_TOKEN, Server, Step, seconds
 
 MODEL = {
     "name": "qwen2.5-coder:7b",
@@ -66,14 +67,19 @@ class FakeOllama:
         stuck: bool = False,
         loaded_bytes: int | None = None,
         context_limit: int | None = None,
+        counts_cached: bool = True,
         pull: Sequence[dict[str, Any]] = (),
         port: int = 0,
     ) -> None:
-        """`stuck` models never leave memory; `context_limit` is what the server gives at most, whatever is asked."""
+        """`stuck` models never leave memory; `context_limit` is what the server gives at most, whatever is asked.
+
+        Servers of some versions leave what their prompt cache holds out of prompt_eval_count: `counts_cached` False.
+        """
         self.script = script if callable(script) else list(script)
         self.models = {model["name"]: model for model in models}
         self.cycle, self.load_s, self.unload_s, self.stuck = cycle, load_s, unload_s, stuck
         self.loaded_bytes, self.context_limit, self.pull_lines = loaded_bytes, context_limit, list(pull)
+        self.counts_cached, self.last_prompt = counts_cached, ""
         self.requests: list[tuple[str, dict[str, Any]]] = []  # (path, body) of every POST
         self.loads: list[tuple[str, int]] = []  # (model, num_ctx) of every load
         self.disconnects = 0
@@ -110,6 +116,13 @@ class FakeOllama:
             return self.script[number % len(self.script)]
         over = {"status": 500, "error": f"the script has {len(self.script)} steps and this is request {number + 1}"}
         return self.script[number] if number < len(self.script) else over
+
+    def cached_tokens(self, messages: Sequence[dict[str, Any]]) -> int:
+        """The tokens to leave out of the count: those that this prompt begins with as the last one did."""
+        prompt = "".join(message["content"] for message in messages)
+        pairs = zip(prompt, self.last_prompt, strict=False)
+        shared, self.last_prompt = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs)), prompt
+        return 0 if self.counts_cached else shared // BYTES_PER_TOKEN
 
     # --- memory ---
 

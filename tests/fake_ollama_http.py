@@ -147,6 +147,7 @@ class Handler(BaseHTTPRequestHandler):
                 self._json(400, {"error": "the input length exceeds the context length"})
                 return
             prompt_tokens = 4 + num_ctx // 2  # the first 4 tokens and the last half
+        prompt_tokens -= self.fake.cached_tokens(body["messages"])
         step = self.fake.next_step(body)
         thinking = step.get("thinking", "") if capable and think is not False else ""
         self._play(body, model, step, thinking, prompt_tokens)

@@ -124,6 +124,7 @@ class Dialogue:
         self.backend, self.scorecard, self.formats = backend, scorecard, tuple(formats)
         self.retry_s = retry_s  # before another attempt at a server in trouble
         self._squeeze = 1.0  # of the bytes a token is taken for, after the server has found a prompt too long
+        self._suspect = False  # the server has cut a prompt: its counts are looked at until one is right
         self._cancelled = threading.Event()
         self._learned: int | None = None  # the number of the last trial on the card
 
@@ -308,10 +309,11 @@ class Dialogue:
     def _calibrate(self, messages: tuple[Message, ...], answer: Answer) -> None:
         """Learns the bytes a token from the server's count. Raises where the count shows that the prompt was cut."""
         counted = answer.prompt_tokens
-        if counted is None:
+        if counted is None or not (answer.fresh or self._suspect):
             return
         expected = prompt.conversation_tokens(messages, self._bytes_per_token)
-        if counted < TRUNCATED * expected:
+        self._suspect = counted < TRUNCATED * expected
+        if self._suspect:
             raise ProposerError(
                 f"the server read {counted} tokens of a prompt of about {expected}: it cut the prompt",
                 reason="truncated",

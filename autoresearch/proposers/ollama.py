@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import psutil
@@ -51,6 +52,7 @@ class OllamaBackend:
         self._num_ctx = 0
         self._loaded = False
         self._resident = True  # may be in memory, by our doing or by a loop that was killed
+        self._fresh = False  # its prompt cache is empty
         self._size = 0  # bytes once loaded
         self._free_before = 0  # bytes
         self.load_s = 0.0  # the last load
@@ -125,7 +127,7 @@ class OllamaBackend:
     def _chat(
         self, messages: Sequence[Message], max_tokens: int, temperature: float, seed: int, think: bool | str
     ) -> Answer:
-        return self.server.chat(
+        answer = self.server.chat(
             self.model,
             messages,
             num_ctx=self._num_ctx,
@@ -135,6 +137,8 @@ class OllamaBackend:
             seed=seed,
             keep_alive=KEEP_ALIVE,
         )
+        fresh, self._fresh = self._fresh, False
+        return replace(answer, fresh=fresh)
 
     def _load(self) -> None:
         """Loads the model where it is not, and measures what it takes."""
@@ -142,13 +146,18 @@ class OllamaBackend:
             return
         self._free_before = self._available()
         self._resident = True
+        self._fresh = self._in_memory() is None
         began = time.monotonic()
         self.server.load(self.model, num_ctx=self._num_ctx, keep_alive=KEEP_ALIVE)
         self.load_s = time.monotonic() - began
         self._loaded = True
-        for loaded in self.server.loaded():
-            if full_name(str(loaded.get("name", ""))) == full_name(self.model):
-                self._check(loaded)
+        if (loaded := self._in_memory()) is not None:
+            self._check(loaded)
+
+    def _in_memory(self) -> dict[str, Any] | None:
+        """What the server tells of the model, where it is loaded."""
+        name = full_name(self.model)
+        return next((m for m in self.server.loaded() if full_name(str(m.get("name", ""))) == name), None)
 
     def _check(self, loaded: Mapping[str, Any]) -> None:
         """Holds what the server tells of the loaded model against the memory and the context that it should have."""
@@ -234,11 +243,4 @@ def _family(show: Mapping[str, Any]) -> str:
 def _added(first: Answer, second: Answer) -> Answer:
     """The second answer with what both have cost."""
     tokens = (first.answer_tokens or 0) + (second.answer_tokens or 0)
-    return Answer(
-        second.text,
-        second.thinking,
-        second.done_reason,
-        second.prompt_tokens,
-        tokens,
-        first.seconds + second.seconds,
-    )
+    return replace(second, answer_tokens=tokens, seconds=first.seconds + second.seconds)

@@ -37,6 +37,7 @@ class OpenAIBackend:
         timeouts: Timeouts | None = None,
     ) -> None:
         self.model, self.context_tokens = model, context_tokens
+        self._fresh = True  # nothing of ours is in the server's prompt cache
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self.http = Http(endpoint(base_url), timeouts or Timeouts(), headers)
 
@@ -93,6 +94,7 @@ class OpenAIBackend:
                 finished = choice.get("finish_reason") or finished
         if finished is None:
             raise ProposerError(f"{self.http.base_url} ended the answer without a finish_reason", reason="cut_off")
+        fresh, self._fresh = self._fresh, False
         return Answer(
             "".join(text),
             "".join(thinking),
@@ -100,6 +102,7 @@ class OpenAIBackend:
             usage.get("prompt_tokens") or None,
             usage.get("completion_tokens") or None,
             time.monotonic() - began,
+            fresh,
         )
 
     def release(self) -> None:

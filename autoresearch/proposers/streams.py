@@ -58,7 +58,11 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a model has said. Token counts are None where the server does not tell."""
+    """What a model has said. Token counts are None where the server does not tell.
+
+    Some servers count only the tokens of a prompt that their cache does not hold. `fresh` says that it held none, so
+    that `prompt_tokens` counts the whole prompt.
+    """
 
     text: str
     thinking: str
@@ -66,6 +70,7 @@ class Answer:
     prompt_tokens: int | None
     answer_tokens: int | None
     seconds: float
+    fresh: bool = False
 
 
 class Http:
