@@ -124,7 +124,7 @@ class Drift:
     z: float
 
 
-DRIFT_P = 0.003  # of one look; a night looks a dozen times, and gives a false alarm in one of twelve
+DRIFT_P = 0.003  # of one look; a night looks a dozen times, and one steady night in sixteen gives a false alarm
 
 
 def drift(groups: Iterable[Sequence[tuple[float, float]]], prior: Noise | None = None) -> Drift | None:
