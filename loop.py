@@ -55,6 +55,10 @@ def parser() -> argparse.ArgumentParser:
     commands = p.add_subparsers(dest="what", metavar="COMMAND")
     commands.add_parser("run", parents=[night, who, ends], help="research (the default)")
     commands.add_parser("status", help="the night so far").add_argument("--tag")
+    final = commands.add_parser(
+        "validate", parents=[night], help="baseline and winner again: fresh seeds, the confirm split"
+    )
+    final.add_argument("--rounds", type=int, default=5, help="one run of each a round (default: 5)")
     attempt = commands.add_parser(
         "try", parents=[night], help="measure one candidate by hand; exit 0 keep, 10 discard, 11 crash"
     )
@@ -109,7 +113,7 @@ def options(args: argparse.Namespace) -> Options:
 
 
 def run(args: argparse.Namespace) -> int:
-    from autoresearch import summary
+    from autoresearch import summary, validate
     from autoresearch.proposers.choose import Wanted, choose
     from autoresearch.session import open_night
     from autoresearch.view import choose_view
@@ -120,7 +124,7 @@ def run(args: argparse.Namespace) -> int:
         wanted = Wanted(args.proposer, args.model, args.base_url, args.command, args.seed)
         with open_night(ROOT, options(args), view, lambda facts: choose(wanted, facts, view.say)) as research:
             try:
-                view.say(f"stopped: {research.run()}")
+                view.say(f"stopped: {validate.night(research)}")
             finally:
                 night = research.night
     finally:
@@ -152,7 +156,26 @@ def attempt(args: argparse.Namespace) -> int:
     return EXIT[x.verdict]
 
 
-COMMANDS = {"run": run, "status": status, "try": attempt}
+def final_validation(args: argparse.Namespace) -> int:
+    from autoresearch import validate
+    from autoresearch.proposers.by_hand import ByHand
+    from autoresearch.session import open_night
+    from autoresearch.view import choose_view
+
+    if args.rounds < 2:
+        raise UsageError(f"--rounds {args.rounds}: an interval needs at least 2")
+    view = choose_view()
+    try:
+        with open_night(ROOT, options(args), view, lambda facts: ByHand()) as research:
+            interval = validate.validate(research, validate.Plan(rounds=args.rounds))
+            text = validate.text(research.night)
+    finally:
+        view.close()
+    print(text or "nothing was kept")
+    return 0 if interval is not None and interval.real else 10
+
+
+COMMANDS = {"run": run, "status": status, "try": attempt, "validate": final_validation}
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -114,7 +114,7 @@ class Research:
             x = self._propose("baseline", proposal, source, None)
         known = self.prior is not None and self.prior.df >= KNOWN_DF
         while len(x.bpbs) < (BASELINE_RUNS_KNOWN if known else BASELINE_RUNS):
-            x = self._measure(x.n, "confirm" if x.bpbs else "search")
+            x = self.measure(x.n, "confirm" if x.bpbs else "search")
             if x.failure is not None:
                 self._conclude(x.n, Decision("crash", None, f"{x.failure.kind}: {x.failure.message}"))
                 detail = f"\n{x.failure.detail}" if x.failure.detail else ""
@@ -136,7 +136,7 @@ class Research:
         incumbent = self._incumbent()
         if control_due(self.reading().estimate(incumbent), self.since_control):
             self.since_control = 0
-            self._measure(incumbent.n, "control")
+            self.measure(incumbent.n, "control")
             self._show_standing()
             return
         try:
@@ -160,11 +160,11 @@ class Research:
             if decision.verdict is not None:
                 return self._conclude(n, decision)
             if decision.rerun == "incumbent":
-                self._measure(self._incumbent().n, "control")
+                self.measure(self._incumbent().n, "control")
                 self.since_control = 0
                 x = self.night.experiments[n]
             else:
-                x = self._measure(n, "confirm" if x.bpbs else "search")
+                x = self.measure(n, "confirm" if x.bpbs else "search")
 
     def attempt(self, file: Path, message: str) -> Experiment:
         """One candidate from a person or an agent that drives itself, under the same rules as any other."""
@@ -265,13 +265,13 @@ class Research:
         )
         return self.night.experiments[n]
 
-    def _measure(self, n: int, purpose: Purpose) -> Experiment:
+    def measure(self, n: int, purpose: Purpose, seed: int | None = None) -> Experiment:
         """One more run of experiment n, journaled from start to end. Runs that the machine spoiled are made again."""
         self.proposer.release()
         for attempt in range(ATTEMPTS + 1):
             x = self.night.experiments[n]
             run = x.next_run
-            measurement = self._run_once(x, run, purpose)
+            measurement = self._run_once(x, run, purpose, seed)
             why = self._spoiled(x, measurement)
             if why is None or attempt == ATTEMPTS:
                 self.journal.append("measured", n=n, run=run, measurement=measurement)
@@ -280,8 +280,8 @@ class Research:
             self.journal.append("abandoned", n=n, run=run, why=why, measurement=measurement)
         return self.night.experiments[n]
 
-    def _run_once(self, x: Experiment, run: int, purpose: Purpose) -> Measurement:
-        seed = run_seed(self.seed, x.n, run)
+    def _run_once(self, x: Experiment, run: int, purpose: Purpose, seed: int | None) -> Measurement:
+        seed = run_seed(self.seed, x.n, run) if seed is None else seed
         self.journal.append("started", n=x.n, run=run, seed=seed, purpose=purpose)
         title = x.proposal.title if purpose in ("search", "confirm") else f"the incumbent again: {x.proposal.title}"
         self.view.begin(x.n, run, title, x.proposal.hypothesis)
@@ -291,7 +291,10 @@ class Research:
         ours = x.role == "baseline"  # the person's own file: it is measured however slow, and its kernels are kept
         bench = replace(self.bench, min_steps=0) if ours else self.bench
         try:
-            m = experiment.measure(bench, path, self._run_dir(x.n, run), seed, self.view.hear, harvest=ours)
+            run_dir = self._run_dir(x.n, run)
+            m = experiment.measure(bench, path, run_dir, seed, self.view.hear, harvest=ours)
+            if purpose == "validation" and m.ok:
+                m = replace(m, val_bpb=experiment.evaluate(bench, path, run_dir, seed, "confirm").val_bpb)
         except KeyboardInterrupt:
             self.journal.append("abandoned", n=x.n, run=run, why="stopped by Ctrl-C")
             raise
@@ -385,6 +388,10 @@ class Research:
 
     def reading(self) -> standing.Standing:
         return standing.read(self.night, self.prior)
+
+    def run_s(self) -> float:
+        """Seconds that one run takes here, from the incumbent's."""
+        return max(m.total_s for m in self._incumbent().measurements if m.ok)
 
     def source_of(self, n: int) -> str:
         return read_source(self.folder, self.night.experiments[n])

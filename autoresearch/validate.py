@@ -1,0 +1,134 @@
+"""The final validation: baseline against winner on fresh seeds and on the split that the search never saw.
+
+The search's own figure is optimistic, since the winner is the best of many looks. So the top three are run again first,
+and then baseline and winner, interleaved, are trained afresh and scored on the confirm split.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+
+from autoresearch import standing
+from autoresearch.errors import UsageError
+from autoresearch.interval import RETESTS, ROUNDS, Interval, interleaved, paired, top, winner
+from autoresearch.night import Experiment, Night
+from autoresearch.research import Research
+
+SHARE = 0.2  # of a night with an end that is kept for the validation
+RETESTED = 3  # the best by the search's figure are run again before one of them is validated
+LEAST_ROUNDS = 3  # fewer give no interval worth having
+FIRST_SEED = 9_000_000  # of the validation's rounds, apart from the search's seeds
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How many runs a validation takes."""
+
+    retests: int = RETESTS
+    rounds: int = ROUNDS
+
+    @property
+    def runs(self) -> int:
+        return RETESTED * self.retests + 2 * self.rounds
+
+
+def plan(night_s: float, run_s: float) -> Plan | None:
+    """What a fifth of the night can pay for; None where that is too little.
+
+    plan(8 * 3600, 330) -> Plan(retests=2, rounds=5); plan(600, 30) -> None
+    """
+    affordable = int(SHARE * night_s / run_s)
+    for retests in (RETESTS, 0):
+        each = min(ROUNDS, (affordable - RETESTED * retests) // 2)
+        if each >= LEAST_ROUNDS:
+            return Plan(retests, each)
+    return None
+
+
+def night(research: Research) -> str:
+    """Researches to the night's end; one with a deadline keeps its last part for the validation. Says why it ended."""
+    research.recover()
+    research.ensure_baseline()
+    end, chosen = research.limits.deadline, None
+    if end is not None:
+        run_s = research.run_s()
+        chosen = plan(end - time.time(), run_s)
+        kept_s = chosen.runs * run_s if chosen else 0.0
+        research.limits = replace(research.limits, deadline=end - kept_s, run_s=run_s)
+    why = research.run()
+    if chosen is not None and time.time() < (end or 0.0):
+        validate(research, chosen)
+    return why
+
+
+def validate(research: Research, chosen: Plan) -> Interval | None:
+    """Makes the runs that are still missing and gives the interval; None where nothing was kept.
+
+    Raises UsageError where the night has no baseline yet.
+    """
+    night = research.night
+    if night.incumbent is None:
+        raise UsageError("there is nothing to validate yet. Run: uv run loop.py")
+    if night.incumbent.role == "baseline":
+        research.view.say("validation: nothing was kept, so there is nothing to validate")
+        return None
+    best = _winner(research, chosen)
+    baseline = baseline_of(night)
+    research.view.say(f"validation: #{best.n} {best.proposal.title} against the baseline, {chosen.rounds} rounds")
+    for n, seed in interleaved([baseline.n, best.n], chosen.rounds, FIRST_SEED):
+        if seed not in validation_bpbs(research.night.experiments[n]):
+            research.measure(n, "validation", seed)
+    return validated(research.night)
+
+
+def _winner(research: Research, chosen: Plan) -> Experiment:
+    """The incumbent, unless one of the next best does better in the same number of fresh runs."""
+    night, now = research.night, research.reading()
+    estimates = {x.n: now.estimate(x).mean for x in night.decided if x.verdict != "crash" and x.bpbs}
+    assert night.incumbent is not None
+    contenders = list(dict.fromkeys([night.incumbent.n, *top(estimates, RETESTED)]))[:RETESTED]
+    before = {n: len(now.values(night.experiments[n], "control")) for n in contenders}
+    for n, _ in interleaved(contenders, chosen.retests, 0):
+        research.measure(n, "control")
+    if not chosen.retests:
+        return night.incumbent
+    night, now = research.night, research.reading()
+    retests = {n: now.values(night.experiments[n], "control")[before[n] :] for n in contenders}
+    search = {n: (estimates[n], len(night.experiments[n].bpbs)) for n in contenders}
+    return night.experiments[winner(search, {n: runs for n, runs in retests.items() if runs})]
+
+
+# --- reading the result -----------------------------------------------------------------------------------------------
+
+
+def baseline_of(night: Night) -> Experiment:
+    """The latest measured baseline."""
+    return next(x for x in reversed(night.decided) if x.role == "baseline")
+
+
+def validation_bpbs(x: Experiment) -> dict[int, float]:
+    """val_bpb on the confirm split by the seed of the round."""
+    done = [(r.seed, r.measurement.val_bpb) for r in x.runs.values() if r.purpose == "validation" and r.measurement]
+    return {seed: bpb for seed, bpb in done if bpb is not None}
+
+
+def validated(night: Night) -> Interval | None:
+    """Baseline against the candidate with the most validation runs, round by round; None before two whole rounds."""
+    candidates = [x for x in night.decided if x.role == "candidate" and validation_bpbs(x)]
+    if not candidates:
+        return None
+    ours = validation_bpbs(max(candidates, key=lambda x: (len(validation_bpbs(x)), x.n)))
+    theirs = validation_bpbs(baseline_of(night))
+    rounds = [(theirs[seed], ours[seed]) for seed in ours if seed in theirs]
+    return paired(rounds) if len(rounds) >= 2 else None
+
+
+def text(night: Night) -> str | None:
+    """Search figure and validated figure side by side; None before a validation."""
+    interval = validated(night)
+    if interval is None or night.incumbent is None:
+        return None
+    now = standing.read(night)
+    gain = now.estimate(baseline_of(night)).mean - now.estimate(night.incumbent).mean
+    return f"search: {gain:.4f} bpb better (optimistic); validated on the confirm split: {interval}"
