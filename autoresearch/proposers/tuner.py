@@ -33,6 +33,7 @@ LEVERS: tuple[tuple[tuple[str, ...], tuple[float, float]], ...] = (
     (("UNEMBEDDING_LR",), (1, -1)),
     (("WEIGHT_DECAY",), (-1, 1)),
 )
+PULLS = 4  # experiments that one lever gets at first
 STARTUP = 10  # settings that TPE needs; until then one- to three-knob steps from the incumbent
 STEPS = (1.0, -1.0, 0.5, -0.5)  # those steps, in coarse steps of the axis
 
@@ -109,16 +110,13 @@ class _Search:
         """One lever at a time: on in a direction while that is kept, but never to a side where a value is known."""
         for names, steps in LEVERS:
             for axis in [self.space[name] for name in names if name in self.space][:1]:
-                known = [float(value) - float(axis.value) for value in self._tried_alone(axis)]
-                open_steps = [step for step in steps if not any(side * step > 0 for side in known)]
-                for value in [axis.moved(axis.value, step) for step in open_steps]:
-                    if value is not None:
+                pulls = [seen for seen in self.seen.trials if axis.name in seen.moved and len(seen.moved) <= 2]
+                known = [value for seen in pulls for value in (seen.values[axis.name], seen.before[axis.name])]
+                sides = [float(value) - float(axis.value) for value in known]
+                for step in steps if len(pulls) < PULLS else ():
+                    value = axis.moved(axis.value, step)
+                    if value is not None and not any(side * step > 0 for side in sides):
                         yield Move({**self.space.current, axis.name: value}, "lever")
-
-    def _tried_alone(self, axis: Axis) -> list[Value]:
-        """The values of an axis, before and after, in experiments that moved it with at most one other."""
-        alone = [seen for seen in self.seen.trials if axis.name in seen.moved and len(seen.moved) <= 2]
-        return [value for seen in alone for value in (seen.values[axis.name], seen.before[axis.name])]
 
     def _steps(self) -> Iterator[Move]:
         """One- to three-knob steps from the incumbent, without end."""
