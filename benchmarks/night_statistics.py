@@ -215,7 +215,7 @@ def simplifying(nights: int, rng: np.random.Generator) -> dict[str, Any]:
 
 
 def stopping(nights: int, rng: np.random.Generator) -> dict[str, Any]:
-    """Calibrated on `known` finished experiments, applied to new ones: half-way loss and final bpb correlate by 0.54."""
+    """Calibrated on `known` finished experiments, applied to new ones: half-way loss and end bpb correlate by 0.54."""
     rows = {}
     for known in (40, 80, 160, 320):
         rules = [early_stop.calibrate([finished(rng) for _ in range(known)]) for _ in range(nights)]
