@@ -151,10 +151,12 @@ def _number(axis: Axis, rule: Rule) -> Axis | None:
     """The axis of a number; None where its name and value do not say what a sensible range is."""
     value, whole = float(axis.value), isinstance(axis.value, int)
     axis = replace(axis, step=rule.step)
-    if rule.kind == "complement" and 0 < value < 1:
+    if rule.kind == "complement" and 0.5 <= value < 1:
         place = math.log2(1 - value)
         low, high = max(place - rule.span, math.log2(1e-4)), min(place + rule.span, -1.0)
-        return replace(axis, scale="complement", low=min(low, place), high=max(high, place))
+        return replace(axis, scale="complement", low=min(low, place), high=high)
+    if rule.kind == "complement" and 0 <= value < 0.5 and not whole:
+        return replace(axis, scale="linear", high=0.9, step=0.1)
     if rule.kind == "fraction" and 0 <= value <= 1 and not whole:
         neutral = 0.0 if rule.step <= 0.1 else None
         return replace(axis, scale="linear", high=max(rule.span, value), neutral=neutral)

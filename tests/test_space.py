@@ -53,6 +53,7 @@ def only(name: str, value: Any) -> Axis:
         ("DROPOUT", 0.0, "regularisation", None, 0.1),
         ("MUON_MOMENTUM", 0.95, "optimizer", 0.9, 0.975),
         ("ADAM_BETA2", 0.999, "optimizer", 0.998, 0.9995),
+        ("ADAM_BETA1", 0.0, "optimizer", None, 0.1),
         ("NS_STEPS", 5, "optimizer", 4, None),
         ("NS_STEPS", 3, "optimizer", 2, 4),
         ("ADAM_EPS", 1e-10, "optimizer", 9.5e-12, 1.1e-9),
