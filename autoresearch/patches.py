@@ -13,12 +13,14 @@ import io
 import tokenize
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from autoresearch import constants, edits
 from autoresearch.errors import EditError
 from autoresearch.records import Edit, SearchReplace, Set
 
 Lines = Sequence[str]
+CONTEXTS = (0, 2, 6, 20)  # unchanged lines around a block, at least; tried in turn
 Hunk = tuple[int, int, int, int]  # old lines i1..i2 became new lines j1..j2, ends excluded
 
 
@@ -39,33 +41,54 @@ def derive(parent: str, child: str) -> Patch:
 
     Raises EditError where they compute the same, or where a block finds no place of its own.
     """
-    before, after = constants.literals(parent), constants.literals(child)
-    differ = {name: (before.get(name), after.get(name)) for name in constants.changed(parent, child)}
-    sets, rest = _settable(parent, child, differ)
+    differ = _differing(_literals(parent), constants.literals(child))
+    sets, rest = _settable(child, differ)
     old = parent.split("\n")
     new = _kept_comments(old, rest.split("\n"))
     hunks = _hunks(old, new)
-    if not hunks and not sets:
-        raise EditError("the two versions do not differ")
-    patch: tuple[Edit, ...] = (*(_block(old, new, hunk) for hunk in _alone(old, hunks)), *sets)
-    if constants.normalised(edits.apply(parent, patch)) != constants.normalised(child):
-        raise EditError("the blocks of the patch do not lead to the new version")
-    return Patch(differ, patch, tuple(_touched(parent, hunks)), _hash(old, new, hunks))
+    if not hunks:
+        if not sets:
+            raise EditError("the two versions do not differ")
+        return Patch(differ, tuple(sets), (), None)
+    for context in CONTEXTS:
+        patch: tuple[Edit, ...] = (*(_block(old, new, hunk) for hunk in _alone(old, hunks, context)), *sets)
+        try:
+            if constants.normalised(edits.apply(parent, patch)) == constants.normalised(child):
+                return Patch(differ, patch, tuple(_touched(parent, hunks)), _hash(old, new, hunks))
+        except EditError:  # what an earlier block brings looks like what a later one searches
+            continue
+    raise EditError("the change cannot be said in blocks that each have a place of their own")
 
 
-def _settable(parent: str, child: str, differ: Mapping[str, tuple[str | None, str | None]]) -> tuple[list[Set], str]:
+def _differing(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, tuple[str | None, str | None]]:
+    """The constants whose values differ, by source text: `2**16` and `65536` do not."""
+    pairs = {name: (before.get(name), after.get(name)) for name in [*before, *after]}
+    return {name: pair for name, pair in pairs.items() if _value(pair[0]) != _value(pair[1])}
+
+
+def _value(literal: str | None) -> str | None:
+    return None if literal is None else repr(constants.evaluate(literal))
+
+
+def _settable(child: str, differ: Mapping[str, tuple[str | None, str | None]]) -> tuple[list[Set], str]:
     """SET edits for what they can say, and `child` with those constants back at their old values."""
     sets, rest = [], child
     for name, (old, new) in differ.items():
         if old is None or new is None:
             continue
         try:
-            constants.assign(parent, name, new)
+            constants.assign(f"{name} = {old}\n", name, new)
             rest = constants.assign(rest, name, old)
         except EditError:  # another type of value, or two assignments: the block with the line says it
             continue
         sets.append(Set(name, new))
     return sets, rest
+
+
+@lru_cache(8)
+def _literals(parent: str) -> dict[str, str]:
+    """Remembered: many experiments have one parent."""
+    return constants.literals(parent)
 
 
 def _hunks(old: Lines, new: Lines) -> list[Hunk]:
@@ -83,11 +106,12 @@ def _kept_comments(old: Lines, new: Lines) -> list[str]:
     return [*lines, *new[at:]]
 
 
-def _alone(old: Lines, hunks: Sequence[Hunk]) -> list[Hunk]:
-    """Hunks grown by unchanged lines until each stands in one place; those that then touch are one."""
+def _alone(old: Lines, hunks: Sequence[Hunk], context: int) -> list[Hunk]:
+    """Hunks with `context` unchanged lines, and more until each stands in one place; those that then touch are one."""
     grown: list[Hunk] = []
-    for hunk in hunks:
-        hunk = _grown(old, hunk)
+    for i1, i2, j1, j2 in hunks:
+        above, below = min(context, i1), min(context, len(old) - i2)
+        hunk = _grown(old, (i1 - above, i2 + below, j1 - above, j2 + below))
         while grown and hunk[0] <= grown[-1][1]:
             i1, last, j1, _ = grown.pop()
             end = max(last, hunk[1])

@@ -1,0 +1,295 @@
+"""Several nights or machines side by side: where they went, what paid, and what they agree on. Pure, from bundles.
+
+Gains are compared, not values: each is divided by its own baseline or its own sigma.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from autoresearch import constants
+from autoresearch.agreement import SharedRow, in_sigma, shared
+from autoresearch.bundle import Bundle, Effect, Finding, Row
+from autoresearch.errors import EditError
+from autoresearch.records import CATEGORIES
+
+FEW_DF = 6.0  # degrees of freedom below which sigma itself is known to half or double at best
+FORBIDDING = {
+    "fingerprint": "the data differ, and so does what a bit per byte means: val_bpb does not compare across them",
+    "profile": "context, vocabulary and evaluation differ: val_bpb does not compare across them",
+    "budget_s": "another budget is another question: what pays in one may not pay in the other",
+}
+NOTED = {"mlx": "MLX versions", "harness": "versions of the harness"}
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a run of one version takes."""
+
+    tok_s: float | None = None
+    mfu_percent: float | None = None
+    peak_memory_mb: float | None = None
+    num_steps: int | None = None
+    num_params: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """The best so far after so many experiments and hours; gains are over the night's own baseline."""
+
+    experiment: int
+    hour: float | None
+    val_bpb: float
+    gain_percent: float
+    gain_sigma: float | None
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class NightRow:
+    """One night. `key` is its letter in all tables."""
+
+    key: str
+    label: str
+    id: str
+    kind: str
+    machine: str
+    task: Mapping[str, Any]
+    versions: Mapping[str, str]
+    experiments: int
+    keeps: int
+    discards: int
+    crashes: int
+    hours: float | None
+    sigma_bpb: float | None
+    sigma_df: float | None
+    baseline_bpb: float | None
+    best_bpb: float | None
+    gain_bpb: float | None
+    gain_percent: float | None
+    gain_sigma: float | None
+    total: Effect | None
+    baseline: Cost
+    best: Cost
+    trajectory: tuple[Point, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ConstantRow:
+    """A constant that some night moved, or that the nights started from differently: (first, last) of each night."""
+
+    name: str
+    cells: tuple[tuple[str, str] | None, ...]
+    moved: int  # nights that changed it
+
+
+@dataclass(frozen=True, slots=True)
+class Paid:
+    """How one night's experiments of a category fared; gains are those of its keeps together."""
+
+    tried: int = 0
+    kept: int = 0
+    crashed: int = 0
+    gain_bpb: float = 0.0
+    gain_sigma: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CategoryRow:
+    name: str
+    cells: tuple[Paid, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TransferRow:
+    """One change of another machine (night `of`), and what became of it in each night that replayed it."""
+
+    of: str  # a letter, or the start of an id where that night is not among those compared
+    n: int
+    title: str
+    there: Effect | None
+    cells: tuple[Row | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    nights: tuple[NightRow, ...]
+    warnings: tuple[str, ...]
+    constants: tuple[ConstantRow, ...]
+    categories: tuple[CategoryRow, ...]
+    shared: tuple[SharedRow, ...]
+    transfers: tuple[TransferRow, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def compare(bundles: Sequence[Bundle]) -> Comparison:
+    """The comparison of one or more nights, in their order."""
+    nights = tuple(_night(letter(i), bundle) for i, bundle in enumerate(bundles))
+    return Comparison(
+        nights=nights,
+        warnings=tuple(warnings(bundles)),
+        constants=tuple(_constants(bundles)),
+        categories=tuple(_categories(bundles)),
+        shared=tuple(shared(bundles)),
+        transfers=tuple(_transfers(bundles, {night.id: night.key for night in nights})),
+    )
+
+
+def letter(i: int) -> str:
+    """0 -> "A", 25 -> "Z", 26 -> "AA"."""
+    return (letter(i // 26 - 1) if i >= 26 else "") + chr(65 + i % 26)
+
+
+# --- one night ------------------------------------------------------------------------------------------------------
+
+
+def _night(key: str, bundle: Bundle) -> NightRow:
+    candidates = [f for f in bundle.findings if f.role == "candidate"]
+    counts = {verdict: sum(f.verdict == verdict for f in candidates) for verdict in ("keep", "discard")}
+    first, last = bundle.baseline, bundle.finding(bundle.best)
+    before, after = first.val_bpb if first else None, last.val_bpb if last else None
+    gain = before - after if before and after else None
+    return NightRow(
+        key=key,
+        label=bundle.label,
+        id=bundle.id,
+        kind=bundle.kind,
+        machine=bundle.machine.describe(),
+        task={name: getattr(bundle.task, name) for name in ("dataset", "profile", "fingerprint", "budget_s")},
+        versions=bundle.versions,
+        experiments=len(candidates),
+        keeps=counts["keep"],
+        discards=counts["discard"],
+        crashes=len(candidates) - counts["keep"] - counts["discard"],
+        hours=bundle.hours,
+        sigma_bpb=bundle.sigma_bpb,
+        sigma_df=bundle.sigma_df,
+        baseline_bpb=before,
+        best_bpb=after,
+        gain_bpb=gain,
+        gain_percent=100 * gain / before if gain is not None and before else None,
+        gain_sigma=in_sigma(gain, bundle),
+        total=bundle.total,
+        baseline=_cost(first),
+        best=_cost(last),
+        trajectory=tuple(_trajectory(bundle, before)) if before else (),
+    )
+
+
+def _trajectory(bundle: Bundle, baseline_bpb: float) -> Iterator[Point]:
+    """A point at every baseline and keep, and one at the end."""
+    tried, best, hour = 0, None, 0.0
+    for f in bundle.findings:
+        tried += f.role == "candidate"
+        hour = f.hour if f.hour is not None else hour
+        if f.verdict == "keep" and f.val_bpb is not None:
+            gain = baseline_bpb - f.val_bpb
+            best = Point(tried, f.hour, f.val_bpb, 100 * gain / baseline_bpb, in_sigma(gain, bundle), f.title)
+            yield best
+    if best is not None and best.experiment < tried:
+        end = hour if best.hour is not None else None
+        yield Point(tried, end, best.val_bpb, best.gain_percent, best.gain_sigma, "")
+
+
+def _cost(f: Finding | None) -> Cost:
+    run = f.cost if f else None
+    if run is None:
+        return Cost()
+    return Cost(run.tok_s, run.mfu_percent, run.peak_memory_mb, run.num_steps, run.num_params)
+
+
+# --- what forbids comparing -----------------------------------------------------------------------------------------
+
+
+def warnings(bundles: Sequence[Bundle]) -> Iterator[str]:
+    """What to know before the figures are compared, the gravest first."""
+    keys = [letter(i) for i in range(len(bundles))]
+    for name, why in FORBIDDING.items():
+        groups = _groups(keys, [getattr(bundle.task, name) for bundle in bundles])
+        if len(groups) > 1:
+            yield f"{name}: {_told(groups)}; {why}"
+    for name, what in NOTED.items():
+        groups = _groups(keys, [bundle.versions.get(name) for bundle in bundles])
+        if len(groups) > 1:
+            yield f"the {what} differ: {_told(groups)}"
+    for key, bundle in zip(keys, bundles, strict=True):
+        if bundle.kind == "imported":
+            yield f"{key} was imported: one run each, no sigma and no intervals, so nothing of it is known to be real"
+        elif bundle.sigma_df is not None and bundle.sigma_df < FEW_DF:
+            yield f"{key}: sigma rests on {bundle.sigma_df:.3g} degrees of freedom, and the intervals are wide for it"
+        if bundle.machine.power == "battery" or bundle.machine.low_power:
+            yield f"{key} ran {'in low-power mode' if bundle.machine.low_power else 'on battery'}"
+
+
+def _groups(keys: Sequence[str], values: Sequence[Any]) -> dict[str, list[str]]:
+    groups: dict[str, list[str]] = {}
+    for key, value in zip(keys, values, strict=True):
+        text = "unknown" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+        groups.setdefault(text, []).append(key)
+    return groups
+
+
+def _told(groups: Mapping[str, Sequence[str]]) -> str:
+    return ", ".join(f"{value} in {' '.join(keys)}" for value, keys in groups.items())
+
+
+# --- constants and categories ---------------------------------------------------------------------------------------
+
+
+def _constants(bundles: Sequence[Bundle]) -> list[ConstantRow]:
+    ends = [(_literals(b.source(b.baseline)), _literals(b.source(b.finding(b.best)))) for b in bundles]
+    rows = []
+    for name in dict.fromkeys(name for first, last in ends for name in (*first, *last)):
+        cells = tuple(
+            (first.get(name, "–"), last.get(name, "–")) if name in first or name in last else None
+            for first, last in ends
+        )
+        known = [cell for cell in cells if cell is not None]
+        moved = sum(first != last for first, last in known)
+        if moved or len({first for first, _ in known}) > 1:
+            rows.append(ConstantRow(name, cells, moved))
+    return sorted(rows, key=lambda row: -row.moved)
+
+
+def _literals(source: str | None) -> Mapping[str, str]:
+    try:
+        return constants.literals(source) if source is not None else {}
+    except EditError:  # an imported file may be anything
+        return {}
+
+
+def _categories(bundles: Sequence[Bundle]) -> list[CategoryRow]:
+    found = {f.category for bundle in bundles for f in bundle.findings if f.role == "candidate"}
+    names = [*(name for name in CATEGORIES if name in found), *sorted(found - set(CATEGORIES))]
+    rows = [CategoryRow(name, tuple(_paid(bundle, name) for bundle in bundles)) for name in names]
+    return sorted(rows, key=lambda row: -sum(paid.gain_sigma or 0.0 for paid in row.cells))
+
+
+def _paid(bundle: Bundle, category: str) -> Paid:
+    tried = [f for f in bundle.findings if f.role == "candidate" and f.category == category]
+    kept = [f for f in tried if f.verdict == "keep"]
+    gain = sum(f.effect.gain_bpb for f in kept if f.effect)
+    crashed = sum(f.verdict in ("crash", "quarantined") for f in tried)
+    return Paid(len(tried), len(kept), crashed, gain, in_sigma(gain, bundle))
+
+
+# --- transfers ------------------------------------------------------------------------------------------------------
+
+
+def _transfers(bundles: Sequence[Bundle], keys: Mapping[str, str]) -> Iterator[TransferRow]:
+    """A row for each change that was replayed, a column for each night."""
+    replays = [(i, bundle.transfer) for i, bundle in enumerate(bundles) if bundle.transfer is not None]
+    for of in dict.fromkeys(transfer.id for _, transfer in replays):
+        rows: dict[int, dict[int, Row]] = {}
+        for i, transfer in replays:
+            if transfer.id == of:
+                for row in transfer.rows:
+                    rows.setdefault(row.n, {})[i] = row
+        for n, cells in rows.items():
+            first = next(iter(cells.values()))
+            columns = tuple(cells.get(i) for i in range(len(bundles)))
+            yield TransferRow(keys.get(of, of[:12]), n, first.title, first.there, columns)

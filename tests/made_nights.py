@@ -1,0 +1,144 @@
+"""Nights that never ran: journals with drawn figures over real sources and real edits, for what reads journals."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from autoresearch import constants, edits, encoding, journal
+from autoresearch.records import Failure, Measurement, Proposal, SearchReplace, Set
+
+BASE = (Path(__file__).with_name("honest") / "base.py").read_text()
+M4 = {"system": "Darwin", "chip": "Apple M4 Pro", "gpu_cores": 20, "cpu_cores": 12, "memory_mb": 24576, "os": "macOS 26.2"}
+M1 = {"system": "Darwin", "chip": "Apple M1", "gpu_cores": 8, "cpu_cores": 8, "memory_mb": 8192, "os": "macOS 26.2"}
+TASK = {
+    "dataset": "climbmix",
+    "profile": "mac",
+    "fingerprint": "0123456789abcdef",
+    "seq_len": 2048,
+    "vocab_size": 8192,
+    "eval_tokens": 1572864,
+    "eval_rows": 8,
+    "budget_s": 300.0,
+}
+GELU = SearchReplace("        x = mx.maximum(self.up(x), 0)", "        x = nn.gelu(self.up(x))")
+# What is tried, in turn: (name of the constant or the block, values, category, gain in bpb of the first)
+IDEAS: list[tuple[str, tuple[Any, ...], str, float]] = [
+    ("DEPTH", (3, 4, 1, 6), "depth", 0.05),
+    ("WIDTH", (64, 48, 96, 16), "width", 0.03),
+    ("LR", (0.02, 0.005, 0.03, 0.04), "learning_rate", 0.02),
+    ("ROWS", (8, 2, 16, 6), "batch", -0.04),
+    ("HEADS", (4, 1), "attention", 0.0),
+]
+
+
+class Made:
+    """A night in the making: `events` as the journal would hold them, `sources` by experiment."""
+
+    def __init__(
+        self,
+        machine: Mapping[str, Any] = M4,
+        task: Mapping[str, Any] = TASK,
+        *,
+        baseline_bpb: float = 1.6,
+        sigma_bpb: float = 0.004,
+        seed: int = 0,
+        tag: str = "nov23",
+    ) -> None:
+        self.random = random.Random(seed)
+        self.sigma_bpb, self.tok_s = sigma_bpb, 80_000.0 * baseline_bpb
+        self.events: list[dict[str, Any]] = []
+        self.sources: dict[int, str] = {}
+        self.truth: dict[int, float] = {}
+        self.now = datetime(2026, 11, 23, 22, 0, tzinfo=UTC)
+        self.incumbent: int | None = None
+        versions = {"mlx": "0.32.4", "python": "3.12.1", "harness": "feedbeef"}
+        self.add("opened", tag=tag, task=dict(task), versions=versions, machine=dict(machine), base_commit="0" * 40)
+        self.propose("baseline", Proposal((), "baseline", "", "other", "by hand"), BASE, baseline_bpb)
+        self.run(0, "search", "confirm", "confirm")
+        self.decide(0, "keep")
+
+    def add(self, type: str, seconds: float = 5.0, **fields: Any) -> None:
+        self.now += timedelta(seconds=seconds)
+        self.events.append({"v": 1, "t": self.now.isoformat(timespec="milliseconds"), "type": type, **fields})
+
+    def propose(self, role: str, proposal: Proposal, source: str, truth_bpb: float) -> int:
+        n = len(self.sources)
+        self.sources[n], self.truth[n] = source, truth_bpb
+        parent = self.incumbent if role == "candidate" else None
+        sha = journal.hashlib.sha256(source.encode()).hexdigest()
+        self.add("proposed", n=n, role=role, proposal=proposal, source_sha256=sha, parent_n=parent, parent_commit="0" * 40)
+        return n
+
+    def run(self, n: int, *purposes: str, failure: Failure | None = None) -> list[float]:
+        first = sum(e["type"] == "started" and e["n"] == n for e in self.events)
+        values = []
+        for i, purpose in enumerate(purposes, first):
+            bpb = None if failure else self.truth[n] + self.random.gauss(0, self.sigma_bpb)
+            self.add("started", n=n, run=i, seed=1000 * n + i, purpose=purpose)
+            state = {"start": {"power": "ac", "thermal": "nominal", "low_power": False}}
+            m = Measurement(1000 * n + i, bpb, failure, 300.0, 330.0, num_steps=700, tok_s=self.tok_s, machine=state,
+                            peak_memory_mb=4000.0, mfu_percent=25.0, num_params=11_500_000)  # fmt: skip
+            self.add("measured", seconds=330.0, n=n, run=i, measurement=m)
+            values += [bpb] if bpb is not None else []
+        return values
+
+    def decide(self, n: int, verdict: str, reason: str = "", **said: Any) -> None:
+        self.add("decided", n=n, verdict=verdict, reason=reason or f"it is {verdict}", **said)
+        if verdict == "keep":
+            self.incumbent = n
+
+    def candidate(self, proposal: Proposal, gain_bpb: float, verdict: str | None = None) -> int:
+        """An idea on top of the incumbent, with its true gain; kept where it looks better in two runs."""
+        assert self.incumbent is not None
+        parent = self.incumbent
+        source = edits.apply(self.sources[parent], proposal.edits)
+        n = self.propose("candidate", proposal, source, self.truth[parent] - gain_bpb)
+        first = self.run(n, "search")[0]
+        gain = self.truth[parent] - first
+        if (gain > self.sigma_bpb if verdict is None else verdict == "keep"):
+            first = sum([first, *self.run(n, "confirm")]) / 2
+            gain = self.truth[parent] - first
+        verdict = verdict or ("keep" if gain > self.sigma_bpb else "discard")
+        self.decide(n, verdict, delta_bpb=gain, sigma_bpb=self.sigma_bpb, estimate=first)
+        return n
+
+    def crash(self, proposal: Proposal, kind: str = "memory") -> int:
+        assert self.incumbent is not None
+        source = edits.apply(self.sources[self.incumbent], proposal.edits)
+        n = self.propose("candidate", proposal, source, 0.0)
+        self.run(n, "search", failure=Failure(kind, "held 9.1 GB of memory (limit 8.0 GB)", "a traceback"))
+        self.decide(n, "crash", f"{kind}: held 9.1 GB of memory")
+        return n
+
+    def try_all(self, experiments: int) -> Made:
+        """`experiments` ideas in turn, each on top of what held; every eighth crashes."""
+        while len(self.sources) <= experiments:
+            i = len(self.sources) - 1
+            name, values, category, gain = IDEAS[i % len(IDEAS)]
+            value = values[(i // len(IDEAS)) % len(values)] if i < 20 else self.random.choice(values)
+            assert self.incumbent is not None
+            if constants.read(self.sources[self.incumbent])[name] == value:
+                value = round(value * self.random.uniform(0.5, 1.5), 5) if isinstance(value, float) else value + len(self.sources)
+            proposal = Proposal((Set(name, repr(value)),), f"{name} -> {value}", f"{name} matters", category, "tuner")
+            if i % 8 == 7:
+                self.crash(proposal)
+            else:
+                shift = gain if i < len(IDEAS) else self.random.gauss(-0.004, 0.006)
+                self.candidate(proposal, shift)
+        return self
+
+    @property
+    def night(self) -> Any:
+        return journal.replay([encoding.decode(encoding.encode(event)) or {} for event in self.events])
+
+    def write(self, folder: Path) -> Path:
+        """The journal and the sources, as runs/TAG holds them."""
+        folder.mkdir(parents=True)
+        (folder / journal.NAME).write_bytes(b"".join(map(encoding.encode, self.events)))
+        for n, source in self.sources.items():
+            journal.store_source(folder, n, source)
+        return folder
