@@ -56,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("run", parents=[night, who, ends], help="research (the default)")
     commands.add_parser("status", help="the night so far").add_argument("--tag")
     final = commands.add_parser(
-        "validate", parents=[night], help="baseline and winner again: fresh seeds, the confirm split"
+        "validate", parents=[night], help="baseline and winner again, on the confirm split"
     )
     final.add_argument("--rounds", type=int, default=5, help="one run of each a round (default: 5)")
     attempt = commands.add_parser(

@@ -17,7 +17,7 @@ from typing import Any
 
 from autoresearch import constants, contract, edits, experiment, machine, policy, results, standing
 from autoresearch.contamination import ATTEMPTS, contaminated, expectation
-from autoresearch.decide import control_due, decide, implausible, simplifies
+from autoresearch.decide import baseline_due, control_due, decide, implausible, simplifies
 from autoresearch.errors import AutoresearchError, EditError, ProposerError, UsageError
 from autoresearch.experiment import Workbench
 from autoresearch.git import Repository
@@ -71,7 +71,8 @@ class Research:
     prior: Noise | None = None
     drafts: deque[Proposal] = field(default_factory=deque)
     decided: int = 0
-    since_control: int = 0
+    alone: int = 0  # discards on a single run since a candidate came near, or the incumbent ran
+    since_baseline: int = 0  # experiments decided since the baseline's last run
     failed_turns: int = 0
 
     # --- the night ---
@@ -134,10 +135,11 @@ class Research:
     def turn(self) -> None:
         """One experiment, from an idea to its record; or one failed turn; or one more run of the incumbent."""
         incumbent = self._incumbent()
-        if control_due(self.reading().estimate(incumbent), self.since_control):
-            self.since_control = 0
-            self.measure(incumbent.n, "control")
-            self._show_standing()
+        if control_due(self.reading().estimate(incumbent), self.alone):
+            self._control(incumbent)
+            return
+        if baseline_due(self.since_baseline) and incumbent.role != "baseline":
+            self._control(self._baseline())
             return
         try:
             proposal, source, parent_n = self._next_candidate()
@@ -148,6 +150,18 @@ class Research:
         x = self.finish(self._propose("candidate", proposal, source, parent_n).n)
         if x.verdict == "crash" and x.failure is not None and x.failure.kind in BEFORE_TRAINING:
             self._ask_repair(x.proposal, x.failure)
+
+    def _control(self, x: Experiment) -> None:
+        """One more run of a known file: it corrects a lucky estimate and shows whether the machine has changed."""
+        before = self.reading().drift
+        self.measure(x.n, "control")
+        self.alone, self.since_baseline = 0, 0 if x.role == "baseline" else self.since_baseline
+        found = self.reading().drift
+        if found is not None and before is None:
+            text = f"the machine gives other values than before: {found.shift_bpb:+.4f} bpb; estimates begin anew"
+            self.journal.append("note", text=text)
+            self.view.say(text)
+        self._show_standing()
 
     def finish(self, n: int) -> Experiment:
         """Runs experiment n until the keep rule has a verdict, and records it."""
@@ -160,8 +174,7 @@ class Research:
             if decision.verdict is not None:
                 return self._conclude(n, decision)
             if decision.rerun == "incumbent":
-                self.measure(self._incumbent().n, "control")
-                self.since_control = 0
+                self._control(self._incumbent())
                 x = self.night.experiments[n]
             else:
                 x = self.measure(n, "confirm" if x.bpbs else "search")
@@ -287,7 +300,6 @@ class Research:
         self.view.begin(x.n, run, title, x.proposal.hypothesis)
         before = machine.sample()
         path = run_folder(self.folder, x.n) / SOURCE_NAME
-        started = time.time()
         ours = x.role == "baseline"  # the person's own file: it is measured however slow, and its kernels are kept
         bench = replace(self.bench, min_steps=0) if ours else self.bench
         try:
@@ -298,7 +310,7 @@ class Research:
         except KeyboardInterrupt:
             self.journal.append("abandoned", n=x.n, run=run, why="stopped by Ctrl-C")
             raise
-        return replace(m, machine={"wall_s": time.time() - started, "start": before, "end": machine.sample()})
+        return replace(m, machine={"start": before, "end": machine.sample()})
 
     def _spoiled(self, x: Experiment, m: Measurement) -> str | None:
         """Why the machine, and not the idea, is to blame for this run; None when it counts."""
@@ -317,7 +329,7 @@ class Research:
             return Decision(None, "candidate", "not run yet")
         incumbent, now = self._incumbent(), self.reading()
         simpler = simplifies(self.source_of(incumbent.n), self.source_of(x.n))
-        estimate, conceded = now.estimate(incumbent), standing.conceded_sigma(self.night)
+        estimate, conceded = now.estimate(incumbent), standing.conceded_sigma(self.night, now)
         decision = decide(now.values(x), estimate, now.noise, simplifies=simpler, conceded_sigma=conceded)
         gain = decision.delta_bpb or 0.0
         if decision.verdict == "keep" and implausible(gain, standing.kept_gains(self.night), now.noise):
@@ -357,7 +369,11 @@ class Research:
         x = self._land(self.night.experiments[n])
         if x.role == "candidate":
             self.decided += 1
-            self.since_control = 0 if x.verdict == "keep" else self.since_control + 1
+            self.since_baseline += 1
+            if len(x.bpbs) == 1:
+                self.alone += 1
+            elif x.bpbs:
+                self.alone = 0
             self.view.decided(Result(n, decision.verdict, mean, x.proposal.title, x.reason, x.proposal.proposer))
         results.update(self.root / "results.tsv", self.night)
         self._show_standing()

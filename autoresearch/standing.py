@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from autoresearch import decide
 from autoresearch.decide import Estimate, after_keep
 from autoresearch.night import Experiment, Night, Run
-from autoresearch.noise import Noise, SpeedFit, pool, speed_fit
+from autoresearch.noise import Drift, Noise, SpeedFit, drift, pool, speed_fit
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One reading of the night. `fit` takes the machine's speed of the moment out of a value, where that is proven."""
+    """One reading of the night.
+
+    `fit` takes the machine's speed of the moment out of a value, where that is proven to shrink the scatter; `drift` is
+    a change of level that the incumbent's own repetitions show: what was measured before it says nothing about now.
+    """
 
     noise: Noise
-    fit: SpeedFit | None
+    fit: SpeedFit | None = None
+    drift: Drift | None = None
 
     def value(self, run: Run) -> float | None:
         """val_bpb of a run, at the machine's usual speed where that is known."""
@@ -32,6 +38,10 @@ class Standing:
 
         Raises ValueError where it has no measured run.
         """
+        if self.drift is not None:
+            later = [r for r in x.runs.values() if r.started >= self.drift.since and r.purpose != "validation"]
+            if now := [value for r in later if (value := self.value(r)) is not None]:
+                return Estimate(tuple(now))
         runs = self.values(x)
         estimate = Estimate(tuple(runs))
         if x.role == "candidate" and x.delta_bpb is not None and x.sigma_bpb is not None:
@@ -45,16 +55,17 @@ class Standing:
 def read(night: Night, prior: Noise | None = None) -> Standing:
     groups = night.replicates()
     pairs = [[(m.speed_index, m.val_bpb) for r in group if (m := r.measurement)] for group in groups]
-    complete = [[(speed, bpb) for speed, bpb in group if speed and bpb] for group in pairs]
-    fit = speed_fit(complete)
+    fit = speed_fit([[(speed, bpb) for speed, bpb in group if speed and bpb] for group in pairs])
     raw = Standing(pool([], prior), fit)
-    return Standing(pool([[v for r in group if (v := raw.value(r)) is not None] for group in groups], prior), fit)
+    timed = [[(r.started, value) for r in group if (value := raw.value(r)) is not None] for group in groups]
+    return Standing(pool([[value for _, value in group] for group in timed], prior), fit, drift(timed, prior))
 
 
-def conceded_sigma(night: Night) -> float:
-    """What the simplification keeps of this night gave up so far, in sigma."""
-    keeps = [x for x in night.decided if x.verdict == "keep" and x.role == "candidate"]
-    return sum(-x.delta_bpb / x.sigma_bpb for x in keeps if x.delta_bpb and x.sigma_bpb and x.delta_bpb < 0)
+def conceded_sigma(night: Night, now: Standing) -> float:
+    """How far the incumbent stands above the best that the night has had: what simplifications gave up."""
+    keeps = [x for x in night.decided if x.verdict == "keep"]
+    best = min(now.estimate(x).mean for x in keeps)
+    return decide.conceded(now.estimate(keeps[-1]), best, now.noise)
 
 
 def kept_gains(night: Night) -> list[float]:
