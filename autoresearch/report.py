@@ -23,6 +23,7 @@ STYLE = Path(__file__).with_name("report.css")
 LUCKY_SHOWN = 12
 CRASHES_SHOWN = 6  # of one cause
 KIND_COLOURS = {"keep": "good", "crash": "bad"}
+CLASSES = {"t": "", "n": ' class="num"', "T": ' class="wide"', "N": ' class="num wide"'}  # of a table's columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +190,7 @@ def _diff(x: Experiment, source_of: SourceOf) -> str:
         return f'<p class="note">its diff cannot be shown: {e(str(error))}</p>'
     added, removed = diffs.counts(old, new)
     opened = " open" if added + removed <= 12 else ""
-    summary = f"<summary>diff: {added} lines added, {removed} removed</summary>"
+    summary = f"<summary>diff: +{added} −{removed} lines</summary>"
     return f"<details{opened}>{summary}{diffs.html(old, new)}</details>"
 
 
@@ -206,7 +207,7 @@ def _noise(night: Night) -> str:
         (f"#{x.n}", _link(x), _signed(first), _signed(last), str(len(x.bpbs))) for x, first, last in lucky[:LUCKY_SHOWN]
     ]
     more = f'<p class="note">and {len(lucky) - LUCKY_SHOWN} more</p>' if len(lucky) > LUCKY_SHOWN else ""
-    table = _table(("", "idea", "first run", "all runs", "runs"), rows, "n.nnn")
+    table = _table(("", "idea", "first run", "all runs", "runs"), rows, "ntnnn")
     return _section("What was noise", text + table + more)
 
 
@@ -236,7 +237,7 @@ def _categories(night: Night) -> str:
         return ""
     most = max(t.total for t in tallies)
     rows = [(e(t.name), _split(t, most), str(t.total), str(t.keep), _gain(t)) for t in tallies]
-    table = _table(("category", "", "tried", "kept", "gain (bpb)"), rows, ".wnnn")
+    table = _table(("category", "", "tried", "kept", "gain (bpb)"), rows, "tTnnn")
     return _section("What was tried", table)
 
 
@@ -260,7 +261,7 @@ def _proposers(night: Night) -> str:
         for t in tallies
     ]
     names = ("proposer", "", "tried", "kept", "rate", "crashed", "empty turns", "gain (bpb)", "an idea")
-    return _section("Who had the ideas", _table(names, rows, ".wnnnnnnn"))
+    return _section("Who had the ideas", _table(names, rows, "tTnnNNNnN"))
 
 
 def _split(t: Tally, most: int) -> str:
@@ -329,7 +330,7 @@ def _every(night: Night) -> str:
     if not rows:
         return ""
     names = ("#", "", "val_bpb", "gain", "runs", "idea", "why", "proposer")
-    table = _table(names, [row for _, row in rows], "n.nnn...", [f"e{x.n}" for x, _ in rows])
+    table = _table(names, [row for _, row in rows], "ntnNNtTT", [f"e{x.n}" for x, _ in rows])
     return _section("Every experiment", f"<details><summary>{len(rows)} rows</summary>{table}</details>")
 
 
@@ -376,8 +377,8 @@ def _section(title: str, body: str, note: str = "") -> str:
 
 
 def _table(names: Sequence[str], rows: Sequence[Sequence[str]], kinds: str, ids: Sequence[str] = ()) -> str:
-    """`kinds` has a letter a column: n for numbers, w for what a phone leaves out, a dot for text. Cells are HTML."""
-    classes = [{"n": ' class="num"', "w": ' class="wide"'}.get(kind, "") for kind in kinds]
+    """`kinds` has a letter a column: t for text, n for numbers, capitals for what a phone leaves out. Cells: HTML."""
+    classes = [CLASSES[kind] for kind in kinds]
     head = "".join(f"<th{c}>{e(name)}</th>" for name, c in zip(names, classes, strict=False))
     body = []
     for i, row in enumerate(rows):
