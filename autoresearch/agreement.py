@@ -15,7 +15,7 @@ from autoresearch import constants
 from autoresearch.bundle import Bundle, Effect, Finding
 
 Agreement = Literal["same direction", "null", "opposite", "differs", "undecided", "no intervals"]
-ORDER: tuple[Agreement, ...] = ("opposite", "same direction", "differs", "null", "undecided", "no intervals")
+ORDER: tuple[Agreement, ...] = ("opposite", "same direction", "differs", "undecided", "null", "no intervals")
 
 
 @dataclass(frozen=True, slots=True)

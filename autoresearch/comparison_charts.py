@@ -1,0 +1,122 @@
+"""The pictures of a comparison, in the report's style: the best so far of every night, intervals of shared changes."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from autoresearch.agreement import SharedRow
+from autoresearch.charts import INK, WIDE, Axes, _settings, _style, _svg
+from autoresearch.compare import Comparison, NightRow
+
+COLOURS = ("keep", "cool", "warm", "crash", "muted", "ink")
+DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (7, 2, 1.5, 2)))
+ROWS_SHOWN = 12  # of the shared changes
+ROW_INCHES = 0.17  # of one interval
+LABEL_GAP = 0.05  # of the height, between the letters at the ends of two lines
+
+
+def style(i: int) -> dict[str, Any]:
+    """The line of night i: six colours in four dashes, so that two dozen nights can be told apart."""
+    return {"color": INK[COLOURS[i % len(COLOURS)]], "linestyle": DASHES[i // len(COLOURS) % len(DASHES)]}
+
+
+def trajectories_svg(comparison: Comparison, size: tuple[float, float] = WIDE) -> str:
+    """Gains of the best so far over the own baseline, in percent and in sigma, by experiment and by hour."""
+    panels = [
+        (x, y)
+        for y in ("gain_percent", "gain_sigma")
+        for x in ("experiment", "hour")
+        if any(getattr(p, x) is not None and getattr(p, y) is not None for n in comparison.nights for p in n.trajectory)
+    ]
+    columns = 1 if size[0] < WIDE[0] else max(1, len({x for x, _ in panels}))
+    rows = max(1, -(-len(panels) // columns))
+    with _settings("trajectories", size):
+        figure = Figure(figsize=(size[0], 2.7 * rows), layout="constrained")
+        axes = figure.subplots(rows, columns, squeeze=False).flat
+        for ax, panel in itertools.zip_longest(axes, panels):
+            _style(ax, INK)
+            if panel is not None:
+                _panel(ax, comparison.nights, *panel)
+        return _svg(figure)
+
+
+def _panel(ax: Axes, nights: Sequence[NightRow], x: str, y: str) -> None:
+    ends = []
+    for i, night in enumerate(nights):
+        pairs = [(getattr(p, x), getattr(p, y)) for p in night.trajectory]
+        known = [(a, b) for a, b in pairs if a is not None and b is not None]
+        if known:
+            ax.step(*zip(*known, strict=True), where="post", linewidth=1.5, **style(i))
+            ends.append((known[-1], night.key, i))
+    ax.set_xlabel("experiment" if x == "experiment" else "hours of research")
+    ax.set_ylabel("gain, % of baseline" if y == "gain_percent" else "gain, sigma of one run")
+    ax.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=x == "experiment"))
+    ax.margins(x=0.06)
+    _letters(ax, ends)
+
+
+def _letters(ax: Axes, ends: Sequence[tuple[tuple[float, float], str, int]]) -> None:
+    """Each line's letter at its end, moved upwards where two would cover each other."""
+    low, high = ax.get_ylim()
+    last = low - (high - low)
+    for (x, y), key, i in sorted(ends, key=lambda end: end[0][1]):
+        last = max(y, last + LABEL_GAP * (high - low))
+        ax.annotate(
+            key,
+            (x, last),
+            xytext=(4, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8.5,
+            color=style(i)["color"],
+        )
+
+
+def agreement_svg(rows: Sequence[SharedRow], nights: Sequence[NightRow], size: tuple[float, float] = WIDE) -> str:
+    """The intervals of each change, a line a night, in sigma of that night; the dotted line is no effect."""
+    shown = [row for row in rows if sum(_bounds(row, i, nights) is not None for i in range(len(nights))) > 1][
+        :ROWS_SHOWN
+    ]
+    lines = sum(1 + sum(_bounds(row, i, nights) is not None for i in range(len(nights))) for row in shown)
+    with _settings("agreement", size):
+        figure = Figure(figsize=(size[0], 0.7 + ROW_INCHES * max(lines, 4)), layout="constrained")
+        ax = figure.subplots()
+        _style(ax, INK)
+        ax.grid(visible=False)
+        ax.axvline(0.0, color=INK["muted"], linewidth=1.0, linestyle=(0, (1.5, 1.5)))
+        y, marks = 0, []
+        for row in shown:
+            marks.append((y, row.change))
+            for i in range(len(nights)):
+                if (found := _bounds(row, i, nights)) is not None:
+                    _interval(ax, found, y, nights[i].key, style(i)["color"])
+                    y += 1
+            y += 1
+        ax.set_yticks([y for y, _ in marks], [_short(text, 26 if size[0] < WIDE[0] else 48) for _, text in marks])
+        ax.set_ylim(max(y - 0.5, 1), -0.8)
+        ax.set_xlabel("gain, sigma of one run (right is better)")
+        return _svg(figure)
+
+
+def _bounds(row: SharedRow, i: int, nights: Sequence[NightRow]) -> tuple[float, float, float] | None:
+    """(low, gain, high) in sigma."""
+    cell, sigma = row.cells[i], nights[i].sigma_bpb
+    if cell is None or cell.effect is None or cell.effect.low_bpb is None or cell.effect.high_bpb is None or not sigma:
+        return None
+    return cell.effect.low_bpb / sigma, cell.effect.gain_bpb / sigma, cell.effect.high_bpb / sigma
+
+
+def _interval(ax: Axes, bounds: tuple[float, float, float], y: float, key: str, colour: str) -> None:
+    low, gain, high = bounds
+    ax.plot([low, high], [y, y], color=colour, linewidth=1.4, solid_capstyle="butt")
+    ax.plot([gain], [y], "o", color=colour, markersize=4)
+    ax.annotate(key, (high, y), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8, color=colour)
+
+
+def _short(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1].rstrip() + "…"
