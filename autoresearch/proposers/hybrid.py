@@ -1,0 +1,166 @@
+"""Several proposers sharing a night by what each achieves, with one to fall back on when another has no idea."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
+
+from autoresearch import policy
+from autoresearch.errors import ProposerError
+from autoresearch.records import Context, Failure, Proposal, Proposer
+
+PATIENCE = 2  # failures in a row after which a proposer sits out
+LONGEST_REST = 8  # turns that it sits out at most: 1, 2, 4, 8, 8, ...
+
+
+@runtime_checkable
+class Loading(Protocol):
+    """A proposer that is slow to get ready, and knows how many ideas it had better be asked for at once."""
+
+    def drafts_per_load(self) -> int: ...
+
+
+@dataclass(slots=True)
+class Account:
+    """What a proposer did in this session. History does not know of turns without a proposal."""
+
+    asked: int = 0
+    proposals: int = 0
+    failed: int = 0
+    seconds: float = 0.0  # spent on proposing
+    in_a_row: int = 0  # failures since the last proposal
+    rests_until: int = 0  # the number of the experiment at which it is asked again
+
+    def fail(self, turn: int) -> None:
+        self.failed += 1
+        self.in_a_row += 1
+        if self.in_a_row >= PATIENCE:
+            self.rests_until = turn + 1 + min(LONGEST_REST, 2 ** (self.in_a_row - PATIENCE))
+
+
+class Hybrid:
+    """records.Proposer over others: `members` share the turns; `fallback`, a member or not, stands in for each.
+
+    Proposals keep the name of who made them. `accounts` says what each did, `say` is told of every failure.
+    """
+
+    def __init__(
+        self,
+        members: Sequence[Proposer],
+        *,
+        fallback: Proposer,
+        floor: float = policy.FLOOR,
+        say: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        if not members:
+            raise ValueError("a hybrid needs at least one proposer")
+        self.members, self.fallback, self.floor, self.say = list(members), fallback, floor, say
+        self.accounts = {proposer.name: Account() for proposer in self._everyone()}
+
+    @property
+    def name(self) -> str:
+        return " + ".join(member.name for member in self.members)
+
+    def propose(self, context: Context, n: int = 1) -> list[Proposal]:
+        """From the member whose turn it is, else from another: n, or as many as it drafts at once if those are more.
+
+        Raises ProposerError where none has an idea.
+        """
+        failures: list[tuple[Proposer, ProposerError]] = []
+        for proposer in self._in_order(context):
+            try:
+                proposals = self._ask(proposer, context, n)
+            except ProposerError as error:
+                failures.append((proposer, error))
+                self.say(f"{proposer.name} has no idea now ({error})")
+                continue
+            if failures:
+                self.say(f"{proposer.name} stands in")
+            return [_with_cost(proposal, failures) for proposal in proposals]
+        told = "; ".join(f"{proposer.name}: {error}" for proposer, error in failures)
+        raise ProposerError(told, reason=failures[-1][1].reason, usage=_cost(failures))
+
+    def repair(self, context: Context, proposal: Proposal, failure: Failure) -> Proposal | None:
+        """Asks whoever made the proposal."""
+        author = next((p for p in self._everyone() if p.name == proposal.proposer), None)
+        return author.repair(context, proposal, failure) if author else None
+
+    def release(self) -> None:
+        for proposer in self._everyone():
+            proposer.release()
+
+    def close(self) -> None:
+        with contextlib.ExitStack() as stack:  # one that fails to close leaves none of the others open
+            for proposer in self._everyone():
+                stack.callback(proposer.close)
+
+    def account(self) -> str:
+        """ "tuner: 12 proposals; ollama:qwen3.5:9b: 7 proposals, 3 turns without one, 41 s each"."""
+        return "; ".join(_told(name, account) for name, account in self.accounts.items())
+
+    def _everyone(self) -> list[Proposer]:
+        return [*self.members, *([] if self.fallback in self.members else [self.fallback])]
+
+    def _in_order(self, context: Context) -> list[Proposer]:
+        """Whose turn it is, then the fallback, then the rest; those that failed again and again rest for a while."""
+        awake = [m for m in self.members if self.accounts[m.name].rests_until <= context.turn]
+        if not awake:
+            return [self.fallback]
+        names = [member.name for member in awake]
+        scores = policy.tallies(context.history, names)
+        budget_s = float(context.task.get("budget_s") or 0)
+        scores = {name: self._scored(name, scores[name], budget_s) for name in names}
+        turn = policy.whose_turn(scores, context.seed, min(self.floor, 1 / len(awake)))
+        first = next(member for member in awake if member.name == turn)
+        return list(dict.fromkeys([first, self.fallback, *awake]))
+
+    def _scored(self, name: str, tally: policy.Tally, budget_s: float) -> policy.Tally:
+        """With this session's failed turns, and what a turn's proposing takes beside its training."""
+        account = self.accounts[name]
+        proposing_s = account.seconds / account.asked if account.asked else 0.0
+        cost = round(1 + proposing_s / budget_s, 1) if budget_s else 1.0  # rounded, so that equals stay equal
+        return replace(tally, turns=tally.turns + account.failed, cost=cost)
+
+    def _ask(self, proposer: Proposer, context: Context, n: int) -> list[Proposal]:
+        account = self.accounts[proposer.name]
+        account.asked += 1
+        started = time.monotonic()
+        try:
+            drafts = proposer.drafts_per_load() if isinstance(proposer, Loading) else 1
+            proposals = proposer.propose(context, max(n, drafts))
+        except ProposerError:
+            account.fail(context.turn)
+            raise
+        finally:
+            account.seconds += time.monotonic() - started
+        account.in_a_row = 0
+        account.proposals += len(proposals)
+        return proposals
+
+
+def _cost(failures: Sequence[tuple[Proposer, ProposerError]]) -> dict[str, float]:
+    """What the failed attempts of a turn used, added up by kind."""
+    used: dict[str, float] = {}
+    for _, error in failures:
+        for kind, amount in error.usage.items():
+            used[kind] = used.get(kind, 0.0) + amount
+    return used
+
+
+def _with_cost(proposal: Proposal, failures: Sequence[tuple[Proposer, ProposerError]]) -> Proposal:
+    if not failures:
+        return proposal
+    lost = {f"failed_{kind}": amount for kind, amount in _cost(failures).items()}
+    return replace(proposal, usage={**proposal.usage, **lost, "failed_turns": float(len(failures))})
+
+
+def _told(name: str, account: Account) -> str:
+    parts = [f"{account.proposals} proposal{'' if account.proposals == 1 else 's'}"]
+    if account.failed:
+        parts.append(f"{account.failed} turn{'' if account.failed == 1 else 's'} without one")
+    if account.asked and account.seconds / account.asked >= 1:
+        parts.append(f"{account.seconds / account.asked:.0f} s each")
+    return f"{name}: {', '.join(parts)}"
