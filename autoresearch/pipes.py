@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import queue
+import shutil
 import time
 from pathlib import Path
 from typing import Any, Self
 
+END_BYTES = 4000  # of a log that are kept in memory
 MAX_EVENT_BYTES = 64 * 1024  # one event line
 MAX_WAITING_EVENTS = 4096
 EVENT_BYTES_PER_S = 1024 * 1024  # what a child may send in the long run
@@ -22,13 +24,15 @@ class CappedLog:
     """A log of at most about `limit_bytes`: the first half as it comes, the last half when it is closed."""
 
     def __init__(self, path: Path, limit_bytes: int) -> None:
-        self._file = path.open("wb", buffering=0)
+        self._file = os.fdopen(_create(path), "wb", buffering=0)
         self._room, self._keep = limit_bytes // 2, limit_bytes - limit_bytes // 2
         self._tail = bytearray()
         self._cut = 0
         self.error: OSError | None = None  # a full disk ends the log, not the child
+        self.end = b""  # the last bytes, for messages: what lies at `path` by then is the child's to choose
 
     def write(self, chunk: bytes) -> None:
+        self.end = (self.end + chunk)[-END_BYTES:]
         head, rest = chunk[: self._room], chunk[self._room :]
         self._room -= len(head)
         self._put(head)
@@ -56,6 +60,14 @@ class CappedLog:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _create(path: Path) -> int:
+    """A new file, whatever an earlier child left at its path: a link to another file, a pipe that blocks, a folder."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
 
 
 class EventStream:

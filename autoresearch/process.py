@@ -118,10 +118,14 @@ class Child:
         env: Mapping[str, str],
         log_path: Path,
         log_limit_bytes: int = 1024 * 1024,
+        stdin: Path | None = None,
         limit_s: float | None = None,
         watchdog: Callable[[Child], str | None] | None = None,
     ) -> None:
-        """`watchdog` is asked once a second, in the supervising thread; what it returns is why the child is ended."""
+        """`stdin` is opened here and handed over; without it there is nothing to read.
+
+        `watchdog` is asked once a second, in the supervising thread; what it returns is why the child is ended.
+        """
         self.argv = tuple(str(a) for a in argv)
         self.returncode: int | None = None  # negative: the signal that ended it
         self.stopped: str | None = None  # why we ended it; None where it ended by itself
@@ -133,8 +137,9 @@ class Child:
         read_fd, write_fd = os.pipe()
         try:
             marked = {**env, MARK: self.mark, EVENTS_FD: str(write_fd)}
-            streams = {"stdin": subprocess.DEVNULL, "stderr": subprocess.STDOUT}
-            self._process = _spawn(self.argv, cwd=cwd, env=marked, pass_fds=(write_fd,), **streams)
+            with (stdin or Path(os.devnull)).open("rb") as file:
+                streams = {"stdin": file, "stderr": subprocess.STDOUT}
+                self._process = _spawn(self.argv, cwd=cwd, env=marked, pass_fds=(write_fd,), **streams)
         except BaseException:
             os.close(read_fd)
             self._log.close()
@@ -165,6 +170,11 @@ class Child:
     def dropped_events(self) -> int:
         """Lines that were no JSON object, too long, or too many."""
         return self._events.dropped
+
+    @property
+    def log_end(self) -> str:
+        """The last of what the child printed."""
+        return self._log.end.decode("utf-8", "replace")
 
     def wait(self, timeout: float | None = None) -> int | None:
         """The exit code, or None when the child still runs after `timeout` seconds."""
