@@ -69,7 +69,7 @@ class Run:
         self._warm = np.random.default_rng([seed, 1])
         self._clock_start: float | None = None
         self._last_warmup, self._last_event = work_clock(), monotonic()
-        self._steps = self._tokens = 0
+        self._steps = self._batches = self._tokens = 0
 
     @property
     def progress(self) -> float:
@@ -98,13 +98,14 @@ class Run:
             if self._elapsed() >= self.task.budget_s:
                 return
             block = mx.array(self._data.reshape(-1)[index].astype(np.int32))  # (rows, length + 1)
+            self._batches += 1
             self._tokens += rows * length
             yield block[:, :-1], block[:, 1:]
 
     def log(self, step: int, loss: mx.array) -> None:
         """Waits for `loss`, the previous step's, reports it, and ends the run when it has diverged."""
         value = loss.item()
-        self._steps = step + 1
+        self._steps = min(step + 1, self._batches)
         limit = EXPLODED * math.log(self.task.vocab_size)
         if not value < limit:
             raise Diverged(f"the loss diverged: {value:.4g} nats a token at step {step} (limit {limit:.1f})")
@@ -175,10 +176,18 @@ def task() -> Task:
     return Task(**{k: meta[k] for k in Task.__dataclass_fields__ if k != "budget_s"}, budget_s=budget_s)
 
 
-def load_rows(split: str, seq_len: int) -> np.ndarray:
-    """The packed rows of a split, memory-mapped: (rows, seq_len + 1) uint16."""
-    meta = json.loads((data_folder() / "meta.json").read_text())["splits"][split]
-    return np.memmap(data_folder() / meta["file"], dtype="<u2", mode="r").reshape(meta["rows"], seq_len + 1)
+def load_rows(file: Any, seq_len: int) -> np.ndarray:
+    """The packed rows in a file (a path, or an open file), memory-mapped: (rows, seq_len + 1) uint16."""
+    return np.memmap(file, dtype="<u2", mode="r").reshape(-1, seq_len + 1)
+
+
+def receive_rows(seq_len: int) -> np.ndarray:
+    """The rows that the loop hands over as an open file on standard input: a candidate finds no path to them."""
+    rows = load_rows(sys.stdin.buffer, seq_len)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, sys.stdin.fileno())
+    os.close(null)
+    return rows
 
 
 def fixed_tokens(task: Task, seed: int) -> mx.array:
@@ -219,28 +228,30 @@ def probe(model: Callable[[mx.array], mx.array], block: np.ndarray, first: mx.ar
     rounding depend on the shape; positions are drawn afresh, so a candidate cannot know them.
     """
     x, y = block[:, :-1].astype(np.int32), mx.array(block[:, 1:].astype(np.int32))
-    rng = np.random.default_rng()
+    rng, (rows, length) = np.random.default_rng(), x.shape
     noise = rng.integers(0, vocab_size, x.shape, dtype=np.int32)
-    position = int(rng.integers(1, x.shape[1]))
-    row = int(rng.integers(0, len(x)))
-    future, others = x.copy(), noise.copy()
-    future[:, position:] = noise[:, position:]
-    others[row] = x[row]
-    same = slice(None), slice(None)
-    past, alone = (slice(None), slice(position)), slice(row, row + 1)
-    tolerance = logit_tolerance(first)
-    cases = [("probe_causality", future, past, f"logits before position {position} depend on tokens after it")]
-    if len(x) > 1:
-        cases.append(("probe_rows", others, alone, f"row {row}'s logits depend on the other rows of the batch"))
-    cases.append(("probe_adapts", x, same, "the same batch scores otherwise at the end than at the start"))
-    for kind, tokens, where, message in cases:
-        check_same(model(mx.array(tokens))[where], first[where], y[where], tolerance, kind, message)
+    # a position a row, spread over the whole context: a model may look ahead in a part of it only
+    positions = rng.permutation((np.arange(rows) + rng.random(rows)) * length // rows)
+    past = np.arange(length) < np.maximum(positions, 1)[:, None]  # (B, T)
+    alone = np.broadcast_to(np.arange(rows)[:, None] == rng.integers(rows), x.shape)
+    cases = [("probe_adapts", np.ones_like(past), "the same batch scores otherwise at the end than at the start")]
+    if rows > 1:
+        cases.append(("probe_rows", alone, "a row's logits depend on the other rows of the batch"))
+    cases.append(("probe_causality", past, "logits depend on tokens that come after them"))
+    for kind, kept, message in cases:
+        tokens = mx.array(np.where(kept, x, noise))
+        check_same(model(tokens), first, y, mx.array(kept), logit_tolerance(first), kind, message)
 
 
-def check_same(a: mx.array, b: mx.array, y: mx.array, tolerance: float, kind: str, message: str) -> None:
-    """Raises Failed(kind) where two sets of logits (B, T, V) for targets (B, T) differ by more than rounding."""
-    logit = mx.abs(a.astype(mx.float32) - b.astype(mx.float32)).max().item()
-    nats = mx.abs(cross_entropy(a, y, "none") - cross_entropy(b, y, "none")).mean().item()
+def check_same(
+    a: mx.array, b: mx.array, y: mx.array, where: mx.array, tolerance: float, kind: str, message: str
+) -> None:
+    """Raises Failed(kind) where two sets of logits (B, T, V) for targets (B, T) differ by more than rounding.
+
+    Only the positions where `where` (B, T) is true count.
+    """
+    logit = mx.abs((a.astype(mx.float32) - b.astype(mx.float32)) * where[..., None]).max().item()
+    nats = mx.abs((cross_entropy(a, y, "none") - cross_entropy(b, y, "none")) * where).sum().item() / where.sum().item()
     if not (logit <= tolerance and nats <= PROBE_NATS):
         limits = f"limits {tolerance:g} and {PROBE_NATS:g}"
         raise Failed(kind, f"{message}: a logit moved by {logit:.3g}, the loss by {nats:.3g} nats a token ({limits})")
@@ -322,15 +333,38 @@ def matmul_tflops(seconds: float = 0.2, size: int = 1024) -> float:
     return 2 * size**3 * count / (monotonic() - start) / 1e12
 
 
+def originals() -> dict[tuple[Any, str], Any]:
+    """The functions, classes and methods that judging goes through, by owner and name."""
+    modules, classes = (
+        (sys.modules[__name__], mx, mx.fast, mx.random, nn, np, math, json, os),
+        (Run, Reporter, nn.Module),
+    )
+    return {
+        (owner, name): value
+        for owner in (*modules, *classes)
+        for name, value in vars(owner).items()
+        if callable(value) or isinstance(value, property)
+    }
+
+
+def check_originals(before: dict[tuple[Any, str], Any]) -> None:
+    for (owner, name), value in before.items():
+        if vars(owner).get(name) is not value:
+            raise Failed("tampered", f"{owner.__name__.replace('__main__', 'prepare')}.{name} was replaced")
+
+
 class Reporter:
     """Writes events as JSON lines, each with the parent's token: what a candidate writes to the pipe does not count."""
 
     def __init__(self, fd: int, token: str) -> None:
         self.fd, self.token, self.phase = fd, token, "machine"
+        self._originals = originals()
 
     def __call__(self, event: str, **fields: Any) -> None:
         if event == "clock_started":
             self.phase = "train"
+        if event in {"warmed_up", "trained", "result"}:
+            check_originals(self._originals)
         line = json.dumps({"event": event, "token": self.token, **fields}, default=str) + "\n"
         os.write(self.fd, line.encode())
 
@@ -341,7 +375,7 @@ class Reporter:
 
 def train_child(args: argparse.Namespace, emit: Reporter) -> None:
     this = task()
-    data = load_rows("train", this.seq_len)
+    data = receive_rows(this.seq_len)
     speed_before = matmul_tflops()
     emit.phase = "import"
     module = load_candidate(args.source, args.sha256)
@@ -349,19 +383,21 @@ def train_child(args: argparse.Namespace, emit: Reporter) -> None:
     model = build(module, this, args.seed)
     count = sum(v.size for _, v in tree_flatten(model.parameters()))
     flops = model.flops_per_token() if callable(getattr(model, "flops_per_token", None)) else None
-    emit("ready", num_params=count, flops_per_token=flops, depth=getattr(module, "DEPTH", None))
+    flops = flops if isinstance(flops, int | float) and math.isfinite(flops) else None
+    depth = getattr(module, "DEPTH", None)
+    emit("ready", num_params=count, flops_per_token=flops, depth=depth if isinstance(depth, int) else None)
     emit.phase = "warmup"
     run = Run(this, args.seed, model, data, emit)
     module.train(model, run)
     if run._clock_start is None:
         raise Failed("interface", "train(model, run) returned without asking for run.batches(...)")
-    mx.eval(model.parameters())
+    parameters = dict(tree_flatten(model.parameters()))  # these very arrays, whatever the candidate does from here on
+    mx.eval(parameters)
     training_s = monotonic() - run._clock_start
     epochs = run._tokens / (len(data) * this.seq_len)
     peak_memory_mb = mx.get_peak_memory() / 2**20
     emit("trained", steps=run._steps, tokens=run._tokens, epochs=epochs, s=training_s, peak_memory_mb=peak_memory_mb)
     emit.phase = "save"
-    parameters = dict(tree_flatten(model.parameters()))
     if not all(mx.isfinite(v).all().item() for v in parameters.values()):
         raise Failed("nonfinite", "the trained parameters are not all finite")
     model.eval()
@@ -386,7 +422,7 @@ def restore(module: types.ModuleType, this: Task, args: argparse.Namespace) -> n
 
 def evaluate_child(args: argparse.Namespace, emit: Reporter) -> None:
     this = task()
-    rows, token_bytes = load_rows(args.split, this.seq_len), np.load(data_folder() / "token_bytes.npy")
+    rows, token_bytes = receive_rows(this.seq_len), np.load(data_folder() / "token_bytes.npy")
     if args.order is not None:
         rows = rows[np.random.default_rng(args.order).permutation(len(rows))]
     batch_rows = args.rows or this.eval_rows
@@ -400,7 +436,8 @@ def evaluate_child(args: argparse.Namespace, emit: Reporter) -> None:
     again = model(fixed)
     check_logits(again, (1, this.seq_len, this.vocab_size))
     message = "the restored model computes other logits than the trained one: there is state outside parameters()"
-    check_same(again[:, ::8], stored, fixed[:, ::8], logit_tolerance(again), "checkpoint", message)
+    everywhere = mx.ones(stored.shape[:2], dtype=mx.bool_)
+    check_same(again[:, ::8], stored, fixed[:, ::8], everywhere, logit_tolerance(again), "checkpoint", message)
 
     def score(x: mx.array, y: mx.array) -> mx.array:
         return cross_entropy(model(x), y, "none")
@@ -425,7 +462,6 @@ def child_main(argv: list[str]) -> int:
     parser.add_argument("--source", type=Path, required=True)
     parser.add_argument("--sha256", required=True)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--split", choices=["val", "confirm"], default="val")
     parser.add_argument("--rows", type=int, help="rows of an evaluation batch, instead of the profile's")
     parser.add_argument("--order", type=int, help="seed of another order of the evaluation rows")
     args = parser.parse_args(argv)

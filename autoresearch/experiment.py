@@ -3,6 +3,7 @@
 The parent's clock is the one that counts. A run ends in a val_bpb or in a Failure of one of these kinds:
 
 contract                                the source breaks the rules (autoresearch/contract.py); it was not run
+tampered                                it replaced a function of the harness or of a library
 source import build warmup              it does not hash, import, build or warm up: no training was paid for
 interface nonfinite checkpoint          its model is not what build_model(task) promises
 slow startup                            warm-up predicts too few steps, or took longer than the start-up limit
@@ -29,6 +30,7 @@ from typing import Any
 
 import psutil
 
+from autoresearch import rundir
 from autoresearch.process import Child
 from autoresearch.records import Failure, Measurement
 from autoresearch.sandbox import Sandbox, environment, limits
@@ -47,8 +49,6 @@ MEMORY_FAILURE = re.compile(
 )
 LOG_LIMIT = 2 * 2**20  # bytes of a child's output that are kept
 CURVE_POINTS = 64
-SAVE_LIMIT_S = 120.0
-FILE_LIMIT = 4 * 2**30  # bytes of the largest file that a child can write: a checkpoint of a billion parameters
 FREE_DISK = 2**30  # bytes below which a run is stopped
 
 
@@ -65,8 +65,12 @@ class Workbench:
     kernels: Path | None = None  # compiled kernels to start from, copied into each run's TMPDIR
     startup_limit_s: float = 600.0  # before the first baseline is known; a CPU's kernels are compiled by g++
     evaluation_limit_s: float = 1800.0
+    save_limit_s: float = 120.0
     min_steps: int = 8  # a candidate whose warm-up step promises fewer steps than this in the budget is hopeless
     memory_limit: int = 0  # bytes a child may hold; 0: nine tenths of the machine's memory
+    file_limit: int = 4 * 2**30  # bytes of the largest file that a child can write: a billion parameters
+    folder_limit: int = 6 * 2**30  # bytes of all that lies in a run's folder
+    files_limit: int = 20_000  # files in it; compiled kernels are hundreds
     python: str = sys.executable
 
     @property
@@ -107,12 +111,14 @@ def measure(
     kernels that it compiled are kept for later runs; only for sources that the person wrote, since they are executed.
     """
     started = time.monotonic()
-    _make_run_dir(bench, run_dir)
-    train = _train(bench, source, run_dir, seed, listen)
+    rundir.make(run_dir, bench.kernels)
+    sha256 = _sha256(source)
+    train = _train(bench, source, sha256, run_dir, seed, listen)
+    rundir.tidy(run_dir, [*rundir.LEFT, "tmp"])  # what else it wrote is state outside parameters()
     measurement = _from_training(train, seed)
     evaluated: _Outcome | None = None
     if measurement.failure is None:
-        evaluated = _evaluate(bench, source, run_dir, seed, "val", listen)
+        evaluated = _evaluate(bench, source, sha256, run_dir, seed, "val", listen)
         measurement = replace(
             measurement,
             failure=evaluated.failure,
@@ -120,7 +126,7 @@ def measure(
         )
     if harvest and bench.kernels and (run_dir / "tmp" / "mlx").is_dir():
         shutil.copytree(run_dir / "tmp" / "mlx", bench.kernels, dirs_exist_ok=True)
-    shutil.rmtree(run_dir / "tmp", ignore_errors=True)
+    rundir.tidy(run_dir, rundir.LEFT)
     total_s = time.monotonic() - started
     return replace(measurement, total_s=total_s, seconds=_shares(train, evaluated, total_s))
 
@@ -128,9 +134,9 @@ def measure(
 def rehearse(bench: Workbench, source: Path, run_dir: Path, seed: int) -> Measurement:
     """Trains alone, for the speed and the memory: a Measurement without val_bpb."""
     started = time.monotonic()
-    _make_run_dir(bench, run_dir)
-    train = _train(bench, source, run_dir, seed, lambda e: None)
-    shutil.rmtree(run_dir / "tmp", ignore_errors=True)
+    rundir.make(run_dir, bench.kernels)
+    train = _train(bench, source, _sha256(source), run_dir, seed, lambda e: None)
+    rundir.tidy(run_dir, rundir.LEFT)
     return replace(_from_training(train, seed), total_s=time.monotonic() - started)
 
 
@@ -147,29 +153,27 @@ def evaluate(
     """Scores the checkpoint in `run_dir` again: on another split, with other batch rows, in another row order."""
     started = time.monotonic()
     (run_dir / "tmp").mkdir(exist_ok=True)
-    outcome = _evaluate(bench, source, run_dir, seed, split, lambda e: None, rows, order)
-    shutil.rmtree(run_dir / "tmp", ignore_errors=True)
+    sha256 = _sha256(source)
+    outcome = _evaluate(bench, source, sha256, run_dir, seed, split, lambda e: None, rows, order)
+    rundir.tidy(run_dir, rundir.LEFT)
     val_bpb = None if outcome.failure else outcome.get("result", "val_bpb")
     return Measurement(seed, val_bpb, outcome.failure, total_s=time.monotonic() - started)
 
 
-def _make_run_dir(bench: Workbench, run_dir: Path) -> None:
-    shutil.rmtree(run_dir, ignore_errors=True)
-    (run_dir / "tmp").mkdir(parents=True)
-    if bench.kernels and bench.kernels.is_dir():
-        shutil.copytree(bench.kernels, run_dir / "tmp" / "mlx")
+def _sha256(source: Path) -> str:
+    return hashlib.sha256(source.read_bytes()).hexdigest()
 
 
-def _train(bench: Workbench, source: Path, run_dir: Path, seed: int, listen: Listener) -> _Outcome:
-    child, token, log = _start(bench, "train", source, run_dir, seed, [bench.data / "eval"], [])
+def _train(bench: Workbench, source: Path, sha256: str, run_dir: Path, seed: int, listen: Listener) -> _Outcome:
+    child, token = _start(bench, "train", source, sha256, run_dir, seed, bench.data / "train.u16", [])
     allowance = max(1.0, 0.03 * bench.budget_s)
     limits = {
         "start": bench.startup_limit_s,
         "clock_started": bench.budget_s * 1.1 + allowance,
-        "trained": SAVE_LIMIT_S,
+        "trained": bench.save_limit_s,
         "saved": 10.0,
     }
-    outcome = _Watch(child, token, log, bench, limits, listen, _hopeless(bench)).follow()
+    outcome = _Watch(child, token, run_dir, bench, limits, listen, _hopeless(bench)).follow()
     began, ended = outcome.at("clock_started"), outcome.at("trained")
     if outcome.failure is None and began is not None and ended is not None:
         over = ended - began - bench.budget_s
@@ -181,6 +185,7 @@ def _train(bench: Workbench, source: Path, run_dir: Path, seed: int, listen: Lis
 def _evaluate(
     bench: Workbench,
     source: Path,
+    sha256: str,
     run_dir: Path,
     seed: int,
     split: str,
@@ -188,24 +193,23 @@ def _evaluate(
     rows: int | None = None,
     order: int | None = None,
 ) -> _Outcome:
-    extra = ["--split", split]
-    extra += ["--rows", str(rows)] if rows else []
+    extra = ["--rows", str(rows)] if rows else []
     extra += ["--order", str(order)] if order is not None else []
-    child, token, log = _start(bench, "evaluate", source, run_dir, seed, [], extra)
-    limits = {"start": bench.startup_limit_s + SAVE_LIMIT_S, "ready": bench.evaluation_limit_s, "result": 10.0}
-    outcome = _Watch(child, token, log, bench, limits, listen).follow()
+    child, token = _start(bench, "evaluate", source, sha256, run_dir, seed, bench.data / "eval" / f"{split}.u16", extra)
+    limits = {"start": bench.startup_limit_s + bench.save_limit_s, "ready": bench.evaluation_limit_s, "result": 10.0}
+    outcome = _Watch(child, token, run_dir, bench, limits, listen).follow()
     if outcome.failure and outcome.failure.kind == "memory" and rows != 1:
-        return _evaluate(bench, source, run_dir, seed, split, listen, 1, order)
+        return _evaluate(bench, source, sha256, run_dir, seed, split, listen, 1, order)
     return outcome
 
 
 def _start(
-    bench: Workbench, name: str, source: Path, run_dir: Path, seed: int, hide: list[Path], extra: list[str]
-) -> tuple[Child, str, Path]:
-    """Starts a child of prepare.py, confined. Its events must carry the token."""
+    bench: Workbench, name: str, source: Path, sha256: str, run_dir: Path, seed: int, rows: Path, extra: list[str]
+) -> tuple[Child, str]:
+    """Starts a child of prepare.py, confined. Its events must carry the token; its rows come as an open file."""
     token = secrets.token_hex(16)
     argv = [bench.python, "-P", str(bench.harness), name, str(run_dir), "--source", str(source), "--seed", str(seed)]
-    argv += ["--sha256", hashlib.sha256(source.read_bytes()).hexdigest(), *extra]
+    argv += ["--sha256", sha256, *extra]
     env = environment(
         run_dir,
         {
@@ -217,14 +221,16 @@ def _start(
             "AUTORESEARCH_EVENT_TOKEN": token,
         },
     )
-    hidden = [bench.cache, *bench.hide, *hide]
-    prefix = bench.sandbox.prefix(write=[run_dir], hide=hidden, read=[bench.data, source, bench.harness])
-    prefix += limits(bench.python, file_bytes=FILE_LIMIT)
+    facts = [bench.data / "meta.json", bench.data / "token_bytes.npy"]
+    hidden, shown = [bench.cache, *bench.hide], [*facts, source, bench.harness]
+    prefix = bench.sandbox.prefix(write=[run_dir], hide=hidden, read=shown)
+    prefix += limits(bench.python, file_bytes=bench.file_limit)
     # Inside the sandbox only: a preloaded OpenBLAS starts threads in bwrap itself, which then hangs when it forks.
     inside = {"LD_PRELOAD": env.pop("LD_PRELOAD", ""), **bench.env}
     prefix += ["/usr/bin/env", *(f"{name}={value}" for name, value in inside.items())]
     log = run_dir / f"{name}.log"
-    return Child([*prefix, *argv], cwd=run_dir, env=env, log_path=log, log_limit_bytes=LOG_LIMIT), token, log
+    child = Child([*prefix, *argv], cwd=run_dir, env=env, log_path=log, log_limit_bytes=LOG_LIMIT, stdin=rows)
+    return child, token
 
 
 def _hopeless(bench: Workbench) -> Callable[[Event], Failure | None]:
@@ -245,7 +251,7 @@ class _Watch:
 
     child: Child
     token: str
-    log: Path
+    run_dir: Path
     bench: Workbench
     limits: Mapping[str, float]
     listen: Listener
@@ -268,10 +274,10 @@ class _Watch:
                 if outcome.failure is None and now > self.deadline:
                     outcome.failure = _too_late(self.phase, self.limits[self.phase])
                 if outcome.failure is None and now - looked > 0.5:
-                    looked, outcome.failure = now, _short(self.child, self.bench)
+                    looked, outcome.failure = now, _short(self.child, self.run_dir, self.bench)
         outcome.ended = time.monotonic()
         if outcome.failure is None and not {"saved", "result"} & outcome.events.keys():
-            outcome.failure = _exited(self.child, self.phase, _tail(self.log))
+            outcome.failure = _exited(self.child, self.phase)
         if outcome.failure is not None:
             outcome.failure = classify(outcome.failure)
         return outcome
@@ -287,10 +293,6 @@ class _Watch:
             self.phase, self.deadline = name, at + self.limits[name]
         outcome.failure = _said(event) or self.judge(event)
         self.listen(event)
-
-
-def _tail(log: Path) -> str:
-    return log.read_bytes()[-4000:].decode("utf-8", "replace") if log.is_file() else ""
 
 
 def _said(event: Event) -> Failure | None:
@@ -309,20 +311,25 @@ def _too_late(phase: str, limit_s: float) -> Failure:
     return Failure("hang", f"nothing more was heard within {limit_s:.0f} s after `{phase}`")
 
 
-def _short(child: Child, bench: Workbench) -> Failure | None:
+def _short(child: Child, run_dir: Path, bench: Workbench) -> Failure | None:
     held, memory_limit = child.rss_bytes(), bench.memory_limit or int(0.9 * psutil.virtual_memory().total)
     if held > memory_limit:
         return Failure("memory", f"held {held / 2**30:.1f} GB of memory (limit {memory_limit / 2**30:.1f} GB)")
+    written, files = rundir.written(run_dir, bench.files_limit)
+    if written > bench.folder_limit or files > bench.files_limit:
+        allowed = f"{bench.folder_limit / 2**30:.1f} GB and {bench.files_limit} files"
+        return Failure("disk", f"wrote {written / 2**30:.1f} GB in {files} files (limit {allowed})")
     free = shutil.disk_usage(bench.data).free
     if free < FREE_DISK:
         return Failure("disk", f"only {free / 2**20:.0f} MB of disk are left")
     return None
 
 
-def _exited(child: Child, phase: str, log: str) -> Failure:
-    code = child.returncode
-    how = f"was killed by signal {-code}" if code is not None and code < 0 else f"exited with {code}"
-    return Failure("exited", f"the process {how} after `{phase}`, without a result", log[-1500:])
+def _exited(child: Child, phase: str) -> Failure:
+    code = child.returncode or 0
+    number = -code if code < 0 else code - 128 if code > 128 else None  # bwrap reports signal n as 128 + n
+    how = f"exited with {code}" if number is None else f"was killed by signal {number}"
+    return Failure("exited", f"the process {how} after `{phase}`, without a result", child.log_end[-1500:])
 
 
 def classify(failure: Failure) -> Failure:

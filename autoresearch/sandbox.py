@@ -43,8 +43,8 @@ class Sandbox(ABC):
     def prefix(self, write: Sequence[Path], hide: Sequence[Path] = (), read: Sequence[Path] = ()) -> list[str]:
         """The words to put before a command.
 
-        The child may write only below `write` and cannot read `hide`; the rest of the machine it may read, but for the
-        user's secrets. The most specific path decides: `prefix(write=[night / "0007"], hide=[night],
+        The child may write only below `write`, and only read `read`; it cannot read `hide`, nor the user's secrets; the
+        rest of the machine it may read. The most specific path decides: `prefix(write=[night / "0007"], hide=[night],
         read=[night / "harness"])`. On Linux /tmp and /run are replaced as well (other people's sockets and files), but
         for what stands in `write` and `read`. Inherited file descriptors stay open; the environment is kept.
         """
@@ -100,15 +100,15 @@ class Bubblewrap(Sandbox):
 def bubblewrap_mounts(write: Sequence[Path], hide: Sequence[Path], read: Sequence[Path]) -> list[str]:
     """The mounts from the outermost folder inward, so that the most specific one is seen."""
     masks = [real(Path(p)) for p in ("/tmp", "/var/tmp", "/run", "/dev/shm") if Path(p).is_dir()]
-    hidden = [p for p in map(real, hide) if p.exists()]
+    hidden, written = [p for p in map(real, hide) if p.exists()], [real(p) for p in write]
     mounts = {p: ["--size", str(PRIVATE_BYTES), "--tmpfs", str(p)] for p in masks}
     for path in map(real, read):
-        if path.exists() and any(path.is_relative_to(p) for p in [*masks, *hidden]):  # the rest is readable already
+        if path.exists() and any(path.is_relative_to(p) for p in [*masks, *hidden, *written]):
             mounts[path] = ["--ro-bind", str(path), str(path)]
     for path in hidden:
         empty = ["--size", "65536", "--tmpfs"] if path.is_dir() else ["--ro-bind", "/dev/null"]
         mounts[path] = [*empty, str(path)]
-    mounts |= {p: ["--bind", str(p), str(p)] for p in map(real, write)}
+    mounts |= {p: ["--bind", str(p), str(p)] for p in written}
     closed = [p for p in [*hidden, real(Path("/run"))] if "--tmpfs" in mounts.get(p, ())]
     words = [word for p in sorted(mounts, key=lambda p: len(p.parts)) for word in mounts[p]]
     return words + [word for p in [*closed, Path("/dev")] for word in ("--remount-ro", str(p))]
@@ -227,12 +227,13 @@ def environment(
 ) -> dict[str, str]:
     """The whole environment of a child: what it inherits from `base` (ours) by an allowlist, then `extra`.
 
-    HOME and TMPDIR lie in the run's own folder, so that caches and compiled kernels are not shared between runs.
+    HOME and TMPDIR lie in the run's own folder, so that caches and compiled kernels are not shared between runs; Python
+    takes no packages from there.
     """
     base = os.environ if base is None else base
     kept = {k: v for k, v in base.items() if k in INHERITED or k.startswith(INHERITED_FAMILIES)}
     own = {"HOME": str(run_dir), "TMPDIR": str(run_dir / "tmp")}
-    python = dict.fromkeys(("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "PYTHONSAFEPATH"), "1")
+    python = dict.fromkeys(("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "PYTHONSAFEPATH", "PYTHONNOUSERSITE"), "1")
     return {"PATH": os.defpath, "LANG": "C.UTF-8", **kept, **own, **python, **(extra or {})}
 
 

@@ -46,11 +46,12 @@ def seatbelt_profile(write: Sequence[Path], hide: Sequence[Path], read: Sequence
     (deny file-read-data file-read-xattr file-write* (subpath "/night"))
     (allow file-read* file-write* (subpath "/night/7"))
     """
-    rules = {_real(p): "allow file-read*" for p in read}
-    rules |= {_real(p): "deny file-read-data file-read-xattr file-write*" for p in hide}
-    rules |= {_real(p): "allow file-read* file-write*" for p in write}
+    rules: dict[str, tuple[str, ...]] = {_real(p): ("allow file-read*", "deny file-write*") for p in read}
+    rules |= {_real(p): ("deny file-read-data file-read-xattr file-write*",) for p in hide}
+    rules |= {_real(p): ("allow file-read* file-write*",) for p in write}
     ordered = sorted(rules, key=lambda path: path.count("/") if path != "/" else 0)
-    return HEAD + METAL_CACHE + "".join(f"({rules[path]} (subpath {quoted(path)}))\n" for path in ordered)
+    lines = (f"({rule} (subpath {quoted(path)}))\n" for path in ordered for rule in rules[path])
+    return HEAD + METAL_CACHE + "".join(lines)
 
 
 def quoted(path: str) -> str:

@@ -60,7 +60,7 @@ def test_val_bpb_is_the_formula(bench: Workbench, tmp_path: Path) -> None:
 def test_the_seed_varies_initialisation_and_row_order(toy_data: Path) -> None:
     code = (
         "import prepare, numpy as np, mlx.nn as nn, mlx.core as mx, json, sys\n"
-        "t = prepare.task(); data = prepare.load_rows('train', t.seq_len)\n"
+        "t = prepare.task(); data = prepare.load_rows(prepare.data_folder() / 'train.u16', t.seq_len)\n"
         "def order(seed):\n"
         "    run = prepare.Run(t, seed, nn.Linear(2, 2), data, lambda *a, **k: None); run._clock_start = 1e18\n"
         "    batches = run.batches(500); return np.concatenate([np.array(next(batches)[0]) for _ in range(4)])\n"

@@ -133,6 +133,17 @@ def test_hidden_files_cannot_be_read_and_the_most_specific_path_decides(
     assert "done" not in tried
 
 
+def test_what_may_only_be_read_stays_so_inside_of_what_may_be_written(here: Sandbox, run_dir: Path) -> None:
+    source = run_dir / "train_mlx.py"
+    source.write_text("the source")
+    code = TRY + (
+        "import os\nprint([attempt(lambda: write(sys.argv[1])), attempt(lambda: os.unlink(sys.argv[1])),\n"
+        "       attempt(lambda: os.rename(sys.argv[1], 'other'))], read(sys.argv[1]))"
+    )
+    out = python(here.prefix([run_dir], read=[source]), run_dir, code, source)
+    assert "done" not in out and out.endswith("the source") and source.read_text() == "the source"
+
+
 def test_a_hidden_file_and_a_link_to_one(here: Sandbox, run_dir: Path, tmp_path: Path) -> None:
     secret, link = tmp_path / "secret", run_dir / "link"
     secret.write_text("secret")
@@ -331,6 +342,7 @@ def test_the_seatbelt_profile_says_what_the_design_asks(tmp_path: Path) -> None:
         "(deny file-write*)",
         '(allow file-write* (literal "/dev/null"))',
         '(allow file-read* (subpath "/data"))',
+        '(deny file-write* (subpath "/data"))',
         '(deny file-read-data file-read-xattr file-write* (subpath "/night"))',
         '(deny file-read-data file-read-xattr file-write* (subpath "/data/eval"))',
         '(allow file-read* file-write* (subpath "/night/7"))',
@@ -381,15 +393,15 @@ def test_a_control_character_is_refused() -> None:
 def test_the_environment_is_an_allowlist(tmp_path: Path) -> None:
     base = {
         "PATH": "/bin", "HOME": "/home/me", "TMPDIR": "/tmp", "LANG": "de_DE.UTF-8", "MLX_MAX_OPS": "1",
-        "OMP_NUM_THREADS": "2", "VIRTUAL_ENV": "/v", "HF_TOKEN": "t", "AWS_SECRET_ACCESS_KEY": "s", "SSH_AUTH_SOCK": "/s",
-        "PYTHONPATH": "/p", "PYTHONSTARTUP": "/p", "DYLD_INSERT_LIBRARIES": "/d", "AUTORESEARCH_SEED": "1",
-        "OLLAMA_HOST": "h",
+        "OMP_NUM_THREADS": "2", "VIRTUAL_ENV": "/v", "HF_TOKEN": "t", "AWS_SECRET_ACCESS_KEY": "s",
+        "SSH_AUTH_SOCK": "/s", "PYTHONPATH": "/p", "PYTHONSTARTUP": "/p", "DYLD_INSERT_LIBRARIES": "/d",
+        "AUTORESEARCH_SEED": "1", "OLLAMA_HOST": "h",
     }  # fmt: skip
     env = environment(tmp_path, {"LD_PRELOAD": "/b.so", "AUTORESEARCH_SEED": "2"}, base)
     assert env == {
         "PATH": "/bin", "LANG": "de_DE.UTF-8", "MLX_MAX_OPS": "1", "OMP_NUM_THREADS": "2", "VIRTUAL_ENV": "/v",
         "AUTORESEARCH_SEED": "2", "LD_PRELOAD": "/b.so", "HOME": str(tmp_path), "TMPDIR": str(tmp_path / "tmp"),
-        "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1", "PYTHONSAFEPATH": "1",
+        "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1", "PYTHONSAFEPATH": "1", "PYTHONNOUSERSITE": "1",
     }  # fmt: skip
     assert environment(tmp_path, base={})["PATH"]
 

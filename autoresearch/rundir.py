@@ -1,0 +1,51 @@
+"""A run's own folder: the one place where a candidate may write, and so a place where nothing is to be trusted.
+
+A candidate may leave links, pipes, locked folders and folders nested by the thousand; none of it is followed or opened.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from autoresearch.errors import CommandError
+from autoresearch.process import run
+
+LEFT = ("checkpoint.safetensors", "fixed.safetensors", "train.log", "evaluate.log")  # what stays of a run
+
+
+def make(folder: Path, kernels: Path | None) -> None:
+    """An empty folder, but for tmp/ with a copy of the compiled `kernels` in it."""
+    tidy(folder, ())
+    (folder / "tmp").mkdir(parents=True, exist_ok=True)
+    if kernels and kernels.is_dir():
+        shutil.copytree(kernels, folder / "tmp" / "mlx", dirs_exist_ok=True)
+
+
+def tidy(folder: Path, keep: Sequence[str]) -> None:
+    """Removes what is not a regular file named in `keep`, or tmp/ where that is."""
+    if not folder.is_dir():
+        return
+    folder.chmod(0o755)
+    for path in folder.iterdir():
+        if path.is_symlink() or path.is_fifo() or not (path.is_dir() or path.name in keep):
+            path.unlink()
+        elif path.is_dir() and not (path.name == "tmp" and "tmp" in keep):
+            for command in (["chmod", "-R", "u+rwx"], ["rm", "-rf"]):  # too deep, maybe, for Python's recursion
+                with contextlib.suppress(CommandError):
+                    run([*command, "--", path], timeout=300, check=False)
+
+
+def written(folder: Path, files_limit: int) -> tuple[int, int]:
+    """Bytes and files below a folder that a child may be changing at this moment; counting ends past the limit."""
+    size, files, waiting = 0, 0, [str(folder)]
+    while waiting and files <= files_limit:
+        with contextlib.suppress(OSError), os.scandir(waiting.pop()) as entries:
+            for entry in itertools.islice(entries, files_limit + 1):
+                size, files = size + entry.stat(follow_symlinks=False).st_size, files + 1
+                waiting += [entry.path] if entry.is_dir(follow_symlinks=False) else []
+    return size, files
