@@ -1,5 +1,5 @@
 """A bigram model, trained honestly with Adam.
-expect: val_bpb
+expect: harmless
 """
 
 import mlx.core as mx

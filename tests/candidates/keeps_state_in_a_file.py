@@ -1,0 +1,44 @@
+"""Keeps what it learned in a file beside the checkpoint.
+expect: contract checkpoint
+"""
+
+from pathlib import Path
+
+import mlx.core as mx
+import mlx.nn as nn
+import mlx.optimizers as optim
+import numpy as np
+
+import prepare
+
+
+class Toy(nn.Module):
+    def __init__(self, vocab_size):
+        super().__init__()
+        self.wte = nn.Embedding(vocab_size, 32)
+        self.head = nn.Linear(32, vocab_size)
+        self.table = (mx.array(np.load("table.npy")),) if Path("table.npy").exists() else ()
+
+    def __call__(self, idx):
+        logits = self.head(self.wte(idx))
+        return logits + self.table[0][idx] if self.table else logits
+
+
+def build_model(task):
+    return Toy(task.vocab_size)
+
+
+def train(model, run):
+    opt = optim.Adam(0.01)
+    loss_and_grad = nn.value_and_grad(model, lambda x, y: prepare.cross_entropy(model(x), y))
+    for step, (x, y) in enumerate(run.batches(16)):
+        loss, grads = loss_and_grad(x, y)
+        opt.update(model, grads)
+        mx.eval(loss, model.state, opt.state)
+        run.log(step, loss)
+    np.save("table.npy", np.eye(64, k=1, dtype=np.float32))
+    model.table = (mx.array(np.load("table.npy")),)
+
+
+if __name__ == "__main__":
+    raise SystemExit(prepare.main(build_model, train))

@@ -1,0 +1,93 @@
+"""Hostile and broken candidates: none gets a number it has not earned, outlives its limit, or touches others' files.
+
+Every file of tests/candidates/ says in its docstring what it tries and what must come of it. Each goes through the
+contract, and then, as if the contract had let it pass, through the real measurement.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import Future
+from dataclasses import asdict
+from pathlib import Path
+
+import psutil
+import pytest
+
+from autoresearch import contract
+from autoresearch.process import MARK
+from autoresearch.records import Measurement
+from benchmarks.candidates import Bench, Candidate, measured, outcome, read_all, runnable, sandbox_here
+from tests.conftest import HONEST
+
+CANDIDATES = {c.name: c for c in read_all()}
+SANDBOX = sandbox_here()
+
+
+@pytest.fixture(scope="module")
+def night(request: pytest.FixtureRequest) -> Iterator[tuple[Bench, dict[str, Future[Measurement]]]]:
+    """The measurements of the candidates whose tests were selected, on their way."""
+    chosen = {item.callspec.params.get("name") for item in request.session.items if hasattr(item, "callspec")}
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(Path(folder), SANDBOX)
+        with measured([c for c in CANDIDATES.values() if c.name in chosen], bench) as results:
+            yield bench, results
+
+
+def test_there_are_enough_and_each_says_what_is_expected() -> None:
+    assert len(CANDIDATES) >= 40
+    for c in CANDIDATES.values():
+        assert c.tries.endswith(".") and (c.by_contract or c.outcomes), c.name
+
+
+@pytest.mark.parametrize("name", CANDIDATES)
+def test_the_contract_refuses_what_it_must_and_nothing_else(name: str) -> None:
+    found = contract.check(CANDIDATES[name].source, HONEST.read_text())
+    assert bool(found) == CANDIDATES[name].by_contract, found
+
+
+@pytest.mark.parametrize("name", [c.name for c in CANDIDATES.values() if c.outcomes])
+def test_without_the_contract_it_gets_nothing_unearned(
+    name: str, night: tuple[Bench, dict[str, Future[Measurement]]]
+) -> None:
+    bench, results = night
+    candidate = CANDIDATES[name]
+    if not runnable(candidate, SANDBOX):
+        pytest.skip("needs a sandbox, which this machine has not got")
+    m = results[name].result(timeout=300)
+    assert outcome(m) in candidate.outcomes, m
+    assert (m.val_bpb is None) == (m.failure is not None)
+    assert m.training_s is None or m.failure or m.training_s < bench.bench.budget_s + 1.5
+    json.dumps(asdict(m), allow_nan=False)
+    assert {p.name for p in (bench.runs / name / "run").iterdir()} <= {
+        *("checkpoint.safetensors", "fixed.safetensors", "train.log", "evaluate.log")
+    }
+    assert all(p.stat().st_size < 4 * 2**20 for p in (bench.runs / name / "run").glob("*.log"))
+
+
+def test_nothing_was_touched_and_nothing_survived(night: tuple[Bench, dict[str, Future[Measurement]]]) -> None:
+    """Last: data, harness, journal, the other run's checkpoint and all sources are as they were; no process is left."""
+    bench, results = night
+    finished: list[Candidate] = [CANDIDATES[name] for name, result in results.items() if result.result()]
+    assert bench.touched(finished) == []
+    for folder in ("/tmp", "/var/tmp", "/dev/shm", bench.data.parents[2], bench.runs):
+        assert not (Path(folder) / "autoresearch-memory").exists()
+    left = []
+    for process in psutil.process_iter():
+        try:
+            if str(bench.runs) in process.environ().get("HOME", "") and MARK in process.environ():
+                left.append(process)
+        except psutil.Error:
+            continue  # gone, or another user's
+    assert left == []
+
+
+def test_what_a_candidate_says_of_itself_is_checked(night: tuple[Bench, dict[str, Future[Measurement]]]) -> None:
+    results = night[1]
+    if "lies_about_itself" not in results:
+        pytest.skip("its measurement was not selected")
+    m = results["lies_about_itself"].result()
+    assert m.depth is None and m.mfu_percent is None
+    assert m.num_steps is not None and m.total_tokens is not None and m.num_steps <= m.total_tokens // (16 * 64)
