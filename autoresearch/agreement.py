@@ -62,7 +62,7 @@ def _rows(bundles: Sequence[Bundle], exact: bool) -> Iterator[SharedRow]:
         cells = tuple(None if f is None else _tried(f, bundle) for f, bundle in zip(found, bundles, strict=True))
         agreement = agree([f.effect for f in found if f is not None])
         first = next(f for f in found if f is not None)
-        yield SharedRow(_described(first, exact, key), exact, cells, agreement)
+        yield SharedRow(described(first) if exact else " ".join(key), exact, cells, agreement)
 
 
 def _first_of_each(bundle: Bundle, exact: bool) -> dict[Any, Finding]:
@@ -106,10 +106,10 @@ def _rounded(literal: str | None) -> Any:
     return float(f"{value:.2g}") if number else repr(value)
 
 
-def _described(f: Finding, exact: bool, key: Any) -> str:
-    assert f.change is not None
-    if not exact:
-        return f"{key[0]} {key[1]}"
+def described(f: Finding) -> str:
+    """The change in a line: "DEPTH 8 → 4, code in GPT.__call__"; empty where none is known."""
+    if f.change is None:
+        return ""
     values = [f"{name} {old or 'new'} → {new or 'gone'}" for name, (old, new) in f.change.constants.items()]
     code = [f"code in {', '.join(f.change.touches[:3])}"] if f.change.code else []
     return ", ".join([*values[:4], *code])

@@ -38,7 +38,7 @@ Amount = Annotated[float, Number(0.0, 1e15)]
 Positive = Annotated[float, Number(most=1e15, above=0.0)]
 
 Verdict = Literal["keep", "discard", "crash", "quarantined"]
-Transfer = Literal["transfers", "null", "reverses", "cannot run"]
+Outcome = Literal["transfers", "null", "reverses", "cannot run"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +172,7 @@ class Row:
 
     n: Count  # the experiment there
     title: Line
-    verdict: Transfer
+    verdict: Outcome
     reason: Prose = ""
     experiment: Count | None = None  # the one here
     there: Effect | None = None

@@ -22,8 +22,8 @@ SHARED_SHOWN, CONSTANTS_SHOWN = 20, 30  # rows in the terminal; the page has all
 CELL = 13  # characters of a night's column in the terminal
 COLOURS = {"same direction": "green", "transfers": "green", "opposite": "red", "reverses": "red", "differs": "yellow"}
 LEGEND = (
-    "same direction: every interval on one side of zero. opposite: on both sides. null: none excludes zero, which proves "
-    "nothing. differs: no value in common. undecided: some exclude zero, some do not."
+    "same direction: every interval on one side of zero. opposite: on both sides. null: none excludes zero, which "
+    "proves nothing. differs: no value in common. undecided: some exclude zero, some do not."
 )
 NIGHTS = (
     "",

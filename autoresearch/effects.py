@@ -12,8 +12,9 @@ import math
 from collections.abc import Sequence
 from statistics import fmean
 
+from autoresearch import findings
 from autoresearch.bundle import LEVEL, Effect
-from autoresearch.interval import paired, t_quantile
+from autoresearch.interval import t_quantile
 from autoresearch.night import Experiment, Night, Run
 from autoresearch.noise import Noise
 from autoresearch.standing import Standing
@@ -48,15 +49,13 @@ def of(night: Night, x: Experiment, now: Standing) -> Effect | None:
     return pooled(runs, against, now.noise, ", without the run that was picked for its value" if picked else "")
 
 
-def validated(night: Night, baseline: Experiment, best: Experiment) -> Effect | None:
-    """Baseline against the best, on fresh seeds and the confirm split: paired by seed; None before two rounds."""
-    first, last = _by_seed(baseline), _by_seed(best)
-    rounds = [(first[seed], last[seed]) for seed in first if seed in last]
-    if len(rounds) < 2:
+def validated(night: Night) -> Effect | None:
+    """Baseline against the best on fresh seeds and the confirm split; None before two whole rounds."""
+    found = findings.validated(night)
+    if found is None:
         return None
-    found = paired(rounds, LEVEL)
-    n = found.rounds
-    return Effect(found.gain_bpb, found.low_bpb, found.high_bpb, n, n, "paired t, fresh seeds, confirm split")
+    method = "paired t, interleaved, fresh seeds, confirm split"
+    return Effect(found.gain_bpb, found.low_bpb, found.high_bpb, found.rounds, found.rounds, method)
 
 
 def _searched(x: Experiment) -> list[Run]:
@@ -65,10 +64,3 @@ def _searched(x: Experiment) -> list[Run]:
 
 def _values(now: Standing, runs: Sequence[Run]) -> list[float]:
     return [value for run in runs if (value := now.value(run)) is not None]
-
-
-def _by_seed(x: Experiment) -> dict[int, float]:
-    runs = [run for run in x.runs.values() if run.purpose == "validation" and run.measurement]
-    return {
-        run.seed: run.measurement.val_bpb for run in runs if run.measurement and run.measurement.val_bpb is not None
-    }

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from autoresearch import effects, journal, patches, standing
+from autoresearch import effects, findings, journal, patches, standing
 from autoresearch.bundle import Block, Bundle, Change, Finding, Machine, Run, Task, TransferOf, dump, loads, sha256
 from autoresearch.encoding import decode_all
 from autoresearch.errors import BundleError, EditError
@@ -47,19 +47,18 @@ def export(
     sources = {x.n: scrub.source(source_of(x.n), x.n, ran=bool(x.bpbs)) for x in settled}
     began = min(run.started for x in settled for run in x.runs.values())
     build = _Builder(night, now, scrub, sources, hours or {}, began)
-    findings = tuple(build.finding(x) for x in settled)
     bundle = Bundle(
         kind="transfer" if transfer else "night",
         created=datetime.fromtimestamp(began, UTC).date().isoformat(),
         machine=machine(night.machine),
         task=task(night.task),
-        findings=findings,
+        findings=tuple(build.finding(x) for x in settled),
         sources={sha256(source): source for source in sources.values()},
         versions={k: scrub.line(str(v), LINE) for k, v in night.versions.items() if k in ("mlx", "python", "harness")},
         sigma_bpb=now.noise.sigma_bpb,
         sigma_df=now.noise.df,
         best=night.incumbent_n,
-        total=effects.validated(night, _root(night), night.incumbent),
+        total=effects.validated(night),
         hours=night.elapsed_s / 3600,
         transfer=transfer,
     )
@@ -75,7 +74,8 @@ def read(folder: Path, root: Path, *, prior: Noise | None = None, transfer: Tran
     def source_of(n: int) -> str:
         return journal.read_source(folder, night.experiments[n])
 
-    scrub = scrubber(root, source_of(_root(night).n))
+    baseline = findings.baseline_of(night)
+    scrub = scrubber(root, source_of(baseline.n) if baseline else "")
     hours = decided_after((folder / journal.NAME).read_bytes())
     return export(night, source_of, scrub, hours=hours, prior=prior, transfer=transfer)
 
@@ -107,15 +107,6 @@ def task(facts: Mapping[str, Any]) -> Task:
     names = ("profile", "fingerprint", "seq_len", "vocab_size", "eval_tokens", "eval_rows", "budget_s")
     dataset = facts.get("dataset") if facts.get("dataset") in PUBLIC else OWN_TEXT
     return Task(dataset, **{name: facts.get(name) for name in names})
-
-
-def _root(night: Night) -> Experiment:
-    """The baseline that the incumbent grew from."""
-    x = night.incumbent
-    while x is not None and x.role == "candidate" and x.parent_n is not None:
-        x = night.experiments[x.parent_n]
-    assert x is not None, "a night with an incumbent has a baseline"
-    return x
 
 
 class _Builder:

@@ -1,0 +1,190 @@
+"""Nights of other programs of this family, for comparison: results.tsv and the git history beside it, read only.
+
+Such a file says what one run of each experiment gave: there is no sigma and no interval, and whatever it kept may be
+noise. What is read is marked as imported. A file may hold several nights or machines: each baseline begins another.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from autoresearch import process
+from autoresearch.bundle import Bundle, Effect, Finding, Machine, Run, Task, Verdict, sha256
+from autoresearch.errors import BundleError, CommandError
+from autoresearch.export import change
+from autoresearch.strict import UNPRINTABLE
+
+FILES = ("train_mlx.py", "train.py")  # the one editable file, by port
+STATUS: Mapping[str, Verdict] = {"keep": "keep", "baseline": "keep", "discard": "discard", "crash": "crash"}
+MOST_BYTES = 4 << 20
+COMMIT = re.compile(r"[0-9a-f]{7,40}")
+METHOD = "one run each, no replicates: may be noise"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of results.tsv, with what git has of its commit."""
+
+    commit: str
+    val_bpb: float | None
+    memory_gb: float | None
+    status: str
+    description: str
+    time: float | None = None  # POSIX seconds of the commit
+    source: str | None = None
+
+    @property
+    def begins(self) -> bool:
+        """Whether another night or machine begins here."""
+        return STATUS.get(self.status) == "keep" and re.search(r"\bbaseline\b", self.description, re.I) is not None
+
+
+def read(path: Path) -> list[Bundle]:
+    """The nights of a results.tsv, or of the repository that has one. Raises BundleError where it cannot be read."""
+    table = path / "results.tsv" if path.is_dir() else path
+    try:
+        if table.stat().st_size > MOST_BYTES:
+            raise BundleError(f"{table}: refused: more than {MOST_BYTES >> 20} MB")
+        text = table.read_text(errors="replace")
+        written = datetime.fromtimestamp(table.stat().st_mtime, UTC).date().isoformat()
+    except OSError as error:
+        raise BundleError(f"cannot read {table}: {error.strerror or error}") from None
+    entries = [_with_history(table.parent, entry) for entry in parse(text)]
+    if not entries:
+        raise BundleError(f"{table} has no results: a header with val_bpb and status, and lines below it, are expected")
+    name = _line(table.absolute().parent.name)
+    return [_bundle(name, night, written) for night in _nights(entries)]
+
+
+def parse(text: str) -> list[Entry]:
+    """The lines that have the columns of the header; what has not (notes, other tables) is left out.
+
+    parse("commit\\tval_bpb\\tmemory_gb\\tstatus\\tdescription\\n383abb4\\t2.667\\t26.9\\tkeep\\tbaseline\\n")
+    -> [Entry("383abb4", 2.667, 26.9, "keep", "baseline")]
+    """
+    lines = text.split("\n")
+    names = [name.strip() for name in lines[0].split("\t")]
+    if not {"val_bpb", "status"} <= set(names):
+        return []
+    entries = []
+    for line in lines[1:]:
+        cells = dict(zip(names, line.split("\t", len(names) - 1), strict=False))
+        value = _number(cells.get("val_bpb"))
+        if len(cells) == len(names) and value is not None:
+            status, crashed = cells["status"].strip(), value == 0.0
+            bpb = None if crashed or status == "crash" else value
+            memory = _number(cells.get("memory_gb")) or None
+            entries.append(
+                Entry(cells.get("commit", "").strip(), bpb, memory, status, _line(cells.get("description", "")))
+            )
+    return entries
+
+
+def _nights(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
+    night: list[Entry] = []
+    for entry in entries:
+        if entry.begins and night:
+            yield night
+            night = []
+        night.append(entry)
+    yield night
+
+
+def _bundle(name: str, entries: Sequence[Entry], written: str) -> Bundle:
+    findings = list(_findings(entries))
+    started = entries[0].time
+    times = [entry.time for entry in entries if entry.time is not None]
+    return Bundle(
+        kind="imported",
+        created=datetime.fromtimestamp(started, UTC).date().isoformat() if started else written,
+        machine=Machine(chip=f"{name}: {entries[0].description or 'unknown machine'}"[:120]),
+        task=Task(),
+        findings=tuple(findings),
+        sources={sha256(e.source): e.source for e in entries if e.source is not None},
+        best=next((f.n for f in reversed(findings) if f.verdict == "keep"), None),
+        hours=(max(times) - min(times)) / 3600 if len(times) > 1 else None,
+    )
+
+
+def _findings(entries: Sequence[Entry]) -> Iterator[Finding]:
+    """The first one is the baseline; each later one is measured against the last that was kept."""
+    best: tuple[int, Entry] | None = None
+    for n, entry in enumerate(entries):
+        verdict = STATUS.get(entry.status, "discard") if entry.val_bpb is not None else "crash"
+        parent = best[1] if best else None
+        known = parent is not None and parent.source is not None and entry.source is not None
+        yield Finding(
+            n=n,
+            role="candidate" if best else "baseline",
+            verdict=verdict,
+            title=entry.description or entry.commit or f"line {n + 1}",
+            reason=f"status {entry.status!a}"[:300],
+            parent=best[0] if best else None,
+            source=sha256(entry.source) if entry.source is not None else None,
+            change=change(parent.source or "", entry.source or "") if parent and known else None,
+            effect=_effect(parent, entry),
+            val_bpb=entry.val_bpb,
+            hour=_hour(entries[0], entry),
+            runs=(_run(entry),),
+        )
+        if verdict == "keep":
+            best = n, entry
+
+
+def _effect(parent: Entry | None, entry: Entry) -> Effect | None:
+    if parent is None or parent.val_bpb is None or entry.val_bpb is None:
+        return None
+    return Effect(parent.val_bpb - entry.val_bpb, method=METHOD)
+
+
+def _run(entry: Entry) -> Run:
+    memory_mb = entry.memory_gb * 1024 if entry.memory_gb else None
+    return Run(
+        "search", entry.val_bpb, peak_memory_mb=memory_mb, failure=None if entry.val_bpb is not None else "crash"
+    )
+
+
+def _hour(first: Entry, entry: Entry) -> float | None:
+    if first.time is None or entry.time is None or entry.time < first.time:
+        return None
+    return (entry.time - first.time) / 3600
+
+
+# --- git --------------------------------------------------------------------------------------------------------------
+
+
+def _with_history(folder: Path, entry: Entry) -> Entry:
+    """The entry with its commit's time and source; a discarded commit that was reset away may still be there."""
+    if not COMMIT.fullmatch(entry.commit):
+        return entry
+    told = _git(folder, "show", "--no-patch", "--no-show-signature", "--format=%ct", entry.commit).strip()
+    if not told.isdecimal():
+        return entry
+    sources = (_git(folder, "cat-file", "blob", f"{entry.commit}:./{name}") for name in FILES)
+    source = next((UNPRINTABLE.sub(" ", source) for source in sources if 0 < len(source) < 1_000_000), None)
+    return Entry(entry.commit, entry.val_bpb, entry.memory_gb, entry.status, entry.description, float(told), source)
+
+
+def _git(folder: Path, *args: str) -> str:
+    """What git says; nothing where there is no git, no repository, or no such commit."""
+    try:
+        return process.run(["git", "--no-pager", *args], cwd=folder, check=False).stdout
+    except CommandError:
+        return ""
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return value if math.isfinite(value) and 0 <= value < 1e6 else None
+
+
+def _line(text: str) -> str:
+    return " ".join(UNPRINTABLE.sub(" ", text).split())[:200]
