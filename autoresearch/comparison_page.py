@@ -122,8 +122,9 @@ def _tried(cell: Tried | None) -> str:
     return effect_text(cell.effect) if cell.effect else cell.verdict
 
 
-def _replayed(row: Row | None) -> str:
-    return DASH if row is None else f"{row.verdict} {effect_text(row.here)}" if row.here else row.verdict
+def _replayed(row: Row) -> str:
+    """ "transfers +0.0210 [...]", or "cannot run: SEARCH block 1: ..."."""
+    return f"{row.verdict} {effect_text(row.here)}" if row.here else f"{row.verdict}: {row.reason}"[:160]
 
 
 # --- the terminal -----------------------------------------------------------------------------------------------------
@@ -158,6 +159,14 @@ def show(comparison: Comparison, console: Console | None = None) -> None:
     )
     if shared:
         console.print(Text(LEGEND, style="dim"))
+
+
+def show_transfers(comparison: Comparison, console: Console | None = None) -> None:
+    """Prints the transfer matrix: what a change gained where it was found, and in each night that replayed it."""
+    rows = [_transfer_lines(row, comparison.nights) for row in comparison.transfers]
+    _print(
+        console or Console(), "Transfers, gain in bpb with its 95% interval", ["of", "change", "there", "here"], rows
+    )
 
 
 def _print(console: Console, title: str, names: Sequence[str], rows: Sequence[Cells]) -> None:

@@ -1,7 +1,7 @@
 """Findings of other machines as hints for a night: what its proposers are told, and how many of them held here. Pure.
 
-They are hints and nothing more: no directive, no count and no list of repeats is made of them, since nothing of them was
-measured here.
+They are hints and nothing more: no directive, no count and no list of repeats is made of them, since nothing of them
+was measured here.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ class Seed:
         """ "+4.1 sigma on Apple M4 Pro (mac, 300 s): learning_rate: Higher matrix rate (MATRIX_LR 0.04 → 0.06)"."""
         f = self.finding
         values = f" ({described(f)})" if f.change is not None else ""
-        return f"{self.gain_sigma:+.1f} sigma on {self.machine} ({self.task}): {f.category}: {f.title}{values}"
+        return (
+            f"{self.gain_sigma:+.1f} sigma on {self.machine} ({self.task}): {f.category}: {f.title[:79]}{values[:160]}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ class Held:
     held: int
 
     def __str__(self) -> str:
-        return f"{self.given} findings of other machines were given as hints; {self.tried} were tried here, {self.held} held"
+        return f"{self.given} findings of other machines were given as hints: {self.tried} tried here, {self.held} held"
 
 
 def seeds(bundles: Sequence[Bundle], most: int = MOST) -> list[Seed]:
