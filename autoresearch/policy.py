@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Any
 
@@ -40,8 +40,6 @@ TEXTS = {
     "combine": "Combine: {near}. Try them together, or with a companion that lets them pay.",
     "simplify": "Ablate or simplify: remove a mechanism or a constant that does not pay for its time.",
     "bold": "Be bold: one larger change of the model or the optimizer that could win several sigma at once.",
-    "branch": "No keep in {stalled} experiments, so this turn starts from an older version that was nearly as good. "
-    "Go another way from here: {text}",
 }
 ROTATION = ("refine", "new category", "combine", "simplify", "bold")
 
@@ -67,8 +65,6 @@ def next_directive(history: Sequence[Trial], n: int) -> Directive:
     category = least_used(history, n) if kind == "new category" else None
     near = " and ".join(f'"{trial.title}"' for trial in near_misses(history)[:3])
     text = TEXTS[kind].format(category=category, near=f"{near} came close")
-    if branch_point(history) is not None:
-        return Directive("branch", TEXTS["branch"].format(stalled=stalled, text=text), category, HOT)
     return Directive(kind, text, category, HOT if stalled >= PLATEAU else None)
 
 
@@ -107,6 +103,12 @@ def branch_point(history: Sequence[Trial]) -> int | None:
     if rounds == 0 or place >= PLATEAU or not ancestors:
         return None
     return ancestors[-min(rounds, len(ancestors))]
+
+
+def from_branch(directive: Directive, history: Sequence[Trial]) -> Directive:
+    """The directive for a turn that does start from `branch_point`: it says so."""
+    start = f"No keep in {since_keep(history)} experiments, so this turn starts from an older, nearly as good version."
+    return replace(directive, text=f"{start} Go another way from here. {directive.text}", temperature=HOT)
 
 
 # --- repeats ----------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from autoresearch import edits, policy
 from autoresearch.policy import Tally
-from autoresearch.records import CATEGORIES, Edit, SearchReplace, Set, Trial, Verdict
+from autoresearch.records import CATEGORIES, Directive, Edit, SearchReplace, Set, Trial, Verdict
 
 SOURCE = """DEPTH = 4  # layers
 MATRIX_LR = 0.04
@@ -146,8 +146,14 @@ def test_when_all_categories_are_used_the_least_used_is_asked_for() -> None:
 def test_a_deep_plateau_branches_from_an_older_version(verdicts: str, point: int | None) -> None:
     history = many(verdicts)
     assert policy.branch_point(history) == point
-    directive = policy.next_directive([*LEVERS_DONE, *history], 1)
-    assert (directive.kind == "branch") == (point is not None)
+
+
+def test_a_branched_turn_says_so() -> None:
+    history = many("dk" + "d" * 17)
+    directive = policy.from_branch(Directive("bold", "Be bold.", "mlp"), history)
+    assert (directive.kind, directive.category, directive.temperature) == ("bold", "mlp", policy.HOT)
+    assert directive.text.startswith("No keep in 17 experiments, so this turn starts from an older")
+    assert directive.text.endswith("Be bold.")
 
 
 @given(st.text("kdc", max_size=60), st.integers(1, 1000))
