@@ -65,7 +65,8 @@ def next_directive(history: Sequence[Trial], n: int) -> Directive:
     category = least_used(history, n) if kind == "new category" else None
     near = " and ".join(f'"{trial.title}"' for trial in near_misses(history)[:3])
     text = TEXTS[kind].format(category=category, near=f"{near} came close")
-    return Directive(kind, text, category, HOT if stalled >= PLATEAU else None)
+    directive = Directive(kind, text, category, HOT if stalled >= PLATEAU else None)
+    return directive if branch_point(history) is None else _from_branch(directive, stalled)
 
 
 def since_keep(history: Sequence[Trial]) -> int:
@@ -105,9 +106,8 @@ def branch_point(history: Sequence[Trial]) -> int | None:
     return ancestors[-min(rounds, len(ancestors))]
 
 
-def from_branch(directive: Directive, history: Sequence[Trial]) -> Directive:
-    """The directive for a turn that does start from `branch_point`: it says so."""
-    start = f"No keep in {since_keep(history)} experiments, so this turn starts from an older, nearly as good version."
+def _from_branch(directive: Directive, stalled: int) -> Directive:
+    start = f"No keep in {stalled} experiments, so this turn starts from an older version that was nearly as good."
     return replace(directive, text=f"{start} Go another way from here. {directive.text}", temperature=HOT)
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from autoresearch import edits, policy
 from autoresearch.policy import Tally
-from autoresearch.records import CATEGORIES, Directive, Edit, SearchReplace, Set, Trial, Verdict
+from autoresearch.records import CATEGORIES, Edit, SearchReplace, Set, Trial, Verdict
 
 SOURCE = """DEPTH = 4  # layers
 MATRIX_LR = 0.04
@@ -149,11 +149,11 @@ def test_a_deep_plateau_branches_from_an_older_version(verdicts: str, point: int
 
 
 def test_a_branched_turn_says_so() -> None:
-    history = many("dk" + "d" * 17)
-    directive = policy.from_branch(Directive("bold", "Be bold.", "mlp"), history)
-    assert (directive.kind, directive.category, directive.temperature) == ("bold", "mlp", policy.HOT)
-    assert directive.text.startswith("No keep in 17 experiments, so this turn starts from an older")
-    assert directive.text.endswith("Be bold.")
+    history = [*LEVERS_DONE, *many("dk" + "d" * 17)]
+    for n in range(5):
+        directive = policy.next_directive(history, n)
+        assert directive.temperature == policy.HOT
+        assert directive.text.startswith("No keep in 17 experiments, so this turn starts from an older version")
 
 
 @given(st.text("kdc", max_size=60), st.integers(1, 1000))

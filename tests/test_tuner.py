@@ -229,6 +229,18 @@ def test_trials_of_the_old_code_are_shifted_by_what_the_change_of_code_gave() ->
     assert [observation.values["EXTRA"] for observation in seen.trials] == [1.5, 2.0]
 
 
+def test_an_ancestor_stands_where_it_stood() -> None:
+    one = trial(1, SMALL, [Set("DEPTH", "2")], 0.1, keep=True)
+    two = trial(2, one.source, [Set("MATRIX_LR", "0.08")], 0.02, keep=True)
+    three = trial(3, one.source, [Set("WEIGHT_DECAY", "0.1")], -0.05)  # a branch, measured against the incumbent
+    history = [one, two, three]
+    assert observe(infer(one.source), version(one.source), history).level == pytest.approx(-0.1)
+    assert observe(infer(SMALL), version(SMALL), history).level == 0.0
+    seen = observe(infer(two.source), version(two.source), history)
+    assert seen.trials[2].level == pytest.approx(-0.07)
+    assert Tuner().propose(context(one.source, history))[0].edits
+
+
 def rewrite(old: str, new: str) -> SearchReplace:
     rest = ", ASPECT_RATIO, HEAD_DIM"
     return SearchReplace(f"    return {old}{rest}", f"    return {new}{rest}")

@@ -25,7 +25,7 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Observations:
-    """Levels of all trials on one scale, the first version's being 0, and where the incumbent stands on it.
+    """Levels of all trials on one scale, the first version's being 0, and where the version to be changed stands on it.
 
     A trial's difference was measured against the incumbent of its time, so the gains of the keeps before it are
     subtracted. The gain of a change of code is not: that shifts the trials of the old code by the measured effect, so
@@ -36,24 +36,26 @@ class Observations:
     level: float
 
 
-def observe(space: Space, incumbent: Version, history: Sequence[Trial]) -> Observations:
-    """The trials that set constants in the incumbent's code or in that of the versions it came from.
+def observe(space: Space, start: Version, history: Sequence[Trial]) -> Observations:
+    """The trials that set constants in the code of the incumbents of the night; `start` is the one to be changed.
 
-    An axis that an older version lacks is taken to stand where the incumbent has it. Nothing is observed where the
-    incumbent's code came from elsewhere: a person's commit, say.
+    An axis that an older version lacks is taken to stand where `start` has it. Nothing is observed where the code of
+    `start` came from elsewhere: a person's commit, say.
     """
-    code = version(history[0].parent_source).structure if history else incumbent.structure
-    level, trials = 0.0, []
+    code = version(history[0].parent_source).structure if history else start.structure
+    codes, level, level_of_start, trials = {code}, 0.0, 0.0, []
     for trial in history:
         tried, before = candidate(trial), version(trial.parent_source)
         kept, same_code = trial.verdict == "keep", tried.structure == before.structure
         if same_code and before.structure == code:
             reached = None if trial.delta_bpb is None else level - trial.delta_bpb
             trials.append(Observation(_filled(space, tried), _filled(space, before), reached))
-        if kept and same_code:
-            level -= trial.delta_bpb or 0.0
-        code = tried.structure if kept else code
-    return Observations(tuple(trials), level) if code == incumbent.structure else Observations((), 0.0)
+        if kept:
+            code, level = tried.structure, level - (trial.delta_bpb or 0.0) * same_code
+            codes.add(code)
+        if kept and tried == start:
+            level_of_start = level
+    return Observations(tuple(trials), level_of_start) if start.structure in codes else Observations((), 0.0)
 
 
 def _filled(space: Space, tried: Version) -> Values:
