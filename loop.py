@@ -12,6 +12,7 @@ an Ollama server it asks a local model for ideas, and without one the built-in t
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -55,9 +56,7 @@ def parser() -> argparse.ArgumentParser:
     commands = p.add_subparsers(dest="what", metavar="COMMAND")
     commands.add_parser("run", parents=[night, who, ends], help="research (the default)")
     commands.add_parser("status", help="the night so far").add_argument("--tag")
-    final = commands.add_parser(
-        "validate", parents=[night], help="baseline and winner again, on the confirm split"
-    )
+    final = commands.add_parser("validate", parents=[night], help="baseline and winner again, on the confirm split")
     final.add_argument("--rounds", type=int, default=5, help="one run of each a round (default: 5)")
     attempt = commands.add_parser(
         "try", parents=[night], help="measure one candidate by hand; exit 0 keep, 10 discard, 11 crash"
@@ -72,6 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not argv or (argv[0].startswith("-") and argv[0] not in ("-h", "--help")):
         argv = ["run", *argv]
     args = parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, _terminated)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the night outlives its terminal
     try:
         return COMMANDS[args.what](args)
     except AutoresearchError as error:
@@ -80,6 +81,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped; the same command goes on", file=sys.stderr)
         return 130
+
+
+def _terminated(*_: object) -> None:
+    raise KeyboardInterrupt("terminated")  # at logout and shutdown: as clean an end as Ctrl-C
 
 
 def deadline(hours: float | None, until: str | None) -> float | None:

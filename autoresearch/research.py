@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
@@ -69,6 +69,8 @@ class Research:
     facts: machine.Facts
     seed: int = 0
     prior: Noise | None = None
+    must_stop: Callable[[], str | None] = lambda: None  # why the machine asks for an end, before each turn
+    afterwards: Callable[[Night], None] = lambda night: None  # housekeeping after each decision
     drafts: deque[Proposal] = field(default_factory=deque)
     decided: int = 0
     alone: int = 0  # discards on a single run since a candidate came near, or the incumbent ran
@@ -81,7 +83,7 @@ class Research:
         """Researches until a limit, and says which. Raises KeyboardInterrupt when the person stops it."""
         self.recover()
         self.ensure_baseline()
-        while (why := self.limits.reached(self.decided)) is None:
+        while (why := self.limits.reached(self.decided) or self.must_stop()) is None:
             self.turn()
         return why
 
@@ -377,6 +379,7 @@ class Research:
             self.view.decided(Result(n, decision.verdict, mean, x.proposal.title, x.reason, x.proposal.proposer))
         results.update(self.root / "results.tsv", self.night)
         self._show_standing()
+        self.afterwards(self.night)
         return x
 
     def _land(self, x: Experiment) -> Experiment:

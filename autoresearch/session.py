@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import platform
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -12,7 +13,20 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from autoresearch import calibrate, constants, corpus, edits, machine, priors, process, results, standing
+from autoresearch import (
+    awake,
+    calibrate,
+    constants,
+    corpus,
+    edits,
+    machine,
+    priors,
+    process,
+    report,
+    results,
+    retention,
+    standing,
+)
 from autoresearch.errors import UsageError
 from autoresearch.experiment import Workbench
 from autoresearch.git import Repository, tag_of
@@ -91,6 +105,9 @@ def open_night(
         )
         proposer = propose_with(facts)
         stack.callback(proposer.close)
+        for warning in awake.warnings(facts):
+            view.say(warning)
+        held = stack.enter_context(awake.Awake(view.say, folder / "awake.log"))
         priors_path = cache / "machines" / facts.slug() / "noise.json"
         limits = Limits(options.experiments, options.deadline, run_s=bench.budget_s)
         research = Research(
@@ -107,6 +124,8 @@ def open_night(
             facts=facts,
             seed=options.seed,
             prior=priors.load(priors_path, task, tag),
+            must_stop=lambda: (held.ensure(), awake.must_stop(machine.sample()))[1],
+            afterwards=Housekeeping(root, folder, view.say),
         )
         view.board.tag, view.board.budget_s, view.board.machine = tag, bench.budget_s, facts.describe()
         view.say(f"night: {tag} on {task['dataset']}/{task['profile']}, {bench.budget_s:g} s of training a run")
@@ -114,13 +133,36 @@ def open_night(
         try:
             yield research
             why = "finished"
-        except KeyboardInterrupt:
-            why = "stopped by Ctrl-C"
+        except KeyboardInterrupt as stop:
+            why = str(stop) or "stopped by Ctrl-C"
             raise
         finally:
             close_night(research, why, priors_path)
 
 
+class Housekeeping:
+    """After each decision: the room that a decided candidate takes is freed, and the report is written anew."""
+
+    def __init__(self, root: Path, folder: Path, say: Say) -> None:
+        self.root, self.folder, self.say = root, folder, say
+        self._written = 0.0
+
+    def __call__(self, night: Night) -> None:
+        retention.tidy(self.folder, night)
+        if time.monotonic() - self._written > REPORT_EVERY_S:
+            self.report()
+
+    def report(self) -> None:
+        from autoresearch import report  # matplotlib takes half a second to import
+
+        try:
+            report.write(self.root, self.folder)
+        except OSError as error:  # a full disk ends the report, not the night
+            self.say(f"the report could not be written: {error}")
+        self._written = time.monotonic()
+
+
+REPORT_EVERY_S = 60.0
 TASK_FACTS = ("dataset", "profile", "fingerprint", "seq_len", "vocab_size", "eval_tokens", "eval_rows", "source")
 
 
@@ -134,6 +176,8 @@ def close_night(research: Research, why: str, priors_path: Path) -> None:
     if tag_of(research.repo.branch()) == research.tag and night.decided:
         research.repo.commit({"results.tsv": table}, f"results of {research.tag}: {len(night.decided)} experiments")
     research.journal.append("closed", why=why)
+    if night.decided:
+        Housekeeping(research.root, research.folder, research.view.say).report()
 
 
 def night_data(before: Night, options: Options, say: Say) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -46,17 +47,27 @@ def choose_data(dataset: str | None, profile: str | None, say: Say, cache: Path 
 
 
 def children_environment(say: Say) -> dict[str, str]:
-    """What every child gets beside the scrubbed environment: a fast BLAS on Linux, patience with a display on macOS."""
+    """What every child gets beside the scrubbed environment, and says which path runs.
+
+    macOS: patience with a lit display. A CPU: the system's OpenBLAS, and no compiled steps, since g++ takes seconds for
+    each new kernel and the step is no faster for it (AUTORESEARCH_COMPILE=1 compiles all the same).
+    """
     if sys.platform == "darwin":
         return {"AGX_RELAX_CDM_CTXSTORE_TIMEOUT": "1"}
+    if Path("/dev/nvidia0").exists():
+        say("speed: MLX on CUDA")
+        return {}
+    compiled = os.environ.get("AUTORESEARCH_COMPILE") == "1"
+    env = {} if compiled else {"MLX_DISABLE_COMPILE": "1"}
     library = openblas()
     if library is None:
         say(
-            "speed: no system OpenBLAS found; MLX's own is about 40 times slower on a CPU. "
+            "speed: MLX on the CPU with its own BLAS, which is about 40 times slower than the system's. "
             "Run: apt-get install libopenblas0-pthread"
         )
-        return {}
-    return {"LD_PRELOAD": str(library)}
+        return env
+    say(f"speed: MLX on the CPU with {library}, {'compiled by g++' if compiled else 'steps not compiled'}")
+    return {**env, "LD_PRELOAD": str(library)}
 
 
 def openblas() -> Path | None:
