@@ -22,7 +22,6 @@ from autoresearch import (
     machine,
     priors,
     process,
-    report,
     results,
     retention,
     standing,

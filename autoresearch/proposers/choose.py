@@ -39,7 +39,7 @@ def choose(wanted: Wanted, facts: Facts, say: Callable[[str], None]) -> Proposer
         if not wanted.command:
             raise UsageError("--proposer command needs --command 'PROGRAM ARGUMENTS', e.g. --command 'claude -p'")
         say(f"ideas: `{wanted.command}`; the tuner where it has none")
-        return Hybrid([Command(wanted.command)], fallback=tuner)
+        return Hybrid([Command(wanted.command)], fallback=tuner, say=say)
     model, line = _model(wanted, facts)
     if model is None:
         if wanted.kind != "auto":
@@ -48,7 +48,7 @@ def choose(wanted: Wanted, facts: Facts, say: Callable[[str], None]) -> Proposer
         return tuner
     alone = wanted.kind == "ollama"
     say(f"ideas: {line}; {'the tuner where it has none' if alone else 'shared with the tuner by what each achieves'}")
-    return Hybrid([model] if alone else [tuner, model], fallback=tuner)
+    return Hybrid([model] if alone else [tuner, model], fallback=tuner, say=say)
 
 
 def _model(wanted: Wanted, facts: Facts) -> tuple[Proposer | None, str]:
