@@ -46,7 +46,8 @@ class Sandbox(ABC):
         The child may write only below `write`, and only read `read`; it cannot read `hide`, nor the user's secrets; the
         rest of the machine it may read. The most specific path decides: `prefix(write=[night / "0007"], hide=[night],
         read=[night / "harness"])`. On Linux /tmp and /run are replaced as well (other people's sockets and files), but
-        for what stands in `write` and `read`. Inherited file descriptors stay open; the environment is kept.
+        for what stands in `write` and `read`. Inherited file descriptors stay open; the environment is kept (but see
+        Bubblewrap).
         """
 
 
@@ -78,7 +79,8 @@ class Seatbelt(Sandbox):
 class Bubblewrap(Sandbox):
     """Linux. The child has namespaces of its own, and dies with the thread that started bwrap.
 
-    bwrap reports a child that signal n killed as exit code 128 + n.
+    bwrap reports a child that signal n killed as exit code 128 + n. It runs without LD_PRELOAD, since OpenBLAS starts
+    threads in whatever loads it, and bwrap then hangs when it forks: set it inside, by `env LD_PRELOAD=...`.
     """
 
     name = "bubblewrap"
@@ -90,7 +92,17 @@ class Bubblewrap(Sandbox):
         return "bubblewrap: no network, no other processes, writes only into the run's own folder"
 
     def prefix(self, write: Sequence[Path], hide: Sequence[Path] = (), read: Sequence[Path] = ()) -> list[str]:
-        argv = [self.executable, "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
+        argv = [
+            "/usr/bin/env",
+            "-u",
+            "LD_PRELOAD",
+            self.executable,
+            "--unshare-all",
+            "--die-with-parent",
+            "--new-session",
+            "--cap-drop",
+            "ALL",
+        ]
         argv += ["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"]
         for device in sorted(Path("/dev").glob("nvidia*")):  # MLX's CUDA backend opens them
             argv += ["--dev-bind", str(device), str(device)]

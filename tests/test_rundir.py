@@ -1,0 +1,115 @@
+"""A run's folder and a child's log and input, against whatever a candidate may have left there."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from autoresearch import rundir
+from autoresearch.pipes import CappedLog
+from autoresearch.process import Child, run
+
+
+def nest(folder: Path, depth: int) -> None:
+    """Folders deeper than Python's recursion and the longest path."""
+    code = "import os, sys\nfor _ in range(int(sys.argv[1])):\n    os.mkdir('deeper'); os.chdir('deeper')"
+    run([sys.executable, "-c", code, str(depth)], cwd=folder)
+
+
+def test_tidy_keeps_what_is_named_and_regular(tmp_path: Path) -> None:
+    folder, outside = tmp_path / "run", tmp_path / "outside"
+    (folder / "tmp").mkdir(parents=True)
+    (folder / "kept.log").write_text("kept")
+    (folder / "other").write_text("other")
+    outside.write_text("outside")
+    (folder / "evaluate.log").symlink_to(outside)
+    (folder / "fixed.safetensors").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(folder / "train.log")
+    (folder / "checkpoint.safetensors").mkdir()
+    (folder / "link").symlink_to(tmp_path)
+    rundir.tidy(folder, ["kept.log", "tmp", *rundir.LEFT])
+    assert sorted(p.name for p in folder.iterdir()) == ["kept.log", "tmp"]
+    assert outside.read_text() == "outside"
+    rundir.tidy(folder, rundir.LEFT)
+    assert list(folder.iterdir()) == []
+    rundir.tidy(tmp_path / "nowhere", ())
+
+
+def test_tidy_removes_what_is_locked_or_nested_without_end(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    (folder / "locked" / "inner").mkdir(parents=True)
+    (folder / "locked" / "inner").chmod(0)
+    (folder / "locked").chmod(0)
+    nest(folder, 1500)
+    folder.chmod(0)
+    rundir.tidy(folder, ())
+    assert list(folder.iterdir()) == []
+
+
+def test_make_starts_afresh_with_the_kernels(tmp_path: Path) -> None:
+    folder, kernels = tmp_path / "run", tmp_path / "kernels"
+    (folder / "tmp" / "mlx").mkdir(parents=True)
+    (folder / "tmp" / "mlx" / "stale.so").write_text("stale")
+    kernels.mkdir()
+    (kernels / "warm.so").write_text("warm")
+    rundir.make(folder, kernels)
+    assert [str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()] == ["tmp/mlx/warm.so"]
+    rundir.make(tmp_path / "new", tmp_path / "nowhere")
+    assert list((tmp_path / "new").iterdir()) == [tmp_path / "new" / "tmp"]
+
+
+def test_written_counts_and_stops_counting(tmp_path: Path) -> None:
+    assert rundir.written(tmp_path / "nowhere", 10) == (0, 0)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "big").write_bytes(bytes(10**6))
+    (tmp_path / "link").symlink_to("/")
+    size, files = rundir.written(tmp_path, 100)
+    assert files == 3 and 10**6 <= size < 10**6 + 20_000
+    for i in range(50):
+        (tmp_path / str(i)).touch()
+    assert 20 < rundir.written(tmp_path, 20)[1] <= 22
+    nest(tmp_path, 1500)
+    started = time.monotonic()
+    rundir.written(tmp_path, 10_000)
+    assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize("left", ["file", "link", "dangling", "pipe", "folder"])
+def test_a_log_is_a_new_file_whatever_was_there(left: str, tmp_path: Path) -> None:
+    path, outside = tmp_path / "train.log", tmp_path / "outside"
+    outside.write_text("outside")
+    make = {
+        "file": lambda: path.write_text("old"),
+        "link": lambda: path.symlink_to(outside),
+        "dangling": lambda: path.symlink_to(tmp_path / "nowhere"),
+        "pipe": lambda: os.mkfifo(path),
+        "folder": lambda: (path / "inner").mkdir(parents=True),
+    }
+    make[left]()
+    with CappedLog(path, 100) as log:
+        log.write(b"new")
+    assert path.read_text() == "new" and path.is_file() and not path.is_symlink()
+    assert outside.read_text() == "outside" and not (tmp_path / "nowhere").exists()
+
+
+def test_the_end_of_a_log_does_not_come_from_its_path(tmp_path: Path) -> None:
+    code = "import os; print('the end', flush=True); os.unlink('log'); os.symlink('/etc/passwd', 'log')"
+    with Child([sys.executable, "-c", code], cwd=tmp_path, env={}, log_path=tmp_path / "log") as child:
+        child.wait(30)
+    assert child.log_end == "the end\n"
+
+
+def test_a_child_is_handed_an_open_file(tmp_path: Path) -> None:
+    (tmp_path / "rows").write_bytes(b"rows")
+    code = "import sys; print(sys.stdin.buffer.read())"
+    for stdin, says in ((tmp_path / "rows", "b'rows'\n"), (None, "b''\n")):
+        log = tmp_path / "log"
+        with Child([sys.executable, "-c", code], cwd=tmp_path, env={}, log_path=log, stdin=stdin) as child:
+            child.wait(30)
+        assert log.read_text() == says
+    with pytest.raises(FileNotFoundError):
+        Child([sys.executable], cwd=tmp_path, env={}, log_path=tmp_path / "log", stdin=tmp_path / "nowhere")
