@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
+import platform
 import random
 import statistics
 import sys
@@ -20,7 +22,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cache
+from datetime import date
+from functools import cache, partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -133,8 +136,10 @@ def baseline() -> str:
     return settings + f"def build_model(task): return {', '.join(found)}\ndef train(model, run): ...\n"
 
 
-def descent(surface: Surface) -> float:
-    """The val_bpb that a noise-free descent reaches, axis by axis, in ever smaller steps."""
+@cache
+def descent(seed: int) -> float:
+    """The val_bpb that a noise-free descent on a surface reaches, axis by axis, in ever smaller steps."""
+    surface = Surface(seed)
     source, best = baseline(), surface.bpb(constants.read(baseline()))
     for size in (1.0, 0.5, 0.25, 0.25):
         space = infer(source, SEQ_LEN)
@@ -170,8 +175,8 @@ def _without_noise(surface: Surface, source: str) -> float:
 Search = Callable[[Context], Proposal]
 
 
-def tuner(seed: int) -> Search:
-    return lambda context: Tuner(seed).propose(context)[0]
+def tuner(seed: int, **options: Any) -> Search:
+    return lambda context: Tuner(seed, **options).propose(context)[0]
 
 
 def random_search(seed: int) -> Search:
@@ -242,6 +247,8 @@ def _first_possible(context: Context, settings: Iterator[Values]) -> Proposal:
 
 SEARCHES: Mapping[str, Callable[[int], Search]] = {
     "tuner": tuner,
+    "tuner, at most three constants at once": partial(tuner, most_knobs=3),
+    "tuner, TPE from the start": partial(tuner, levers=()),
     "one- to three-knob steps": steps,
     "TPE from ten uniform trials": uniform_tpe,
     "random search": random_search,
@@ -309,7 +316,7 @@ def night(name: str, sigma: float, seed: int, runs: int = MARKS[-1]) -> Night:
             incumbent, estimate, since = source, after_keep(values, estimate, noise), 0
         curve.append((used, incumbent))
     start = surface.bpb(constants.read(baseline()))
-    reachable = start - descent(surface)
+    reachable = start - descent(seed)
     reached = [[source for at, source in curve if at <= mark][-1] for mark in MARKS]
     gains = [(start - surface.bpb(constants.read(source))) / reachable for source in reached]
     return Night(tuple(gains), proposing / len(history), sum(t.verdict == "crash" for t in history))
@@ -359,7 +366,9 @@ def main() -> int:
             tables.append(table(rows, sigma))
             print(tables[-1], flush=True)
     if not arguments.quick:
-        FIGURES.write_text("\n".join(tables))
+        machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {date.today()}"
+        head = f"`python benchmarks/search.py --surfaces {surfaces}` ({machine})\n"
+        FIGURES.write_text("\n".join([head, *tables]))
         print(f"written to {FIGURES}")
     return 0
 

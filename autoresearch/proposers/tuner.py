@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import combinations, islice
 
 from autoresearch import policy
@@ -22,8 +22,8 @@ from autoresearch.records import Context, Failure, Proposal
 from autoresearch.space import WIDTH, Values, infer
 from autoresearch.versions import Version, candidate, version
 
-# The first experiments: the names that a lever goes by, and its moves in coarse steps of its axis.
-LEVERS: tuple[tuple[tuple[str, ...], tuple[float, float]], ...] = (
+Lever = tuple[tuple[str, ...], tuple[float, float]]  # the names it goes by, and its moves in coarse steps of its axis
+LEVERS: tuple[Lever, ...] = (  # the first experiments, in this order
     (("DEPTH", "N_LAYER", "NUM_LAYERS"), (-1, 0.6)),
     (("TOTAL_BATCH_SIZE", "BATCH_SIZE"), (-1, 1)),
     ((WIDTH, "N_EMBD", "D_MODEL", "MODEL_DIM"), (-1, 1)),
@@ -50,13 +50,14 @@ class Tuner:
 
     name = "tuner"
 
-    def __init__(self, seed: int = 0) -> None:
-        self.seed = seed
+    def __init__(self, seed: int = 0, *, levers: Sequence[Lever] = LEVERS, most_knobs: int = MOST_KNOBS) -> None:
+        self.seed, self.levers, self.most_knobs = seed, levers, most_knobs
 
     def propose(self, context: Context, n: int = 1) -> list[Proposal]:
         """Up to n new settings of the incumbent's constants. Raises ProposerError where there is nothing to turn."""
         started = time.perf_counter()
-        search = _Search(context, random.Random(f"{self.seed} {context.seed} {context.turn}"))
+        rng = random.Random(f"{self.seed} {context.seed} {context.turn}")
+        search = _Search(context, rng, self.levers, self.most_knobs)
         found = list(islice(search.new_moves(), n))
         if not found:
             why = "tried all that it can reach from here" if search.axes else "found no constant that it can turn"
@@ -78,8 +79,8 @@ class Tuner:
 class _Search:
     """What one call knows, and the moves that follow from it, the most wanted first."""
 
-    def __init__(self, context: Context, rng: random.Random) -> None:
-        self.context, self.rng = context, rng
+    def __init__(self, context: Context, rng: random.Random, levers: Sequence[Lever], most_knobs: int) -> None:
+        self.context, self.rng, self.levers, self.most_knobs = context, rng, levers, most_knobs
         self.incumbent = version(context.source)
         self.space = infer(context.source, context.task.get("seq_len"))
         self.axes = [axis for axis in self.space.axes if not axis.minor] or list(self.space.axes)
@@ -108,7 +109,7 @@ class _Search:
 
     def _levers(self) -> Iterator[Move]:
         """One lever at a time: on in a direction while that is kept, but never to a side where a value is known."""
-        for names, steps in LEVERS:
+        for names, steps in self.levers:
             for axis in [self.space[name] for name in names if name in self.space][:1]:
                 pulls = [seen for seen in self.seen.trials if axis.name in seen.moved and len(seen.moved) <= 2]
                 known = [value for seen in pulls for value in (seen.values[axis.name], seen.before[axis.name])]
@@ -138,7 +139,7 @@ class _Search:
             yield Move({**self.space.current, **self._near(values)}, "tpe")
 
     def _near(self, values: Values) -> Values:
-        """The MOST_KNOBS largest of the moves in `values`, each within REACH of the incumbent."""
+        """The most_knobs largest of the moves in `values`, each within REACH of the incumbent."""
         moves: list[tuple[float, str, Value]] = []
         for axis in self.axes:
             if axis.scale == "choice":
@@ -150,7 +151,7 @@ class _Search:
             if distance >= LEAST:
                 moves.append((distance, axis.name, value))
         moves.sort(key=lambda move: -move[0])
-        return {name: value for _, name, value in moves[:MOST_KNOBS]}
+        return {name: value for _, name, value in moves[: self.most_knobs]}
 
     def _combined(self) -> Iterator[Move]:
         """Two near misses at once, the best pair first."""
