@@ -115,6 +115,12 @@ def test_line_ends_and_parentheses_stay() -> None:
     assert constants.assign("A = 1\r\nB = (2)  # two\r\n", "B", "3") == "A = 1\r\nB = (3)  # two\r\n"
 
 
+def test_only_newlines_end_a_line() -> None:
+    """Python's own splitlines also cuts at form feeds and at U+2028."""
+    source = 'A = "\u2028"\n\x0c\nB = 2  # \x1c\nC = 3\n'
+    assert constants.assign(source, "C", "4") == source.replace("C = 3", "C = 4")
+
+
 def test_changed_tells_old_and_new() -> None:
     new = constants.assign(constants.assign(SOURCE, "DEPTH", "6"), "BATCH", "65536")
     assert constants.changed(SOURCE, new) == {"DEPTH": (8, 6)}

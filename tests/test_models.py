@@ -30,7 +30,8 @@ def test_tiers_by_memory() -> None:
 
 
 def test_the_best_installed_model_that_fits(tmp_path: Path) -> None:
-    with FakeOllama(models=[MODEL, THINKER, LARGE, EMBEDDER, CLOUD, STRANGER]) as fake:
+    remote = {**CLOUD, "name": "deepseek:671b-cloud", "size": 6 * GIB}
+    with FakeOllama(models=[MODEL, THINKER, LARGE, EMBEDDER, CLOUD, remote, STRANGER]) as fake:
         server = OllamaServer(fake.url)
         found = models.installed(server, 16 * GIB)
         assert [(m.name, m.fits) for m in found] == [

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from fake_ollama import THINKER, FakeOllama
-from proposer_kit import BAD, CONTEXT, GOOD, NAME, Make, discarded, proposer, seen
+from proposer_kit import BAD, CONTEXT, GOOD, NAME, QUICK, Make, discarded, proposer, seen
 from reply_cases import SOURCE
 
 from autoresearch.errors import ProposerError
@@ -111,12 +111,14 @@ def test_bytes_a_token_are_learned_from_the_server(make: Make) -> None:
 
 def test_a_prompt_that_the_server_finds_too_long_is_shortened(make: Make) -> None:
     refusal = {"status": 400, "error": "the input length exceeds the context length"}
-    with FakeOllama([refusal, GOOD]) as fake:
+    with FakeOllama([refusal, GOOD, {"reply": "SET DEPTH = 4"}]) as fake:
         proposer = make(fake, most_context=8192)
         proposer.card.bytes_per_token = 4.5
         proposer.propose(replace(CONTEXT, history=long_history(150)))
-        first, second = fake.chats()
-        assert _tokens(second) < _tokens(first)
+        proposer.propose(replace(CONTEXT, history=long_history(150), turn=6))
+        first, second, later = (_tokens(chat) for chat in fake.chats())
+        assert second < later  # once the server has counted one, prompts are as long as they may be
+        assert second < first
 
 
 def test_a_prompt_that_was_cut_silently_is_an_error(make: Make) -> None:
@@ -127,11 +129,12 @@ def test_a_prompt_that_was_cut_silently_is_an_error(make: Make) -> None:
 
 
 def test_a_server_that_counts_only_what_its_cache_lacks_is_not_taken_for_one_that_cuts(make: Make) -> None:
-    with FakeOllama([BAD, GOOD, {"reply": "SET DEPTH = 4"}], counts_cached=False) as fake:
+    with FakeOllama([BAD, GOOD, {"reply": "SET DEPTH = 4"}, GOOD], counts_cached=False) as fake:
         proposer = make(fake)
         proposer.propose(CONTEXT)
         learned = proposer.card.bytes_per_token
         proposer.propose(CONTEXT)
+        make(fake).propose(replace(CONTEXT, turn=6))  # another loop, and the model still loaded
     assert proposer.card.bytes_per_token == learned == pytest.approx(3.8, abs=0.1)
 
 
@@ -180,6 +183,12 @@ def test_what_it_does_not_mend_has_a_name(make: Make, step: dict[str, Any], reas
         assert len(fake.chats()) == chats
     assert caught.value.reason == reason
     assert "seconds" in caught.value.usage
+
+
+def test_a_model_whose_process_died_is_loaded_and_measured_again(make: Make) -> None:
+    with FakeOllama([{"status": 500, "error": "llama runner process has terminated"}, GOOD]) as fake:
+        make(fake).propose(CONTEXT)
+        assert [path for path, _ in fake.requests if path != "/api/show"] == ["/api/generate", "/api/chat"] * 2
 
 
 def test_a_server_that_goes_away_and_returns(make: Make) -> None:
@@ -236,3 +245,12 @@ def test_cancel_ends_a_turn(make: Make) -> None:
         with pytest.raises(ProposerError) as caught:
             proposer.propose(CONTEXT, 3)
     assert caught.value.reason == "cancelled"
+
+
+def test_cancel_ends_a_turn_that_waits_for_another_attempt(make: Make) -> None:
+    with FakeOllama([{"status": 503, "error": "server busy"}] * 4) as fake:
+        proposer = make(fake, timeouts=replace(QUICK, retry_s=5.0))
+        threading.Timer(0.3, proposer.cancel).start()
+        with pytest.raises(ProposerError) as caught:
+            proposer.propose(CONTEXT)
+        assert caught.value.reason == "cancelled" and len(fake.chats()) == 1
