@@ -41,8 +41,10 @@ def derive(parent: str, child: str) -> Patch:
 
     Raises EditError where they compute the same, or where a block finds no place of its own.
     """
-    differ = _differing(_literals(parent), constants.literals(child))
-    sets, rest = _settable(child, differ)
+    before, after = _literals(parent), constants.literals(child)
+    pairs = {name: (before.get(name), after.get(name)) for name in [*before, *after]}
+    differ = {name: (a, b) for name, (a, b) in pairs.items() if _value(a) != _value(b)}
+    sets, rest = _settable(child, {name: (a, b) for name, (a, b) in pairs.items() if a != b})
     old = parent.split("\n")
     new = _kept_comments(old, rest.split("\n"))
     hunks = _hunks(old, new)
@@ -60,20 +62,18 @@ def derive(parent: str, child: str) -> Patch:
     raise EditError("the change cannot be said in blocks that each have a place of their own")
 
 
-def _differing(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, tuple[str | None, str | None]]:
-    """The constants whose values differ, by source text: `2**16` and `65536` do not."""
-    pairs = {name: (before.get(name), after.get(name)) for name in [*before, *after]}
-    return {name: pair for name, pair in pairs.items() if _value(pair[0]) != _value(pair[1])}
-
-
 def _value(literal: str | None) -> str | None:
+    """To compare by: `2**16` and `65536` are the same, 1 and 1.0 are not."""
     return None if literal is None else repr(constants.evaluate(literal))
 
 
-def _settable(child: str, differ: Mapping[str, tuple[str | None, str | None]]) -> tuple[list[Set], str]:
-    """SET edits for what they can say, and `child` with those constants back at their old values."""
+def _settable(child: str, pairs: Mapping[str, tuple[str | None, str | None]]) -> tuple[list[Set], str]:
+    """SET edits for the values that differ, where they can say it, and `child` with those constants as they were.
+
+    Another spelling of the same value (`2**16`, `65536`) is put back too, and is no edit.
+    """
     sets, rest = [], child
-    for name, (old, new) in differ.items():
+    for name, (old, new) in pairs.items():
         if old is None or new is None:
             continue
         try:
@@ -81,7 +81,8 @@ def _settable(child: str, differ: Mapping[str, tuple[str | None, str | None]]) -
             rest = constants.assign(rest, name, old)
         except EditError:  # another type of value, or two assignments: the block with the line says it
             continue
-        sets.append(Set(name, new))
+        if _value(old) != _value(new):
+            sets.append(Set(name, new))
     return sets, rest
 
 

@@ -12,7 +12,14 @@ from autoresearch import constants, edits, encoding, journal
 from autoresearch.records import Failure, Measurement, Proposal, SearchReplace, Set
 
 BASE = (Path(__file__).with_name("honest") / "base.py").read_text()
-M4 = {"system": "Darwin", "chip": "Apple M4 Pro", "gpu_cores": 20, "cpu_cores": 12, "memory_mb": 24576, "os": "macOS 26.2"}
+M4 = {
+    "system": "Darwin",
+    "chip": "Apple M4 Pro",
+    "gpu_cores": 20,
+    "cpu_cores": 12,
+    "memory_mb": 24576,
+    "os": "macOS 26.2",
+}
 M1 = {"system": "Darwin", "chip": "Apple M1", "gpu_cores": 8, "cpu_cores": 8, "memory_mb": 8192, "os": "macOS 26.2"}
 TASK = {
     "dataset": "climbmix",
@@ -24,7 +31,9 @@ TASK = {
     "eval_rows": 8,
     "budget_s": 300.0,
 }
-GELU = SearchReplace("        x = mx.maximum(self.up(x), 0)", "        x = nn.gelu(self.up(x))")
+GELU = SearchReplace(
+    "        return self.out(mx.square(nn.relu(self.fc(x))))", "        return self.out(nn.gelu(self.fc(x)))"
+)
 # What is tried, in turn: (name of the constant or the block, values, category, gain in bpb of the first)
 IDEAS: list[tuple[str, tuple[Any, ...], str, float]] = [
     ("DEPTH", (3, 4, 1, 6), "depth", 0.05),
@@ -70,7 +79,9 @@ class Made:
         self.sources[n], self.truth[n] = source, truth_bpb
         parent = self.incumbent if role == "candidate" else None
         sha = journal.hashlib.sha256(source.encode()).hexdigest()
-        self.add("proposed", n=n, role=role, proposal=proposal, source_sha256=sha, parent_n=parent, parent_commit="0" * 40)
+        self.add(
+            "proposed", n=n, role=role, proposal=proposal, source_sha256=sha, parent_n=parent, parent_commit="0" * 40
+        )
         return n
 
     def run(self, n: int, *purposes: str, failure: Failure | None = None) -> list[float]:
@@ -99,7 +110,7 @@ class Made:
         n = self.propose("candidate", proposal, source, self.truth[parent] - gain_bpb)
         first = self.run(n, "search")[0]
         gain = self.truth[parent] - first
-        if (gain > self.sigma_bpb if verdict is None else verdict == "keep"):
+        if gain > self.sigma_bpb if verdict is None else verdict == "keep":
             first = sum([first, *self.run(n, "confirm")]) / 2
             gain = self.truth[parent] - first
         verdict = verdict or ("keep" if gain > self.sigma_bpb else "discard")
@@ -122,7 +133,11 @@ class Made:
             value = values[(i // len(IDEAS)) % len(values)] if i < 20 else self.random.choice(values)
             assert self.incumbent is not None
             if constants.read(self.sources[self.incumbent])[name] == value:
-                value = round(value * self.random.uniform(0.5, 1.5), 5) if isinstance(value, float) else value + len(self.sources)
+                value = (
+                    round(value * self.random.uniform(0.5, 1.5), 5)
+                    if isinstance(value, float)
+                    else value + len(self.sources)
+                )
             proposal = Proposal((Set(name, repr(value)),), f"{name} -> {value}", f"{name} matters", category, "tuner")
             if i % 8 == 7:
                 self.crash(proposal)
