@@ -142,21 +142,25 @@ def descent(seed: int) -> float:
     surface = Surface(seed)
     source, best = baseline(), surface.bpb(constants.read(baseline()))
     for size in (1.0, 0.5, 0.25, 0.25):
-        space = infer(source, SEQ_LEN)
-        for axis, step in product(space.axes, (size, -size)):
-            here = infer(source, SEQ_LEN)
-            value = (
-                _other(here[axis.name])
-                if axis.scale == "choice"
-                else here[axis.name].moved(here[axis.name].value, step)
-            )
-            values = None if value is None else here.settle({**here.current, axis.name: value})
-            if values is not None and here.edits(values):
-                there = edits.apply(source, here.edits(values))
-                bpb = _without_noise(surface, there)
-                if bpb < best:
-                    source, best = there, bpb
+        names = [axis.name for axis in infer(source, SEQ_LEN).axes]
+        for name, step in product(names, (size, -size)):
+            there = _moved(source, name, step)
+            bpb = math.inf if there is None else _without_noise(surface, there)
+            if there is not None and bpb < best:
+                source, best = there, bpb
     return best
+
+
+def _moved(source: str, name: str, step: float) -> str | None:
+    """The source with one axis moved, or None where that cannot be."""
+    space = infer(source, SEQ_LEN)
+    if name not in space:  # the use of a constant can depend on another
+        return None
+    axis = space[name]
+    value = _other(axis) if axis.scale == "choice" else axis.moved(axis.value, step)
+    values = None if value is None else space.settle({**space.current, name: value})
+    changes = space.edits(values) if values is not None else ()
+    return edits.apply(source, changes) if changes else None
 
 
 def _other(axis: Axis) -> Value:
