@@ -231,6 +231,15 @@ def self_test(sandbox: Sandbox, python: str, write_dir: Path) -> list[str]:
         return found + (["a file outside can be written"] if outside.exists() else [])
 
 
+def prove(sandbox: Sandbox, python: str, write_dir: Path) -> None:
+    """The self-test as a gate at start. Raises SandboxError with what failed; having chosen none proves nothing."""
+    if isinstance(sandbox, Unconfined):
+        return
+    if failures := self_test(sandbox, python, write_dir):
+        said = "; ".join(failures)
+        raise SandboxError(f"{sandbox.name} does not confine as it should: {said}. Or go on without it: --no-sandbox")
+
+
 # --- environment and limits ------------------------------------------------------------------------------------------
 
 

@@ -13,7 +13,7 @@ from autoresearch import corpus
 from autoresearch.errors import DataError, UsageError
 from autoresearch.experiment import Workbench
 from autoresearch.profiles import default_profile
-from autoresearch.sandbox import select
+from autoresearch.sandbox import prove, select
 
 Say = Callable[[str], None]
 
@@ -85,6 +85,8 @@ def workbench(data: Path, folder: Path, root: Path, budget_s: float | None, no_s
     if not 1 <= budget_s <= 24 * 3600:
         raise UsageError(f"--time-budget {budget_s:g}: 1 to 86400 seconds of training")
     sandbox = select(no_sandbox)
+    folder.mkdir(parents=True, exist_ok=True)
+    prove(sandbox, sys.executable, folder)
     say(f"sandbox: {sandbox.describe()}")
     return Workbench(
         harness=snapshot(root / "prepare.py", folder / "harness"),

@@ -87,6 +87,17 @@ def test_the_self_test_says_why_it_does_not_run(tmp_path: Path) -> None:
     assert "No such file" in failure
 
 
+def test_a_sandbox_that_does_not_confine_is_refused(here: Sandbox, tmp_path: Path) -> None:
+    class Broken(Bubblewrap):
+        def prefix(self, write: Sequence[Path], hide: Sequence[Path] = (), read: Sequence[Path] = ()) -> list[str]:
+            return []
+
+    sandbox.prove(here, sys.executable, tmp_path)
+    sandbox.prove(Unconfined(), sys.executable, tmp_path)
+    with pytest.raises(SandboxError, match="network can be reached.*--no-sandbox"):
+        sandbox.prove(Broken(), sys.executable, tmp_path)
+
+
 def test_writing_stays_in_the_run_directory(here: Sandbox, run_dir: Path, tmp_path: Path) -> None:
     outside = [tmp_path / "x", ROOT / "x", Path.home() / "x", Path("/etc/x"), Path("/dev/x"), run_dir.parent / "x"]
     code = TRY + "print([attempt(lambda: write(p)) for p in sys.argv[1:]])"
