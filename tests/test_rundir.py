@@ -76,6 +76,8 @@ def test_written_counts_and_stops_counting(tmp_path: Path) -> None:
     started = time.monotonic()
     rundir.written(tmp_path, 10_000)
     assert time.monotonic() - started < 5
+    rundir.tidy(tmp_path, ())
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("left", ["file", "link", "dangling", "pipe", "folder"])

@@ -94,7 +94,7 @@ def test_a_sandbox_that_does_not_confine_is_refused(here: Sandbox, tmp_path: Pat
 
     sandbox.prove(here, sys.executable, tmp_path)
     sandbox.prove(Unconfined(), sys.executable, tmp_path)
-    with pytest.raises(SandboxError, match="network can be reached.*--no-sandbox"):
+    with pytest.raises(SandboxError, match=r"network can be reached.*--no-sandbox"):
         sandbox.prove(Broken(), sys.executable, tmp_path)
 
 
