@@ -1,0 +1,257 @@
+"""What each command of loop.py does: composes the package and prints. `root` is the checkout, `args` argparse's."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from rich.console import Console
+
+from autoresearch import corpus, journal, machine, summary
+from autoresearch.errors import UsageError
+from autoresearch.git import Repository, branch_name, tag_of
+from autoresearch.records import Proposer
+from autoresearch.research import FILE, Research
+from autoresearch.session import Options, open_night
+from autoresearch.view import View, choose_view
+
+EXIT = {"keep": 0, "discard": 10, "crash": 11, None: 1}  # of `try`
+INTERRUPTED = (None, "terminated", "an error")  # how a night ended that --resume goes on with
+
+
+def run(root: Path, args: Namespace) -> int:
+    from autoresearch import validate
+    from autoresearch.proposers.choose import Wanted, choose
+
+    if args.resume and not _cut_off(root, args.tag):
+        print("nothing to resume: the last night ended by itself")
+        return 0
+    wanted = Wanted(args.proposer, args.model, args.base_url, args.command, args.seed)
+    ends = deadline(args.hours, args.until)
+    with _night(root, _options(args, deadline=ends), lambda say: lambda facts: choose(wanted, facts, say)) as research:
+        try:
+            research.view.say(f"stopped: {validate.night(research)}")
+        finally:
+            research.view.close()
+            print(summary.text(research.night))
+    return 0
+
+
+def status(root: Path, args: Namespace) -> int:
+    summary.status(root, args.tag)
+    return 0
+
+
+def attempt(root: Path, args: Namespace) -> int:
+    with _night(root, _options(args, editing=True), _by_hand) as research:
+        x = research.attempt(args.file, args.message)
+    print(f"{x.verdict}: {x.reason}")
+    return EXIT[x.verdict]
+
+
+def final_validation(root: Path, args: Namespace) -> int:
+    from autoresearch import validate
+
+    if args.rounds < 2:
+        raise UsageError(f"--rounds {args.rounds}: an interval needs at least 2")
+    with _night(root, _options(args), _by_hand) as research:
+        interval = validate.validate(research, validate.Plan(rounds=args.rounds))
+        text = validate.text(research.night)
+    print(text or "nothing was kept, so there is nothing to validate")
+    return 0 if interval is not None and interval.real else 10
+
+
+def show(root: Path, args: Namespace) -> int:
+    folder = root / "runs" / summary.find_tag(root, args.tag)
+    night = journal.read(folder)
+    x = night.experiments.get(args.n)
+    if x is None:
+        raise UsageError(f"{night.tag} has no experiment {args.n}; it has 0 to {night.next_n - 1}")
+    print(f"#{x.n} {x.proposal.title}\n{x.proposal.hypothesis}\n{x.verdict or x.status}: {x.reason}")
+    print(f"proposer: {x.proposal.proposer}, category: {x.proposal.category}, commit: {x.commit or '—'} {x.ref or ''}")
+    for run in x.runs.values():
+        m = run.measurement
+        value = f"val_bpb {m.val_bpb:.6f}" if m and m.val_bpb is not None else (run.ended or "running")
+        speed = f", {m.tok_s:,.0f} tok/s, {m.num_steps} steps" if m and m.tok_s else ""
+        failed = f", {m.failure.kind}: {m.failure.message}" if m and m.failure else ""
+        print(f"  run {run.run} ({run.purpose}, seed {run.seed}): {value}{speed}{failed}")
+    if x.parent_n is not None:
+        parent = journal.read_source(folder, night.experiments[x.parent_n])
+        new = journal.read_source(folder, x)
+        diff = difflib.unified_diff(parent.splitlines(), new.splitlines(), f"#{x.parent_n}", f"#{x.n}", lineterm="")
+        print("\n".join(diff))
+    if x.failure is not None and x.failure.detail:
+        print(x.failure.detail.rstrip())
+    print(f"logs: {journal.run_folder(folder, x.n)}")
+    return 0
+
+
+def report(root: Path, args: Namespace) -> int:
+    from autoresearch import report as page
+
+    print(page.write(root, root / "runs" / summary.find_tag(root, args.tag)))
+    return 0
+
+
+def adopt(root: Path, args: Namespace) -> int:
+    """The winner's file onto the person's own branch, as one commit."""
+    from autoresearch import validate
+
+    tag = summary.find_tag(root, args.tag)
+    repo, night = Repository.at(root), journal.read(root / "runs" / tag)
+    if tag_of(repo.branch()):
+        raise UsageError(f"this is the loop's own branch {repo.branch()}. Go to yours first: git switch main")
+    if FILE in repo.changes():
+        raise UsageError(f"{FILE} has uncommitted changes. Commit them first, or: git checkout -- {FILE}")
+    if night.incumbent is None or night.incumbent.role == "baseline":
+        raise UsageError(f"{tag} kept nothing, so there is nothing to adopt")
+    source = journal.read_source(root / "runs" / tag, night.incumbent)
+    figures = validate.text(night) or summary.text(night).splitlines()[1]
+    kept = [x for x in night.decided if x.verdict == "keep" and x.role == "candidate"]
+    steps = "\n".join(f"- {x.proposal.title}: {x.reason}" for x in kept)
+    message = f"Adopt the winner of {branch_name(tag)}\n\n{figures}\n\n{steps}\n"
+    print(f"{repo.commit({FILE: source.encode()}, message)[:10]} on {repo.branch()}: {figures}")
+    return 0
+
+
+def clean(root: Path, args: Namespace) -> int:
+    from autoresearch import retention
+
+    folder = root / "runs" / summary.find_tag(root, args.tag)
+    planned = retention.plan(journal.read(folder), retention.scan(folder))
+    print(planned.describe())
+    retention.apply(folder, planned)
+    return 0
+
+
+def doctor(root: Path, args: Namespace) -> int:
+    from autoresearch import doctor as examination
+    from autoresearch import experiment
+    from autoresearch.workbench import choose_data, workbench
+
+    facts, cache = machine.facts(), corpus.cache_folder()
+
+    def train() -> experiment.Measurement:
+        data = choose_data(args.dataset, args.profile, print)
+        bench = workbench(data, root / "runs" / "doctor", root, 10.0, args.no_sandbox, lambda text: None)
+        return experiment.measure(bench, root / FILE, root / "runs" / "doctor" / "run", seed=0)
+
+    print(facts.describe())
+    patient = examination.Patient(root, facts, model=lambda: examination.ollama(facts, cache), train=train)
+    done = []
+    for check in examination.checks(patient):
+        print(examination.line(check), flush=True)
+        done.append(check)
+    return examination.exit_code(done)
+
+
+def models(root: Path, args: Namespace) -> int:
+    from autoresearch.proposers import models as local
+    from autoresearch.proposers.server import connect
+    from autoresearch.scorecard import Scorecard
+
+    facts, cache = machine.facts(), corpus.cache_folder()
+    server = connect(cache / "ollama.log")
+    if server is None:
+        raise UsageError("no Ollama server answers and `ollama` is not installed. See: https://ollama.com")
+    try:
+        scorecard = Scorecard(cache / "scorecard.json", facts.slug())
+        found = local.installed(server, facts.memory_mb * 2**20, scorecard)
+        Console().print(local.table(found, scorecard))
+        print(local.choose(found, facts.memory_mb * 2**20, args.model).line)
+    finally:
+        server.close()
+    return 0
+
+
+def install(root: Path, args: Namespace) -> int:
+    from autoresearch import launchagent
+
+    given = sys.argv[sys.argv.index("install") + 1 :]
+    argv = [sys.executable, str(root / "loop.py"), "run", "--resume", *given]
+    print("\n".join(launchagent.install(root, argv)))
+    return 0
+
+
+def uninstall(root: Path, args: Namespace) -> int:
+    from autoresearch import launchagent
+
+    print("\n".join(launchagent.uninstall(root)))
+    return 0
+
+
+COMMANDS: Mapping[str, Callable[[Path, Namespace], int]] = {
+    "run": run,
+    "status": status,
+    "try": attempt,
+    "validate": final_validation,
+    "show": show,
+    "report": report,
+    "adopt": adopt,
+    "clean": clean,
+    "doctor": doctor,
+    "models": models,
+    "install": install,
+    "uninstall": uninstall,
+}
+
+
+# --- parts ----------------------------------------------------------------------------------------------------------
+
+
+def deadline(hours: float | None, until: str | None) -> float | None:
+    """The night's end by time.time(). `until` is the next time that the clock shows HH:MM. Raises UsageError."""
+    ends = [time.time() + hours * 3600] if hours is not None else []
+    if until is not None:
+        try:
+            at = datetime.strptime(until, "%H:%M")
+        except ValueError:
+            raise UsageError(f"--until {until}: a time such as 07:30") from None
+        now = datetime.now()
+        then = now.replace(hour=at.hour, minute=at.minute, second=0, microsecond=0)
+        ends.append((then if then > now else then + timedelta(days=1)).timestamp())
+    return min(ends, default=None)
+
+
+def _options(args: Namespace, *, deadline: float | None = None, editing: bool = False) -> Options:
+    return Options(
+        tag=args.tag,
+        dataset=args.dataset,
+        profile=args.profile,
+        time_budget_s=args.time_budget,
+        experiments=getattr(args, "experiments", None),
+        deadline=deadline,
+        seed=args.seed,
+        no_sandbox=args.no_sandbox,
+        editing=editing,
+    )
+
+
+Chooser = Callable[[Callable[[str], None]], Callable[[machine.Facts], Proposer]]
+
+
+@contextlib.contextmanager
+def _night(root: Path, options: Options, chooser: Chooser) -> Iterator[Research]:
+    view: View = choose_view()
+    try:
+        with open_night(root, options, view, chooser(view.say)) as research:
+            yield research
+    finally:
+        view.close()
+
+
+def _by_hand(say: Callable[[str], None]) -> Callable[[machine.Facts], Proposer]:
+    from autoresearch.proposers.by_hand import ByHand
+
+    return lambda facts: ByHand()
+
+
+def _cut_off(root: Path, tag: str | None) -> bool:
+    night = journal.read(root / "runs" / summary.find_tag(root, tag))
+    return night.sessions > 0 and night.closed in INTERRUPTED
