@@ -16,7 +16,7 @@ from rich.console import Console
 from autoresearch import corpus, journal, machine, summary
 from autoresearch.errors import UsageError
 from autoresearch.git import Repository, branch_name, tag_of
-from autoresearch.records import Proposer
+from autoresearch.records import Measurement, Proposer
 from autoresearch.research import FILE, Research
 from autoresearch.session import Options, open_night
 from autoresearch.view import View, choose_view
@@ -137,7 +137,7 @@ def doctor(root: Path, args: Namespace) -> int:
 
     facts, cache = machine.facts(), corpus.cache_folder()
 
-    def train() -> experiment.Measurement:
+    def train() -> Measurement:
         data = choose_data(args.dataset, args.profile, print)
         bench = workbench(data, root / "runs" / "doctor", root, 10.0, args.no_sandbox, lambda text: None)
         return experiment.measure(bench, root / FILE, root / "runs" / "doctor" / "run", seed=0)
