@@ -37,7 +37,7 @@ from autoresearch.decide import Estimate, after_keep, control_due, decide  # noq
 from autoresearch.noise import Noise  # noqa: E402
 from autoresearch.proposers.tpe import suggestions  # noqa: E402
 from autoresearch.proposers.tuner import Tuner  # noqa: E402
-from autoresearch.records import Context, Failure, Proposal, Trial  # noqa: E402
+from autoresearch.records import Context, Decision, Failure, Proposal, Trial  # noqa: E402
 from autoresearch.space import Space, Values, infer  # noqa: E402
 
 SEQ_LEN = 2048
@@ -263,78 +263,91 @@ SEARCHES: Mapping[str, Callable[[int], Search]] = {
 
 
 @dataclass(frozen=True)
-class Night:
+class Result:
     gains: tuple[float, ...]  # noise-free gain over the baseline at MARKS, as a share of the descent's
     proposing_s: float  # a proposal
     crashes: int
 
 
-def night(name: str, sigma: float, seed: int, runs: int = MARKS[-1]) -> Night:
-    """One night under the real keep rule: three runs of the baseline, then experiments until the runs are used up."""
-    surface, noise, rng = Surface(seed), Noise(sigma, 10.0), random.Random(f"noise {seed}")
-    search, history, incumbent = SEARCHES[name](seed), [], baseline()
-    estimate = Estimate(tuple(_run(surface, incumbent, sigma, rng) for _ in range(3)))
-    used, since, curve, proposing = 3, 0, [(0, incumbent)], 0.0
-    while used < runs:
-        if control_due(estimate, since):
-            estimate, used, since = estimate.add(_run(surface, incumbent, sigma, rng)), used + 1, 0
-        n = len(history) + 1
-        directive = policy.next_directive(history, n)
-        context = Context(incumbent, estimate.mean, sigma, "", {"seq_len": SEQ_LEN}, "", history, directive, seed, n)
+class Night:
+    """One night of a search on one surface, under the real keep rule and policy."""
+
+    def __init__(self, name: str, sigma: float, seed: int) -> None:
+        self.search, self.surface, self.seed = SEARCHES[name](seed), Surface(seed), seed
+        self.noise, self.rng = Noise(sigma, 10.0), random.Random(f"noise {seed}")
+        self.history: list[Trial] = []
+        self.used = self.alone = 0  # runs; discards on a single run in a row
+        self.proposing_s = 0.0
+        self.incumbent = baseline()
+        self.estimate = Estimate(tuple(self._run(self.incumbent) for _ in range(3)))
+        self.curve = [(0, self.incumbent)]
+
+    def play(self, runs: int) -> Result:
+        while self.used < runs:
+            if control_due(self.estimate, self.alone):
+                self._control()
+            else:
+                self._turn()
+                self.curve.append((self.used, self.incumbent))
+        start = self.surface.bpb(constants.read(baseline()))
+        reachable = start - descent(self.seed)
+        reached = [[source for at, source in self.curve if at <= mark][-1] for mark in MARKS]
+        gains = [(start - self.surface.bpb(constants.read(source))) / reachable for source in reached]
+        crashes = sum(trial.verdict == "crash" for trial in self.history)
+        return Result(tuple(gains), self.proposing_s / len(self.history), crashes)
+
+    def _turn(self) -> None:
+        n, parent = len(self.history) + 1, self._parent()
+        directive, sigma = policy.next_directive(self.history, n), self.noise.sigma_bpb
+        task = {"seq_len": SEQ_LEN}
+        context = Context(parent, self.estimate.mean, sigma, "", task, "", self.history, directive, self.seed, n)
         started = time.perf_counter()
-        proposal = search(context)
-        proposing += time.perf_counter() - started
-        source, values, used = edits.apply(incumbent, proposal.edits), [], used + 1
+        idea = self.search(context)
+        self.proposing_s += time.perf_counter() - started
+        source = edits.apply(parent, idea.edits)
         trial = Trial(
-            n,
-            proposal.proposer,
-            proposal.title,
-            "",
-            proposal.category,
-            proposal.edits,
-            source,
-            incumbent,
-            "crash",
-            "",
-            None,
-            sigma,
-            None,
+            n, idea.proposer, "", "", idea.category, idea.edits, source, parent, "crash", "", None, sigma, None
         )
         try:
-            values.append(_run(surface, source, sigma, rng))
-            while (decision := decide(values, estimate, noise)).verdict is None:
-                used += 1
-                if decision.rerun == "candidate":
-                    values.append(_run(surface, source, sigma, rng))
-                else:
-                    estimate = estimate.add(_run(surface, incumbent, sigma, rng))
+            decision, values = self._decide(source)
         except Crash as crash:
-            history.append(replace(trial, reason=str(crash), failure=Failure("diverged", str(crash))))
-            continue
-        mean = statistics.fmean(values)
-        history.append(
-            replace(trial, verdict=decision.verdict, reason=decision.reason, delta_bpb=decision.delta_bpb, val_bpb=mean)
-        )
-        since += 1
-        if decision.verdict == "keep":
-            incumbent, estimate, since = source, after_keep(values, estimate, noise), 0
-        curve.append((used, incumbent))
-    start = surface.bpb(constants.read(baseline()))
-    reachable = start - descent(seed)
-    reached = [[source for at, source in curve if at <= mark][-1] for mark in MARKS]
-    gains = [(start - surface.bpb(constants.read(source))) / reachable for source in reached]
-    return Night(tuple(gains), proposing / len(history), sum(t.verdict == "crash" for t in history))
+            self.history.append(replace(trial, failure=Failure("diverged", str(crash))))
+            return
+        self.alone = 0 if len(values) > 1 else self.alone + 1
+        verdict, mean = decision.verdict or "discard", statistics.fmean(values)
+        self.history.append(replace(trial, verdict=verdict, delta_bpb=decision.delta_bpb, val_bpb=mean))
+        if verdict == "keep":
+            self.incumbent, self.estimate = source, after_keep(values, self.estimate, self.noise)
+
+    def _parent(self) -> str:
+        """What the turn starts from: the incumbent, or an ancestor on a deep plateau."""
+        ancestor = policy.branch_point(self.history)
+        if ancestor is None:
+            return self.incumbent
+        return self.history[ancestor - 1].source if ancestor else baseline()
+
+    def _decide(self, source: str) -> tuple[Decision, list[float]]:
+        values = [self._run(source)]
+        while (decision := decide(values, self.estimate, self.noise)).verdict is None:
+            if decision.rerun == "candidate":
+                values.append(self._run(source))
+            else:
+                self._control()
+        return decision, values
+
+    def _control(self) -> None:
+        self.estimate, self.alone = self.estimate.add(self._run(self.incumbent)), 0
+
+    def _run(self, source: str) -> float:
+        self.used += 1
+        return self.surface.bpb(constants.read(source)) + self.rng.gauss(0, self.noise.sigma_bpb)
 
 
-def _run(surface: Surface, source: str, sigma: float, rng: random.Random) -> float:
-    return surface.bpb(constants.read(source)) + rng.gauss(0, sigma)
+def night(arguments: tuple[str, float, int]) -> Result:
+    return Night(*arguments).play(MARKS[-1])
 
 
-def _job(arguments: tuple[str, float, int]) -> Night:
-    return night(*arguments)
-
-
-def table(nights: Mapping[str, Sequence[Night]], sigma: float) -> str:
+def table(nights: Mapping[str, Sequence[Result]], sigma: float) -> str:
     """A row a search: mean share of the reachable gain at each mark, with the standard error of the last."""
     lines = [
         f"### sigma {sigma:g} bpb, {len(next(iter(nights.values())))} surfaces\n",
@@ -365,7 +378,7 @@ def main() -> int:
     with ProcessPoolExecutor(arguments.workers) as pool:
         for sigma in sigmas:
             jobs = [(name, sigma, seed) for name in SEARCHES for seed in range(surfaces)]
-            done = list(pool.map(_job, jobs))
+            done = list(pool.map(night, jobs))
             rows = {name: done[i * surfaces : (i + 1) * surfaces] for i, name in enumerate(SEARCHES)}
             tables.append(table(rows, sigma))
             print(tables[-1], flush=True)
