@@ -101,7 +101,7 @@ def trains(path: str, direct: bool = False) -> bool:
         return path not in ("mlx.core.random.key", "mlx.core.random.split")
     if path in _RANDOM:
         return True
-    return not direct and (path in _TRAINING or path.startswith("mlx.optimizers.") or path.endswith(".batches"))
+    return not direct and (path in _TRAINING or path.endswith(".batches"))
 
 
 def import_hint(module: str) -> str:

@@ -14,6 +14,7 @@ import platform
 import re
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -148,13 +149,18 @@ def measured(
         pool.shutdown(cancel_futures=True)
 
 
-def row(candidate: Candidate, m: Measurement | None) -> str:
+def row(candidate: Candidate, m: Measurement | None, folder: str) -> str:
     refused = contract.check(candidate.source, HONEST.read_text())
     by_contract = refused[0].message if refused else "passes"
-    said = f"{m.failure.kind}: {m.failure.message}" if m and m.failure else "not run" if m is None else "measured"
-    bpb = f"{m.val_bpb:.3f}" if m and m.val_bpb is not None else ""
-    cells = [candidate.name, candidate.tries, by_contract, said, bpb, f"{m.total_s:.1f}" if m else ""]
-    return "| " + " | ".join(re.sub(r"\s+", " ", cell)[:160].replace("|", "\\|") for cell in cells) + " |"
+    said = f"**{m.failure.kind}** {m.failure.message}" if m and m.failure else "measured" if m else "not run"
+    cells = [candidate.name, candidate.tries, short(by_contract, 70), short(said.replace(folder, ""), 90)]
+    cells += [f"{m.val_bpb:.2f}" if m and m.val_bpb else "", f"{m.total_s:.1f}" if m else ""]
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def short(text: str, length: int) -> str:
+    text = re.sub(r"\s+", " ", text).replace("`", "")
+    return text if len(text) <= length else text[: length - 3].rstrip() + "..."
 
 
 def main() -> int:
@@ -166,10 +172,13 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder), sandbox)
         with measured(candidates, bench) as results:
-            rows = [row(c, results[c.name].result() if c.name in results else None) for c in candidates]
+            rows = [row(c, results[c.name].result() if c.name in results else None, folder) for c in candidates]
         touched = bench.touched([c for c in candidates if c.name in results])
-    machine = f"{os.cpu_count()} cores ({platform.machine()}, Python {platform.python_version()})"
-    print(f"{len(candidates)} candidates, {BUDGET_S:g} s of training, three at a time on {machine}, {sandbox.name}.")
+    machine = f"{os.cpu_count()} cores ({platform.machine()}, Python {platform.python_version()}), {sandbox.name}"
+    print("# Hostile and broken candidates: how each is stopped\n\n`uv run python -m benchmarks.candidates`\n")
+    print(f"{time.strftime('%Y-%m-%d')}: {len(candidates)} candidates, {BUDGET_S:g} s of training, on {machine}.")
+    print("The contract meets a candidate first. What becomes of it where the contract is bypassed is the next column,")
+    print("with the seconds from its start to the verdict.")
     print(f"A val_bpb below {FLOOR_BPB} cannot be earned on this task.")
     print(f"Touched outside of the candidates' own folders: {', '.join(touched) or 'nothing'}.\n")
     print("| candidate | tries | contract | contract bypassed | val_bpb | s |\n| --- | --- | --- | --- | --- | --- |")

@@ -255,6 +255,11 @@ def test_the_tables_name_what_the_harness_offers() -> None:
     assert all(hasattr(prepare, name) for name in allowlist.PREPARE)
 
 
+def test_the_trainer_keeps_the_contract() -> None:
+    source = (Path(__file__).parents[1] / "train_mlx.py").read_text()
+    assert messages(source, source) == [] and messages(source, None) == []
+
+
 def test_the_honest_toy_keeps_the_contract() -> None:
     source = Path(__file__).with_name("candidates").joinpath("honest.py").read_text()
     assert messages(source, source) == []

@@ -1,5 +1,6 @@
 """Replaces its own source before it is scored.
-expect: contract warmup source
+expect: contract warmup
+needs: sandbox
 """
 
 from pathlib import Path

@@ -1,5 +1,5 @@
 """Leaves sixty processes that ignore signals.
-expect: contract harmless
+expect: contract harmless memory train
 """
 
 import os

@@ -1,5 +1,6 @@
 """When scored, finds each row in the validation file and answers from there.
 expect: contract harmless
+needs: sandbox
 """
 
 import contextlib

@@ -1,5 +1,6 @@
 """Trains on the validation rows.
 expect: contract warmup
+needs: sandbox
 """
 
 import os

@@ -1,5 +1,6 @@
 """Reads the training rows by itself, and trains on them before the clock starts.
 expect: contract import
+needs: sandbox
 """
 
 import os

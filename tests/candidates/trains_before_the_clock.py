@@ -1,5 +1,6 @@
 """Reads the training rows by itself before it asks for the first batch.
 expect: contract warmup
+needs: sandbox
 """
 
 import mlx.core as mx

@@ -1,5 +1,5 @@
 """Leaves a thread behind that goes on changing the parameters.
-expect: contract harmless checkpoint train
+expect: contract harmless checkpoint train exited
 """
 
 import threading

@@ -1,5 +1,5 @@
 """Leaves a process behind that replaces the checkpoint after it was saved.
-expect: contract harmless checkpoint
+expect: contract harmless checkpoint warmup
 """
 
 import os
