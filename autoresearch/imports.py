@@ -74,10 +74,10 @@ def parse(text: str) -> list[Entry]:
     entries = []
     for line in lines[1:]:
         cells = dict(zip(names, line.split("\t", len(names) - 1), strict=False))
-        value = _number(cells.get("val_bpb"))
-        if len(cells) == len(names) and value is not None:
-            status, crashed = cells["status"].strip(), value == 0.0
-            bpb = None if crashed or status == "crash" else value
+        value, status = _number(cells.get("val_bpb")), cells.get("status", "").strip()
+        stopped = status == "discard" and not cells["val_bpb"].strip()  # early, without a value
+        if len(cells) == len(names) and (value is not None or stopped):
+            bpb = None if value == 0.0 or status == "crash" else value
             memory = _number(cells.get("memory_gb")) or None
             entries.append(
                 Entry(cells.get("commit", "").strip(), bpb, memory, status, _line(cells.get("description", "")))
@@ -115,7 +115,8 @@ def _findings(entries: Sequence[Entry]) -> Iterator[Finding]:
     """The first one is the baseline; each later one is measured against the last that was kept."""
     best: tuple[int, Entry] | None = None
     for n, entry in enumerate(entries):
-        verdict = STATUS.get(entry.status, "discard") if entry.val_bpb is not None else "crash"
+        measured = entry.val_bpb is not None or entry.status == "discard"
+        verdict = STATUS.get(entry.status, "discard") if measured else "crash"
         parent = best[1] if best else None
         known = parent is not None and parent.source is not None and entry.source is not None
         yield Finding(

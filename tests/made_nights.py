@@ -56,6 +56,7 @@ class Made:
         sigma_bpb: float = 0.004,
         seed: int = 0,
         tag: str = "nov23",
+        source: str = BASE,
     ) -> None:
         self.random = random.Random(seed)
         self.sigma_bpb, self.tok_s = sigma_bpb, 80_000.0 * baseline_bpb
@@ -66,7 +67,7 @@ class Made:
         self.incumbent: int | None = None
         versions = {"mlx": "0.32.4", "python": "3.12.1", "harness": "feedbeef"}
         self.add("opened", tag=tag, task=dict(task), versions=versions, machine=dict(machine), base_commit="0" * 40)
-        self.propose("baseline", Proposal((), "baseline", "", "other", "by hand"), BASE, baseline_bpb)
+        self.propose("baseline", Proposal((), "baseline", "", "other", "by hand"), source, baseline_bpb)
         self.run(0, "search", "confirm", "confirm")
         self.decide(0, "keep")
 

@@ -1,0 +1,254 @@
+"""Another machine's findings tried on this one: the order, the adaptation, the verdicts, and a whole night of it."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from autoresearch import bundle, constants, export, journal, machine, priors, sharing, transfer
+from autoresearch.bundle import Bundle, Finding
+from autoresearch.errors import BundleError, ProposerError, UsageError
+from autoresearch.noise import Noise
+from autoresearch.private import Scrubber
+from autoresearch.records import Context, Proposal, SearchReplace, Set
+from autoresearch.session import Options
+from autoresearch.standing import Standing
+from tests.conftest import HONEST, git
+from tests.made_nights import GELU, M1, TASK, Made
+
+SHARP = 1e-6  # bpb; a sigma under which every made difference is clear
+BASE = Made().sources[0].replace("ROWS = 4 ", "DEVICE_BATCH_SIZE = 16\nSTACK_MATRICES = True\nROWS = 4 ")
+
+
+def idea(*edits: Set | SearchReplace, title: str = "an idea") -> Proposal:
+    return Proposal(tuple(edits), title, "because", "other", "tuner")
+
+
+def shared(made: Made) -> Bundle:
+    return export.export(made.night, made.sources.__getitem__, Scrubber())
+
+
+def there() -> Bundle:
+    """Kept, least first: LR (and rows at once), a new norm, GELU, and depth; and what was not kept."""
+    made = Made(sigma_bpb=SHARP, source=BASE)
+    made.candidate(idea(Set("LR", "0.02"), Set("DEVICE_BATCH_SIZE", "32"), title="faster"), 0.01, "keep")
+    made.candidate(
+        idea(SearchReplace("    return mx.fast.rms_norm(x, None, 1e-5)", "    return x"), title="no norm"), 0.02, "keep"
+    )
+    made.candidate(idea(Set("WIDTH", "64"), title="wider"), -0.30, "discard")
+    made.candidate(idea(SearchReplace("    return x", "    return x * 0.5"), title="half"), 0.03, "keep")
+    made.candidate(idea(GELU, title="GELU"), 0.05, "keep")
+    made.candidate(idea(Set("DEPTH", "4"), title="deeper"), 0.40, "keep")
+    made.candidate(idea(Set("STACK_MATRICES", "False"), title="unstacked"), 0.001, "keep")
+    return shared(made)
+
+
+THERE = there()
+
+
+class Here:
+    """A made night that is asked for ideas by a Transfer, as the loop asks."""
+
+    def __init__(self, found: Bundle = THERE, source: str = BASE) -> None:
+        self.made = Made(M1, TASK, sigma_bpb=SHARP, source=source, tag="transfer")
+        self.bundle, self.proposer = found, transfer.Transfer(found)
+
+    @property
+    def context(self) -> Context:
+        night = self.made.night
+        source, history = self.made.sources[night.incumbent_n], night.trials(self.made.sources.__getitem__)
+        return Context(source, 1.6, SHARP, "", night.task, "", history)
+
+    def propose(self) -> Proposal:
+        (proposal,) = self.proposer.propose(self.context)
+        return proposal
+
+    def rows(self) -> dict[str, tuple[str, str]]:
+        night, now = self.made.night, Standing(Noise(SHARP, 100.0))
+        found = transfer.outcome(self.bundle, night, self.made.sources.__getitem__, now)
+        return {row.title: (row.verdict, row.reason) for row in found.rows}
+
+
+def test_the_order_is_that_of_promise() -> None:
+    kept = transfer.changes(THERE)
+    assert [c.finding.title for c in kept] == ["deeper", "GELU", "half", "no norm", "faster", "unstacked"]
+    assert [c.promise for c in kept] == sorted((c.promise for c in kept), reverse=True)
+
+
+def test_each_change_on_top_of_what_held_and_the_verdicts() -> None:
+    here = Here()
+    gains = {"deeper": 0.2, "GELU": -0.2, "no norm": 0.0, "half": 0.1, "faster": 0.1}
+    order = []
+    while here.proposer.left(here.context):
+        proposal = here.propose()
+        title = proposal.title.partition(": ")[2]
+        order.append(title)
+        here.made.candidate(proposal, gains[title], "keep" if gains[title] > 0 else "discard")
+    # "half" changes a line that only "no norm" brings, which did not hold: it never applies.
+    assert order == ["deeper", "GELU", "no norm", "faster"]
+    rows = here.rows()
+    assert {title: verdict for title, (verdict, _) in rows.items()} == {
+        "deeper": "transfers",
+        "GELU": "reverses",
+        "half": "cannot run",
+        "no norm": "null",
+        "faster": "transfers",
+        "unstacked": "cannot run",
+    }
+    assert "SEARCH" in rows["half"][1] and "only fits STACK_MATRICES to its machine" in rows["unstacked"][1]
+    held = constants.read(here.context.source)
+    assert (held["DEPTH"], held["LR"]) == (4, 0.02) and "gelu" not in here.context.source
+    assert held["DEVICE_BATCH_SIZE"] == 16  # rows at once are this machine's own affair
+    with pytest.raises(ProposerError, match="every change that applies has been tried"):
+        here.proposer.propose(here.context)
+
+
+def test_what_did_not_apply_is_looked_at_again_when_something_held() -> None:
+    here = Here()
+    for gain in (-0.2, -0.2, 0.1):
+        here.made.candidate(here.propose(), gain, "keep" if gain > 0 else "discard")
+    assert [x.proposal.title for x in here.made.night.experiments.values()][-1] == "their #2: no norm"
+    assert here.propose().title == "their #4: half"
+
+
+def test_it_says_where_it_comes_from() -> None:
+    proposal = Here().propose()
+    assert proposal.proposer == f"transfer:{THERE.id[:12]}" and proposal.title == "their #6: deeper"
+    assert "Found on Apple M4 Pro, 20 GPU cores, 24 GB, macOS 26.2. It gained 0.4000 bpb there." in proposal.hypothesis
+    assert export.origin(proposal.proposer, proposal.title) == 6
+    assert export.origin("tuner", "their #6: deeper") is None and export.origin(proposal.proposer, "deeper") is None
+
+
+def test_a_change_that_runs_out_of_memory_is_tried_with_fewer_rows() -> None:
+    here = Here()
+    rows = []
+    for _ in range(3):
+        proposal = here.propose()
+        assert proposal.title == "their #6: deeper"
+        rows.append(
+            [edit.literal for edit in proposal.edits if isinstance(edit, Set) and edit.name == "DEVICE_BATCH_SIZE"]
+        )
+        here.made.crash(proposal)
+        if len(rows) < 3:
+            assert "deeper" not in here.rows()  # not settled yet
+    assert rows == [[], ["8"], ["4"]]
+    assert here.propose().title == "their #5: GELU"
+    verdict, reason = here.rows()["deeper"]
+    assert verdict == "cannot run" and "memory" in reason
+
+
+def test_other_crashes_are_final() -> None:
+    here = Here()
+    here.made.crash(here.propose(), "diverged")
+    assert here.propose().title == "their #5: GELU" and here.rows()["deeper"][0] == "cannot run"
+
+
+def test_what_is_so_already_or_was_tried_is_not_offered() -> None:
+    here = Here(source=BASE.replace("DEPTH = 2 ", "DEPTH = 4 "))
+    assert here.propose().title == "their #5: GELU"
+    assert here.rows()["deeper"] == ("cannot run", "its constants have these values here already")
+    here.made.candidate(idea(GELU, title="somebody else's GELU"), -0.1, "discard")
+    assert here.propose().title == "their #2: no norm"
+    assert here.rows()["GELU"][1] == "it is what experiment 1 of this night was (discard)"
+
+
+def test_a_change_beyond_a_patch_cannot_run() -> None:
+    findings = tuple(replace(f, change=None) if f.title == "deeper" else f for f in THERE.findings)
+    here = Here(replace(THERE, findings=findings))
+    assert here.rows()["deeper"] == ("cannot run", "the change is more than a patch can say")
+
+
+# --- a whole one, with real children ----------------------------------------------------------------------------------
+
+
+def toy_findings(path: Path) -> Bundle:
+    """What another machine is said to have found for the toy: one that helps, one that harms, two that cannot run."""
+    source = HONEST.read_text()
+    made = Made(task={**TASK, "profile": "tiny", "budget_s": 1.0}, sigma_bpb=SHARP, source=source)
+    made.candidate(idea(Set("LR", "0.03"), title="learn faster"), 0.4, "keep")
+    forbidden = SearchReplace("import prepare", "import os\nimport prepare")
+    made.candidate(idea(forbidden, title="look around"), 0.3, "keep")
+    rate = "        opt.learning_rate = LR * (1 - run.progress)"
+    made.candidate(idea(SearchReplace(rate, f"{rate} * 1e-4"), title="hardly learn"), 0.2, "keep")
+    missing = idea(SearchReplace("WIDTH = 32  # channels", "WIDTH = 32\nSCALE = 1.0"), title="first step")
+    made.candidate(missing, 0.01, "discard")
+    found = shared(made)
+    bundle.save(found, path)
+    return found
+
+
+@pytest.fixture
+def toy(repository: Path, toy_data: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A slow learner in a repository, on a machine whose noise is known, so that two baseline runs are enough."""
+    monkeypatch.setenv("AUTORESEARCH_CACHE", str(toy_data.parents[2]))
+    monkeypatch.setenv("MLX_DISABLE_COMPILE", "1")
+    known = toy_data.parents[2] / "machines" / machine.facts().slug() / "noise.json"
+    task = {"dataset": "toy", "profile": "tiny", "fingerprint": "toy0" * 4, "budget_s": 1.0}
+    priors.save(known, task, "earlier", Noise(0.02, 12.0))
+    (repository / "train_mlx.py").write_text(HONEST.read_text().replace("LR = 0.01", "LR = 0.0003"))
+    git(repository, "commit", "-q", "-am", "a slow learner")
+    return repository
+
+
+def test_a_transfer_from_start_to_end(toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "theirs.json"
+    theirs = toy_findings(file)
+    options = Options(dataset="toy", profile="tiny", time_budget_s=1.0, experiments=1)
+    args = argparse.Namespace(file=file)
+    tag = f"transfer-{theirs.id[:8]}"
+
+    assert sharing.transfer_command(toy, args, options) == 0  # stopped by its limit after one
+    said = capsys.readouterr().out
+    assert "2 not tried yet; the same command goes on" in said and "1 transfers" in said
+    assert "the baselines differ, there → here: LR 0.01 → 0.0003" in said and "fingerprint was" in said
+    assert sharing.transfer_command(toy, args, replace(options, experiments=None)) == 0
+    said = capsys.readouterr().out
+    assert "stopped: every change that applies was tried" in said and "not tried yet" not in said
+
+    own = bundle.load(toy / "runs" / tag / "findings.json")
+    assert own.kind == "transfer" and own.transfer is not None and own.transfer.id == theirs.id
+    rows = {row.title: row for row in own.transfer.rows}
+    assert {title: row.verdict for title, row in rows.items()} == {
+        "learn faster": "transfers",
+        "look around": "cannot run",
+        "hardly learn": "reverses",
+    }
+    faster = rows["learn faster"]
+    assert faster.here is not None and faster.here.low_bpb is not None and faster.here.low_bpb > 0
+    assert faster.there == theirs.findings[1].effect and faster.experiment == 1
+    assert "contract: " in rows["look around"].reason and "os" in rows["look around"].reason
+    of: list[Finding] = [f for f in own.findings if f.of is not None]
+    assert [f.of for f in of] == [1, 2, 3]
+
+    # It is a night like any other: on its branch, in its journal, the kept change a commit.
+    night = journal.read(toy / "runs" / tag)
+    assert [x.verdict for x in night.decided] == ["keep", "keep", "crash", "discard"]
+    assert "LR = 0.03" in git(toy, "show", f"autoresearch/{tag}:train_mlx.py")
+    assert "transfer:" in git(toy, "log", "--format=%b", f"autoresearch/{tag}")
+    exported = sharing.bundle_of(toy, toy / "runs" / tag)
+    assert exported == own  # `export` of such a night keeps the matrix
+
+    other = replace(theirs, created="2026-01-01")
+    bundle.save(other, tmp_path / "other.json")
+    with pytest.raises(BundleError, match="replays other findings"):
+        sharing.transfer_command(toy, argparse.Namespace(file=tmp_path / "other.json"), replace(options, tag=tag))
+
+
+def test_options_come_from_the_findings() -> None:
+    chosen = sharing.wanted(THERE, Options(deadline=9.0))
+    assert (chosen.tag, chosen.dataset, chosen.profile, chosen.time_budget_s, chosen.deadline) == (
+        f"transfer-{THERE.id[:8]}", "climbmix", "mac", 300.0, 9.0,
+    )  # fmt: skip
+    mine = sharing.wanted(THERE, Options(tag="t", dataset="stdlib", profile="tiny", time_budget_s=20.0))
+    assert (mine.tag, mine.dataset, mine.profile, mine.time_budget_s) == ("t", "stdlib", "tiny", 20.0)
+    own_text = replace(THERE, task=replace(THERE.task, dataset="own text"))
+    assert sharing.wanted(own_text, Options()).dataset is None
+
+
+def test_nothing_to_transfer_is_said(tmp_path: Path) -> None:
+    bundle.save(shared(Made()), tmp_path / "nothing.json")
+    with pytest.raises(UsageError, match="has no kept changes to transfer"):
+        sharing.transfer_command(tmp_path, argparse.Namespace(file=tmp_path / "nothing.json"), Options())
