@@ -31,8 +31,10 @@ FILE = "train_mlx.py"
 BASELINE_RUNS = 3  # replicates of a baseline: the first look at sigma
 BASELINE_RUNS_KNOWN = 2  # where earlier nights of this machine and task know sigma already
 KNOWN_DF = 4.0
+RELEASE_WAITS_S = (10.0, 30.0, 60.0, 120.0)  # between attempts to unload the language model
 MAX_FAILED_TURNS = 20  # turns in a row without a candidate: no proposer has anything left to say
-STARTUP_FLOOR_S = 60.0 if sys.platform == "darwin" else 180.0  # a candidate's new kernels: Metal's compiler, or g++
+STARTUP_FLOOR_S = 60.0  # what a candidate's start may take in any case: new kernels, a busy machine
+COMPILING_FLOOR_S = 180.0  # where g++ compiles them
 BEFORE_TRAINING = frozenset({"contract", "source", "import", "build", "warmup", "interface", "slow", "startup"})
 
 
@@ -131,7 +133,9 @@ class Research:
     def _limit_startup(self) -> None:
         """Candidates may take twice the slowest start of the baseline and 5 s, and no less than new kernels need."""
         starts = [m.seconds.get("startup", 0.0) + m.seconds.get("warmup", 0.0) for m in self._baseline().measurements]
-        limit = max(STARTUP_FLOOR_S, 2 * max(starts, default=0.0) + 5)
+        compiling = sys.platform != "darwin" and "MLX_DISABLE_COMPILE" not in self.bench.env
+        floor = COMPILING_FLOOR_S if compiling else STARTUP_FLOOR_S
+        limit = max(floor, 2 * max(starts, default=0.0) + 5)
         self.bench = replace(self.bench, startup_limit_s=limit)
 
     def turn(self) -> None:
@@ -247,7 +251,8 @@ class Research:
 
     def _turn_failed(self, error: ProposerError) -> None:
         self.failed_turns += 1
-        self.journal.append("turn_failed", proposer=self.proposer.name, reason=str(error), usage=dict(error.usage))
+        told = {"reason": str(error), "kind": error.reason, "usage": dict(error.usage)}
+        self.journal.append("turn_failed", proposer=self.proposer.name, **told)
         self.view.say(f"no experiment: {error}")
         if self.failed_turns >= MAX_FAILED_TURNS:
             raise AutoresearchError(
@@ -282,7 +287,7 @@ class Research:
 
     def measure(self, n: int, purpose: Purpose, seed: int | None = None) -> Experiment:
         """One more run of experiment n, journaled from start to end. Runs that the machine spoiled are made again."""
-        self.proposer.release()
+        self._free_memory()
         for attempt in range(ATTEMPTS + 1):
             x = self.night.experiments[n]
             run = x.next_run
@@ -294,6 +299,18 @@ class Research:
             self.view.say(f"#{n} run {run}: {why}; running it again")
             self.journal.append("abandoned", n=n, run=run, why=why, measurement=measurement)
         return self.night.experiments[n]
+
+    def _free_memory(self) -> None:
+        """The language model is out of memory before a training begins: beside it, training is measured wrong."""
+        for wait_s in RELEASE_WAITS_S:
+            try:
+                self.proposer.release()
+                return
+            except ProposerError as error:
+                self.view.status(f"{error}; waiting {wait_s:.0f} s")
+                problem = error
+            time.sleep(wait_s)
+        raise AutoresearchError(f"no training beside a loaded model: {problem}") from problem
 
     def _run_once(self, x: Experiment, run: int, purpose: Purpose, seed: int | None) -> Measurement:
         seed = run_seed(self.seed, x.n, run) if seed is None else seed

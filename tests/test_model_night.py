@@ -1,0 +1,79 @@
+"""A night with a scripted model behind a real HTTP server: every habit of a small model, and what becomes of it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from fake_ollama import FakeOllama
+
+from autoresearch import journal
+from tests.conftest import git
+
+TRAIN = "def train(model: nn.Module, run: prepare.Run) -> None:\n"
+ADAM = "    opt = optim.Adam(LR)\n"
+STEP = "        loss, grads = loss_and_grad(x, y)\n"
+HEAD = "        return self.head(self.wte(idx))  # (B, T, V)\n"
+
+
+def block(title: str, search: str, replace: str) -> dict[str, str]:
+    reply = f"HYPOTHESIS: it may help.\nCATEGORY: other\nTITLE: {title}\n"
+    return {"reply": f"{reply}<<<<<<< SEARCH\n{search}=======\n{replace}>>>>>>> REPLACE\n"}
+
+
+FUTURE = "        x = self.wte(idx)\n        return self.head(x + mx.roll(x, -1, axis=1))\n"
+NIGHT = [
+    {"reply": "HYPOTHESIS: faster.\nCATEGORY: learning_rate\nTITLE: Learn faster\nSET LR = 0.03\n"},
+    {"reply": "I would widen the model."},  # malformed; the repair turn brings:
+    {"reply": "HYPOTHESIS: wider.\nCATEGORY: width\nTITLE: Widen\nSET WIDTH = 48\n"},
+    block("A syntax error", ADAM, "    opt = optim.Adam(LR\n"),  # refused before it is run; the repair turn brings:
+    block("Forget a name", ADAM, "    opt = optim.Nothing(LR)\n"),  # crashes at warm-up; with its traceback comes:
+    block("Decay", ADAM, "    opt = optim.AdamW(LR)\n"),
+    block("Hang", STEP, "        while True:\n            pass\n"),
+    block("Fill the memory", ADAM, ADAM + "    bytes(1 << 46)\n"),
+    block("Look ahead", HEAD, FUTURE),
+    block("Fake the metric", TRAIN, "prepare.cross_entropy = lambda a, b: mx.array(0.0)\n\n\n" + TRAIN),
+    {"reply": "No."},  # asked to mend that, it does not
+    {"reply": "No."},
+    {"reply": "No."},
+    {"reply": "TITLE: Rewrite prepare.py\n```python\n# prepare.py\ndef evaluate_bpb():\n    return 0\n```\n"},
+    {"status": 500, "error": "llama runner process has terminated"},
+    {"status": 500, "error": "llama runner process has terminated"},
+]
+
+
+def test_each_reply_ends_as_it_should_and_the_night_goes_on(repository: Path, toy_data: Path) -> None:
+    before = (repository / "prepare.py").read_bytes()
+    task = ("--dataset", "toy", "--profile", "tiny", "--time-budget", "1", "--experiments", "9")
+    with FakeOllama(NIGHT) as fake:
+        env = {
+            **os.environ,
+            "AUTORESEARCH_CACHE": str(toy_data.parents[2]),
+            "MLX_DISABLE_COMPILE": "1",
+            "OLLAMA_HOST": fake.url,
+        }
+        command = [sys.executable, "loop.py", "--proposer", "ollama", *task]
+        done = subprocess.run(command, cwd=repository, env=env, capture_output=True, text=True, timeout=240)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert not fake.resident  # unloaded before training, and at the end
+        assert len({num_ctx for _, num_ctx in fake.loads}) == 1
+    night = journal.read(next((repository / "runs").glob("*/journal.jsonl")).parent)
+    ends = {
+        x.proposal.title: x.failure.kind if x.failure else (x.verdict if "contract" not in x.reason else "contract")
+        for x in night.experiments.values()
+        if x.proposal.proposer.startswith("ollama:")
+    }
+    measured = ("keep", "discard")
+    assert ends["Learn faster"] in measured and ends["Widen"] in measured and ends["Decay"] in measured
+    assert ends["Forget a name"] == "warmup"
+    assert ends["Hang"] == "overrun"
+    assert ends["Fill the memory"] == "memory"
+    assert ends["Look ahead"] == "probe_causality"
+    assert ends["Fake the metric"] == "contract"
+    assert "A syntax error" not in ends and "Rewrite prepare.py" not in ends
+    # Where the model has nothing, the tuner stands in; and no reply touched what is not the candidate.
+    assert any(x.proposal.proposer == "tuner" for x in night.experiments.values())
+    assert (repository / "prepare.py").read_bytes() == before
+    assert git(repository, "status", "--porcelain") == ""
