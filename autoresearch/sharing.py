@@ -8,7 +8,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from autoresearch import (
     bundle,
@@ -36,26 +35,8 @@ from autoresearch.view import choose_view
 
 FOLDER = "findings"  # of the repository: what people shared
 SHARE = """To share it, open a pull request that adds the file:
-  git switch -c findings-{id} && git add {path} && git commit -m "Findings: {label}"
+  git switch -c findings-{id} main && git add {path} && git commit -m "Findings: {label}"
 findings/README.md says what belongs there."""
-
-Commands = Any  # what argparse's add_subparsers returns
-
-
-def add_parsers(commands: Commands, night: argparse.ArgumentParser, ends: argparse.ArgumentParser) -> None:
-    """The three commands; `night` and `ends` are the parents that `run` has: --tag ..., --hours ..."""
-    p = commands.add_parser("export", help="write a night as one file that others can read, compare and replay")
-    p.add_argument("--tag", help="of the night (default: this branch's, or the last)")
-    p.add_argument("-o", "--output", type=Path, metavar="FILE", help=f"default: {FOLDER}/MACHINE-DATE-ID.json")
-    p = commands.add_parser("compare", help="several nights or machines side by side")
-    p.add_argument("nights", nargs="+", metavar="NIGHT", help="a file of findings or a folder of them, a tag of this "
-                   "checkout, or a results.tsv (or the repository with it) of another program")  # fmt: skip
-    p.add_argument("--html", type=Path, metavar="FILE", help="write a page with pictures too")
-    p.add_argument("--json", type=Path, metavar="FILE", help="write the comparison as data too")
-    p = commands.add_parser(
-        "transfer", parents=[night, ends], help="try another machine's kept changes on this one, under the same rules"
-    )
-    p.add_argument("file", type=Path, help="a file of findings, from `export` on that machine")
 
 
 # --- export -----------------------------------------------------------------------------------------------------------
