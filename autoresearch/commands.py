@@ -16,8 +16,9 @@ from rich.console import Console
 from autoresearch import corpus, journal, machine, summary
 from autoresearch.errors import UsageError
 from autoresearch.git import Repository, branch_name, tag_of
+from autoresearch.laboratory import FILE
 from autoresearch.records import Measurement, Proposer
-from autoresearch.research import FILE, Research
+from autoresearch.research import Research
 from autoresearch.session import Options, open_night
 from autoresearch.view import View, choose_view
 

@@ -168,7 +168,7 @@ def _train(
     bench: Workbench, source: Path, sha256: str, run_dir: Path, seed: int, listen: Listener, slack_s: float = 0.0
 ) -> _Outcome:
     child, token = _start(bench, "train", source, sha256, run_dir, seed, bench.data / "train.u16", [])
-    allowance = max(1.0, 0.03 * bench.budget_s) + slack_s
+    allowance = max(1.0, 0.01 * bench.budget_s) + slack_s
     limits = {
         "start": bench.startup_limit_s,
         "clock_started": bench.budget_s * 1.1 + allowance,

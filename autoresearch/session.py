@@ -31,11 +31,12 @@ from autoresearch.experiment import Workbench
 from autoresearch.git import Repository, tag_of
 from autoresearch.journal import Journal
 from autoresearch.journal import read as read_night
+from autoresearch.laboratory import FILE
 from autoresearch.lock import hold
 from autoresearch.night import Night
 from autoresearch.noise import Noise
 from autoresearch.records import Proposer, Set
-from autoresearch.research import FILE, Limits, Research
+from autoresearch.research import Limits, Research
 from autoresearch.view import View
 from autoresearch.workbench import Say, choose_data, workbench
 

@@ -1,0 +1,292 @@
+"""One experiment: its runs, its verdict, its record. Each step is in the journal before the next one happens."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from autoresearch import contract, experiment, machine, results, standing
+from autoresearch.contamination import ATTEMPTS, contaminated, expectation
+from autoresearch.decide import decide, implausible, simplifies
+from autoresearch.errors import AutoresearchError, ProposerError
+from autoresearch.experiment import Workbench
+from autoresearch.git import Repository
+from autoresearch.journal import SOURCE_NAME, Journal, read_source, run_folder, store_source
+from autoresearch.night import Experiment, Night, Purpose
+from autoresearch.noise import Noise
+from autoresearch.records import Decision, Measurement, Proposal, Proposer
+from autoresearch.view import Result, View
+
+FILE = "train_mlx.py"
+RELEASE_WAITS_S = (10.0, 30.0, 60.0, 120.0)  # between attempts to unload the language model
+
+
+@dataclass(kw_only=True)
+class Laboratory:
+    """Measures, judges and records candidates. `root` is the checkout, `folder` is runs/TAG."""
+
+    root: Path
+    tag: str
+    folder: Path
+    repo: Repository
+    journal: Journal
+    bench: Workbench
+    proposer: Proposer
+    view: View
+    facts: machine.Facts
+    seed: int = 0
+    prior: Noise | None = None
+    afterwards: Callable[[Night], None] = lambda night: None  # housekeeping after each decision
+    decided: int = 0  # candidates, in this session
+    alone: int = 0  # discards on a single run since a candidate came near, or the incumbent ran
+    since_baseline: int = 0  # experiments decided since the baseline's last run
+
+    def finish(self, n: int) -> Experiment:
+        """Runs experiment n until the keep rule has a verdict, and records it."""
+        x = self.night.experiments[n]
+        violations = contract.check(self.source_of(n), self.source_of(self.baseline().n))
+        if violations:
+            return self.conclude(n, Decision("crash", None, f"contract: {violations_text(violations)}"))
+        while True:
+            decision = self._decide(x)
+            if decision.verdict is not None:
+                return self.conclude(n, decision)
+            if decision.rerun == "incumbent":
+                self.control(self.incumbent())
+                x = self.night.experiments[n]
+            else:
+                x = self.measure(n, "confirm" if x.bpbs else "search")
+
+    def control(self, x: Experiment) -> None:
+        """One more run of a known file: it corrects a lucky estimate and shows whether the machine has changed."""
+        before = self.reading().drift
+        self.measure(x.n, "control")
+        self.alone, self.since_baseline = 0, 0 if x.role == "baseline" else self.since_baseline
+        found = self.reading().drift
+        if found is not None and before is None:
+            text = f"the machine gives other values than before: {found.shift_bpb:+.4f} bpb; estimates begin anew"
+            self.journal.append("note", text=text)
+            self.view.say(text)
+        self.show_standing()
+
+    def propose(self, role: str, proposal: Proposal, source: str, parent_n: int | None) -> Experiment:
+        n = self.night.next_n
+        sha256 = store_source(self.folder, n, source)
+        self.journal.append(
+            "proposed",
+            n=n,
+            role=role,
+            proposal=proposal,
+            source_sha256=sha256,
+            parent_n=parent_n,
+            parent_commit=self.repo.head(),
+        )
+        return self.night.experiments[n]
+
+    def measure(self, n: int, purpose: Purpose, seed: int | None = None) -> Experiment:
+        """One more run of experiment n, journaled from start to end. Runs that the machine spoiled are made again."""
+        self._free_memory()
+        for attempt in range(ATTEMPTS + 1):
+            x = self.night.experiments[n]
+            run = x.next_run
+            measurement = self._run_once(x, run, purpose, seed)
+            why = self._spoiled(x, measurement)
+            if why is None or attempt == ATTEMPTS:
+                self.journal.append("measured", n=n, run=run, measurement=measurement)
+                break
+            self.view.say(f"#{n} run {run}: {why}; running it again")
+            self.journal.append("abandoned", n=n, run=run, why=why, measurement=measurement)
+        return self.night.experiments[n]
+
+    def _free_memory(self) -> None:
+        """The language model is out of memory before a training begins: beside it, training is measured wrong."""
+        for wait_s in RELEASE_WAITS_S:
+            try:
+                self.proposer.release()
+                return
+            except ProposerError as error:
+                self.view.status(f"{error}; waiting {wait_s:.0f} s")
+                problem = error
+            time.sleep(wait_s)
+        raise AutoresearchError(f"no training beside a loaded model: {problem}") from problem
+
+    def _run_once(self, x: Experiment, run: int, purpose: Purpose, seed: int | None) -> Measurement:
+        seed = run_seed(self.seed, x.n, run) if seed is None else seed
+        self.journal.append("started", n=x.n, run=run, seed=seed, purpose=purpose)
+        title = x.proposal.title if purpose in ("search", "confirm") else f"the incumbent again: {x.proposal.title}"
+        self.view.begin(x.n, run, title, x.proposal.hypothesis)
+        before = machine.sample()
+        path = run_folder(self.folder, x.n) / SOURCE_NAME
+        ours = x.role == "baseline"  # the person's own file: it is measured however slow, and its kernels are kept
+        bench = replace(self.bench, min_steps=0) if ours else self.bench
+        try:
+            run_dir = self.run_dir_of(x.n, run)
+            m = experiment.measure(bench, path, run_dir, seed, self.view.hear, harvest=ours)
+            if purpose == "validation" and m.ok:
+                m = replace(m, val_bpb=experiment.evaluate(bench, path, run_dir, seed, "confirm").val_bpb)
+        except KeyboardInterrupt:
+            self.journal.append("abandoned", n=x.n, run=run, why="stopped by Ctrl-C")
+            raise
+        return replace(m, machine={"start": before, "end": machine.sample()})
+
+    def _spoiled(self, x: Experiment, m: Measurement) -> str | None:
+        """Why the machine, and not the idea, is to blame for this run; None when it counts."""
+        if m.failure is not None:
+            return f"the machine failed: {m.failure.message}" if m.failure.kind == "machine" else None
+        every = [(e, earlier) for e in self.night.experiments.values() for earlier in e.measurements if earlier.ok]
+        same = [earlier for e, earlier in every if e.source_sha256 == x.source_sha256]
+        return contaminated(m, expectation(same, [earlier for _, earlier in every]))
+
+    # --- decisions ---
+
+    def _decide(self, x: Experiment) -> Decision:
+        if x.failure is not None:
+            return Decision("crash", None, f"{x.failure.kind}: {x.failure.message}")
+        if not x.bpbs:
+            return Decision(None, "candidate", "not run yet")
+        incumbent, now = self.incumbent(), self.reading()
+        simpler = simplifies(self.source_of(incumbent.n), self.source_of(x.n))
+        estimate, conceded = now.estimate(incumbent), standing.conceded_sigma(self.night, now)
+        decision = decide(now.values(x), estimate, now.noise, simplifies=simpler, conceded_sigma=conceded)
+        gain = decision.delta_bpb or 0.0
+        if decision.verdict == "keep" and implausible(gain, standing.kept_gains(self.night), now.noise):
+            return self._look_again(x, decision)
+        return decision
+
+    def _look_again(self, x: Experiment, decision: Decision) -> Decision:
+        """An implausible gain is scored again from its checkpoint, with other batch rows in another order."""
+        run = max(k for k, r in x.runs.items() if r.measurement and r.measurement.ok)
+        first = x.runs[run].measurement
+        assert first is not None and first.val_bpb is not None
+        rows = max(1, int(self.night.task.get("eval_rows", 8)) // 2 - 1)
+        path, seed = run_folder(self.folder, x.n) / SOURCE_NAME, x.runs[run].seed
+        again = experiment.evaluate(self.bench, path, self.run_dir_of(x.n, run), seed, "val", rows=rows, order=run + 1)
+        if again.val_bpb is None or abs(again.val_bpb - first.val_bpb) > 2e-3 * first.val_bpb:
+            found = again.val_bpb if again.val_bpb is not None else again.failure
+            return Decision("crash", None, f"implausible: {first.val_bpb:.6f} became {found} with other batch rows")
+        return decision
+
+    def conclude(self, n: int, decision: Decision) -> Experiment:
+        """The verdict into the journal, then into git, then into results.tsv and the view."""
+        x = self.night.experiments[n]
+        assert decision.verdict is not None
+        mean = fmean(self.reading().values(x)) if x.bpbs and decision.verdict != "crash" else None
+        self.journal.append(
+            "decided",
+            n=n,
+            verdict=decision.verdict,
+            reason=decision.reason,
+            delta_bpb=decision.delta_bpb,
+            sigma_bpb=decision.sigma_bpb,
+            z=decision.z,
+            parent_commit=x.parent_commit,
+            blob=self.repo.store(self.source_of(n).encode()),
+            estimate=mean,
+        )
+        x = self.land(self.night.experiments[n])
+        if x.role == "candidate":
+            self.decided += 1
+            self.since_baseline += 1
+            if len(x.bpbs) == 1:
+                self.alone += 1
+            elif x.bpbs:
+                self.alone = 0
+            self.view.decided(Result(n, decision.verdict, mean, x.proposal.title, x.reason, x.proposal.proposer))
+        results.update(self.root / "results.tsv", self.night)
+        self.show_standing()
+        self.afterwards(self.night)
+        return x
+
+    def land(self, x: Experiment) -> Experiment:
+        """A keep becomes a commit of the branch; anything else stays reachable under a ref of its own."""
+        if x.role == "candidate":
+            content, message = self.source_of(x.n).encode(), commit_message(self.night, x, self.facts)
+            if x.verdict == "keep":
+                table = {"results.tsv": (self.root / "results.tsv").read_bytes()}
+                landed = self.repo.keep(self.tag, x.n, x.parent_commit, FILE, content, message, table)
+                commit, ref = landed.commit, landed.ref
+                if landed.state == "moved":
+                    self.view.say(f"the branch went on without the loop: #{x.n} is kept as {ref}")
+                elif not landed.settled:
+                    self.view.say(f"{FILE} has changes of yours and was left alone; the kept version is {commit[:10]}")
+            else:
+                commit, ref = self.repo.set_aside(self.tag, x.n, x.parent_commit, FILE, content, message)
+            self.journal.append("committed", n=x.n, commit=commit, ref=ref)
+        return self.night.experiments[x.n]
+
+    # --- looking ---
+
+    @property
+    def night(self) -> Night:
+        return self.journal.night
+
+    def reading(self) -> standing.Standing:
+        return standing.read(self.night, self.prior)
+
+    def run_s(self) -> float:
+        """Seconds that one run takes here, from the incumbent's."""
+        return max(m.total_s for m in self.incumbent().measurements if m.ok)
+
+    def source_of(self, n: int) -> str:
+        return read_source(self.folder, self.night.experiments[n])
+
+    def incumbent(self) -> Experiment:
+        incumbent = self.night.incumbent
+        assert incumbent is not None, "a baseline is measured first"
+        return incumbent
+
+    def baseline(self) -> Experiment:
+        return next(x for x in reversed(list(self.night.experiments.values())) if x.role == "baseline")
+
+    def run_dir_of(self, n: int, run: int) -> Path:
+        return run_folder(self.folder, n) / f"run-{run}"
+
+    def show_standing(self) -> None:
+        incumbent, board, now = self.night.incumbent, self.view.board, self.reading()
+        if incumbent is None:
+            return
+        board.incumbent_bpb, board.incumbent_title = now.estimate(incumbent).mean, incumbent.proposal.title
+        board.baseline_bpb, board.sigma_bpb = now.estimate(self.baseline()).mean, now.noise.sigma_bpb
+        board.incumbent_curve = next((m.loss_curve for m in incumbent.measurements if m.ok), ())
+        board.machine = describe_machine(self.facts, incumbent)
+
+
+def violations_text(violations: list[contract.Violation]) -> str:
+    return "; ".join(str(v) for v in violations[:5])
+
+
+def run_seed(seed: int, n: int, run: int) -> int:
+    """The harness owns the seeds: another one for each run of a night. run_seed(0, 12, 1) -> 12_001"""
+    return seed * 10_000_000 + n * 1000 + run
+
+
+def describe_machine(facts: machine.Facts, incumbent: Experiment) -> str:
+    """Apple M4 Pro, ...; 82,000 tokens a second, 751 steps in the budget, peak memory 4.1 GB, 27% MFU"""
+    m = next((m for m in reversed(incumbent.measurements) if m.ok), None)
+    if m is None or m.tok_s is None or m.peak_memory_mb is None:
+        return facts.describe()
+    mfu = f", {m.mfu_percent:.0f}% MFU" if m.mfu_percent is not None else ""
+    speed = f"{m.tok_s:,.0f} tokens a second, {m.num_steps} steps in the budget"
+    return f"{facts.describe()}; {speed}, peak memory {m.peak_memory_mb / 1024:.2f} GB{mfu}"
+
+
+def commit_message(night: Night, x: Experiment, facts: machine.Facts) -> str:
+    """A page of the notebook: what was tried and why, before and after, how sure, on which machine."""
+    lines = [f"{x.proposal.title}", "", x.proposal.hypothesis, ""]
+    if x.estimate is not None and x.delta_bpb is not None:
+        before = x.estimate + x.delta_bpb
+        lines += [f"val_bpb {before:.6f} -> {x.estimate:.6f} over {len(x.bpbs)} runs, sigma {x.sigma_bpb or 0:.6f}"]
+    lines += [f"{x.verdict}: {x.reason}", ""]
+    task: Mapping[str, Any] = night.task
+    lines += [
+        f"Experiment: {night.tag}/{x.n:04d}",
+        f"Proposer: {x.proposal.proposer}",
+        f"Category: {x.proposal.category}",
+        f"Task: {task.get('dataset')}/{task.get('profile')} {task.get('fingerprint')}, {task.get('budget_s'):g} s",
+        f"Machine: {facts.describe()}",
+    ]
+    return "\n".join(lines) + "\n"
