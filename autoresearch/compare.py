@@ -5,7 +5,7 @@ Gains are compared, not values: each is divided by its own baseline or its own s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -22,6 +22,16 @@ FORBIDDING = {
     "budget_s": "another budget is another question: what pays in one may not pay in the other",
 }
 NOTED = {"mlx": "MLX versions", "harness": "versions of the harness"}
+NIGHT_NOTES: Mapping[str, Callable[[Bundle], bool]] = {
+    "imported: one run each, no sigma and no intervals, so nothing of it is known to be real": (
+        lambda b: b.kind == "imported"
+    ),
+    f"sigma rests on less than {FEW_DF:g} degrees of freedom, and the intervals are wide for it": (
+        lambda b: b.sigma_df is not None and b.sigma_df < FEW_DF
+    ),
+    "on battery at the start": lambda b: b.machine.power == "battery",
+    "in low-power mode at the start": lambda b: b.machine.low_power is True,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,13 +226,9 @@ def warnings(bundles: Sequence[Bundle]) -> Iterator[str]:
         groups = _groups(keys, [bundle.versions.get(name) for bundle in bundles])
         if len(groups) > 1:
             yield f"the {what} differ: {_told(groups)}"
-    for key, bundle in zip(keys, bundles, strict=True):
-        if bundle.kind == "imported":
-            yield f"{key} was imported: one run each, no sigma and no intervals, so nothing of it is known to be real"
-        elif bundle.sigma_df is not None and bundle.sigma_df < FEW_DF:
-            yield f"{key}: sigma rests on {bundle.sigma_df:.3g} degrees of freedom, and the intervals are wide for it"
-        if bundle.machine.power == "battery" or bundle.machine.low_power:
-            yield f"{key} ran {'in low-power mode' if bundle.machine.low_power else 'on battery'}"
+    for what, holds in NIGHT_NOTES.items():
+        if found := [key for key, bundle in zip(keys, bundles, strict=True) if holds(bundle)]:
+            yield f"{' '.join(found)}: {what}"
 
 
 def _groups(keys: Sequence[str], values: Sequence[Any]) -> dict[str, list[str]]:

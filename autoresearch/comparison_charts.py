@@ -61,20 +61,20 @@ def _panel(ax: Axes, nights: Sequence[NightRow], x: str, y: str) -> None:
 
 
 def _letters(ax: Axes, ends: Sequence[tuple[tuple[float, float], str, int]]) -> None:
-    """Each line's letter at its end, moved upwards where two would cover each other."""
+    """Each line's letter at its end; two that would cover each other move apart, upwards as far as there is room."""
     low, high = ax.get_ylim()
-    last = low - (high - low)
-    for (x, y), key, i in sorted(ends, key=lambda end: end[0][1]):
-        last = max(y, last + LABEL_GAP * (high - low))
-        ax.annotate(
-            key,
-            (x, last),
-            xytext=(4, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=8.5,
-            color=style(i)["color"],
-        )
+    gap, places = LABEL_GAP * (high - low), list[float]()
+    ordered = sorted(ends, key=lambda end: end[0][1])
+    for (_, y), _, _ in ordered:
+        places.append(max(y, places[-1] + gap) if places else y)
+    room = high
+    for k in reversed(range(len(places))):
+        places[k] = min(places[k], room)
+        room = places[k] - gap
+    right = max((x for (x, _), _, _ in ordered), default=0.0)
+    for place, (_, key, i) in zip(places, ordered, strict=True):
+        at = {"xytext": (4, 0), "textcoords": "offset points", "va": "center", "fontsize": 8.5}
+        ax.annotate(key, (right, place), color=style(i)["color"], **at)
 
 
 def agreement_svg(rows: Sequence[SharedRow], nights: Sequence[NightRow], size: tuple[float, float] = WIDE) -> str:

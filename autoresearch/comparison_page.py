@@ -205,8 +205,8 @@ def html(comparison: Comparison, now: datetime | None = None) -> str:
         _section("Trajectories", _both(lambda size: trajectories_svg(comparison, size)),
                  "The best so far against each night's own baseline; the letters are those of the table.")
         if any(night.trajectory for night in nights) else "",
-        _section("The nights", _table(NIGHTS, [_html(_night(n)) for n in nights], "tttnnnnnnnnn")),
-        _section("What a run takes", _table(COSTS, [_html(_costs(n)) for n in nights], "tnnnnntt"), "Baseline → best."),
+        _section("The nights", _table(NIGHTS, [_html(_night(n)) for n in nights], "ttTNnnNNNnnN")),
+        _section("What a run takes", _table(COSTS, [_html(_costs(n)) for n in nights], "tnNnNNTT"), "Baseline → best."),
         _shared(comparison),
         _transfers(comparison),
         _categories(comparison.categories, nights),
