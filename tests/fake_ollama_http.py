@@ -107,6 +107,7 @@ class Handler(BaseHTTPRequestHandler):
     def _pull(self, body: dict[str, Any]) -> None:
         self._begin("application/x-ndjson")
         for line in self.fake.pull_lines:
+            time.sleep(line.get("pause_s", 0))
             self._line(line)
             if line.get("status") == "success":
                 self.fake.add(body["model"])

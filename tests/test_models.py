@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from rich.console import Console
 from autoresearch.errors import ProposerError
 from autoresearch.proposers import models
 from autoresearch.proposers.server import OllamaServer
+from autoresearch.proposers.streams import Timeouts
 from autoresearch.scorecard import Scorecard, Tally
 
 GIB = 2**30
@@ -111,6 +114,31 @@ def test_pull_shows_progress_and_installs() -> None:
 def test_a_pull_that_fails_says_why(lines: list[dict[str, Any]], message: str) -> None:
     with FakeOllama(models=[], pull=lines) as fake, pytest.raises(ProposerError, match=message):
         OllamaServer(fake.url).pull("no:such", lambda *_: None)
+
+
+def test_a_pull_takes_as_long_as_it_needs_but_not_without_a_byte() -> None:
+    steps = [{**line, "pause_s": 0.15} for line in PULL]
+    with FakeOllama(models=[], pull=steps) as fake:
+        OllamaServer(fake.url, Timeouts(chunk_s=0.5, answer_s=0.4)).pull("a:1b", lambda *_: None)
+        fake.pull_lines[2] = {**PULL[2], "pause_s": 1.0}
+        with pytest.raises(ProposerError) as caught:
+            OllamaServer(fake.url, Timeouts(chunk_s=0.3)).pull("b:1b", lambda *_: None)
+    assert caught.value.reason == "timeout"
+
+
+def test_a_pull_is_cancelled_from_another_thread() -> None:
+    with FakeOllama(models=[], pull=[PULL[0], {**PULL[1], "pause_s": 2.0}]) as fake:
+        server = OllamaServer(fake.url)
+        threading.Timer(0.2, server.cancel).start()
+        began = time.monotonic()
+        with pytest.raises(ProposerError) as caught:
+            server.pull("a:1b", lambda *_: None)
+        assert caught.value.reason == "cancelled" and time.monotonic() - began < 1.5
+
+
+def test_a_failure_of_the_caller_s_own_is_not_the_server_s() -> None:
+    with FakeOllama(models=[], pull=PULL) as fake, pytest.raises(TypeError):
+        OllamaServer(fake.url).pull("a:1b", lambda *_: len(None))  # type: ignore[arg-type]
 
 
 def test_the_table_shows_each_model_with_its_card(tmp_path: Path) -> None:

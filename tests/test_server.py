@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,28 @@ QUICK = Timeouts(connect_s=1, first_byte_s=0.4, chunk_s=0.3, answer_s=1.0, short
 def ask(server: OllamaServer, content: str = "hello", model: str = NAME, **changes: Any) -> Answer:
     options = {"num_ctx": 8192, "num_predict": 200, "think": False, "temperature": 0.8, "seed": 7, "keep_alive": "5m"}
     return server.chat(model, [{"role": "user", "content": content}], **{**options, **changes})
+
+
+@contextlib.contextmanager
+def odd_server(status: int, body: bytes) -> Iterator[str]:
+    """Answers every request in the same way."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_POST = do_GET
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Quiet."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
+        threading.Thread(target=http.serve_forever, args=(0.02,), daemon=True).start()
+        yield f"http://127.0.0.1:{http.server_port}"
+        http.shutdown()
 
 
 def reason(call: Callable[[], object]) -> str:
@@ -235,6 +259,25 @@ def test_a_server_that_has_gone() -> None:
     assert reason(lambda: ask(server)) == "server_gone"
     assert reason(server.models) == "server_gone"
     assert reason(server.ensure) == "server_gone"
+
+
+@pytest.mark.parametrize(
+    "body", [b"[]", b"5", b"null", b"{}", b'{"models": 5}', b"<html>", b'{"models": [{"size": []}]}']
+)
+def test_answers_of_another_shape_have_a_reason(body: bytes) -> None:
+    with odd_server(200, body) as url:
+        server = OllamaServer(url, QUICK)
+        assert server.models() in ([], [{"size": []}]) if body != b"<html>" else reason(server.models) == "bad_request"
+        assert reason(server.loaded) == reason(lambda: server.show(NAME)) == "bad_request"
+
+
+@pytest.mark.parametrize("body", [b'{"error": "no room"}', b"no room", b'{"error": {"message": "no room"}}', b"[1]"])
+def test_errors_of_another_shape_have_a_reason(body: bytes) -> None:
+    with odd_server(503, body) as url:
+        server = OllamaServer(url, QUICK)
+        expected = "server_busy" if body != b"[1]" else "bad_request"
+        assert reason(server.loaded) == reason(lambda: server.show(NAME)) == expected
+        assert reason(lambda: server.pull(NAME, lambda *_: None)) == expected
 
 
 def test_cancel_from_another_thread_ends_the_call_and_the_request() -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import psutil
+from ollama import ProcessResponse
 
 from autoresearch.errors import ProposerError
 from autoresearch.prompt import Message
@@ -154,14 +155,14 @@ class OllamaBackend:
         if (loaded := self._in_memory()) is not None:
             self._check(loaded)
 
-    def _in_memory(self) -> dict[str, Any] | None:
+    def _in_memory(self) -> ProcessResponse.Model | None:
         """What the server tells of the model, where it is loaded."""
         name = full_name(self.model)
-        return next((m for m in self.server.loaded() if full_name(str(m.get("name", ""))) == name), None)
+        return next((m for m in self.server.loaded() if full_name(m.name or "") == name), None)
 
-    def _check(self, loaded: Mapping[str, Any]) -> None:
+    def _check(self, loaded: ProcessResponse.Model) -> None:
         """Holds what the server tells of the loaded model against the memory and the context that it should have."""
-        self._size = size = int(loaded.get("size") or 0)
+        self._size = size = int(loaded.size or 0)
         if self.memory_limit is not None and size > self.memory_limit:
             self.release()
             room = self.memory_limit / 2**30
@@ -170,8 +171,8 @@ class OllamaBackend:
                 "Choose a smaller one with --model; `loop.py models` shows which fit.",
                 reason="too_large",
             )
-        context = loaded.get("context_length")
-        if isinstance(context, int) and 0 < context < self._num_ctx:
+        context = loaded.context_length or self._num_ctx  # servers of some versions do not tell
+        if 0 < context < self._num_ctx:
             asked, self._num_ctx = self._num_ctx, context
             self.most_context = context
             raise ProposerError(f"{self.model} got {context} of {asked} tokens of context", reason="too_long")

@@ -13,13 +13,15 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import ollama
+
 from autoresearch.errors import CommandError, ProposerError
 from autoresearch.process import Child
-from autoresearch.proposers.streams import Answer, Http, Timeouts, error_of, is_loopback
+from autoresearch.proposers.streams import Answer, Http, Timeouts, error_of, is_loopback, named_failures
 
 DEFAULT_PORT = 11434
 POLL_S = 0.2
@@ -65,7 +67,7 @@ class OllamaServer:
     def url(self) -> str:
         return self.http.base_url
 
-    def version(self) -> str:
+    def version(self) -> str:  # not in the official client
         found = self.http.json("GET", "/api/version")
         if not isinstance(found, dict) or "version" not in found:
             raise ProposerError(f"{self.url} is not an Ollama server", reason="server_gone")
@@ -83,19 +85,24 @@ class OllamaServer:
 
     def models(self) -> list[dict[str, Any]]:
         """The installed models, as /api/tags tells them."""
-        return _dicts(self.http.json("GET", "/api/tags"), "models")
+        # The official client's list() drops capabilities, remote_host and remote_model.
+        found = self.http.json("GET", "/api/tags")
+        entries = found.get("models") if isinstance(found, dict) else None
+        return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
 
-    def loaded(self) -> list[dict[str, Any]]:
+    def loaded(self) -> Sequence[ollama.ProcessResponse.Model]:
         """The models in memory, as /api/ps tells them: size and size_vram in bytes, context_length in tokens."""
-        return _dicts(self.http.json("GET", "/api/ps"), "models")
+        with self._client(self.http.options()) as client:
+            return client.ps().models
 
     def show(self, model: str) -> dict[str, Any]:
         """`details`, `model_info` and `capabilities` of an installed model."""
-        found = self.http.json("POST", "/api/show", {"model": model})
-        return found if isinstance(found, dict) else {}
+        with self._client(self.http.options()) as client:
+            return client.show(model).model_dump(by_alias=True, exclude_none=True)
 
     def load(self, model: str, *, num_ctx: int, keep_alive: str) -> None:
         """Loads a model with the very options that the chats will use: another num_ctx would load it again."""
+        # Not the official client: it has no limit for the whole call.
         body = {"model": model, "stream": True, "keep_alive": keep_alive, "options": {"num_ctx": num_ctx}}
         self._stream("/api/generate", body)
 
@@ -112,6 +119,7 @@ class OllamaServer:
         keep_alive: str,
     ) -> Answer:
         """One answer. `truncate` and `shift` are off: what does not fit is an error, not a silently cut prompt."""
+        # Not the official client: it cannot pass `truncate` and `shift`.
         options = {"num_ctx": num_ctx, "num_predict": num_predict, "temperature": temperature, "seed": seed}
         body = {"model": model, "messages": list(messages), "stream": True, "think": think, "truncate": False}
         began = time.monotonic()
@@ -129,8 +137,9 @@ class OllamaServer:
 
     def unload(self, model: str) -> None:
         """Returns when `model` is out of memory. Raises where it stays: training beside it would be measured wrong."""
-        with contextlib.suppress(ProposerError):  # whether it worked, /api/ps tells
-            self.http.json("POST", "/api/generate", {"model": model, "keep_alive": 0, "stream": False})
+        # Whether it worked, /api/ps tells.
+        with contextlib.suppress(ProposerError), self._client(self.http.options()) as client:
+            client.generate(model, keep_alive=0)
         deadline = time.monotonic() + self.timeouts.unload_s
         while self._in_memory(model):
             if time.monotonic() > deadline:
@@ -143,11 +152,10 @@ class OllamaServer:
 
     def pull(self, model: str, progress: Progress) -> None:
         """Downloads a model; `progress` hears every line. Raises with the server's words where it fails."""
-        with contextlib.closing(self.http.lines("/api/pull", {"model": model, "stream": True}, endless=True)) as lines:
-            for line in lines:
-                chunk = _chunk(line)
-                progress(str(chunk.get("status", "")), _count(chunk, "completed"), _count(chunk, "total"))
-                if chunk.get("status") == "success":
+        with contextlib.closing(self._pulled(model)) as parts:
+            for part in parts:
+                progress(part.status or "", part.completed or None, part.total or None)
+                if part.status == "success":
                     return
         raise ProposerError(f"pulling {model} ended before its end; run it again to resume", reason="cut_off")
 
@@ -161,11 +169,21 @@ class OllamaServer:
 
     def _in_memory(self, model: str) -> bool:
         try:
-            return any(full_name(str(m.get("name", ""))) == full_name(model) for m in self.loaded())
+            return any(full_name(m.name or "") == full_name(model) for m in self.loaded())
         except ProposerError as error:
             if error.reason == "server_gone":  # with the server its models have gone
                 return False
             raise
+
+    @contextlib.contextmanager
+    def _client(self, options: Mapping[str, Any]) -> Iterator[ollama.Client]:
+        """The official client with our timeouts; what it raises is a ProposerError."""
+        with named_failures(self.url), ollama.Client(self.url, **options) as client:
+            yield client
+
+    def _pulled(self, model: str) -> Generator[ollama.ProgressResponse, None, None]:
+        with self.http.long_call() as options, self._client(options) as client:
+            yield from client.pull(model, stream=True)
 
     def _stream(self, path: str, body: Mapping[str, Any]) -> tuple[str, str, dict[str, Any]]:
         """(text, thinking, last chunk) of a streamed answer."""
@@ -299,11 +317,6 @@ def _chunk(line: str) -> dict[str, Any]:
     if chunk.get("error"):
         raise error_of(str(chunk["error"]))
     return chunk
-
-
-def _dicts(found: Any, key: str) -> list[dict[str, Any]]:
-    items = found.get(key) if isinstance(found, dict) else None
-    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
 
 
 def _count(chunk: Mapping[str, Any], key: str) -> int | None:

@@ -20,7 +20,6 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import json
-import math
 import re
 import socket
 import time
@@ -30,6 +29,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+import ollama
 
 from autoresearch.errors import ProposerError
 
@@ -81,60 +81,29 @@ class Http:
         self._socket: socket.socket | None = None
         self._cancelled = False
 
-    def json(self, method: str, path: str, body: Any = None) -> Any:
-        """A short call's JSON answer."""
-        with self._client(self.timeouts.short_s) as client, named_failures(self.base_url):
-            response = client.request(method, self.base_url + path, json=body)
-            if response.status_code >= 300:
-                raise _http_error(response.status_code, response.content)
-            return response.json()
-
-    def lines(self, path: str, body: Any, *, endless: bool = False) -> Generator[str, None, None]:
-        """POSTs `body` and yields the answer's non-empty lines as they come. Closing the iterator cancels the call.
-
-        An `endless` answer, a download, may take longer than `answer_s`.
-        """
+    def options(self) -> dict[str, Any]:
+        """The arguments of an httpx.Client for a short call."""
         t = self.timeouts
-        answer_s = math.inf if endless else t.answer_s
-        limits = {"connect": t.connect_s, "write": t.connect_s, "pool": t.connect_s}
-        limits["read"] = min(t.first_byte_s, answer_s)
-        deadline = time.monotonic() + answer_s
-        extensions = {"timeout": limits, "trace": self._keep_socket}
-        with self._client(t.short_s) as client, self._cancellable(), named_failures(self.base_url):
-            request = client.build_request("POST", self.base_url + path, json=body, extensions=extensions)
-            response = client.send(request, stream=True)
-            try:
-                if response.status_code >= 300:
-                    raise _http_error(response.status_code, _beginning(response))
-                limits["read"] = t.chunk_s  # httpx reads this dictionary again when the body begins
-                yield from _split(response.iter_bytes(), deadline, answer_s)
-            finally:
-                response.close()
-
-    def cancel(self) -> None:
-        """Ends the call that `lines` is in, from any thread or a signal handler."""
-        self._cancelled = True
-        if (connected := self._socket) is not None:
-            with contextlib.suppress(OSError):
-                connected.shutdown(socket.SHUT_RDWR)
-
-    def _client(self, timeout_s: float) -> httpx.Client:
-        return httpx.Client(
-            timeout=httpx.Timeout(timeout_s, connect=self.timeouts.connect_s),
-            trust_env=not is_loopback(self.base_url),
-            verify=self.base_url.startswith("https"),  # loading certificates costs 30 ms
-            headers=self.headers,
-        )
-
-    def _keep_socket(self, event: str, info: Mapping[str, Any]) -> None:
-        if event.startswith("connection.") and event.endswith((".connect_tcp.complete", ".start_tls.complete")):
-            self._socket = info["return_value"].get_extra_info("socket")
+        return {
+            "timeout": httpx.Timeout(t.short_s, connect=t.connect_s),
+            "trust_env": not is_loopback(self.base_url),
+            "verify": self.base_url.startswith("https"),  # loading certificates costs 30 ms
+            "headers": self.headers,
+        }
 
     @contextlib.contextmanager
-    def _cancellable(self) -> Iterator[None]:
+    def long_call(self) -> Iterator[dict[str, Any]]:
+        """The arguments of an httpx.Client for one call that may take long and that `cancel` ends."""
+        t = self.timeouts
+        hooks = {
+            "request": [lambda request: request.extensions.update(trace=self._keep_socket)],
+            # httpx reads this timeout again when the body begins
+            "response": [lambda response: response.request.extensions["timeout"].update(read=t.chunk_s)],
+        }
+        timeout = httpx.Timeout(t.connect_s, read=min(t.first_byte_s, t.answer_s))
         self._cancelled = False
         try:
-            yield
+            yield {**self.options(), "timeout": timeout, "event_hooks": hooks}
         except ProposerError as error:
             if self._cancelled:
                 raise ProposerError("the call was cancelled", reason="cancelled") from error
@@ -142,13 +111,50 @@ class Http:
         finally:
             self._socket = None
 
+    def json(self, method: str, path: str, body: Any = None) -> Any:
+        """A short call's JSON answer."""
+        with httpx.Client(**self.options()) as client, named_failures(self.base_url):
+            response = client.request(method, self.base_url + path, json=body)
+            if response.status_code >= 300:
+                raise _http_error(response.status_code, response.content)
+            return response.json()
+
+    def lines(self, path: str, body: Any) -> Generator[str, None, None]:
+        """POSTs `body` and yields the answer's non-empty lines as they come. Closing the iterator cancels the call."""
+        answer_s = self.timeouts.answer_s
+        deadline = time.monotonic() + answer_s
+        with (
+            self.long_call() as options,
+            named_failures(self.base_url),
+            httpx.Client(**options) as client,
+            client.stream("POST", self.base_url + path, json=body) as response,
+        ):
+            if response.status_code >= 300:
+                raise _http_error(response.status_code, _beginning(response))
+            yield from _split(response.iter_bytes(), deadline, answer_s)
+
+    def cancel(self) -> None:
+        """Ends the long call that is under way, from any thread or a signal handler."""
+        self._cancelled = True
+        if (connected := self._socket) is not None:
+            with contextlib.suppress(OSError):
+                connected.shutdown(socket.SHUT_RDWR)
+
+    def _keep_socket(self, event: str, info: Mapping[str, Any]) -> None:
+        if event.startswith("connection.") and event.endswith((".connect_tcp.complete", ".start_tls.complete")):
+            self._socket = info["return_value"].get_extra_info("socket")
+
 
 @contextlib.contextmanager
 def named_failures(url: str) -> Iterator[None]:
-    """What httpx raises, as a ProposerError."""
+    """What httpx and the official client raise, as a ProposerError."""
     try:
         yield
-    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ValueError) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ConnectionError, ValueError) as error:
+        raise _transport_error(url, error) from error
+    except ollama.ResponseError as error:  # its status is -1 inside a 200
+        raise error_of(str(error.error), error.status_code if error.status_code > 0 else 500) from error
+    except (TypeError, AttributeError) as error:  # what the client makes of JSON that is not an object
         raise _transport_error(url, error) from error
 
 
@@ -210,6 +216,8 @@ def _transport_error(url: str, error: Exception) -> ProposerError:
         return ProposerError(f"{url} sent nothing for too long", reason="timeout")
     if isinstance(error, httpx.RemoteProtocolError | httpx.ReadError | httpx.DecodingError | httpx.StreamError):
         return ProposerError(f"the connection to {url} broke: {error or kind}", reason="cut_off")
-    if isinstance(error, httpx.HTTPError):
+    if isinstance(error, httpx.HTTPError | ConnectionError):
         return ProposerError(f"{url} does not answer: {error or kind}", reason="server_gone")
-    return ProposerError(f"{url} answers with what is not expected: {error}", reason="bad_request")
+    return ProposerError(
+        f"{url} answers with what is not expected: {' '.join(str(error).split())[:300]}", reason="bad_request"
+    )
