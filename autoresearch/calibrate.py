@@ -53,12 +53,14 @@ class Fit:
         return "\n".join(str(trial) for trial in self.trials)
 
 
-def fit(bench: Workbench, source: str, folder: Path, memory_mb: int, say: Say = lambda text: None) -> Fit:
+def fit(
+    bench: Workbench, source: str, folder: Path, memory_mb: int, say: Say = lambda text: None, trial_s: float = TRIAL_S
+) -> Fit:
     """Tries one constant after the other, each on top of the choices so far; keeps what is clearly faster.
 
     A source without these constants needs no trial. `folder` is where the short runs happen.
     """
-    bench = replace(bench, budget_s=TRIAL_S, min_steps=0)
+    bench = replace(bench, budget_s=trial_s, min_steps=0)
     started, chosen, trials = time.monotonic(), dict[str, str](), list[Trial]()
 
     def run(name: str, literal: str) -> Trial:
@@ -125,7 +127,9 @@ def known(path: Path, source: str, bench: Workbench) -> list[Set] | None:
 
 
 def remember(path: Path, source: str, bench: Workbench, found: Fit) -> None:
-    """What was found for `source`; the fitted source itself needs nothing more."""
+    """What was found for `source`; the fitted source itself needs nothing more. Failures alone are not kept."""
+    if not any(trial.tok_s for trial in found.trials):
+        return
     stored, fitted = _read(path), edits.apply(source, found.edits) if found.edits else source
     stored[_key(fitted, bench)] = {"edits": {}, "table": found.table()}
     stored[_key(source, bench)] = {"edits": {e.name: e.literal for e in found.edits}, "table": found.table()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections import deque
@@ -108,13 +109,16 @@ class PlainView:
     """Log lines: one a tenth of a training, one a result. Goes on silently when the terminal has gone away."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
-        self.board, self._stream, self._tenth = Board(), stream or sys.stdout, 0
+        self.board, self._tenth = Board(), 0
+        self._stream: TextIO | None = stream or sys.stdout
 
     def say(self, text: str) -> None:
+        if self._stream is None:
+            return
         try:
             print(text, file=self._stream, flush=True)
         except (OSError, ValueError):  # the terminal or pipe is gone; the night goes on
-            self._stream = open("/dev/null", "w")  # noqa: SIM115, PTH123  lives as long as the process
+            self._stream = None
 
     def status(self, text: str) -> None:
         self.say(f"{time.strftime('%H:%M:%S')}  {text}")
@@ -151,7 +155,13 @@ class LiveView:
         self._live.start()
 
     def say(self, text: str) -> None:
-        self._console.print(Text(text))
+        self._print(Text(text))
+
+    def _print(self, text: Text) -> None:
+        try:
+            self._console.print(text)
+        except (OSError, ValueError):  # the terminal is gone; the night goes on
+            self._console.quiet = True
 
     def status(self, text: str) -> None:
         self.board.begin(self.board.n, self.board.run, text, "")
@@ -165,10 +175,11 @@ class LiveView:
 
     def decided(self, result: Result) -> None:
         self.board.decided(result)
-        self._console.print(result_line(result))
+        self._print(result_line(result))
 
     def close(self) -> None:
-        self._live.stop()
+        with contextlib.suppress(OSError, ValueError):
+            self._live.stop()
 
     def _draw(self) -> Panel:
         return draw(self.board, self._console.width)

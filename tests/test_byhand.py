@@ -1,0 +1,64 @@
+"""One run by hand: the summary block, the profile's constants, and the whole command on the toy."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from autoresearch.byhand import summary, with_profile
+from autoresearch.records import Failure, Measurement
+from tests.conftest import HONEST, git
+
+BLOCK = """\
+---
+val_bpb:          1.294526
+training_seconds: 300.0
+total_seconds:    318.4
+peak_memory_mb:   9216.0
+mfu_percent:      31.20
+total_tokens_M:   36.1
+num_steps:        551
+num_params_M:     11.5
+depth:            4"""
+
+
+def test_the_familiar_block() -> None:
+    measured = Measurement(
+        seed=1, val_bpb=1.294526, training_s=300.0, total_s=318.4, peak_memory_mb=9216.0, mfu_percent=31.2,
+        total_tokens=36_100_000, num_steps=551, num_params=11_500_000, depth=4,
+    )  # fmt: skip
+    assert summary(measured) == BLOCK
+
+
+def test_a_failure_has_no_number_that_it_did_not_reach() -> None:
+    text = summary(Measurement(seed=1, total_s=2.0, failure=Failure("build", "no", "Traceback ...")))
+    assert text == "---\ntotal_seconds:    2.0\nfailed:           build: no\nTraceback ..."
+
+
+def test_a_profile_sets_what_the_person_has_not_changed(repository: Path) -> None:
+    path = repository / "train_mlx.py"
+    wanted = {"WIDTH": "16", "LR": "0.5", "NOTHING": "1"}
+    path.write_text(path.read_text().replace("LR = 0.01", "LR = 0.02"))
+    text = with_profile(path, wanted)
+    assert "WIDTH = 16" in text and "LR = 0.02" in text
+    git(repository, "checkout", "-q", "-b", "autoresearch/t", "--")
+    assert with_profile(path, wanted) == path.read_text()  # on a branch of the loop they were set or found
+
+
+def test_by_hand(repository: Path, toy_data: Path) -> None:
+    env = {
+        **os.environ,
+        "AUTORESEARCH_CACHE": str(toy_data.parents[2]),
+        "AUTORESEARCH_DATASET": "toy",
+        "AUTORESEARCH_PROFILE": "tiny",
+        "AUTORESEARCH_TIME_BUDGET_S": "1",
+    }
+    done = subprocess.run([sys.executable, "train_mlx.py"], cwd=repository, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "task: toy/tiny, 1 s of training, seed 42" in done.stdout and "val_bpb:          1." in done.stdout
+    assert git(repository, "status", "--porcelain") == ""
+    (repository / "train_mlx.py").write_text(HONEST.read_text().replace("optim.Adam", "optim.Nothing"))
+    done = subprocess.run([sys.executable, "train_mlx.py"], cwd=repository, env=env, capture_output=True, text=True)
+    assert done.returncode == 1 and "failed:           warmup: " in done.stdout

@@ -1,0 +1,47 @@
+"""The final validation: how much of a night it takes, and what it reads off the journal; a real one on the toy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from autoresearch import validate
+from autoresearch.records import Set
+from autoresearch.session import Options, open_night
+from autoresearch.validate import Plan, plan
+from autoresearch.view import PlainView
+from tests.conftest import HONEST, git
+from tests.test_research import Scripted
+
+
+def test_a_fifth_of_the_night_is_kept_where_that_is_enough() -> None:
+    assert plan(8 * 3600, 330) == Plan(retests=2, rounds=5)
+    assert plan(3 * 3600, 330) == Plan(retests=0, rounds=3)
+    assert plan(600, 30) is None
+    for night_s in range(600, 40_000, 600):
+        chosen = plan(night_s, 330)
+        assert chosen is None or chosen.runs * 330 <= validate.SHARE * night_s
+
+
+def test_baseline_and_winner_on_the_confirm_split(
+    repository: Path, toy_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUTORESEARCH_CACHE", str(toy_data.parents[2]))
+    monkeypatch.setenv("MLX_DISABLE_COMPILE", "1")
+    (repository / "train_mlx.py").write_text(HONEST.read_text().replace("LR = 0.01", "LR = 0.0001"))
+    git(repository, "commit", "-q", "-am", "a slow learner")
+    options = Options(dataset="toy", profile="tiny", time_budget_s=1.0, experiments=1)
+    proposer = Scripted(("learn faster", (Set("LR", "0.01"),)))
+    with open_night(repository, options, PlainView(), lambda facts: proposer) as research:
+        research.run()
+        interval = validate.validate(research, Plan(retests=0, rounds=2))
+        night = research.night
+    assert interval is not None and interval.rounds == 2 and interval.gain_bpb > 1
+    winner, baseline = night.incumbent, validate.baseline_of(night)
+    assert winner is not None and winner.proposal.title == "learn faster"
+    ours, theirs = validate.validation_bpbs(winner), validate.validation_bpbs(baseline)
+    assert ours.keys() == theirs.keys() and len(ours) == 2  # a round shares its seed
+    assert not set(ours.values()) & set(winner.bpbs)  # another split, fresh seeds: the search's figures stay apart
+    text = validate.text(night)
+    assert text is not None and "search: " in text and "interval" in text
