@@ -62,11 +62,9 @@ def git(root: Path, *args: str) -> str:
     return subprocess.run(["git", *args], cwd=root, check=True, capture_output=True, text=True).stdout
 
 
-@pytest.fixture
-def repository(tmp_path: Path) -> Path:
+def make_repository(root: Path) -> Path:
     """A clone of the project's fixed files with the toy as its editable file, committed on main."""
-    root = tmp_path / "repository"
-    root.mkdir()
+    root.mkdir(parents=True)
     for name in ("prepare.py", "loop.py", "program.md", "results.tsv", ".gitignore", ".gitattributes"):
         if (ROOT / name).exists():
             shutil.copy(ROOT / name, root / name)
@@ -78,3 +76,8 @@ def repository(tmp_path: Path) -> Path:
     git(root, "add", ".")
     git(root, "commit", "-q", "-m", "start")
     return root
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    return make_repository(tmp_path / "repository")
