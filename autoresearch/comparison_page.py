@@ -39,6 +39,7 @@ NIGHTS = (
     "gain",
     "gain (σ)",
 )
+DESCRIBED = 4  # the first of these, which say what a night is and take a line of their own in the terminal
 COSTS = ("", "tokens a second", "MFU %", "peak memory (GB)", "steps", "parameters (M)", "MLX", "OS")
 
 Cells = list[str]
@@ -136,7 +137,11 @@ def show(comparison: Comparison, console: Console | None = None) -> None:
     nights = comparison.nights
     for warning in comparison.warnings:
         console.print(Text(f"! {warning}", style="yellow"))
-    _print(console, "", NIGHTS, [_night(night) for night in nights])
+    rows = [_night(night) for night in nights]
+    for key, *described in (row[:DESCRIBED] for row in rows):
+        console.print(Text(f"{key}  {', '.join(described)}"))
+    console.print()
+    _print(console, "", ["", *NIGHTS[DESCRIBED:]], [[row[0], *row[DESCRIBED:]] for row in rows])
     _print(console, "What a run takes, baseline → best", COSTS, [_costs(night) for night in nights])
     shown = max(1, (console.width - 24) // CELL)
     keys = [night.key for night in nights][:shown]

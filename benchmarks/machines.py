@@ -4,8 +4,8 @@
 
 Machines: both cores, one core, half the time, double the time. Each has a checkout, a cache and a night of its own and
 is asked the same ideas in the same order; each keeps by its own rule. Then every other one replays what the first kept.
-Leaves FOLDER/MACHINE.json (findings), FOLDER/compare.html and FOLDER/matrix.html. About two hours; --quick, a check of
-the script itself with a budget too short for findings, takes some minutes.
+Leaves FOLDER/MACHINE.json (findings), FOLDER/compare.html and FOLDER/matrix.html. The tiny profile on the offline
+corpus with 20 s a run: about two hours. --quick, a toy that checks the script itself, takes two minutes.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,14 +25,15 @@ from autoresearch.errors import ProposerError
 from autoresearch.records import Context, Edit, Failure, Proposal, SearchReplace, Set
 from autoresearch.session import Options, open_night
 from autoresearch.view import PlainView
+from tests.conftest import HONEST, ROOT, git, write_toy_data
 
-ROOT = Path(__file__).resolve().parent.parent
 LEFT_OUT = shutil.ignore_patterns(".*", "runs", "__pycache__", "findings")
-BUDGET_S, QUICK_BUDGET_S = 20.0, 10.0
+
+Ideas = Sequence[tuple[str, str, Edit]]
 
 SQUARED_RELU = "        return self.c_proj(mx.square(nn.relu(self.c_fc(x))))"
 GELU = "        return self.c_proj(nn.gelu(self.c_fc(x)))"
-IDEAS: Sequence[tuple[str, str, Edit]] = (
+IDEAS: Ideas = (
     ("depth", "Half the layers: twice the steps", Set("DEPTH", "2")),
     ("batch", "Half the batch: twice the steps", Set("TOTAL_BATCH_SIZE", "2**11")),
     ("learning_rate", "Twice the matrix rate", Set("MATRIX_LR", "0.08")),
@@ -46,7 +46,34 @@ IDEAS: Sequence[tuple[str, str, Edit]] = (
     ("optimizer", "Three Newton steps in place of five", Set("NS_STEPS", "3")),
     ("depth", "Twice the layers of the start", Set("DEPTH", "8")),
     ("embedding", "No value embeddings", Set("VALUE_EMBED_EVERY", "0")),
-)  # fmt: skip
+)
+RATE = "        opt.learning_rate = LR * (1 - run.progress)"
+TOY_IDEAS: Ideas = (
+    ("learning_rate", "A hundred times the rate", Set("LR", "0.02")),
+    ("schedule", "Hardly any rate", SearchReplace(RATE, f"{RATE} * 1e-4")),
+)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What the machines work on."""
+
+    dataset: str
+    ideas: Ideas
+    budget_s: float
+    data: Callable[[Path], object]  # puts the prepared data where it is told
+    source: str  # of the editable file
+
+
+def real() -> Work:
+    def link(folder: Path) -> None:
+        shutil.copytree(corpus.prepare("stdlib", "tiny"), folder, copy_function=os.link)
+
+    return Work("stdlib", IDEAS, 20.0, link, (ROOT / "train_mlx.py").read_text())
+
+
+def toy() -> Work:
+    return Work("toy", TOY_IDEAS, 1.0, write_toy_data, HONEST.read_text().replace("LR = 0.01 ", "LR = 0.0002 "))
 
 
 @dataclass(frozen=True)
@@ -71,7 +98,7 @@ class Listed:
 
     name = "list"
 
-    def __init__(self, ideas: Sequence[tuple[str, str, Edit]]) -> None:
+    def __init__(self, ideas: Ideas) -> None:
         self.left = list(ideas)
 
     def propose(self, context: Context, n: int = 1) -> list[Proposal]:
@@ -91,13 +118,12 @@ class Listed:
 
 
 @contextmanager
-def being(machine: Constrained, folder: Path) -> Iterator[Path]:
+def being(machine: Constrained, folder: Path, work: Work) -> Iterator[Path]:
     """This process and its children on the machine's cores, with a checkout and a cache of its own."""
     root, cache, cores = folder / machine.name, folder / "caches" / machine.name, os.sched_getaffinity(0)
     if not root.exists():
-        checkout(root)
-        data = corpus.prepare("stdlib", "tiny")
-        shutil.copytree(data, cache / "data" / "stdlib" / "tiny", copy_function=os.link)
+        checkout(root, work.source)
+        work.data(cache / "data" / work.dataset / "tiny")
     before = os.environ.get("AUTORESEARCH_CACHE")
     os.environ["AUTORESEARCH_CACHE"] = str(cache)
     os.sched_setaffinity(0, sorted(cores)[: machine.cores])
@@ -110,25 +136,23 @@ def being(machine: Constrained, folder: Path) -> Iterator[Path]:
             os.environ["AUTORESEARCH_CACHE"] = before
 
 
-def checkout(root: Path) -> None:
-    """The project as it is here, in a repository of its own."""
+def checkout(root: Path, source: str) -> None:
+    """The project as it is here, with `source` as its editable file, in a repository of its own."""
     shutil.copytree(ROOT, root, ignore=LEFT_OUT)
-    for args in (
-        ["init", "-q", "-b", "main"],
-        ["config", "user.name", "benchmark"],
-        ["config", "user.email", "benchmark@localhost"],
-    ):
-        subprocess.run(["git", *args], cwd=root, check=True)
+    (root / "train_mlx.py").write_text(source)
     (root / ".gitignore").write_text("/runs/\n__pycache__/\n")
-    subprocess.run(["git", "add", "."], cwd=root, check=True)
-    subprocess.run(["git", "commit", "-q", "-m", "start"], cwd=root, check=True)
+    git(root, "init", "-q", "-b", "main")
+    git(root, "config", "user.name", "benchmark")
+    git(root, "config", "user.email", "benchmark@localhost")
+    git(root, "add", ".")
+    git(root, "commit", "-q", "-m", "start")
 
 
-def night(machine: Constrained, folder: Path, ideas: int, budget_s: float) -> Bundle:
+def night(machine: Constrained, folder: Path, work: Work) -> Bundle:
     """A night of the listed ideas, exported; the machine's description names its constraint."""
-    with being(machine, folder) as root:
-        proposer = Listed(IDEAS[:ideas])
-        options = Options("night", "stdlib", "tiny", budget_s * machine.budget)
+    with being(machine, folder, work) as root:
+        proposer = Listed(work.ideas)
+        options = Options("night", work.dataset, "tiny", work.budget_s * machine.budget)
         with open_night(root, options, PlainView(), lambda facts: proposer) as research:
             research.recover()
             research.ensure_baseline()
@@ -137,17 +161,17 @@ def night(machine: Constrained, folder: Path, ideas: int, budget_s: float) -> Bu
         return named(sharing.bundle_of(root, root / "runs" / "night"), machine, folder / f"{machine.name}.json")
 
 
-def replayed(machine: Constrained, folder: Path, there: Bundle, budget_s: float) -> Bundle:
-    """What `there` kept, tried on this machine under its own budget."""
-    with being(machine, folder) as root:
-        subprocess.run(["git", "switch", "-q", "main"], cwd=root, check=True)  # from the night's branch to the start
+def replayed(machine: Constrained, folder: Path, work: Work, there: Bundle) -> Bundle:
+    """What `there` kept, tried on this machine under its own budget, from the same start."""
+    with being(machine, folder, work) as root:
+        git(root, "switch", "-q", "main")
         proposer = transfer.Transfer(there)
-        tag = "transfer"
-        transfer.begin(root / "runs" / tag, there)
-        options = Options(tag, "stdlib", "tiny", budget_s * machine.budget)
+        transfer.begin(root / "runs" / "transfer", there)
+        options = Options("transfer", work.dataset, "tiny", work.budget_s * machine.budget)
         with open_night(root, options, PlainView(), lambda facts: proposer) as research:
             print(f"stopped: {transfer.replay(research, proposer)}")
-        return named(sharing.bundle_of(root, root / "runs" / tag), machine, folder / f"{machine.name}-transfer.json")
+        found = sharing.bundle_of(root, root / "runs" / "transfer")
+        return named(found, machine, folder / f"{machine.name}-transfer.json")
 
 
 def named(found: Bundle, machine: Constrained, path: Path) -> Bundle:
@@ -168,19 +192,19 @@ def show(bundles: Sequence[Bundle], page: Path) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="two machines, two ideas, 10 s: checks the script only")
+    parser.add_argument("--quick", action="store_true", help="two machines and a toy: checks the script itself")
     parser.add_argument("--folder", type=Path, help="where to work (default: a temporary folder, which stays)")
     args = parser.parse_args()
     folder = args.folder or Path(tempfile.mkdtemp(prefix="machines-"))
-    machines, ideas, budget_s = (MACHINES[:2], 2, QUICK_BUDGET_S) if args.quick else (MACHINES, len(IDEAS), BUDGET_S)
     folder.mkdir(parents=True, exist_ok=True)
-    nights = [night(machine, folder, ideas, budget_s) for machine in machines]
+    machines, work = (MACHINES[:2], toy()) if args.quick else (MACHINES, real())
+    nights = [night(machine, folder, work) for machine in machines]
     show(nights, folder / "compare.html")
-    first = bundle.load(folder / f"{machines[0].name}.json")
-    if not transfer.changes(first):
+    if not transfer.changes(nights[0]):
         print(f"{machines[0].name} kept nothing: there is nothing to transfer")
         return 0
-    show([nights[0], *(replayed(machine, folder, first, budget_s) for machine in machines[1:])], folder / "matrix.html")
+    rest = [replayed(machine, folder, work, nights[0]) for machine in machines[1:]]
+    show([nights[0], *rest], folder / "matrix.html")
     return 0
 
 
