@@ -63,4 +63,8 @@ def _searched(x: Experiment) -> list[Run]:
 
 
 def _values(now: Standing, runs: Sequence[Run]) -> list[float]:
-    return [value for run in runs if (value := now.value(run)) is not None]
+    """val_bpb at the machine's usual speed and at its first level: a drift between two runs is no effect."""
+    drift = now.drift
+    values = [(now.value(run), drift is not None and run.started >= drift.since) for run in runs]
+    shift_bpb = drift.shift_bpb if drift is not None else 0.0
+    return [value - shift_bpb * later for value, later in values if value is not None]

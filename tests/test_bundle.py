@@ -290,6 +290,17 @@ def test_the_run_that_was_picked_is_left_out() -> None:
     assert (found.runs, found.against) == (2, 3) and "without the run that was picked" in found.method
 
 
+def test_a_drift_of_the_machine_is_no_effect() -> None:
+    """In the middle of the night everything gets 0.1 worse; a change that does nothing is measured after it."""
+    made = Made(sigma_bpb=0.002)
+    made.run(0, "control", "control", "control")
+    made.truth[0] += 0.1
+    made.run(0, "control", "control", "control", "control")
+    n = made.candidate(Proposal((Set("LR", "0.02"),), "nothing", "", "other", "tuner"), 0.0, "discard")
+    found = export.export(made.night, made.sources.__getitem__, OPEN).findings[n].effect
+    assert found is not None and abs(found.gain_bpb) < 0.01
+
+
 def test_the_validated_gain_is_paired_by_seed() -> None:
     made = Made()
     n = made.candidate(Proposal((Set("LR", "0.02"),), "faster", "", "other", "tuner"), 0.05, "keep")
