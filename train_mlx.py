@@ -461,9 +461,9 @@ def compiled_step(model: GPT, optimizer: MuonAdamW):
 
 
 def warm_up(step, model, optimizer, run, rows, seq_len, micro_batches):
-    """Two steps on random tokens, before the clock, that compile everything; they are undone."""
+    """Steps on random tokens, before the clock, that compile everything (a GPU traces twice); they are undone."""
     initial = model.parameters()
-    for _ in range(2):
+    for _ in range(2 if on_gpu() else 1):
         batches = [run.warmup_batch(rows, seq_len)] * micro_batches
         mx.eval(step(batches, hyperparameters(0.0, 0)), model.state, optimizer.state)
     model.update(initial)

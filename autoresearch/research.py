@@ -81,7 +81,7 @@ class Research(Laboratory):
         """Measures the tree's file where there is no incumbent, or where the old one no longer compares."""
         why = self.night.baseline_reason(self.versions)
         if why is None:
-            self._limit_startup()
+            self._know_limits()
             self.show_standing()
             return
         source = self.repo.read("HEAD", FILE).decode()
@@ -103,15 +103,20 @@ class Research(Laboratory):
                     f"Mend {FILE}, commit it, and start again; the log is in {self.run_dir_of(x.n, x.next_run - 1)}"
                 )
         self.conclude(x.n, Decision("keep", None, f"the baseline, {len(x.bpbs)} runs"))
-        self._limit_startup()
+        self._know_limits()
 
-    def _limit_startup(self) -> None:
-        """Candidates may take twice the slowest start of the baseline and 5 s, and no less than new kernels need."""
-        starts = [m.seconds.get("startup", 0.0) + m.seconds.get("warmup", 0.0) for m in self.baseline().measurements]
+    def _know_limits(self) -> None:
+        """What candidates may take, by the baseline: twice its slowest start and 5 s, and a sixth of its steps."""
+        runs = self.baseline().measurements
+        starts = [m.seconds.get("startup", 0.0) + m.seconds.get("warmup", 0.0) for m in runs]
         compiling = sys.platform != "darwin" and "MLX_DISABLE_COMPILE" not in self.bench.env
-        floor = COMPILING_FLOOR_S if compiling else STARTUP_FLOOR_S
-        limit = max(floor, 2 * max(starts, default=0.0) + 5)
-        self.bench = replace(self.bench, startup_limit_s=limit)
+        floor_s = COMPILING_FLOOR_S if compiling else STARTUP_FLOOR_S
+        steps = min((m.num_steps for m in runs if m.num_steps), default=0)
+        self.bench = replace(
+            self.bench,
+            startup_limit_s=max(floor_s, 2 * max(starts, default=0.0) + 5),
+            min_steps=min(self.bench.min_steps, steps // 6),
+        )
 
     def turn(self) -> None:
         """One experiment, from an idea to its record; or one failed turn; or one more run of the incumbent."""

@@ -31,14 +31,14 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from autoresearch import constants, edits, policy  # noqa: E402
-from autoresearch.axes import Axis, Value  # noqa: E402
-from autoresearch.decide import Estimate, after_keep, control_due, decide  # noqa: E402
-from autoresearch.noise import Noise  # noqa: E402
-from autoresearch.proposers.tpe import suggestions  # noqa: E402
-from autoresearch.proposers.tuner import Tuner  # noqa: E402
-from autoresearch.records import Context, Decision, Failure, Proposal, Trial  # noqa: E402
-from autoresearch.space import Space, Values, infer  # noqa: E402
+from autoresearch import constants, edits, policy
+from autoresearch.axes import Axis, Value
+from autoresearch.decide import Estimate, after_keep, control_due, decide
+from autoresearch.noise import Noise
+from autoresearch.proposers.tpe import suggestions
+from autoresearch.proposers.tuner import Tuner
+from autoresearch.records import Context, Decision, Failure, Proposal, Trial
+from autoresearch.space import Space, Values, infer
 
 SEQ_LEN = 2048
 MARKS = (12, 25, 50, 100)  # runs

@@ -38,7 +38,7 @@ def test_an_honest_candidate_is_measured(bench: Workbench, tmp_path: Path) -> No
     assert m.failure is None
     assert m.val_bpb is not None and 1.0 < m.val_bpb < 3.0  # a step of 0, 1 or 2 costs log2(3) = 1.585 bits a token
     assert m.training_s is not None and 1.0 <= m.training_s < 1.5
-    assert m.num_steps and m.total_tokens == m.num_steps * 16 * 64 or m.num_steps == m.total_tokens // (16 * 64) - 1
+    assert m.num_steps and m.total_tokens and m.total_tokens // (16 * 64) - m.num_steps in (0, 1)
     assert [e for e in heard if e not in {"step", "evaluated"}] == [
         "ready", "warmed_up", "clock_started", "trained", "saved", "ready", "result",
     ]  # fmt: skip
@@ -119,7 +119,7 @@ def test_the_source_that_runs_is_the_source_that_was_hashed(bench: Workbench, tm
 @pytest.mark.parametrize(
     ("message", "kind"),
     [
-        ("[METAL] Command buffer execution failed: Insufficient Memory (00000008:kIOGPUCommandBufferCallback)", "memory"),
+        ("[METAL] Command buffer execution failed: Insufficient Memory (00000008:kIOGPUCommandBuffer)", "memory"),
         ("[metal::malloc] Attempting to allocate 17179869184 bytes which is greater than the maximum", "memory"),
         ("[malloc] Unable to allocate 1099511627776 bytes.", "memory"),
         ("[METAL] Command buffer execution failed: Caused GPU Timeout Error (00000002)", "machine"),
