@@ -100,6 +100,24 @@ def report(root: Path, args: Namespace) -> int:
     return 0
 
 
+def export(root: Path, args: Namespace) -> int:
+    from autoresearch.sharing import export_command
+
+    return export_command(root, args)
+
+
+def compare(root: Path, args: Namespace) -> int:
+    from autoresearch.sharing import compare_command
+
+    return compare_command(root, args)
+
+
+def transfer(root: Path, args: Namespace) -> int:
+    from autoresearch.sharing import transfer_command
+
+    return transfer_command(root, args, _options(args, deadline=deadline(args.hours, args.until)))
+
+
 def adopt(root: Path, args: Namespace) -> int:
     """The winner's file onto the person's own branch, as one commit."""
     from autoresearch import validate
@@ -195,6 +213,9 @@ COMMANDS: Mapping[str, Callable[[Path, Namespace], int]] = {
     "show": show,
     "report": report,
     "adopt": adopt,
+    "export": export,
+    "compare": compare,
+    "transfer": transfer,
     "clean": clean,
     "doctor": doctor,
     "models": models,

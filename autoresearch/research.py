@@ -51,6 +51,7 @@ class Research(Laboratory):
     limits: Limits
     versions: Mapping[str, str]
     must_stop: Callable[[], str | None] = lambda: None  # why the machine asks for an end, before each turn
+    branching: bool = True  # on a long plateau, ideas may start from an ancestor
     drafts: deque[Proposal] = field(default_factory=deque)
     failed_turns: int = 0
 
@@ -172,7 +173,7 @@ class Research(Laboratory):
 
     def _parent(self, history: Sequence[Trial]) -> int:
         """The experiment that the next idea edits: the incumbent, or on a long plateau one of its ancestors."""
-        ancestor = policy.branch_point(history)
+        ancestor = policy.branch_point(history) if self.branching else None
         if ancestor is None:
             return self.incumbent().n
         return self.baseline().n if ancestor == 0 else ancestor
