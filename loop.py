@@ -62,6 +62,7 @@ def parser() -> argparse.ArgumentParser:
         "validate", "baseline and winner again, on fresh seeds and the confirm split: exit 0 real, 10 not", task
     )
     final.add_argument("--rounds", type=int, default=5, help="one run of each a round (5)")
+    final.add_argument("--retests", type=int, default=2, help="fresh runs of each of the top three first (2)")
     add("show", "one experiment: hypothesis, diff, runs, log", tag).add_argument("n", type=int)
     add("report", "write report.html and progress.png", tag)
     one = add("export", "write a night as one file that others can read, compare and replay", tag)

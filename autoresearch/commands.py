@@ -62,7 +62,7 @@ def final_validation(root: Path, args: Namespace) -> int:
     if args.rounds < 2:
         raise UsageError(f"--rounds {args.rounds}: an interval needs at least 2")
     with _night(root, _options(args), _by_hand) as research:
-        interval = validate.validate(research, validate.Plan(rounds=args.rounds))
+        interval = validate.validate(research, validate.Plan(retests=args.retests, rounds=args.rounds))
         text = validate.text(research.night)
     print(text or "nothing was kept, so there is nothing to validate")
     return 0 if interval is not None and interval.real else 10

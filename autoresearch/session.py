@@ -174,7 +174,8 @@ def close_night(research: Research, why: str, priors_path: Path) -> None:
         priors.save(priors_path, night.task, research.tag, own)
     table = results.update(research.root / "results.tsv", night)
     if tag_of(research.repo.branch()) == research.tag and night.decided:
-        research.repo.commit({"results.tsv": table}, f"results of {research.tag}: {len(night.decided)} experiments")
+        count = sum(x.role == "candidate" for x in night.decided)
+        research.repo.commit({"results.tsv": table}, f"results of {research.tag}: {count} experiments")
     research.journal.append("closed", why=why)
     if night.decided:
         Housekeeping(research.root, research.folder, research.view.say).report()

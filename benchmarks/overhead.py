@@ -24,7 +24,7 @@ from autoresearch.journal import NAME
 WORK = ("training", "evaluation")
 MEANING = {
     "startup": "the train child starts, imports, builds the model",
-    "warmup": "two warm-up steps and one forward pass, undone",
+    "warmup": "warm-up steps and one forward pass, undone",
     "training": "the budget",
     "saving": "finite check, checkpoint, fixed logits",
     "evaluation_startup": "the evaluate child starts, restores",
