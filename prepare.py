@@ -70,6 +70,7 @@ class Run:
         self._clock_start: float | None = None
         self._last_warmup, self._last_event = work_clock(), monotonic()
         self._steps = self._batches = self._tokens = 0
+        self._step_s, self._last_log = 0.0, (-1, 0.0)  # seconds of a step; the last logged step and its time
 
     @property
     def progress(self) -> float:
@@ -95,7 +96,8 @@ class Run:
         if self._clock_start is None:
             self._start_clock()
         for index in self._pieces(rows, length):
-            if self._elapsed() >= self.task.budget_s:
+            # A step is under way when the next batch is asked for: both have to end by the budget, within half a step.
+            if self._elapsed() + 1.5 * self._step_s >= self.task.budget_s:
                 return
             block = mx.array(self._data.reshape(-1)[index].astype(np.int32))  # (rows, length + 1)
             self._batches += 1
@@ -110,6 +112,8 @@ class Run:
         if not value < limit:
             raise Diverged(f"the loss diverged: {value:.4g} nats a token at step {step} (limit {limit:.1f})")
         now = monotonic()
+        last_step, last = self._last_log
+        self._step_s, self._last_log = (now - last) / max(1, step - last_step), (step, now)
         if now - self._last_event >= 0.25 or step < 2:
             self._last_event = now
             self._emit("step", step=step, loss=value, progress=self.progress, tokens=self._tokens)
@@ -139,6 +143,7 @@ class Run:
         gc.freeze()  # a collection among the tape's objects stalls a step
         self._emit("warmed_up", peak_memory_mb=mx.get_peak_memory() / 2**20, warmup_step_s=warmup_step_s)
         self._clock_start = monotonic()
+        self._last_log = (-1, self._clock_start)
         self._emit("clock_started")
 
 

@@ -10,7 +10,6 @@ import time
 from dataclasses import dataclass, replace
 
 from autoresearch import standing
-from autoresearch.errors import UsageError
 from autoresearch.interval import RETESTS, ROUNDS, Interval, interleaved, paired, top, winner
 from autoresearch.night import Experiment, Night
 from autoresearch.research import Research
@@ -63,14 +62,11 @@ def night(research: Research) -> str:
 
 
 def validate(research: Research, chosen: Plan) -> Interval | None:
-    """Makes the runs that are still missing and gives the interval; None where nothing was kept.
-
-    Raises UsageError where the night has no baseline yet.
-    """
+    """Makes the runs that are still missing and gives the interval; None where nothing was kept."""
+    research.recover()
+    research.ensure_baseline()
     night = research.night
-    if night.incumbent is None:
-        raise UsageError("there is nothing to validate yet. Run: uv run loop.py")
-    if night.incumbent.role == "baseline":
+    if night.incumbent is None or night.incumbent.role == "baseline":
         research.view.say("validation: nothing was kept, so there is nothing to validate")
         return None
     best = _winner(research, chosen)
