@@ -2,11 +2,9 @@
 
     python benchmarks/search.py [--quick]
 
-No training: `Surface` is a made-up val_bpb of train_mlx.py's constants, with a budget that trades size and batch
-against steps, learning rates whose optima follow the batch, crashes (too large, diverged), and noise. Each surface has
-its own machine speed and its own optima, so that no order of experiments can know them. Every night has the same number
-of runs, the keep rule's confirmations and controls included, and is judged by the noise-free gain of the version it
-ends with, as a share of what a noise-free descent over the same constants reaches.
+No training: a run is a made-up val_bpb (surface.py) with noise. Every night has the same number of runs, the keep
+rule's confirmations and controls included, and is judged by the noise-free gain of the version it ends with, as a share
+of what a noise-free descent over the same constants reaches.
 """
 
 from __future__ import annotations
@@ -23,13 +21,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import date
-from functools import cache, partial
-from itertools import product
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+
+from surface import BASELINE, SEQ_LEN, Crash, Surface, descent
 
 from autoresearch import constants, edits, policy
 from autoresearch.axes import Axis, Value
@@ -40,138 +39,8 @@ from autoresearch.proposers.tuner import Tuner
 from autoresearch.records import Context, Decision, Failure, Proposal, Trial
 from autoresearch.space import Space, Values, infer
 
-SEQ_LEN = 2048
 MARKS = (12, 25, 50, 100)  # runs
 FIGURES = ROOT / "benchmarks" / "figures-search.md"
-
-
-# --- the made-up problem ----------------------------------------------------------------------------------------------
-
-
-class Crash(Exception):
-    """The simulated run has no val_bpb."""
-
-
-class Surface:
-    """val_bpb of a setting, without noise. The seed draws the machine's speed and where the optima lie."""
-
-    WEIGHTS: Mapping[str, tuple[float, float, float]] = {  # bpb an octave off; the usual optimum; its spread in octaves
-        "MATRIX_LR": (0.04, 0.04, 0.8),
-        "EMBEDDING_LR": (0.02, 0.6, 1.0),
-        "UNEMBEDDING_LR": (0.012, 0.004, 1.0),
-        "WEIGHT_DECAY": (0.006, 0.15, 1.0),
-        "EMBED_INIT_STD": (0.004, 1.0, 0.7),
-        "MATRIX_INIT_SCALE": (0.006, 1.0, 0.7),
-        "X0_LAMBDA_INIT": (0.003, 0.1, 0.7),
-        "SCALAR_LR": (0.003, 0.5, 1.0),
-    }
-    AVERAGING: Mapping[str, tuple[float, float]] = {"MUON_MOMENTUM": (0.008, 0.05), "MUON_BETA2": (0.002, 0.05)}
-
-    def __init__(self, seed: int) -> None:
-        rng = random.Random(seed)
-        self.speed = 120e3 * 2 ** rng.uniform(-2.5, 1.0)  # tokens a second of the baseline
-        self.optimum = {
-            name: math.log2(best) + rng.gauss(0, spread) for name, (_, best, spread) in self.WEIGHTS.items()
-        }
-        self.averaging = {name: math.log2(best) + rng.gauss(0, 0.6) for name, (_, best) in self.AVERAGING.items()}
-        self.betas = (math.log2(0.15) + rng.gauss(0, 0.6), math.log2(0.05) + rng.gauss(0, 0.6))
-        self.schedule = {
-            "WARMDOWN_RATIO": (0.12, rng.uniform(0.3, 0.9)),
-            "WARMUP_RATIO": (0.3, rng.uniform(0, 0.1)),
-            "FINAL_LR_FRAC": (0.1, rng.uniform(0, 0.15)),
-        }
-        self.windows = rng.uniform(-0.006, 0.006)  # what short windows cost or give
-
-    def bpb(self, c: Mapping[str, Any]) -> float:
-        width = math.ceil(c["DEPTH"] * c["ASPECT_RATIO"] / c["HEAD_DIM"]) * c["HEAD_DIM"]
-        body = (8 + 2 * c["MLP_RATIO"]) / 16 * 12 * c["DEPTH"] * width**2 / 1e6  # M parameters
-        embeddings = 2 * 8192 * width / 1e6
-        if c["DEPTH"] * width * c["DEVICE_BATCH_SIZE"] > 8 * 4 * 256 * 16:
-            raise Crash("out of memory")
-        steps = 300 * self._tokens_a_second(c, body, embeddings) / c["TOTAL_BATCH_SIZE"]
-        size = 0.15 + 0.75 * (body + 0.5 * embeddings) ** -0.12 + 0.03 * max(0, 2 - c["DEPTH"]) ** 2
-        progress = 4 * steps**-0.5 * (1 + 0.03 * c["DEPTH"]) + 0.03 * (2**14 / c["TOTAL_BATCH_SIZE"]) ** 0.5
-        return 0.35 + size + progress + self._rates(c, width) + self._rest(c)
-
-    def _tokens_a_second(self, c: Mapping[str, Any], body: float, embeddings: float) -> float:
-        speed = self.speed * 6.5 / (1.6 * body + 0.2 * embeddings + 0.6)
-        speed *= {"L": 1.0, "SL": 1.04, "SSL": 1.06}.get(c["WINDOW_PATTERN"], 1.07)
-        return speed * (6.5 / (c["NS_STEPS"] + 1.5)) ** 0.1 * (1.05 if c["HEADS_PER_KV"] > 1 else 1.0)
-
-    def _rates(self, c: Mapping[str, Any], width: int) -> float:
-        """Bowls in octaves; the best learning rates rise with the square root of the batch."""
-        batch = 0.5 * math.log2(c["TOTAL_BATCH_SIZE"] / 2**15)
-        shift = {"MATRIX_LR": batch - 0.3 * math.log2(width / 256), "EMBEDDING_LR": batch}
-        total = 0.0
-        for name, (weight, _, _) in self.WEIGHTS.items():
-            octaves = math.log2(max(c[name], 1e-6)) - self.optimum[name] - shift.get(name, 0.0)
-            if name == "MATRIX_LR" and octaves > 2.6:
-                raise Crash("diverged")
-            total += _bowl(weight, octaves)
-        return total
-
-    def _rest(self, c: Mapping[str, Any]) -> float:
-        total = sum(_bowl(w, math.log2(1 - c[name]) - self.averaging[name]) for name, (w, _) in self.AVERAGING.items())
-        total += sum(
-            _bowl(0.005, math.log2(1 - beta) - best) for beta, best in zip(c["ADAM_BETAS"], self.betas, strict=True)
-        )
-        total += sum(weight * (c[name] - best) ** 2 for name, (weight, best) in self.schedule.items())
-        total += self.windows if "S" in c["WINDOW_PATTERN"] else 0.0
-        total += (
-            0.004 * max(0, 5 - c["NS_STEPS"]) + 0.003 * (c["HEADS_PER_KV"] - 1) + 0.01 * (c["TRAIN_ROW_PIECES"] - 1)
-        )
-        return total + 0.004 * abs(math.log2(c["HEAD_DIM"] / 128)) + 0.002 * abs(c["VALUE_EMBED_EVERY"] - 2)
-
-
-def _bowl(weight: float, octaves: float) -> float:
-    """Quadratic near the optimum, linear far from it."""
-    return weight * octaves**2 / (1 + abs(octaves) / 2)
-
-
-@cache
-def baseline() -> str:
-    """train_mlx.py's constants, without its code: what the surface depends on, quick to parse."""
-    found = constants.literals((ROOT / "train_mlx.py").read_text())
-    settings = "".join(f"{name} = {literal}\n" for name, literal in found.items())
-    return settings + f"def build_model(task): return {', '.join(found)}\ndef train(model, run): ...\n"
-
-
-@cache
-def descent(seed: int) -> float:
-    """The val_bpb that a noise-free descent on a surface reaches, axis by axis, in ever smaller steps."""
-    surface = Surface(seed)
-    source, best = baseline(), surface.bpb(constants.read(baseline()))
-    for size in (1.0, 0.5, 0.25, 0.25):
-        names = [axis.name for axis in infer(source, SEQ_LEN).axes]
-        for name, step in product(names, (size, -size)):
-            there = _moved(source, name, step)
-            bpb = math.inf if there is None else _without_noise(surface, there)
-            if there is not None and bpb < best:
-                source, best = there, bpb
-    return best
-
-
-def _moved(source: str, name: str, step: float) -> str | None:
-    """The source with one axis moved, or None where that cannot be."""
-    space = infer(source, SEQ_LEN)
-    if name not in space:  # the use of a constant can depend on another
-        return None
-    axis = space[name]
-    value = _other(axis) if axis.scale == "choice" else axis.moved(axis.value, step)
-    values = None if value is None else space.settle({**space.current, name: value})
-    changes = space.edits(values) if values is not None else ()
-    return edits.apply(source, changes) if changes else None
-
-
-def _other(axis: Axis) -> Value:
-    return next(choice for choice in axis.grid if choice != axis.value)
-
-
-def _without_noise(surface: Surface, source: str) -> float:
-    try:
-        return surface.bpb(constants.read(source))
-    except Crash:
-        return math.inf
 
 
 # --- the searches -----------------------------------------------------------------------------------------------------
@@ -192,7 +61,7 @@ def uniform_tpe(seed: int) -> Search:
     """Optuna as it comes: ten settings anywhere in the ranges, then TPE over all constants."""
 
     def search(context: Context) -> Proposal:
-        rng, space = _rng(seed, context), infer(baseline(), SEQ_LEN)
+        rng, space = _rng(seed, context), infer(BASELINE, SEQ_LEN)
         if len(context.history) < 10:
             return _anywhere(context, rng)
         told = [({**space.current, **space.values(constants.read(t.source))}, t.val_bpb) for t in context.history]
@@ -224,7 +93,7 @@ def _axes(space: Space) -> list[Axis]:
 def _anywhere(context: Context, rng: random.Random) -> Proposal:
     def settings() -> Iterator[Values]:
         while True:
-            yield {axis.name: _any(axis, rng) for axis in _axes(infer(baseline(), SEQ_LEN))}
+            yield {axis.name: _any(axis, rng) for axis in _axes(infer(BASELINE, SEQ_LEN))}
 
     return _first_possible(context, settings())
 
@@ -278,7 +147,7 @@ class Night:
         self.history: list[Trial] = []
         self.used = self.alone = 0  # runs; discards on a single run in a row
         self.proposing_s = 0.0
-        self.incumbent = baseline()
+        self.incumbent = BASELINE
         self.estimate = Estimate(tuple(self._run(self.incumbent) for _ in range(3)))
         self.curve = [(0, self.incumbent)]
 
@@ -289,7 +158,7 @@ class Night:
             else:
                 self._turn()
                 self.curve.append((self.used, self.incumbent))
-        start = self.surface.bpb(constants.read(baseline()))
+        start = self.surface.bpb(constants.read(BASELINE))
         reachable = start - descent(self.seed)
         reached = [[source for at, source in self.curve if at <= mark][-1] for mark in MARKS]
         gains = [(start - self.surface.bpb(constants.read(source))) / reachable for source in reached]
@@ -324,7 +193,7 @@ class Night:
         ancestor = policy.branch_point(self.history)
         if ancestor is None:
             return self.incumbent
-        return self.history[ancestor - 1].source if ancestor else baseline()
+        return self.history[ancestor - 1].source if ancestor else BASELINE
 
     def _decide(self, source: str) -> tuple[Decision, list[float]]:
         values = [self._run(source)]
