@@ -67,7 +67,8 @@ def children_environment(say: Say) -> dict[str, str]:
         )
         return env
     say(f"speed: MLX on the CPU with {library}, {'compiled by g++' if compiled else 'steps not compiled'}")
-    return {**env, "LD_PRELOAD": str(library)}
+    # The trainer fills the cores with micro-batches side by side; threads inside each product would fight for them.
+    return {**env, "LD_PRELOAD": str(library), "OPENBLAS_NUM_THREADS": "1"}
 
 
 def openblas() -> Path | None:
