@@ -19,14 +19,7 @@ SOURCE = Path(prepare.__file__).with_name("train_mlx.py")
 TASK = prepare.Task(
     "toy", "tiny", "0" * 16, seq_len=32, vocab_size=48, bos_id=44, eval_tokens=64, eval_rows=2, budget_s=1
 )
-SMALL = {
-    "DEPTH": 3,
-    "ASPECT_RATIO": 8,
-    "HEAD_DIM": 8,
-    "TOTAL_BATCH_SIZE": 128,
-    "DEVICE_BATCH_SIZE": 4,
-    "CPU_STREAMS": 1,
-}
+SMALL = {"DEPTH": 3, "ASPECT_RATIO": 8, "HEAD_DIM": 8, "TOTAL_BATCH_SIZE": 128, "DEVICE_BATCH_SIZE": 4}
 
 
 def trainer(**constants: Any) -> ModuleType:
