@@ -67,8 +67,7 @@ def children_environment(say: Say) -> dict[str, str]:
         )
         return env
     say(f"speed: MLX on the CPU with {library}, {'compiled by g++' if compiled else 'steps not compiled'}")
-    # The trainer fills the cores with micro-batches side by side; threads inside each product would fight for them.
-    return {**env, "LD_PRELOAD": str(library), "OPENBLAS_NUM_THREADS": "1"}
+    return {**env, "LD_PRELOAD": str(library)}
 
 
 def openblas() -> Path | None:
