@@ -46,7 +46,7 @@ NIGHT = [
 
 def test_each_reply_ends_as_it_should_and_the_night_goes_on(repository: Path, toy_data: Path) -> None:
     before = (repository / "prepare.py").read_bytes()
-    task = ("--dataset", "toy", "--profile", "tiny", "--time-budget", "1", "--experiments", "9")
+    task = ("--dataset", "toy", "--profile", "tiny", "--time-budget", "1", "--experiments", "12")
     with FakeOllama(NIGHT) as fake:
         env = {
             **os.environ,
