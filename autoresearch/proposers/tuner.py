@@ -37,8 +37,8 @@ PULLS = 4  # experiments that one lever gets at first
 STARTUP = 10  # settings that TPE needs; until then one- to three-knob steps from the incumbent
 STEPS = (1.0, -1.0, 0.5, -0.5)  # those steps, in coarse steps of the axis
 
-# From simulated nights (benchmarks/search.py): in noise, many small moves at once gain more than one to three, because
-# their sum can be seen. From eight on nothing is gained, and a setting had better stay near what is known.
+# From simulated nights (benchmarks/figures-search.md): in noise, up to eight small moves at once gain more than up to
+# three, because their sum can be seen. A setting stays near the incumbent, since TPE likes what nobody has tried.
 MOST_KNOBS = 8
 REACH = 1.5  # coarse steps that one constant moves at most
 LEAST = 0.12  # coarse steps that are worth an edit
