@@ -380,9 +380,10 @@ def balanced(profile: str) -> bool:
     depth, at = 0, 0
     while at < len(profile):
         if profile[at] == '"':
+            raw = profile[at - 1] == "#"  # a regular expression, where a backslash stands for itself
             at += 1
             while profile[at] != '"':
-                at += 2 if profile[at] == "\\" and profile[at - 1] != "#" else 1
+                at += 2 if profile[at] == "\\" and not raw else 1
         depth += {"(": 1, ")": -1}.get(profile[at], 0)
         assert depth >= 0
         at += 1
