@@ -98,14 +98,14 @@ def test_turns_are_shared_by_what_each_achieves() -> None:
 
 
 def test_a_slow_proposer_gets_fewer_turns() -> None:
-    slow, tuner = Scripted("slow", takes_s=0.03), Scripted("tuner")
+    slow, tuner = Scripted("slow", takes_s=0.1), Scripted("tuner")
     hybrid = Hybrid([slow, tuner], fallback=tuner, floor=0.1)
     history: list[Trial] = []
     for n in range(1, 41):
-        short = replace(context(history), task={"budget_s": 0.01})
+        short = replace(context(history), task={"budget_s": 0.03})
         proposal = hybrid.propose(short)[0]
         history.append(Trial(n, proposal.proposer, "", "", "depth", (), SOURCE, SOURCE, "discard", "", 0.0, 0.01, 1.0))
-    assert 4 <= len(slow.asked) <= 12
+    assert 4 <= len(slow.asked) <= 15  # an even share would be 20
 
 
 def test_the_fallback_stands_in_and_it_is_said() -> None:
