@@ -1,0 +1,131 @@
+"""What does each part of the optimizer bring, at equal steps?
+
+    uv run benchmarks/quality.py --dataset PATH [--steps 300] [--seeds 42] [--only NAME ...] [--quick] [--json FILE]
+
+val_bpb after 300 steps of 4,096 tokens of the tiny profile's model: the baseline, the baseline less one part, and AdamW
+for everything (the plain port's, matrices at Muon's learning rate and at a quarter and a sixteenth of it). Progress is
+the share of steps done, so that a slow machine finds the same numbers.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import mlx.core as mx
+import mlx.nn as nn
+import numpy as np
+from common import TINY_CONSTANTS, arguments, report, trainer
+from mlx.utils import tree_flatten
+from plain import PlainAdamW, adamw_rule
+
+import prepare
+from autoresearch import corpus
+
+CLASSIC = "(3.4445, -4.7750, 2.0315)"  # Muon's first Newton-Schulz coefficients, five times the same
+VARIANTS: dict[str, tuple[list[tuple[str, str]], dict[str, Any]]] = {  # edits, constants
+    "Muon + AdamW": ([], {}),
+    "without NorMuon": (
+        [("    return scaled * (frobenius(X)", "    return X, second\n    return scaled * (frobenius(X)")],
+        {},
+    ),
+    "decay everywhere": ([("decay * p * (g * p >= 0)", "decay * p")], {}),
+    "without decay": ([], {"WEIGHT_DECAY": 0.0}),
+    "classic Newton-Schulz": ([("in POLAR_EXPRESS[:steps]:", f"in 5 * [{CLASSIC}]:")], {}),
+    "without Nesterov": ([("    g = g + momentum * (buffer - g)  # Nesterov", "    g = buffer")], {}),
+    "without value embeddings": ([], {"VALUE_EMBED_EVERY": 0}),
+}
+ADAMW = {"AdamW": 0.04, "AdamW, a quarter": 0.01, "AdamW, a sixteenth": 0.0025}  # learning rate of the matrices
+
+
+class FixedSteps:
+    """A run of so many steps over the packed rows, in the harness's interface."""
+
+    def __init__(self, task: prepare.Task, data: np.ndarray, seed: int, steps: int, rows: int) -> None:
+        self.task, self.seed, self.data, self.steps, self.rows = task, seed, data, steps, rows
+        self.progress, self.loss = 0.0, float("nan")
+
+    def warmup_batch(self, rows: int, seq_len: int | None = None) -> tuple[mx.array, mx.array]:
+        zeros = mx.zeros((rows, seq_len or self.task.seq_len), dtype=mx.int32)
+        return zeros, zeros
+
+    def batches(self, rows: int, seq_len: int | None = None) -> Iterator[tuple[mx.array, mx.array]]:
+        micro_batches = self.rows // rows
+        order = np.random.default_rng(self.seed).permutation(len(self.data))
+        for i in range(self.steps * micro_batches):
+            self.progress = i // micro_batches / self.steps
+            block = mx.array(self.data[order[np.arange(i * rows, (i + 1) * rows) % len(order)]].astype(np.int32))
+            yield block[:, :-1], block[:, 1:]
+
+    def log(self, step: int, loss: mx.array) -> None:
+        self.loss = loss.item()
+        if step % 20 == 0:
+            print(f"\r  step {step} of {self.steps}: {self.loss:.3f} nats", end="", file=sys.stderr, flush=True)
+
+
+def train_adamw(train_mlx: ModuleType, model: Any, run: FixedSteps) -> None:
+    """The same schedule, with AdamW for every parameter."""
+    optimizer = PlainAdamW(adamw_rule(train_mlx, model))
+    loss_and_grad = nn.value_and_grad(model, lambda x, y: prepare.cross_entropy(model(x), y))
+    for step, (x, y) in enumerate(run.batches(run.rows)):
+        loss, gradients = loss_and_grad(x, y)
+        optimizer.update(model, gradients, train_mlx.lr_scale(run.progress))
+        mx.eval(loss, model.state, optimizer.m, optimizer.v)
+        run.log(step, loss)
+
+
+def val_bpb(model: Any, folder: Path, task: prepare.Task) -> float:
+    rows, token_bytes = (
+        prepare.load_rows(folder / "eval" / "val.u16", task.seq_len),
+        np.load(folder / "token_bytes.npy"),
+    )
+    return prepare.evaluate_bpb(
+        lambda x, y: prepare.cross_entropy(model(x), y, "none"), rows, token_bytes, task.eval_rows
+    )[0]
+
+
+def row(name: str, seed: int, steps: int, folder: Path) -> dict[str, Any]:
+    meta = corpus.load_meta(folder)
+    task = prepare.Task(**{field: meta[field] for field in prepare.Task.__dataclass_fields__})
+    data = prepare.load_rows(folder / "train.u16", task.seq_len)
+    edits, constants = VARIANTS.get(name, ([], {"MATRIX_LR": ADAMW.get(name)}))
+    train_mlx = trainer(edits, **{**TINY_CONSTANTS, **constants})
+    mx.random.seed(seed)
+    model = train_mlx.build_model(task)
+    run = FixedSteps(task, data, seed, steps, TINY_CONSTANTS["TOTAL_BATCH_SIZE"] // task.seq_len)
+    train = train_mlx.train if name in VARIANTS else lambda model, run: train_adamw(train_mlx, model, run)
+    train(model, run)
+    finite = all(mx.isfinite(p).all().item() for _, p in tree_flatten(model.parameters()))
+    return {
+        "optimizer": name,
+        "seed": seed,
+        "steps": steps,
+        "val_bpb": val_bpb(model, folder, task) if finite else None,
+    }
+
+
+def main() -> int:
+    parser = arguments(__doc__)
+    parser.add_argument("--dataset", required=True, help="a prepared data set's name, or the path it was prepared from")
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[42])
+    parser.add_argument("--only", nargs="+", choices=[*VARIANTS, *ADAMW], metavar="NAME")
+    args = parser.parse_args()
+    folder = corpus.locate(args.dataset, "tiny")
+    if folder is None:
+        parser.error(f"not prepared: uv run prepare.py --dataset {args.dataset} --profile tiny")
+    names = args.only or (["Muon + AdamW", "AdamW"] if args.quick else [*VARIANTS, *ADAMW])
+    steps = 30 if args.quick else args.steps
+    rows = []
+    for name in names:
+        for seed in args.seeds:
+            rows.append(row(name, seed, steps, folder))
+            print(f"\r{rows[-1]}", file=sys.stderr, flush=True)
+    return report(rows, args)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
