@@ -45,9 +45,10 @@ def main() -> int:
     args = arguments(__doc__).parse_args()
     repeats = 3 if args.quick else 15
     task, train_mlx = toy_task(), trainer(**TINY_CONSTANTS)
-    rows, _ = train_mlx.batch_shape(task.seq_len)
+    rows, micro_batches = train_mlx.batch_shape(task.seq_len)
     model = train_mlx.build_model(task)
-    optimizer, batch = train_mlx.MuonAdamW(model), random_batch(task, rows)
+    optimizer, batch = train_mlx.MuonAdamW(model), random_batch(task, TOKENS // task.seq_len)
+    batches = [random_batch(task, rows)] * micro_batches
     loss_and_grad = nn.value_and_grad(model, lambda x, y: prepare.cross_entropy(model(x), y))
     gradients = loss_and_grad(*batch)[1]
     evaluation = random_batch(task, task.eval_rows)
@@ -62,7 +63,7 @@ def main() -> int:
     data_s, log_s = harness(task, model, rows, repeats)
     found = measure(
         {
-            "step": lambda: lambda: [step([batch], hyper), model.state, optimizer.state],
+            "step": lambda: lambda: [step(batches, hyper), model.state, optimizer.state],
             "forward": lambda: lambda: prepare.cross_entropy(model(batch[0]), batch[1]),
             "both": lambda: lambda: loss_and_grad(*batch),
             "optimizer": lambda: update,

@@ -23,7 +23,9 @@ def maker(depth: int, C: int, T: int, V: int, rows: int) -> Callable[[], Callabl
 
     def make() -> Callable[[], Any]:
         model = train_mlx.build_model(task)
-        optimizer, batches = train_mlx.MuonAdamW(model), [random_batch(task, rows)]
+        optimizer = train_mlx.MuonAdamW(model)
+        at_once, micro_batches = train_mlx.batch_shape(T)
+        batches = [random_batch(task, at_once)] * micro_batches
         step = train_mlx.compiled_step(model, optimizer)
         return lambda: [step(batches, train_mlx.hyperparameters(0.0, 0)), model.state, optimizer.state]
 
