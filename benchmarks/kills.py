@@ -30,6 +30,23 @@ from autoresearch import journal
 TASK = ("--proposer", "tuner", "--dataset", "toy", "--profile", "tiny", "--time-budget", "1")
 
 
+# More constants than the toy has, so that the tuner does not run out of ideas during the night.
+RICHER = {
+    "LR = 0.01": "BETA1 = 0.9\nBETA2 = 0.95\nFLOOR = 0.1\nROWS = 16\nLR = 0.01",
+    "optim.Adam(LR)": "optim.Adam(LR, betas=[BETA1, BETA2])",
+    "(1 - run.progress)": "(FLOOR + (1 - FLOOR) * (1 - run.progress))",
+    "run.batches(16)": "run.batches(ROWS)",
+}
+
+
+def enrich(root: Path) -> None:
+    source = (root / "train_mlx.py").read_text()
+    for old, new in RICHER.items():
+        source = source.replace(old, new)
+    (root / "train_mlx.py").write_text(source)
+    subprocess.run(["git", "commit", "-q", "-am", "more constants"], cwd=root, check=True)
+
+
 def start(root: Path, env: dict[str, str], *more: str) -> subprocess.Popen[str]:
     command = [sys.executable, "loop.py", *TASK, *more]
     return subprocess.Popen(command, cwd=root, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -60,10 +77,11 @@ def main() -> int:
         folder = Path(name)
         write_toy_data(folder / "cache" / "data" / "toy" / "tiny")
         root = make_repository(folder / "repository")
+        enrich(root)
         env = {**os.environ, "AUTORESEARCH_CACHE": str(folder / "cache")}
         for _ in range(args.kills):
             process = start(root, env)
-            time.sleep(rng.uniform(0.3, 9.0))
+            time.sleep(rng.uniform(0.3, 7.0))
             process.kill()
             output, _ = process.communicate()
             said.update(word for word in ("going on with it", "not tried again") for _ in range(output.count(word)))
