@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -57,7 +58,9 @@ def test_by_hand(repository: Path, toy_data: Path) -> None:
     }
     done = subprocess.run([sys.executable, "train_mlx.py"], cwd=repository, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "task: toy/tiny, 1 s of training, seed 42" in done.stdout and "val_bpb:          1." in done.stdout
+    assert "task: toy/tiny, 1 s of training, seed 42" in done.stdout
+    value = re.search(r"^val_bpb:          (\d\.\d{6})$", done.stdout, re.MULTILINE)
+    assert value and 0 < float(value[1]) < 6.5  # how far a second of training gets depends on the machine's load
     assert git(repository, "status", "--porcelain") == ""
     (repository / "train_mlx.py").write_text(HONEST.read_text().replace("optim.Adam", "optim.Nothing"))
     done = subprocess.run([sys.executable, "train_mlx.py"], cwd=repository, env=env, capture_output=True, text=True)
