@@ -27,20 +27,25 @@ INTERRUPTED = (None, "terminated", "an error")  # how a night ended that --resum
 
 
 def run(root: Path, args: Namespace) -> int:
-    from autoresearch import validate
+    from autoresearch import seeds, validate
     from autoresearch.proposers.choose import Wanted, choose
+    from autoresearch.sharing import hinted
 
     if args.resume and not _cut_off(root, args.tag):
         print("nothing to resume: the last night ended by itself")
         return 0
+    given = hinted(root, args.findings) if args.findings else []
     wanted = Wanted(args.proposer, args.model, args.base_url, args.command, args.seed)
     ends = deadline(args.hours, args.until)
     with _night(root, _options(args, deadline=ends), lambda say: lambda facts: choose(wanted, facts, say)) as research:
+        research.hint(given)
         try:
             research.view.say(f"stopped: {validate.night(research)}")
         finally:
             research.view.close()
             print(summary.text(research.night))
+            if fates := seeds.of_night(research.night, research.source_of):
+                print(seeds.held(fates))
     return 0
 
 

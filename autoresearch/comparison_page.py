@@ -15,7 +15,9 @@ from autoresearch.bundle import Effect, Row
 from autoresearch.charts import NARROW, WIDE
 from autoresearch.compare import CategoryRow, Comparison, ConstantRow, NightRow, Paid, TransferRow
 from autoresearch.comparison_charts import agreement_svg, trajectories_svg
-from autoresearch.report import STYLE, _section, _table
+from autoresearch.page import section as _section
+from autoresearch.page import table as _table
+from autoresearch.report import STYLE
 
 DASH = "–"
 SHARED_SHOWN, CONSTANTS_SHOWN = 20, 30  # rows in the terminal; the page has all

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from autoresearch import constants, edits, effects, policy
 from autoresearch.bundle import Bundle, Effect, Finding, Outcome, Row, TransferOf, load, save
-from autoresearch.calibrate import ROWS
+from autoresearch.calibrate import MACHINE_FIT, ROWS
 from autoresearch.errors import BundleError, EditError, ProposerError
 from autoresearch.export import origin, title_of
 from autoresearch.night import Experiment, Night
@@ -21,7 +21,6 @@ from autoresearch.records import CATEGORIES, Context, Edit, Failure, Proposal, S
 from autoresearch.research import Research
 from autoresearch.standing import Standing
 
-MACHINE_FIT = (ROWS, "STACK_MATRICES", "COMPUTE_DTYPE")
 HALVINGS = 2  # of the rows at once, for a change that does not fit into this machine's memory
 ORIGIN = "origin.json"  # in runs/TAG: the bundle that is replayed
 

@@ -12,12 +12,11 @@ from autoresearch import bundle, constants, export, journal, machine, priors, sh
 from autoresearch.bundle import Bundle, Finding
 from autoresearch.errors import BundleError, ProposerError, UsageError
 from autoresearch.noise import Noise
-from autoresearch.private import Scrubber
 from autoresearch.records import Context, Proposal, SearchReplace, Set
 from autoresearch.session import Options
 from autoresearch.standing import Standing
 from tests.conftest import HONEST, git
-from tests.made_nights import GELU, M1, TASK, Made
+from tests.made_nights import GELU, M1, TASK, Made, shared
 
 SHARP = 1e-6  # bpb; a sigma under which every made difference is clear
 BASE = Made().sources[0].replace("ROWS = 4 ", "DEVICE_BATCH_SIZE = 16\nSTACK_MATRICES = True\nROWS = 4 ")
@@ -25,10 +24,6 @@ BASE = Made().sources[0].replace("ROWS = 4 ", "DEVICE_BATCH_SIZE = 16\nSTACK_MAT
 
 def idea(*edits: Set | SearchReplace, title: str = "an idea") -> Proposal:
     return Proposal(tuple(edits), title, "because", "other", "tuner")
-
-
-def shared(made: Made) -> Bundle:
-    return export.export(made.night, made.sources.__getitem__, Scrubber())
 
 
 def there() -> Bundle:
