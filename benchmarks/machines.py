@@ -4,7 +4,7 @@
                                          [--folder FOLDER] [--quick]
 
 Machines: one core; the same core shared with a rival that never rests, which leaves about half of it; one core with
-six times the budget; and where there are two cores, both. Each has a checkout, a cache and a night of its own and is
+four times the budget; and where there are two cores, both. Each has a checkout, a cache and a night of its own and is
 asked the same ideas in the same order; each keeps by its own rule. Then every other one replays what the first kept.
 Leaves FOLDER/MACHINE.json and FOLDER/MACHINE-transfer.json (findings), FOLDER/compare.html and FOLDER/matrix.html.
 
@@ -100,10 +100,10 @@ class Constrained:
 MACHINES = (
     Constrained("one-core"),
     Constrained("half-core", rivals=1),
-    Constrained("sixfold-time", budget=6.0),
+    Constrained("fourfold-time", budget=4.0),
     Constrained("both-cores", cores=2),
 )
-DEFAULT = ("one-core", "half-core", "sixfold-time")
+DEFAULT = ("one-core", "half-core", "fourfold-time")
 
 
 class Listed:
