@@ -156,6 +156,17 @@ def test_a_change_beyond_a_patch_cannot_run() -> None:
     assert here.rows()["deeper"] == ("cannot run", "the change is more than a patch can say")
 
 
+def test_a_change_that_is_not_what_was_measured_is_not_tried() -> None:
+    """A file that says DEPTH 4 in its change and measured something else in its sources."""
+    lied = tuple(
+        replace(f, change=f.change and replace(f.change, set={"DEPTH": "5"})) if f.title == "deeper" else f
+        for f in THERE.findings
+    )
+    here = Here(replace(THERE, findings=lied))
+    assert here.propose().title == "their #5: GELU"
+    assert here.rows()["deeper"] == ("cannot run", "its change does not make its source of its parent's")
+
+
 # --- a whole one, with real children ----------------------------------------------------------------------------------
 
 
