@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape as e
 
-CLASSES = {"t": "", "n": ' class="num"', "T": ' class="wide"', "N": ' class="num wide"'}  # of a table's columns
+CLASSES = {  # of a table's columns
+    "t": "",
+    "x": ' class="text"',
+    "n": ' class="num"',
+    "T": ' class="wide"',
+    "N": ' class="num wide"',
+    "l": ' class="lines"',
+}
 
 
 def section(title: str, body: str, note: str = "") -> str:
@@ -14,7 +21,10 @@ def section(title: str, body: str, note: str = "") -> str:
 
 
 def table(names: Sequence[str], rows: Sequence[Sequence[str]], kinds: str, ids: Sequence[str] = ()) -> str:
-    """`kinds` has a letter a column: t for text, n for numbers, capitals for what a phone leaves out. Cells: HTML."""
+    """`kinds` has a letter a column: t for text, x for long text, l for lines that stay whole, n for numbers.
+
+    Capitals are for what a phone leaves out. Cells: HTML.
+    """
     classes = [CLASSES[kind] for kind in kinds]
     head = "".join(f"<th{c}>{e(name)}</th>" for name, c in zip(names, classes, strict=False))
     body = []

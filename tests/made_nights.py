@@ -135,7 +135,7 @@ class Made:
             name, values, category, gain = IDEAS[i % len(IDEAS)]
             value = values[(i // len(IDEAS)) % len(values)] if i < 20 else self.random.choice(values)
             assert self.incumbent is not None
-            if constants.read(self.sources[self.incumbent])[name] == value:
+            while constants.read(self.sources[self.incumbent])[name] == value:
                 value = (
                     round(value * self.random.uniform(0.5, 1.5), 5)
                     if isinstance(value, float)
