@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from autoresearch.agreement import SharedRow, Tried
+from autoresearch.agreement import SharedRow, Tried, brief
 from autoresearch.bundle import Effect, Row
 from autoresearch.charts import NARROW, WIDE
 from autoresearch.compare import CategoryRow, Comparison, ConstantRow, NightRow, Paid, TransferRow
@@ -121,7 +121,10 @@ def _costs(night: NightRow) -> Cells:
 
 
 def _constant(cell: tuple[str, str] | None) -> str:
-    return DASH if cell is None else cell[0] if cell[0] == cell[1] else f"{cell[0]} → {cell[1]}"
+    if cell is None:
+        return DASH
+    first, last = map(brief, cell)
+    return first if cell[0] == cell[1] else f"{first} → {last}"
 
 
 def _paid(paid: Paid) -> str:

@@ -56,6 +56,11 @@ def test_shared_changes_and_whether_they_agree() -> None:
     assert "WIDTH 32 → 96" in rows and rows["WIDTH 32 → 96"].agreement == "no intervals"  # it crashed in both
 
 
+def test_a_long_constant_stays_a_line() -> None:
+    told = agreement.described(finding(TABLE=("(1,\n 2)", "(" + "1.0, " * 5000 + ")")))
+    assert told.startswith("TABLE (1, 2) → (1.0, 1.0,") and told.endswith("…") and len(told) < 80
+
+
 def finding(**constants: tuple[str | None, str | None]) -> Finding:
     return Finding(1, "candidate", "discard", "t", change=Change(constants))
 
@@ -251,6 +256,8 @@ def test_what_a_name_may_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert sharing.nights_of(root, "nov23")[0].finding(1) is not None
     assert sharing.nights_of(root, str(tmp_path / "results.tsv"))[0].kind == "imported"
     assert sharing.nights_of(root, str(tmp_path))[0].kind == "imported"
+    with pytest.raises(UsageError, match="runs holds no findings"):
+        sharing.nights_of(root, str(root / "runs"))
     with pytest.raises(UsageError, match="dec24 is no file of findings"):
         sharing.nights_of(root, "dec24")
     (tmp_path / "b.json").write_text("{}")

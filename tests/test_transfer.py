@@ -250,6 +250,8 @@ def test_options_come_from_the_findings() -> None:
     )  # fmt: skip
     mine = sharing.wanted(THERE, Options(tag="t", dataset="stdlib", profile="tiny", time_budget_s=20.0))
     assert (mine.tag, mine.dataset, mine.profile, mine.time_budget_s) == ("t", "stdlib", "tiny", 20.0)
+    with pytest.raises(BundleError, match=r"its profile '\.\./\.\./etc' is not known here; there are mac, tiny"):
+        sharing.wanted(replace(THERE, task=replace(THERE.task, profile="../../etc")), Options())
     own_text = replace(THERE, task=replace(THERE.task, dataset="own text"))
     assert sharing.wanted(own_text, Options()).dataset is None
 
