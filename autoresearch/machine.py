@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import re
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -58,7 +59,7 @@ class Facts:
     chip: str  # "Apple M4 Pro"
     model: str | None  # "Mac16,11"
     gpu_cores: int | None
-    cpu_cores: int  # physical
+    cpu_cores: int  # physical; on Linux those that this process may use
     cpu_levels: tuple[tuple[str, int], ...]  # (("Performance", 8), ("Efficiency", 4)); fastest first, empty if unknown
     memory_mb: int
     python: str
@@ -230,11 +231,19 @@ def _linux_hardware() -> dict[str, Any]:
         "chip": " ".join((name or platform.machine() or "unknown").split()),
         "model": None,
         "gpu_cores": None,
-        "cpu_cores": psutil.cpu_count(logical=False) or os.cpu_count() or 1,
+        "cpu_cores": usable_cores(),
         "cpu_levels": (),
         "memory_mb": psutil.virtual_memory().total >> 20,
         "display": None,
     }
+
+
+def usable_cores() -> int:
+    """Physical cores, or those that a container or taskset leaves: what trains on one core is a one-core machine."""
+    physical = psutil.cpu_count(logical=False) or os.cpu_count() or 1
+    if sys.platform == "linux":
+        return min(physical, len(os.sched_getaffinity(0)))
+    return physical
 
 
 def _linux_state() -> dict[str, Any]:

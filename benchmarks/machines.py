@@ -216,10 +216,8 @@ class Bench:
 
 
 def named(found: Bundle, machine: Constrained, path: Path) -> Bundle:
-    """With the constraint in the machine's name: facts of the hardware do not show it."""
-    told = replace(
-        found, machine=replace(found.machine, chip=f"{machine.name} of {found.machine.chip}", cpu_cores=machine.cores)
-    )
+    """With the constraint in the machine's name: facts of the hardware show the cores and no more."""
+    told = replace(found, machine=replace(found.machine, chip=f"{machine.name} of {found.machine.chip}"))
     bundle.save(told, path)
     return told
 
