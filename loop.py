@@ -15,13 +15,26 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from autoresearch import commands
 from autoresearch.errors import AutoresearchError
 
 ROOT = Path(__file__).resolve().parent
+
+
+def positive(kind: type[int] | type[float], least: float = 0.0) -> Callable[[str], float]:
+    """A type for argparse: a finite number above `least`."""
+
+    def parse(text: str) -> float:
+        value = kind(text)
+        if not least < value < float("inf"):
+            raise argparse.ArgumentTypeError(f"{text}: a number above {least:g}")
+        return value
+
+    parse.__name__ = kind.__name__  # argparse: "invalid int value"
+    return parse
 
 
 def parser() -> argparse.ArgumentParser:
@@ -34,8 +47,8 @@ def parser() -> argparse.ArgumentParser:
     task = argparse.ArgumentParser(add_help=False, parents=[tag])
     task.add_argument("--dataset", help="climbmix, tinystories, stdlib, or a file or folder of text")
     task.add_argument("--profile", help="mac or tiny: context, vocabulary, evaluation, default budget")
-    task.add_argument("--time-budget", type=float, metavar="S", help="seconds of training a run (the profile's)")
-    task.add_argument("--seed", type=int, default=0, help="of the night: the seeds of all runs follow from it")
+    task.add_argument("--time-budget", type=positive(float), metavar="S", help="seconds of training a run (the profile's)")
+    task.add_argument("--seed", type=positive(int, -1), default=0, help="of the night: the seeds of all runs follow from it")
     task.add_argument("--no-sandbox", action="store_true", help="run candidates unconfined")
     who = argparse.ArgumentParser(add_help=False)
     who.add_argument("--proposer", choices=["auto", "hybrid", "ollama", "tuner", "command"], default="auto")
@@ -43,8 +56,8 @@ def parser() -> argparse.ArgumentParser:
     who.add_argument("--base-url", metavar="URL", help="an OpenAI-compatible server, e.g. http://127.0.0.1:8080/v1")
     who.add_argument("--command", help="an outside agent for --proposer command, run in a scratch folder")
     ends = argparse.ArgumentParser(add_help=False)
-    ends.add_argument("--experiments", type=int, metavar="N", help="stop after N experiments")
-    ends.add_argument("--hours", type=float, metavar="H", help="stop after H hours")
+    ends.add_argument("--experiments", type=positive(int), metavar="N", help="stop after N experiments")
+    ends.add_argument("--hours", type=positive(float), metavar="H", help="stop after H hours")
     ends.add_argument("--until", metavar="HH:MM", help="stop at a time of day")
     ends.add_argument("--resume", action="store_true", help="only go on with a night that was cut off")
 
@@ -61,8 +74,8 @@ def parser() -> argparse.ArgumentParser:
     final = add(
         "validate", "baseline and winner again, on fresh seeds and the confirm split: exit 0 real, 10 not", task
     )
-    final.add_argument("--rounds", type=int, default=5, help="one run of each a round (5)")
-    final.add_argument("--retests", type=int, default=2, help="fresh runs of each of the top three first (2)")
+    final.add_argument("--rounds", type=positive(int, 1), default=5, help="one run of each a round (5)")
+    final.add_argument("--retests", type=positive(int, -1), default=2, help="fresh runs of each of the top three first (2)")
     add("show", "one experiment: hypothesis, diff, runs, log", tag).add_argument("n", type=int)
     add("report", "write report.html and progress.png", tag)
     one = add("export", "write a night as one file that others can read, compare and replay", tag)

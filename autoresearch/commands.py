@@ -50,8 +50,12 @@ def status(root: Path, args: Namespace) -> int:
 
 
 def attempt(root: Path, args: Namespace) -> int:
+    try:
+        source = args.file.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{args.file} cannot be read: {error}") from None
     with _night(root, _options(args, editing=True), _by_hand) as research:
-        x = research.attempt(args.file, args.message)
+        x = research.attempt(source, args.message)
     print(f"{x.verdict}: {x.reason}")
     return EXIT[x.verdict]
 
@@ -59,8 +63,6 @@ def attempt(root: Path, args: Namespace) -> int:
 def final_validation(root: Path, args: Namespace) -> int:
     from autoresearch import validate
 
-    if args.rounds < 2:
-        raise UsageError(f"--rounds {args.rounds}: an interval needs at least 2")
     with _night(root, _options(args), _by_hand) as research:
         interval = validate.validate(research, validate.Plan(retests=args.retests, rounds=args.rounds))
         text = validate.text(research.night)

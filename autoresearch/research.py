@@ -138,16 +138,12 @@ class Research(Laboratory):
         if x.verdict == "crash" and x.failure is not None and x.failure.kind in BEFORE_TRAINING:
             self._ask_repair(x.proposal, x.failure)
 
-    def attempt(self, file: Path, message: str) -> Experiment:
+    def attempt(self, source: str, message: str) -> Experiment:
         """One candidate from a person or an agent that drives itself, under the same rules as any other."""
         self.recover()
         self.ensure_baseline()
-        try:
-            source = file.read_text()
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"{file} cannot be read: {error}") from None
         if constants.normalised(source) == constants.normalised(self.source_of(self.incumbent().n)):
-            raise UsageError(f"{file} computes what the incumbent computes: there is nothing to measure")
+            raise UsageError("the file computes what the incumbent computes: there is nothing to measure")
         title, _, why = message.strip().partition("\n")
         proposal = Proposal((WholeFile(source),), title[:80], why.strip() or title, "other", "by hand")
         return self.finish(self.propose("candidate", proposal, source, self.incumbent().n).n)
