@@ -47,8 +47,9 @@ def parser() -> argparse.ArgumentParser:
     task = argparse.ArgumentParser(add_help=False, parents=[tag])
     task.add_argument("--dataset", help="climbmix, tinystories, stdlib, or a file or folder of text")
     task.add_argument("--profile", help="mac or tiny: context, vocabulary, evaluation, default budget")
-    task.add_argument("--time-budget", type=positive(float), metavar="S", help="seconds of training a run (the profile's)")
-    task.add_argument("--seed", type=positive(int, -1), default=0, help="of the night: the seeds of all runs follow from it")
+    seconds, seed = positive(float), positive(int, -1)
+    task.add_argument("--time-budget", type=seconds, metavar="S", help="seconds of training a run (the profile's)")
+    task.add_argument("--seed", type=seed, default=0, help="of the night: the seeds of all runs follow from it")
     task.add_argument("--no-sandbox", action="store_true", help="run candidates unconfined")
     who = argparse.ArgumentParser(add_help=False)
     who.add_argument("--proposer", choices=["auto", "hybrid", "ollama", "tuner", "command"], default="auto")
@@ -74,8 +75,9 @@ def parser() -> argparse.ArgumentParser:
     final = add(
         "validate", "baseline and winner again, on fresh seeds and the confirm split: exit 0 real, 10 not", task
     )
-    final.add_argument("--rounds", type=positive(int, 1), default=5, help="one run of each a round (5)")
-    final.add_argument("--retests", type=positive(int, -1), default=2, help="fresh runs of each of the top three first (2)")
+    rounds, retests = positive(int, 1), positive(int, -1)
+    final.add_argument("--rounds", type=rounds, default=5, help="one run of each a round (5)")
+    final.add_argument("--retests", type=retests, default=2, help="fresh runs of each of the top three first (2)")
     add("show", "one experiment: hypothesis, diff, runs, log", tag).add_argument("n", type=int)
     add("report", "write report.html and progress.png", tag)
     one = add("export", "write a night as one file that others can read, compare and replay", tag)

@@ -10,7 +10,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from autoresearch import constants, contract, edits, policy
 from autoresearch.decide import baseline_due, control_due
