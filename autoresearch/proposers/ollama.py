@@ -14,7 +14,7 @@ from autoresearch.errors import ProposerError
 from autoresearch.prompt import Message
 from autoresearch.proposers.dialogue import Dialogue
 from autoresearch.proposers.server import OllamaServer, full_name
-from autoresearch.proposers.streams import Answer
+from autoresearch.proposers.streams import Answer, added
 from autoresearch.scorecard import FORMATS, Scorecard
 
 KEEP_ALIVE = "15m"  # longer than a pause between drafts; `release` unloads at once
@@ -123,7 +123,7 @@ class OllamaBackend:
         if answer.text.strip():
             return answer
         less = think if isinstance(think, str) else False
-        return _added(answer, self._chat(messages, max_tokens, temperature, seed + 1, less))
+        return added(answer, self._chat(messages, max_tokens, temperature, seed + 1, less))
 
     def _chat(
         self, messages: Sequence[Message], max_tokens: int, temperature: float, seed: int, think: bool | str
@@ -239,9 +239,3 @@ def context_length(show: Mapping[str, Any]) -> int | None:
 def _family(show: Mapping[str, Any]) -> str:
     info, details = show.get("model_info") or {}, show.get("details") or {}
     return str(info.get("general.architecture") or details.get("family") or "").replace("-", "").replace("_", "")
-
-
-def _added(first: Answer, second: Answer) -> Answer:
-    """The second answer with what both have cost."""
-    tokens = (first.answer_tokens or 0) + (second.answer_tokens or 0)
-    return replace(second, answer_tokens=tokens, seconds=first.seconds + second.seconds)
