@@ -82,7 +82,7 @@ class Handler(BaseHTTPRequestHandler):
         rows = []
         for name, held in self.fake.listed().items():
             model = self.fake.models[name]
-            size = self.fake.loaded_bytes or int(model["size"] * 1.2)
+            size = self.fake.loaded_sizes.get(name) or self.fake.loaded_bytes or int(model["size"] * 1.2)
             expires = datetime.now(UTC) + timedelta(seconds=held["expires"] - time.monotonic())
             context = min(held["num_ctx"], self.fake.context_limit or held["num_ctx"])
             facts = {"size": size, "size_vram": size, "expires_at": expires.isoformat(), "context_length": context}

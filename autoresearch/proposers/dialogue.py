@@ -37,8 +37,6 @@ SQUEEZE = 0.8  # what a prompt that the server finds too long is shortened to, b
 RETRIES = {"runner": 1, "out_of_memory": 1, "server_busy": 3, "cut_off": 1, "server_gone": 1}
 # What ends the drafting: no further draft of this turn can do better.
 HOPELESS = {"server_gone", "server_busy", "no_model", "out_of_memory", "runner", "cancelled", "too_large", "timeout"}
-# Failures (experiment.py) before a candidate has warmed up.
-NOT_WARMED_UP = {"contract", "source", "import", "build", "warmup", "interface", "slow", "startup"}
 
 
 class Backend(Protocol):
@@ -59,6 +57,10 @@ class Backend(Protocol):
 
     def prepare(self) -> None:
         """Returns when the server can be asked."""
+        ...
+
+    def largest_window(self) -> int:
+        """The largest context in tokens that the model can have here."""
         ...
 
     def window(self, wanted: int, least: int) -> int:
@@ -330,13 +332,9 @@ class Dialogue:
 
     def _learn(self, trials: Sequence[Trial]) -> None:
         """Counts how the model's experiments ended since the last call; what a past process saw is on the card."""
-        new = [trial for trial in trials if self._learned is not None and trial.n > self._learned]
+        if self._learned is not None:
+            self.card.learn(self.name, trials, self._learned)
         self._learned = max((trial.n for trial in trials), default=0)
-        for trial in new:
-            if trial.proposer == self.name:
-                self.card.decided += 1
-                self.card.warmed_up += trial.failure is None or trial.failure.kind not in NOT_WARMED_UP
-                self.card.kept += trial.verdict == "keep"
 
     def _count(self, turn: Turn, *, proposed: bool) -> None:
         card = self.card
@@ -346,6 +344,9 @@ class Dialogue:
         card.seconds = round(card.seconds + turn.seconds, 3)
         card.prompt_tokens += turn.prompt_tokens
         card.answer_tokens += turn.answer_tokens
+        self.save_card()
+
+    def save_card(self) -> None:
         with contextlib.suppress(OSError):  # a full disk must not cost the proposal
             self.scorecard.save(self.name)
 

@@ -67,9 +67,12 @@ class OpenAIBackend:
             if error.reason in ("server_gone", "timeout", "cut_off"):  # any answer shows that it is there
                 raise
 
-    def window(self, wanted: int, least: int) -> int:
+    def largest_window(self) -> int:
         told = [_whole(self._told, key) for key in ("n_ctx", "max_model_len")]  # llama-server's; vLLM's
         return min([self.context_tokens, *filter(None, told)])
+
+    def window(self, wanted: int, least: int) -> int:
+        return self.largest_window()
 
     def ask(self, messages: Sequence[Message], *, max_tokens: int, temperature: float, seed: int) -> Answer:
         """One answer. Where thinking has used it up it is asked for again without; later ones get room for it."""
