@@ -197,6 +197,7 @@ REFUSED = [
     Case("the form itself", "SET NAME = literal\nSET DEPTH = 6", error="SET NAME: there is no such constant"),
     Case("before and after", "```\nDEPTH = 8\n```\nAfter:\n```\nDEPTH = 6\n```", error="DEPTH is set to 8 and to 6"),
     Case("a number without end", "SET DEPTH = 10**10**10", error="has to be a literal"),
+    Case("a digit without end", "SET DEPTH = " + "9" * 450, error="has to be a literal"),
     Case("an infinite number", "SET MATRIX_LR = 1e999", error="has to be finite"),
     Case("tabs for spaces", "<<<<<<< SEARCH\n\t\tx = nn.relu(x)\n=======\n\t\tx = 1\n>>>>>>> REPLACE",
          error="not valid Python"),
