@@ -102,7 +102,7 @@ APPLIED = [
     Case("another thinking tag", "<thought>\nSET DEPTH = 2\n</thought>\nSET DEPTH = 6", sets={"DEPTH": 6}),
     Case("thinking in brackets", "[THINK]SET DEPTH = 2[/THINK]SET DEPTH = 6", sets={"DEPTH": 6}),
     Case("another language", "假设：更少的层。\n标题：更浅\nSET DEPTH = 6", sets={"DEPTH": 6}),
-    Case("a text that repeats itself", "SET DEPTH = 6\n" + "The model is good. " * 900, sets={"DEPTH": 6}),
+    Case("a text that repeats itself", "SET DEPTH = 6\n" + "The model is good. " * 300, sets={"DEPTH": 6}),
     Case("a string without quotes", "SET WINDOW_PATTERN = L", sets={"WINDOW_PATTERN": "L"}),
     Case("the same twice", "SET DEPTH = 6\nSo:\nSET DEPTH = 6\n", sets={"DEPTH": 6}),
     Case("a fence around it", "```\nSET DEPTH = 6\n```", sets={"DEPTH": 6}),
