@@ -10,6 +10,7 @@ from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -22,6 +23,10 @@ from autoresearch.research import Research
 from autoresearch.session import Options, open_night
 from autoresearch.view import View, choose_view
 
+if TYPE_CHECKING:
+    from autoresearch.proposers.models import Choice
+    from autoresearch.proposers.server import OllamaServer
+
 EXIT = {"keep": 0, "discard": 10, "crash": 11, None: 1}  # of `try`
 INTERRUPTED = (None, "terminated", "an error")  # how a night ended that --resume goes on with
 
@@ -33,9 +38,21 @@ def run(root: Path, args: Namespace) -> int:
     if args.resume and not _cut_off(root, args.tag):
         print("nothing to resume: the last night ended by itself")
         return 0
-    wanted = Wanted(args.proposer, args.model, args.base_url, args.command, args.seed)
+    program = (root / "program.md").read_text() if (root / "program.md").exists() else ""
+    wanted = Wanted(args.proposer, args.model, args.base_url, args.command, args.seed, program)
     ends = deadline(args.hours, args.until)
-    with _night(root, _options(args, deadline=ends), lambda say: lambda facts: choose(wanted, facts, say)) as research:
+
+    def chooser(view: View) -> Callable[[machine.Facts], Proposer]:
+        def offer(server: OllamaServer, choice: Choice) -> bool:
+            from autoresearch.proposers.models import offer_pull
+
+            with view.aside() as console:
+                return offer_pull(server, choice, console)
+
+        somebody = sys.stdin.isatty() and sys.stdout.isatty()
+        return lambda facts: choose(wanted, facts, view.say, offer if somebody else None)
+
+    with _night(root, _options(args, deadline=ends), chooser) as research:
         try:
             research.view.say(f"stopped: {validate.night(research)}")
         finally:
@@ -257,20 +274,20 @@ def _options(args: Namespace, *, deadline: float | None = None, editing: bool = 
     )
 
 
-Chooser = Callable[[Callable[[str], None]], Callable[[machine.Facts], Proposer]]
+Chooser = Callable[[View], Callable[[machine.Facts], Proposer]]
 
 
 @contextlib.contextmanager
 def _night(root: Path, options: Options, chooser: Chooser) -> Iterator[Research]:
     view: View = choose_view()
     try:
-        with open_night(root, options, view, chooser(view.say)) as research:
+        with open_night(root, options, view, chooser(view)) as research:
             yield research
     finally:
         view.close()
 
 
-def _by_hand(say: Callable[[str], None]) -> Callable[[machine.Facts], Proposer]:
+def _by_hand(view: View) -> Callable[[machine.Facts], Proposer]:
     from autoresearch.proposers.by_hand import ByHand
 
     return lambda facts: ByHand()

@@ -24,7 +24,12 @@ KNOWN_DF = 4.0
 MAX_FAILED_TURNS = 20  # turns in a row without a candidate: no proposer has anything left to say
 STARTUP_FLOOR_S = 60.0  # what a candidate's start may take in any case: new kernels, a busy machine
 COMPILING_FLOOR_S = 180.0  # where g++ compiles them
-BEFORE_TRAINING = frozenset({"contract", "source", "import", "build", "warmup", "interface", "slow", "startup"})
+# Failures that go back to who had the idea, once, where they came before or early in the training: a mended version is
+# worth a turn of the model's then.
+MENDABLE = frozenset({"source", "import", "build", "warmup", "interface", "slow", "startup"})
+MENDABLE_EARLY = frozenset({"memory", "diverged", "nonfinite", "tampered", "exited"})
+EARLY = 0.1  # of the budget
+MENDS = "mends"  # in a proposal's usage: the number of the experiment whose failure it mends
 
 
 @dataclass(frozen=True)
@@ -134,8 +139,8 @@ class Research(Laboratory):
             return
         self.failed_turns = 0
         x = self.finish(self.propose("candidate", proposal, source, parent_n).n)
-        if x.verdict == "crash" and x.failure is not None and x.failure.kind in BEFORE_TRAINING:
-            self._ask_repair(x.proposal, x.failure)
+        if x.verdict == "crash" and MENDS not in x.proposal.usage and (failure := _mendable(x)) is not None:
+            self._ask_repair(x, failure)
 
     def attempt(self, source: str, message: str) -> Experiment:
         """One candidate from a person or an agent that drives itself, under the same rules as any other."""
@@ -191,9 +196,10 @@ class Research(Laboratory):
         if repeated := policy.repeat_of(source, context.source, context.history):
             raise ProposerError(f"{proposal.title}: {policy.repeat_sentence(source, repeated)}", reason="repeat")
         violations = contract.check(source, self.source_of(self.baseline().n))
-        if violations:
+        if violations and MENDS not in proposal.usage:
             repaired = self.proposer.repair(context, proposal, Failure("contract", violations_text(violations)))
             if repaired is not None:
+                repaired = _mending(repaired, context.turn)
                 return repaired, edits.apply(context.source, repaired.edits), parent_n
         return proposal, source, parent_n
 
@@ -208,11 +214,25 @@ class Research(Laboratory):
                 "Go on with another proposer: uv run loop.py --proposer tuner"
             )
 
-    def _ask_repair(self, proposal: Proposal, failure: Failure) -> None:
+    def _ask_repair(self, x: Experiment, failure: Failure) -> None:
         try:
-            repaired = self.proposer.repair(self.context(), proposal, failure)
+            repaired = self.proposer.repair(self.context(), x.proposal, failure)
         except ProposerError as error:
             self._turn_failed(error)
             return
         if repaired is not None:
-            self.drafts.appendleft(repaired)
+            self.drafts.appendleft(_mending(repaired, x.n))
+
+
+def _mending(proposal: Proposal, n: int) -> Proposal:
+    return replace(proposal, usage={**proposal.usage, MENDS: float(n)})
+
+
+def _mendable(x: Experiment) -> Failure | None:
+    """The failure of a crash that cost little or no training."""
+    failure = x.failure
+    if failure is None or failure.kind in MENDABLE:
+        return failure
+    m = x.measurements[-1]
+    reached = m.loss_curve[-1][0] if m.loss_curve else 0.0
+    return failure if failure.kind in MENDABLE_EARLY and m.training_s is None and reached <= EARLY else None

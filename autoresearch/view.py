@@ -6,7 +6,8 @@ import contextlib
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TextIO
 
@@ -102,6 +103,10 @@ class View(Protocol):
 
     def decided(self, result: Result) -> None: ...
 
+    def aside(self) -> AbstractContextManager[Console]:
+        """The terminal for something else, a question or a progress bar, until it is left."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -141,6 +146,10 @@ class PlainView:
         value = f"{result.val_bpb:.6f}" if result.val_bpb is not None else "   —    "
         self.say(f"{time.strftime('%H:%M:%S')}  #{result.n} {result.verdict.upper():7s} {value}  {result.reason}")
 
+    @contextlib.contextmanager
+    def aside(self) -> Iterator[Console]:
+        yield Console(file=self._stream)
+
     def close(self) -> None:
         pass
 
@@ -176,6 +185,14 @@ class LiveView:
     def decided(self, result: Result) -> None:
         self.board.decided(result)
         self._print(result_line(result))
+
+    @contextlib.contextmanager
+    def aside(self) -> Iterator[Console]:
+        self._live.stop()
+        try:
+            yield self._console
+        finally:
+            self._live.start()
 
     def close(self) -> None:
         with contextlib.suppress(OSError, ValueError):

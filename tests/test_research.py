@@ -122,6 +122,19 @@ def test_a_repaired_proposal_is_the_next_experiment(repository: Path) -> None:
     assert seen.experiments[2].bpbs
 
 
+def test_a_failure_that_cost_no_training_goes_back_once(repository: Path) -> None:
+    """Out of memory, or NaN in the first steps; what was mended and fails again does not go back."""
+    memory = SearchReplace("    opt = optim.Adam(LR)", "    opt = optim.Adam(LR)\n    bytes(1 << 46)")
+    nowhere = SearchReplace("    opt = optim.Adam(LR)", "    opt = optim.Nowhere(LR)")
+    nan = SearchReplace("run.log(step - 1, previous)", "run.log(step - 1, previous * float('nan'))")
+    nan = SearchReplace(f"            {nan.search}", f"            {nan.replace}")
+    proposer = Scripted(("much", (memory,)), ("nan", (nan,)), repairs=[("a name", (nowhere,)), WORSE])
+    seen = night(repository, proposer, experiments=4)
+    ends = [(x.proposal.title, x.failure.kind if x.failure else x.verdict) for x in seen.experiments.values()]
+    assert ends[1:] == [("much", "memory"), ("a name", "warmup"), ("nan", "diverged"), (WORSE[0], "discard")]
+    assert [failure.kind for failure in proposer.failures] == ["memory", "diverged"]
+
+
 def test_the_same_command_goes_on(repository: Path) -> None:
     first = night(repository, Scripted(WORSE))
     again = Scripted(WORSE, ("the batch", (SearchReplace(LOOP, LOOP.replace("16", "4")),)))
