@@ -56,6 +56,10 @@ def parser() -> argparse.ArgumentParser:
     who.add_argument("--model", help="of the Ollama server, or openai:NAME with --base-url")
     who.add_argument("--base-url", metavar="URL", help="an OpenAI-compatible server, e.g. http://127.0.0.1:8080/v1")
     who.add_argument("--command", help="an outside agent for --proposer command, run in a scratch folder")
+    hints = argparse.ArgumentParser(add_help=False)
+    hints.add_argument(
+        "--findings", metavar="PATH", help="other machines' findings as hints for the proposers, e.g. findings/"
+    )
     ends = argparse.ArgumentParser(add_help=False)
     ends.add_argument("--experiments", type=positive(int), metavar="N", help="stop after N experiments")
     ends.add_argument("--hours", type=positive(float), metavar="H", help="stop after H hours")
@@ -67,7 +71,7 @@ def parser() -> argparse.ArgumentParser:
     def add(name: str, help: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
         return sub.add_parser(name, help=help, description=help, parents=list(parents))
 
-    add("run", "research (the default)", task, who, ends)
+    add("run", "research (the default)", task, who, hints, ends)
     add("status", "the night so far", tag)
     one = add("try", "measure one candidate by hand: exit 0 keep, 10 discard, 11 crash", task)
     one.add_argument("file", type=Path)
@@ -92,7 +96,7 @@ def parser() -> argparse.ArgumentParser:
     add("clean", "free the room that decided candidates take", tag)
     add("doctor", "what is missing for a good night: exit 0 nothing", task)
     add("models", "the local models: size, whether they fit, what they achieved here", who)
-    add("install", "resume the night after a reboot, at login", task, who, ends)
+    add("install", "resume the night after a reboot, at login", task, who, hints, ends)
     add("uninstall", "undo install")
     return p
 

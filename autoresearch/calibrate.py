@@ -87,6 +87,7 @@ def fit(
 
 
 ROWS = "DEVICE_BATCH_SIZE"
+MACHINE_FIT = (ROWS, "STACK_MATRICES", "COMPUTE_DTYPE")  # what `axes` turns: a machine's own affair
 
 
 def axes(source: str, bench: Workbench) -> Iterator[tuple[str, list[str]]]:

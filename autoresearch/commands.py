@@ -32,8 +32,9 @@ INTERRUPTED = (None, "terminated", "an error")  # how a night ended that --resum
 
 
 def run(root: Path, args: Namespace) -> int:
-    from autoresearch import validate
+    from autoresearch import seeds, validate
     from autoresearch.proposers.choose import Wanted, choose
+    from autoresearch.sharing import hinted
 
     if args.resume and not _cut_off(root, args.tag):
         print("nothing to resume: the last night ended by itself")
@@ -41,6 +42,7 @@ def run(root: Path, args: Namespace) -> int:
     program = (root / "program.md").read_text() if (root / "program.md").exists() else ""
     wanted = Wanted(args.proposer, args.model, args.base_url, args.command, args.seed, program)
     ends = deadline(args.hours, args.until)
+    given = hinted(root, args.findings) if args.findings else []
 
     def chooser(view: View) -> Callable[[machine.Facts], Proposer]:
         def offer(server: OllamaServer, choice: Choice) -> bool:
@@ -53,11 +55,14 @@ def run(root: Path, args: Namespace) -> int:
         return lambda facts: choose(wanted, facts, view.say, offer if somebody else None)
 
     with _night(root, _options(args, deadline=ends), chooser) as research:
+        research.hint(given)
         try:
             research.view.say(f"stopped: {validate.night(research)}")
         finally:
             research.view.close()
             print(summary.text(research.night))
+            if fates := seeds.of_night(research.night, research.source_of):
+                print(seeds.held(fates))
     return 0
 
 

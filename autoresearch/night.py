@@ -11,6 +11,7 @@ Every event has v (schema version), t (ISO 8601 with offset) and type; the other
     abandoned    n, run, why                                            Ctrl-C: nobody's fault
     quarantined  n, why                                                 it took the machine down twice
     turn_failed  proposer, reason, usage
+    hinted       findings                                               of other machines, told to the proposers
     note         text
     closed       why
 
@@ -118,6 +119,7 @@ class Night:
     incumbent_n: int | None = None
     displaced: bool = False  # the person moved on: HEAD is the incumbent and wants measuring
     turns_failed: tuple[Event, ...] = ()
+    hinted: tuple[Event, ...] = ()  # seeds.py reads them
     notes: tuple[str, ...] = ()
     sessions: int = 0
     closed: str | None = None  # why the last session ended; None while it runs or when it was killed
@@ -304,6 +306,10 @@ def _turn_failed(night: Night, e: Event) -> Night:
     return replace(night, turns_failed=(*night.turns_failed, e))
 
 
+def _hinted(night: Night, e: Event) -> Night:
+    return replace(night, hinted=tuple(dict(finding) for finding in e["findings"]))
+
+
 def _note(night: Night, e: Event) -> Night:
     return replace(night, notes=(*night.notes, str(e["text"])))
 
@@ -322,6 +328,7 @@ CHANGES: Mapping[str, Callable[[Night, Event], Night]] = {
     "abandoned": _abandoned,
     "quarantined": _quarantined,
     "turn_failed": _turn_failed,
+    "hinted": _hinted,
     "note": _note,
     "closed": _closed,
 }

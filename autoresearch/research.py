@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from autoresearch import constants, contract, edits, policy
+from autoresearch import constants, contract, edits, policy, seeds
 from autoresearch.decide import baseline_due, control_due
 from autoresearch.errors import AutoresearchError, EditError, ProposerError, UsageError
 from autoresearch.laboratory import FILE, Laboratory, describe_machine, violations_text
@@ -154,6 +154,13 @@ class Research(Laboratory):
 
     # --- ideas ---
 
+    def hint(self, given: Sequence[seeds.Seed]) -> None:
+        """Findings of other machines, which the proposers know of from now on; the journal holds them."""
+        told = seeds.to_json(given)
+        if told and told != list(self.night.hinted):
+            self.journal.append("hinted", findings=told)
+            self.view.say(f"hints: {len(given)} findings of other machines are told to the proposers")
+
     def context(self) -> Context:
         incumbent, now = self.incumbent(), self.reading()
         history = self.night.trials(self.source_of)
@@ -169,6 +176,7 @@ class Research(Laboratory):
             directive=policy.next_directive(history, turn),
             seed=self.seed,
             turn=turn,
+            hints=seeds.hints(self.night.hinted),
         )
 
     def _parent(self, history: Sequence[Trial]) -> int:

@@ -20,6 +20,7 @@ from autoresearch import (
     journal,
     machine,
     priors,
+    seeds,
     standing,
     summary,
     transfer,
@@ -113,6 +114,15 @@ def nights_of(root: Path, name: str) -> list[Bundle]:
     raise UsageError(
         f"{name} is no file of findings, no results.tsv and no night of this checkout. See: ls runs findings"
     )
+
+
+def hinted(root: Path, name: str) -> list[seeds.Seed]:
+    """The hints that the nights of `name` hold for another one. Raises UsageError where there are none."""
+    nights = nights_of(root, name)
+    found = seeds.seeds(nights)
+    if not found:
+        raise UsageError(f"--findings {name}: none of its {len(nights)} nights holds a clear gain or loss to tell of")
+    return found
 
 
 def _write(path: Path, text: str) -> None:
