@@ -55,6 +55,9 @@ def parser() -> argparse.ArgumentParser:
 
     add("run", "research (the default)", task, who, ends)
     add("status", "the night so far", tag)
+    add("watch", "the running night's view, from another terminal", tag)
+    add("pause", "let the running loop wait between two runs, with the memory given back", tag)
+    add("resume", "end a pause", tag)
     one = add("try", "measure one candidate by hand: exit 0 keep, 10 discard, 11 crash", task)
     one.add_argument("file", type=Path)
     one.add_argument("-m", "--message", required=True, help="what it changes and why; the first line is the title")

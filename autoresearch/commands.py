@@ -40,12 +40,32 @@ def run(root: Path, args: Namespace) -> int:
             research.view.say(f"stopped: {validate.night(research)}")
         finally:
             research.view.close()
-            print(summary.text(research.night))
+            research.view.say(summary.text(research.night))
     return 0
 
 
 def status(root: Path, args: Namespace) -> int:
     summary.status(root, args.tag)
+    return 0
+
+
+def watch(root: Path, args: Namespace) -> int:
+    from autoresearch import watch as watching
+
+    return watching.watch(root, args.tag)
+
+
+def pause(root: Path, args: Namespace) -> int:
+    from autoresearch import watch as watching
+
+    watching.pause_command(root, args.tag)
+    return 0
+
+
+def resume(root: Path, args: Namespace) -> int:
+    from autoresearch import watch as watching
+
+    watching.resume_command(root, args.tag)
     return 0
 
 
@@ -208,6 +228,9 @@ def uninstall(root: Path, args: Namespace) -> int:
 COMMANDS: Mapping[str, Callable[[Path, Namespace], int]] = {
     "run": run,
     "status": status,
+    "watch": watch,
+    "pause": pause,
+    "resume": resume,
     "try": attempt,
     "validate": final_validation,
     "show": show,
@@ -252,6 +275,7 @@ def _options(args: Namespace, *, deadline: float | None = None, editing: bool = 
         seed=args.seed,
         no_sandbox=args.no_sandbox,
         editing=editing,
+        keep_pause=getattr(args, "resume", False),
     )
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from autoresearch import contract, experiment, machine, results, standing
+from autoresearch import awake, contract, experiment, machine, pausing, results, standing
+from autoresearch.board import result_of
 from autoresearch.contamination import ATTEMPTS, contaminated, expectation
 from autoresearch.decide import decide, implausible, simplifies
 from autoresearch.errors import AutoresearchError, ProposerError
@@ -18,8 +19,9 @@ from autoresearch.git import Repository
 from autoresearch.journal import SOURCE_NAME, Journal, read_source, run_folder, store_source
 from autoresearch.night import Experiment, Night, Purpose
 from autoresearch.noise import Noise
+from autoresearch.panel import span
 from autoresearch.records import Decision, Measurement, Proposal, Proposer
-from autoresearch.view import Result, View
+from autoresearch.view import View
 
 FILE = "train_mlx.py"
 RELEASE_WAITS_S = (10.0, 30.0, 60.0, 120.0)  # between attempts to unload the language model
@@ -44,6 +46,7 @@ class Laboratory:
     decided: int = 0  # candidates, in this session
     alone: int = 0  # discards on a single run since a candidate came near, or the incumbent ran
     since_baseline: int = 0  # experiments decided since the baseline's last run
+    since_power: Mapping[str, Any] = field(default_factory=dict)  # the first sample on this source of power
 
     def finish(self, n: int) -> Experiment:
         """Runs experiment n until the keep rule has a verdict, and records it."""
@@ -89,6 +92,7 @@ class Laboratory:
 
     def measure(self, n: int, purpose: Purpose, seed: int | None = None) -> Experiment:
         """One more run of experiment n, journaled from start to end. Runs that the machine spoiled are made again."""
+        self.rest()
         self._free_memory()
         for attempt in range(ATTEMPTS + 1):
             x = self.night.experiments[n]
@@ -101,6 +105,21 @@ class Laboratory:
             self.view.say(f"#{n} run {run}: {why}; running it again")
             self.journal.append("abandoned", n=n, run=run, why=why, measurement=measurement)
         return self.night.experiments[n]
+
+    def rest(self, until: Callable[[], bool] = lambda: False) -> None:
+        """Waits while a person has asked for a pause, with the memory given back; ends by `until` as well."""
+        since = pausing.asked(self.folder)
+        if since is None:
+            return
+        self._free_memory()
+        self.journal.append("paused")
+        self.view.board.paused_at = since
+        self.view.status(f"paused; to go on: {pausing.GO_ON}")
+        while pausing.asked(self.folder) is not None and not until():
+            time.sleep(pausing.POLL_S)
+        self.view.board.paused_at = None
+        self.journal.append("resumed")
+        self.view.say(f"paused for {span(time.time() - since)}; going on")
 
     def _free_memory(self) -> None:
         """The language model is out of memory before a training begins: beside it, training is measured wrong."""
@@ -120,6 +139,11 @@ class Laboratory:
         title = x.proposal.title if purpose in ("search", "confirm") else f"the incumbent again: {x.proposal.title}"
         self.view.begin(x.n, run, title, x.proposal.hypothesis)
         before = machine.sample()
+        board = self.view.board
+        board.category, board.proposer, board.state = x.proposal.category, x.proposal.proposer, before
+        if before.get("power") != self.since_power.get("power"):
+            self.since_power = before
+        board.battery = awake.battery_outlook(before, self.since_power)
         path = run_folder(self.folder, x.n) / SOURCE_NAME
         ours = x.role == "baseline"  # the person's own file: it is measured however slow, and its kernels are kept
         bench = replace(self.bench, min_steps=0) if ours or purpose != "search" else self.bench
@@ -195,7 +219,7 @@ class Laboratory:
                 self.alone += 1
             elif x.bpbs:
                 self.alone = 0
-            self.view.decided(Result(n, decision.verdict, mean, x.proposal.title, x.reason, x.proposal.proposer))
+            self.view.decided(result_of(x))
         results.update(self.root / "results.tsv", self.night)
         self.show_standing()
         self.afterwards(self.night)
@@ -246,13 +270,8 @@ class Laboratory:
         return run_folder(self.folder, n) / f"run-{run}"
 
     def show_standing(self) -> None:
-        incumbent, board, now = self.night.incumbent, self.view.board, self.reading()
-        if incumbent is None:
-            return
-        board.incumbent_bpb, board.incumbent_title = now.estimate(incumbent).mean, incumbent.proposal.title
-        board.baseline_bpb, board.sigma_bpb = now.estimate(self.baseline()).mean, now.noise.sigma_bpb
-        board.incumbent_curve = next((m.loss_curve for m in incumbent.measurements if m.ok), ())
-        board.machine = describe_machine(self.facts, incumbent)
+        self.view.board.take(self.night, self.reading())
+        self.view.board.decided = self.decided
 
 
 def violations_text(violations: list[contract.Violation]) -> str:

@@ -128,7 +128,12 @@ def sample(run: Run = ask, system: str | None = None) -> dict[str, Any]:
     """
     state = _mac_state(run) if (system or platform.system()) == "Darwin" else _linux_state()
     clocks = {"monotonic": time.monotonic(), "since_boot": _since_boot(), "wall": time.time()}
-    return {**state, "free_memory_mb": psutil.virtual_memory().available >> 20, **clocks}
+    return {**state, "free_memory_mb": free_memory_mb(), **clocks}
+
+
+def free_memory_mb() -> int:
+    """What can be had without swapping. Microseconds."""
+    return int(psutil.virtual_memory().available >> 20)
 
 
 def slept_s(before: Mapping[str, Any], after: Mapping[str, Any]) -> float:

@@ -20,6 +20,7 @@ from autoresearch import (
     corpus,
     edits,
     machine,
+    pausing,
     priors,
     process,
     results,
@@ -37,7 +38,7 @@ from autoresearch.night import Night
 from autoresearch.noise import Noise
 from autoresearch.records import Proposer, Set
 from autoresearch.research import Limits, Research
-from autoresearch.view import View
+from autoresearch.view import View, published
 from autoresearch.workbench import Say, choose_data, workbench
 
 
@@ -54,6 +55,7 @@ class Options:
     seed: int = 0
     no_sandbox: bool = False
     editing: bool = False  # the editable file may have uncommitted changes: `try` measures them
+    keep_pause: bool = False  # a pause outlives a reboot, but not a start by hand
 
 
 @contextlib.contextmanager
@@ -86,6 +88,9 @@ def open_night(
         facts = machine.facts()
         base = repo.begin(tag)
         journal = stack.enter_context(Journal(folder))
+        if not options.keep_pause:
+            pausing.end(folder)
+        view = stack.enter_context(published(view, folder))
         if not journal.night.sessions:
             start_from_profile(repo, meta)
             fit_to_machine(
@@ -94,6 +99,7 @@ def open_night(
         harness = hashlib.sha256(bench.harness.read_bytes()).hexdigest()[:16]
         versions = {"mlx": version("mlx"), "python": platform.python_version(), "harness": harness}
         settings = {key: value for key, value in vars(options).items() if value is not None}
+        earlier_s = journal.night.elapsed_s
         journal.append(
             "opened",
             tag=tag,
@@ -127,7 +133,9 @@ def open_night(
             must_stop=lambda: (held.ensure(), awake.must_stop(machine.sample()))[1],
             afterwards=Housekeeping(root, folder, view.say),
         )
-        view.board.tag, view.board.budget_s, view.board.machine = tag, bench.budget_s, facts.describe()
+        board = view.board
+        board.tag, board.budget_s, board.machine = tag, bench.budget_s, facts.describe()
+        board.ends_at, board.experiments, board.earlier_s = options.deadline, options.experiments, earlier_s
         view.say(f"night: {tag} on {task['dataset']}/{task['profile']}, {bench.budget_s:g} s of training a run")
         why = "an error"
         try:
@@ -137,6 +145,7 @@ def open_night(
             why = str(stop) or "stopped by Ctrl-C"
             raise
         finally:
+            board.over = why
             close_night(research, why, priors_path)
 
 
