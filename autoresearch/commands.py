@@ -115,8 +115,18 @@ def show(root: Path, args: Namespace) -> int:
 
 def report(root: Path, args: Namespace) -> int:
     from autoresearch import report as page
+    from autoresearch import samples
 
-    print(page.write(root, root / "runs" / summary.find_tag(root, args.tag)))
+    folder = root / "runs" / summary.find_tag(root, args.tag)
+    samples.fill(root, folder, journal.read(folder), print)
+    print(page.write(root, folder))
+    return 0
+
+
+def sample(root: Path, args: Namespace) -> int:
+    from autoresearch import samples
+
+    samples.sample_command(root, args)
     return 0
 
 
@@ -235,6 +245,7 @@ COMMANDS: Mapping[str, Callable[[Path, Namespace], int]] = {
     "validate": final_validation,
     "show": show,
     "report": report,
+    "sample": sample,
     "adopt": adopt,
     "export": export,
     "compare": compare,

@@ -79,7 +79,7 @@ class Workbench:
 
 
 @dataclass
-class _Outcome:
+class Outcome:
     """What one child said and how it ended. `events` holds the last event of each name with the parent's time."""
 
     events: dict[str, tuple[float, Event]] = field(default_factory=dict)
@@ -112,11 +112,11 @@ def measure(
     """
     started = time.monotonic()
     rundir.make(run_dir, bench.kernels)
-    sha256 = _sha256(source)
+    sha256 = sha256_of(source)
     train = _train(bench, source, sha256, run_dir, seed, listen)
     rundir.tidy(run_dir, [*rundir.LEFT, "tmp"])  # what else it wrote is state outside parameters()
     measurement = _from_training(train, seed)
-    evaluated: _Outcome | None = None
+    evaluated: Outcome | None = None
     if measurement.failure is None:
         evaluated = _evaluate(bench, source, sha256, run_dir, seed, "val", listen)
         measurement = replace(
@@ -135,7 +135,7 @@ def rehearse(bench: Workbench, source: Path, run_dir: Path, seed: int) -> Measur
     """Trains alone, for the speed and the memory: a Measurement without val_bpb. A slow step may outlast the budget."""
     started = time.monotonic()
     rundir.make(run_dir, bench.kernels)
-    train = _train(bench, source, _sha256(source), run_dir, seed, lambda e: None, slack_s=60.0)
+    train = _train(bench, source, sha256_of(source), run_dir, seed, lambda e: None, slack_s=60.0)
     rundir.tidy(run_dir, rundir.LEFT)
     return replace(_from_training(train, seed), total_s=time.monotonic() - started)
 
@@ -153,21 +153,21 @@ def evaluate(
     """Scores the checkpoint in `run_dir` again: on another split, with other batch rows, in another row order."""
     started = time.monotonic()
     (run_dir / "tmp").mkdir(exist_ok=True)
-    sha256 = _sha256(source)
+    sha256 = sha256_of(source)
     outcome = _evaluate(bench, source, sha256, run_dir, seed, split, lambda e: None, rows, order)
     rundir.tidy(run_dir, rundir.LEFT)
     val_bpb = None if outcome.failure else outcome.get("result", "val_bpb")
     return Measurement(seed, val_bpb, outcome.failure, total_s=time.monotonic() - started)
 
 
-def _sha256(source: Path) -> str:
+def sha256_of(source: Path) -> str:
     return hashlib.sha256(source.read_bytes()).hexdigest()
 
 
 def _train(
     bench: Workbench, source: Path, sha256: str, run_dir: Path, seed: int, listen: Listener, slack_s: float = 0.0
-) -> _Outcome:
-    child, token = _start(bench, "train", source, sha256, run_dir, seed, bench.data / "train.u16", [])
+) -> Outcome:
+    child, token = start(bench, "train", source, sha256, run_dir, seed, bench.data / "train.u16", [])
     allowance = max(1.0, 0.01 * bench.budget_s) + slack_s
     limits = {
         "start": bench.startup_limit_s,
@@ -175,7 +175,7 @@ def _train(
         "trained": bench.save_limit_s,
         "saved": 10.0,
     }
-    outcome = _Watch(child, token, run_dir, bench, limits, listen, _hopeless(bench)).follow()
+    outcome = Watch(child, token, run_dir, bench, limits, listen, _hopeless(bench)).follow()
     began, ended = outcome.at("clock_started"), outcome.at("trained")
     if outcome.failure is None and began is not None and ended is not None:
         over = ended - began - bench.budget_s
@@ -194,18 +194,18 @@ def _evaluate(
     listen: Listener,
     rows: int | None = None,
     order: int | None = None,
-) -> _Outcome:
+) -> Outcome:
     extra = ["--rows", str(rows)] if rows else []
     extra += ["--order", str(order)] if order is not None else []
-    child, token = _start(bench, "evaluate", source, sha256, run_dir, seed, bench.data / "eval" / f"{split}.u16", extra)
+    child, token = start(bench, "evaluate", source, sha256, run_dir, seed, bench.data / "eval" / f"{split}.u16", extra)
     limits = {"start": bench.startup_limit_s + bench.save_limit_s, "ready": bench.evaluation_limit_s, "result": 10.0}
-    outcome = _Watch(child, token, run_dir, bench, limits, listen).follow()
+    outcome = Watch(child, token, run_dir, bench, limits, listen).follow()
     if outcome.failure and outcome.failure.kind == "memory" and rows != 1:
         return _evaluate(bench, source, sha256, run_dir, seed, split, listen, 1, order)
     return outcome
 
 
-def _start(
+def start(
     bench: Workbench, name: str, source: Path, sha256: str, run_dir: Path, seed: int, rows: Path, extra: list[str]
 ) -> tuple[Child, str]:
     """Starts a child of prepare.py, confined. Its events must carry the token; its rows come as an open file."""
@@ -248,7 +248,7 @@ def _hopeless(bench: Workbench) -> Callable[[Event], Failure | None]:
 
 
 @dataclass
-class _Watch:
+class Watch:
     """Listens to a child until it ends; kills it past a limit (seconds after an event) or short of memory."""
 
     child: Child
@@ -258,11 +258,11 @@ class _Watch:
     limits: Mapping[str, float]
     listen: Listener
     judge: Callable[[Event], Failure | None] = lambda event: None
-    outcome: _Outcome = field(default_factory=_Outcome)
+    outcome: Outcome = field(default_factory=Outcome)
     phase: str = "start"
     slack_s: float = 0.0
 
-    def follow(self) -> _Outcome:
+    def follow(self) -> Outcome:
         outcome = self.outcome
         outcome.started = looked = time.monotonic()
         self.deadline = outcome.started + self.limits["start"]
@@ -349,7 +349,7 @@ def classify(failure: Failure) -> Failure:
     return failure
 
 
-def _from_training(train: _Outcome, seed: int) -> Measurement:
+def _from_training(train: Outcome, seed: int) -> Measurement:
     began, ended = train.at("clock_started"), train.at("trained")
     training_s = ended - began if began is not None and ended is not None else None
     tokens = train.get("trained", "tokens")
@@ -376,10 +376,10 @@ def _from_training(train: _Outcome, seed: int) -> Measurement:
     )
 
 
-def _shares(train: _Outcome, evaluated: _Outcome | None, total_s: float) -> dict[str, float]:
+def _shares(train: Outcome, evaluated: Outcome | None, total_s: float) -> dict[str, float]:
     """Where the seconds went; what is left of total_s is the harness's own overhead."""
 
-    def span(outcome: _Outcome | None, start: str | None, end: str | None) -> float:
+    def span(outcome: Outcome | None, start: str | None, end: str | None) -> float:
         if outcome is None:
             return 0.0
         a = outcome.started if start is None else outcome.at(start)

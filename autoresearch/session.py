@@ -25,6 +25,7 @@ from autoresearch import (
     process,
     results,
     retention,
+    samples,
     standing,
 )
 from autoresearch.errors import UsageError
@@ -186,6 +187,8 @@ def close_night(research: Research, why: str, priors_path: Path) -> None:
         count = sum(x.role == "candidate" for x in night.decided)
         research.repo.commit({"results.tsv": table}, f"results of {research.tag}: {count} experiments")
     research.journal.append("closed", why=why)
+    if why == "finished":  # after Ctrl-C a person waits for the prompt; `report` makes up for it
+        samples.fill(research.root, research.folder, research.night, research.view.say, research.bench)
     if night.decided:
         Housekeeping(research.root, research.folder, research.view.say).report()
 

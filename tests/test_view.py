@@ -249,7 +249,7 @@ def test_the_screen_is_given_back_and_what_was_said_is_printed(tmp_path: Path) -
     assert "\x1b[?1049h" in terminal.read_until("before")
     flag.unlink()
     rest = terminal.read_until("the end")
-    screen, _, after = rest.partition("\x1b[?1049l")
+    _screen, _, after = rest.partition("\x1b[?1049l")
     assert re.findall("before|after|closed|the end", after) == ["before", "after", "closed", "the end"]
     assert terminal.process.wait(60) == 0
     terminal.close()
