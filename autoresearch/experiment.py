@@ -11,14 +11,13 @@ diverged train                          the loss exploded, or training raised an
 overrun hang exited                     it trained past its budget, went silent, or left without a result
 probe_causality probe_rows probe_adapts the logits know what they must not (prepare.probe)
 save evaluate                           saving or scoring raised an exception
-memory disk                             the machine's memory or disk ran short
-machine                                 the GPU or the machine failed; not the idea's fault
+memory disk                             it took more memory, or wrote more, than a run may
+machine                                 the GPU, the disk or the memory of the machine gave out; not the idea's fault
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
 import secrets
 import shutil
 import sys
@@ -30,7 +29,8 @@ from typing import Any
 
 import psutil
 
-from autoresearch import rundir
+from autoresearch import machine, rundir
+from autoresearch.failures import classify
 from autoresearch.process import Child
 from autoresearch.records import Failure, Measurement
 from autoresearch.sandbox import Sandbox, environment, limits
@@ -38,18 +38,10 @@ from autoresearch.sandbox import Sandbox, environment, limits
 Event = Mapping[str, Any]
 Listener = Callable[[Event], None]
 
-MACHINE_FAILURE = re.compile(
-    r"Caused GPU Timeout|Impacting Interactivity|Resource limit"
-    r"|Command buffer execution failed(?!.*Insufficient Memory)"
-)
-MEMORY_FAILURE = re.compile(
-    r"Insufficient Memory|\[metal::malloc\]|maximum allowed buffer size|Unable to allocate|std::bad_alloc|MemoryError"
-    r"|cudaErrorMemoryAllocation|out of memory",
-    re.IGNORECASE,
-)
 LOG_LIMIT = 2 * 2**20  # bytes of a child's output that are kept
 CURVE_POINTS = 64
 FREE_DISK = 2**30  # bytes below which a run is stopped
+SWAP_LIMIT_MB = 2048  # growth during a run: the machine drowns, whoever is to blame
 
 
 @dataclass(frozen=True)
@@ -72,6 +64,7 @@ class Workbench:
     folder_limit: int = 6 * 2**30  # bytes of all that lies in a run's folder
     files_limit: int = 20_000  # files in it; compiled kernels are hundreds
     python: str = sys.executable
+    swap_mb: Callable[[], int] = machine.swap_mb
 
     @property
     def cache(self) -> Path:
@@ -265,6 +258,7 @@ class Watch:
     def follow(self) -> Outcome:
         outcome = self.outcome
         outcome.started = looked = time.monotonic()
+        self.swap_mb = self.bench.swap_mb()
         self.deadline = outcome.started + self.limits["start"]
         with self.child:
             while outcome.failure is None:
@@ -277,7 +271,7 @@ class Watch:
                 if outcome.failure is None and now > self.deadline:
                     outcome.failure = _too_late(self.phase, self.limits[self.phase])
                 if outcome.failure is None and now - looked > 0.5:
-                    looked, outcome.failure = now, _short(self.child, self.run_dir, self.bench)
+                    looked, outcome.failure = now, _short(self.child, self.run_dir, self.bench, self.swap_mb)
         outcome.ended = time.monotonic()
         if outcome.failure is None and not {"saved", "result"} & outcome.events.keys():
             outcome.failure = _exited(self.child, self.phase)
@@ -316,7 +310,7 @@ def _too_late(phase: str, limit_s: float) -> Failure:
     return Failure("hang", f"nothing more was heard within {limit_s:.0f} s after `{phase}`")
 
 
-def _short(child: Child, run_dir: Path, bench: Workbench) -> Failure | None:
+def _short(child: Child, run_dir: Path, bench: Workbench, swap_mb: int) -> Failure | None:
     held, memory_limit = child.rss_bytes(), bench.memory_limit or int(0.9 * psutil.virtual_memory().total)
     if held > memory_limit:
         return Failure("memory", f"held {held / 2**30:.1f} GB of memory (limit {memory_limit / 2**30:.1f} GB)")
@@ -326,7 +320,10 @@ def _short(child: Child, run_dir: Path, bench: Workbench) -> Failure | None:
         return Failure("disk", f"wrote {written / 2**30:.1f} GB in {files} files (limit {allowed})")
     free = shutil.disk_usage(bench.data).free
     if free < FREE_DISK:
-        return Failure("disk", f"only {free / 2**20:.0f} MB of disk are left")
+        return Failure("machine", f"only {free / 2**20:.0f} MB of disk are left")
+    swapped = bench.swap_mb() - swap_mb
+    if swapped > SWAP_LIMIT_MB:
+        return Failure("machine", f"the machine swapped {swapped / 1024:.1f} GB out during the run")
     return None
 
 
@@ -335,18 +332,6 @@ def _exited(child: Child, phase: str) -> Failure:
     number = -code if code < 0 else code - 128 if code > 128 else None  # bwrap reports signal n as 128 + n
     how = f"exited with {code}" if number is None else f"was killed by signal {number}"
     return Failure("exited", f"the process {how} after `{phase}`, without a result", child.log_end[-1500:])
-
-
-def classify(failure: Failure) -> Failure:
-    """Recognises memory and machine failures by MLX's messages, wherever they surfaced."""
-    if failure.kind in {"memory", "disk", "machine", "overrun", "diverged", "slow"} or failure.kind.startswith("probe"):
-        return failure
-    text = f"{failure.message}\n{failure.detail}"
-    if MACHINE_FAILURE.search(text):
-        return replace(failure, kind="machine")
-    if MEMORY_FAILURE.search(text):
-        return replace(failure, kind="memory")
-    return failure
 
 
 def _from_training(train: Outcome, seed: int) -> Measurement:

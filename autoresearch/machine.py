@@ -106,6 +106,11 @@ def ask(argv: Sequence[str]) -> str:
         return ""
 
 
+def swap_mb() -> int:
+    """What is swapped out at this moment. Microseconds."""
+    return int(psutil.swap_memory().used >> 20)
+
+
 def facts(run: Run = ask, system: str | None = None) -> Facts:
     """What this machine is. A second or two on a Mac (system_profiler); ask once a night."""
     system = system or platform.system()
@@ -252,7 +257,7 @@ def _linux_state() -> dict[str, Any]:
         "low_power": profile.read_text().strip() == "low-power" if profile.is_file() else None,
         "thermal": None,
         "memory_pressure": None,
-        "swap_mb": psutil.swap_memory().used >> 20,
+        "swap_mb": swap_mb(),
     }
 
 

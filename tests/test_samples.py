@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import mlx.core as mx
@@ -99,8 +100,9 @@ def measure(bench: Workbench, folder: Path, book: Journal, source: str) -> None:
     book.append("proposed", n=n, role=role, proposal=idea, source_sha256=sha, **parent)
     book.append("started", n=n, run=0, seed=1, purpose="search")
     run_dir = journal.run_folder(folder, n) / "run-0"
-    m = experiment.measure(bench, journal.run_folder(folder, n) / "train_mlx.py", run_dir, seed=1)
+    m = experiment.rehearse(bench, journal.run_folder(folder, n) / "train_mlx.py", run_dir, seed=1)
     assert m.failure is None, m.failure
+    m = replace(m, val_bpb=1.6)
     book.append("measured", n=n, run=0, measurement=m)
     book.append(
         "decided", n=n, verdict="keep", reason="it is better", delta_bpb=0.1, sigma_bpb=0.01, estimate=m.val_bpb
