@@ -3,8 +3,9 @@
     python prepare.py [--dataset NAME|PATH] [--profile mac|tiny]    download, tokenize and pack the data, once
     python -P prepare.py train RUN ...                              the train child: one candidate, one clock
     python -P prepare.py evaluate RUN ...                           the evaluate child: one checkpoint, one number
+    python -P prepare.py sample RUN ...                             the sample child: what a checkpoint writes
 
-A candidate sees `Task`, `Run` and `cross_entropy`; everything else is the judge's. The two children are started by
+A candidate sees `Task`, `Run` and `cross_entropy`; everything else is the judge's. The children are started by
 autoresearch/experiment.py, speak JSON lines over a pipe, and never share a process: evaluation cannot run out of memory
 because training did, and what training left behind in the interpreter cannot reach the metric.
 """
@@ -460,9 +461,58 @@ def evaluate_child(args: argparse.Namespace, emit: Reporter) -> None:
     emit("result", val_bpb=val_bpb, nats=nats, bytes=size, s=seconds, peak_memory_mb=peak_memory_mb)
 
 
+def sample_child(args: argparse.Namespace, emit: Reporter) -> None:
+    """Goes on after each prompt of standard input: {"prompts": [[ids]], "tokens", "temperature", "seed", "whole"}."""
+    this, asked = task(), json.load(sys.stdin)
+    emit.phase = "import"
+    module = load_candidate(args.source, args.sha256)
+    emit.phase = "build"
+    model = restore(module, this, args)
+    emit("ready")
+    emit.phase = "sample"
+    texts = continue_texts(model, this, **asked)
+    emit("result", texts=texts)
+
+
+def continue_texts(
+    model: Callable[[mx.array], mx.array],
+    task: Task,
+    prompts: list[list[int]],
+    tokens: int,
+    temperature: float,
+    seed: int,
+    whole: bool,
+) -> list[list[int]]:
+    """Up to `tokens` more tokens after each prompt; a text ends before a special token. Temperature 0: the likeliest.
+
+    Rows are padded at the right, which no causal model sees, to a power of two or, if `whole`, to the task's context.
+    """
+    texts, going = [list(p) for p in prompts], list(range(len(prompts)))
+    key = mx.random.key(seed)
+    while going and tokens > 0:
+        tails = [texts[i][-task.seq_len :] for i in going]
+        longest = max(map(len, tails))
+        length = task.seq_len if whole else min(task.seq_len, max(32, 1 << (longest - 1).bit_length()))
+        rows = np.full((len(going), length), task.bos_id, dtype=np.int32)
+        for row, tail in zip(rows, tails, strict=True):
+            row[: len(tail)] = tail
+        ends = mx.array([len(tail) - 1 for tail in tails])
+        logits = model(mx.array(rows))[mx.arange(len(going)), ends].astype(mx.float32)  # (B, V)
+        key, now = mx.random.split(key)
+        chosen = mx.random.categorical(logits / temperature, key=now) if temperature > 0 else logits.argmax(-1)
+        pairs = [(i, token) for i, token in zip(going, chosen.tolist(), strict=True) if token < task.bos_id]
+        for i, token in pairs:
+            texts[i].append(token)
+        going, tokens = [i for i, _ in pairs], tokens - 1
+    return [text[len(prompt) :] for text, prompt in zip(texts, prompts, strict=True)]
+
+
+CHILDREN = {"train": train_child, "evaluate": evaluate_child, "sample": sample_child}
+
+
 def child_main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="prepare.py")
-    parser.add_argument("child", choices=["train", "evaluate"])
+    parser.add_argument("child", choices=CHILDREN)
     parser.add_argument("run", type=Path)
     parser.add_argument("--source", type=Path, required=True)
     parser.add_argument("--sha256", required=True)
@@ -473,7 +523,7 @@ def child_main(argv: list[str]) -> int:
     emit = Reporter(int(os.environ.pop("AUTORESEARCH_EVENTS_FD")), os.environ.pop("AUTORESEARCH_EVENT_TOKEN"))
     try:
         limit_memory()
-        (train_child if args.child == "train" else evaluate_child)(args, emit)
+        CHILDREN[args.child](args, emit)
     except Failed as error:
         return emit.failed(error.kind, str(error))
     except Diverged as error:
@@ -493,7 +543,7 @@ def candidate_traceback(source: Path) -> str:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] in (["train"], ["evaluate"]):
+    if sys.argv[1:2] and sys.argv[1] in CHILDREN:
         status = child_main(sys.argv[1:])
         sys.stdout.flush()
         os._exit(status)  # a candidate's exit handlers and threads do not get another word

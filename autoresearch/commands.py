@@ -60,14 +60,34 @@ def run(root: Path, args: Namespace) -> int:
             research.view.say(f"stopped: {validate.night(research)}")
         finally:
             research.view.close()
-            print(summary.text(research.night))
+            research.view.say(summary.text(research.night))
             if fates := seeds.of_night(research.night, research.source_of):
-                print(seeds.held(fates))
+                research.view.say(str(seeds.held(fates)))
     return 0
 
 
 def status(root: Path, args: Namespace) -> int:
     summary.status(root, args.tag)
+    return 0
+
+
+def watch(root: Path, args: Namespace) -> int:
+    from autoresearch import watch as watching
+
+    return watching.watch(root, args.tag)
+
+
+def pause(root: Path, args: Namespace) -> int:
+    from autoresearch import watch as watching
+
+    watching.pause_command(root, args.tag)
+    return 0
+
+
+def resume(root: Path, args: Namespace) -> int:
+    from autoresearch import watch as watching
+
+    watching.resume_command(root, args.tag)
     return 0
 
 
@@ -119,8 +139,18 @@ def show(root: Path, args: Namespace) -> int:
 
 def report(root: Path, args: Namespace) -> int:
     from autoresearch import report as page
+    from autoresearch import samples
 
-    print(page.write(root, root / "runs" / summary.find_tag(root, args.tag)))
+    folder = root / "runs" / summary.find_tag(root, args.tag)
+    samples.fill(root, folder, journal.read(folder), print)
+    print(page.write(root, folder))
+    return 0
+
+
+def sample(root: Path, args: Namespace) -> int:
+    from autoresearch import samples
+
+    samples.sample_command(root, args)
     return 0
 
 
@@ -232,10 +262,14 @@ def uninstall(root: Path, args: Namespace) -> int:
 COMMANDS: Mapping[str, Callable[[Path, Namespace], int]] = {
     "run": run,
     "status": status,
+    "watch": watch,
+    "pause": pause,
+    "resume": resume,
     "try": attempt,
     "validate": final_validation,
     "show": show,
     "report": report,
+    "sample": sample,
     "adopt": adopt,
     "export": export,
     "compare": compare,
@@ -276,6 +310,7 @@ def _options(args: Namespace, *, deadline: float | None = None, editing: bool = 
         seed=args.seed,
         no_sandbox=args.no_sandbox,
         editing=editing,
+        keep_pause=getattr(args, "resume", False),
     )
 
 

@@ -11,14 +11,13 @@ diverged train                          the loss exploded, or training raised an
 overrun hang exited                     it trained past its budget, went silent, or left without a result
 probe_causality probe_rows probe_adapts the logits know what they must not (prepare.probe)
 save evaluate                           saving or scoring raised an exception
-memory disk                             the machine's memory or disk ran short
-machine                                 the GPU or the machine failed; not the idea's fault
+memory disk                             it took more memory, or wrote more, than a run may
+machine                                 the GPU, the disk or the memory of the machine gave out; not the idea's fault
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
 import secrets
 import shutil
 import sys
@@ -30,7 +29,8 @@ from typing import Any
 
 import psutil
 
-from autoresearch import rundir
+from autoresearch import machine, rundir
+from autoresearch.failures import classify
 from autoresearch.process import Child
 from autoresearch.records import Failure, Measurement
 from autoresearch.sandbox import Sandbox, environment, limits
@@ -38,18 +38,10 @@ from autoresearch.sandbox import Sandbox, environment, limits
 Event = Mapping[str, Any]
 Listener = Callable[[Event], None]
 
-MACHINE_FAILURE = re.compile(
-    r"Caused GPU Timeout|Impacting Interactivity|Resource limit"
-    r"|Command buffer execution failed(?!.*Insufficient Memory)"
-)
-MEMORY_FAILURE = re.compile(
-    r"Insufficient Memory|\[metal::malloc\]|maximum allowed buffer size|Unable to allocate|std::bad_alloc|MemoryError"
-    r"|cudaErrorMemoryAllocation|out of memory",
-    re.IGNORECASE,
-)
 LOG_LIMIT = 2 * 2**20  # bytes of a child's output that are kept
 CURVE_POINTS = 64
 FREE_DISK = 2**30  # bytes below which a run is stopped
+SWAP_LIMIT_MB = 2048  # growth during a run: the machine drowns, whoever is to blame
 
 
 @dataclass(frozen=True)
@@ -72,6 +64,7 @@ class Workbench:
     folder_limit: int = 6 * 2**30  # bytes of all that lies in a run's folder
     files_limit: int = 20_000  # files in it; compiled kernels are hundreds
     python: str = sys.executable
+    swap_mb: Callable[[], int] = machine.swap_mb
 
     @property
     def cache(self) -> Path:
@@ -79,7 +72,7 @@ class Workbench:
 
 
 @dataclass
-class _Outcome:
+class Outcome:
     """What one child said and how it ended. `events` holds the last event of each name with the parent's time."""
 
     events: dict[str, tuple[float, Event]] = field(default_factory=dict)
@@ -112,11 +105,11 @@ def measure(
     """
     started = time.monotonic()
     rundir.make(run_dir, bench.kernels)
-    sha256 = _sha256(source)
+    sha256 = sha256_of(source)
     train = _train(bench, source, sha256, run_dir, seed, listen)
     rundir.tidy(run_dir, [*rundir.LEFT, "tmp"])  # what else it wrote is state outside parameters()
     measurement = _from_training(train, seed)
-    evaluated: _Outcome | None = None
+    evaluated: Outcome | None = None
     if measurement.failure is None:
         evaluated = _evaluate(bench, source, sha256, run_dir, seed, "val", listen)
         measurement = replace(
@@ -135,7 +128,7 @@ def rehearse(bench: Workbench, source: Path, run_dir: Path, seed: int) -> Measur
     """Trains alone, for the speed and the memory: a Measurement without val_bpb. A slow step may outlast the budget."""
     started = time.monotonic()
     rundir.make(run_dir, bench.kernels)
-    train = _train(bench, source, _sha256(source), run_dir, seed, lambda e: None, slack_s=60.0)
+    train = _train(bench, source, sha256_of(source), run_dir, seed, lambda e: None, slack_s=60.0)
     rundir.tidy(run_dir, rundir.LEFT)
     return replace(_from_training(train, seed), total_s=time.monotonic() - started)
 
@@ -153,21 +146,21 @@ def evaluate(
     """Scores the checkpoint in `run_dir` again: on another split, with other batch rows, in another row order."""
     started = time.monotonic()
     (run_dir / "tmp").mkdir(exist_ok=True)
-    sha256 = _sha256(source)
+    sha256 = sha256_of(source)
     outcome = _evaluate(bench, source, sha256, run_dir, seed, split, lambda e: None, rows, order)
     rundir.tidy(run_dir, rundir.LEFT)
     val_bpb = None if outcome.failure else outcome.get("result", "val_bpb")
     return Measurement(seed, val_bpb, outcome.failure, total_s=time.monotonic() - started)
 
 
-def _sha256(source: Path) -> str:
+def sha256_of(source: Path) -> str:
     return hashlib.sha256(source.read_bytes()).hexdigest()
 
 
 def _train(
     bench: Workbench, source: Path, sha256: str, run_dir: Path, seed: int, listen: Listener, slack_s: float = 0.0
-) -> _Outcome:
-    child, token = _start(bench, "train", source, sha256, run_dir, seed, bench.data / "train.u16", [])
+) -> Outcome:
+    child, token = start(bench, "train", source, sha256, run_dir, seed, bench.data / "train.u16", [])
     allowance = max(1.0, 0.01 * bench.budget_s) + slack_s
     limits = {
         "start": bench.startup_limit_s,
@@ -175,7 +168,7 @@ def _train(
         "trained": bench.save_limit_s,
         "saved": 10.0,
     }
-    outcome = _Watch(child, token, run_dir, bench, limits, listen, _hopeless(bench)).follow()
+    outcome = Watch(child, token, run_dir, bench, limits, listen, _hopeless(bench)).follow()
     began, ended = outcome.at("clock_started"), outcome.at("trained")
     if outcome.failure is None and began is not None and ended is not None:
         over = ended - began - bench.budget_s
@@ -194,18 +187,18 @@ def _evaluate(
     listen: Listener,
     rows: int | None = None,
     order: int | None = None,
-) -> _Outcome:
+) -> Outcome:
     extra = ["--rows", str(rows)] if rows else []
     extra += ["--order", str(order)] if order is not None else []
-    child, token = _start(bench, "evaluate", source, sha256, run_dir, seed, bench.data / "eval" / f"{split}.u16", extra)
+    child, token = start(bench, "evaluate", source, sha256, run_dir, seed, bench.data / "eval" / f"{split}.u16", extra)
     limits = {"start": bench.startup_limit_s + bench.save_limit_s, "ready": bench.evaluation_limit_s, "result": 10.0}
-    outcome = _Watch(child, token, run_dir, bench, limits, listen).follow()
+    outcome = Watch(child, token, run_dir, bench, limits, listen).follow()
     if outcome.failure and outcome.failure.kind == "memory" and rows != 1:
         return _evaluate(bench, source, sha256, run_dir, seed, split, listen, 1, order)
     return outcome
 
 
-def _start(
+def start(
     bench: Workbench, name: str, source: Path, sha256: str, run_dir: Path, seed: int, rows: Path, extra: list[str]
 ) -> tuple[Child, str]:
     """Starts a child of prepare.py, confined. Its events must carry the token; its rows come as an open file."""
@@ -248,7 +241,7 @@ def _hopeless(bench: Workbench) -> Callable[[Event], Failure | None]:
 
 
 @dataclass
-class _Watch:
+class Watch:
     """Listens to a child until it ends; kills it past a limit (seconds after an event) or short of memory."""
 
     child: Child
@@ -258,13 +251,14 @@ class _Watch:
     limits: Mapping[str, float]
     listen: Listener
     judge: Callable[[Event], Failure | None] = lambda event: None
-    outcome: _Outcome = field(default_factory=_Outcome)
+    outcome: Outcome = field(default_factory=Outcome)
     phase: str = "start"
     slack_s: float = 0.0
 
-    def follow(self) -> _Outcome:
+    def follow(self) -> Outcome:
         outcome = self.outcome
         outcome.started = looked = time.monotonic()
+        self.swap_mb = self.bench.swap_mb()
         self.deadline = outcome.started + self.limits["start"]
         with self.child:
             while outcome.failure is None:
@@ -277,7 +271,7 @@ class _Watch:
                 if outcome.failure is None and now > self.deadline:
                     outcome.failure = _too_late(self.phase, self.limits[self.phase])
                 if outcome.failure is None and now - looked > 0.5:
-                    looked, outcome.failure = now, _short(self.child, self.run_dir, self.bench)
+                    looked, outcome.failure = now, _short(self.child, self.run_dir, self.bench, self.swap_mb)
         outcome.ended = time.monotonic()
         if outcome.failure is None and not {"saved", "result"} & outcome.events.keys():
             outcome.failure = _exited(self.child, self.phase)
@@ -316,7 +310,7 @@ def _too_late(phase: str, limit_s: float) -> Failure:
     return Failure("hang", f"nothing more was heard within {limit_s:.0f} s after `{phase}`")
 
 
-def _short(child: Child, run_dir: Path, bench: Workbench) -> Failure | None:
+def _short(child: Child, run_dir: Path, bench: Workbench, swap_mb: int) -> Failure | None:
     held, memory_limit = child.rss_bytes(), bench.memory_limit or int(0.9 * psutil.virtual_memory().total)
     if held > memory_limit:
         return Failure("memory", f"held {held / 2**30:.1f} GB of memory (limit {memory_limit / 2**30:.1f} GB)")
@@ -326,7 +320,10 @@ def _short(child: Child, run_dir: Path, bench: Workbench) -> Failure | None:
         return Failure("disk", f"wrote {written / 2**30:.1f} GB in {files} files (limit {allowed})")
     free = shutil.disk_usage(bench.data).free
     if free < FREE_DISK:
-        return Failure("disk", f"only {free / 2**20:.0f} MB of disk are left")
+        return Failure("machine", f"only {free / 2**20:.0f} MB of disk are left")
+    swapped = bench.swap_mb() - swap_mb
+    if swapped > SWAP_LIMIT_MB:
+        return Failure("machine", f"the machine swapped {swapped / 1024:.1f} GB out during the run")
     return None
 
 
@@ -337,19 +334,7 @@ def _exited(child: Child, phase: str) -> Failure:
     return Failure("exited", f"the process {how} after `{phase}`, without a result", child.log_end[-1500:])
 
 
-def classify(failure: Failure) -> Failure:
-    """Recognises memory and machine failures by MLX's messages, wherever they surfaced."""
-    if failure.kind in {"memory", "disk", "machine", "overrun", "diverged", "slow"} or failure.kind.startswith("probe"):
-        return failure
-    text = f"{failure.message}\n{failure.detail}"
-    if MACHINE_FAILURE.search(text):
-        return replace(failure, kind="machine")
-    if MEMORY_FAILURE.search(text):
-        return replace(failure, kind="memory")
-    return failure
-
-
-def _from_training(train: _Outcome, seed: int) -> Measurement:
+def _from_training(train: Outcome, seed: int) -> Measurement:
     began, ended = train.at("clock_started"), train.at("trained")
     training_s = ended - began if began is not None and ended is not None else None
     tokens = train.get("trained", "tokens")
@@ -376,10 +361,10 @@ def _from_training(train: _Outcome, seed: int) -> Measurement:
     )
 
 
-def _shares(train: _Outcome, evaluated: _Outcome | None, total_s: float) -> dict[str, float]:
+def _shares(train: Outcome, evaluated: Outcome | None, total_s: float) -> dict[str, float]:
     """Where the seconds went; what is left of total_s is the harness's own overhead."""
 
-    def span(outcome: _Outcome | None, start: str | None, end: str | None) -> float:
+    def span(outcome: Outcome | None, start: str | None, end: str | None) -> float:
         if outcome is None:
             return 0.0
         a = outcome.started if start is None else outcome.at(start)

@@ -7,12 +7,11 @@ checkout. The page follows the reader's light or dark setting and is laid out fo
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from html import escape as e
 from pathlib import Path
 
-from autoresearch import charts, diffs, findings, journal, seeds, standing
+from autoresearch import charts, diffs, findings, journal, samples, seeds, standing
 from autoresearch.errors import AutoresearchError
 from autoresearch.files import write_atomic
 from autoresearch.findings import Headline, Kept, Tally
@@ -21,6 +20,7 @@ from autoresearch.page import both as _both
 from autoresearch.page import section as _section
 from autoresearch.page import signed as _signed
 from autoresearch.page import table as _table
+from autoresearch.samples import Sample
 
 SourceOf = Callable[[int], str]
 STYLE = Path(__file__).with_name("report.css")
@@ -29,25 +29,17 @@ CRASHES_SHOWN = 6  # of one cause
 KIND_COLOURS = {"keep": "good", "crash": "bad"}
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """What two checkpoints write after the same prompt."""
-
-    prompt: str
-    baseline: str
-    winner: str
-
-
-def write(root: Path, folder: Path, samples: Sequence[Sample] = ()) -> Path:
+def write(root: Path, folder: Path) -> Path:
     """Writes ROOT/report.html and ROOT/progress.png for the night in `folder` (runs/TAG); the page's path."""
     night = journal.read(folder)
-    page = render(night, lambda n: journal.read_source(folder, night.experiments[n]), samples=samples)
+    texts = samples.cached(folder, night)
+    page = render(night, lambda n: journal.read_source(folder, night.experiments[n]), texts)
     write_atomic(root / "progress.png", charts.progress_png(_progress(night)))
     write_atomic(root / "report.html", page.encode())
     return root / "report.html"
 
 
-def render(night: Night, source_of: SourceOf, *, samples: Sequence[Sample] = (), now: datetime | None = None) -> str:
+def render(night: Night, source_of: SourceOf, texts: Sequence[Sample] = (), now: datetime | None = None) -> str:
     """The page. `source_of(n)` reads the source of experiment n; where it raises, the page says so instead."""
     parts = [
         _head(night),
@@ -60,7 +52,7 @@ def render(night: Night, source_of: SourceOf, *, samples: Sequence[Sample] = (),
         _hints(night, source_of),
         _machine(night),
         _losses(night),
-        _samples(samples),
+        _samples(texts),
         _every(night),
         _reproduce(night),
         _foot(night, now or datetime.now().astimezone()),
@@ -329,13 +321,13 @@ def _losses(night: Night) -> str:
     return _section("How they learn", pictures, "Training loss over the budget, baseline and best.")
 
 
-def _samples(samples: Sequence[Sample]) -> str:
-    if not samples:
+def _samples(texts: Sequence[Sample]) -> str:
+    if not texts:
         return ""
     pairs = "".join(
         f'<p class="note">after “{e(s.prompt)}”</p><div class="samples"><div><b>baseline</b>{e(s.baseline)}</div>'
         f"<div><b>best</b>{e(s.winner)}</div></div>"
-        for s in samples
+        for s in texts
     )
     return _section("What they write", pairs)
 

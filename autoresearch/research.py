@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from autoresearch import constants, contract, edits, policy, seeds
+from autoresearch import constants, contract, edits, pausing, policy, seeds
 from autoresearch.decide import baseline_due, control_due
 from autoresearch.errors import AutoresearchError, EditError, ProposerError, UsageError
 from autoresearch.laboratory import FILE, Laboratory, describe_machine, violations_text
@@ -66,7 +66,10 @@ class Research(Laboratory):
         self.recover()
         self.ensure_baseline()
         while (why := self.limits.reached(self.decided) or self.must_stop()) is None:
-            self.turn()
+            if pausing.asked(self.folder) is None:
+                self.turn()
+            else:
+                self.rest(until=lambda: self.limits.reached(self.decided) is not None)
         return why
 
     def recover(self) -> None:

@@ -20,10 +20,12 @@ from autoresearch import (
     corpus,
     edits,
     machine,
+    pausing,
     priors,
     process,
     results,
     retention,
+    samples,
     standing,
 )
 from autoresearch.errors import UsageError
@@ -37,7 +39,7 @@ from autoresearch.night import Night
 from autoresearch.noise import Noise
 from autoresearch.records import Proposer, Set
 from autoresearch.research import Limits, Research
-from autoresearch.view import View
+from autoresearch.view import View, published
 from autoresearch.workbench import Say, choose_data, workbench
 
 
@@ -54,6 +56,7 @@ class Options:
     seed: int = 0
     no_sandbox: bool = False
     editing: bool = False  # the editable file may have uncommitted changes: `try` measures them
+    keep_pause: bool = False  # a pause outlives a reboot, but not a start by hand
 
 
 @contextlib.contextmanager
@@ -86,6 +89,9 @@ def open_night(
         facts = machine.facts()
         base = repo.begin(tag)
         journal = stack.enter_context(Journal(folder))
+        if not options.keep_pause:
+            pausing.end(folder)
+        view = stack.enter_context(published(view, folder))
         if not journal.night.sessions:
             start_from_profile(repo, meta)
             fit_to_machine(
@@ -94,6 +100,7 @@ def open_night(
         harness = hashlib.sha256(bench.harness.read_bytes()).hexdigest()[:16]
         versions = {"mlx": version("mlx"), "python": platform.python_version(), "harness": harness}
         settings = {key: value for key, value in vars(options).items() if value is not None}
+        earlier_s = journal.night.elapsed_s
         journal.append(
             "opened",
             tag=tag,
@@ -127,7 +134,9 @@ def open_night(
             must_stop=lambda: (held.ensure(), awake.must_stop(machine.sample()))[1],
             afterwards=Housekeeping(root, folder, view.say),
         )
-        view.board.tag, view.board.budget_s, view.board.machine = tag, bench.budget_s, facts.describe()
+        board = view.board
+        board.tag, board.budget_s, board.machine = tag, bench.budget_s, facts.describe()
+        board.ends_at, board.experiments, board.earlier_s = options.deadline, options.experiments, earlier_s
         view.say(f"night: {tag} on {task['dataset']}/{task['profile']}, {bench.budget_s:g} s of training a run")
         why = "an error"
         try:
@@ -137,6 +146,7 @@ def open_night(
             why = str(stop) or "stopped by Ctrl-C"
             raise
         finally:
+            board.over = why
             close_night(research, why, priors_path)
 
 
@@ -177,6 +187,8 @@ def close_night(research: Research, why: str, priors_path: Path) -> None:
         count = sum(x.role == "candidate" for x in night.decided)
         research.repo.commit({"results.tsv": table}, f"results of {research.tag}: {count} experiments")
     research.journal.append("closed", why=why)
+    if why == "finished":  # after Ctrl-C a person waits for the prompt; `report` makes up for it
+        samples.fill(research.root, research.folder, research.night, research.view.say, research.bench)
     if night.decided:
         Housekeeping(research.root, research.folder, research.view.say).report()
 

@@ -13,7 +13,7 @@ from autoresearch.errors import UsageError
 from autoresearch.git import Repository, tag_of
 from autoresearch.journal import NAME
 from autoresearch.night import Experiment, Night
-from autoresearch.view import STYLES
+from autoresearch.panel import STYLES
 
 
 def text(night: Night) -> str:
