@@ -241,6 +241,23 @@ def test_training_rows_can_be_shorter_than_the_context():
     assert all(np.isfinite(value).all() for value in params.values())
 
 
+# --- evaluation -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("batch_rows", [1, 3, 16])
+def test_evaluation_finds_the_same_number_in_other_batches(batch_rows):
+    model = trainer(QUERY_BLOCK=12, WINDOW_PATTERN="SL").build_model(TASK)
+    spread(model)
+    rows = np.random.default_rng(0).integers(0, TASK.vocab_size, (16, 33)).astype("<u2")
+    token_bytes = np.arange(TASK.vocab_size) % 5
+
+    def bpb(batch_rows):
+        score = mx.compile(lambda x, y: prepare.cross_entropy(model(x), y, "none"), inputs=model.state)
+        return prepare.evaluate_bpb(score, rows, token_bytes, batch_rows)[0]
+
+    assert bpb(batch_rows) == pytest.approx(bpb(8), rel=1e-6)
+
+
 # --- what the harness is told -----------------------------------------------------------------------------------------
 
 
