@@ -105,6 +105,8 @@ def parser() -> argparse.ArgumentParser:
     add("adopt", "the night's winner as one commit on the branch that you are on", tag)
     add("clean", "free the room that decided candidates take", tag)
     add("doctor", "what is missing for a good night: exit 0 nothing", task)
+    fit = add("calibrate", "what this machine can do, and the constants that train fastest on it", task)
+    fit.add_argument("--again", action="store_true", help="measure anew what was found earlier")
     add("models", "the local models: size, whether they fit, what they achieved here", who)
     add("install", "resume the night after a reboot, at login", task, who, hints, ends)
     add("uninstall", "undo install")

@@ -35,6 +35,7 @@ from mlx.utils import tree_flatten
 
 PROBE_NATS = 1e-3  # largest mean change of the loss, in nats a token, that a probe forgives
 PROBE_LOGIT = {"float32": 1e-3, "reduced": 0.25}  # largest change of one logit, by precision of the computation
+GPU_LOGITS, CPU_LOGITS = 2**24, 2**21  # bytes of logits in a chunk of training; MLX runs some 30 such arrays ahead
 EXPLODED = 3.0  # a training loss above this many times ln(vocab_size) has diverged
 
 
@@ -158,6 +159,33 @@ def cross_entropy(logits: mx.array, targets: mx.array, reduction: str = "mean") 
     """Cross-entropy in nats, computed in float32: logits (B, T, V), targets (B, T) -> scalar, or (B, T) for "none"."""
     losses = mx.fast.cross_entropy(logits.astype(mx.float32), targets)
     return losses if reduction == "none" else losses.mean()
+
+
+def chunked_cross_entropy(head: Callable[..., mx.array], x: mx.array, weight: mx.array, targets: mx.array) -> mx.array:
+    """Mean cross-entropy of the logits head(x, weight), never all of them at once: x (B, T, C), targets (B, T).
+
+    A chunk's gradients are taken while its logits (tokens, V) are there; `head` must treat tokens alike.
+    """
+    x, targets = x.reshape(-1, x.shape[-1]), targets.reshape(-1)
+    size = max(1, (GPU_LOGITS if mx.default_device() == mx.gpu else CPU_LOGITS) // (4 * weight.shape[0]))
+
+    def loss(x: mx.array, weight: mx.array, targets: mx.array) -> mx.array:
+        return cross_entropy(head(x, weight), targets, "none").sum()
+
+    @mx.custom_function
+    def in_chunks(x: mx.array, weight: mx.array) -> tuple[mx.array, mx.array, mx.array]:
+        total, dx, dw = mx.array(0.0), [], mx.zeros_like(weight)
+        for start in range(0, len(x), size):
+            rows, y = mx.depends(x[start : start + size], dw), targets[start : start + size]  # one chunk after another
+            nats, (rows, matrix) = mx.value_and_grad(loss, argnums=(0, 1))(rows, weight, y)
+            total, dx, dw = total + nats, [*dx, rows], dw + matrix
+        return total, mx.concatenate(dx), dw
+
+    @in_chunks.vjp
+    def in_chunks_vjp(primals: Any, gradients: Any, outputs: Any) -> tuple[mx.array, ...]:
+        return tuple(gradients[0].astype(g.dtype) * g for g in outputs[1:])
+
+    return in_chunks(x, weight)[0] / targets.size
 
 
 def main(build_model: Callable[..., Any], train: Callable[..., Any]) -> int:
@@ -328,14 +356,15 @@ def limit_memory() -> None:
         mx.set_wired_limit(int(0.65 * working_set))
 
 
-def matmul_tflops(seconds: float = 0.2, size: int = 1024) -> float:
-    """This machine's speed of the moment: float32 matrix products for a fixed time, in TFLOP/s."""
-    a = mx.random.normal((size, size), key=mx.random.key(0))
+def matmul_tflops(dtype: mx.Dtype = mx.float32, seconds: float = 0.2) -> float:
+    """This machine's speed of the moment: square matrix products for a fixed time, in TFLOP/s."""
+    size, at_once = (2048, 4) if mx.default_device() == mx.gpu else (1024, 1)  # a GPU's start-up would count
+    a = mx.random.normal((size, size), key=mx.random.key(0)).astype(dtype)
     mx.eval(a @ a)
     start, count = monotonic(), 0
     while monotonic() - start < seconds:
-        mx.eval(a @ a)
-        count += 1
+        mx.eval([a @ a for _ in range(at_once)])
+        count += at_once
     return 2 * size**3 * count / (monotonic() - start) / 1e12
 
 

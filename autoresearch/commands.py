@@ -224,6 +224,31 @@ def doctor(root: Path, args: Namespace) -> int:
     return examination.exit_code(done)
 
 
+def calibrate(root: Path, args: Namespace) -> int:
+    """The roofline and the fit, as a night would begin with it; nothing is committed."""
+    from autoresearch import calibrate as fitting
+    from autoresearch.byhand import with_profile
+    from autoresearch.lock import hold
+    from autoresearch.workbench import choose_data, workbench
+
+    facts, cache, folder = machine.facts(), corpus.cache_folder(), root / "runs" / "calibrate"
+    print(facts.describe())
+    with hold(cache / "machine.lock", "this machine"):
+        data = choose_data(args.dataset, args.profile, print)
+        (folder / "harness" / "prepare.py").unlink(missing_ok=True)
+        bench = workbench(data, folder, root, None, args.no_sandbox, print)
+        source = with_profile(root / FILE, corpus.load_meta(data).get("constants", {}))
+        path = fitting.memory(cache, facts)
+        found = None if args.again else fitting.known(path, source, bench)
+        if found is not None:
+            print(f"as found earlier; --again measures anew\n{found.text}")
+        else:
+            found = fitting.measure(bench, source, folder / "fit", facts, path, print)
+    listing = ", ".join(f"{edit.name} = {edit.literal}" for edit in found.edits)
+    print(f"a night here begins with {listing}" if listing else "nothing is to be changed")
+    return 0
+
+
 def models(root: Path, args: Namespace) -> int:
     from autoresearch.proposers import models as local
     from autoresearch.proposers.server import connect
@@ -276,6 +301,7 @@ COMMANDS: Mapping[str, Callable[[Path, Namespace], int]] = {
     "transfer": transfer,
     "clean": clean,
     "doctor": doctor,
+    "calibrate": calibrate,
     "models": models,
     "install": install,
     "uninstall": uninstall,

@@ -124,11 +124,13 @@ def measure(
     return replace(measurement, total_s=total_s, seconds=_shares(train, evaluated, total_s))
 
 
-def rehearse(bench: Workbench, source: Path, run_dir: Path, seed: int) -> Measurement:
+def rehearse(
+    bench: Workbench, source: Path, run_dir: Path, seed: int, listen: Listener = lambda e: None
+) -> Measurement:
     """Trains alone, for the speed and the memory: a Measurement without val_bpb. A slow step may outlast the budget."""
     started = time.monotonic()
     rundir.make(run_dir, bench.kernels)
-    train = _train(bench, source, sha256_of(source), run_dir, seed, lambda e: None, slack_s=60.0)
+    train = _train(bench, source, sha256_of(source), run_dir, seed, listen, slack_s=60.0)
     rundir.tidy(run_dir, rundir.LEFT)
     return replace(_from_training(train, seed), total_s=time.monotonic() - started)
 

@@ -94,9 +94,7 @@ def open_night(
         view = stack.enter_context(published(view, folder))
         if not journal.night.sessions:
             start_from_profile(repo, meta)
-            fit_to_machine(
-                repo, bench, facts, folder / "fit", cache / "machines" / facts.slug() / "fits.json", view.say
-            )
+            fit_to_machine(repo, bench, facts, folder / "fit", calibrate.memory(cache, facts), view.say)
         harness = hashlib.sha256(bench.harness.read_bytes()).hexdigest()[:16]
         versions = {"mlx": version("mlx"), "python": platform.python_version(), "harness": harness}
         settings = {key: value for key, value in vars(options).items() if value is not None}
@@ -224,18 +222,16 @@ def fit_to_machine(
 ) -> None:
     """The branch's second commit, where this machine runs the same computation faster with other constants."""
     source = repo.read("HEAD", FILE).decode()
-    found, table = calibrate.known(memory, source, bench), "as found earlier on this machine"
-    if found is None and any(calibrate.axes(source, bench)):
+    found = calibrate.known(memory, source, bench)
+    if found is None and any(calibrate.axes(source, bench, "gpu")):
         say("fit: measuring what is fastest on this machine, up to two minutes, once")
-        fit = calibrate.fit(bench, source, folder, facts.memory_mb, say)
-        calibrate.remember(memory, source, bench, fit)
-        found, table = list(fit.edits), fit.table()
-    if not found:
+        found = calibrate.measure(bench, source, folder, facts, memory, say)
+    if found is None or not found.edits:
         return
-    new = edits.apply(source, found)
-    listing = ", ".join(f"{edit.name} = {edit.literal}" for edit in found)
+    new = edits.apply(source, found.edits)
+    listing = ", ".join(f"{edit.name} = {edit.literal}" for edit in found.edits)
     say(f"fit: {listing}")
-    repo.commit({FILE: new.encode()}, f"Fit to this machine: {listing}\n\n{facts.describe()}\n\n{table}\n")
+    repo.commit({FILE: new.encode()}, f"Fit to this machine: {listing}\n\n{facts.describe()}\n\n{found.text}\n")
 
 
 def _value(literal: str) -> Any:
