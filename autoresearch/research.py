@@ -140,6 +140,7 @@ class Research(Laboratory):
 
     def attempt(self, file: Path, message: str) -> Experiment:
         """One candidate from a person or an agent that drives itself, under the same rules as any other."""
+        self.stops_losers = False
         self.recover()
         self.ensure_baseline()
         try:
