@@ -116,7 +116,7 @@ class Run:
         now = monotonic()
         last_step, last = self._last_log
         self._step_s, self._last_log = (now - last) / max(1, step - last_step), (step, now)
-        if now - self._last_event >= 0.25 or step < 2:
+        if now - self._last_event >= min(0.25, self.task.budget_s / 64) or step < 2:
             self._last_event = now
             self._emit("step", step=step, loss=value, progress=self.progress, tokens=self._tokens)
 
@@ -420,7 +420,8 @@ def train_child(args: argparse.Namespace, emit: Reporter) -> None:
     flops = model.flops_per_token() if callable(getattr(model, "flops_per_token", None)) else None
     flops = flops if isinstance(flops, int | float) and math.isfinite(flops) else None
     depth = getattr(module, "DEPTH", None)
-    emit("ready", num_params=count, flops_per_token=flops, depth=depth if isinstance(depth, int) else None)
+    depth = depth if isinstance(depth, int) else None
+    emit("ready", num_params=count, flops_per_token=flops, depth=depth, speed=speed_before)
     emit.phase = "warmup"
     run = Run(this, args.seed, model, data, emit)
     module.train(model, run)
@@ -440,7 +441,7 @@ def train_child(args: argparse.Namespace, emit: Reporter) -> None:
     check_logits(logits, (1, this.seq_len, this.vocab_size))
     mx.save_safetensors(str(args.run / "checkpoint.safetensors"), parameters)
     mx.save_safetensors(str(args.run / "fixed.safetensors"), {"logits": logits[:, ::8].astype(mx.float32)})
-    emit("saved", speed_before=speed_before, speed_after=matmul_tflops())
+    emit("saved", speed=matmul_tflops())
 
 
 def restore(module: types.ModuleType, this: Task, args: argparse.Namespace) -> nn.Module:

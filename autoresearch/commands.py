@@ -122,7 +122,8 @@ def show(root: Path, args: Namespace) -> int:
     print(f"proposer: {x.proposal.proposer}, category: {x.proposal.category}, commit: {x.commit or '—'} {x.ref or ''}")
     for run in x.runs.values():
         m = run.measurement
-        value = f"val_bpb {m.val_bpb:.6f}" if m and m.val_bpb is not None else (run.ended or "running")
+        ended = "stopped early" if m and m.stopped else run.ended or "running"
+        value = f"val_bpb {m.val_bpb:.6f}" if m and m.val_bpb is not None else ended
         speed = f", {m.tok_s:,.0f} tok/s, {m.num_steps} steps" if m and m.tok_s else ""
         failed = f", {m.failure.kind}: {m.failure.message}" if m and m.failure else ""
         print(f"  run {run.run} ({run.purpose}, seed {run.seed}): {value}{speed}{failed}")

@@ -25,21 +25,20 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import psutil
 
-from autoresearch import machine, rundir
+from autoresearch import machine, outcome, rundir
+from autoresearch.early_stop import AT, Halfway
 from autoresearch.failures import classify
+from autoresearch.outcome import Event, Outcome
 from autoresearch.process import Child
 from autoresearch.records import Failure, Measurement
 from autoresearch.sandbox import Sandbox, environment, limits
 
-Event = Mapping[str, Any]
 Listener = Callable[[Event], None]
 
 LOG_LIMIT = 2 * 2**20  # bytes of a child's output that are kept
-CURVE_POINTS = 64
 FREE_DISK = 2**30  # bytes below which a run is stopped
 SWAP_LIMIT_MB = 2048  # growth during a run: the machine drowns, whoever is to blame
 
@@ -71,24 +70,6 @@ class Workbench:
         return self.data.parent.parent.parent
 
 
-@dataclass
-class Outcome:
-    """What one child said and how it ended. `events` holds the last event of each name with the parent's time."""
-
-    events: dict[str, tuple[float, Event]] = field(default_factory=dict)
-    failure: Failure | None = None
-    started: float = 0.0
-    ended: float = 0.0
-    longest_step_s: float = 0.0
-    curve: list[tuple[float, float]] = field(default_factory=list)
-
-    def at(self, name: str) -> float | None:
-        return self.events[name][0] if name in self.events else None
-
-    def get(self, name: str, key: str) -> Any:
-        return self.events[name][1].get(key) if name in self.events else None
-
-
 def measure(
     bench: Workbench,
     source: Path,
@@ -97,20 +78,22 @@ def measure(
     listen: Listener = lambda e: None,
     *,
     harvest: bool = False,
+    halfway: Halfway | None = None,
 ) -> Measurement:
     """One run of the candidate at `source` with `seed`: trains, saves, evaluates. What a candidate does raises nothing.
 
     `run_dir` is made afresh; it ends up with checkpoint.safetensors, train.log and evaluate.log. With `harvest` the
     kernels that it compiled are kept for later runs; only for sources that the person wrote, since they are executed.
+    `halfway` looks at the loss at half the budget, and may end the run there: without a val_bpb, and without a failure.
     """
     started = time.monotonic()
     rundir.make(run_dir, bench.kernels)
     sha256 = sha256_of(source)
-    train = _train(bench, source, sha256, run_dir, seed, listen)
+    train = _train(bench, source, sha256, run_dir, seed, listen, halfway=halfway)
     rundir.tidy(run_dir, [*rundir.LEFT, "tmp"])  # what else it wrote is state outside parameters()
-    measurement = _from_training(train, seed)
+    measurement = outcome.measurement(train, seed, halfway)
     evaluated: Outcome | None = None
-    if measurement.failure is None:
+    if measurement.failure is None and not train.stopped:
         evaluated = _evaluate(bench, source, sha256, run_dir, seed, "val", listen)
         measurement = replace(
             measurement,
@@ -121,7 +104,7 @@ def measure(
         shutil.copytree(run_dir / "tmp" / "mlx", bench.kernels, dirs_exist_ok=True)
     rundir.tidy(run_dir, rundir.LEFT)
     total_s = time.monotonic() - started
-    return replace(measurement, total_s=total_s, seconds=_shares(train, evaluated, total_s))
+    return replace(measurement, total_s=total_s, seconds=outcome.shares(train, evaluated, total_s))
 
 
 def rehearse(
@@ -132,7 +115,7 @@ def rehearse(
     rundir.make(run_dir, bench.kernels)
     train = _train(bench, source, sha256_of(source), run_dir, seed, listen, slack_s=60.0)
     rundir.tidy(run_dir, rundir.LEFT)
-    return replace(_from_training(train, seed), total_s=time.monotonic() - started)
+    return replace(outcome.measurement(train, seed), total_s=time.monotonic() - started)
 
 
 def evaluate(
@@ -149,10 +132,10 @@ def evaluate(
     started = time.monotonic()
     (run_dir / "tmp").mkdir(exist_ok=True)
     sha256 = sha256_of(source)
-    outcome = _evaluate(bench, source, sha256, run_dir, seed, split, lambda e: None, rows, order)
+    evaluated = _evaluate(bench, source, sha256, run_dir, seed, split, lambda e: None, rows, order)
     rundir.tidy(run_dir, rundir.LEFT)
-    val_bpb = None if outcome.failure else outcome.get("result", "val_bpb")
-    return Measurement(seed, val_bpb, outcome.failure, total_s=time.monotonic() - started)
+    val_bpb = None if evaluated.failure else evaluated.get("result", "val_bpb")
+    return Measurement(seed, val_bpb, evaluated.failure, total_s=time.monotonic() - started)
 
 
 def sha256_of(source: Path) -> str:
@@ -160,7 +143,14 @@ def sha256_of(source: Path) -> str:
 
 
 def _train(
-    bench: Workbench, source: Path, sha256: str, run_dir: Path, seed: int, listen: Listener, slack_s: float = 0.0
+    bench: Workbench,
+    source: Path,
+    sha256: str,
+    run_dir: Path,
+    seed: int,
+    listen: Listener,
+    slack_s: float = 0.0,
+    halfway: Halfway | None = None,
 ) -> Outcome:
     child, token = start(bench, "train", source, sha256, run_dir, seed, bench.data / "train.u16", [])
     allowance = max(1.0, 0.01 * bench.budget_s) + slack_s
@@ -170,13 +160,13 @@ def _train(
         "trained": bench.save_limit_s,
         "saved": 10.0,
     }
-    outcome = Watch(child, token, run_dir, bench, limits, listen, _hopeless(bench)).follow()
-    began, ended = outcome.at("clock_started"), outcome.at("trained")
-    if outcome.failure is None and began is not None and ended is not None:
+    train = Watch(child, token, run_dir, bench, limits, listen, _hopeless(bench), halfway).follow()
+    began, ended = train.at("clock_started"), train.at("trained")
+    if train.failure is None and began is not None and ended is not None:
         over = ended - began - bench.budget_s
-        if over > allowance + min(outcome.longest_step_s, 0.1 * bench.budget_s):
-            outcome.failure = Failure("overrun", f"trained {over:.1f} s longer than the budget of {bench.budget_s:g} s")
-    return outcome
+        if over > allowance + min(train.longest_step_s, 0.1 * bench.budget_s):
+            train.failure = Failure("overrun", f"trained {over:.1f} s longer than the budget of {bench.budget_s:g} s")
+    return train
 
 
 def _evaluate(
@@ -194,10 +184,10 @@ def _evaluate(
     extra += ["--order", str(order)] if order is not None else []
     child, token = start(bench, "evaluate", source, sha256, run_dir, seed, bench.data / "eval" / f"{split}.u16", extra)
     limits = {"start": bench.startup_limit_s + bench.save_limit_s, "ready": bench.evaluation_limit_s, "result": 10.0}
-    outcome = Watch(child, token, run_dir, bench, limits, listen).follow()
-    if outcome.failure and outcome.failure.kind == "memory" and rows != 1:
+    evaluated = Watch(child, token, run_dir, bench, limits, listen).follow()
+    if evaluated.failure and evaluated.failure.kind == "memory" and rows != 1:
         return _evaluate(bench, source, sha256, run_dir, seed, split, listen, 1, order)
-    return outcome
+    return evaluated
 
 
 def start(
@@ -253,6 +243,7 @@ class Watch:
     limits: Mapping[str, float]
     listen: Listener
     judge: Callable[[Event], Failure | None] = lambda event: None
+    halfway: Halfway | None = None
     outcome: Outcome = field(default_factory=Outcome)
     phase: str = "start"
     slack_s: float = 0.0
@@ -263,7 +254,7 @@ class Watch:
         self.swap_mb = self.bench.swap_mb()
         self.deadline = outcome.started + self.limits["start"]
         with self.child:
-            while outcome.failure is None:
+            while outcome.failure is None and not outcome.stopped:
                 got = self.child.next_event(timeout=0.25)
                 if got is not None and got[1].get("token") == self.token:
                     self._take(*got)
@@ -275,7 +266,7 @@ class Watch:
                 if outcome.failure is None and now - looked > 0.5:
                     looked, outcome.failure = now, _short(self.child, self.run_dir, self.bench, self.swap_mb)
         outcome.ended = time.monotonic()
-        if outcome.failure is None and not {"saved", "result"} & outcome.events.keys():
+        if outcome.failure is None and not (outcome.stopped or {"saved", "result"} & outcome.events.keys()):
             outcome.failure = _exited(self.child, self.phase)
         if outcome.failure is not None:
             outcome.failure = classify(outcome.failure)
@@ -287,6 +278,9 @@ class Watch:
             last = outcome.at("step") or at
             outcome.longest_step_s = max(outcome.longest_step_s, at - last)
             outcome.curve.append((event["progress"], event["loss"]))
+            if self.halfway is not None and outcome.behind_nats is None and event["progress"] >= AT:
+                outcome.behind_nats = self.halfway.behind(outcome.curve)
+                outcome.stopped = self.halfway.ends(outcome.behind_nats)
         outcome.events[name] = (at, event)
         if name == "warmed_up":  # a slow machine's step may outlast the budget; whether by too much, is judged after
             self.slack_s = min(2 * float(event.get("warmup_step_s") or 0.0), 0.25 * self.bench.budget_s)
@@ -334,52 +328,3 @@ def _exited(child: Child, phase: str) -> Failure:
     number = -code if code < 0 else code - 128 if code > 128 else None  # bwrap reports signal n as 128 + n
     how = f"exited with {code}" if number is None else f"was killed by signal {number}"
     return Failure("exited", f"the process {how} after `{phase}`, without a result", child.log_end[-1500:])
-
-
-def _from_training(train: Outcome, seed: int) -> Measurement:
-    began, ended = train.at("clock_started"), train.at("trained")
-    training_s = ended - began if began is not None and ended is not None else None
-    tokens = train.get("trained", "tokens")
-    tok_s = tokens / training_s if tokens and training_s else None
-    before, after = train.get("saved", "speed_before"), train.get("saved", "speed_after")
-    speed = (before + after) / 2 if before and after else None  # TFLOP/s
-    flops = train.get("ready", "flops_per_token")
-    mfu = 100 * flops * tok_s / (speed * 1e12) if isinstance(flops, (int, float)) and tok_s and speed else None
-    return Measurement(
-        seed,
-        failure=train.failure,
-        training_s=training_s,
-        num_steps=train.get("trained", "steps"),
-        total_tokens=tokens,
-        epochs=train.get("trained", "epochs"),
-        num_params=train.get("ready", "num_params"),
-        depth=train.get("ready", "depth"),
-        tok_s=tok_s,
-        peak_memory_mb=train.get("trained", "peak_memory_mb") or train.get("warmed_up", "peak_memory_mb"),
-        mfu_percent=mfu,
-        train_loss=train.get("step", "loss"),
-        loss_curve=tuple(train.curve[:: max(1, -(-len(train.curve) // CURVE_POINTS))]),
-        speed_index=speed,
-    )
-
-
-def _shares(train: Outcome, evaluated: Outcome | None, total_s: float) -> dict[str, float]:
-    """Where the seconds went; what is left of total_s is the harness's own overhead."""
-
-    def span(outcome: Outcome | None, start: str | None, end: str | None) -> float:
-        if outcome is None:
-            return 0.0
-        a = outcome.started if start is None else outcome.at(start)
-        b = outcome.ended if end is None else outcome.at(end)
-        return b - a if a is not None and b is not None else 0.0
-
-    shares = {
-        "startup": span(train, None, "ready"),
-        "warmup": span(train, "ready", "clock_started"),
-        "training": span(train, "clock_started", "trained"),
-        "saving": span(train, "trained", None),
-        "evaluation_startup": span(evaluated, None, "ready"),
-        "evaluation": span(evaluated, "ready", None),
-    }
-    shares["overhead"] = total_s - sum(shares.values())
-    return {name: round(s, 3) for name, s in shares.items()}

@@ -69,7 +69,7 @@ class Headline:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One experiment of the progress picture; `bpb` is None for a crash."""
+    """One experiment of the progress picture; `bpb` is None for a crash, and for one that was stopped early."""
 
     n: int
     bpb: float | None

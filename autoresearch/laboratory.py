@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from autoresearch import awake, contract, experiment, machine, pausing, results, standing
+from autoresearch import awake, contract, early_stop, experiment, halfway, machine, pausing, results, standing
 from autoresearch.board import result_of
 from autoresearch.contamination import ATTEMPTS, contaminated, expectation
+from autoresearch.curves import comparable
 from autoresearch.decide import decide, implausible, simplifies
+from autoresearch.early_stop import Finished, Halfway
 from autoresearch.errors import AutoresearchError, ProposerError
 from autoresearch.experiment import FREE_DISK, Workbench
 from autoresearch.git import Repository
@@ -45,12 +47,15 @@ class Laboratory:
     facts: machine.Facts
     seed: int = 0
     prior: Noise | None = None
+    earlier: Sequence[Finished] = ()  # what other nights of this machine and task taught the early stop
+    stops_losers: bool = True  # where a number of each candidate is wanted, they run to their end
     afterwards: Callable[[Night], None] = lambda night: None  # housekeeping after each decision
     decided: int = 0  # candidates, in this session
     alone: int = 0  # discards on a single run since a candidate came near, or the incumbent ran
     since_baseline: int = 0  # experiments decided since the baseline's last run
     patience_s: tuple[float, ...] = PATIENCE_S
     since_power: Mapping[str, Any] = field(default_factory=dict)  # the first sample on this source of power
+    limit_nats: float | None = None  # of the early stop, as last said
 
     def finish(self, n: int) -> Experiment:
         """Runs experiment n until the keep rule has a verdict, and records it."""
@@ -198,15 +203,30 @@ class Laboratory:
         path = run_folder(self.folder, x.n) / SOURCE_NAME
         ours = x.role == "baseline"  # the person's own file: it is measured however slow, and its kernels are kept
         bench = replace(self.bench, min_steps=0) if ours or purpose != "search" else self.bench
+        half = self._halfway(x) if purpose == "search" and not ours else None
         try:
             run_dir = self.run_dir_of(x.n, run)
-            m = experiment.measure(bench, path, run_dir, seed, self.view.hear, harvest=ours)
+            m = experiment.measure(bench, path, run_dir, seed, self.view.hear, harvest=ours, halfway=half)
             if purpose == "validation" and m.ok:
                 m = replace(m, val_bpb=experiment.evaluate(bench, path, run_dir, seed, "confirm").val_bpb)
         except KeyboardInterrupt:
             self.journal.append("abandoned", n=x.n, run=run, why="stopped by Ctrl-C")
             raise
         return replace(m, machine={"start": before, "end": machine.sample()})
+
+    def _halfway(self, x: Experiment) -> Halfway | None:
+        """The look at half the budget of a candidate's first run; None where its curve says nothing about its end."""
+        incumbent = self.incumbent()
+        if not comparable(self.source_of(incumbent.n), self.source_of(x.n)):
+            return None
+        rule = early_stop.calibrate([*self.earlier, *halfway.finished(self.night)]) if self.stops_losers else None
+        limit = rule.limit_nats if rule else None
+        if (limit is None) != (self.limit_nats is None):
+            text = f"early stop: {rule or 'off, since it would stop candidates that are no worse in the end'}"
+            self.journal.append("note", text=text)
+            self.view.say(text)
+        self.limit_nats = limit
+        return Halfway(halfway.curve(incumbent), limit, early_stop.audit_due(halfway.past_limit(self.night)))
 
     def _spoiled(self, x: Experiment, m: Measurement) -> str | None:
         """Why the machine, and not the idea, is to blame for this run; None when it counts."""
@@ -222,6 +242,8 @@ class Laboratory:
     def _decide(self, x: Experiment) -> Decision:
         if x.failure is not None:
             return Decision("crash", None, f"{x.failure.kind}: {x.failure.message}")
+        if x.stopped is not None:
+            return Decision("discard", None, halfway.reason(x.stopped))
         if not x.bpbs:
             return Decision(None, "candidate", "not run yet")
         incumbent, now = self.incumbent(), self.reading()
@@ -267,7 +289,7 @@ class Laboratory:
         if x.role == "candidate":
             self.decided += 1
             self.since_baseline += 1
-            if len(x.bpbs) == 1:
+            if len(x.bpbs) == 1 or x.stopped is not None:
                 self.alone += 1
             elif x.bpbs:
                 self.alone = 0

@@ -94,6 +94,11 @@ class Experiment:
         return next((m.failure for m in reversed(self.measurements) if m.failure), None)
 
     @property
+    def stopped(self) -> Measurement | None:
+        """The run that the early stop ended: it is no better, and has no val_bpb."""
+        return next((m for m in self.measurements if m.stopped), None)
+
+    @property
     def cut_offs(self) -> int:
         return sum(r.ended == "cut off" for r in self.runs.values())
 
@@ -364,7 +369,7 @@ def _unended(night: Night, e: Event) -> tuple[Experiment, Run]:
 
 def _trial(x: Experiment, source_of: Callable[[int], str]) -> Trial:
     source = source_of(x.n)
-    first = next((m for m in x.measurements if m.ok), Measurement(seed=0))
+    first = next((m for m in x.measurements if m.ok or m.stopped), Measurement(seed=0))
     mean = fmean(x.bpbs) if x.bpbs else None
     return Trial(
         n=x.n,

@@ -11,7 +11,7 @@ from datetime import datetime
 from html import escape as e
 from pathlib import Path
 
-from autoresearch import charts, diffs, findings, journal, samples, seeds, standing
+from autoresearch import charts, diffs, findings, halfway, journal, samples, seeds, standing
 from autoresearch.errors import AutoresearchError
 from autoresearch.files import write_atomic
 from autoresearch.findings import Headline, Kept, Tally
@@ -138,7 +138,7 @@ def _picture(night: Night) -> str:
     progress = _progress(night)
     if not progress.points:
         return ""
-    legend = LEGEND + ("<span>▵ off the scale</span>" if charts.off_the_scale(progress) else "")
+    legend = LEGEND + ("<span>▵ off the scale, or stopped early</span>" if charts.off_the_scale(progress) else "")
     pictures = _both(*(charts.progress_svg(progress, size) for size in (charts.WIDE, charts.NARROW)))
     return _section("Progress", f'<p class="note legend">{legend}</p>{pictures}')
 
@@ -341,7 +341,8 @@ def _every(night: Night) -> str:
         return ""
     names = ("#", "", "val_bpb", "gain", "runs", "idea", "why", "proposer")
     table = _table(names, [row for _, row in rows], "ntnNNtTT", [f"e{x.n}" for x, _ in rows])
-    return _section("Every experiment", f"<details><summary>{len(rows)} rows</summary>{table}</details>")
+    details = f"<details><summary>{len(rows)} rows</summary>{table}</details>"
+    return _section("Every experiment", details, halfway.text(night) or "")
 
 
 def _every_row(x: Experiment) -> tuple[str, ...]:

@@ -147,6 +147,7 @@ class Research(Laboratory):
 
     def attempt(self, source: str, message: str) -> Experiment:
         """One candidate from a person or an agent that drives itself, under the same rules as any other."""
+        self.stops_losers = False
         self.recover()
         self.ensure_baseline()
         if constants.normalised(source) == constants.normalised(self.source_of(self.incumbent().n)):

@@ -22,6 +22,7 @@ from autoresearch.files import write_atomic
 from autoresearch.journal import SOURCE_NAME, run_folder
 from autoresearch.lock import hold
 from autoresearch.night import Experiment, Night
+from autoresearch.outcome import Outcome
 from autoresearch.workbench import Say, workbench
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -72,7 +73,7 @@ def write(bench: Workbench, folder: Path, x: Experiment, prompts: Sequence[str],
 
 def _child(
     bench: Workbench, folder: Path, x: Experiment, run: int, checkpoint: Path, work: Path, asked: dict[str, object]
-) -> experiment.Outcome:
+) -> Outcome:
     rundir.make(work, bench.kernels)
     shutil.copyfile(checkpoint, work / CHECKPOINT)
     request = work / "request.json"

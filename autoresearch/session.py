@@ -19,6 +19,7 @@ from autoresearch import (
     constants,
     corpus,
     edits,
+    halfway,
     machine,
     pausing,
     priors,
@@ -129,6 +130,7 @@ def open_night(
             facts=facts,
             seed=options.seed,
             prior=priors.load(priors_path, task, tag),
+            earlier=priors.finished(priors_path, task, tag),
             must_stop=lambda: (held.ensure(), awake.must_stop(machine.sample()))[1],
             afterwards=Housekeeping(root, folder, view.say),
         )
@@ -179,7 +181,7 @@ def close_night(research: Research, why: str, priors_path: Path) -> None:
     night = research.night
     if night.replicates():
         own = standing.read(night, Noise(research.reading().noise.sigma_bpb, 1e-6)).noise
-        priors.save(priors_path, night.task, research.tag, own)
+        priors.save(priors_path, night.task, research.tag, own, halfway.finished(night))
     table = results.update(research.root / "results.tsv", night)
     if tag_of(research.repo.branch()) == research.tag and night.decided:
         count = sum(x.role == "candidate" for x in night.decided)
