@@ -6,6 +6,7 @@ imported by the child's functions alone.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
@@ -62,8 +63,7 @@ def measure(env: Mapping[str, str]) -> Roofline:
 def _child() -> Roofline:
     import mlx.core as mx
 
-    import prepare
-
+    prepare = importlib.import_module("prepare")  # the harness, which is no part of this package
     device = "gpu" if mx.default_device() == mx.gpu else "cpu"
     types = TYPES if device == "gpu" else TYPES[:1]  # a CPU of Linux has fast products in float32 alone
     tflops = {name: prepare.matmul_tflops(getattr(mx, name)) for name in types}
@@ -72,7 +72,8 @@ def _child() -> Roofline:
 
 def _bandwidth_gb_s(mx: Any, size: int) -> float:
     a = mx.ones((size,))
-    return 2 * a.nbytes / min(_seconds(lambda: mx.eval(a + 1.0)) for _ in range(10)) / 1e9
+    seconds = min(_seconds(lambda: mx.eval(a + 1.0)) for _ in range(10))
+    return float(2 * a.nbytes / seconds / 1e9)
 
 
 def _compile_s(mx: Any) -> float | None:
