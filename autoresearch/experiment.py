@@ -9,7 +9,8 @@ interface nonfinite checkpoint          its model is not what build_model(task) 
 slow startup                            warm-up predicts too few steps, or took longer than the start-up limit
 diverged train                          the loss exploded, or training raised an exception
 overrun hang exited                     it trained past its budget, went silent, or left without a result
-probe_causality probe_rows probe_adapts the logits know what they must not (prepare.probe)
+late                                    it ended a little after its budget: the machine's fault once, its own thrice
+probe_causality probe_rows probe_adapts the logits know what they must not (prepare.Probing)
 save evaluate                           saving or scoring raised an exception
 memory disk                             the machine's memory or disk ran short
 machine                                 the GPU or the machine failed; not the idea's fault
@@ -166,11 +167,7 @@ def _train(
         "saved": 10.0,
     }
     train = _Watch(child, token, run_dir, bench, limits, listen, _hopeless(bench), halfway).follow()
-    began, ended = train.at("clock_started"), train.at("trained")
-    if train.failure is None and began is not None and ended is not None:
-        over = ended - began - bench.budget_s
-        if over > allowance + min(train.longest_step_s, 0.1 * bench.budget_s):
-            train.failure = Failure("overrun", f"trained {over:.1f} s longer than the budget of {bench.budget_s:g} s")
+    train.failure = train.failure or outcome.late(train, bench.budget_s, allowance)
     return train
 
 
@@ -279,8 +276,6 @@ class _Watch:
     def _take(self, at: float, event: Event) -> None:
         name, outcome = event["event"], self.outcome
         if name == "step":
-            last = outcome.at("step") or at
-            outcome.longest_step_s = max(outcome.longest_step_s, at - last)
             outcome.curve.append((event["progress"], event["loss"]))
             if self.halfway is not None and outcome.behind_nats is None and event["progress"] >= AT:
                 outcome.behind_nats = self.halfway.behind(outcome.curve)
@@ -297,7 +292,14 @@ class _Watch:
 def _said(event: Event) -> Failure | None:
     if event["event"] != "failed":
         return None
-    return Failure(str(event.get("kind")), str(event.get("message")), str(event.get("detail", "")))
+    return Failure(
+        str(event.get("kind")), _plain(str(event.get("message"))), _plain(str(event.get("detail", "")), "\n")
+    )
+
+
+def _plain(text: str, kept: str = "") -> str:
+    """A candidate's words as printable text, since they reach terminals and commit messages; `kept` stays as it is."""
+    return "".join(c if c.isprintable() or c in kept else " " for c in text)
 
 
 def _too_late(phase: str, limit_s: float) -> Failure:
@@ -333,7 +335,9 @@ def _exited(child: Child, phase: str) -> Failure:
 
 def classify(failure: Failure) -> Failure:
     """Recognises memory and machine failures by MLX's messages, wherever they surfaced."""
-    if failure.kind in {"memory", "disk", "machine", "overrun", "diverged", "slow"} or failure.kind.startswith("probe"):
+    if failure.kind in {"memory", "disk", "machine", "overrun", "late", "diverged", "slow"} or failure.kind.startswith(
+        "probe"
+    ):
         return failure
     text = f"{failure.message}\n{failure.detail}"
     if MACHINE_FAILURE.search(text):

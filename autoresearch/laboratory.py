@@ -24,6 +24,7 @@ from autoresearch.records import Decision, Measurement, Proposal, Proposer
 from autoresearch.view import Result, View
 
 FILE = "train_mlx.py"
+SPOILED = {"machine": "the machine failed: {}", "late": "{}"}  # failures that may not be the candidate's
 RELEASE_WAITS_S = (10.0, 30.0, 60.0, 120.0)  # between attempts to unload the language model
 
 
@@ -156,7 +157,7 @@ class Laboratory:
     def _spoiled(self, x: Experiment, m: Measurement) -> str | None:
         """Why the machine, and not the idea, is to blame for this run; None when it counts."""
         if m.failure is not None:
-            return f"the machine failed: {m.failure.message}" if m.failure.kind == "machine" else None
+            return SPOILED[m.failure.kind].format(m.failure.message) if m.failure.kind in SPOILED else None
         every = [(e, earlier) for e in self.night.experiments.values() for earlier in e.measurements if earlier.ok]
         same = [earlier for e, earlier in every if e.source_sha256 == x.source_sha256]
         return contaminated(m, expectation(same, [earlier for _, earlier in every]))

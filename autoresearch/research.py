@@ -14,7 +14,7 @@ from pathlib import Path
 
 from autoresearch import constants, contract, edits, policy
 from autoresearch.decide import baseline_due, control_due
-from autoresearch.errors import AutoresearchError, EditError, ProposerError, UsageError
+from autoresearch.errors import AutoresearchError, EditError, ExhaustedError, ProposerError, UsageError
 from autoresearch.laboratory import FILE, Laboratory, describe_machine, violations_text
 from autoresearch.night import Experiment
 from autoresearch.records import Context, Decision, Failure, Proposal, Trial, WholeFile
@@ -209,7 +209,7 @@ class Research(Laboratory):
         self.journal.append("turn_failed", proposer=self.proposer.name, **told)
         self.view.say(f"no experiment: {error}")
         if self.failed_turns >= MAX_FAILED_TURNS:
-            raise AutoresearchError(
+            raise ExhaustedError(
                 f"{self.failed_turns} turns in a row brought no new candidate; the last: {error}\n"
                 "Go on with another proposer: uv run loop.py --proposer tuner"
             )
