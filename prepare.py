@@ -33,6 +33,7 @@ import mlx.nn as nn
 import numpy as np
 from mlx.utils import tree_flatten
 
+PROBED = 64  # positions of the context, at least, after which evaluation replaces tokens to see whether that shows
 PROBE_NATS = 1e-3  # largest mean change of the loss, in nats a token, that a probe forgives
 PROBE_LOGIT = {"float32": 1e-3, "reduced": 0.25}  # largest change of one logit, by precision of the computation
 GPU_LOGITS, CPU_LOGITS = 2**24, 2**21  # bytes of logits in a chunk of training; MLX runs some 30 such arrays ahead
@@ -233,8 +234,17 @@ def fixed_tokens(task: Task, seed: int) -> mx.array:
 # --- the metric ------------------------------------------------------------------------------------------------------
 
 
+Score = Callable[[mx.array, mx.array], Any]  # (inputs, targets) -> nats of each target, (B, T) float32
+
+PROBES = {
+    "probe_adapts": "the same batch scores otherwise later than before",
+    "probe_rows": "a row's loss depends on the other rows of the batch",
+    "probe_causality": "the loss depends on tokens that come after the target",
+}
+
+
 def evaluate_bpb(
-    score: Callable[[mx.array, mx.array], mx.array],
+    score: Score,
     rows: np.ndarray,
     token_bytes: np.ndarray,
     batch_rows: int,
@@ -255,26 +265,69 @@ def evaluate_bpb(
     return nats / (math.log(2) * size), nats, size
 
 
-def probe(model: Callable[[mx.array], mx.array], block: np.ndarray, first: mx.array, vocab_size: int) -> None:
-    """Reruns one scoring batch (B, T + 1) with other tokens where a model must not look; raises Failed where it does.
+class Probing:
+    """Scores batches, and some of them again with other tokens where a model must not look; raises Failed if it does.
 
-    `first` holds the batch's logits (B, T, V) from before anything else was scored. Equal shapes, since kernels and so
-    rounding depend on the shape; positions are drawn afresh, so a candidate cannot know them.
+    Which batches those are, and whether a batch itself or its altered copies are scored first, is drawn afresh, so that
+    a candidate cannot tell a call that counts from one that probes. Equal shapes, since kernels and so rounding depend
+    on the shape. The positions after which tokens are replaced, PROBED at least, are spread over the whole context: a
+    model may look ahead in a part of it only.
     """
-    x, y = block[:, :-1].astype(np.int32), mx.array(block[:, 1:].astype(np.int32))
-    rng, (rows, length) = np.random.default_rng(), x.shape
-    noise = rng.integers(0, vocab_size, x.shape, dtype=np.int32)
-    # a position a row, spread over the whole context: a model may look ahead in a part of it only
-    positions = rng.permutation((np.arange(rows) + rng.random(rows)) * length // rows)
-    past = np.arange(length) < np.maximum(positions, 1)[:, None]  # (B, T)
-    alone = np.broadcast_to(np.arange(rows)[:, None] == rng.integers(rows), x.shape)
-    cases = [("probe_adapts", np.ones_like(past), "the same batch scores otherwise at the end than at the start")]
-    if rows > 1:
-        cases.append(("probe_rows", alone, "a row's logits depend on the other rows of the batch"))
-    cases.append(("probe_causality", past, "logits depend on tokens that come after them"))
-    for kind, kept, message in cases:
-        tokens = mx.array(np.where(kept, x, noise))
-        check_same(model(tokens), first, y, mx.array(kept), logit_tolerance(first), kind, message)
+
+    def __init__(self, score: Score, batches: int, shape: tuple[int, int], vocab_size: int, tolerance: float) -> None:
+        self.score, self.vocab_size, self.tolerance = score, vocab_size, tolerance
+        self.rng, self.turn = np.random.default_rng(), 0
+        (rows, length), rng = shape, self.rng
+        copies = -(-PROBED // rows)
+        places = (np.arange(copies * rows) + rng.random(copies * rows)) * length // (copies * rows)
+        self.places = rng.permutation(places).reshape(copies, rows)  # first replaced token, by copy and row
+        turns = rng.permutation(batches)
+        self.turns = turns[np.arange(copies) % batches]  # the batch of each copy
+        self.alone = turns[-1]  # the batch in which some rows are replaced
+
+    def __call__(self, x: mx.array, y: mx.array) -> Any:
+        """The nats of each target, (B, T)."""
+        cases = [("", np.ones(x.shape, dtype=np.bool_)), *self._cases(*x.shape)]
+        self.turn += 1
+        if len(cases) == 1:
+            return self.score(x, y)
+        nats = {i: self._altered(x, y, cases[i][1]) for i in self.rng.permutation(len(cases)).tolist()}
+        for i, (kind, kept) in enumerate(cases[1:], 1):
+            if found := self._change(nats[i], nats[0], kept):
+                raise self._diagnosed(kind, found, x, y, nats[0])
+        return nats[0]
+
+    def _cases(self, rows: int, length: int) -> Iterator[tuple[str, np.ndarray]]:
+        """What stays of the batch, (B, T), by what is looked for."""
+        for places in self.places[self.turns == self.turn, :rows]:
+            yield "probe_causality", np.arange(length) < np.maximum(places, 1)[:, None]
+        if self.turn == self.alone and rows > 1:
+            yield "probe_rows", self._some_rows(rows, length)
+
+    def _some_rows(self, rows: int, length: int) -> np.ndarray:
+        return np.broadcast_to(self.rng.permutation(rows)[:, None] < rows // 2, (rows, length))
+
+    def _altered(self, x: mx.array, y: mx.array, kept: np.ndarray) -> np.ndarray:
+        noise = self.rng.integers(0, self.vocab_size, x.shape, dtype=np.int32)
+        return np.array(self.score(mx.array(np.where(kept, np.array(x), noise)), y))
+
+    def _diagnosed(self, kind: str, found: str, x: mx.array, y: mx.array, nats: np.ndarray) -> Failed:
+        """The failure with its simplest cause: a model that adapts, or looks at other rows, fails every probe."""
+        for simpler, kept in (
+            ("probe_adapts", np.ones(x.shape, dtype=np.bool_)),
+            ("probe_rows", self._some_rows(*x.shape)),
+        ):
+            if again := self._change(self._altered(x, y, kept), nats, kept):
+                return Failed(simpler, f"{PROBES[simpler]}: {again}")
+        return Failed(kind, f"{PROBES[kind]}: {found}")
+
+    def _change(self, a: np.ndarray, b: np.ndarray, where: np.ndarray) -> str | None:
+        """How far two scorings differ, where it is by more than rounding."""
+        change = np.abs(a - b)[where]
+        if change.max() <= 2 * self.tolerance and change.mean() <= PROBE_NATS:
+            return None
+        limits = f"limits {2 * self.tolerance:g} and {PROBE_NATS:g}"
+        return f"a target's loss moved by {change.max():.3g} nats, the mean by {change.mean():.3g} ({limits})"
 
 
 def check_same(
@@ -372,7 +425,7 @@ def originals() -> dict[tuple[Any, str], Any]:
     """The functions, classes and methods that judging goes through, by owner and name."""
     modules, classes = (
         (sys.modules[__name__], mx, mx.fast, mx.random, nn, np, math, json, os),
-        (Run, Reporter, nn.Module),
+        (Run, Reporter, Probing, nn.Module),
     )
     return {
         (owner, name): value
@@ -432,7 +485,8 @@ def train_child(args: argparse.Namespace, emit: Reporter) -> None:
     training_s = monotonic() - run._clock_start
     epochs = run._tokens / (len(data) * this.seq_len)
     peak_memory_mb = mx.get_peak_memory() / 2**20
-    emit("trained", steps=run._steps, tokens=run._tokens, epochs=epochs, s=training_s, peak_memory_mb=peak_memory_mb)
+    counts = {"steps": run._steps, "tokens": run._tokens, "epochs": epochs, "step_s": run._step_s}
+    emit("trained", **counts, s=training_s, peak_memory_mb=peak_memory_mb)
     emit.phase = "save"
     if not all(mx.isfinite(v).all().item() for v in parameters.values()):
         raise Failed("nonfinite", "the trained parameters are not all finite")
@@ -482,11 +536,15 @@ def evaluate_child(args: argparse.Namespace, emit: Reporter) -> None:
     first = model(mx.array(block[:, :-1].astype(np.int32)))
     check_logits(first, (*block[:, :-1].shape, this.vocab_size))
     start = monotonic()
-    val_bpb, nats, size = evaluate_bpb(mx.compile(score, inputs=model.state), rows, token_bytes, batch_rows, emit)
+    batches, shape = -(-len(rows) // batch_rows), (len(block), this.seq_len)
+    scoring = Probing(mx.compile(score, inputs=model.state), batches, shape, this.vocab_size, logit_tolerance(first))
+    val_bpb, nats, size = evaluate_bpb(scoring, rows, token_bytes, batch_rows, emit)
     seconds = monotonic() - start
     if not math.isfinite(val_bpb) or val_bpb <= 0:
         raise Failed("nonfinite", f"val_bpb came out as {val_bpb}")
-    probe(model, block, first, this.vocab_size)
+    x, y = mx.array(block[:, :-1].astype(np.int32)), mx.array(block[:, 1:].astype(np.int32))
+    everywhere = mx.ones(x.shape, dtype=mx.bool_)
+    check_same(model(x), first, y, everywhere, logit_tolerance(first), "probe_adapts", PROBES["probe_adapts"])
     peak_memory_mb = mx.get_peak_memory() / 2**20
     emit("result", val_bpb=val_bpb, nats=nats, bytes=size, s=seconds, peak_memory_mb=peak_memory_mb)
 

@@ -9,7 +9,8 @@ interface nonfinite checkpoint          its model is not what build_model(task) 
 slow startup                            warm-up predicts too few steps, or took longer than the start-up limit
 diverged train                          the loss exploded, or training raised an exception
 overrun hang exited                     it trained past its budget, went silent, or left without a result
-probe_causality probe_rows probe_adapts the logits know what they must not (prepare.probe)
+late                                    it ended a little after its budget: the machine's fault once, its own thrice
+probe_causality probe_rows probe_adapts the logits know what they must not (prepare.Probing)
 save evaluate                           saving or scoring raised an exception
 memory disk                             it took more memory, or wrote more, than a run may
 machine                                 the GPU, the disk or the memory of the machine gave out; not the idea's fault
@@ -161,11 +162,7 @@ def _train(
         "saved": 10.0,
     }
     train = Watch(child, token, run_dir, bench, limits, listen, _hopeless(bench), halfway).follow()
-    began, ended = train.at("clock_started"), train.at("trained")
-    if train.failure is None and began is not None and ended is not None:
-        over = ended - began - bench.budget_s
-        if over > allowance + min(train.longest_step_s, 0.1 * bench.budget_s):
-            train.failure = Failure("overrun", f"trained {over:.1f} s longer than the budget of {bench.budget_s:g} s")
+    train.failure = train.failure or outcome.late(train, bench.budget_s, allowance)
     return train
 
 
@@ -275,8 +272,6 @@ class Watch:
     def _take(self, at: float, event: Event) -> None:
         name, outcome = event["event"], self.outcome
         if name == "step":
-            last = outcome.at("step") or at
-            outcome.longest_step_s = max(outcome.longest_step_s, at - last)
             outcome.curve.append((event["progress"], event["loss"]))
             if self.halfway is not None and outcome.behind_nats is None and event["progress"] >= AT:
                 outcome.behind_nats = self.halfway.behind(outcome.curve)
@@ -293,7 +288,14 @@ class Watch:
 def _said(event: Event) -> Failure | None:
     if event["event"] != "failed":
         return None
-    return Failure(str(event.get("kind")), str(event.get("message")), str(event.get("detail", "")))
+    return Failure(
+        str(event.get("kind")), _plain(str(event.get("message"))), _plain(str(event.get("detail", "")), "\n")
+    )
+
+
+def _plain(text: str, kept: str = "") -> str:
+    """A candidate's words as printable text, since they reach terminals and commit messages; `kept` stays as it is."""
+    return "".join(c if c.isprintable() or c in kept else " " for c in text)
 
 
 def _too_late(phase: str, limit_s: float) -> Failure:

@@ -16,11 +16,12 @@ MEMORY_FAILURE = re.compile(
     r"|cudaErrorMemoryAllocation|out of memory",
     re.IGNORECASE,
 )
+KNOWN = {"memory", "disk", "machine", "overrun", "late", "diverged", "slow"}  # kinds that say whose fault it is
 
 
 def classify(failure: Failure) -> Failure:
     """Recognises memory and machine failures by MLX's messages, wherever they surfaced."""
-    if failure.kind in {"memory", "disk", "machine", "overrun", "diverged", "slow"} or failure.kind.startswith("probe"):
+    if failure.kind in KNOWN or failure.kind.startswith("probe"):
         return failure
     text = f"{failure.message}\n{failure.detail}"
     if MACHINE_FAILURE.search(text):

@@ -32,6 +32,7 @@ MEANINGS = {  # of the failure kinds (experiment.py) for a person
     "diverged": "the loss exploded",
     "train": "training raised an exception",
     "overrun": "trained past its budget",
+    "late": "ended after its budget, again and again",
     "hang": "went silent",
     "exited": "left without a result",
     "probe_causality": "saw later tokens",

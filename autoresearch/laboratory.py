@@ -109,17 +109,18 @@ class Laboratory:
             run = x.next_run
             measurement = self._run_once(x, run, purpose, seed)
             why = self._spoiled(x, measurement)
-            its_own = broken == ATTEMPTS and not _proven(x) if measurement.failure else spoiled == ATTEMPTS
+            gave_out = measurement.failure is not None and measurement.failure.kind != "late"
+            its_own = broken == ATTEMPTS and not _proven(x) if gave_out else spoiled == ATTEMPTS
             if why is None or its_own:
                 self.journal.append("measured", n=n, run=run, measurement=measurement)
                 return self.night.experiments[n]
             self.view.say(f"#{n} run {run}: {why}; running it again")
             self.journal.append("abandoned", n=n, run=run, why=why, measurement=measurement)
-            if measurement.failure is None:
-                spoiled += 1
-            else:
+            if gave_out:
                 broken += 1
                 self._doubt(x, broken, why)
+            else:
+                spoiled += 1
 
     def _doubt(self, x: Experiment, broken: int, why: str) -> None:
         """From the machine's second failure in a row on: the incumbent shows whose fault it is; where it fails, wait.
@@ -232,6 +233,8 @@ class Laboratory:
         """Why the machine, and not the idea, is to blame for this run; None when it counts."""
         if m.failure is not None:
             kinds = ("machine", "memory", "disk") if _proven(x) else ("machine",)
+            if m.failure.kind == "late":  # once it may be the machine; who is late each time, meant it
+                return m.failure.message
             return f"the machine failed: {m.failure.message}" if m.failure.kind in kinds else None
         every = [(e, earlier) for e in self.night.experiments.values() for earlier in e.measurements if earlier.ok]
         same = [earlier for e, earlier in every if e.source_sha256 == x.source_sha256]

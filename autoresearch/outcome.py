@@ -22,7 +22,6 @@ class Outcome:
     failure: Failure | None = None
     started: float = 0.0
     ended: float = 0.0
-    longest_step_s: float = 0.0
     curve: list[tuple[float, float]] = field(default_factory=list)
     behind_nats: float | None = None
     stopped: bool = False
@@ -67,6 +66,24 @@ def measurement(train: Outcome, seed: int, halfway: Halfway | None = None) -> Me
         behind_nats=train.behind_nats,
         stop_limit_nats=halfway.limit_nats if halfway else None,
         speed_index=speed,
+    )
+
+
+def late(train: Outcome, budget_s: float, allowance_s: float) -> Failure | None:
+    """Whether training ended later than the last steps in flight explain, by the parent's clock.
+
+    A step's length is the one by which the harness ended the batches, so that claiming long steps gains nothing. Up to
+    a tenth of the budget it may be a machine that stalled, and the run is made again; who is always late, meant it.
+    """
+    began, ended = train.at("clock_started"), train.at("trained")
+    if began is None or ended is None:
+        return None
+    over_s, step_s = ended - began - budget_s, float(train.get("trained", "step_s") or 0.0)
+    if over_s <= allowance_s + min(2 * step_s, 0.1 * budget_s):
+        return None
+    kind = "late" if over_s <= allowance_s + 0.1 * budget_s else "overrun"
+    return Failure(
+        kind, f"trained {over_s:.1f} s longer than the budget of {budget_s:g} s; a step takes {step_s:.2g} s"
     )
 
 

@@ -191,7 +191,9 @@ def _noise(night: Night) -> str:
     h = findings.headline(night)
     if not h.discards or h.sigma_bpb is None:
         return ""
+    fit = standing.read(night).fit
     text = f"<p>One run of unchanged code scatters by σ = {h.sigma_bpb:.4f} bpb, so a single lucky run proves nothing."
+    text += f" Its {e(str(fit))}." if fit else ""
     if not lucky:
         return _section("What was noise", f"{text} None of the {h.discards} others looked better even at first.</p>")
     text += f" {len(lucky)} of the {h.discards} others looked better in their first run and did not hold up:</p>"

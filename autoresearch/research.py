@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from autoresearch import constants, contract, edits, pausing, policy, seeds
 from autoresearch.decide import baseline_due, control_due
-from autoresearch.errors import AutoresearchError, EditError, ProposerError, UsageError
+from autoresearch.errors import AutoresearchError, EditError, ExhaustedError, ProposerError, UsageError
 from autoresearch.laboratory import FILE, Laboratory, describe_machine, violations_text
 from autoresearch.night import Experiment
 from autoresearch.records import Context, Decision, Failure, Proposal, Trial, WholeFile
@@ -221,7 +221,7 @@ class Research(Laboratory):
         self.journal.append("turn_failed", proposer=self.proposer.name, **told)
         self.view.say(f"no experiment: {error}")
         if self.failed_turns >= MAX_FAILED_TURNS:
-            raise AutoresearchError(
+            raise ExhaustedError(
                 f"{self.failed_turns} turns in a row brought no new candidate; the last: {error}\n"
                 "Go on with another proposer: uv run loop.py --proposer tuner"
             )

@@ -33,7 +33,8 @@ def text(night: Night) -> str:
             f"val_bpb {first:.6f} -> {last:.6f} ({(first - last) / now.noise.sigma_bpb:+.1f} sigma of one run, "
             f"sigma {now.noise.sigma_bpb:.4f}); the search's own figure, which is optimistic"
         )
-    lines += [line for line in (halfway.text(night), validate.text(night)) if line]
+    fit = standing.read(night).fit
+    lines += [line for line in (str(fit) if fit else None, halfway.text(night), validate.text(night)) if line]
     lines.append(f"go on: uv run loop.py --tag {night.tag}    the kept changes: git log autoresearch/{night.tag}")
     return "\n".join(lines)
 
