@@ -3,8 +3,9 @@
     python prepare.py [--dataset NAME|PATH] [--profile mac|tiny]    download, tokenize and pack the data, once
     python -P prepare.py train RUN ...                              the train child: one candidate, one clock
     python -P prepare.py evaluate RUN ...                           the evaluate child: one checkpoint, one number
+    python -P prepare.py sample RUN ...                             the sample child: what a checkpoint writes
 
-A candidate sees `Task`, `Run` and `cross_entropy`; everything else is the judge's. The two children are started by
+A candidate sees `Task`, `Run` and `cross_entropy`; everything else is the judge's. The children are started by
 autoresearch/experiment.py, speak JSON lines over a pipe, and never share a process: evaluation cannot run out of memory
 because training did, and what training left behind in the interpreter cannot reach the metric.
 """
@@ -32,8 +33,10 @@ import mlx.nn as nn
 import numpy as np
 from mlx.utils import tree_flatten
 
+PROBED = 64  # positions of the context, at least, after which evaluation replaces tokens to see whether that shows
 PROBE_NATS = 1e-3  # largest mean change of the loss, in nats a token, that a probe forgives
 PROBE_LOGIT = {"float32": 1e-3, "reduced": 0.25}  # largest change of one logit, by precision of the computation
+GPU_LOGITS, CPU_LOGITS = 2**24, 2**21  # bytes of logits in a chunk of training; MLX runs some 30 such arrays ahead
 EXPLODED = 3.0  # a training loss above this many times ln(vocab_size) has diverged
 
 
@@ -114,7 +117,7 @@ class Run:
         now = monotonic()
         last_step, last = self._last_log
         self._step_s, self._last_log = (now - last) / max(1, step - last_step), (step, now)
-        if now - self._last_event >= 0.25 or step < 2:
+        if now - self._last_event >= min(0.25, self.task.budget_s / 64) or step < 2:
             self._last_event = now
             self._emit("step", step=step, loss=value, progress=self.progress, tokens=self._tokens)
 
@@ -157,6 +160,33 @@ def cross_entropy(logits: mx.array, targets: mx.array, reduction: str = "mean") 
     """Cross-entropy in nats, computed in float32: logits (B, T, V), targets (B, T) -> scalar, or (B, T) for "none"."""
     losses = mx.fast.cross_entropy(logits.astype(mx.float32), targets)
     return losses if reduction == "none" else losses.mean()
+
+
+def chunked_cross_entropy(head: Callable[..., mx.array], x: mx.array, weight: mx.array, targets: mx.array) -> mx.array:
+    """Mean cross-entropy of the logits head(x, weight), never all of them at once: x (B, T, C), targets (B, T).
+
+    A chunk's gradients are taken while its logits (tokens, V) are there; `head` must treat tokens alike.
+    """
+    x, targets = x.reshape(-1, x.shape[-1]), targets.reshape(-1)
+    size = max(1, (GPU_LOGITS if mx.default_device() == mx.gpu else CPU_LOGITS) // (4 * weight.shape[0]))
+
+    def loss(x: mx.array, weight: mx.array, targets: mx.array) -> mx.array:
+        return cross_entropy(head(x, weight), targets, "none").sum()
+
+    @mx.custom_function
+    def in_chunks(x: mx.array, weight: mx.array) -> tuple[mx.array, mx.array, mx.array]:
+        total, dx, dw = mx.array(0.0), [], mx.zeros_like(weight)
+        for start in range(0, len(x), size):
+            rows, y = mx.depends(x[start : start + size], dw), targets[start : start + size]  # one chunk after another
+            nats, (rows, matrix) = mx.value_and_grad(loss, argnums=(0, 1))(rows, weight, y)
+            total, dx, dw = total + nats, [*dx, rows], dw + matrix
+        return total, mx.concatenate(dx), dw
+
+    @in_chunks.vjp
+    def in_chunks_vjp(primals: Any, gradients: Any, outputs: Any) -> tuple[mx.array, ...]:
+        return tuple(gradients[0].astype(g.dtype) * g for g in outputs[1:])
+
+    return in_chunks(x, weight)[0] / targets.size
 
 
 def main(build_model: Callable[..., Any], train: Callable[..., Any]) -> int:
@@ -204,8 +234,17 @@ def fixed_tokens(task: Task, seed: int) -> mx.array:
 # --- the metric ------------------------------------------------------------------------------------------------------
 
 
+Score = Callable[[mx.array, mx.array], Any]  # (inputs, targets) -> nats of each target, (B, T) float32
+
+PROBES = {
+    "probe_adapts": "the same batch scores otherwise later than before",
+    "probe_rows": "a row's loss depends on the other rows of the batch",
+    "probe_causality": "the loss depends on tokens that come after the target",
+}
+
+
 def evaluate_bpb(
-    score: Callable[[mx.array, mx.array], mx.array],
+    score: Score,
     rows: np.ndarray,
     token_bytes: np.ndarray,
     batch_rows: int,
@@ -226,26 +265,69 @@ def evaluate_bpb(
     return nats / (math.log(2) * size), nats, size
 
 
-def probe(model: Callable[[mx.array], mx.array], block: np.ndarray, first: mx.array, vocab_size: int) -> None:
-    """Reruns one scoring batch (B, T + 1) with other tokens where a model must not look; raises Failed where it does.
+class Probing:
+    """Scores batches, and some of them again with other tokens where a model must not look; raises Failed if it does.
 
-    `first` holds the batch's logits (B, T, V) from before anything else was scored. Equal shapes, since kernels and so
-    rounding depend on the shape; positions are drawn afresh, so a candidate cannot know them.
+    Which batches those are, and whether a batch itself or its altered copies are scored first, is drawn afresh, so that
+    a candidate cannot tell a call that counts from one that probes. Equal shapes, since kernels and so rounding depend
+    on the shape. The positions after which tokens are replaced, PROBED at least, are spread over the whole context: a
+    model may look ahead in a part of it only.
     """
-    x, y = block[:, :-1].astype(np.int32), mx.array(block[:, 1:].astype(np.int32))
-    rng, (rows, length) = np.random.default_rng(), x.shape
-    noise = rng.integers(0, vocab_size, x.shape, dtype=np.int32)
-    # a position a row, spread over the whole context: a model may look ahead in a part of it only
-    positions = rng.permutation((np.arange(rows) + rng.random(rows)) * length // rows)
-    past = np.arange(length) < np.maximum(positions, 1)[:, None]  # (B, T)
-    alone = np.broadcast_to(np.arange(rows)[:, None] == rng.integers(rows), x.shape)
-    cases = [("probe_adapts", np.ones_like(past), "the same batch scores otherwise at the end than at the start")]
-    if rows > 1:
-        cases.append(("probe_rows", alone, "a row's logits depend on the other rows of the batch"))
-    cases.append(("probe_causality", past, "logits depend on tokens that come after them"))
-    for kind, kept, message in cases:
-        tokens = mx.array(np.where(kept, x, noise))
-        check_same(model(tokens), first, y, mx.array(kept), logit_tolerance(first), kind, message)
+
+    def __init__(self, score: Score, batches: int, shape: tuple[int, int], vocab_size: int, tolerance: float) -> None:
+        self.score, self.vocab_size, self.tolerance = score, vocab_size, tolerance
+        self.rng, self.turn = np.random.default_rng(), 0
+        (rows, length), rng = shape, self.rng
+        copies = -(-PROBED // rows)
+        places = (np.arange(copies * rows) + rng.random(copies * rows)) * length // (copies * rows)
+        self.places = rng.permutation(places).reshape(copies, rows)  # first replaced token, by copy and row
+        turns = rng.permutation(batches)
+        self.turns = turns[np.arange(copies) % batches]  # the batch of each copy
+        self.alone = turns[-1]  # the batch in which some rows are replaced
+
+    def __call__(self, x: mx.array, y: mx.array) -> Any:
+        """The nats of each target, (B, T)."""
+        cases = [("", np.ones(x.shape, dtype=np.bool_)), *self._cases(*x.shape)]
+        self.turn += 1
+        if len(cases) == 1:
+            return self.score(x, y)
+        nats = {i: self._altered(x, y, cases[i][1]) for i in self.rng.permutation(len(cases)).tolist()}
+        for i, (kind, kept) in enumerate(cases[1:], 1):
+            if found := self._change(nats[i], nats[0], kept):
+                raise self._diagnosed(kind, found, x, y, nats[0])
+        return nats[0]
+
+    def _cases(self, rows: int, length: int) -> Iterator[tuple[str, np.ndarray]]:
+        """What stays of the batch, (B, T), by what is looked for."""
+        for places in self.places[self.turns == self.turn, :rows]:
+            yield "probe_causality", np.arange(length) < np.maximum(places, 1)[:, None]
+        if self.turn == self.alone and rows > 1:
+            yield "probe_rows", self._some_rows(rows, length)
+
+    def _some_rows(self, rows: int, length: int) -> np.ndarray:
+        return np.broadcast_to(self.rng.permutation(rows)[:, None] < rows // 2, (rows, length))
+
+    def _altered(self, x: mx.array, y: mx.array, kept: np.ndarray) -> np.ndarray:
+        noise = self.rng.integers(0, self.vocab_size, x.shape, dtype=np.int32)
+        return np.array(self.score(mx.array(np.where(kept, np.array(x), noise)), y))
+
+    def _diagnosed(self, kind: str, found: str, x: mx.array, y: mx.array, nats: np.ndarray) -> Failed:
+        """The failure with its simplest cause: a model that adapts, or looks at other rows, fails every probe."""
+        for simpler, kept in (
+            ("probe_adapts", np.ones(x.shape, dtype=np.bool_)),
+            ("probe_rows", self._some_rows(*x.shape)),
+        ):
+            if again := self._change(self._altered(x, y, kept), nats, kept):
+                return Failed(simpler, f"{PROBES[simpler]}: {again}")
+        return Failed(kind, f"{PROBES[kind]}: {found}")
+
+    def _change(self, a: np.ndarray, b: np.ndarray, where: np.ndarray) -> str | None:
+        """How far two scorings differ, where it is by more than rounding."""
+        change = np.abs(a - b)[where]
+        if change.max() <= 2 * self.tolerance and change.mean() <= PROBE_NATS:
+            return None
+        limits = f"limits {2 * self.tolerance:g} and {PROBE_NATS:g}"
+        return f"a target's loss moved by {change.max():.3g} nats, the mean by {change.mean():.3g} ({limits})"
 
 
 def check_same(
@@ -327,14 +409,15 @@ def limit_memory() -> None:
         mx.set_wired_limit(int(0.65 * working_set))
 
 
-def matmul_tflops(seconds: float = 0.2, size: int = 1024) -> float:
-    """This machine's speed of the moment: float32 matrix products for a fixed time, in TFLOP/s."""
-    a = mx.random.normal((size, size), key=mx.random.key(0))
+def matmul_tflops(dtype: mx.Dtype = mx.float32, seconds: float = 0.2) -> float:
+    """This machine's speed of the moment: square matrix products for a fixed time, in TFLOP/s."""
+    size, at_once = (2048, 4) if mx.default_device() == mx.gpu else (1024, 1)  # a GPU's start-up would count
+    a = mx.random.normal((size, size), key=mx.random.key(0)).astype(dtype)
     mx.eval(a @ a)
     start, count = monotonic(), 0
     while monotonic() - start < seconds:
-        mx.eval(a @ a)
-        count += 1
+        mx.eval([a @ a for _ in range(at_once)])
+        count += at_once
     return 2 * size**3 * count / (monotonic() - start) / 1e12
 
 
@@ -342,7 +425,7 @@ def originals() -> dict[tuple[Any, str], Any]:
     """The functions, classes and methods that judging goes through, by owner and name."""
     modules, classes = (
         (sys.modules[__name__], mx, mx.fast, mx.random, nn, np, math, json, os),
-        (Run, Reporter, nn.Module),
+        (Run, Reporter, Probing, nn.Module),
     )
     return {
         (owner, name): value
@@ -390,7 +473,8 @@ def train_child(args: argparse.Namespace, emit: Reporter) -> None:
     flops = model.flops_per_token() if callable(getattr(model, "flops_per_token", None)) else None
     flops = flops if isinstance(flops, int | float) and math.isfinite(flops) else None
     depth = getattr(module, "DEPTH", None)
-    emit("ready", num_params=count, flops_per_token=flops, depth=depth if isinstance(depth, int) else None)
+    depth = depth if isinstance(depth, int) else None
+    emit("ready", num_params=count, flops_per_token=flops, depth=depth, speed=speed_before)
     emit.phase = "warmup"
     run = Run(this, args.seed, model, data, emit)
     module.train(model, run)
@@ -401,7 +485,8 @@ def train_child(args: argparse.Namespace, emit: Reporter) -> None:
     training_s = monotonic() - run._clock_start
     epochs = run._tokens / (len(data) * this.seq_len)
     peak_memory_mb = mx.get_peak_memory() / 2**20
-    emit("trained", steps=run._steps, tokens=run._tokens, epochs=epochs, s=training_s, peak_memory_mb=peak_memory_mb)
+    counts = {"steps": run._steps, "tokens": run._tokens, "epochs": epochs, "step_s": run._step_s}
+    emit("trained", **counts, s=training_s, peak_memory_mb=peak_memory_mb)
     emit.phase = "save"
     if not all(mx.isfinite(v).all().item() for v in parameters.values()):
         raise Failed("nonfinite", "the trained parameters are not all finite")
@@ -410,7 +495,7 @@ def train_child(args: argparse.Namespace, emit: Reporter) -> None:
     check_logits(logits, (1, this.seq_len, this.vocab_size))
     mx.save_safetensors(str(args.run / "checkpoint.safetensors"), parameters)
     mx.save_safetensors(str(args.run / "fixed.safetensors"), {"logits": logits[:, ::8].astype(mx.float32)})
-    emit("saved", speed_before=speed_before, speed_after=matmul_tflops())
+    emit("saved", speed=matmul_tflops())
 
 
 def restore(module: types.ModuleType, this: Task, args: argparse.Namespace) -> nn.Module:
@@ -451,18 +536,71 @@ def evaluate_child(args: argparse.Namespace, emit: Reporter) -> None:
     first = model(mx.array(block[:, :-1].astype(np.int32)))
     check_logits(first, (*block[:, :-1].shape, this.vocab_size))
     start = monotonic()
-    val_bpb, nats, size = evaluate_bpb(mx.compile(score, inputs=model.state), rows, token_bytes, batch_rows, emit)
+    batches, shape = -(-len(rows) // batch_rows), (len(block), this.seq_len)
+    scoring = Probing(mx.compile(score, inputs=model.state), batches, shape, this.vocab_size, logit_tolerance(first))
+    val_bpb, nats, size = evaluate_bpb(scoring, rows, token_bytes, batch_rows, emit)
     seconds = monotonic() - start
     if not math.isfinite(val_bpb) or val_bpb <= 0:
         raise Failed("nonfinite", f"val_bpb came out as {val_bpb}")
-    probe(model, block, first, this.vocab_size)
+    x, y = mx.array(block[:, :-1].astype(np.int32)), mx.array(block[:, 1:].astype(np.int32))
+    everywhere = mx.ones(x.shape, dtype=mx.bool_)
+    check_same(model(x), first, y, everywhere, logit_tolerance(first), "probe_adapts", PROBES["probe_adapts"])
     peak_memory_mb = mx.get_peak_memory() / 2**20
     emit("result", val_bpb=val_bpb, nats=nats, bytes=size, s=seconds, peak_memory_mb=peak_memory_mb)
 
 
+def sample_child(args: argparse.Namespace, emit: Reporter) -> None:
+    """Goes on after each prompt of standard input: {"prompts": [[ids]], "tokens", "temperature", "seed", "whole"}."""
+    this, asked = task(), json.load(sys.stdin)
+    emit.phase = "import"
+    module = load_candidate(args.source, args.sha256)
+    emit.phase = "build"
+    model = restore(module, this, args)
+    emit("ready")
+    emit.phase = "sample"
+    texts = continue_texts(model, this, **asked)
+    emit("result", texts=texts)
+
+
+def continue_texts(
+    model: Callable[[mx.array], mx.array],
+    task: Task,
+    prompts: list[list[int]],
+    tokens: int,
+    temperature: float,
+    seed: int,
+    whole: bool,
+) -> list[list[int]]:
+    """Up to `tokens` more tokens after each prompt; a text ends before a special token. Temperature 0: the likeliest.
+
+    Rows are padded at the right, which no causal model sees, to a power of two or, if `whole`, to the task's context.
+    """
+    texts, going = [list(p) for p in prompts], list(range(len(prompts)))
+    key = mx.random.key(seed)
+    while going and tokens > 0:
+        tails = [texts[i][-task.seq_len :] for i in going]
+        longest = max(map(len, tails))
+        length = task.seq_len if whole else min(task.seq_len, max(32, 1 << (longest - 1).bit_length()))
+        rows = np.full((len(going), length), task.bos_id, dtype=np.int32)
+        for row, tail in zip(rows, tails, strict=True):
+            row[: len(tail)] = tail
+        ends = mx.array([len(tail) - 1 for tail in tails])
+        logits = model(mx.array(rows))[mx.arange(len(going)), ends].astype(mx.float32)  # (B, V)
+        key, now = mx.random.split(key)
+        chosen = mx.random.categorical(logits / temperature, key=now) if temperature > 0 else logits.argmax(-1)
+        pairs = [(i, token) for i, token in zip(going, chosen.tolist(), strict=True) if token < task.bos_id]
+        for i, token in pairs:
+            texts[i].append(token)
+        going, tokens = [i for i, _ in pairs], tokens - 1
+    return [text[len(prompt) :] for text, prompt in zip(texts, prompts, strict=True)]
+
+
+CHILDREN = {"train": train_child, "evaluate": evaluate_child, "sample": sample_child}
+
+
 def child_main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="prepare.py")
-    parser.add_argument("child", choices=["train", "evaluate"])
+    parser.add_argument("child", choices=CHILDREN)
     parser.add_argument("run", type=Path)
     parser.add_argument("--source", type=Path, required=True)
     parser.add_argument("--sha256", required=True)
@@ -473,7 +611,7 @@ def child_main(argv: list[str]) -> int:
     emit = Reporter(int(os.environ.pop("AUTORESEARCH_EVENTS_FD")), os.environ.pop("AUTORESEARCH_EVENT_TOKEN"))
     try:
         limit_memory()
-        (train_child if args.child == "train" else evaluate_child)(args, emit)
+        CHILDREN[args.child](args, emit)
     except Failed as error:
         return emit.failed(error.kind, str(error))
     except Diverged as error:
@@ -493,7 +631,7 @@ def candidate_traceback(source: Path) -> str:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] in (["train"], ["evaluate"]):
+    if sys.argv[1:2] and sys.argv[1] in CHILDREN:
         status = child_main(sys.argv[1:])
         sys.stdout.flush()
         os._exit(status)  # a candidate's exit handlers and threads do not get another word

@@ -119,8 +119,8 @@ def _progress(progress: Progress, size: tuple[float, float], colours: Colours) -
     tried = [p for p in inside if p.kind == "discard"]
     size_pt = 20.0 if len(points) <= 150 else 12.0 if len(points) <= 400 else 7.0
     _dots(ax, tried, size_pt, facecolor="none", edgecolor=colours["discard"], linewidth=1.0)
-    _edge(ax, [p for p in points if p.bpb is not None and p.bpb > high], "^", colours["discard"], size_pt)
-    _edge(ax, [p for p in points if p.bpb is None], "x", colours["crash"], size_pt)
+    _edge(ax, [p for p in points if _outside(p, high)], "^", colours["discard"], size_pt)
+    _edge(ax, [p for p in points if p.kind == "crash"], "x", colours["crash"], size_pt)
     kept = [p for p in inside if p.kind in ("keep", "baseline")]
     _dots(
         ax,
@@ -139,7 +139,12 @@ def _progress(progress: Progress, size: tuple[float, float], colours: Colours) -
 
 def off_the_scale(progress: Progress) -> bool:
     """Whether some experiment is so bad that it stands at the picture's edge."""
-    return any(p.bpb is not None and p.bpb > _limits(progress)[1] for p in progress.points)
+    return any(_outside(p, _limits(progress)[1]) for p in progress.points)
+
+
+def _outside(point: Point, high: float) -> bool:
+    """Too bad for the picture: measured above it, or stopped early for being far behind."""
+    return point.kind != "crash" and (point.bpb is None or point.bpb > high)
 
 
 def _limits(progress: Progress) -> tuple[float, float]:

@@ -2,8 +2,9 @@
 
 The rule compares training loss with the incumbent's at equal used budget, so that a slow candidate is judged at the
 clock like a small one. It is off until enough contenders are known, and only ever as tight as they allow. It is no
-judge of a changed schedule, whose early curve promises nothing about its end; nor of a changed training loss (label
-smoothing, say), which a sample of the stopped that is run to the end would show.
+judge of a changed schedule, whose early curve promises nothing about its end, nor of a changed training loss; which
+versions those are is curves.py's matter. Of the runs that it would stop, one in eight runs on: a winner among them
+counts for all eight, and puts the rule off.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean, stdev
+from statistics import fmean
+
+import numpy as np
 
 from autoresearch.interval import t_quantile
 
@@ -28,9 +31,19 @@ AUDIT_EVERY = 8
 class Finished:
     """One experiment that ran to its end."""
 
-    curve: Curve
-    incumbent_curve: Curve
+    behind_nats: float  # training loss above the incumbent's at half the budget
     delta_bpb: float  # incumbent - candidate at the end: positive is better
+    limit_nats: float | None = None  # of the rule in force when it ran; None: it was off
+
+    @property
+    def contends(self) -> bool:
+        """Whether it was no worse in the end. Winners are too few to learn from."""
+        return self.delta_bpb >= 0
+
+    @property
+    def weight(self) -> int:
+        """How many experiments it stands for: one that would have been stopped, for those that were."""
+        return AUDIT_EVERY if self.limit_nats is not None and self.behind_nats > self.limit_nats else 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +52,7 @@ class Rule:
 
     limit_nats: float
     contenders: int  # finished experiments that were no worse in the end, from which the limit comes
-    stopped: float  # share of all finished experiments that it would have stopped
+    stopped: float  # share of all experiments that it would stop
 
     @property
     def saving(self) -> float:
@@ -53,34 +66,44 @@ class Rule:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Halfway:
+    """What is needed to judge one run at half its budget; without a limit it is only looked at."""
+
+    incumbent_curve: Curve
+    limit_nats: float | None = None
+    sample: bool = False  # it runs on whatever is found
+
+    def behind(self, curve: Curve) -> float | None:
+        """Nats above the incumbent in the window before half the budget; None where one of them has no points there."""
+        own, other = _level(curve), _level(self.incumbent_curve)
+        return None if own is None or other is None else own - other
+
+    def ends(self, behind_nats: float | None) -> bool:
+        limited = self.limit_nats is not None and behind_nats is not None and behind_nats > self.limit_nats
+        return limited and not self.sample
+
+
 def calibrate(history: Sequence[Finished]) -> Rule | None:
     """The tightest limit that stops under 2% of eventual winners, or None while that cannot be said or saves nothing.
 
-    Winners are few, so the limit comes from all contenders: everything that ended no worse than its incumbent. It lies
-    above each of their gaps and above the upper prediction bound of the next one, Student's t at 98%. Each contender
-    then has to survive the limit that the others give.
+    The limit comes from all contenders. It lies above each one's gap and above the upper prediction bound of the next
+    one, Student's t at 98%. Each contender then has to survive the limit that the others give. It is never tighter
+    than one that was in force: whom that stopped, it has not heard.
     """
-    gaps = [(gap, run.delta_bpb) for run in history if (gap := _gap(run.curve, run.incumbent_curve)) is not None]
-    contenders = [gap for gap, delta_bpb in gaps if delta_bpb >= 0]
+    contenders = [run for run in history if run.contends]
     if len(contenders) < CONTENDERS:
         return None
-    others = (_limit(contenders[:i] + contenders[i + 1 :]) for i in range(len(contenders)))
-    lost = sum(gap > limit for gap, limit in zip(contenders, others, strict=True))
-    limit = _limit(contenders)
-    stopped = sum(gap > limit for gap, _ in gaps)
-    if lost / len(contenders) >= STOPPED_WINNERS or stopped == 0:
+    floor = max((run.limit_nats for run in history if run.limit_nats is not None), default=-math.inf)
+    gaps = np.array([run.behind_nats for run in contenders])
+    weights = np.array([run.weight for run in contenders])
+    others = np.array([gaps[np.arange(len(gaps)) != i] for i in range(len(gaps))])  # (n, n - 1)
+    lost = weights[gaps > _limits(others, floor)].sum()
+    limit = float(_limits(gaps[None], floor)[0])
+    stopped = sum(run.weight for run in history if run.behind_nats > limit)
+    if lost / weights.sum() >= STOPPED_WINNERS or stopped == 0:
         return None
-    return Rule(limit, len(contenders), stopped / len(gaps))
-
-
-def should_stop(
-    rule: Rule | None, curve: Curve, incumbent_curve: Curve, progress: float, *, schedule_changed: bool = False
-) -> bool:
-    """Whether a run that has used `progress` of its budget ends here. Never before half of it, never without a rule."""
-    if rule is None or schedule_changed or progress < AT:
-        return False
-    gap = _gap(curve, incumbent_curve)
-    return gap is not None and gap > rule.limit_nats
+    return Rule(limit, len(contenders), stopped / sum(run.weight for run in history))
 
 
 def audit_due(stopped_before: int) -> bool:
@@ -88,16 +111,13 @@ def audit_due(stopped_before: int) -> bool:
     return stopped_before % AUDIT_EVERY == 0
 
 
-def _limit(gaps: Sequence[float]) -> float:
-    n = len(gaps)
-    bound = fmean(gaps) + t_quantile(1 - STOPPED_WINNERS, n - 1) * stdev(gaps) * math.sqrt(1 + 1 / n)
-    return max(bound, *gaps)
-
-
-def _gap(curve: Curve, incumbent_curve: Curve) -> float | None:
-    """Nats above the incumbent in the window before half the budget; None where either has no points there."""
-    own, other = _level(curve), _level(incumbent_curve)
-    return None if own is None or other is None else own - other
+def _limits(gaps: np.ndarray, floor: float) -> np.ndarray:
+    """The limit that each row of contenders gives: (rows, contenders) -> (rows,)."""
+    n = gaps.shape[1]
+    spread = gaps.std(axis=1, ddof=1) * math.sqrt(1 + 1 / n)
+    bound = gaps.mean(axis=1) + t_quantile(1 - STOPPED_WINNERS, n - 1) * spread
+    limits: np.ndarray = np.maximum(np.maximum(bound, gaps.max(axis=1)), floor)
+    return limits
 
 
 def _level(curve: Curve) -> float | None:

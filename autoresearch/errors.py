@@ -8,6 +8,7 @@ AutoresearchError            exit 1: something a person can mend
   BundleError                a file of findings cannot be read, or a night cannot be written as one
   LockedError                another loop holds this machine or this checkout
   SandboxError               a candidate cannot be confined here; says how to go on without
+  ExhaustedError             no proposer has a new idea; what was found so far is validated all the same
   CommandError               a subprocess failed; carries command, exit code and both streams
   ProposerError              a proposer cannot give a proposal now; the loop goes on with another
     EditError                a reply or its edits cannot be understood or applied; the text is shown to the model
@@ -45,6 +46,10 @@ class LockedError(AutoresearchError):
 
 
 class SandboxError(AutoresearchError):
+    pass
+
+
+class ExhaustedError(AutoresearchError):
     pass
 
 

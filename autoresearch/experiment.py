@@ -9,16 +9,16 @@ interface nonfinite checkpoint          its model is not what build_model(task) 
 slow startup                            warm-up predicts too few steps, or took longer than the start-up limit
 diverged train                          the loss exploded, or training raised an exception
 overrun hang exited                     it trained past its budget, went silent, or left without a result
-probe_causality probe_rows probe_adapts the logits know what they must not (prepare.probe)
+late                                    it ended a little after its budget: the machine's fault once, its own thrice
+probe_causality probe_rows probe_adapts the logits know what they must not (prepare.Probing)
 save evaluate                           saving or scoring raised an exception
-memory disk                             the machine's memory or disk ran short
-machine                                 the GPU or the machine failed; not the idea's fault
+memory disk                             it took more memory, or wrote more, than a run may
+machine                                 the GPU, the disk or the memory of the machine gave out; not the idea's fault
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
 import secrets
 import shutil
 import sys
@@ -26,30 +26,22 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import psutil
 
-from autoresearch import rundir
+from autoresearch import machine, outcome, rundir
+from autoresearch.early_stop import AT, Halfway
+from autoresearch.failures import classify
+from autoresearch.outcome import Event, Outcome
 from autoresearch.process import Child
 from autoresearch.records import Failure, Measurement
 from autoresearch.sandbox import Sandbox, environment, limits
 
-Event = Mapping[str, Any]
 Listener = Callable[[Event], None]
 
-MACHINE_FAILURE = re.compile(
-    r"Caused GPU Timeout|Impacting Interactivity|Resource limit"
-    r"|Command buffer execution failed(?!.*Insufficient Memory)"
-)
-MEMORY_FAILURE = re.compile(
-    r"Insufficient Memory|\[metal::malloc\]|maximum allowed buffer size|Unable to allocate|std::bad_alloc|MemoryError"
-    r"|cudaErrorMemoryAllocation|out of memory",
-    re.IGNORECASE,
-)
 LOG_LIMIT = 2 * 2**20  # bytes of a child's output that are kept
-CURVE_POINTS = 64
 FREE_DISK = 2**30  # bytes below which a run is stopped
+SWAP_LIMIT_MB = 2048  # growth during a run: the machine drowns, whoever is to blame
 
 
 @dataclass(frozen=True)
@@ -72,28 +64,11 @@ class Workbench:
     folder_limit: int = 6 * 2**30  # bytes of all that lies in a run's folder
     files_limit: int = 20_000  # files in it; compiled kernels are hundreds
     python: str = sys.executable
+    swap_mb: Callable[[], int] = machine.swap_mb
 
     @property
     def cache(self) -> Path:
         return self.data.parent.parent.parent
-
-
-@dataclass
-class _Outcome:
-    """What one child said and how it ended. `events` holds the last event of each name with the parent's time."""
-
-    events: dict[str, tuple[float, Event]] = field(default_factory=dict)
-    failure: Failure | None = None
-    started: float = 0.0
-    ended: float = 0.0
-    longest_step_s: float = 0.0
-    curve: list[tuple[float, float]] = field(default_factory=list)
-
-    def at(self, name: str) -> float | None:
-        return self.events[name][0] if name in self.events else None
-
-    def get(self, name: str, key: str) -> Any:
-        return self.events[name][1].get(key) if name in self.events else None
 
 
 def measure(
@@ -104,20 +79,22 @@ def measure(
     listen: Listener = lambda e: None,
     *,
     harvest: bool = False,
+    halfway: Halfway | None = None,
 ) -> Measurement:
     """One run of the candidate at `source` with `seed`: trains, saves, evaluates. What a candidate does raises nothing.
 
     `run_dir` is made afresh; it ends up with checkpoint.safetensors, train.log and evaluate.log. With `harvest` the
     kernels that it compiled are kept for later runs; only for sources that the person wrote, since they are executed.
+    `halfway` looks at the loss at half the budget, and may end the run there: without a val_bpb, and without a failure.
     """
     started = time.monotonic()
     rundir.make(run_dir, bench.kernels)
-    sha256 = _sha256(source)
-    train = _train(bench, source, sha256, run_dir, seed, listen)
+    sha256 = sha256_of(source)
+    train = _train(bench, source, sha256, run_dir, seed, listen, halfway=halfway)
     rundir.tidy(run_dir, [*rundir.LEFT, "tmp"])  # what else it wrote is state outside parameters()
-    measurement = _from_training(train, seed)
-    evaluated: _Outcome | None = None
-    if measurement.failure is None:
+    measurement = outcome.measurement(train, seed, halfway)
+    evaluated: Outcome | None = None
+    if measurement.failure is None and not train.stopped:
         evaluated = _evaluate(bench, source, sha256, run_dir, seed, "val", listen)
         measurement = replace(
             measurement,
@@ -128,16 +105,18 @@ def measure(
         shutil.copytree(run_dir / "tmp" / "mlx", bench.kernels, dirs_exist_ok=True)
     rundir.tidy(run_dir, rundir.LEFT)
     total_s = time.monotonic() - started
-    return replace(measurement, total_s=total_s, seconds=_shares(train, evaluated, total_s))
+    return replace(measurement, total_s=total_s, seconds=outcome.shares(train, evaluated, total_s))
 
 
-def rehearse(bench: Workbench, source: Path, run_dir: Path, seed: int) -> Measurement:
+def rehearse(
+    bench: Workbench, source: Path, run_dir: Path, seed: int, listen: Listener = lambda e: None
+) -> Measurement:
     """Trains alone, for the speed and the memory: a Measurement without val_bpb. A slow step may outlast the budget."""
     started = time.monotonic()
     rundir.make(run_dir, bench.kernels)
-    train = _train(bench, source, _sha256(source), run_dir, seed, lambda e: None, slack_s=60.0)
+    train = _train(bench, source, sha256_of(source), run_dir, seed, listen, slack_s=60.0)
     rundir.tidy(run_dir, rundir.LEFT)
-    return replace(_from_training(train, seed), total_s=time.monotonic() - started)
+    return replace(outcome.measurement(train, seed), total_s=time.monotonic() - started)
 
 
 def evaluate(
@@ -153,21 +132,28 @@ def evaluate(
     """Scores the checkpoint in `run_dir` again: on another split, with other batch rows, in another row order."""
     started = time.monotonic()
     (run_dir / "tmp").mkdir(exist_ok=True)
-    sha256 = _sha256(source)
-    outcome = _evaluate(bench, source, sha256, run_dir, seed, split, lambda e: None, rows, order)
+    sha256 = sha256_of(source)
+    evaluated = _evaluate(bench, source, sha256, run_dir, seed, split, lambda e: None, rows, order)
     rundir.tidy(run_dir, rundir.LEFT)
-    val_bpb = None if outcome.failure else outcome.get("result", "val_bpb")
-    return Measurement(seed, val_bpb, outcome.failure, total_s=time.monotonic() - started)
+    val_bpb = None if evaluated.failure else evaluated.get("result", "val_bpb")
+    return Measurement(seed, val_bpb, evaluated.failure, total_s=time.monotonic() - started)
 
 
-def _sha256(source: Path) -> str:
+def sha256_of(source: Path) -> str:
     return hashlib.sha256(source.read_bytes()).hexdigest()
 
 
 def _train(
-    bench: Workbench, source: Path, sha256: str, run_dir: Path, seed: int, listen: Listener, slack_s: float = 0.0
-) -> _Outcome:
-    child, token = _start(bench, "train", source, sha256, run_dir, seed, bench.data / "train.u16", [])
+    bench: Workbench,
+    source: Path,
+    sha256: str,
+    run_dir: Path,
+    seed: int,
+    listen: Listener,
+    slack_s: float = 0.0,
+    halfway: Halfway | None = None,
+) -> Outcome:
+    child, token = start(bench, "train", source, sha256, run_dir, seed, bench.data / "train.u16", [])
     allowance = max(1.0, 0.01 * bench.budget_s) + slack_s
     limits = {
         "start": bench.startup_limit_s,
@@ -175,13 +161,9 @@ def _train(
         "trained": bench.save_limit_s,
         "saved": 10.0,
     }
-    outcome = _Watch(child, token, run_dir, bench, limits, listen, _hopeless(bench)).follow()
-    began, ended = outcome.at("clock_started"), outcome.at("trained")
-    if outcome.failure is None and began is not None and ended is not None:
-        over = ended - began - bench.budget_s
-        if over > allowance + min(outcome.longest_step_s, 0.1 * bench.budget_s):
-            outcome.failure = Failure("overrun", f"trained {over:.1f} s longer than the budget of {bench.budget_s:g} s")
-    return outcome
+    train = Watch(child, token, run_dir, bench, limits, listen, _hopeless(bench), halfway).follow()
+    train.failure = train.failure or outcome.late(train, bench.budget_s, allowance)
+    return train
 
 
 def _evaluate(
@@ -194,18 +176,18 @@ def _evaluate(
     listen: Listener,
     rows: int | None = None,
     order: int | None = None,
-) -> _Outcome:
+) -> Outcome:
     extra = ["--rows", str(rows)] if rows else []
     extra += ["--order", str(order)] if order is not None else []
-    child, token = _start(bench, "evaluate", source, sha256, run_dir, seed, bench.data / "eval" / f"{split}.u16", extra)
+    child, token = start(bench, "evaluate", source, sha256, run_dir, seed, bench.data / "eval" / f"{split}.u16", extra)
     limits = {"start": bench.startup_limit_s + bench.save_limit_s, "ready": bench.evaluation_limit_s, "result": 10.0}
-    outcome = _Watch(child, token, run_dir, bench, limits, listen).follow()
-    if outcome.failure and outcome.failure.kind == "memory" and rows != 1:
+    evaluated = Watch(child, token, run_dir, bench, limits, listen).follow()
+    if evaluated.failure and evaluated.failure.kind == "memory" and rows != 1:
         return _evaluate(bench, source, sha256, run_dir, seed, split, listen, 1, order)
-    return outcome
+    return evaluated
 
 
-def _start(
+def start(
     bench: Workbench, name: str, source: Path, sha256: str, run_dir: Path, seed: int, rows: Path, extra: list[str]
 ) -> tuple[Child, str]:
     """Starts a child of prepare.py, confined. Its events must carry the token; its rows come as an open file."""
@@ -248,7 +230,7 @@ def _hopeless(bench: Workbench) -> Callable[[Event], Failure | None]:
 
 
 @dataclass
-class _Watch:
+class Watch:
     """Listens to a child until it ends; kills it past a limit (seconds after an event) or short of memory."""
 
     child: Child
@@ -258,16 +240,18 @@ class _Watch:
     limits: Mapping[str, float]
     listen: Listener
     judge: Callable[[Event], Failure | None] = lambda event: None
-    outcome: _Outcome = field(default_factory=_Outcome)
+    halfway: Halfway | None = None
+    outcome: Outcome = field(default_factory=Outcome)
     phase: str = "start"
     slack_s: float = 0.0
 
-    def follow(self) -> _Outcome:
+    def follow(self) -> Outcome:
         outcome = self.outcome
         outcome.started = looked = time.monotonic()
+        self.swap_mb = self.bench.swap_mb()
         self.deadline = outcome.started + self.limits["start"]
         with self.child:
-            while outcome.failure is None:
+            while outcome.failure is None and not outcome.stopped:
                 got = self.child.next_event(timeout=0.25)
                 if got is not None and got[1].get("token") == self.token:
                     self._take(*got)
@@ -277,9 +261,9 @@ class _Watch:
                 if outcome.failure is None and now > self.deadline:
                     outcome.failure = _too_late(self.phase, self.limits[self.phase])
                 if outcome.failure is None and now - looked > 0.5:
-                    looked, outcome.failure = now, _short(self.child, self.run_dir, self.bench)
+                    looked, outcome.failure = now, _short(self.child, self.run_dir, self.bench, self.swap_mb)
         outcome.ended = time.monotonic()
-        if outcome.failure is None and not {"saved", "result"} & outcome.events.keys():
+        if outcome.failure is None and not (outcome.stopped or {"saved", "result"} & outcome.events.keys()):
             outcome.failure = _exited(self.child, self.phase)
         if outcome.failure is not None:
             outcome.failure = classify(outcome.failure)
@@ -288,9 +272,10 @@ class _Watch:
     def _take(self, at: float, event: Event) -> None:
         name, outcome = event["event"], self.outcome
         if name == "step":
-            last = outcome.at("step") or at
-            outcome.longest_step_s = max(outcome.longest_step_s, at - last)
             outcome.curve.append((event["progress"], event["loss"]))
+            if self.halfway is not None and outcome.behind_nats is None and event["progress"] >= AT:
+                outcome.behind_nats = self.halfway.behind(outcome.curve)
+                outcome.stopped = self.halfway.ends(outcome.behind_nats)
         outcome.events[name] = (at, event)
         if name == "warmed_up":  # a slow machine's step may outlast the budget; whether by too much, is judged after
             self.slack_s = min(2 * float(event.get("warmup_step_s") or 0.0), 0.25 * self.bench.budget_s)
@@ -303,7 +288,14 @@ class _Watch:
 def _said(event: Event) -> Failure | None:
     if event["event"] != "failed":
         return None
-    return Failure(str(event.get("kind")), str(event.get("message")), str(event.get("detail", "")))
+    return Failure(
+        str(event.get("kind")), _plain(str(event.get("message"))), _plain(str(event.get("detail", "")), "\n")
+    )
+
+
+def _plain(text: str, kept: str = "") -> str:
+    """A candidate's words as printable text, since they reach terminals and commit messages; `kept` stays as it is."""
+    return "".join(c if c.isprintable() or c in kept else " " for c in text)
 
 
 def _too_late(phase: str, limit_s: float) -> Failure:
@@ -316,7 +308,7 @@ def _too_late(phase: str, limit_s: float) -> Failure:
     return Failure("hang", f"nothing more was heard within {limit_s:.0f} s after `{phase}`")
 
 
-def _short(child: Child, run_dir: Path, bench: Workbench) -> Failure | None:
+def _short(child: Child, run_dir: Path, bench: Workbench, swap_mb: int) -> Failure | None:
     held, memory_limit = child.rss_bytes(), bench.memory_limit or int(0.9 * psutil.virtual_memory().total)
     if held > memory_limit:
         return Failure("memory", f"held {held / 2**30:.1f} GB of memory (limit {memory_limit / 2**30:.1f} GB)")
@@ -326,7 +318,10 @@ def _short(child: Child, run_dir: Path, bench: Workbench) -> Failure | None:
         return Failure("disk", f"wrote {written / 2**30:.1f} GB in {files} files (limit {allowed})")
     free = shutil.disk_usage(bench.data).free
     if free < FREE_DISK:
-        return Failure("disk", f"only {free / 2**20:.0f} MB of disk are left")
+        return Failure("machine", f"only {free / 2**20:.0f} MB of disk are left")
+    swapped = bench.swap_mb() - swap_mb
+    if swapped > SWAP_LIMIT_MB:
+        return Failure("machine", f"the machine swapped {swapped / 1024:.1f} GB out during the run")
     return None
 
 
@@ -335,64 +330,3 @@ def _exited(child: Child, phase: str) -> Failure:
     number = -code if code < 0 else code - 128 if code > 128 else None  # bwrap reports signal n as 128 + n
     how = f"exited with {code}" if number is None else f"was killed by signal {number}"
     return Failure("exited", f"the process {how} after `{phase}`, without a result", child.log_end[-1500:])
-
-
-def classify(failure: Failure) -> Failure:
-    """Recognises memory and machine failures by MLX's messages, wherever they surfaced."""
-    if failure.kind in {"memory", "disk", "machine", "overrun", "diverged", "slow"} or failure.kind.startswith("probe"):
-        return failure
-    text = f"{failure.message}\n{failure.detail}"
-    if MACHINE_FAILURE.search(text):
-        return replace(failure, kind="machine")
-    if MEMORY_FAILURE.search(text):
-        return replace(failure, kind="memory")
-    return failure
-
-
-def _from_training(train: _Outcome, seed: int) -> Measurement:
-    began, ended = train.at("clock_started"), train.at("trained")
-    training_s = ended - began if began is not None and ended is not None else None
-    tokens = train.get("trained", "tokens")
-    tok_s = tokens / training_s if tokens and training_s else None
-    before, after = train.get("saved", "speed_before"), train.get("saved", "speed_after")
-    speed = (before + after) / 2 if before and after else None  # TFLOP/s
-    flops = train.get("ready", "flops_per_token")
-    mfu = 100 * flops * tok_s / (speed * 1e12) if isinstance(flops, (int, float)) and tok_s and speed else None
-    return Measurement(
-        seed,
-        failure=train.failure,
-        training_s=training_s,
-        num_steps=train.get("trained", "steps"),
-        total_tokens=tokens,
-        epochs=train.get("trained", "epochs"),
-        num_params=train.get("ready", "num_params"),
-        depth=train.get("ready", "depth"),
-        tok_s=tok_s,
-        peak_memory_mb=train.get("trained", "peak_memory_mb") or train.get("warmed_up", "peak_memory_mb"),
-        mfu_percent=mfu,
-        train_loss=train.get("step", "loss"),
-        loss_curve=tuple(train.curve[:: max(1, -(-len(train.curve) // CURVE_POINTS))]),
-        speed_index=speed,
-    )
-
-
-def _shares(train: _Outcome, evaluated: _Outcome | None, total_s: float) -> dict[str, float]:
-    """Where the seconds went; what is left of total_s is the harness's own overhead."""
-
-    def span(outcome: _Outcome | None, start: str | None, end: str | None) -> float:
-        if outcome is None:
-            return 0.0
-        a = outcome.started if start is None else outcome.at(start)
-        b = outcome.ended if end is None else outcome.at(end)
-        return b - a if a is not None and b is not None else 0.0
-
-    shares = {
-        "startup": span(train, None, "ready"),
-        "warmup": span(train, "ready", "clock_started"),
-        "training": span(train, "clock_started", "trained"),
-        "saving": span(train, "trained", None),
-        "evaluation_startup": span(evaluated, None, "ready"),
-        "evaluation": span(evaluated, "ready", None),
-    }
-    shares["overhead"] = total_s - sum(shares.values())
-    return {name: round(s, 3) for name, s in shares.items()}

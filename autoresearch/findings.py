@@ -32,6 +32,7 @@ MEANINGS = {  # of the failure kinds (experiment.py) for a person
     "diverged": "the loss exploded",
     "train": "training raised an exception",
     "overrun": "trained past its budget",
+    "late": "ended after its budget, again and again",
     "hang": "went silent",
     "exited": "left without a result",
     "probe_causality": "saw later tokens",
@@ -69,7 +70,7 @@ class Headline:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One experiment of the progress picture; `bpb` is None for a crash."""
+    """One experiment of the progress picture; `bpb` is None for a crash, and for one that was stopped early."""
 
     n: int
     bpb: float | None
@@ -350,6 +351,8 @@ def incidents(night: Night) -> list[str]:
         cut > 0
     )
     lines += [f"{_counted(spoiled, 'run')} stopped or spoiled by the machine and not counted"] * (spoiled > 0)
+    paused = f"paused {_counted(night.pauses, 'time')} by hand, for {night.paused_s / 60:.0f} min in all"
+    lines += [paused] * (night.pauses > 0)
     lines += _states(night, moments(night))
     return lines
 

@@ -91,9 +91,9 @@ def _mark(trial: Trial, sigma_bpb: float) -> str:
     sigmas = _sigmas(trial, sigma_bpb)
     if trial.verdict == "keep":
         return "+"
-    if trial.verdict == "crash" or sigmas is None:
+    if trial.verdict == "crash":
         return "x"
-    return "-" if sigmas < -SIMILAR else "="
+    return "-" if sigmas is None or sigmas < -SIMILAR else "="  # stopped halfway: it was far behind
 
 
 def _sigmas(trial: Trial, sigma_bpb: float) -> float | None:

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import shutil
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from autoresearch import contract, experiment, machine, results, standing
+from autoresearch import awake, contract, early_stop, experiment, halfway, machine, pausing, results, standing
+from autoresearch.board import result_of
 from autoresearch.contamination import ATTEMPTS, contaminated, expectation
+from autoresearch.curves import comparable
 from autoresearch.decide import decide, implausible, simplifies
+from autoresearch.early_stop import Finished, Halfway
 from autoresearch.errors import AutoresearchError, ProposerError
-from autoresearch.experiment import Workbench
+from autoresearch.experiment import FREE_DISK, Workbench
 from autoresearch.git import Repository
 from autoresearch.journal import SOURCE_NAME, Journal, read_source, run_folder, store_source
 from autoresearch.night import Experiment, Night, Purpose
 from autoresearch.noise import Noise
+from autoresearch.panel import span
 from autoresearch.records import Decision, Measurement, Proposal, Proposer
-from autoresearch.view import Result, View
+from autoresearch.view import View
 
 FILE = "train_mlx.py"
+ROOM_WAITS_S = (10.0, 30.0, 60.0, 120.0)  # between looks whether memory and disk suffice for a run
+PATIENCE_S = (60.0, 300.0, 900.0)  # after the machine's second failure in a row, and the next: heat, another program
 RELEASE_WAITS_S = (10.0, 30.0, 60.0, 120.0)  # between attempts to unload the language model
 
 
@@ -40,10 +47,15 @@ class Laboratory:
     facts: machine.Facts
     seed: int = 0
     prior: Noise | None = None
+    earlier: Sequence[Finished] = ()  # what other nights of this machine and task taught the early stop
+    stops_losers: bool = True  # where a number of each candidate is wanted, they run to their end
     afterwards: Callable[[Night], None] = lambda night: None  # housekeeping after each decision
     decided: int = 0  # candidates, in this session
     alone: int = 0  # discards on a single run since a candidate came near, or the incumbent ran
     since_baseline: int = 0  # experiments decided since the baseline's last run
+    patience_s: tuple[float, ...] = PATIENCE_S
+    since_power: Mapping[str, Any] = field(default_factory=dict)  # the first sample on this source of power
+    limit_nats: float | None = None  # of the early stop, as last said
 
     def finish(self, n: int) -> Experiment:
         """Runs experiment n until the keep rule has a verdict, and records it."""
@@ -89,18 +101,82 @@ class Laboratory:
 
     def measure(self, n: int, purpose: Purpose, seed: int | None = None) -> Experiment:
         """One more run of experiment n, journaled from start to end. Runs that the machine spoiled are made again."""
-        self._free_memory()
-        for attempt in range(ATTEMPTS + 1):
+        spoiled = broken = 0
+        while True:
+            self.rest()
+            self._make_room()
             x = self.night.experiments[n]
             run = x.next_run
             measurement = self._run_once(x, run, purpose, seed)
             why = self._spoiled(x, measurement)
-            if why is None or attempt == ATTEMPTS:
+            gave_out = measurement.failure is not None and measurement.failure.kind != "late"
+            its_own = broken == ATTEMPTS and not _proven(x) if gave_out else spoiled == ATTEMPTS
+            if why is None or its_own:
                 self.journal.append("measured", n=n, run=run, measurement=measurement)
-                break
+                return self.night.experiments[n]
             self.view.say(f"#{n} run {run}: {why}; running it again")
             self.journal.append("abandoned", n=n, run=run, why=why, measurement=measurement)
-        return self.night.experiments[n]
+            if gave_out:
+                broken += 1
+                self._doubt(x, broken, why)
+            else:
+                spoiled += 1
+
+    def _doubt(self, x: Experiment, broken: int, why: str) -> None:
+        """From the machine's second failure in a row on: the incumbent shows whose fault it is; where it fails, wait.
+
+        What fails again while the incumbent runs is itself to blame. Raises AutoresearchError when no wait helped.
+        """
+        if broken < ATTEMPTS:
+            return
+        if not _proven(x) and self.night.incumbent is not None:
+            self.view.say(f"#{x.n}: {why}, {broken} times in a row; the incumbent shows whether it is the machine")
+            self.control(self.incumbent())
+            return
+        if broken - ATTEMPTS >= len(self.patience_s):
+            advice = "Restart the machine, or free memory and disk; the same command goes on"
+            raise AutoresearchError(f"{why}, {broken} times in a row, with a file that ran before. {advice}")
+        wait_s = self.patience_s[broken - ATTEMPTS]
+        self.view.status(f"{why}, {broken} times in a row; waiting {span(wait_s)} for the machine")
+        time.sleep(wait_s)
+
+    def _make_room(self) -> None:
+        """The model is out of memory, and memory and disk suffice for a run; what others hold is waited for."""
+        self._free_memory()
+        for wait_s in ROOM_WAITS_S:
+            short = self._short_of()
+            if short is None:
+                return
+            self.view.status(f"{short}; waiting {wait_s:.0f} s")
+            time.sleep(wait_s)
+        if shutil.disk_usage(self.folder).free < FREE_DISK:
+            raise AutoresearchError(f"{short}. Make room: uv run loop.py clean; then the same command goes on")
+        self.view.say(f"{short}; going on all the same")
+
+    def _short_of(self) -> str | None:
+        free = shutil.disk_usage(self.folder).free
+        if free < FREE_DISK:
+            return f"{free / 2**20:.0f} MB of disk are left, and a run needs {FREE_DISK / 2**20:.0f}"
+        peaks = [m.peak_memory_mb for m in self.incumbent().measurements if m.peak_memory_mb] if self.decided else []
+        needed, free_mb = max(peaks, default=0.0), machine.free_memory_mb()
+        if free_mb >= needed:
+            return None
+        return f"{free_mb / 1024:.1f} GB of memory are free, and a run takes {needed / 1024:.1f}"
+
+    def rest(self, until: Callable[[], bool] = lambda: False) -> None:
+        """Waits while a person has asked for a pause, with the memory given back; ends by `until` as well."""
+        since = pausing.asked(self.folder)
+        if since is None:
+            return
+        self._free_memory()
+        self.journal.append("paused")
+        self.view.board.paused_at = since
+        self.view.status(f"paused; to go on: {pausing.GO_ON}")
+        while pausing.asked(self.folder) is not None and not until():
+            time.sleep(pausing.POLL_S)
+        self.view.board.paused_at = None
+        self.journal.append("resumed")
+        self.view.say(f"paused for {span(time.time() - since)}; going on")
 
     def _free_memory(self) -> None:
         """The language model is out of memory before a training begins: beside it, training is measured wrong."""
@@ -120,12 +196,18 @@ class Laboratory:
         title = x.proposal.title if purpose in ("search", "confirm") else f"the incumbent again: {x.proposal.title}"
         self.view.begin(x.n, run, title, x.proposal.hypothesis)
         before = machine.sample()
+        board = self.view.board
+        board.category, board.proposer, board.state = x.proposal.category, x.proposal.proposer, before
+        if before.get("power") != self.since_power.get("power"):
+            self.since_power = before
+        board.battery = awake.battery_outlook(before, self.since_power)
         path = run_folder(self.folder, x.n) / SOURCE_NAME
         ours = x.role == "baseline"  # the person's own file: it is measured however slow, and its kernels are kept
         bench = replace(self.bench, min_steps=0) if ours or purpose != "search" else self.bench
+        half = self._halfway(x) if purpose == "search" and not ours else None
         try:
             run_dir = self.run_dir_of(x.n, run)
-            m = experiment.measure(bench, path, run_dir, seed, self.view.hear, harvest=ours)
+            m = experiment.measure(bench, path, run_dir, seed, self.view.hear, harvest=ours, halfway=half)
             if purpose == "validation" and m.ok:
                 m = replace(m, val_bpb=experiment.evaluate(bench, path, run_dir, seed, "confirm").val_bpb)
         except KeyboardInterrupt:
@@ -133,10 +215,27 @@ class Laboratory:
             raise
         return replace(m, machine={"start": before, "end": machine.sample()})
 
+    def _halfway(self, x: Experiment) -> Halfway | None:
+        """The look at half the budget of a candidate's first run; None where its curve says nothing about its end."""
+        incumbent = self.incumbent()
+        if not comparable(self.source_of(incumbent.n), self.source_of(x.n)):
+            return None
+        rule = early_stop.calibrate([*self.earlier, *halfway.finished(self.night)]) if self.stops_losers else None
+        limit = rule.limit_nats if rule else None
+        if (limit is None) != (self.limit_nats is None):
+            text = f"early stop: {rule or 'off, since it would stop candidates that are no worse in the end'}"
+            self.journal.append("note", text=text)
+            self.view.say(text)
+        self.limit_nats = limit
+        return Halfway(halfway.curve(incumbent), limit, early_stop.audit_due(halfway.past_limit(self.night)))
+
     def _spoiled(self, x: Experiment, m: Measurement) -> str | None:
         """Why the machine, and not the idea, is to blame for this run; None when it counts."""
         if m.failure is not None:
-            return f"the machine failed: {m.failure.message}" if m.failure.kind == "machine" else None
+            kinds = ("machine", "memory", "disk") if _proven(x) else ("machine",)
+            if m.failure.kind == "late":  # once it may be the machine; who is late each time, meant it
+                return m.failure.message
+            return f"the machine failed: {m.failure.message}" if m.failure.kind in kinds else None
         every = [(e, earlier) for e in self.night.experiments.values() for earlier in e.measurements if earlier.ok]
         same = [earlier for e, earlier in every if e.source_sha256 == x.source_sha256]
         return contaminated(m, expectation(same, [earlier for _, earlier in every]))
@@ -146,6 +245,8 @@ class Laboratory:
     def _decide(self, x: Experiment) -> Decision:
         if x.failure is not None:
             return Decision("crash", None, f"{x.failure.kind}: {x.failure.message}")
+        if x.stopped is not None:
+            return Decision("discard", None, halfway.reason(x.stopped))
         if not x.bpbs:
             return Decision(None, "candidate", "not run yet")
         incumbent, now = self.incumbent(), self.reading()
@@ -191,11 +292,11 @@ class Laboratory:
         if x.role == "candidate":
             self.decided += 1
             self.since_baseline += 1
-            if len(x.bpbs) == 1:
+            if len(x.bpbs) == 1 or x.stopped is not None:
                 self.alone += 1
             elif x.bpbs:
                 self.alone = 0
-            self.view.decided(Result(n, decision.verdict, mean, x.proposal.title, x.reason, x.proposal.proposer))
+            self.view.decided(result_of(x))
         results.update(self.root / "results.tsv", self.night)
         self.show_standing()
         self.afterwards(self.night)
@@ -246,13 +347,13 @@ class Laboratory:
         return run_folder(self.folder, n) / f"run-{run}"
 
     def show_standing(self) -> None:
-        incumbent, board, now = self.night.incumbent, self.view.board, self.reading()
-        if incumbent is None:
-            return
-        board.incumbent_bpb, board.incumbent_title = now.estimate(incumbent).mean, incumbent.proposal.title
-        board.baseline_bpb, board.sigma_bpb = now.estimate(self.baseline()).mean, now.noise.sigma_bpb
-        board.incumbent_curve = next((m.loss_curve for m in incumbent.measurements if m.ok), ())
-        board.machine = describe_machine(self.facts, incumbent)
+        self.view.board.take(self.night, self.reading())
+        self.view.board.decided = self.decided
+
+
+def _proven(x: Experiment) -> bool:
+    """Whether the file is known to run here, or is the person's own: then a machine's failure is the machine's."""
+    return x.role == "baseline" or bool(x.bpbs)
 
 
 def violations_text(violations: list[contract.Violation]) -> str:
@@ -265,11 +366,17 @@ def run_seed(seed: int, n: int, run: int) -> int:
 
 
 def describe_machine(facts: machine.Facts, incumbent: Experiment) -> str:
-    """Apple M4 Pro, ...; 82,000 tokens a second, 751 steps in the budget, peak memory 4.1 GB, 27% MFU"""
+    """Apple M4 Pro, ...; 82,000 tokens a second, 751 steps in the budget, peak memory 4.1 GB, 27% MFU (24% of ...)
+
+    MFU is against the float32 product measured around the training, and against the chip's table where it is in it.
+    """
     m = next((m for m in reversed(incumbent.measurements) if m.ok), None)
     if m is None or m.tok_s is None or m.peak_memory_mb is None:
         return facts.describe()
     mfu = f", {m.mfu_percent:.0f}% MFU" if m.mfu_percent is not None else ""
+    tabled = machine.peak_tflops(facts, "float32")
+    if m.mfu_percent is not None and m.speed_index and tabled:
+        mfu += f" ({m.mfu_percent * m.speed_index / tabled:.0f}% of the chip's tabled peak)"
     speed = f"{m.tok_s:,.0f} tokens a second, {m.num_steps} steps in the budget"
     return f"{facts.describe()}; {speed}, peak memory {m.peak_memory_mb / 1024:.2f} GB{mfu}"
 

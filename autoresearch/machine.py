@@ -107,6 +107,11 @@ def ask(argv: Sequence[str]) -> str:
         return ""
 
 
+def swap_mb() -> int:
+    """What is swapped out at this moment. Microseconds."""
+    return int(psutil.swap_memory().used >> 20)
+
+
 def facts(run: Run = ask, system: str | None = None) -> Facts:
     """What this machine is. A second or two on a Mac (system_profiler); ask once a night."""
     system = system or platform.system()
@@ -129,7 +134,12 @@ def sample(run: Run = ask, system: str | None = None) -> dict[str, Any]:
     """
     state = _mac_state(run) if (system or platform.system()) == "Darwin" else _linux_state()
     clocks = {"monotonic": time.monotonic(), "since_boot": _since_boot(), "wall": time.time()}
-    return {**state, "free_memory_mb": psutil.virtual_memory().available >> 20, **clocks}
+    return {**state, "free_memory_mb": free_memory_mb(), **clocks}
+
+
+def free_memory_mb() -> int:
+    """What can be had without swapping. Microseconds."""
+    return int(psutil.virtual_memory().available >> 20)
 
 
 def slept_s(before: Mapping[str, Any], after: Mapping[str, Any]) -> float:
@@ -256,7 +266,7 @@ def _linux_state() -> dict[str, Any]:
         "low_power": profile.read_text().strip() == "low-power" if profile.is_file() else None,
         "thermal": None,
         "memory_pressure": None,
-        "swap_mb": psutil.swap_memory().used >> 20,
+        "swap_mb": swap_mb(),
     }
 
 

@@ -13,6 +13,8 @@ Every event has v (schema version), t (ISO 8601 with offset) and type; the other
     turn_failed  proposer, reason, usage
     hinted       findings                                               of other machines, told to the proposers
     note         text
+    paused                                                              a person wants the machine
+    resumed
     closed       why
 
 A run that was started and has not ended when the next `opened` comes was cut off by the machine, not by its idea.
@@ -92,6 +94,11 @@ class Experiment:
         return next((m.failure for m in reversed(self.measurements) if m.failure), None)
 
     @property
+    def stopped(self) -> Measurement | None:
+        """The run that the early stop ended: it is no better, and has no val_bpb."""
+        return next((m for m in self.measurements if m.stopped), None)
+
+    @property
     def cut_offs(self) -> int:
         return sum(r.ended == "cut off" for r in self.runs.values())
 
@@ -123,7 +130,9 @@ class Night:
     notes: tuple[str, ...] = ()
     sessions: int = 0
     closed: str | None = None  # why the last session ended; None while it runs or when it was killed
-    elapsed_s: float = 0.0  # of all sessions, without the pauses between them
+    elapsed_s: float = 0.0  # of all sessions, without the pauses between and within them
+    pauses: int = 0  # that a person asked for
+    paused_s: float = 0.0
     last_t: str | None = None
 
     @property
@@ -218,8 +227,10 @@ def _timed(after: Night, before: Night, event: Event) -> Night:
     t = datetime.fromisoformat(event["t"])
     if event["type"] == "opened" or before.last_t is None:
         return replace(after, last_t=event["t"])
-    passed = (t - datetime.fromisoformat(before.last_t)).total_seconds()
-    return replace(after, last_t=event["t"], elapsed_s=before.elapsed_s + max(0.0, passed))
+    passed = max(0.0, (t - datetime.fromisoformat(before.last_t)).total_seconds())
+    if event["type"] == "resumed":
+        return replace(after, last_t=event["t"], paused_s=before.paused_s + passed)
+    return replace(after, last_t=event["t"], elapsed_s=before.elapsed_s + passed)
 
 
 # --- one function an event -------------------------------------------------------------------------------------------
@@ -314,6 +325,10 @@ def _note(night: Night, e: Event) -> Night:
     return replace(night, notes=(*night.notes, str(e["text"])))
 
 
+def _paused(night: Night, e: Event) -> Night:
+    return replace(night, pauses=night.pauses + 1)
+
+
 def _closed(night: Night, e: Event) -> Night:
     return replace(night, closed=str(e["why"]))
 
@@ -330,6 +345,8 @@ CHANGES: Mapping[str, Callable[[Night, Event], Night]] = {
     "turn_failed": _turn_failed,
     "hinted": _hinted,
     "note": _note,
+    "paused": _paused,
+    "resumed": lambda night, e: night,
     "closed": _closed,
 }
 
@@ -352,7 +369,7 @@ def _unended(night: Night, e: Event) -> tuple[Experiment, Run]:
 
 def _trial(x: Experiment, source_of: Callable[[int], str]) -> Trial:
     source = source_of(x.n)
-    first = next((m for m in x.measurements if m.ok), Measurement(seed=0))
+    first = next((m for m in x.measurements if m.ok or m.stopped), Measurement(seed=0))
     mean = fmean(x.bpbs) if x.bpbs else None
     return Trial(
         n=x.n,

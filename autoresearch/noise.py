@@ -78,6 +78,12 @@ class SpeedFit:
     adjusted_sigma_bpb: float
     df: int  # of the adjusted sigma
 
+    def __str__(self) -> str:
+        return (
+            f"replicates scatter by {self.raw_sigma_bpb:.4f} bpb as measured, and by {self.adjusted_sigma_bpb:.4f} with"
+            " the machine's speed of the moment taken out"
+        )
+
     def adjust(self, bpb: float, speed_index: float) -> float:
         """What the run would have given at the usual speed."""
         return bpb - self.slope_bpb * math.log(speed_index / self.usual)

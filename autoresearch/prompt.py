@@ -45,6 +45,7 @@ getattr, setattr, eval, exec, mx.random.seed; and training code that runs at imp
 - run.batches(rows) -> iterator of x, y: the training data, until the budget is used; the clock starts with the first
 - run.log(step, loss): the previous step's loss, an mx.array in nats a token; ends a diverged run
 - prepare.cross_entropy(logits, targets) -> mean nats, float32
+- prepare.chunked_cross_entropy(head, x, weight, targets): the same of head(x, weight), never all logits at once
 - model(idx: (B, T) int32) -> logits (B, T, vocab_size); all that it has learned is in model.parameters()
 """
 

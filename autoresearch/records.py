@@ -115,12 +115,24 @@ class Measurement:
     mfu_percent: float | None = None
     train_loss: float | None = None  # nats a token, the last logged step
     loss_curve: tuple[tuple[float, float], ...] = ()  # (progress, nats a token), at most 64 points
+    behind_nats: float | None = None  # training loss above the incumbent's at half the budget, where both compare
+    stop_limit_nats: float | None = None  # of the early stop in force; None: it was off
     speed_index: float | None = None  # a fixed micro-benchmark around the training, 1.0 = this machine's usual speed
     machine: Mapping[str, Any] = field(default_factory=dict)  # power, thermal, swap and memory at start and end
 
     @property
     def ok(self) -> bool:
         return self.val_bpb is not None
+
+    @property
+    def past_limit(self) -> bool:
+        """Whether it was so far behind that the early stop is for it; with a val_bpb, it ran on as a sample."""
+        behind, limit = self.behind_nats, self.stop_limit_nats
+        return behind is not None and limit is not None and behind > limit
+
+    @property
+    def stopped(self) -> bool:
+        return self.past_limit and self.val_bpb is None and self.failure is None
 
 
 # --- decision -------------------------------------------------------------------------------------------------------

@@ -7,12 +7,11 @@ checkout. The page follows the reader's light or dark setting and is laid out fo
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from html import escape as e
 from pathlib import Path
 
-from autoresearch import charts, diffs, findings, journal, seeds, standing
+from autoresearch import charts, diffs, findings, halfway, journal, samples, seeds, standing
 from autoresearch.errors import AutoresearchError
 from autoresearch.files import write_atomic
 from autoresearch.findings import Headline, Kept, Tally
@@ -21,6 +20,7 @@ from autoresearch.page import both as _both
 from autoresearch.page import section as _section
 from autoresearch.page import signed as _signed
 from autoresearch.page import table as _table
+from autoresearch.samples import Sample
 
 SourceOf = Callable[[int], str]
 STYLE = Path(__file__).with_name("report.css")
@@ -29,25 +29,17 @@ CRASHES_SHOWN = 6  # of one cause
 KIND_COLOURS = {"keep": "good", "crash": "bad"}
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """What two checkpoints write after the same prompt."""
-
-    prompt: str
-    baseline: str
-    winner: str
-
-
-def write(root: Path, folder: Path, samples: Sequence[Sample] = ()) -> Path:
+def write(root: Path, folder: Path) -> Path:
     """Writes ROOT/report.html and ROOT/progress.png for the night in `folder` (runs/TAG); the page's path."""
     night = journal.read(folder)
-    page = render(night, lambda n: journal.read_source(folder, night.experiments[n]), samples=samples)
+    texts = samples.cached(folder, night)
+    page = render(night, lambda n: journal.read_source(folder, night.experiments[n]), texts)
     write_atomic(root / "progress.png", charts.progress_png(_progress(night)))
     write_atomic(root / "report.html", page.encode())
     return root / "report.html"
 
 
-def render(night: Night, source_of: SourceOf, *, samples: Sequence[Sample] = (), now: datetime | None = None) -> str:
+def render(night: Night, source_of: SourceOf, texts: Sequence[Sample] = (), now: datetime | None = None) -> str:
     """The page. `source_of(n)` reads the source of experiment n; where it raises, the page says so instead."""
     parts = [
         _head(night),
@@ -60,7 +52,7 @@ def render(night: Night, source_of: SourceOf, *, samples: Sequence[Sample] = (),
         _hints(night, source_of),
         _machine(night),
         _losses(night),
-        _samples(samples),
+        _samples(texts),
         _every(night),
         _reproduce(night),
         _foot(night, now or datetime.now().astimezone()),
@@ -146,7 +138,7 @@ def _picture(night: Night) -> str:
     progress = _progress(night)
     if not progress.points:
         return ""
-    legend = LEGEND + ("<span>▵ off the scale</span>" if charts.off_the_scale(progress) else "")
+    legend = LEGEND + ("<span>▵ off the scale, or stopped early</span>" if charts.off_the_scale(progress) else "")
     pictures = _both(*(charts.progress_svg(progress, size) for size in (charts.WIDE, charts.NARROW)))
     return _section("Progress", f'<p class="note legend">{legend}</p>{pictures}')
 
@@ -199,7 +191,9 @@ def _noise(night: Night) -> str:
     h = findings.headline(night)
     if not h.discards or h.sigma_bpb is None:
         return ""
+    fit = standing.read(night).fit
     text = f"<p>One run of unchanged code scatters by σ = {h.sigma_bpb:.4f} bpb, so a single lucky run proves nothing."
+    text += f" Its {e(str(fit))}." if fit else ""
     if not lucky:
         return _section("What was noise", f"{text} None of the {h.discards} others looked better even at first.</p>")
     text += f" {len(lucky)} of the {h.discards} others looked better in their first run and did not hold up:</p>"
@@ -329,13 +323,13 @@ def _losses(night: Night) -> str:
     return _section("How they learn", pictures, "Training loss over the budget, baseline and best.")
 
 
-def _samples(samples: Sequence[Sample]) -> str:
-    if not samples:
+def _samples(texts: Sequence[Sample]) -> str:
+    if not texts:
         return ""
     pairs = "".join(
         f'<p class="note">after “{e(s.prompt)}”</p><div class="samples"><div><b>baseline</b>{e(s.baseline)}</div>'
         f"<div><b>best</b>{e(s.winner)}</div></div>"
-        for s in samples
+        for s in texts
     )
     return _section("What they write", pairs)
 
@@ -349,7 +343,8 @@ def _every(night: Night) -> str:
         return ""
     names = ("#", "", "val_bpb", "gain", "runs", "idea", "why", "proposer")
     table = _table(names, [row for _, row in rows], "ntnNNtTT", [f"e{x.n}" for x, _ in rows])
-    return _section("Every experiment", f"<details><summary>{len(rows)} rows</summary>{table}</details>")
+    details = f"<details><summary>{len(rows)} rows</summary>{table}</details>"
+    return _section("Every experiment", details, halfway.text(night) or "")
 
 
 def _every_row(x: Experiment) -> tuple[str, ...]:

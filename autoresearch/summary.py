@@ -8,12 +8,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from autoresearch import journal, standing, validate
+from autoresearch import halfway, journal, standing, validate
 from autoresearch.errors import UsageError
 from autoresearch.git import Repository, tag_of
 from autoresearch.journal import NAME
 from autoresearch.night import Experiment, Night
-from autoresearch.view import STYLES
+from autoresearch.panel import STYLES
 
 
 def text(night: Night) -> str:
@@ -33,8 +33,8 @@ def text(night: Night) -> str:
             f"val_bpb {first:.6f} -> {last:.6f} ({(first - last) / now.noise.sigma_bpb:+.1f} sigma of one run, "
             f"sigma {now.noise.sigma_bpb:.4f}); the search's own figure, which is optimistic"
         )
-    if validation := validate.text(night):
-        lines.append(validation)
+    fit = standing.read(night).fit
+    lines += [line for line in (str(fit) if fit else None, halfway.text(night), validate.text(night)) if line]
     lines.append(f"go on: uv run loop.py --tag {night.tag}    the kept changes: git log autoresearch/{night.tag}")
     return "\n".join(lines)
 

@@ -176,7 +176,7 @@ def begin(folder: Path, bundle: Bundle) -> Bundle:
 
 def replay(research: Research, transfer: Transfer) -> str:
     """Tries every change, or as many as the limits allow; says why it ended. A later call goes on."""
-    research.branching = False
+    research.branching = research.stops_losers = False
     research.recover()
     research.ensure_baseline()
     while (why := research.limits.reached(research.decided) or research.must_stop()) is None:

@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass, replace
 
 from autoresearch import standing
+from autoresearch.errors import ExhaustedError
 from autoresearch.interval import RETESTS, ROUNDS, Interval, interleaved, paired, top, winner
 from autoresearch.night import Experiment, Night
 from autoresearch.research import Research
@@ -32,12 +33,12 @@ class Plan:
         return RETESTED * self.retests + 2 * self.rounds
 
 
-def plan(night_s: float, run_s: float) -> Plan | None:
-    """What a fifth of the night can pay for; None where that is too little.
+def plan(night_s: float, run_s: float, share: float = SHARE) -> Plan | None:
+    """What a fifth of the night, or another share, can pay for; None where that is too little.
 
     plan(8 * 3600, 330) -> Plan(retests=2, rounds=5); plan(600, 30) -> None
     """
-    affordable = int(SHARE * night_s / run_s)
+    affordable = int(share * night_s / run_s)
     for retests in (RETESTS, 0):
         each = min(ROUNDS, (affordable - RETESTED * retests) // 2)
         if each >= LEAST_ROUNDS:
@@ -46,19 +47,34 @@ def plan(night_s: float, run_s: float) -> Plan | None:
 
 
 def night(research: Research) -> str:
-    """Researches to the night's end; one with a deadline keeps its last part for the validation. Says why it ended."""
+    """Researches to the night's end; one with a deadline keeps its last part for the validation. Says why it ended.
+
+    Raises ExhaustedError where the ideas ran out, after the validation.
+    """
     research.recover()
     research.ensure_baseline()
-    end, chosen = research.limits.deadline, None
-    if end is not None:
-        run_s = research.run_s()
-        chosen = plan(end - time.time(), run_s)
-        kept_s = chosen.runs * run_s if chosen else 0.0
-        research.limits = replace(research.limits, deadline=end - kept_s, run_s=run_s)
-    why = research.run()
-    if chosen is not None and time.time() < (end or 0.0):
-        validate(research, chosen)
+    end = research.limits.deadline
+    if end is None:
+        return research.run()
+    run_s = research.run_s()
+    chosen = plan(end - time.time(), run_s)
+    kept_s = chosen.runs * run_s if chosen else 0.0
+    research.limits = replace(research.limits, deadline=end - kept_s, run_s=run_s)
+    research.view.board.validation_at = end - kept_s if chosen else None
+    try:
+        why = research.run()
+    except ExhaustedError:
+        _validate_by(research, end, chosen)
+        raise
+    _validate_by(research, end, chosen)
     return why
+
+
+def _validate_by(research: Research, end: float, chosen: Plan | None) -> None:
+    """The validation with what is left of the night: the last experiment may have taken more than one run."""
+    left = plan(end - time.time(), research.limits.run_s, share=1.0)
+    if time.time() < end and (chosen or left) and research.must_stop() is None:
+        validate(research, left or Plan(0, LEAST_ROUNDS))
 
 
 def validate(research: Research, chosen: Plan) -> Interval | None:
@@ -74,6 +90,9 @@ def validate(research: Research, chosen: Plan) -> Interval | None:
     research.view.say(f"validation: #{best.n} {best.proposal.title} against the baseline, {chosen.rounds} rounds")
     for n, seed in interleaved([baseline.n, best.n], chosen.rounds, FIRST_SEED):
         if seed not in validation_bpbs(research.night.experiments[n]):
+            if why := research.must_stop():
+                research.view.say(f"validation: {why}; go on with: uv run loop.py validate")
+                break
             research.measure(n, "validation", seed)
     return validated(research.night)
 
@@ -109,22 +128,28 @@ def validation_bpbs(x: Experiment) -> dict[int, float]:
     return {seed: bpb for seed, bpb in done if bpb is not None}
 
 
-def validated(night: Night) -> Interval | None:
-    """Baseline against the candidate with the most validation runs, round by round; None before two whole rounds."""
+def winner_of(night: Night) -> Experiment | None:
+    """The candidate with the most validation runs."""
     candidates = [x for x in night.decided if x.role == "candidate" and validation_bpbs(x)]
-    if not candidates:
+    return max(candidates, key=lambda x: (len(validation_bpbs(x)), x.n), default=None)
+
+
+def validated(night: Night) -> Interval | None:
+    """Baseline against the validated winner, round by round; None before two whole rounds."""
+    best = winner_of(night)
+    if best is None:
         return None
-    ours = validation_bpbs(max(candidates, key=lambda x: (len(validation_bpbs(x)), x.n)))
-    theirs = validation_bpbs(baseline_of(night))
+    ours, theirs = validation_bpbs(best), validation_bpbs(baseline_of(night))
     rounds = [(theirs[seed], ours[seed]) for seed in ours if seed in theirs]
     return paired(rounds) if len(rounds) >= 2 else None
 
 
 def text(night: Night) -> str | None:
-    """Search figure and validated figure side by side; None before a validation."""
-    interval = validated(night)
-    if interval is None or night.incumbent is None:
+    """Search figure and validated figure of one candidate side by side; None before a validation."""
+    interval, best = validated(night), winner_of(night)
+    if interval is None or best is None:
         return None
     now = standing.read(night)
-    gain = now.estimate(baseline_of(night)).mean - now.estimate(night.incumbent).mean
-    return f"search: {gain:.4f} bpb better (optimistic); validated on the confirm split: {interval}"
+    gain = now.estimate(baseline_of(night)).mean - now.estimate(best).mean
+    whose = "" if best.n == night.incumbent_n else f" (both of #{best.n}, which is not the branch's last)"
+    return f"search: {gain:.4f} bpb better (optimistic); validated on the confirm split: {interval}{whose}"

@@ -61,6 +61,7 @@ def test_without_the_contract_it_gets_nothing_unearned(
     assert (m.val_bpb is None) == (m.failure is not None)
     assert m.training_s is None or m.failure or m.training_s < bench.bench.budget_s + 1.5
     json.dumps(asdict(m), allow_nan=False)
+    assert m.failure is None or m.failure.message.isprintable()  # it reaches terminals and commit messages
     assert {p.name for p in (bench.runs / name / "run").iterdir()} <= {
         *("checkpoint.safetensors", "fixed.safetensors", "train.log", "evaluate.log")
     }

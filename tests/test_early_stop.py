@@ -3,19 +3,18 @@
 import numpy as np
 import pytest
 
-from autoresearch.early_stop import CONTENDERS, Finished, audit_due, calibrate, should_stop
-from benchmarks.night_statistics import finished
+from autoresearch.early_stop import AUDIT_EVERY, CONTENDERS, Finished, Halfway, audit_due, calibrate
+from benchmarks.night_statistics import Stopper, idea
 
 
 def _curve(offset, points=40):
     return [(p, 3.0 - 0.5 * p + offset) for p in np.linspace(0.025, 1.0, points).tolist()]
 
 
-def _history(contenders, losers, seed=0):
+def _history(contenders, losers, limit_nats=None, seed=0):
     rng = np.random.default_rng(seed)
-    good = [Finished(_curve(0.01 * rng.normal()), _curve(0.0), 0.004) for _ in range(contenders)]
-    bad = [Finished(_curve(0.3 + 0.01 * rng.normal()), _curve(0.0), -0.1) for _ in range(losers)]
-    return good + bad
+    good = [Finished(0.01 * rng.normal(), 0.004, limit_nats) for _ in range(contenders)]
+    return good + [Finished(0.3 + 0.01 * rng.normal(), -0.1) for _ in range(losers)]
 
 
 def test_is_off_until_enough_contenders_are_known():
@@ -29,9 +28,8 @@ def test_is_off_where_it_would_save_nothing():
 
 
 def test_is_off_where_contenders_look_like_losers_at_half_the_budget():
-    slow_starters = [Finished(_curve(0.35), _curve(0.0), 0.02)]
     assert calibrate(_history(20, 20)) is not None
-    assert calibrate(_history(20, 20) + slow_starters) is None
+    assert calibrate([*_history(20, 20), Finished(0.35, 0.02)]) is None
 
 
 def test_the_limit_clears_every_contender_and_says_what_it_saves():
@@ -44,45 +42,53 @@ def test_the_limit_clears_every_contender_and_says_what_it_saves():
     assert str(rule).endswith("50% of experiments, 25% of training time (from 20 contenders)")
 
 
+def test_a_sample_stands_for_those_that_were_stopped():
+    many = _history(200, 20, limit_nats=0.1)
+    loser, winner = Finished(0.2, -0.1, 0.1), Finished(0.2, 0.02, 0.1)
+    assert loser.weight == winner.weight == AUDIT_EVERY
+    assert calibrate([*many, Finished(0.2, 0.02)]) is not None  # one of 201 contenders, before the rule was on
+    assert calibrate([*many, winner]) is None  # now one of 1 in 8, so it speaks for eight
+    rule = calibrate([*many, loser])
+    assert rule is not None and rule.stopped == 28 / 228
+
+
+def test_no_limit_is_tighter_than_one_in_force():
+    tight = calibrate(_history(40, 20))
+    assert tight is not None and tight.limit_nats < 0.15
+    after = calibrate(_history(40, 20, limit_nats=0.15))
+    assert after is not None and after.limit_nats == 0.15
+
+
 @pytest.mark.parametrize(
-    ("offset", "progress", "schedule_changed", "stops"),
+    ("offset", "limit_nats", "sample", "ends"),
     [
-        (0.3, 0.5, False, True),
-        (0.3, 0.8, False, True),
-        (0.3, 0.49, False, False),
-        (0.3, 0.5, True, False),
-        (0.01, 0.5, False, False),
-        (-0.3, 0.5, False, False),
+        (0.3, 0.1, False, True),
+        (0.3, 0.1, True, False),
+        (0.3, None, False, False),
+        (0.05, 0.1, False, False),
+        (-0.3, 0.1, False, False),
     ],
 )
-def test_should_stop(offset, progress, schedule_changed, stops):
-    rule = calibrate(_history(20, 20))
-    so_far = [(p, loss) for p, loss in _curve(offset) if p <= progress]
-    assert should_stop(rule, so_far, _curve(0.0), progress, schedule_changed=schedule_changed) is stops
+def test_the_look_at_half_the_budget(offset, limit_nats, sample, ends):
+    halfway = Halfway(_curve(0.0), limit_nats, sample)
+    so_far = [(p, loss) for p, loss in _curve(offset) if p <= 0.51]
+    assert halfway.behind(so_far) == pytest.approx(offset)
+    assert halfway.ends(halfway.behind(so_far)) is ends
 
 
-def test_without_a_rule_or_a_curve_nothing_is_stopped():
-    rule = calibrate(_history(20, 20))
-    assert not should_stop(None, _curve(9.0), _curve(0.0), 0.6)
-    assert not should_stop(rule, [], _curve(0.0), 0.6)
-    assert not should_stop(rule, _curve(9.0), [(1.0, 2.0)], 0.6)
+def test_without_points_before_half_the_budget_nothing_is_ended():
+    assert Halfway(_curve(0.0), 0.1).behind([(0.2, 9.0), (0.51, 9.0)]) is None
+    assert Halfway([(1.0, 2.0)], 0.1).behind(_curve(9.0)) is None
+    assert not Halfway([], 0.1).ends(None)
 
 
-def test_experiments_without_a_curve_do_not_count():
-    blank = [Finished([], [], 0.01) for _ in range(50)]
-    assert calibrate(blank) is None
-    assert calibrate(_history(20, 20) + blank) == calibrate(_history(20, 20))
-
-
-def test_loses_under_two_percent_of_winners():
+def test_loses_under_two_percent_of_winners_however_long_it_is_in_force():
     rng = np.random.default_rng(11)
-    lost = []
-    for _ in range(40):
-        rule = calibrate([finished(rng) for _ in range(200)])
-        fresh = [finished(rng) for _ in range(60)]
-        lost += [should_stop(rule, x.curve, x.incumbent_curve, 0.5) for x in fresh if x.delta_bpb > 0]
-    assert len(lost) > 500
+    nights = [Stopper(rng) for _ in range(20)]
+    lost = [stopped for night in nights for _ in range(200) if (stopped := night.take(idea(rng))) is not None]
+    assert len(lost) > 200
     assert np.mean(lost) < 0.02
+    assert sum(night.stopped for night in nights) > 100  # and it does stop some
 
 
 def test_the_first_and_every_eighth_that_would_stop_runs_on():

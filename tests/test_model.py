@@ -206,7 +206,8 @@ def test_flops_per_token_count_matrices_and_visible_positions():
     ("constants", "message"),
     [
         ({"DEPTH": 0}, "DEPTH=0"),
-        ({"HEAD_DIM": 15}, "HEAD_DIM=15"),
+        ({"HEAD_DIM": 0}, "HEAD_DIM=0"),
+        ({"HEAD_DIM": 15}, "30 channels do not make 2 heads of one even size"),
         ({"HEADS_PER_KV": 0}, "HEADS_PER_KV=0"),
         ({"WINDOW_PATTERN": "SLX"}, "SLX"),
         ({"COMPUTE_DTYPE": "float16"}, "float16"),

@@ -32,7 +32,9 @@ NIGHT = [
     block("Forget a name", ADAM, "    opt = optim.Nothing(LR)\n"),  # crashes at warm-up; with its traceback comes:
     block("Decay", ADAM, "    opt = optim.AdamW(LR)\n"),
     block("Hang", STEP, "        while True:\n            pass\n"),
-    block("Fill the memory", ADAM, ADAM + "    bytes(1 << 46)\n"),
+    block("Fill the memory", STEP, "        bytes(1 << 46)\n" + STEP),  # asked to mend that, it does not
+    {"reply": "No."},
+    {"reply": "No."},
     block("Look ahead", HEAD, FUTURE),
     block("Fake the metric", TRAIN, "prepare.cross_entropy = lambda a, b: mx.array(0.0)\n\n\n" + TRAIN),
     {"reply": "No."},  # asked to mend that, it does not

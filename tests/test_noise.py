@@ -77,6 +77,7 @@ def test_recovers_the_slope_and_takes_the_speed_out():
     assert np.mean([fit.adjusted_sigma_bpb for fit in fits]) == pytest.approx(0.004, rel=0.1)
     assert np.mean([fit.raw_sigma_bpb for fit in fits]) > 0.013
     fit = fits[0]
+    assert f"{fit.raw_sigma_bpb:.4f} bpb as measured, and by {fit.adjusted_sigma_bpb:.4f}" in str(fit)
     assert fit.adjust(1.2, fit.usual) == pytest.approx(1.2)
     assert fit.adjust(1.2, 1.1 * fit.usual) == pytest.approx(1.2 - fit.slope_bpb * math.log(1.1))
 

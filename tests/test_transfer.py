@@ -193,7 +193,7 @@ def toy(repository: Path, toy_data: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     monkeypatch.setenv("MLX_DISABLE_COMPILE", "1")
     known = toy_data.parents[2] / "machines" / machine.facts().slug() / "noise.json"
     task = {"dataset": "toy", "profile": "tiny", "fingerprint": "toy0" * 4, "budget_s": 1.0}
-    priors.save(known, task, "earlier", Noise(0.02, 12.0))
+    priors.save(known, task, "earlier", Noise(0.02, 12.0), [])
     (repository / "train_mlx.py").write_text(HONEST.read_text().replace("LR = 0.01", "LR = 0.0003"))
     git(repository, "commit", "-q", "-am", "a slow learner")
     return repository

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import io
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from autoresearch import validate
+from autoresearch.errors import ExhaustedError
+from autoresearch.night import Night
 from autoresearch.records import Set
+from autoresearch.research import Limits, Research
 from autoresearch.session import Options, open_night
 from autoresearch.validate import Plan, plan
 from autoresearch.view import PlainView
@@ -22,6 +29,54 @@ def test_a_fifth_of_the_night_is_kept_where_that_is_enough() -> None:
     for night_s in range(600, 40_000, 600):
         chosen = plan(night_s, 330)
         assert chosen is None or chosen.runs * 330 <= validate.SHARE * night_s
+
+
+@dataclass
+class Ending:
+    """Stands for a Research whose night ends in a given way, with nothing kept; `said` is what its view was told."""
+
+    exhausted: bool = False
+    battery: str | None = None
+    left_s: float = 1000.0
+    night: Night = field(default_factory=Night)
+
+    def __post_init__(self) -> None:
+        self.limits, self.stream = Limits(deadline=time.time() + self.left_s), io.StringIO()
+        self.view = PlainView(self.stream)
+
+    def recover(self) -> None: ...
+
+    def ensure_baseline(self) -> None: ...
+
+    def run_s(self) -> float:
+        return 10.0
+
+    def must_stop(self) -> str | None:
+        return self.battery
+
+    def run(self) -> str:
+        if self.exhausted:
+            raise ExhaustedError("20 turns in a row brought no new candidate")
+        return self.battery or "the time is up"
+
+
+@pytest.mark.parametrize(
+    ("ending", "validates"),
+    [
+        (Ending(), True),
+        (Ending(exhausted=True), True),  # nobody has an idea any more: what was found is validated all the same
+        (Ending(left_s=100.0), True),  # too short to keep a part of it, but an early end leaves time for it
+        (Ending(left_s=40.0), False),
+        (Ending(battery="the battery is at 19%"), False),
+    ],
+)
+def test_how_a_night_ends(ending: Ending, validates: bool) -> None:
+    if ending.exhausted:
+        with pytest.raises(ExhaustedError):
+            validate.night(cast(Research, ending))
+    else:
+        validate.night(cast(Research, ending))
+    assert ("validation: nothing was kept" in ending.stream.getvalue()) is validates
 
 
 def test_baseline_and_winner_on_the_confirm_split(

@@ -6,8 +6,9 @@ corrected by the scorecard: a model whose replies do not apply here goes to the 
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,7 @@ class Model:
     parameters_b: float | None
     quantization: str
     context: int | None  # tokens it was trained for
-    need: int  # estimated, once loaded with its context
+    need: int  # once loaded with its context: measured where it was loaded here, else estimated
     fits: bool
 
 
@@ -74,6 +75,9 @@ class Choice:
     model: str | None
     line: str  # for a person
     pull: str | None = None  # what to offer where there is no model
+
+
+Offer = Callable[[OllamaServer, Choice], bool]  # whether a person had it pulled
 
 
 def tier(memory_bytes: int) -> Tier:
@@ -88,9 +92,9 @@ def memory_limit(memory_bytes: int) -> int:
 
 def installed(server: OllamaServer, memory_bytes: int, scorecard: Scorecard | None = None) -> list[Model]:
     """The installed models that write text and run here, the best first; those that do not fit last."""
-    models = [_model(server, entry, memory_bytes) for entry in server.models() if _local(entry)]
-    found = [model for model in models if model is not None]
     cards = scorecard.known() if scorecard else {}
+    models = [_model(server, entry, memory_bytes, cards) for entry in server.models() if _local(entry)]
+    found = [model for model in models if model is not None]
     return sorted(found, key=lambda m: (not m.fits, _useless(cards.get(f"ollama:{m.name}")), -_worth(m), m.name))
 
 
@@ -112,40 +116,82 @@ def choose(models: Sequence[Model], memory_bytes: int, wanted: str | None = None
 def open_ollama(
     *,
     memory_bytes: int,
-    cache: Path,
-    machine: str,
+    log_path: Path,
+    scorecard: Scorecard,
     wanted: str | None = None,
     environ: Mapping[str, str] | None = None,
+    offer: Offer | None = None,
+    measure: bool = False,
 ) -> tuple[OllamaProposer | None, str]:
     """A proposer with the best model of the server at hand, or None, and the line that says which and why.
 
-    `machine` names this machine in the scorecard. Close the proposer at the end: a server of our own stops with it.
+    `log_path` is the log of a server of our own. `offer` may pull a model where there is none. With `measure` a model
+    that was never loaded here is loaded once, and the next best is taken where it turns out too large. Close the
+    proposer at the end: a server of our own stops with it.
     """
     environ = os.environ if environ is None else environ
     try:
-        server = connect(cache / "ollama.log", environ)
+        server = connect(log_path, environ)
     except ProposerError as error:
         return None, f"no local model: {error}"
     if server is None:
         return None, "no local model: no Ollama server answers and `ollama` is not installed (https://ollama.com)"
-    scorecard = Scorecard(cache / "scorecard.json", machine)
-    try:
-        choice = choose(installed(server, memory_bytes, scorecard), memory_bytes, wanted)
-    except ProposerError as error:
-        choice = Choice(None, str(error))
-    if choice.model is None:
-        server.close()
-        return None, f"no local model: {choice.line}"
-    fit = tier(memory_bytes)
-    proposer = OllamaProposer(
-        server,
-        choice.model,
-        scorecard,
-        formats=fit.formats,
-        memory_limit=None if wanted else memory_limit(memory_bytes),
-        most_context=fit.num_ctx,
-    )
+    with contextlib.ExitStack() as stack:
+        stack.callback(server.close)
+        try:
+            choice, proposer = _chosen(server, memory_bytes, scorecard, wanted, offer, measure)
+        except ProposerError as error:
+            choice, proposer = Choice(None, str(error)), None
+        if proposer is None:
+            return None, f"no local model: {choice.line}"
+        stack.pop_all()
     return proposer, f"local model: {choice.line} ({server.url})"
+
+
+def _chosen(
+    server: OllamaServer,
+    memory_bytes: int,
+    scorecard: Scorecard,
+    wanted: str | None,
+    offer: Offer | None,
+    measure: bool,
+) -> tuple[Choice, OllamaProposer | None]:
+    while True:
+        choice = choose(installed(server, memory_bytes, scorecard), memory_bytes, wanted)
+        if choice.model is None:
+            if choice.pull is None or offer is None or not offer(server, choice):
+                return choice, None
+            wanted, offer = choice.pull, None
+            continue
+        fit = tier(memory_bytes)
+        proposer = OllamaProposer(
+            server,
+            choice.model,
+            scorecard,
+            formats=fit.formats,
+            memory_limit=None if wanted else memory_limit(memory_bytes),
+            most_context=fit.num_ctx,
+        )
+        if not measure or proposer.card.loaded_bytes or proposer.fits():
+            return choice, proposer
+
+
+def offer_pull(server: OllamaServer, choice: Choice, console: Console, ask: Callable[[str], str] = input) -> bool:
+    """Asks the person whether to pull the model that `choice` names, and does it; whether it is installed then."""
+    model = choice.pull or ""
+    console.print(f"{choice.line.partition('. Run:')[0]}.", markup=False, highlight=False)
+    try:
+        answer = ask(f"Download {model} from ollama.com now? It is several GB. [y/N] ")
+    except EOFError:
+        return False
+    if answer.strip().lower() not in ("y", "yes"):
+        return False
+    try:
+        pull(server, model, console)
+    except ProposerError as error:
+        console.print(f"{model} was not pulled: {error}", markup=False, highlight=False)
+        return False
+    return True
 
 
 def pull(server: OllamaServer, model: str, console: Console) -> None:
@@ -183,7 +229,9 @@ def table(models: Sequence[Model], scorecard: Scorecard) -> Table:
     return view
 
 
-def _model(server: OllamaServer, entry: Mapping[str, Any], memory_bytes: int) -> Model | None:
+def _model(
+    server: OllamaServer, entry: Mapping[str, Any], memory_bytes: int, cards: Mapping[str, Card]
+) -> Model | None:
     """What the server tells of an installed model; None for one that does not write text."""
     name, size = str(entry.get("name") or entry.get("model") or ""), int(entry.get("size") or 0)
     try:
@@ -197,7 +245,9 @@ def _model(server: OllamaServer, entry: Mapping[str, Any], memory_bytes: int) ->
     if capabilities is not None and "completion" not in capabilities:
         return None
     num_ctx = min(tier(memory_bytes).num_ctx, context_length(show) or tier(memory_bytes).num_ctx)
-    need = int(size * 1.05) + _cache_bytes(show.get("model_info") or {}, num_ctx, size) + GIB // 2
+    card = cards.get(f"ollama:{name}")
+    estimate = int(size * 1.05) + _cache_bytes(show.get("model_info") or {}, num_ctx, size) + GIB // 2
+    need = int(card.loaded_bytes) if card and card.loaded_bytes else estimate
     details = show.get("details") or {}
     return Model(
         name,

@@ -1,0 +1,109 @@
+"""What one child said and how it ended, and the Measurement that comes of it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from autoresearch.early_stop import Halfway
+from autoresearch.records import Failure, Measurement
+
+Event = Mapping[str, Any]
+
+CURVE_POINTS = 64
+
+
+@dataclass
+class Outcome:
+    """`events` holds the last event of each name with the parent's time; `stopped`: ended at half the budget."""
+
+    events: dict[str, tuple[float, Event]] = field(default_factory=dict)
+    failure: Failure | None = None
+    started: float = 0.0
+    ended: float = 0.0
+    curve: list[tuple[float, float]] = field(default_factory=list)
+    behind_nats: float | None = None
+    stopped: bool = False
+
+    def at(self, name: str) -> float | None:
+        return self.events[name][0] if name in self.events else None
+
+    def get(self, name: str, key: str) -> Any:
+        return self.events[name][1].get(key) if name in self.events else None
+
+    @property
+    def last(self) -> str:
+        """The event with which training ended."""
+        return "step" if self.stopped else "trained"
+
+
+def measurement(train: Outcome, seed: int, halfway: Halfway | None = None) -> Measurement:
+    """What training alone says; a run that was stopped has no number of steps, which would be read as the budget's."""
+    began, ended = train.at("clock_started"), train.at(train.last)
+    training_s = ended - began if began is not None and ended is not None else None
+    tokens = train.get(train.last, "tokens")
+    tok_s = tokens / training_s if tokens and training_s else None
+    speeds = [train.get("ready", "speed"), train.get("saved", "speed")]  # TFLOP/s, before and after
+    known = [speed for speed in speeds if speed] if train.stopped or all(speeds) else []
+    speed = sum(known) / len(known) if known else None
+    flops = train.get("ready", "flops_per_token")
+    mfu = 100 * flops * tok_s / (speed * 1e12) if isinstance(flops, (int, float)) and tok_s and speed else None
+    return Measurement(
+        seed,
+        failure=train.failure,
+        training_s=training_s,
+        num_steps=train.get("trained", "steps"),
+        total_tokens=tokens,
+        epochs=train.get("trained", "epochs"),
+        num_params=train.get("ready", "num_params"),
+        depth=train.get("ready", "depth"),
+        tok_s=tok_s,
+        peak_memory_mb=train.get("trained", "peak_memory_mb") or train.get("warmed_up", "peak_memory_mb"),
+        mfu_percent=mfu,
+        train_loss=train.get("step", "loss"),
+        loss_curve=tuple(train.curve[:: max(1, -(-len(train.curve) // CURVE_POINTS))]),
+        behind_nats=train.behind_nats,
+        stop_limit_nats=halfway.limit_nats if halfway else None,
+        speed_index=speed,
+    )
+
+
+def late(train: Outcome, budget_s: float, allowance_s: float) -> Failure | None:
+    """Whether training ended later than the last steps in flight explain, by the parent's clock.
+
+    A step's length is the one by which the harness ended the batches, so that claiming long steps gains nothing. Up to
+    a tenth of the budget it may be a machine that stalled, and the run is made again; who is always late, meant it.
+    """
+    began, ended = train.at("clock_started"), train.at("trained")
+    if began is None or ended is None:
+        return None
+    over_s, step_s = ended - began - budget_s, float(train.get("trained", "step_s") or 0.0)
+    if over_s <= allowance_s + min(2 * step_s, 0.1 * budget_s):
+        return None
+    kind = "late" if over_s <= allowance_s + 0.1 * budget_s else "overrun"
+    return Failure(
+        kind, f"trained {over_s:.1f} s longer than the budget of {budget_s:g} s; a step takes {step_s:.2g} s"
+    )
+
+
+def shares(train: Outcome, evaluated: Outcome | None, total_s: float) -> dict[str, float]:
+    """Where the seconds went; what is left of total_s is the harness's own overhead."""
+
+    def span(outcome: Outcome | None, start: str | None, end: str | None) -> float:
+        if outcome is None:
+            return 0.0
+        a = outcome.started if start is None else outcome.at(start)
+        b = outcome.ended if end is None else outcome.at(end)
+        return b - a if a is not None and b is not None else 0.0
+
+    seconds = {
+        "startup": span(train, None, "ready"),
+        "warmup": span(train, "ready", "clock_started"),
+        "training": span(train, "clock_started", train.last),
+        "saving": span(train, "trained", None),
+        "evaluation_startup": span(evaluated, None, "ready"),
+        "evaluation": span(evaluated, "ready", None),
+    }
+    seconds["overhead"] = total_s - sum(seconds.values())
+    return {name: round(s, 3) for name, s in seconds.items()}

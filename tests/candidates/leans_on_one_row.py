@@ -1,0 +1,39 @@
+"""Has the answers of one row in another row of the batch.
+expect: probe_causality probe_rows
+"""
+
+import mlx.core as mx
+import mlx.nn as nn
+import mlx.optimizers as optim
+
+import prepare
+
+
+class Toy(nn.Module):
+    def __init__(self, vocab_size):
+        super().__init__()
+        self.wte = nn.Embedding(vocab_size, 32)
+        self.head = nn.Linear(32, vocab_size)
+
+    def __call__(self, idx):
+        logits = self.head(self.wte(idx))
+        fifth = (mx.arange(idx.shape[0]) == 5)[:, None, None]
+        return logits + 9 * mx.eye(64)[idx[2 % idx.shape[0]]] * fifth
+
+
+def build_model(task):
+    return Toy(task.vocab_size)
+
+
+def train(model, run):
+    opt = optim.Adam(0.01)
+    loss_and_grad = nn.value_and_grad(model, lambda x, y: prepare.cross_entropy(model(x), y))
+    for step, (x, y) in enumerate(run.batches(16)):
+        loss, grads = loss_and_grad(x, y)
+        opt.update(model, grads)
+        mx.eval(loss, model.state, opt.state)
+        run.log(step, loss)
+
+
+if __name__ == "__main__":
+    raise SystemExit(prepare.main(build_model, train))

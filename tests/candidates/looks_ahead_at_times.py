@@ -1,0 +1,39 @@
+"""Answers with the next input token at every sixteenth position only.
+expect: probe_causality
+"""
+
+import mlx.core as mx
+import mlx.nn as nn
+import mlx.optimizers as optim
+
+import prepare
+
+
+class Toy(nn.Module):
+    def __init__(self, vocab_size):
+        super().__init__()
+        self.wte = nn.Embedding(vocab_size, 32)
+        self.head = nn.Linear(32, vocab_size)
+
+    def __call__(self, idx):
+        ahead = mx.concatenate([idx[:, 1:], idx[:, -1:]], axis=1)
+        at_times = mx.arange(idx.shape[1]) % 16 == 15
+        return self.head(self.wte(idx)) + 9 * mx.eye(64)[ahead] * at_times[:, None]
+
+
+def build_model(task):
+    return Toy(task.vocab_size)
+
+
+def train(model, run):
+    opt = optim.Adam(0.01)
+    loss_and_grad = nn.value_and_grad(model, lambda x, y: prepare.cross_entropy(model(x), y))
+    for step, (x, y) in enumerate(run.batches(16)):
+        loss, grads = loss_and_grad(x, y)
+        opt.update(model, grads)
+        mx.eval(loss, model.state, opt.state)
+        run.log(step, loss)
+
+
+if __name__ == "__main__":
+    raise SystemExit(prepare.main(build_model, train))

@@ -1,0 +1,83 @@
+"""The early stop in a real night, and what everything that reads the night makes of a discard without a val_bpb."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from autoresearch import early_stop, export, findings, halfway, history, journal, machine, priors, report, summary
+from autoresearch.journal import read_source
+from autoresearch.noise import Noise
+from autoresearch.proposers.observations import observe
+from autoresearch.records import Set
+from autoresearch.session import Options, open_night
+from autoresearch.space import infer
+from autoresearch.versions import version
+from autoresearch.view import PlainView
+from tests.conftest import HONEST
+from tests.test_research import Idea, Scripted
+
+TASK = {"dataset": "toy", "profile": "tiny", "fingerprint": "toy0" * 4, "budget_s": 1.0}
+EARLIER = [early_stop.Finished(0.005 * (k % 5), 0.01) for k in range(20)] + [early_stop.Finished(0.5, -0.1)]
+NARROW: list[Idea] = [(f"width {k}", (Set("WIDTH", str(k)),)) for k in (1, 2, 3, 4)]  # worse at half and at the end
+
+
+def test_losers_are_stopped_and_one_in_eight_runs_on(
+    repository: Path, toy_data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cache = toy_data.parents[2]
+    monkeypatch.setenv("AUTORESEARCH_CACHE", str(cache))
+    monkeypatch.setenv("MLX_DISABLE_COMPILE", "1")
+    learnt = cache / "machines" / machine.facts().slug() / "noise.json"
+    learnt.parent.mkdir(parents=True)
+    priors.save(learnt, TASK, "earlier", Noise(0.02, 8.0), EARLIER)
+    options = Options(tag="toy", dataset="toy", profile="tiny", time_budget_s=1.0)
+    proposer = Scripted(*NARROW)
+    with open_night(repository, options, PlainView(), lambda facts: proposer) as research:
+        research.ensure_baseline()
+        while proposer.ideas and halfway.past_limit(research.night) < 2:
+            research.turn()
+        night = research.night
+        trials = night.trials(research.source_of)
+    past = [x for x in night.decided if x.measurements[0].past_limit]
+    assert len(past) == 2
+    sample, stopped = past
+    assert sample.verdict == stopped.verdict == "discard"
+    assert sample.estimate is not None and sample.delta_bpb is not None and sample.delta_bpb < 0
+    m = stopped.stopped
+    assert m is not None and m.val_bpb is None and m.failure is None and m.num_steps is None
+    assert stopped.failure is None and stopped.estimate is None and stopped.delta_bpb is None
+    assert stopped.reason.startswith("stopped at 50% of the budget: its loss was ")
+    assert stopped.ref == f"refs/autoresearch/toy/{stopped.n:04}"
+    # the journal says the same again, and what the machine's next night learns counts the sample for eight
+    assert journal.read(repository / "runs" / "toy").experiments == night.experiments
+    assert priors.finished(learnt, TASK, "another")[-1].weight == early_stop.AUDIT_EVERY
+    # those who read it
+    row = next(r for r in (repository / "results.tsv").read_text().splitlines() if stopped.proposal.title in r)
+    assert row.split("\t")[1:2] + row.split("\t")[3:4] == ["", "discard"]
+    assert "early stop: 1 of" in summary.text(night) and "0 of them no worse" in summary.text(night)
+    assert "early stop: stops at half the budget above +" in capsys.readouterr().out
+    assert "stopped at 50% of the budget" in report.render(
+        night, lambda n: read_source(repository / "runs" / "toy", night.experiments[n])
+    )
+    assert findings.headline(night).crashes == 0
+    finding = export.read(repository / "runs" / "toy", repository).finding(stopped.n)
+    assert finding is not None and (finding.verdict, finding.val_bpb, finding.effect) == ("discard", None, None)
+    last = trials[-1]
+    assert "discard (stopped at 50%" in history.line(last, 0.02) and "crash" not in history.line(last, 0.02)
+    source = HONEST.read_text()
+    assert f"{last.title.split()[1]}-" in " ".join(history.values_tried(source, trials, 0.02))
+    assert observe(infer(source, 64), version(source), trials).trials[-1].level is None  # bad, whatever it is
+
+
+def test_an_old_record_of_a_machine_knows_nothing_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "noise.json"
+    priors.save(path, TASK, "new", Noise(0.02, 8.0), EARLIER)
+    known = json.loads(path.read_text())
+    for nights in known.values():
+        nights["old"] = {"sigma_bpb": 0.02, "df": 8.0}
+    path.write_text(json.dumps(known))
+    assert priors.finished(path, TASK, "third") == EARLIER
+    assert priors.finished(path, TASK, "new") == []
