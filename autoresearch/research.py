@@ -61,11 +61,14 @@ class Research(Laboratory):
 
     # --- the night ---
 
-    def run(self) -> str:
-        """Researches until a limit, and says which. Raises KeyboardInterrupt when the person stops it."""
+    def run(self, done: Callable[[], str | None] = lambda: None) -> str:
+        """Researches until a limit, or until `done` has a reason, and says which.
+
+        Raises KeyboardInterrupt when the person stops it.
+        """
         self.recover()
         self.ensure_baseline()
-        while (why := self.limits.reached(self.decided) or self.must_stop()) is None:
+        while (why := self.limits.reached(self.decided) or self.must_stop() or done()) is None:
             if pausing.asked(self.folder) is None:
                 self.turn()
             else:

@@ -177,13 +177,8 @@ def begin(folder: Path, bundle: Bundle) -> Bundle:
 def replay(research: Research, transfer: Transfer) -> str:
     """Tries every change, or as many as the limits allow; says why it ended. A later call goes on."""
     research.branching = research.stops_losers = False
-    research.recover()
-    research.ensure_baseline()
-    while (why := research.limits.reached(research.decided) or research.must_stop()) is None:
-        if not transfer.left(research.context()):
-            return "every change that applies was tried"
-        research.turn()
-    return why
+    done = "every change that applies was tried"
+    return research.run(lambda: None if transfer.left(research.context()) else done)
 
 
 # --- what became of them ----------------------------------------------------------------------------------------------
