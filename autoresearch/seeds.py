@@ -166,7 +166,7 @@ def _number(literal: str | None) -> Any:
 
 
 def fates(given: Sequence[Seed], findings: Iterable[Finding]) -> list[Fate]:
-    """What a night made of each hint: tried means the same change, or one constant moved the same way."""
+    """What a night made of each hint: tried means the same change, else for a gain one constant moved the same way."""
     here: dict[Any, Finding] = {}
     for f in findings:
         for key in filter(None, (change_key(f), direction_key(f))):
@@ -176,9 +176,10 @@ def fates(given: Sequence[Seed], findings: Iterable[Finding]) -> list[Fate]:
 
 
 def _fate(seed: Seed, here: Mapping[Any, Finding]) -> Fate:
-    keys = (change_key(seed.finding), direction_key(seed.finding))
-    found = sorted((here[key] for key in keys if key in here), key=lambda f: f.verdict != "keep")
-    return Fate(seed, found[0].n, found[0].verdict) if found else Fate(seed)
+    f = here.get(change_key(seed.finding))
+    if f is None and seed.gains and (way := direction_key(seed.finding)) is not None:
+        f = here.get(way)
+    return Fate(seed) if f is None else Fate(seed, f.n, f.verdict)
 
 
 def of_night(night: Night, source_of: Callable[[int], str]) -> list[Fate]:

@@ -82,8 +82,15 @@ def test_the_published_schema_is_that_of_the_loader() -> None:
 
 
 def test_every_shared_finding_can_be_read() -> None:
+    """It is whole, real, and holds nothing that an export takes out."""
     for path in (ROOT / "findings").glob("*.json"):
-        assert bundle.load(path).kind in ("night", "transfer")
+        found = bundle.load(path)
+        assert found.kind in ("night", "transfer")
+        for f in found.findings:
+            for text in (f.title, f.hypothesis, f.reason, f.failure or ""):
+                assert OPEN.prose(text, len(text)) == text.strip(), path
+        for n, source in enumerate(found.sources.values()):
+            assert OPEN.source(source, n, ran=True) == source
     assert (ROOT / "findings" / "README.md").is_file()
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from autoresearch import agreement, bundle, edits, history, journal, prompt, report, seeds, sharing
-from autoresearch.bundle import Bundle
+from autoresearch import bundle, edits, history, journal, prompt, report, seeds, sharing
+from autoresearch.bundle import Bundle, Change, Finding
 from autoresearch.errors import BundleError, JournalError, ProposerError, UsageError
 from autoresearch.proposers import command
 from autoresearch.proposers.tuner import Tuner
@@ -216,12 +216,19 @@ def test_the_report_says_how_many_held() -> None:
     assert "given as hints" not in report.render(Made().night, made.sources.__getitem__)
 
 
-def test_one_constant_moved_the_same_way_counts_and_a_kept_one_speaks() -> None:
-    made = hinted_night({"LR 0.05": 0.01, "LR 0.02": -0.01, "DEPTH 4": -0.1})  # the last LR went down again
+def test_the_same_change_speaks_first_then_one_constant_moved_the_same_way() -> None:
+    made = Made(M1, sigma_bpb=1e-9)
+    made.add("hinted", findings=seeds.to_json(seeds.seeds([A])))
+    made.candidate(set_to("LR", 0.05), 0.01, "keep")
+    (kin,) = [fate for fate in seeds.of_night(made.night, made.sources.__getitem__) if fate.n is not None]
+    assert (kin.seed.finding.title, kin.n, kin.verdict) == ("LR -> 0.02", 1, "keep")
+    loss = seeds.Seed(kin.seed.finding, (seeds.Found("M1", "mac, 300 s", -3.0),))
+    assert (
+        seeds.fates([loss], [Finding(1, "candidate", "keep", "LR up", change=Change({"LR": ("1", "2")}))])[0].n is None
+    )
+    made = hinted_night({"LR 0.05": -0.01, "LR 0.02": -0.01, "DEPTH 4": -0.1})
     fates = {fate.seed.finding.title: fate for fate in seeds.of_night(made.night, made.sources.__getitem__)}
-    assert (fates["LR -> 0.02"].n, fates["LR -> 0.02"].verdict) == (1, "keep")
-    assert (fates["DEPTH -> 4"].n, fates["DEPTH -> 4"].verdict) == (3, "discard")
-    assert agreement.direction_key(fates["LR -> 0.02"].seed.finding) == ("LR", "up")
+    assert (fates["LR -> 0.02"].n, fates["LR -> 0.02"].verdict) == (2, "discard")
 
 
 def test_a_loss_elsewhere_is_not_counted() -> None:
