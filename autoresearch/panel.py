@@ -61,7 +61,7 @@ def draw(board: Board, width: int, height: int = 1000, moment: Moment | None = N
 
 def _sections(board: Board, inner: int, moment: Moment) -> list[tuple[int, list[Text]]]:
     """(importance, lines) from top to bottom; the least important go first where the terminal is low."""
-    results = [result_line(r, board.sigma_bpb) for r in reversed(board.results)]
+    results = [result_line(r) for r in reversed(board.results)]
     return [
         (9, _now(board, moment)),
         (4, [Text(board.hypothesis, style="italic")] if board.hypothesis else []),
@@ -212,12 +212,12 @@ def _history(board: Board, inner: int) -> list[Text]:
     return [_named("history", text, "dim")]
 
 
-def result_line(result: Result, sigma_bpb: float | None = None) -> Text:
+def result_line(result: Result) -> Text:
     """`#12 discard  1.410532  −0.8σ  Raise beta2  0.8 sigma worse`"""
     value = f"{result.val_bpb:.6f}" if result.val_bpb is not None else "   —    "
     line = Text().append(f"#{result.n:<4d}{result.verdict:8s}{value}  ", style=STYLES[result.verdict])
-    sigmas = result.delta_bpb / sigma_bpb if result.delta_bpb is not None and sigma_bpb else None
-    line.append((f"{sigmas:+.1f}σ" if sigmas is not None else "").replace("-", "−").rjust(7) + "  ")
+    sigmas = f"{result.sigmas:+.1f}σ" if result.sigmas is not None else ""
+    line.append(sigmas.replace("-", "−").rjust(7) + "  ")
     bold = "bold" if result.verdict == "keep" else ""
     return line.append(result.title, style=bold).append(f"  {result.reason}", style="dim")
 

@@ -145,7 +145,7 @@ class LiveView:
         (self._plain or self.board).hear(event)
 
     def decided(self, result: Result) -> None:
-        self._keep(result_line(result, self.board.sigma_bpb))
+        self._keep(result_line(result))
 
     def close(self) -> None:
         """Gives the terminal back and prints what has been said meanwhile."""
