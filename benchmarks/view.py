@@ -2,8 +2,9 @@
 
     uv run benchmarks/view.py [--seconds 60]
 
-The view draws into a real terminal (a pty that is read and thrown away) over the board of a night of 60 experiments.
-Shares are of the whole process's CPU time, less that of the same loop of events without a view.
+The view draws into a real terminal (a pty that is read and thrown away) over the board of a night of 60 experiments,
+and publishes it for `loop.py watch`. Shares are of the whole process's CPU time, less that of the same events without a
+view.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -46,9 +48,9 @@ def fill(board: Board) -> None:
 
 @contextmanager
 def terminal(columns: int, lines: int) -> Iterator[Console]:
-    """A console on a pty whose other end is read by a thread of its own, in a process of its own: os.read only waits."""
+    """A console on a pty whose other end is read by another process: a terminal's own work is not the view's."""
     master, slave = pty.openpty()
-    if os.fork() == 0:  # the terminal's own work is not the view's
+    if os.fork() == 0:
         os.close(slave)
         while True:
             try:
@@ -78,6 +80,10 @@ def share(view: View | None, seconds: float) -> float:
     return (time.process_time() - used) / (time.monotonic() - began)
 
 
+def show(console: Console, board: Board, columns: int, lines: int) -> None:
+    console.print(draw(board, columns, lines))
+
+
 def each_ms(work: Callable[[], Any], times: int = 50) -> float:
     work()
     used = time.process_time()
@@ -93,23 +99,20 @@ def main() -> int:
     seconds = 5.0 if args.quick else args.seconds
     idle = share(None, seconds)
     rows: list[dict[str, Any]] = []
-    for columns, lines in SIZES:
-        with terminal(columns, lines) as console:
-            view = LiveView(console)
-            fill(view.board)
-            row = {"view": f"screen {columns} x {lines}", "% of a core": 100 * (share(view, seconds) - idle)}
-            view.close()
-            board = view.board
-            rows.append(
-                row | {"ms a drawing": each_ms(lambda c=columns, n=lines, k=console, b=board: k.print(draw(b, c, n)))}
-            )
     with TemporaryDirectory() as name:
-        shown = Published(PlainView(io.StringIO()), Path(name) / "live.json")
-        fill(shown.board)
-        row = {"view": "log lines, published for watch", "% of a core": 100 * (share(shown, seconds) - idle)}
-        rows.append(
-            row | {"ms a publication": each_ms(shown.publish), "bytes": (Path(name) / "live.json").stat().st_size}
-        )
+        path = Path(name) / "live.json"
+        for columns, lines in SIZES:
+            with terminal(columns, lines) as console:
+                view = Published(LiveView(console), path)
+                fill(view.board)
+                row = {"view": f"screen {columns} x {lines}", "% of a core": 100 * (share(view, seconds) - idle)}
+                view.close()
+                drawing = partial(show, console, view.board, columns, lines)
+                rows.append(row | {"ms a drawing": each_ms(drawing)})
+        lines_only = Published(PlainView(io.StringIO()), path)
+        fill(lines_only.board)
+        row = {"view": "log lines", "% of a core": 100 * (share(lines_only, seconds) - idle)}
+        rows.append(row | {"ms a publication": each_ms(lines_only.publish), "bytes": path.stat().st_size})
     assert threading.active_count() == 1
     return report(rows, args)
 
