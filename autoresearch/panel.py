@@ -25,6 +25,7 @@ LABEL = 11  # columns of the names at the left
 WIDEST = 132
 LEARNT = 0.1  # of the budget after which a loss curve says something; what is above it fills the scale
 LEAST_RESULTS = 3
+PARTS = ((0, 4), (4, 6), (6, 8), (8, 12))  # of the sections: this run, the best, the results, the night
 POWER = {"ac": "on mains", "battery": "on battery"}
 
 
@@ -79,18 +80,26 @@ def _sections(board: Board, inner: int, moment: Moment) -> list[tuple[int, list[
 
 
 def _fit(sections: Sequence[tuple[int, list[Text]]], height: int) -> list[Text]:
-    """Sections with an empty line between the parts where there is room for that; cut where there is none."""
+    """At most `height` lines, with an empty one between the parts where only the oldest results make way for it."""
     kept = [(importance, list(lines)) for importance, lines in sections]
-    while (over := sum(len(lines) for _, lines in kept) - height) > 0:
-        _, lines = min((entry for entry in kept if entry[1]), key=lambda entry: entry[0])
-        del lines[max(0, len(lines) - over) :]
-    parts = [[*(line for _, lines in kept[i:j] for line in lines)] for i, j in ((0, 4), (4, 6), (6, 8), (8, 12))]
-    parts = [part for part in parts if part]
-    spare = height - sum(map(len, parts)) >= len(parts) - 1
+    _cut(kept, height)
+    breaks = sum(any(lines for _, lines in kept[i:j]) for i, j in PARTS) - 1
+    oldest = sum(len(lines) for importance, lines in kept if importance == 0)
+    spaced = height - sum(len(lines) for _, lines in kept) + oldest >= breaks
+    if spaced:
+        _cut(kept, height - breaks)
     joined: list[Text] = []
-    for part in parts:
-        joined += [Text(), *part] if joined and spare else part
+    for i, j in PARTS:
+        part = [line for _, lines in kept[i:j] for line in lines]
+        joined += [Text(), *part] if joined and part and spaced else part
     return joined
+
+
+def _cut(sections: Sequence[tuple[int, list[Text]]], height: int) -> None:
+    """Takes lines away, from the end of the least important sections first."""
+    while (over := sum(len(lines) for _, lines in sections) - height) > 0:
+        _, lines = min((entry for entry in sections if entry[1]), key=lambda entry: entry[0])
+        del lines[max(0, len(lines) - over) :]
 
 
 # --- the present run ------------------------------------------------------------------------------------------------
