@@ -16,6 +16,7 @@ import contextlib
 import itertools
 import json
 import os
+import plistlib
 import pty
 import random
 import shutil
@@ -36,7 +37,7 @@ from common import table
 from conftest import make_repository, write_toy_data
 from kills import enrich, found
 
-from autoresearch import journal
+from autoresearch import journal, launchagent
 from autoresearch.night import Night
 
 TASK = ("--dataset", "toy", "--profile", "tiny", "--time-budget")
@@ -179,6 +180,34 @@ def terminal(folder: Path, count: int, rng: random.Random) -> dict[str, Any]:
     scene.end()
     return {"incident": "terminal closed", "times": 1, "decided": len(scene.decided), "lost s each": lost,
             "goes on": "by itself, its lines in night.log"}  # fmt: skip
+
+
+def reboot(folder: Path, count: int, rng: random.Random) -> dict[str, Any]:
+    """The machine goes down in mid-run; after login the agent that `install` wrote runs, in a login's environment."""
+    scene = Scene(folder)
+    argv = [sys.executable, str(scene.root / "loop.py"), "run", "--resume", *TUNER, *TASK, "1", "--experiments", "2"]
+    launchagent.install(scene.root, argv, home=folder, env=scene.env, system="Darwin")
+    plist = plistlib.loads(launchagent.agent(scene.root, argv, home=folder, env=scene.env, system="Darwin").text)
+    process = scene.start()
+    scene.wait_decided(2)
+    scene.wait_for(lambda: scene.night().running is not None, "a run")
+    process.kill()
+    process.wait()
+    scene.check()
+    before, began = len(scene.decided), time.time()
+    with Path(plist["StandardOutPath"]).open("ab") as out:
+        given = {"stdin": subprocess.DEVNULL, "stdout": out, "stderr": out, "env": plist["EnvironmentVariables"]}
+        subprocess.run(plist["ProgramArguments"], cwd=plist["WorkingDirectory"], check=True, timeout=LIMIT_S, **given)
+    assert "going on with it" in Path(plist["StandardOutPath"]).read_text()
+    scene.check()
+    assert len(scene.decided) > before
+    first = next(time_of(e) for e in scene.events() if e["type"] == "started" and time_of(e) > began)
+    launchagent.uninstall(scene.root, home=folder, system="Darwin")
+    scene.end()
+    return {
+        "incident": "reboot", "times": 1, "decided": len(scene.decided), "lost s each": first - began,
+        "goes on": "the LaunchAgent's command, by itself after login",
+    }  # fmt: skip
 
 
 def disk(folder: Path, count: int, rng: random.Random) -> dict[str, Any]:
@@ -328,6 +357,7 @@ def swap(folder: Path, count: int, rng: random.Random) -> dict[str, Any]:
 SCENES: dict[str, Callable[[Path, int, random.Random], dict[str, Any] | None]] = {
     "kills": kills,
     "terminal": terminal,
+    "reboot": reboot,
     "disk": disk,
     "clock": clock,
     "ollama": ollama,
