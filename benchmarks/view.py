@@ -105,6 +105,7 @@ def main() -> int:
             with terminal(columns, lines) as console:
                 view = Published(LiveView(console), path)
                 fill(view.board)
+                view.open()
                 row = {"view": f"screen {columns} x {lines}", "% of a core": 100 * (share(view, seconds) - idle)}
                 view.close()
                 drawing = partial(show, console, view.board, columns, lines)
