@@ -141,7 +141,7 @@ def kills(folder: Path, count: int, rng: random.Random) -> dict[str, Any]:
     for _ in range(count):
         began = time.monotonic()
         process = scene.start()
-        time.sleep(rng.uniform(0.3, 8.0))
+        time.sleep(rng.uniform(0.3, 12.0))
         before = len(scene.decided)
         process.kill()
         process.wait()
