@@ -205,6 +205,7 @@ from rich.console import Console
 from autoresearch.view import LiveView
 view = LiveView(Console(), refresh_s=0.05)
 view.log = Path(sys.argv[1])
+view.open()
 view.say("before")
 while view.__dict__["_plain"] is None and Path(sys.argv[2]).exists():
     time.sleep(0.01)
