@@ -95,7 +95,7 @@ def installed(server: OllamaServer, memory_bytes: int, scorecard: Scorecard | No
     cards = scorecard.known() if scorecard else {}
     models = [_model(server, entry, memory_bytes, cards) for entry in server.models() if _local(entry)]
     found = [model for model in models if model is not None]
-    return sorted(found, key=lambda m: (not m.fits, _useless(cards.get(f"ollama:{m.name}")), -_worth(m), m.name))
+    return sorted(found, key=lambda m: (not m.fits, useless(cards.get(f"ollama:{m.name}")), -_worth(m), m.name))
 
 
 def choose(models: Sequence[Model], memory_bytes: int, wanted: str | None = None) -> Choice:
@@ -291,7 +291,8 @@ def _worth(model: Model) -> float:
     return (model.parameters_b or model.size / GIB) * FAMILY_WORTH.get(family, OTHER_WORTH)
 
 
-def _useless(card: Card | None) -> bool:
+def useless(card: Card | None) -> bool:
+    """Whether a model's replies hardly ever apply here: it is chosen last."""
     tallies = card.formats.values() if card else ()
     asked, applied = sum(t.asked for t in tallies), sum(t.applied for t in tallies)
     return asked >= FEWEST_REPLIES and applied < LOWEST_RATE * asked
