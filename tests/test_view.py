@@ -7,8 +7,9 @@ import io
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
+from rich.progress import Progress
 
-from autoresearch.view import SPARKS, Board, PlainView, Result, choose_view, draw, sparkline
+from autoresearch.view import SPARKS, Board, LiveView, PlainView, Result, choose_view, draw, sparkline
 
 STEP = {"event": "step", "step": 12, "progress": 0.5, "loss": 3.21, "tokens": 50_000}
 
@@ -63,6 +64,19 @@ def test_a_terminal_that_goes_away_does_not_end_the_night() -> None:
     view.say("nobody hears this")
     view.say("nor this")
     view.close()
+
+
+def test_the_panel_steps_aside_for_a_progress_bar() -> None:
+    """rich allows one live display a terminal."""
+    console = Console(width=100, file=io.StringIO(), force_terminal=True)
+    view = LiveView(console)
+    view.board.title = "the panel"
+    with view.aside() as terminal, Progress(console=terminal) as bars:
+        bars.add_task("pulling", total=10, completed=10)
+    view.say("it is back")
+    view.close()
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert text.index("pulling") < text.index("it is back") < text.rindex("the panel")
 
 
 @given(st.lists(st.floats(-1e6, 1e6), max_size=200), st.integers(1, 80))
