@@ -172,11 +172,13 @@ class LiveView:
     @contextlib.contextmanager
     def aside(self) -> Iterator[Console]:
         with self._lock:
-            self._guarded(self._live.stop)
+            if self._open:
+                self._guarded(self._live.stop)
             try:
                 yield self._console
             finally:
-                self._guarded(self._live.start)
+                if self._open:
+                    self._guarded(self._live.start)
 
     def close(self) -> None:
         """Gives the terminal back and prints what has been said meanwhile."""

@@ -62,7 +62,7 @@ def test_the_need_counts_keys_and_values() -> None:
     with FakeOllama() as fake:
         (model,) = models.installed(OllamaServer(fake.url), 16 * GIB)
     assert model.need - int(model.size * 1.05) - GIB // 2 == int(0.875 * GIB)
-    assert (model.parameters_b, model.context, model.quantization) == (7.6, 32768, "Q4_K_M")
+    assert (model.parameters_b, model.context) == (7.6, 32768)
 
 
 def test_a_model_that_does_not_work_here_goes_to_the_end(tmp_path: Path) -> None:
@@ -157,11 +157,12 @@ def test_the_table_shows_each_model_with_its_card(tmp_path: Path) -> None:
     card.formats["blocks"] = Tally(asked=20, parsed=15, applied=10)
     with FakeOllama(models=[MODEL, LARGE]) as fake:
         found = models.installed(OllamaServer(fake.url), 16 * GIB, scorecard)
-    console = Console(file=io.StringIO(), width=140)
+    console = Console(file=io.StringIO(), width=80)
     console.print(models.table(found, scorecard))
     text = console.file.getvalue()  # type: ignore[attr-defined]
-    assert "qwen2.5-coder:7b" in text and "50% of 20" in text and "25% of 8" in text and "25" in text
-    assert "no: " in text
+    rows = [line.split() for line in text.splitlines() if line.startswith("qwen")]
+    assert rows[0] == ["qwen2.5-coder:7b", "4.4", "7.6B", "32768", "yes", "10", "50%", "75%", "25%", "25"]
+    assert rows[1][:5] == ["qwen3.6:27b", "17.0", "27.4B", "32768", "no:"] and rows[1][-1] == "0"
 
 
 def test_open_takes_a_running_server(tmp_path: Path) -> None:

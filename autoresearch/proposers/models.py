@@ -54,6 +54,7 @@ FAMILY_WORTH = {
 }
 OTHER_WORTH = 0.7
 FEWEST_REPLIES, LOWEST_RATE = 12, 0.15  # a model with a lower share of applied replies is chosen last
+LEGEND = "applied: of its replies; warm, kept: of its experiments; all on this machine"
 SMALLEST = 50 * 2**20  # bytes: below it are the stubs of models that run elsewhere
 
 
@@ -64,7 +65,6 @@ class Model:
     name: str
     size: int
     parameters_b: float | None
-    quantization: str
     context: int | None  # tokens it was trained for
     need: int  # once loaded with its context: measured where it was loaded here, else estimated
     fits: bool
@@ -95,7 +95,7 @@ def installed(server: OllamaServer, memory_bytes: int, scorecard: Scorecard | No
     cards = scorecard.known() if scorecard else {}
     models = [_model(server, entry, memory_bytes, cards) for entry in server.models() if _local(entry)]
     found = [model for model in models if model is not None]
-    return sorted(found, key=lambda m: (not m.fits, _useless(cards.get(f"ollama:{m.name}")), -_worth(m), m.name))
+    return sorted(found, key=lambda m: (not m.fits, useless(cards.get(f"ollama:{m.name}")), -_worth(m), m.name))
 
 
 def choose(models: Sequence[Model], memory_bytes: int, wanted: str | None = None) -> Choice:
@@ -208,7 +208,10 @@ def pull(server: OllamaServer, model: str, console: Console) -> None:
 
 def table(models: Sequence[Model], scorecard: Scorecard) -> Table:
     """What `loop.py models` shows: each model with its size, whether it fits, and what it has achieved here."""
-    view = Table("model", "GB", "parameters", "context", "fits", "turns", "applied", "warmed up", "kept", "s a turn")
+    view = Table(box=None, collapse_padding=True, pad_edge=False, caption=LEGEND, caption_justify="left")
+    view.add_column("model", overflow="fold", min_width=17)  # names stay whole in a terminal of 80 columns
+    for head in ("GB", "size", "context", "fits", "turns", "applied", "warm", "kept", "s/turn"):
+        view.add_column(head, no_wrap=True, justify="left" if head == "fits" else "right")
     cards = scorecard.known()
     for model in models:
         card = cards.get(f"ollama:{model.name}", Card())
@@ -217,7 +220,7 @@ def table(models: Sequence[Model], scorecard: Scorecard) -> Table:
         view.add_row(
             model.name,
             f"{model.size / GIB:.1f}",
-            f"{model.parameters_b:g}B {model.quantization}" if model.parameters_b else model.quantization,
+            f"{model.parameters_b:g}B" if model.parameters_b else "",
             str(model.context or ""),
             "yes" if model.fits else f"no: {model.need / GIB:.1f} GB",
             str(card.turns),
@@ -248,12 +251,10 @@ def _model(
     card = cards.get(f"ollama:{name}")
     estimate = int(size * 1.05) + _cache_bytes(show.get("model_info") or {}, num_ctx, size) + GIB // 2
     need = int(card.loaded_bytes) if card and card.loaded_bytes else estimate
-    details = show.get("details") or {}
     return Model(
         name,
         size,
         parameters_b(show),
-        str(details.get("quantization_level") or ""),
         context_length(show),
         need,
         need <= memory_limit(memory_bytes),
@@ -291,7 +292,8 @@ def _worth(model: Model) -> float:
     return (model.parameters_b or model.size / GIB) * FAMILY_WORTH.get(family, OTHER_WORTH)
 
 
-def _useless(card: Card | None) -> bool:
+def useless(card: Card | None) -> bool:
+    """Whether a model's replies hardly ever apply here: it is chosen last."""
     tallies = card.formats.values() if card else ()
     asked, applied = sum(t.asked for t in tallies), sum(t.applied for t in tallies)
     return asked >= FEWEST_REPLIES and applied < LOWEST_RATE * asked
@@ -302,4 +304,4 @@ def _too_large(model: Model) -> str:
 
 
 def _percent(part: int, whole: int) -> str:
-    return f"{100 * part / whole:.0f}% of {whole}" if whole else ""
+    return f"{100 * part / whole:.0f}%" if whole else ""
