@@ -34,7 +34,7 @@ from mlx.utils import tree_flatten
 
 PROBE_NATS = 1e-3  # largest mean change of the loss, in nats a token, that a probe forgives
 PROBE_LOGIT = {"float32": 1e-3, "reduced": 0.25}  # largest change of one logit, by precision of the computation
-GPU_LOGITS, CPU_LOGITS = 2**24, 2**20  # bytes of logits in a chunk of training; MLX runs some 30 such arrays ahead
+GPU_LOGITS, CPU_LOGITS = 2**24, 2**21  # bytes of logits in a chunk of training; MLX runs some 30 such arrays ahead
 EXPLODED = 3.0  # a training loss above this many times ln(vocab_size) has diverged
 
 
