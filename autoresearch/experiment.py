@@ -49,6 +49,7 @@ MEMORY_FAILURE = re.compile(
     re.IGNORECASE,
 )
 LOG_LIMIT = 2 * 2**20  # bytes of a child's output that are kept
+REPEATED = frozenset({"step", "evaluated", "failed"})  # events that a child says more than once
 FREE_DISK = 2**30  # bytes below which a run is stopped
 
 
@@ -275,6 +276,9 @@ class _Watch:
 
     def _take(self, at: float, event: Event) -> None:
         name, outcome = event["event"], self.outcome
+        if name in outcome.events and name not in REPEATED:
+            outcome.failure = Failure("tampered", f"`{name}` was said a second time: one run has one clock")
+            return
         if name == "step":
             outcome.curve.append((event["progress"], event["loss"]))
             if self.halfway is not None and outcome.behind_nats is None and event["progress"] >= AT:
