@@ -100,6 +100,7 @@ def test_baseline_and_winner_on_the_confirm_split(
     # a gain beyond all others is scored again, with other rows: this one was not there, the next one is
     assert night.experiments[1].verdict == "crash"
     assert night.experiments[1].reason.startswith("implausible: ")
+    assert any(note.startswith("#2, far better than all before") for note in night.notes)
     assert interval is not None and interval.rounds == 2 and interval.gain_bpb > 1
     winner, baseline = night.incumbent, validate.baseline_of(night)
     assert winner is not None and winner.proposal.title == "learn faster"
