@@ -224,7 +224,7 @@ class Laboratory:
         rule = early_stop.calibrate([*self.earlier, *halfway.finished(self.night)]) if self.stops_losers else None
         limit = rule.limit_nats if rule else None
         if (limit is None) != (self.limit_nats is None):
-            text = f"early stop: {rule or 'off, since it would stop candidates that are no worse in the end'}"
+            text = f"early stop: {rule or 'off: no limit stops losers and spares all that end no worse'}"
             self.journal.append("note", text=text)
             self.view.say(text)
         self.limit_nats = limit
@@ -270,6 +270,9 @@ class Laboratory:
         if again.val_bpb is None or abs(again.val_bpb - first.val_bpb) > 2e-3 * first.val_bpb:
             found = again.val_bpb if again.val_bpb is not None else again.failure
             return Decision("crash", None, f"implausible: {first.val_bpb:.6f} became {found} with other batch rows")
+        text = f"#{x.n}, far better than all before, was scored again with {rows} rows in another order: it holds"
+        self.journal.append("note", text=text)
+        self.view.say(text)
         return decision
 
     def conclude(self, n: int, decision: Decision) -> Experiment:
