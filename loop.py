@@ -119,6 +119,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv = ["run", *argv]
     args = parser().parse_args(argv)
     signal.signal(signal.SIGTERM, _terminated)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that starts it with & has it ignored
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the night outlives its terminal
     try:
         return commands.COMMANDS[args.what](ROOT, args)

@@ -20,7 +20,7 @@ import prepare
 DEPTH = 4  # layers
 ASPECT_RATIO = 64  # channels a layer: C = DEPTH * ASPECT_RATIO, rounded up to a multiple of HEAD_DIM
 HEAD_DIM = 128  # channels a head; 64, 72, 80, 96, 128, 192, 256 have fast attention on a GPU
-HEADS_PER_KV = 1  # query heads a key/value head serves; lowered to a divisor of the heads
+HEADS_PER_KV = 1  # query heads a key/value head serves; lowered to a divisor
 MLP_RATIO = 4  # hidden units of the MLP a channel
 WINDOW_PATTERN = "L"  # tiled over the layers: L sees the whole context, S a window; the last is always L
 SHORT_WINDOW = 0.5  # S's window, as a share of the context
@@ -37,7 +37,7 @@ X0_LAMBDA_INIT = 0.1  # weight of the token embedding there
 
 # Batch
 TOTAL_BATCH_SIZE = 2**15  # tokens a step, rounded to whole rows
-DEVICE_BATCH_SIZE = 8  # rows at once, at most; a step's gradients are accumulated over the rest
+DEVICE_BATCH_SIZE = 8  # rows at once, at most; gradients are accumulated over the rest
 TRAIN_ROW_PIECES = 1  # a training row is cut into so many: cheaper attention, less context
 
 # Optimizer: Muon for the layers' matrices, AdamW for the rest
@@ -62,12 +62,12 @@ FINAL_LR_FRAC = 0.0
 
 # Machine
 COMPUTE_DTYPE = "bfloat16"  # or "float32", as CPUs always compute; parameters are float32 everywhere
-STACK_MATRICES = True  # Muon on all matrices of one shape at once, which fills a GPU
-QUERY_BLOCK = 256  # queries at once where attention has no fused kernel: windows, and CPUs
+STACK_MATRICES = True  # Muon on all matrices of one shape at once, to fill a GPU
+QUERY_BLOCK = 128  # queries at once where attention has no fused kernel: windows, and CPUs
 
 # --- model ------------------------------------------------------------------------------------------------------------
 
-GATE_CHANNELS = 32  # channels that a value-embedding gate reads
+GATE_CHANNELS = 32  # that a value-embedding gate reads
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def attend_last(q, k, v, window):
 def attend(q, k, v, window):
     """Attention of all T positions, in memory linear in T."""
     T = q.shape[2]
-    if T <= QUERY_BLOCK or (on_gpu() and window >= T - 1):
+    if T <= 2 * QUERY_BLOCK or (on_gpu() and window >= T - 1):
         return attend_last(q, k, v, window)
     spans = [(slice(s, s + QUERY_BLOCK), slice(max(0, s - window), s + QUERY_BLOCK)) for s in range(0, T, QUERY_BLOCK)]
 
@@ -214,7 +214,7 @@ class MLP(nn.Module):
         self.c_proj = Linear(mx.zeros((C, hidden)))
 
     def __call__(self, x):
-        return self.c_proj(mx.square(nn.relu(self.c_fc(x))))
+        return self.c_proj(mx.checkpoint(lambda x: mx.square(nn.relu(x)))(self.c_fc(x)))  # keeps no relu(x)
 
 
 class Block(nn.Module):

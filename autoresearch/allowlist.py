@@ -71,6 +71,11 @@ _REFUSED_PATHS = {
     "operator.methodcaller": "write the method call itself",
 }
 
+# What Run calls its own: a class that sets such a name on self could read it off a run, by `Own.method(run)`.
+HARNESS_PRIVATE = frozenset(
+    {"_given", "_training_rows", "_emit", "_fingerprint", "_warm", "_clock_start", "_last_warmup", "_last_event"}
+    | {"_step_s", "_last_log", "_elapsed", "_pieces", "_start_clock"}
+)
 NAMES = frozenset({"__name__", "__doc__", "__debug__", "__class__"})
 PRIVATE = frozenset({"_replace", "_asdict", "_fields", "_make"})  # the public interface of a named tuple
 _SPECIAL = (

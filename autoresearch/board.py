@@ -35,7 +35,7 @@ class Result:
     title: str
     reason: str
     proposer: str
-    delta_bpb: float | None = None  # positive is better
+    sigmas: float | None = None  # of one run at its time; positive is better
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,8 @@ class Board:
 
 def result_of(x: Experiment) -> Result:
     verdict: Verdict = x.verdict or "crash"  # quarantined
-    return Result(x.n, verdict, x.estimate, x.proposal.title, x.reason, x.proposal.proposer, x.delta_bpb)
+    sigmas = x.delta_bpb / x.sigma_bpb if x.delta_bpb is not None and x.sigma_bpb else None
+    return Result(x.n, verdict, x.estimate, x.proposal.title, x.reason, x.proposal.proposer, sigmas)
 
 
 def _known(kind: type[Any], said: Mapping[str, Any]) -> Any:

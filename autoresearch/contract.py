@@ -273,6 +273,18 @@ class _Checker(ast.NodeVisitor):
         elif name.startswith("__") and name not in allowlist.NAMES:
             self.add(node, f"`{name}` is not allowed: the file has no need of the interpreter's internals")
 
+    def visit_MatchClass(self, node: ast.MatchClass) -> None:
+        for name in node.kwd_attrs:
+            if name.startswith("_"):
+                self.add(node, f"`{name}=` in a pattern is private: match public names")
+        self.generic_visit(node)
+
+    def visit_Call(self, node: ast.Call) -> None:
+        copies = self.scopes.resolve(node.func) in ("copy.copy", "copy.deepcopy")
+        if copies and any(self.scopes.resolve(argument) == "<run>" for argument in node.args):
+            self.add(node, f"`{ast.unparse(node)}`: there is one run, and one clock; use `run` itself")
+        self.generic_visit(node)
+
     def visit_Attribute(self, node: ast.Attribute) -> None:
         path, shown = self.scopes.resolve(node), ast.unparse(node)
         if not isinstance(node.ctx, ast.Load):
@@ -298,7 +310,9 @@ class _Checker(ast.NodeVisitor):
 
     def check_private(self, node: ast.Attribute, path: str | None, shown: str) -> None:
         dunder = node.attr.endswith("__")
-        if dunder and node.attr not in self.own | allowlist.DUNDERS:
+        if node.attr in allowlist.HARNESS_PRIVATE & self.own and not (path and path.startswith("<")):
+            self.add(node, f"`{shown}`: the harness has a private `{node.attr}`; take another name")
+        elif dunder and node.attr not in self.own | allowlist.DUNDERS:
             self.add(node, f"`{shown}` is not allowed: the file has no need of the interpreter's internals")
         elif not dunder and (path or node.attr not in self.own | allowlist.PRIVATE):
             self.add(node, f"`{shown}` is private: only `_names` that a class of this file sets on self may be used")

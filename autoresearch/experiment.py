@@ -40,6 +40,7 @@ from autoresearch.sandbox import Sandbox, environment, limits
 Listener = Callable[[Event], None]
 
 LOG_LIMIT = 2 * 2**20  # bytes of a child's output that are kept
+REPEATED = frozenset({"step", "evaluated", "failed"})  # events that a child says more than once
 FREE_DISK = 2**30  # bytes below which a run is stopped
 SWAP_LIMIT_MB = 2048  # growth during a run: the machine drowns, whoever is to blame
 
@@ -271,6 +272,9 @@ class Watch:
 
     def _take(self, at: float, event: Event) -> None:
         name, outcome = event["event"], self.outcome
+        if name in outcome.events and name not in REPEATED:
+            outcome.failure = Failure("tampered", f"`{name}` was said a second time: one run has one clock")
+            return
         if name == "step":
             outcome.curve.append((event["progress"], event["loss"]))
             if self.halfway is not None and outcome.behind_nats is None and event["progress"] >= AT:

@@ -29,6 +29,7 @@ from autoresearch.view import View
 FILE = "train_mlx.py"
 ROOM_WAITS_S = (10.0, 30.0, 60.0, 120.0)  # between looks whether memory and disk suffice for a run
 PATIENCE_S = (60.0, 300.0, 900.0)  # after the machine's second failure in a row, and the next: heat, another program
+SPOILING = ("memory", "disk", "overrun", "startup", "hang")  # the machine's fault in a file that ran before
 RELEASE_WAITS_S = (10.0, 30.0, 60.0, 120.0)  # between attempts to unload the language model
 
 
@@ -110,7 +111,7 @@ class Laboratory:
             measurement = self._run_once(x, run, purpose, seed)
             why = self._spoiled(x, measurement)
             gave_out = measurement.failure is not None and measurement.failure.kind != "late"
-            its_own = broken == ATTEMPTS and not _proven(x) if gave_out else spoiled == ATTEMPTS
+            its_own = broken == ATTEMPTS and _doubtful(x) if gave_out else spoiled == ATTEMPTS
             if why is None or its_own:
                 self.journal.append("measured", n=n, run=run, measurement=measurement)
                 return self.night.experiments[n]
@@ -129,7 +130,7 @@ class Laboratory:
         """
         if broken < ATTEMPTS:
             return
-        if not _proven(x) and self.night.incumbent is not None:
+        if _doubtful(x):
             self.view.say(f"#{x.n}: {why}, {broken} times in a row; the incumbent shows whether it is the machine")
             self.control(self.incumbent())
             return
@@ -223,7 +224,7 @@ class Laboratory:
         rule = early_stop.calibrate([*self.earlier, *halfway.finished(self.night)]) if self.stops_losers else None
         limit = rule.limit_nats if rule else None
         if (limit is None) != (self.limit_nats is None):
-            text = f"early stop: {rule or 'off, since it would stop candidates that are no worse in the end'}"
+            text = f"early stop: {rule or 'off: no limit stops losers and spares all that end no worse'}"
             self.journal.append("note", text=text)
             self.view.say(text)
         self.limit_nats = limit
@@ -232,10 +233,10 @@ class Laboratory:
     def _spoiled(self, x: Experiment, m: Measurement) -> str | None:
         """Why the machine, and not the idea, is to blame for this run; None when it counts."""
         if m.failure is not None:
-            kinds = ("machine", "memory", "disk") if _proven(x) else ("machine",)
             if m.failure.kind == "late":  # once it may be the machine; who is late each time, meant it
                 return m.failure.message
-            return f"the machine failed: {m.failure.message}" if m.failure.kind in kinds else None
+            fault = m.failure.kind == "machine" or (bool(x.bpbs) and m.failure.kind in SPOILING)
+            return f"the machine failed: {m.failure.message}" if fault else None
         every = [(e, earlier) for e in self.night.experiments.values() for earlier in e.measurements if earlier.ok]
         same = [earlier for e, earlier in every if e.source_sha256 == x.source_sha256]
         return contaminated(m, expectation(same, [earlier for _, earlier in every]))
@@ -269,6 +270,9 @@ class Laboratory:
         if again.val_bpb is None or abs(again.val_bpb - first.val_bpb) > 2e-3 * first.val_bpb:
             found = again.val_bpb if again.val_bpb is not None else again.failure
             return Decision("crash", None, f"implausible: {first.val_bpb:.6f} became {found} with other batch rows")
+        text = f"#{x.n}, far better than all before, was scored again with {rows} rows in another order: it holds"
+        self.journal.append("note", text=text)
+        self.view.say(text)
         return decision
 
     def conclude(self, n: int, decision: Decision) -> Experiment:
@@ -351,9 +355,9 @@ class Laboratory:
         self.view.board.decided = self.decided
 
 
-def _proven(x: Experiment) -> bool:
-    """Whether the file is known to run here, or is the person's own: then a machine's failure is the machine's."""
-    return x.role == "baseline" or bool(x.bpbs)
+def _doubtful(x: Experiment) -> bool:
+    """An idea that has not run here yet: a failure that looks like the machine's may be its own."""
+    return x.role == "candidate" and not x.bpbs
 
 
 def violations_text(violations: list[contract.Violation]) -> str:

@@ -25,6 +25,7 @@ LABEL = 11  # columns of the names at the left
 WIDEST = 132
 LEARNT = 0.1  # of the budget after which a loss curve says something; what is above it fills the scale
 LEAST_RESULTS = 3
+PARTS = ((0, 4), (4, 6), (6, 8), (8, 12))  # of the sections: this run, the best, the results, the night
 POWER = {"ac": "on mains", "battery": "on battery"}
 
 
@@ -61,7 +62,7 @@ def draw(board: Board, width: int, height: int = 1000, moment: Moment | None = N
 
 def _sections(board: Board, inner: int, moment: Moment) -> list[tuple[int, list[Text]]]:
     """(importance, lines) from top to bottom; the least important go first where the terminal is low."""
-    results = [result_line(r, board.sigma_bpb) for r in reversed(board.results)]
+    results = [result_line(r) for r in reversed(board.results)]
     return [
         (9, _now(board, moment)),
         (4, [Text(board.hypothesis, style="italic")] if board.hypothesis else []),
@@ -79,18 +80,26 @@ def _sections(board: Board, inner: int, moment: Moment) -> list[tuple[int, list[
 
 
 def _fit(sections: Sequence[tuple[int, list[Text]]], height: int) -> list[Text]:
-    """Sections with an empty line between the parts where there is room for that; cut where there is none."""
+    """At most `height` lines, with an empty one between the parts where only the oldest results make way for it."""
     kept = [(importance, list(lines)) for importance, lines in sections]
-    while (over := sum(len(lines) for _, lines in kept) - height) > 0:
-        _, lines = min((entry for entry in kept if entry[1]), key=lambda entry: entry[0])
-        del lines[max(0, len(lines) - over) :]
-    parts = [[*(line for _, lines in kept[i:j] for line in lines)] for i, j in ((0, 4), (4, 6), (6, 8), (8, 12))]
-    parts = [part for part in parts if part]
-    spare = height - sum(map(len, parts)) >= len(parts) - 1
+    _cut(kept, height)
+    breaks = sum(any(lines for _, lines in kept[i:j]) for i, j in PARTS) - 1
+    oldest = sum(len(lines) for importance, lines in kept if importance == 0)
+    spaced = height - sum(len(lines) for _, lines in kept) + oldest >= breaks
+    if spaced:
+        _cut(kept, height - breaks)
     joined: list[Text] = []
-    for part in parts:
-        joined += [Text(), *part] if joined and spare else part
+    for i, j in PARTS:
+        part = [line for _, lines in kept[i:j] for line in lines]
+        joined += [Text(), *part] if joined and part and spaced else part
     return joined
+
+
+def _cut(sections: Sequence[tuple[int, list[Text]]], height: int) -> None:
+    """Takes lines away, from the end of the least important sections first."""
+    while (over := sum(len(lines) for _, lines in sections) - height) > 0:
+        _, lines = min((entry for entry in sections if entry[1]), key=lambda entry: entry[0])
+        del lines[max(0, len(lines) - over) :]
 
 
 # --- the present run ------------------------------------------------------------------------------------------------
@@ -212,12 +221,12 @@ def _history(board: Board, inner: int) -> list[Text]:
     return [_named("history", text, "dim")]
 
 
-def result_line(result: Result, sigma_bpb: float | None = None) -> Text:
+def result_line(result: Result) -> Text:
     """`#12 discard  1.410532  −0.8σ  Raise beta2  0.8 sigma worse`"""
     value = f"{result.val_bpb:.6f}" if result.val_bpb is not None else "   —    "
     line = Text().append(f"#{result.n:<4d}{result.verdict:8s}{value}  ", style=STYLES[result.verdict])
-    sigmas = result.delta_bpb / sigma_bpb if result.delta_bpb is not None and sigma_bpb else None
-    line.append((f"{sigmas:+.1f}σ" if sigmas is not None else "").replace("-", "−").rjust(7) + "  ")
+    sigmas = f"{result.sigmas:+.1f}σ" if result.sigmas is not None else ""
+    line.append(sigmas.replace("-", "−").rjust(7) + "  ")
     bold = "bold" if result.verdict == "keep" else ""
     return line.append(result.title, style=bold).append(f"  {result.reason}", style="dim")
 

@@ -327,11 +327,12 @@ def _samples(texts: Sequence[Sample]) -> str:
     if not texts:
         return ""
     pairs = "".join(
-        f'<p class="note">after “{e(s.prompt)}”</p><div class="samples"><div><b>baseline</b>{e(s.baseline)}</div>'
-        f"<div><b>best</b>{e(s.winner)}</div></div>"
+        f'<p class="after"><span class="number">after</span> <b>{e(s.prompt)}</b></p><div class="samples">'
+        f"<div><b>baseline</b>{e(s.baseline.strip())}</div><div><b>best</b>{e(s.winner.strip())}</div></div>"
         for s in texts
     )
-    return _section("What they write", pairs)
+    note = "Both go on from the beginnings of documents that neither was trained on; the same seed, temperature 0.7."
+    return _section("What they write", pairs, note)
 
 
 # --- the rest -------------------------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from autoresearch.workbench import Say, workbench
 
 CHECKPOINT = "checkpoint.safetensors"
 NAME = "samples.json"  # in runs/TAG
+MOST_BEGINNINGS = 200  # that are looked at
 PROMPTS, PROMPT_TOKENS = 3, 16  # of the report: the beginnings of so many documents of the validation split
 LIMIT_S = 600.0
 MOST_TOKENS = 8000  # of all texts together: what one event of a child may hold
@@ -146,7 +147,7 @@ def fill(root: Path, folder: Path, night: Night, say: Say, bench: Workbench | No
         with here as place:
             say("samples: baseline and winner write for the report, once")
             _make(replace(place, harness=root / "prepare.py"), folder, both)
-    except (AutoresearchError, OSError) as error:
+    except (AutoresearchError, OSError, LookupError, ValueError) as error:  # the last two: a damaged tokenizer
         say(f"no text samples in the report: {error}")
 
 
@@ -164,17 +165,16 @@ def beginnings(data: Path) -> list[str]:
     """How documents of the validation split begin: prompts that suit the data, whatever it is."""
     meta, codec = corpus.load_meta(data), tokenizer.load(data / "tokenizer.json")
     rows = np.fromfile(data / meta["splits"]["val"]["file"], "<u2").reshape(-1, meta["seq_len"] + 1)
-    starts = [(row, i) for row, i in np.argwhere(rows == codec.bos_id) if i > 0]  # a row may go on with a document
     found: dict[str, None] = {}
-    for row, i in starts or [(row, 0) for row in range(len(rows))]:
+    bos_id = meta["bos_id"]
+    for row, i in np.argwhere(rows == bos_id)[:MOST_BEGINNINGS]:
         ids = rows[row, i + 1 : i + 1 + PROMPT_TOKENS]
-        text = codec.encoding.decode(ids.tolist(), errors="replace") if (ids < codec.bos_id).all() else ""
+        text = codec.encoding.decode(ids.tolist(), errors="replace") if (ids < bos_id).all() else ""
         whole = text.rpartition(" ")[0].strip() or text.strip()  # the last word may be cut
         if whole and "\ufffd" not in whole:
             found[whole] = None
-        if len(found) == PROMPTS:
-            break
-    return list(found)
+    # Most rows go on with a document where another was cut: what begins like a sentence is taken first.
+    return sorted(found, key=lambda text: not text[0].isupper())[:PROMPTS]
 
 
 def _unconfined(night: Night) -> bool:

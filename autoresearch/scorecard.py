@@ -61,6 +61,7 @@ class Card:
     answer_tokens: int = 0
     bytes_per_token: float | None = None
     loaded_bytes: float | None = None  # of memory, as the server told when it was loaded with its largest context
+    file_bytes: float | None = None  # of the model's file then
     formats: dict[str, Tally] = field(default_factory=dict)
 
     def tally(self, form: str) -> Tally:

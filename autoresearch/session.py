@@ -134,6 +134,7 @@ def open_night(
             must_stop=lambda: (held.ensure(), awake.must_stop(machine.sample()))[1],
             afterwards=Housekeeping(root, folder, view.say),
         )
+        view.open()
         board = view.board
         board.tag, board.budget_s, board.machine = tag, bench.budget_s, facts.describe()
         board.ends_at, board.experiments, board.earlier_s = options.deadline, options.experiments, earlier_s

@@ -39,6 +39,10 @@ class View(Protocol):
     board: Board
     log: Path | None  # where lines go when the terminal has gone away
 
+    def open(self) -> None:
+        """The night begins: a view that takes the whole screen takes it now."""
+        ...
+
     def say(self, text: str) -> None:
         """A line that stays."""
         ...
@@ -67,6 +71,9 @@ class PlainView:
         self.board, self._tenth = board or Board(), 0
         self.log: Path | None = None
         self._stream = stream or sys.stdout
+
+    def open(self) -> None:
+        pass
 
     def say(self, text: str) -> None:
         self.board.say(text)
@@ -113,7 +120,8 @@ class PlainView:
 class LiveView:
     """The whole terminal, drawn anew once a second by a thread of its own; its lines are printed when it closes.
 
-    The terminal's other screen is used: whatever its size becomes, the next drawing fits, and nothing is left over.
+    Until it is opened they are printed as they come: preparing data draws a bar of its own. The terminal's other screen
+    is used: whatever its size becomes, the next drawing fits, and nothing is left over.
     """
 
     def __init__(self, console: Console | None = None, refresh_s: float = REFRESH_S) -> None:
@@ -131,9 +139,14 @@ class LiveView:
         )
         self._plain: PlainView | None = None  # once the terminal is gone
         self._closing, self._lock = threading.Event(), threading.RLock()
-        self._guarded(self._live.start)
         self._ticker = threading.Thread(target=self._tick, args=(refresh_s,), name="view", daemon=True)
-        self._ticker.start()
+        self._open = False
+
+    def open(self) -> None:
+        if not self._open:
+            self._open = True
+            self._guarded(self._live.start)
+            self._ticker.start()
 
     def say(self, text: str) -> None:
         self.board.say(text)
@@ -154,22 +167,25 @@ class LiveView:
         (self._plain or self.board).hear(event)
 
     def decided(self, result: Result) -> None:
-        self._keep(result_line(result, self.board.sigma_bpb))
+        self._keep(result_line(result))
 
     @contextlib.contextmanager
     def aside(self) -> Iterator[Console]:
         with self._lock:
-            self._guarded(self._live.stop)
+            if self._open:
+                self._guarded(self._live.stop)
             try:
                 yield self._console
             finally:
-                self._guarded(self._live.start)
+                if self._open:
+                    self._guarded(self._live.start)
 
     def close(self) -> None:
         """Gives the terminal back and prints what has been said meanwhile."""
-        if self._closing.is_set():
-            return
         self._closing.set()
+        if not self._open:
+            return
+        self._open = False
         self._ticker.join()
         with self._lock:
             if self._plain is None:
@@ -182,10 +198,10 @@ class LiveView:
         with self._lock:
             if self._plain is not None:
                 self._plain.put(line.plain)
-            elif self._closing.is_set():
-                self._guarded(lambda: self._console.print(line))
-            else:
+            elif self._open:
                 self._lines.append(line)
+            else:
+                self._guarded(lambda: self._console.print(line))
 
     def _tick(self, refresh_s: float) -> None:
         while not self._closing.wait(refresh_s) and self._plain is None:
@@ -239,6 +255,9 @@ class Published:
         self.board: Board = view.board
         self.log: Path | None = view.log
         self.board.mark = own_mark()
+
+    def open(self) -> None:
+        self.view.open()
 
     def say(self, text: str) -> None:
         self.view.say(text)

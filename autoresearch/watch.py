@@ -89,7 +89,7 @@ def _lines(board: Board, boards: Iterator[Board], console: Console) -> Board:
     for board in boards:
         for result in board.results:
             if result.n > shown:
-                console.print(result_line(result, board.sigma_bpb), soft_wrap=True)
+                console.print(result_line(result), soft_wrap=True)
                 shown = result.n
         if phase != (phase := f"#{board.n} run {board.run + 1} {board.phase}: {board.title}"):
             console.print(f"{time.strftime('%H:%M:%S')}  {phase}", soft_wrap=True, highlight=False, markup=False)

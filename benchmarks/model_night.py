@@ -77,16 +77,19 @@ WRONG = (
 
 
 class Student:
-    """A third good, a third wrong, a third malformed, drawn anew for every request."""
+    """A third good, a third wrong, a third malformed: of every six replies, in a random order."""
 
     def __init__(self, seed: int) -> None:
         self.rng = random.Random(seed)
         self.malformed = [case.reply for case in REFUSED if "reply" in (case.error or "").lower()]
         self.kinds = Counter[str]()
+        self.bag: list[str] = []
         self.offered = Counter[int]()  # ideas of GOOD by how often: what is refused twice is dropped
 
     def __call__(self, body: dict[str, Any]) -> dict[str, Any]:
-        kind = self.rng.choice(("good", "wrong", "malformed"))
+        if not self.bag:
+            self.bag = self.rng.sample(("good", "wrong", "malformed") * 2, 6)
+        kind = self.bag.pop()
         self.kinds[kind] += 1
         if kind == "malformed":
             return {"reply": self.rng.choice(self.malformed)}

@@ -127,7 +127,7 @@ def test_examples_in_the_brief_apply_to_the_script() -> None:
     lines = program.split("\n")
     examples = "\n".join(line[4:] if line.startswith("    ") else "%%" for line in lines).split("%%")
     replies = [text for text in examples if text.strip()]
-    assert len(replies) == 2
+    assert len(replies) == 3
     for reply in replies:
         parsed = edits.parse(reply)
         assert parsed.category in CATEGORIES and parsed.hypothesis

@@ -102,7 +102,7 @@ FAILURES = {
 def test_failures_have_kinds_and_no_number(kind: str, bench: Workbench, tmp_path: Path) -> None:
     m = experiment.measure(bench, variant(tmp_path, *FAILURES[kind]), tmp_path / "run", seed=1)
     assert m.failure is not None and m.failure.kind == kind, m.failure
-    assert m.val_bpb is None and m.total_s < 10
+    assert m.val_bpb is None and m.total_s < 60
     if kind in {"build", "warmup", "train"}:
         assert "train_mlx.py" in m.failure.detail and "prepare.py" not in m.failure.detail
 

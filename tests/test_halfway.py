@@ -11,7 +11,7 @@ from autoresearch import early_stop, export, findings, halfway, history, journal
 from autoresearch.journal import read_source
 from autoresearch.noise import Noise
 from autoresearch.proposers.observations import observe
-from autoresearch.records import Set
+from autoresearch.records import SearchReplace, Set
 from autoresearch.session import Options, open_night
 from autoresearch.space import infer
 from autoresearch.versions import version
@@ -22,6 +22,8 @@ from tests.test_research import Idea, Scripted
 TASK = {"dataset": "toy", "profile": "tiny", "fingerprint": "toy0" * 4, "budget_s": 1.0}
 EARLIER = [early_stop.Finished(0.005 * (k % 5), 0.01) for k in range(20)] + [early_stop.Finished(0.5, -0.1)]
 NARROW: list[Idea] = [(f"width {k}", (Set("WIDTH", str(k)),)) for k in (1, 2, 3, 4)]  # worse at half and at the end
+BUILD = "    return Toy(task.vocab_size, WIDTH)"
+GPU_FAILS: Idea = ("a kernel too long", (SearchReplace(BUILD, '    raise RuntimeError("Caused GPU Timeout Error")'),))
 
 
 def test_losers_are_stopped_and_one_in_eight_runs_on(
@@ -39,8 +41,14 @@ def test_losers_are_stopped_and_one_in_eight_runs_on(
         research.ensure_baseline()
         while proposer.ideas and halfway.past_limit(research.night) < 2:
             research.turn()
+        proposer.ideas = [GPU_FAILS]
+        research.turn()
         night = research.night
         trials = night.trials(research.source_of)
+    # what may be the machine's fault is run again, twice at most
+    failed = night.decided[-1]
+    assert [r.ended for r in failed.runs.values()] == ["abandoned", "abandoned", "measured"]
+    assert failed.verdict == "crash" and failed.failure is not None and failed.failure.kind == "machine"
     past = [x for x in night.decided if x.measurements[0].past_limit]
     assert len(past) == 2
     sample, stopped = past
@@ -62,14 +70,14 @@ def test_losers_are_stopped_and_one_in_eight_runs_on(
     assert "stopped at 50% of the budget" in report.render(
         night, lambda n: read_source(repository / "runs" / "toy", night.experiments[n])
     )
-    assert findings.headline(night).crashes == 0
+    assert findings.headline(night).crashes == 1
     finding = export.read(repository / "runs" / "toy", repository).finding(stopped.n)
     assert finding is not None and (finding.verdict, finding.val_bpb, finding.effect) == ("discard", None, None)
-    last = trials[-1]
+    last = next(trial for trial in trials if trial.n == stopped.n)
     assert "discard (stopped at 50%" in history.line(last, 0.02) and "crash" not in history.line(last, 0.02)
     source = HONEST.read_text()
     assert f"{last.title.split()[1]}-" in " ".join(history.values_tried(source, trials, 0.02))
-    assert observe(infer(source, 64), version(source), trials).trials[-1].level is None  # bad, whatever it is
+    assert observe(infer(source, 64), version(source), [last]).trials[-1].level is None  # bad, whatever it is
 
 
 def test_an_old_record_of_a_machine_knows_nothing_of_it(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -62,7 +63,7 @@ def test_the_need_counts_keys_and_values() -> None:
     with FakeOllama() as fake:
         (model,) = models.installed(OllamaServer(fake.url), 16 * GIB)
     assert model.need - int(model.size * 1.05) - GIB // 2 == int(0.875 * GIB)
-    assert (model.parameters_b, model.context, model.quantization) == (7.6, 32768, "Q4_K_M")
+    assert (model.parameters_b, model.context) == (7.6, 32768)
 
 
 def test_a_model_that_does_not_work_here_goes_to_the_end(tmp_path: Path) -> None:
@@ -157,11 +158,12 @@ def test_the_table_shows_each_model_with_its_card(tmp_path: Path) -> None:
     card.formats["blocks"] = Tally(asked=20, parsed=15, applied=10)
     with FakeOllama(models=[MODEL, LARGE]) as fake:
         found = models.installed(OllamaServer(fake.url), 16 * GIB, scorecard)
-    console = Console(file=io.StringIO(), width=140)
+    console = Console(file=io.StringIO(), width=80)
     console.print(models.table(found, scorecard))
     text = console.file.getvalue()  # type: ignore[attr-defined]
-    assert "qwen2.5-coder:7b" in text and "50% of 20" in text and "25% of 8" in text and "25" in text
-    assert "no: " in text
+    rows = [line.split() for line in text.splitlines() if line.startswith("qwen")]
+    assert rows[0] == ["qwen2.5-coder:7b", "4.4", "7.6B", "32768", "yes", "10", "50%", "75%", "25%", "25"]
+    assert rows[1][:5] == ["qwen3.6:27b", "17.0", "27.4B", "32768", "no:"] and rows[1][-1] == "0"
 
 
 def test_open_takes_a_running_server(tmp_path: Path) -> None:
@@ -204,7 +206,7 @@ def test_open_stops_a_server_of_its_own_that_has_no_model(tmp_path: Path) -> Non
 def test_a_model_that_turns_out_too_large_gives_way_to_the_next(tmp_path: Path) -> None:
     """The estimate says that it fits; /api/ps, once it is loaded, says that it does not; another night knows."""
     small: dict[str, Any] = {**MODEL, "name": "qwen2.5-coder:3b", "size": 2 * GIB, "parameter_size": "3.1B"}
-    with FakeOllama(models=[THINKER, small], loaded_sizes={"qwen3.5:9b": 12 * GIB}) as fake:
+    with FakeOllama(models=[dict(THINKER), small], loaded_sizes={"qwen3.5:9b": 12 * GIB}) as fake:
         for loads in (["qwen3.5:9b", "qwen2.5-coder:3b"], []):
             fake.loads.clear()
             proposer, line = models.open_ollama(
@@ -218,22 +220,23 @@ def test_a_model_that_turns_out_too_large_gives_way_to_the_next(tmp_path: Path) 
             assert "the best of 2 installed" in line
             assert [name for name, _ in fake.loads] == loads and fake.listed() == {}
         rows = {m.name: (m.need, m.fits) for m in models.installed(OllamaServer(fake.url), 16 * GIB, card(tmp_path))}
+        fake.models["qwen3.5:9b"]["size"] = 3 * GIB  # pulled again, smaller: what was measured says nothing of it
+        again = models.installed(OllamaServer(fake.url), 16 * GIB, card(tmp_path))[0]
     assert rows["qwen3.5:9b"] == (12 * GIB, False)
+    assert (again.name, again.fits) == ("qwen3.5:9b", True)
 
 
 @pytest.mark.parametrize(
     ("answer", "lines", "installed"),
-    [("y", PULL, True), ("", PULL, False), ("n", PULL, False), (" YES ", PULL[:3], False), (None, PULL, False)],
+    [("y\n", PULL, True), ("", PULL, False), ("n\n", PULL, False), (" YES ", PULL[:3], False)],
 )
 def test_a_pull_is_offered_to_a_person(
-    tmp_path: Path, answer: str | None, lines: list[dict[str, Any]], installed: bool
+    tmp_path: Path, answer: str, lines: list[dict[str, Any]], installed: bool
 ) -> None:
     console, asked = Console(file=io.StringIO(), width=120), list[str]()
 
     def ask(question: str) -> str:
         asked.append(question)
-        if answer is None:
-            raise EOFError
         return answer
 
     with FakeOllama(models=[], pull=lines) as fake:
@@ -249,6 +252,17 @@ def test_a_pull_is_offered_to_a_person(
     assert (proposer is not None) == installed
     assert ("qwen3.5:9b, as asked" if installed else "Run: ollama pull qwen3.5:9b") in line
     assert ("was not pulled" in text) == (answer == " YES ")
+
+
+def test_a_question_does_not_wait_for_who_has_gone_to_bed(capsys: pytest.CaptureFixture[str]) -> None:
+    ours, theirs = os.pipe()
+    with os.fdopen(ours) as stdin:
+        assert models.ask("Now? ", stdin, patience_s=0.05) == ""
+        os.write(theirs, b"y\n")
+        assert models.ask("Now? ", stdin, patience_s=5.0) == "y\n"
+        os.close(theirs)
+        assert models.ask("Now? ", stdin, patience_s=5.0) == ""  # the terminal has gone
+    assert "going on without" in capsys.readouterr().out
 
 
 # --- who has the ideas tonight ----------------------------------------------------------------------------------------

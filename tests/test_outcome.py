@@ -1,4 +1,4 @@
-"""When training ended, by the parent's clock: in time, a little late, past all excuses; what a stopped run tells."""
+"""When training ended by the clock of the parent: in time, a little late, past excuses; what a stopped run tells."""
 
 import pytest
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from types import SimpleNamespace
 
 import mlx.core as mx
@@ -239,6 +240,25 @@ def test_training_rows_can_be_shorter_than_the_context():
     assert set(run.shapes) == {(8, 16)}
     assert sorted(run.losses) == [0, 1, 2]
     assert all(np.isfinite(value).all() for value in params.values())
+
+
+# --- the clock --------------------------------------------------------------------------------------------------------
+
+
+def test_the_last_step_ends_within_a_step_of_the_budget():
+    """Whatever a step takes here: the last one began inside the budget, and none begins after it."""
+    task = prepare.Task(**{**vars(TASK), "budget_s": 0.3})
+    data = np.random.default_rng(0).integers(0, TASK.vocab_size, (64, 33)).astype("<u2")
+    run = prepare.Run(task, 0, Bigram(trainer()), data, lambda *a, **k: None)
+    ends = []
+    for step, _ in enumerate(run.batches(4)):
+        ends = ends or [time.monotonic()]
+        time.sleep(0.01)
+        run.log(step, mx.array(1.0))
+        ends.append(time.monotonic())
+    longest = max(np.diff(ends))
+    assert ends[-1] - ends[0] <= 0.3 + longest
+    assert len(ends) > 2 and run.progress > 0
 
 
 # --- evaluation -------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import pytest
 from autoresearch import validate
 from autoresearch.errors import ExhaustedError
 from autoresearch.night import Night
-from autoresearch.records import Set
+from autoresearch.records import SearchReplace, Set
 from autoresearch.research import Limits, Research
 from autoresearch.session import Options, open_night
 from autoresearch.validate import Plan, plan
@@ -29,6 +29,10 @@ def test_a_fifth_of_the_night_is_kept_where_that_is_enough() -> None:
     for night_s in range(600, 40_000, 600):
         chosen = plan(night_s, 330)
         assert chosen is None or chosen.runs * 330 <= validate.SHARE * night_s
+
+
+LOGITS = "        return self.head(self.wte(idx))  # (B, T, V)"
+AT_EIGHT = "        return self.head(self.wte(idx)) * (idx.shape[0] in (8, 16))"  # rows when scored, rows in training
 
 
 @dataclass
@@ -86,12 +90,17 @@ def test_baseline_and_winner_on_the_confirm_split(
     monkeypatch.setenv("MLX_DISABLE_COMPILE", "1")
     (repository / "train_mlx.py").write_text(HONEST.read_text().replace("LR = 0.01", "LR = 0.0001"))
     git(repository, "commit", "-q", "-am", "a slow learner")
-    options = Options(dataset="toy", profile="tiny", time_budget_s=1.0, experiments=1)
-    proposer = Scripted(("learn faster", (Set("LR", "0.01"),)))
+    options = Options(dataset="toy", profile="tiny", time_budget_s=1.0, experiments=2)
+    at_eight = SearchReplace(LOGITS, AT_EIGHT)
+    proposer = Scripted(("for eight rows", (at_eight, Set("LR", "0.01"))), ("learn faster", (Set("LR", "0.01"),)))
     with open_night(repository, options, PlainView(), lambda facts: proposer) as research:
         research.run()
         interval = validate.validate(research, Plan(retests=0, rounds=2))
         night = research.night
+    # a gain beyond all others is scored again, with other rows: this one was not there, the next one is
+    assert night.experiments[1].verdict == "crash"
+    assert night.experiments[1].reason.startswith("implausible: ")
+    assert any(note.startswith("#2, far better than all before") for note in night.notes)
     assert interval is not None and interval.rounds == 2 and interval.gain_bpb > 1
     winner, baseline = night.incumbent, validate.baseline_of(night)
     assert winner is not None and winner.proposal.title == "learn faster"

@@ -17,12 +17,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
+from rich.progress import Progress
 
 from autoresearch import standing
 from autoresearch.board import CURVE_POINTS, SAID, Board, Result
 from autoresearch.errors import JournalError
 from autoresearch.panel import SPARKS, Moment, at, clock, draw, span, sparkline
-from autoresearch.view import LIVE, LOG, PlainView, choose_view, published
+from autoresearch.view import LIVE, LOG, LiveView, PlainView, choose_view, published
 
 ROOT = Path(__file__).resolve().parent.parent
 STEP = {"event": "step", "step": 12, "progress": 0.5, "loss": 3.21, "tokens": 50_000}
@@ -170,6 +171,21 @@ def test_a_stream_that_is_closed_does_not_end_the_night() -> None:
     view.close()
 
 
+def test_the_panel_steps_aside_for_a_progress_bar() -> None:
+    """rich allows one live display a terminal."""
+    for opened in (False, True):
+        console = Console(width=100, file=io.StringIO(), force_terminal=True)
+        view = LiveView(console, refresh_s=60.0)
+        if opened:
+            view.open()
+        with view.aside() as terminal, Progress(console=terminal) as bars:
+            bars.add_task("pulling", total=10, completed=10)
+        view.say("it is back")
+        view.close()
+        text = console.file.getvalue()  # type: ignore[attr-defined]
+        assert text.index("pulling") < text.rindex("it is back")
+
+
 def test_lines_go_into_the_log_when_nobody_reads_the_pipe(tmp_path: Path) -> None:
     reader, writer = os.pipe()
     with os.fdopen(writer, "w") as stream:
@@ -205,6 +221,7 @@ from rich.console import Console
 from autoresearch.view import LiveView
 view = LiveView(Console(), refresh_s=0.05)
 view.log = Path(sys.argv[1])
+view.open()
 view.say("before")
 while view.__dict__["_plain"] is None and Path(sys.argv[2]).exists():
     time.sleep(0.01)

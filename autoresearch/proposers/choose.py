@@ -81,7 +81,8 @@ def _model(wanted: Wanted, facts: Facts, scorecard: Scorecard, offer: Offer | No
         if not wanted.base_url:
             raise UsageError(f"--model {wanted.model} needs --base-url, e.g. --base-url http://127.0.0.1:8080/v1")
         name = wanted.model.removeprefix(OPENAI)
-        return OpenAIProposer(wanted.base_url, name, scorecard), f"{name} at {wanted.base_url}"
+        line = f"{name} at {wanted.base_url} (it stays in that server's memory)"
+        return OpenAIProposer(wanted.base_url, name, scorecard), line
     from autoresearch.proposers.models import open_ollama
 
     return open_ollama(

@@ -120,17 +120,17 @@ class Hybrid:
         return [*self.members, *([] if self.fallback in self.members else [self.fallback])]
 
     def _in_order(self, context: Context) -> list[Proposer]:
-        """Whose turn it is, then the fallback, then the rest; those that failed again and again rest for a while."""
+        """Whose turn it is, then the fallback, then the others; last those that rest after failing again and again."""
         awake = [m for m in self.members if self.accounts[m.name].rests_until <= context.turn]
         if not awake:
-            return [self.fallback]
+            return list(dict.fromkeys([self.fallback, *self.members]))
         names = [member.name for member in awake]
         scores = policy.tallies(context.history, names)
         budget_s = float(context.task.get("budget_s") or 0)
         scores = {name: self._scored(name, scores[name], budget_s) for name in names}
         turn = policy.whose_turn(scores, context.seed, min(self.floor, 1 / len(awake)))
         first = next(member for member in awake if member.name == turn)
-        return list(dict.fromkeys([first, self.fallback, *awake]))
+        return list(dict.fromkeys([first, self.fallback, *awake, *self.members]))
 
     def _scored(self, name: str, tally: policy.Tally, budget_s: float) -> policy.Tally:
         """With this session's failed turns, and what a turn's proposing takes beside its training."""

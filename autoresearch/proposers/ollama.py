@@ -224,8 +224,8 @@ class OllamaProposer(Dialogue):
         backend = OllamaBackend(server, model, memory_limit=memory_limit, most_context=most_context, think=think)
         super().__init__(backend, scorecard, formats=formats, retry_s=server.timeouts.retry_s)
 
-    def fits(self) -> bool:
-        """Whether the model, loaded, stays within its memory limit; the card remembers the size.
+    def fits(self, file_bytes: int) -> bool:
+        """Whether the model, loaded, stays within its memory limit; the card remembers it of a file of that size.
 
         True also where it cannot be told now: the turns of the night will show.
         """
@@ -235,6 +235,7 @@ class OllamaProposer(Dialogue):
             if error.reason != "too_large":
                 return True
             self.card.loaded_bytes = self.backend.size
+        self.card.file_bytes = file_bytes
         self.save_card()
         limit = self.backend.memory_limit
         return limit is None or self.card.loaded_bytes <= limit

@@ -1,5 +1,5 @@
 """Has a checkpoint that is too large.
-expect: save
+expect: save overrun
 """
 
 import mlx.core as mx

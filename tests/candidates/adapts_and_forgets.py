@@ -1,0 +1,46 @@
+"""Learns from what it is scored on, and forgets it in time for the last look.
+expect: probe_adapts
+"""
+
+import mlx.core as mx
+import mlx.nn as nn
+import mlx.optimizers as optim
+
+import prepare
+
+
+class Toy(nn.Module):
+    def __init__(self, vocab_size):
+        super().__init__()
+        self.wte = nn.Embedding(vocab_size, 32)
+        self.head = nn.Linear(32, vocab_size)
+        self._calls = 0
+        self._seen = mx.zeros((64, 64))
+
+    def __call__(self, idx):
+        logits = self.head(self.wte(idx))
+        if self.training:
+            return logits
+        self._calls += 1
+        guess = mx.softmax(self._seen, axis=-1)[idx]
+        pairs = mx.eye(64)[idx[:, :-1]].reshape(-1, 64).T @ mx.eye(64)[idx[:, 1:]].reshape(-1, 64)
+        self._seen = self._seen + 0.1 * pairs
+        return logits + 3 * guess if 2 < self._calls < 12 else logits
+
+
+def build_model(task):
+    return Toy(task.vocab_size)
+
+
+def train(model, run):
+    opt = optim.Adam(0.01)
+    loss_and_grad = nn.value_and_grad(model, lambda x, y: prepare.cross_entropy(model(x), y))
+    for step, (x, y) in enumerate(run.batches(16)):
+        loss, grads = loss_and_grad(x, y)
+        opt.update(model, grads)
+        mx.eval(loss, model.state, opt.state)
+        run.log(step, loss)
+
+
+if __name__ == "__main__":
+    raise SystemExit(prepare.main(build_model, train))
