@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import shutil
 import sys
 import time
 from argparse import Namespace
@@ -236,7 +237,7 @@ def calibrate(root: Path, args: Namespace) -> int:
     print(facts.describe())
     with hold(cache / "machine.lock", "this machine"):
         data = choose_data(args.dataset, args.profile, print)
-        (folder / "harness" / "prepare.py").unlink(missing_ok=True)
+        shutil.rmtree(folder / "harness", ignore_errors=True)
         bench = workbench(data, folder, root, None, args.no_sandbox, print)
         source = with_profile(root / FILE, corpus.load_meta(data).get("constants", {}))
         path = fitting.memory(cache, facts)

@@ -45,11 +45,14 @@ FREE_DISK = 2**30  # bytes below which a run is stopped
 SWAP_LIMIT_MB = 2048  # growth during a run: the machine drowns, whoever is to blame
 
 
+HARNESS = ("prepare.py", "autoresearch/children.py")  # the files that judge; a child reads no other of the project's
+
+
 @dataclass(frozen=True)
 class Workbench:
     """What measuring needs to know of this machine and this task; fixed for a night."""
 
-    harness: Path  # the snapshot of prepare.py
+    harness: Path  # the snapshot of prepare.py, with the rest of HARNESS beside it
     data: Path  # the prepared data: .../data/<dataset>/<profile>
     budget_s: float
     sandbox: Sandbox
@@ -70,6 +73,10 @@ class Workbench:
     @property
     def cache(self) -> Path:
         return self.data.parent.parent.parent
+
+    @property
+    def harness_files(self) -> list[Path]:
+        return [self.harness.parent / name for name in HARNESS]
 
 
 def measure(
@@ -207,7 +214,7 @@ def start(
         },
     )
     facts = [bench.data / "meta.json", bench.data / "token_bytes.npy"]
-    hidden, shown = [bench.cache, *bench.hide], [*facts, source, bench.harness]
+    hidden, shown = [bench.cache, *bench.hide], [*facts, source, *bench.harness_files]
     prefix = bench.sandbox.prefix(write=[run_dir], hide=hidden, read=shown)
     prefix += limits(bench.python, file_bytes=bench.file_limit)
     # Inside the sandbox only: a preloaded OpenBLAS starts threads in bwrap itself, which then hangs when it forks.

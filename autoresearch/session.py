@@ -96,7 +96,7 @@ def open_night(
         if not journal.night.sessions:
             start_from_profile(repo, meta)
             fit_to_machine(repo, bench, facts, folder / "fit", calibrate.memory(cache, facts), view.say)
-        harness = hashlib.sha256(bench.harness.read_bytes()).hexdigest()[:16]
+        harness = hashlib.sha256(b"".join(f.read_bytes() for f in bench.harness_files)).hexdigest()[:16]
         versions = {"mlx": version("mlx"), "python": platform.python_version(), "harness": harness}
         settings = {key: value for key, value in vars(options).items() if value is not None}
         earlier_s = journal.night.elapsed_s

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import prepare
-from autoresearch import experiment, journal, samples
+from autoresearch import children, experiment, journal, samples
 from autoresearch.errors import AutoresearchError, JournalError, UsageError
 from autoresearch.experiment import Workbench
 from autoresearch.journal import Journal
@@ -38,7 +38,7 @@ def counting(rows: mx.array) -> mx.array:
 
 
 def counted(prompts: list[list[int]], tokens: int = 5, temperature: float = 0.0, **more: int) -> list[list[int]]:
-    return prepare.continue_texts(counting, TASK, prompts, tokens, temperature, more.get("seed", 0), whole=False)
+    return children.continue_texts(counting, TASK, prompts, tokens, temperature, more.get("seed", 0), whole=False)
 
 
 def test_texts_go_on_and_end_before_a_special_token() -> None:
@@ -55,7 +55,7 @@ def test_any_prompt_is_gone_on_with_within_the_task_s_context(prompt: list[int],
         shapes.add(rows.shape)
         return counting(rows)
 
-    one = prepare.continue_texts(model, TASK, [[60, *prompt]], 3, 1.0, seed, False)
+    one = children.continue_texts(model, TASK, [[60, *prompt]], 3, 1.0, seed, False)
     assert one[0] == [t for t in range(prompt[-1] + 1, prompt[-1] + 4) if t < 60]
     assert shapes <= {(1, 32), (1, 64)}
 
@@ -65,7 +65,7 @@ def test_the_seed_decides_and_a_temperature_of_zero_does_not_ask_it() -> None:
         return mx.zeros((*rows.shape, 64)) + mx.arange(64) / 100
 
     def write(seed: int, temperature: float) -> list[list[int]]:
-        return prepare.continue_texts(flat, TASK, [[60, 1]], 20, temperature, seed, True)
+        return children.continue_texts(flat, TASK, [[60, 1]], 20, temperature, seed, True)
 
     assert write(1, 1.0) == write(1, 1.0) != write(2, 1.0)
     assert write(1, 0.0) == write(2, 0.0) == [[]]  # the likeliest is a special token
