@@ -251,8 +251,8 @@ def reboot(p: Patient) -> Iterator[Check]:
     if there is None:
         advice = "uv run loop.py install goes on with an interrupted night after the next login"
         yield Check("reboot", None, "a night that a reboot ends is gone on with by hand", advice)
-        return
-    yield Check("reboot", True, "an interrupted night goes on after login")
+    else:
+        yield Check("reboot", True, "an interrupted night goes on after login")
     if not p.mac:
         return
     if "FileVault is On" in p.run(FILEVAULT):

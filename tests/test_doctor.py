@@ -166,10 +166,11 @@ def test_a_display_that_never_sleeps_is_named(checkout: Path, tmp_path: Path, mo
 )
 def test_what_a_reboot_would_do(checkout: Path, filevault: str, login: str, words: list[str]) -> None:
     p = mac("mac-mini-m4-pro", checkout, {doctor.FILEVAULT: filevault, doctor.AUTOMATIC_LOGIN: login})
-    (alone,) = doctor.reboot(p)
+    alone, *before = doctor.reboot(p)
     assert alone.ok is None and "loop.py install" in alone.advice
     launchagent.install(checkout, [sys.executable, "loop.py"], home=p.home, system="Darwin")
     first, *rest = doctor.reboot(p)
+    assert rest == before  # said before anything is installed as well
     assert first.ok and [c.ok for c in rest] == [None] * len(words)
     assert all(word in c.message for word, c in zip(words, rest, strict=True))
     assert "somebody" not in str(rest)
