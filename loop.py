@@ -15,13 +15,26 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from autoresearch import commands
 from autoresearch.errors import AutoresearchError
 
 ROOT = Path(__file__).resolve().parent
+
+
+def positive(kind: type[int] | type[float], least: float = 0.0) -> Callable[[str], float]:
+    """A type for argparse: a finite number above `least`."""
+
+    def parse(text: str) -> float:
+        value = kind(text)
+        if not least < value < float("inf"):
+            raise argparse.ArgumentTypeError(f"{text}: a number above {least:g}")
+        return value
+
+    parse.__name__ = kind.__name__  # argparse: "invalid int value"
+    return parse
 
 
 def parser() -> argparse.ArgumentParser:
@@ -34,17 +47,22 @@ def parser() -> argparse.ArgumentParser:
     task = argparse.ArgumentParser(add_help=False, parents=[tag])
     task.add_argument("--dataset", help="climbmix, tinystories, stdlib, or a file or folder of text")
     task.add_argument("--profile", help="mac or tiny: context, vocabulary, evaluation, default budget")
-    task.add_argument("--time-budget", type=float, metavar="S", help="seconds of training a run (the profile's)")
-    task.add_argument("--seed", type=int, default=0, help="of the night: the seeds of all runs follow from it")
+    seconds, seed = positive(float), positive(int, -1)
+    task.add_argument("--time-budget", type=seconds, metavar="S", help="seconds of training a run (the profile's)")
+    task.add_argument("--seed", type=seed, default=0, help="of the night: the seeds of all runs follow from it")
     task.add_argument("--no-sandbox", action="store_true", help="run candidates unconfined")
     who = argparse.ArgumentParser(add_help=False)
     who.add_argument("--proposer", choices=["auto", "hybrid", "ollama", "tuner", "command"], default="auto")
     who.add_argument("--model", help="of the Ollama server, or openai:NAME with --base-url")
     who.add_argument("--base-url", metavar="URL", help="an OpenAI-compatible server, e.g. http://127.0.0.1:8080/v1")
     who.add_argument("--command", help="an outside agent for --proposer command, run in a scratch folder")
+    hints = argparse.ArgumentParser(add_help=False)
+    hints.add_argument(
+        "--findings", metavar="PATH", help="other machines' findings as hints for the proposers, e.g. findings/"
+    )
     ends = argparse.ArgumentParser(add_help=False)
-    ends.add_argument("--experiments", type=int, metavar="N", help="stop after N experiments")
-    ends.add_argument("--hours", type=float, metavar="H", help="stop after H hours")
+    ends.add_argument("--experiments", type=positive(int), metavar="N", help="stop after N experiments")
+    ends.add_argument("--hours", type=positive(float), metavar="H", help="stop after H hours")
     ends.add_argument("--until", metavar="HH:MM", help="stop at a time of day")
     ends.add_argument("--resume", action="store_true", help="only go on with a night that was cut off")
 
@@ -53,18 +71,29 @@ def parser() -> argparse.ArgumentParser:
     def add(name: str, help: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
         return sub.add_parser(name, help=help, description=help, parents=list(parents))
 
-    add("run", "research (the default)", task, who, ends)
+    add("run", "research (the default)", task, who, hints, ends)
     add("status", "the night so far", tag)
+    add("watch", "the running night's view, from another terminal", tag)
+    add("pause", "let the running loop wait between two runs, with the memory given back", tag)
+    add("resume", "end a pause", tag)
     one = add("try", "measure one candidate by hand: exit 0 keep, 10 discard, 11 crash", task)
     one.add_argument("file", type=Path)
     one.add_argument("-m", "--message", required=True, help="what it changes and why; the first line is the title")
     final = add(
         "validate", "baseline and winner again, on fresh seeds and the confirm split: exit 0 real, 10 not", task
     )
-    final.add_argument("--rounds", type=int, default=5, help="one run of each a round (5)")
-    final.add_argument("--retests", type=int, default=2, help="fresh runs of each of the top three first (2)")
+    rounds, retests = positive(int, 1), positive(int, -1)
+    final.add_argument("--rounds", type=rounds, default=5, help="one run of each a round (5)")
+    final.add_argument("--retests", type=retests, default=2, help="fresh runs of each of the top three first (2)")
     add("show", "one experiment: hypothesis, diff, runs, log", tag).add_argument("n", type=int)
     add("report", "write report.html and progress.png", tag)
+    text = add("sample", "what a checkpoint of the night writes after a prompt", tag)
+    text.add_argument("--prompt", action="append", required=True, metavar="TEXT", help="may be given several times")
+    text.add_argument("--of", default="winner", metavar="WHICH", help="baseline, winner or a number (winner)")
+    text.add_argument("--tokens", type=int, default=120, help="of each text at most (120)")
+    text.add_argument("--temperature", type=float, default=0.7, help="0 takes the likeliest token each time (0.7)")
+    text.add_argument("--seed", type=int, default=0)
+    text.add_argument("--no-sandbox", action="store_true", help="run the candidate unconfined")
     one = add("export", "write a night as one file that others can read, compare and replay", tag)
     one.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: findings/MACHINE-DATE-ID.json")
     many = add("compare", "several nights or machines side by side")
@@ -76,8 +105,10 @@ def parser() -> argparse.ArgumentParser:
     add("adopt", "the night's winner as one commit on the branch that you are on", tag)
     add("clean", "free the room that decided candidates take", tag)
     add("doctor", "what is missing for a good night: exit 0 nothing", task)
+    fit = add("calibrate", "what this machine can do, and the constants that train fastest on it", task)
+    fit.add_argument("--again", action="store_true", help="measure anew what was found earlier")
     add("models", "the local models: size, whether they fit, what they achieved here", who)
-    add("install", "resume the night after a reboot, at login", task, who, ends)
+    add("install", "resume the night after a reboot, at login", task, who, hints, ends)
     add("uninstall", "undo install")
     return p
 
@@ -88,6 +119,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv = ["run", *argv]
     args = parser().parse_args(argv)
     signal.signal(signal.SIGTERM, _terminated)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that starts it with & has it ignored
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the night outlives its terminal
     try:
         return commands.COMMANDS[args.what](ROOT, args)

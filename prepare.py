@@ -3,15 +3,16 @@
     python prepare.py [--dataset NAME|PATH] [--profile mac|tiny]    download, tokenize and pack the data, once
     python -P prepare.py train RUN ...                              the train child: one candidate, one clock
     python -P prepare.py evaluate RUN ...                           the evaluate child: one checkpoint, one number
+    python -P prepare.py sample RUN ...                             the sample child: what a checkpoint writes
 
-A candidate sees `Task`, `Run` and `cross_entropy`; everything else is the judge's. The two children are started by
-autoresearch/experiment.py, speak JSON lines over a pipe, and never share a process: evaluation cannot run out of memory
-because training did, and what training left behind in the interpreter cannot reach the metric.
+A candidate sees `Task`, `Run` and `cross_entropy`; everything else is the judge's. The children, whose code is in
+autoresearch/children.py, are started by autoresearch/experiment.py, speak JSON lines over a pipe, and never share a
+process: evaluation cannot run out of memory because training did, and what training left behind in the interpreter
+cannot reach the metric.
 """
 
 from __future__ import annotations
 
-import argparse
 import gc
 import hashlib
 import json
@@ -19,7 +20,6 @@ import math
 import os
 import resource
 import sys
-import traceback
 import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -35,6 +35,7 @@ from mlx.utils import tree_flatten
 PROBED = 64  # positions of the context, at least, after which evaluation replaces tokens to see whether that shows
 PROBE_NATS = 1e-3  # largest mean change of the loss, in nats a token, that a probe forgives
 PROBE_LOGIT = {"float32": 1e-3, "reduced": 0.25}  # largest change of one logit, by precision of the computation
+GPU_LOGITS, CPU_LOGITS = 2**24, 2**21  # bytes of logits in a chunk of training; MLX runs some 30 such arrays ahead
 EXPLODED = 3.0  # a training loss above this many times ln(vocab_size) has diverged
 
 
@@ -166,6 +167,33 @@ def cross_entropy(logits: mx.array, targets: mx.array, reduction: str = "mean") 
     """Cross-entropy in nats, computed in float32: logits (B, T, V), targets (B, T) -> scalar, or (B, T) for "none"."""
     losses = mx.fast.cross_entropy(logits.astype(mx.float32), targets)
     return losses if reduction == "none" else losses.mean()
+
+
+def chunked_cross_entropy(head: Callable[..., mx.array], x: mx.array, weight: mx.array, targets: mx.array) -> mx.array:
+    """Mean cross-entropy of the logits head(x, weight), never all of them at once: x (B, T, C), targets (B, T).
+
+    A chunk's gradients are taken while its logits (tokens, V) are there; `head` must treat tokens alike.
+    """
+    x, targets = x.reshape(-1, x.shape[-1]), targets.reshape(-1)
+    size = max(1, (GPU_LOGITS if mx.default_device() == mx.gpu else CPU_LOGITS) // (4 * weight.shape[0]))
+
+    def loss(x: mx.array, weight: mx.array, targets: mx.array) -> mx.array:
+        return cross_entropy(head(x, weight), targets, "none").sum()
+
+    @mx.custom_function
+    def in_chunks(x: mx.array, weight: mx.array) -> tuple[mx.array, mx.array, mx.array]:
+        total, dx, dw = mx.array(0.0), [], mx.zeros_like(weight)
+        for start in range(0, len(x), size):
+            rows, y = mx.depends(x[start : start + size], dw), targets[start : start + size]  # one chunk after another
+            nats, (rows, matrix) = mx.value_and_grad(loss, argnums=(0, 1))(rows, weight, y)
+            total, dx, dw = total + nats, [*dx, rows], dw + matrix
+        return total, mx.concatenate(dx), dw
+
+    @in_chunks.vjp
+    def in_chunks_vjp(primals: Any, gradients: Any, outputs: Any) -> tuple[mx.array, ...]:
+        return tuple(gradients[0].astype(g.dtype) * g for g in outputs[1:])
+
+    return in_chunks(x, weight)[0] / targets.size
 
 
 def main(build_model: Callable[..., Any], train: Callable[..., Any]) -> int:
@@ -358,37 +386,12 @@ def check_logits(logits: Any, shape: tuple[int, ...]) -> None:
         raise Failed("nonfinite", "the model returns logits that are not finite")
 
 
-# --- the children ----------------------------------------------------------------------------------------------------
-
-
 class Failed(Exception):
     """A failure that the harness found; `kind` is one of the kinds listed in autoresearch/experiment.py."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
         self.kind = kind
-
-
-def load_candidate(path: Path, sha256: str) -> types.ModuleType:
-    """Executes the very bytes that were hashed; inside them `import prepare` finds this module."""
-    source = path.read_bytes()
-    if hashlib.sha256(source).hexdigest() != sha256:
-        raise Failed("source", f"{path} is not the source that was proposed (sha256 {sha256[:12]}...)")
-    sys.modules["prepare"] = sys.modules[__name__]
-    module = types.ModuleType("train_mlx")
-    module.__file__ = str(path)
-    sys.modules["train_mlx"] = module
-    exec(compile(source, str(path), "exec", dont_inherit=True), module.__dict__)
-    return module
-
-
-def build(module: types.ModuleType, task: Task, seed: int) -> nn.Module:
-    mx.random.seed(seed)
-    model = module.build_model(task)
-    if not isinstance(model, nn.Module):
-        raise Failed("interface", f"build_model(task) must return an mlx.nn.Module, found {type(model).__name__}")
-    mx.eval(model.parameters())
-    return model
 
 
 def parameter_hash(model: nn.Module) -> str:
@@ -399,186 +402,35 @@ def parameter_hash(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def limit_memory() -> None:
-    """Keeps MLX inside the GPU's working set: a greedy candidate fails instead of driving the machine to swap."""
-    working_set = int(mx.device_info().get("max_recommended_working_set_size", 0))
-    if working_set:
-        mx.set_memory_limit(int(0.8 * working_set))
-        mx.set_cache_limit(min(2 * 10**9, working_set // 4))
-        mx.set_wired_limit(int(0.65 * working_set))
-
-
-def matmul_tflops(seconds: float = 0.2, size: int = 1024) -> float:
-    """This machine's speed of the moment: float32 matrix products for a fixed time, in TFLOP/s."""
-    a = mx.random.normal((size, size), key=mx.random.key(0))
+def matmul_tflops(dtype: mx.Dtype = mx.float32, seconds: float = 0.2) -> float:
+    """This machine's speed of the moment: square matrix products for a fixed time, in TFLOP/s."""
+    size, at_once = (2048, 4) if mx.default_device() == mx.gpu else (1024, 1)  # a GPU's start-up would count
+    a = mx.random.normal((size, size), key=mx.random.key(0)).astype(dtype)
     mx.eval(a @ a)
     start, count = monotonic(), 0
     while monotonic() - start < seconds:
-        mx.eval(a @ a)
-        count += 1
+        mx.eval([a @ a for _ in range(at_once)])
+        count += at_once
     return 2 * size**3 * count / (monotonic() - start) / 1e12
 
 
-def originals() -> dict[tuple[Any, str], Any]:
-    """The functions, classes and methods that judging goes through, by owner and name."""
-    modules, classes = (
-        (sys.modules[__name__], mx, mx.fast, mx.random, nn, np, math, json, os),
-        (Run, Reporter, Probing, nn.Module),
-    )
-    return {
-        (owner, name): value
-        for owner in (*modules, *classes)
-        for name, value in vars(owner).items()
-        if callable(value) or isinstance(value, property)
-    }
+# --- the children ----------------------------------------------------------------------------------------------------
 
 
-def check_originals(before: dict[tuple[Any, str], Any]) -> None:
-    for (owner, name), value in before.items():
-        if vars(owner).get(name) is not value:
-            raise Failed("tampered", f"{owner.__name__.replace('__main__', 'prepare')}.{name} was replaced")
-
-
-class Reporter:
-    """Writes events as JSON lines, each with the parent's token: what a candidate writes to the pipe does not count."""
-
-    def __init__(self, fd: int, token: str) -> None:
-        self.fd, self.token, self.phase = fd, token, "machine"
-        self._originals = originals()
-
-    def __call__(self, event: str, **fields: Any) -> None:
-        if event == "clock_started":
-            self.phase = "train"
-        if event in {"warmed_up", "trained", "result"}:
-            check_originals(self._originals)
-        line = json.dumps({"event": event, "token": self.token, **fields}, default=str) + "\n"
-        os.write(self.fd, line.encode())
-
-    def failed(self, kind: str, message: str, detail: str = "") -> int:
-        self("failed", kind=kind, message=message[:500], detail=detail[-2500:])
-        return 1
-
-
-def train_child(args: argparse.Namespace, emit: Reporter) -> None:
-    this = task()
-    data = receive_rows(this.seq_len)
-    speed_before = matmul_tflops()
-    emit.phase = "import"
-    module = load_candidate(args.source, args.sha256)
-    emit.phase = "build"
-    model = build(module, this, args.seed)
-    count = sum(v.size for _, v in tree_flatten(model.parameters()))
-    flops = model.flops_per_token() if callable(getattr(model, "flops_per_token", None)) else None
-    flops = flops if isinstance(flops, int | float) and math.isfinite(flops) else None
-    depth = getattr(module, "DEPTH", None)
-    depth = depth if isinstance(depth, int) else None
-    emit("ready", num_params=count, flops_per_token=flops, depth=depth, speed=speed_before)
-    emit.phase = "warmup"
-    run = Run(this, args.seed, model, data, emit)
-    module.train(model, run)
-    if run._clock_start is None:
-        raise Failed("interface", "train(model, run) returned without asking for run.batches(...)")
-    parameters = dict(tree_flatten(model.parameters()))  # these very arrays, whatever the candidate does from here on
-    mx.eval(parameters)
-    training_s = monotonic() - run._clock_start
-    epochs = run._tokens / (len(data) * this.seq_len)
-    peak_memory_mb = mx.get_peak_memory() / 2**20
-    counts = {"steps": run._steps, "tokens": run._tokens, "epochs": epochs, "step_s": run._step_s}
-    emit("trained", **counts, s=training_s, peak_memory_mb=peak_memory_mb)
-    emit.phase = "save"
-    if not all(mx.isfinite(v).all().item() for v in parameters.values()):
-        raise Failed("nonfinite", "the trained parameters are not all finite")
-    model.eval()
-    logits = model(fixed_tokens(this, args.seed))
-    check_logits(logits, (1, this.seq_len, this.vocab_size))
-    mx.save_safetensors(str(args.run / "checkpoint.safetensors"), parameters)
-    mx.save_safetensors(str(args.run / "fixed.safetensors"), {"logits": logits[:, ::8].astype(mx.float32)})
-    emit("saved", speed=matmul_tflops())
-
-
-def restore(module: types.ModuleType, this: Task, args: argparse.Namespace) -> nn.Module:
-    """The candidate's model with the checkpoint's parameters, checked to compute what it computed after training."""
-    model = build(module, this, args.seed)
-    try:
-        model.load_weights(str(args.run / "checkpoint.safetensors"), strict=True)
-    except (ValueError, RuntimeError) as error:
-        raise Failed("checkpoint", f"the checkpoint does not fit a fresh build_model(task): {error}") from error
-    model.eval()
-    mx.eval(model.parameters())
-    return model
-
-
-def evaluate_child(args: argparse.Namespace, emit: Reporter) -> None:
-    this = task()
-    rows, token_bytes = receive_rows(this.seq_len), np.load(data_folder() / "token_bytes.npy")
-    if args.order is not None:
-        rows = rows[np.random.default_rng(args.order).permutation(len(rows))]
-    batch_rows = args.rows or this.eval_rows
-    emit.phase = "import"
-    module = load_candidate(args.source, args.sha256)
-    emit.phase = "build"
-    model = restore(module, this, args)
-    emit("ready")
-    emit.phase = "evaluate"
-    fixed, stored = fixed_tokens(this, args.seed), mx.load(str(args.run / "fixed.safetensors"))["logits"]
-    again = model(fixed)
-    check_logits(again, (1, this.seq_len, this.vocab_size))
-    message = "the restored model computes other logits than the trained one: there is state outside parameters()"
-    everywhere = mx.ones(stored.shape[:2], dtype=mx.bool_)
-    check_same(again[:, ::8], stored, fixed[:, ::8], everywhere, logit_tolerance(again), "checkpoint", message)
-
-    def score(x: mx.array, y: mx.array) -> mx.array:
-        return cross_entropy(model(x), y, "none")
-
-    block = rows[:batch_rows]
-    first = model(mx.array(block[:, :-1].astype(np.int32)))
-    check_logits(first, (*block[:, :-1].shape, this.vocab_size))
-    start = monotonic()
-    batches, shape = -(-len(rows) // batch_rows), (len(block), this.seq_len)
-    scoring = Probing(mx.compile(score, inputs=model.state), batches, shape, this.vocab_size, logit_tolerance(first))
-    val_bpb, nats, size = evaluate_bpb(scoring, rows, token_bytes, batch_rows, emit)
-    seconds = monotonic() - start
-    if not math.isfinite(val_bpb) or val_bpb <= 0:
-        raise Failed("nonfinite", f"val_bpb came out as {val_bpb}")
-    peak_memory_mb = mx.get_peak_memory() / 2**20
-    emit("result", val_bpb=val_bpb, nats=nats, bytes=size, s=seconds, peak_memory_mb=peak_memory_mb)
-
-
-def child_main(argv: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="prepare.py")
-    parser.add_argument("child", choices=["train", "evaluate"])
-    parser.add_argument("run", type=Path)
-    parser.add_argument("--source", type=Path, required=True)
-    parser.add_argument("--sha256", required=True)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--rows", type=int, help="rows of an evaluation batch, instead of the profile's")
-    parser.add_argument("--order", type=int, help="seed of another order of the evaluation rows")
-    args = parser.parse_args(argv)
-    emit = Reporter(int(os.environ.pop("AUTORESEARCH_EVENTS_FD")), os.environ.pop("AUTORESEARCH_EVENT_TOKEN"))
-    try:
-        limit_memory()
-        (train_child if args.child == "train" else evaluate_child)(args, emit)
-    except Failed as error:
-        return emit.failed(error.kind, str(error))
-    except Diverged as error:
-        return emit.failed("diverged", str(error))
-    except BaseException as error:  # noqa: BLE001  a candidate may raise anything, SystemExit too
-        return emit.failed(emit.phase, f"{type(error).__name__}: {error}", candidate_traceback(args.source))
-    return 0
-
-
-def candidate_traceback(source: Path) -> str:
-    """The current exception's traceback from the candidate's first frame on; the harness's own frames say nothing."""
-    kind, error, frame = sys.exc_info()
-    frames = traceback.extract_tb(frame)
-    own = next((i for i, f in enumerate(frames) if f.filename == str(source)), 0)
-    lines = traceback.format_list(frames[own:]) + traceback.format_exception_only(kind, error)
-    return "".join(lines).replace(str(source), "train_mlx.py")
+def children() -> types.ModuleType:
+    """autoresearch/children.py that lies beside this very file. In a child `import prepare` finds what runs here."""
+    sys.modules["prepare"] = sys.modules["__main__"]
+    path = Path(__file__).with_name("autoresearch") / "children.py"
+    module = types.ModuleType("children")
+    module.__file__ = str(path)
+    sys.modules["children"] = module
+    exec(compile(path.read_bytes(), str(path), "exec", dont_inherit=True), module.__dict__)
+    return module
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] in (["train"], ["evaluate"]):
-        status = child_main(sys.argv[1:])
+    if sys.argv[1:2] in (["train"], ["evaluate"], ["sample"]):
+        status = children().main(sys.argv[1:])
         sys.stdout.flush()
         os._exit(status)  # a candidate's exit handlers and threads do not get another word
     from autoresearch.corpus import command_line

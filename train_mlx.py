@@ -20,7 +20,7 @@ import prepare
 DEPTH = 4  # layers
 ASPECT_RATIO = 64  # channels a layer: C = DEPTH * ASPECT_RATIO, rounded up to a multiple of HEAD_DIM
 HEAD_DIM = 128  # channels a head; 64, 72, 80, 96, 128, 192, 256 have fast attention on a GPU
-HEADS_PER_KV = 1  # query heads a key/value head serves; lowered to a divisor of the heads
+HEADS_PER_KV = 1  # query heads a key/value head serves; lowered to a divisor
 MLP_RATIO = 4  # hidden units of the MLP a channel
 WINDOW_PATTERN = "L"  # tiled over the layers: L sees the whole context, S a window; the last is always L
 SHORT_WINDOW = 0.5  # S's window, as a share of the context
@@ -37,7 +37,7 @@ X0_LAMBDA_INIT = 0.1  # weight of the token embedding there
 
 # Batch
 TOTAL_BATCH_SIZE = 2**15  # tokens a step, rounded to whole rows
-DEVICE_BATCH_SIZE = 8  # rows at once, at most; a step's gradients are accumulated over the rest
+DEVICE_BATCH_SIZE = 8  # rows at once, at most; gradients are accumulated over the rest
 TRAIN_ROW_PIECES = 1  # a training row is cut into so many: cheaper attention, less context
 
 # Optimizer: Muon for the layers' matrices, AdamW for the rest
@@ -62,13 +62,12 @@ FINAL_LR_FRAC = 0.0
 
 # Machine
 COMPUTE_DTYPE = "bfloat16"  # or "float32", as CPUs always compute; parameters are float32 everywhere
-STACK_MATRICES = True  # Muon on all matrices of one shape at once, which fills a GPU
-QUERY_BLOCK = 256  # queries at once where attention has no fused kernel: windows, and CPUs
+STACK_MATRICES = True  # Muon on all matrices of one shape at once, to fill a GPU
+QUERY_BLOCK = 128  # queries at once where attention has no fused kernel: windows, and CPUs
 
 # --- model ------------------------------------------------------------------------------------------------------------
 
-NORM_EPS = 1e-6
-GATE_CHANNELS = 32  # channels that a value-embedding gate reads
+GATE_CHANNELS = 32  # that a value-embedding gate reads
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,7 @@ class GPTConfig:
 
 
 def norm(x):
-    return mx.fast.rms_norm(x, None, NORM_EPS)
+    return mx.fast.rms_norm(x, None, 1e-6)
 
 
 def rotate(x):
@@ -153,10 +152,9 @@ def attend_last(q, k, v, window):
 def attend(q, k, v, window):
     """Attention of all T positions, in memory linear in T."""
     T = q.shape[2]
-    if T <= QUERY_BLOCK or (on_gpu() and window >= T - 1):
+    if T <= 2 * QUERY_BLOCK or (on_gpu() and window >= T - 1):
         return attend_last(q, k, v, window)
-    ends = [min(start + QUERY_BLOCK, T) for start in range(0, T, QUERY_BLOCK)]
-    spans = [(slice(s, e), slice(max(0, s - window), e)) for s, e in zip([0, *ends], ends, strict=False)]
+    spans = [(slice(s, s + QUERY_BLOCK), slice(max(0, s - window), s + QUERY_BLOCK)) for s in range(0, T, QUERY_BLOCK)]
 
     # A block waits for the one before, and the backward pass computes scores again: one block's are alive.
     @mx.custom_function
@@ -216,7 +214,7 @@ class MLP(nn.Module):
         self.c_proj = Linear(mx.zeros((C, hidden)))
 
     def __call__(self, x):
-        return self.c_proj(mx.square(nn.relu(self.c_fc(x))))
+        return self.c_proj(mx.checkpoint(lambda x: mx.square(nn.relu(x)))(self.c_fc(x)))  # keeps no relu(x)
 
 
 class Block(nn.Module):
@@ -230,6 +228,11 @@ class Block(nn.Module):
         x = (resid_lambda * x + x0_lambda * x0).astype(x0.dtype)
         x = x + self.attn(norm(x), ve)
         return x + self.mlp(norm(x))
+
+
+def head(x, weight):
+    logits = (x @ weight.astype(x.dtype).T).astype(mx.float32)
+    return LOGIT_SOFTCAP * mx.tanh(logits / LOGIT_SOFTCAP)
 
 
 class GPT(nn.Module):
@@ -250,16 +253,23 @@ class GPT(nn.Module):
             if config.has_value_embed(i)
         }
 
-    def __call__(self, idx):
-        """Tokens (B, T) -> logits (B, T, V) in float32."""
+    def features(self, idx):
+        """Tokens (B, T) -> what the head reads, (B, T, C)."""
         dtype = self.config.dtype
         x = x0 = norm(self.wte(idx, dtype))  # (B, T, C)
-        lambdas = zip(mx.split(self.resid_lambdas, len(self.h)), mx.split(self.x0_lambdas, len(self.h)), strict=True)
-        for i, (block, (resid_lambda, x0_lambda)) in enumerate(zip(self.h, lambdas, strict=True)):
+        resid_lambdas, x0_lambdas = (mx.split(p, len(self.h)) for p in (self.resid_lambdas, self.x0_lambdas))
+        for i, block in enumerate(self.h):
             table = self.value_embeds.get(f"l{i}")
-            x = block(x, x0, resid_lambda, x0_lambda, None if table is None else table(idx, dtype))
-        logits = self.lm_head(norm(x)).astype(mx.float32)
-        return LOGIT_SOFTCAP * mx.tanh(logits / LOGIT_SOFTCAP)
+            x = block(x, x0, resid_lambdas[i], x0_lambdas[i], None if table is None else table(idx, dtype))
+        return norm(x)
+
+    def __call__(self, idx):
+        """Tokens (B, T) -> logits (B, T, V) in float32."""
+        return head(self.features(idx), self.lm_head.weight)
+
+    def loss(self, idx, targets):
+        """Mean nats a token, never with all logits at once."""
+        return prepare.chunked_cross_entropy(head, self.features(idx), self.lm_head.weight, targets)
 
     def flops_per_token(self) -> float:
         """Of training: 6 a matrix weight, and 12 C a visible position of a layer."""
@@ -413,12 +423,11 @@ def hyperparameters(progress: float, step: int) -> mx.array:
 
 
 def build_model(task: prepare.Task) -> GPT:
-    if DEPTH < 1 or ASPECT_RATIO < 1 or HEAD_DIM < 2 or HEAD_DIM % 2 or HEADS_PER_KV < 1:
-        raise ValueError(f"{DEPTH=}, {ASPECT_RATIO=}, {HEADS_PER_KV=} and {HEAD_DIM=} (even) must be positive")
-    if TOTAL_BATCH_SIZE < 1 or DEVICE_BATCH_SIZE < 1 or TRAIN_ROW_PIECES < 1:
-        raise ValueError(f"{TOTAL_BATCH_SIZE=}, {DEVICE_BATCH_SIZE=} and {TRAIN_ROW_PIECES=} must be positive")
+    if min(DEPTH, ASPECT_RATIO, HEAD_DIM, HEADS_PER_KV, TOTAL_BATCH_SIZE, DEVICE_BATCH_SIZE, TRAIN_ROW_PIECES) < 1:
+        size = f"{DEPTH=}, {ASPECT_RATIO=}, {HEAD_DIM=}, {HEADS_PER_KV=}"
+        raise ValueError(f"{size}, {TOTAL_BATCH_SIZE=}, {DEVICE_BATCH_SIZE=}, {TRAIN_ROW_PIECES=} must be positive")
     if COMPUTE_DTYPE not in ("bfloat16", "float32"):
-        raise ValueError(f"{COMPUTE_DTYPE=} must be 'bfloat16' or 'float32'")
+        raise ValueError(f"{COMPUTE_DTYPE=} must be bfloat16 or float32")
     n_head = math.ceil(DEPTH * ASPECT_RATIO / HEAD_DIM)
     config = GPTConfig(
         sequence_len=task.seq_len,
@@ -443,15 +452,15 @@ def batch_shape(seq_len: int) -> tuple[int, int]:
 def compiled_step(model: GPT, optimizer: MuonAdamW):
     """A step as one compiled graph: ([(x, y), ...] micro-batches, hyper) -> mean loss."""
     state = [model.state, optimizer.state]
-    loss_and_grad = nn.value_and_grad(model, lambda model, x, y: prepare.cross_entropy(model(x), y))
+    loss_and_grad = nn.value_and_grad(model, model.loss)
 
     @partial(mx.compile, inputs=state, outputs=state)
     def step(batches, hyper):
-        loss, gradients = loss_and_grad(model, *batches[0])
+        loss, gradients = loss_and_grad(*batches[0])
         for x, y in batches[1:]:
             # The next micro-batch waits for the gradients so far: one's activations are alive.
             x = mx.depends(x, [g for _, g in tree_flatten(gradients)])
-            more_loss, more = loss_and_grad(model, x, y)
+            more_loss, more = loss_and_grad(x, y)
             loss, gradients = loss + more_loss, tree_map(mx.add, gradients, more)
         gradients = tree_map(lambda g: g / len(batches), gradients)
         optimizer.update(model, gradients, hyper)

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from autoresearch import constants
 from autoresearch.bundle import Bundle, Effect, Finding
 
+LITERAL_CHARS = 40
 Agreement = Literal["same direction", "null", "opposite", "differs", "undecided", "no intervals"]
 ORDER: tuple[Agreement, ...] = ("opposite", "same direction", "differs", "undecided", "null", "no intervals")
 
@@ -110,9 +111,16 @@ def described(f: Finding) -> str:
     """The change in a line: "DEPTH 8 → 4, code in GPT.__call__"; empty where none is known."""
     if f.change is None:
         return ""
-    values = [f"{name} {old or 'new'} → {new or 'gone'}" for name, (old, new) in f.change.constants.items()]
+    pairs = f.change.constants.items()
+    values = [f"{name} {brief(old) or 'new'} → {brief(new) or 'gone'}" for name, (old, new) in pairs]
     code = [f"code in {', '.join(f.change.touches[:3])}"] if f.change.code else []
     return ", ".join([*values[:4], *code])
+
+
+def brief(literal: str | None) -> str:
+    """In a line of a table: a whole schedule may be one constant."""
+    text = " ".join((literal or "").split())
+    return text if len(text) <= LITERAL_CHARS else text[: LITERAL_CHARS - 1] + "…"
 
 
 def _tried(f: Finding, bundle: Bundle) -> Tried:

@@ -20,7 +20,6 @@ from autoresearch.machine import Run
 from autoresearch.process import Child
 
 BATTERY_FLOOR = 20  # percent; the loop stops cleanly there
-SLEPT_S = 5.0  # asleep for longer than this, an experiment's clock and heat are not what they seem
 HOLD_S = 0.5  # a holder that cannot hold ends within this time
 MEASURED_DRAIN = 2  # percent of battery after which its own drain says more than the system's estimate
 
@@ -118,12 +117,6 @@ def must_stop(sample: Mapping[str, Any], floor: int = BATTERY_FLOOR) -> str | No
     if sample.get("thermal") == "sleeping":
         return "the machine is about to sleep of heat; let it cool and start the same command again"
     return None
-
-
-def interrupted(before: Mapping[str, Any], after: Mapping[str, Any]) -> str | None:
-    """Why what ran between two samples does not count: the machine was asleep for a part of it."""
-    slept = machine.slept_s(before, after)
-    return f"the machine slept for {_span(slept)} meanwhile" if slept > SLEPT_S else None
 
 
 def battery_outlook(now: Mapping[str, Any], start: Mapping[str, Any] | None, floor: int = BATTERY_FLOOR) -> str | None:

@@ -52,6 +52,15 @@ class Axis:
             place = number
         return min(max(place, self.low), self.high)
 
+    def holds(self, value: Value) -> bool:
+        """Whether a value lies in the range: 0 is on no log scale, 1 on none of complements."""
+        if self.scale == "choice":
+            return value in self.grid
+        number = float(value)
+        if (self.scale == "log" and number <= 0) or (self.scale == "complement" and number >= 1):
+            return False
+        return replace(self, low=-math.inf, high=math.inf).coordinate(value) == self.coordinate(value)
+
     def at(self, coordinate: float) -> Value:
         """The nearest allowed value, rounded to what matters: on a log scale -4.6 -> 0.041."""
         place = min(max(coordinate, self.low), self.high)

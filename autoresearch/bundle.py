@@ -58,7 +58,8 @@ class Machine:
 
     def describe(self) -> str:
         """One line: "Apple M4 Pro, 20 GPU cores, 24 GB, macOS 26.2"."""
-        cores = f"{self.gpu_cores} GPU cores" if self.gpu_cores else self.cpu_cores and f"{self.cpu_cores} CPU cores"
+        count, kind = (self.gpu_cores, "GPU") if self.gpu_cores else (self.cpu_cores, "CPU")
+        cores = f"{count} {kind} core{'' if count == 1 else 's'}" if count else None
         memory = f"{self.memory_gb} GB" if self.memory_gb else None
         return ", ".join(str(part) for part in (self.chip, cores, memory, self.os) if part)
 

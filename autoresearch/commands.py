@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import shutil
 import sys
 import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -22,25 +24,46 @@ from autoresearch.research import Research
 from autoresearch.session import Options, open_night
 from autoresearch.view import View, choose_view
 
+if TYPE_CHECKING:
+    from autoresearch.proposers.models import Choice
+    from autoresearch.proposers.server import OllamaServer
+
 EXIT = {"keep": 0, "discard": 10, "crash": 11, None: 1}  # of `try`
 INTERRUPTED = (None, "terminated", "an error")  # how a night ended that --resume goes on with
 
 
 def run(root: Path, args: Namespace) -> int:
-    from autoresearch import validate
+    from autoresearch import seeds, validate
     from autoresearch.proposers.choose import Wanted, choose
+    from autoresearch.sharing import hinted
 
     if args.resume and not _cut_off(root, args.tag):
         print("nothing to resume: the last night ended by itself")
         return 0
-    wanted = Wanted(args.proposer, args.model, args.base_url, args.command, args.seed)
+    program = (root / "program.md").read_text() if (root / "program.md").exists() else ""
+    wanted = Wanted(args.proposer, args.model, args.base_url, args.command, args.seed, program)
     ends = deadline(args.hours, args.until)
-    with _night(root, _options(args, deadline=ends), lambda say: lambda facts: choose(wanted, facts, say)) as research:
+    given = hinted(root, args.findings) if args.findings else []
+
+    def chooser(view: View) -> Callable[[machine.Facts], Proposer]:
+        def offer(server: OllamaServer, choice: Choice) -> bool:
+            from autoresearch.proposers.models import offer_pull
+
+            with view.aside() as console:
+                return offer_pull(server, choice, console)
+
+        somebody = sys.stdin.isatty() and sys.stdout.isatty()
+        return lambda facts: choose(wanted, facts, view.say, offer if somebody else None)
+
+    with _night(root, _options(args, deadline=ends), chooser) as research:
+        research.hint(given)
         try:
             research.view.say(f"stopped: {validate.night(research)}")
         finally:
             research.view.close()
-            print(summary.text(research.night))
+            research.view.say(summary.text(research.night))
+            if fates := seeds.of_night(research.night, research.source_of):
+                research.view.say(str(seeds.held(fates)))
     return 0
 
 
@@ -49,9 +72,33 @@ def status(root: Path, args: Namespace) -> int:
     return 0
 
 
+def watch(root: Path, args: Namespace) -> int:
+    from autoresearch import watch as watching
+
+    return watching.watch(root, args.tag)
+
+
+def pause(root: Path, args: Namespace) -> int:
+    from autoresearch import watch as watching
+
+    watching.pause_command(root, args.tag)
+    return 0
+
+
+def resume(root: Path, args: Namespace) -> int:
+    from autoresearch import watch as watching
+
+    watching.resume_command(root, args.tag)
+    return 0
+
+
 def attempt(root: Path, args: Namespace) -> int:
+    try:
+        source = args.file.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{args.file} cannot be read: {error}") from None
     with _night(root, _options(args, editing=True), _by_hand) as research:
-        x = research.attempt(args.file, args.message)
+        x = research.attempt(source, args.message)
     print(f"{x.verdict}: {x.reason}")
     return EXIT[x.verdict]
 
@@ -59,8 +106,6 @@ def attempt(root: Path, args: Namespace) -> int:
 def final_validation(root: Path, args: Namespace) -> int:
     from autoresearch import validate
 
-    if args.rounds < 2:
-        raise UsageError(f"--rounds {args.rounds}: an interval needs at least 2")
     with _night(root, _options(args), _by_hand) as research:
         interval = validate.validate(research, validate.Plan(retests=args.retests, rounds=args.rounds))
         text = validate.text(research.night)
@@ -96,8 +141,18 @@ def show(root: Path, args: Namespace) -> int:
 
 def report(root: Path, args: Namespace) -> int:
     from autoresearch import report as page
+    from autoresearch import samples
 
-    print(page.write(root, root / "runs" / summary.find_tag(root, args.tag)))
+    folder = root / "runs" / summary.find_tag(root, args.tag)
+    samples.fill(root, folder, journal.read(folder), print)
+    print(page.write(root, folder))
+    return 0
+
+
+def sample(root: Path, args: Namespace) -> int:
+    from autoresearch import samples
+
+    samples.sample_command(root, args)
     return 0
 
 
@@ -171,6 +226,31 @@ def doctor(root: Path, args: Namespace) -> int:
     return examination.exit_code(done)
 
 
+def calibrate(root: Path, args: Namespace) -> int:
+    """The roofline and the fit, as a night would begin with it; nothing is committed."""
+    from autoresearch import calibrate as fitting
+    from autoresearch.byhand import with_profile
+    from autoresearch.lock import hold
+    from autoresearch.workbench import choose_data, workbench
+
+    facts, cache, folder = machine.facts(), corpus.cache_folder(), root / "runs" / "calibrate"
+    print(facts.describe())
+    with hold(cache / "machine.lock", "this machine"):
+        data = choose_data(args.dataset, args.profile, print)
+        shutil.rmtree(folder / "harness", ignore_errors=True)
+        bench = workbench(data, folder, root, None, args.no_sandbox, print)
+        source = with_profile(root / FILE, corpus.load_meta(data).get("constants", {}))
+        path = fitting.memory(cache, facts)
+        found = None if args.again else fitting.known(path, source, bench)
+        if found is not None:
+            print(f"as found earlier; --again measures anew\n{found.text}")
+        else:
+            found = fitting.measure(bench, source, folder / "fit", facts, path, print)
+    listing = ", ".join(f"{edit.name} = {edit.literal}" for edit in found.edits)
+    print(f"a night here begins with {listing}" if listing else "nothing is to be changed")
+    return 0
+
+
 def models(root: Path, args: Namespace) -> int:
     from autoresearch.proposers import models as local
     from autoresearch.proposers.server import connect
@@ -209,16 +289,21 @@ def uninstall(root: Path, args: Namespace) -> int:
 COMMANDS: Mapping[str, Callable[[Path, Namespace], int]] = {
     "run": run,
     "status": status,
+    "watch": watch,
+    "pause": pause,
+    "resume": resume,
     "try": attempt,
     "validate": final_validation,
     "show": show,
     "report": report,
+    "sample": sample,
     "adopt": adopt,
     "export": export,
     "compare": compare,
     "transfer": transfer,
     "clean": clean,
     "doctor": doctor,
+    "calibrate": calibrate,
     "models": models,
     "install": install,
     "uninstall": uninstall,
@@ -253,23 +338,24 @@ def _options(args: Namespace, *, deadline: float | None = None, editing: bool = 
         seed=args.seed,
         no_sandbox=args.no_sandbox,
         editing=editing,
+        keep_pause=getattr(args, "resume", False),
     )
 
 
-Chooser = Callable[[Callable[[str], None]], Callable[[machine.Facts], Proposer]]
+Chooser = Callable[[View], Callable[[machine.Facts], Proposer]]
 
 
 @contextlib.contextmanager
 def _night(root: Path, options: Options, chooser: Chooser) -> Iterator[Research]:
     view: View = choose_view()
     try:
-        with open_night(root, options, view, chooser(view.say)) as research:
+        with open_night(root, options, view, chooser(view)) as research:
             yield research
     finally:
         view.close()
 
 
-def _by_hand(say: Callable[[str], None]) -> Callable[[machine.Facts], Proposer]:
+def _by_hand(view: View) -> Callable[[machine.Facts], Proposer]:
     from autoresearch.proposers.by_hand import ByHand
 
     return lambda facts: ByHand()

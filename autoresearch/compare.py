@@ -228,7 +228,7 @@ def warnings(bundles: Sequence[Bundle]) -> Iterator[str]:
             yield f"the {what} differ: {_told(groups)}"
     for what, holds in NIGHT_NOTES.items():
         if found := [key for key, bundle in zip(keys, bundles, strict=True) if holds(bundle)]:
-            yield f"{' '.join(found)}: {what}"
+            yield f"{' '.join(found) if len(found) < max(3, len(keys)) else 'all'}: {what}"
 
 
 def _groups(keys: Sequence[str], values: Sequence[Any]) -> dict[str, list[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,14 +16,25 @@ from autoresearch.compare import Comparison, NightRow
 
 COLOURS = ("keep", "cool", "warm", "crash", "muted", "ink")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (7, 2, 1.5, 2)))
+MANY = 8  # nights, whose letters need more height
 ROWS_SHOWN = 12  # of the shared changes
 ROW_INCHES = 0.17  # of one interval
+LAST = 0.97  # of the width: a line that ends before has its letter where it ends
 LABEL_GAP = 0.05  # of the height, between the letters at the ends of two lines
 
 
-def style(i: int) -> dict[str, Any]:
-    """The line of night i: six colours in four dashes, so that two dozen nights can be told apart."""
-    return {"color": INK[COLOURS[i % len(COLOURS)]], "linestyle": DASHES[i // len(COLOURS) % len(DASHES)]}
+def styles(nights: Sequence[NightRow]) -> list[dict[str, Any]]:
+    """The line of each night: a colour a machine, a dash for each of its nights; a colour a night on one machine."""
+    machines = list(dict.fromkeys(night.machine for night in nights))
+    seen: Counter[str] = Counter()
+    found = []
+    for i, night in enumerate(nights):
+        colour = machines.index(night.machine) if len(machines) > 1 else i
+        dash = seen[night.machine] if len(machines) > 1 else 0
+        dash += colour // len(COLOURS)
+        seen[night.machine] += 1
+        found.append({"color": INK[COLOURS[colour % len(COLOURS)]], "linestyle": DASHES[dash % len(DASHES)]})
+    return found
 
 
 def trajectories_svg(comparison: Comparison, size: tuple[float, float] = WIDE) -> str:
@@ -36,7 +48,9 @@ def trajectories_svg(comparison: Comparison, size: tuple[float, float] = WIDE) -
     columns = 1 if size[0] < WIDE[0] else max(1, len({x for x, _ in panels}))
     rows = max(1, -(-len(panels) // columns))
     with _settings("trajectories", size):
-        figure = Figure(figsize=(size[0], 2.7 * rows), layout="constrained")
+        figure = Figure(
+            figsize=(size[0], (2.7 if len(comparison.nights) <= MANY else 3.8) * rows), layout="constrained"
+        )
         axes = figure.subplots(rows, columns, squeeze=False).flat
         for ax, panel in itertools.zip_longest(axes, panels):
             _style(ax, INK)
@@ -46,13 +60,13 @@ def trajectories_svg(comparison: Comparison, size: tuple[float, float] = WIDE) -
 
 
 def _panel(ax: Axes, nights: Sequence[NightRow], x: str, y: str) -> None:
-    ends = []
+    ends, lines = [], styles(nights)
     for i, night in enumerate(nights):
         pairs = [(getattr(p, x), getattr(p, y)) for p in night.trajectory]
         known = [(a, b) for a, b in pairs if a is not None and b is not None]
         if known:
-            ax.step(*zip(*known, strict=True), where="post", linewidth=1.5, **style(i))
-            ends.append((known[-1], night.key, i))
+            ax.step(*zip(*known, strict=True), where="post", linewidth=1.5, **lines[i])
+            ends.append((known[-1], night.key, lines[i]["color"]))
     ax.set_xlabel("experiment" if x == "experiment" else "hours of research")
     ax.set_ylabel("gain, % of baseline" if y == "gain_percent" else "gain, sigma of one run")
     ax.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=x == "experiment"))
@@ -60,21 +74,23 @@ def _panel(ax: Axes, nights: Sequence[NightRow], x: str, y: str) -> None:
     _letters(ax, ends)
 
 
-def _letters(ax: Axes, ends: Sequence[tuple[tuple[float, float], str, int]]) -> None:
-    """Each line's letter at its end; two that would cover each other move apart, upwards as far as there is room."""
+def _letters(ax: Axes, ends: Sequence[tuple[tuple[float, float], str, str]]) -> None:
+    """Each line's letter at its end. Of those that end on the right, two that would cover each other move apart."""
+    right = max((x for (x, _), _, _ in ends), default=0.0)
     low, high = ax.get_ylim()
-    gap, places = LABEL_GAP * (high - low), list[float]()
-    ordered = sorted(ends, key=lambda end: end[0][1])
-    for (_, y), _, _ in ordered:
+    gap, room, places = LABEL_GAP * (high - low), high, list[float]()
+    early = [end for end in ends if end[0][0] < LAST * right]
+    late = sorted((end for end in ends if end not in early), key=lambda end: end[0][1])
+    for (_, y), _, _ in late:
         places.append(max(y, places[-1] + gap) if places else y)
-    room = high
     for k in reversed(range(len(places))):
         places[k] = min(places[k], room)
         room = places[k] - gap
-    right = max((x for (x, _), _, _ in ordered), default=0.0)
-    for place, (_, key, i) in zip(places, ordered, strict=True):
-        at = {"xytext": (4, 0), "textcoords": "offset points", "va": "center", "fontsize": 8.5}
-        ax.annotate(key, (right, place), color=style(i)["color"], **at)
+    at = {"xytext": (4, 0), "textcoords": "offset points", "va": "center", "fontsize": 8.5}
+    for place, (_, key, colour) in zip(places, late, strict=True):
+        ax.annotate(key, (right, place), color=colour, **at)
+    for end, key, colour in early:
+        ax.annotate(key, end, color=colour, **at)
 
 
 def agreement_svg(rows: Sequence[SharedRow], nights: Sequence[NightRow], size: tuple[float, float] = WIDE) -> str:
@@ -89,12 +105,12 @@ def agreement_svg(rows: Sequence[SharedRow], nights: Sequence[NightRow], size: t
         _style(ax, INK)
         ax.grid(visible=False)
         ax.axvline(0.0, color=INK["muted"], linewidth=1.0, linestyle=(0, (1.5, 1.5)))
-        y, marks = 0, []
+        y, marks, looks = 0, [], styles(nights)
         for row in shown:
             marks.append((y, row.change))
             for i in range(len(nights)):
                 if (found := _bounds(row, i, nights)) is not None:
-                    _interval(ax, found, y, nights[i].key, style(i)["color"])
+                    _interval(ax, found, y, nights[i].key, looks[i]["color"])
                     y += 1
             y += 1
         ax.set_yticks([y for y, _ in marks], [_short(text, 26 if size[0] < WIDE[0] else 48) for _, text in marks])

@@ -10,19 +10,25 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from autoresearch.agreement import SharedRow, Tried
+from autoresearch.agreement import SharedRow, Tried, brief
 from autoresearch.bundle import Effect, Row
 from autoresearch.charts import NARROW, WIDE
 from autoresearch.compare import CategoryRow, Comparison, ConstantRow, NightRow, Paid, TransferRow
 from autoresearch.comparison_charts import agreement_svg, trajectories_svg
-from autoresearch.report import STYLE, _section, _table
+from autoresearch.page import section as _section
+from autoresearch.page import signed
+from autoresearch.page import table as _table
+from autoresearch.report import STYLE
 
 DASH = "–"
+UNCLEAR = ("null", "no intervals")
+TRANSFERS = "transfers: kept here too. reverses: its interval here lies below zero. null: neither."
 SHARED_SHOWN, CONSTANTS_SHOWN = 20, 30  # rows in the terminal; the page has all
 CELL = 13  # characters of a night's column in the terminal
-COLOURS = {"same direction": "green", "transfers": "green", "opposite": "red", "reverses": "red", "differs": "yellow"}
+COLOURS = {"all gain": "green", "transfers": "green", "opposite": "red", "reverses": "red", "differs": "yellow"}
+CLASSES = {"green": "good", "red": "bad"}
 LEGEND = (
-    "same direction: every interval on one side of zero. opposite: on both sides. null: none excludes zero, which "
+    "all gain, all lose: every interval on one side of zero. opposite: on both sides. null: none excludes zero, which "
     "proves nothing. differs: no value in common. undecided: some exclude zero, some do not."
 )
 NIGHTS = (
@@ -30,14 +36,12 @@ NIGHTS = (
     "machine",
     "data",
     "budget",
-    "tried",
-    "kept",
+    "kept/tried",
     "crashed",
-    "hours",
+    "time",
     "σ (bpb)",
     "val_bpb",
     "gain",
-    "gain (σ)",
 )
 DESCRIBED = 4  # the first of these, which say what a night is and take a line of their own in the terminal
 COSTS = ("", "tokens a second", "MFU %", "peak memory (GB)", "steps", "parameters (M)", "MLX", "OS")
@@ -49,12 +53,20 @@ Cells = list[str]
 
 
 def effect_text(effect: Effect | None) -> str:
-    """ "+0.0210 [+0.0080, +0.0340]"; without brackets where there is no interval."""
+    """ "+0.0210 [−0.0080, +0.0500]"; without brackets where there is no interval."""
     if effect is None:
         return DASH
     if effect.low_bpb is None or effect.high_bpb is None:
-        return f"{effect.gain_bpb:+.4f} (no interval)"
-    return f"{effect.gain_bpb:+.4f} [{effect.low_bpb:+.4f}, {effect.high_bpb:+.4f}]"
+        return f"{signed(effect.gain_bpb)} (no interval)"
+    return f"{signed(effect.gain_bpb)} [{signed(effect.low_bpb)}, {signed(effect.high_bpb)}]"
+
+
+def together(row: SharedRow) -> str:
+    """What the nights say of a change, the common direction by its name."""
+    if row.agreement != "same direction":
+        return row.agreement
+    gains = any(cell is not None and cell.effect is not None and cell.effect.direction == 1 for cell in row.cells)
+    return "all gain" if gains else "all lose"
 
 
 def _number(value: float | None, form: str) -> str:
@@ -67,23 +79,26 @@ def _pair(first: float | None, last: float | None, form: str) -> str:
     return a if a == b else f"{a} → {b}"
 
 
+def _duration(hours: float | None) -> str:
+    return DASH if hours is None else f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.0f} min"
+
+
 def _night(night: NightRow) -> Cells:
     task = night.task
     data = "/".join(str(part) for part in (task["dataset"], task["profile"]) if part) or DASH
-    gain = DASH if night.gain_percent is None else f"{night.gain_percent:+.2f}%"
+    gain = DASH if night.gain_percent is None else f"{night.gain_percent:+.1f}%"
+    gain += "" if night.gain_sigma is None else f", {night.gain_sigma:+.1f}σ"
     return [
         night.key,
         night.label,
         data,
         _number(task["budget_s"], "g") + (" s" if task["budget_s"] else ""),
-        str(night.experiments),
-        str(night.keeps),
+        f"{night.keeps}/{night.experiments}",
         str(night.crashes),
-        _number(night.hours, ".1f"),
+        _duration(night.hours),
         _number(night.sigma_bpb, ".4f"),
         _pair(night.baseline_bpb, night.best_bpb, ".4f"),
-        gain,
-        _number(night.gain_sigma, "+.1f"),
+        gain.replace("-", "−"),
     ]
 
 
@@ -106,15 +121,18 @@ def _costs(night: NightRow) -> Cells:
 
 
 def _constant(cell: tuple[str, str] | None) -> str:
-    return DASH if cell is None else cell[0] if cell[0] == cell[1] else f"{cell[0]} → {cell[1]}"
+    if cell is None:
+        return DASH
+    first, last = map(brief, cell)
+    return first if cell[0] == cell[1] else f"{first} → {last}"
 
 
 def _paid(paid: Paid) -> str:
     """ "3/8 +6.1σ": kept of tried, and what the kept gained together."""
     if not paid.tried:
         return DASH
-    gain = f"{paid.gain_sigma:+.1f}σ" if paid.gain_sigma is not None else f"{paid.gain_bpb:+.4f}"
-    return f"{paid.kept}/{paid.tried}" + (f" {gain}" if paid.kept else "")
+    gain = f"{paid.gain_sigma:+.1f}σ" if paid.gain_sigma is not None else signed(paid.gain_bpb)
+    return f"{paid.kept}/{paid.tried}" + (f" {gain.replace('-', '−')}" if paid.kept else "")
 
 
 def _tried(cell: Tried | None) -> str:
@@ -190,7 +208,7 @@ def _print(console: Console, title: str, names: Sequence[str], rows: Sequence[Ce
 
 def _shared_lines(row: SharedRow, nights: Sequence[NightRow]) -> Cells:
     told = [f"{night.key} {_tried(cell)}" for night, cell in zip(nights, row.cells, strict=True) if cell is not None]
-    return [row.change if row.exact else f"{row.change} (any values)", row.agreement, "\n".join(told)]
+    return [row.change if row.exact else f"{row.change} (any values)", together(row), "\n".join(told)]
 
 
 def _transfer_lines(row: TransferRow, nights: Sequence[NightRow]) -> Cells:
@@ -210,7 +228,7 @@ def html(comparison: Comparison, now: datetime | None = None) -> str:
         _section("Trajectories", _both(lambda size: trajectories_svg(comparison, size)),
                  "The best so far against each night's own baseline; the letters are those of the table.")
         if any(night.trajectory for night in nights) else "",
-        _section("The nights", _table(NIGHTS, [_html(_night(n)) for n in nights], "ttTNnnNNNnnN")),
+        _section("The nights", _table(NIGHTS, [_night_html(n) for n in nights], "txTNnNNNNn")),
         _section("What a run takes", _table(COSTS, [_html(_costs(n)) for n in nights], "tnNnNNTT"), "Baseline → best."),
         _shared(comparison),
         _transfers(comparison),
@@ -256,14 +274,38 @@ def _shared(comparison: Comparison) -> str:
     nights = comparison.nights
     pictures = _both(lambda size: agreement_svg(comparison.shared, nights, size))
     measured = any(row.agreement != "no intervals" for row in comparison.shared)
-    rows = [_cells(_shared_lines(row, nights)) for row in comparison.shared]
-    table = _table(("change", "together", "each, bpb with its 95% interval"), rows, "ttt")
-    return _section("Changes that several tried", (pictures if measured else "") + table, LEGEND)
+    clear = [row for row in comparison.shared if row.agreement not in UNCLEAR]
+    rest = [row for row in comparison.shared if row.agreement in UNCLEAR]
+    body = (pictures if measured else "") + (_shared_table(clear, nights) if clear else "")
+    if rest:
+        told = _counted(len(rest), "change") + " without a clear effect on any machine"
+        body += f"<details><summary>{told}</summary>{_shared_table(rest, nights)}</details>"
+    return _section("Changes that several tried", body, LEGEND)
+
+
+def _shared_table(rows: Sequence[SharedRow], nights: Sequence[NightRow]) -> str:
+    cells = []
+    for row in rows:
+        change, told, each = _cells(_shared_lines(row, nights))
+        cells.append([f'{change}<br><span class="note">{told}</span>', each])
+    return _table(("change, and what they say together", "gain in bpb with its 95% interval"), cells, "xl")
 
 
 def _transfers(comparison: Comparison) -> str:
-    rows = [_cells(_transfer_lines(row, comparison.nights)) for row in comparison.transfers]
-    return _section("Transfers", _table(("of", "change", "there", "here"), rows, "tttt")) if rows else ""
+    rows = [_transfer_html(row, comparison.nights) for row in comparison.transfers]
+    return _section("Transfers", _table(("of", "change", "there", "here"), rows, "txlx"), TRANSFERS) if rows else ""
+
+
+def _transfer_html(row: TransferRow, nights: Sequence[NightRow]) -> Cells:
+    """One line a night here, its verdict in its colour."""
+    of, change, there, _ = _html(_transfer_lines(row, nights))
+    here = []
+    for night, cell in zip(nights, row.cells, strict=True):
+        if cell is not None:
+            colour = CLASSES.get(COLOURS.get(cell.verdict, ""), "note")
+            rest = e(_replayed(cell).removeprefix(cell.verdict))
+            here.append(f'{night.key} <span class="{colour}">{e(cell.verdict)}</span>{rest}')
+    return [of, change, there, "<br>".join(here)]
 
 
 def _categories(rows: Sequence[CategoryRow], nights: Sequence[NightRow]) -> str:
@@ -291,9 +333,15 @@ def _html(cells: Cells) -> Cells:
     return [e(cell) for cell in cells]
 
 
+def _night_html(night: NightRow) -> Cells:
+    """The date of a machine's label stays on one line."""
+    key, label, *rest = _html(_night(night))
+    machine, _, day = label.rpartition(" · ")
+    return [key, f'{machine} <span class="whole">· {day}</span>', *rest]
+
+
 def _cells(cells: Cells) -> Cells:
     """Lines within a cell stay lines, and verdicts have their colours."""
-    classes = {"green": "good", "red": "bad"}
     told = [e(cell).replace("\n", "<br>") for cell in cells]
-    return [f'<span class="{classes[c]}">{text}</span>' if (c := COLOURS.get(cell, "")) in classes else text
+    return [f'<span class="{CLASSES[c]}">{text}</span>' if (c := COLOURS.get(cell, "")) in CLASSES else text
             for cell, text in zip(cells, told, strict=True)]  # fmt: skip

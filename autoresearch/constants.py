@@ -21,7 +21,7 @@ from autoresearch.errors import EditError
 
 NAME = re.compile(r"[A-Z][A-Z0-9_]*")
 REMEMBERED = 64  # hashes of sources: the incumbent is asked for with every reply
-MAX_BITS = 1024  # of any whole number: `9**9**9` in a reply must not cost a minute
+MAX_BITS = 128  # of any whole number: `9**9**9` must not cost a minute, and every one has to fit a float
 
 _ARITHMETIC = {
     ast.Add: operator.add,
@@ -144,6 +144,8 @@ def _value(node: ast.expr) -> Any:
     """The value of a literal or of arithmetic of literals. Raises ValueError for anything else."""
     match node:
         case ast.Constant(value=None | bool() | int() | float() | str() as value):
+            if isinstance(value, int) and value.bit_length() > MAX_BITS:
+                raise ValueError("too large")
             return value
         case ast.Tuple(elts=elements):
             return tuple(_value(element) for element in elements)

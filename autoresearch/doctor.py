@@ -208,8 +208,12 @@ def local_model(p: Patient) -> Iterator[Check]:
 def ollama(facts: Facts, cache: Path) -> tuple[bool, str]:
     """Whether an Ollama server has a model for this machine; the `model` of a real patient."""
     from autoresearch.proposers.models import open_ollama
+    from autoresearch.scorecard import Scorecard
 
-    proposer, said = open_ollama(memory_bytes=facts.memory_mb * 2**20, cache=cache, machine=facts.slug())
+    scorecard = Scorecard(cache / "scorecard.json", facts.slug())
+    proposer, said = open_ollama(
+        memory_bytes=facts.memory_mb * 2**20, log_path=cache / "ollama.log", scorecard=scorecard
+    )
     if proposer is not None:
         proposer.close()
     return proposer is not None, said

@@ -12,14 +12,13 @@ overrun hang exited                     it trained past its budget, went silent,
 late                                    it ended a little after its budget: the machine's fault once, its own thrice
 probe_causality probe_rows probe_adapts the logits know what they must not (prepare.Probing)
 save evaluate                           saving or scoring raised an exception
-memory disk                             the machine's memory or disk ran short
-machine                                 the GPU or the machine failed; not the idea's fault
+memory disk                             it took more memory, or wrote more, than a run may
+machine                                 the GPU, the disk or the memory of the machine gave out; not the idea's fault
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
 import secrets
 import shutil
 import sys
@@ -30,8 +29,9 @@ from pathlib import Path
 
 import psutil
 
-from autoresearch import outcome, rundir
+from autoresearch import machine, outcome, rundir
 from autoresearch.early_stop import AT, Halfway
+from autoresearch.failures import classify
 from autoresearch.outcome import Event, Outcome
 from autoresearch.process import Child
 from autoresearch.records import Failure, Measurement
@@ -39,25 +39,20 @@ from autoresearch.sandbox import Sandbox, environment, limits
 
 Listener = Callable[[Event], None]
 
-MACHINE_FAILURE = re.compile(
-    r"Caused GPU Timeout|Impacting Interactivity|Resource limit"
-    r"|Command buffer execution failed(?!.*Insufficient Memory)"
-)
-MEMORY_FAILURE = re.compile(
-    r"Insufficient Memory|\[metal::malloc\]|maximum allowed buffer size|Unable to allocate|std::bad_alloc|MemoryError"
-    r"|cudaErrorMemoryAllocation|out of memory",
-    re.IGNORECASE,
-)
 LOG_LIMIT = 2 * 2**20  # bytes of a child's output that are kept
 REPEATED = frozenset({"step", "evaluated", "failed"})  # events that a child says more than once
 FREE_DISK = 2**30  # bytes below which a run is stopped
+SWAP_LIMIT_MB = 2048  # growth during a run: the machine drowns, whoever is to blame
+
+
+HARNESS = ("prepare.py", "autoresearch/children.py")  # the files that judge; a child reads no other of the project's
 
 
 @dataclass(frozen=True)
 class Workbench:
     """What measuring needs to know of this machine and this task; fixed for a night."""
 
-    harness: Path  # the snapshot of prepare.py
+    harness: Path  # the snapshot of prepare.py, with the rest of HARNESS beside it
     data: Path  # the prepared data: .../data/<dataset>/<profile>
     budget_s: float
     sandbox: Sandbox
@@ -73,10 +68,15 @@ class Workbench:
     folder_limit: int = 6 * 2**30  # bytes of all that lies in a run's folder
     files_limit: int = 20_000  # files in it; compiled kernels are hundreds
     python: str = sys.executable
+    swap_mb: Callable[[], int] = machine.swap_mb
 
     @property
     def cache(self) -> Path:
         return self.data.parent.parent.parent
+
+    @property
+    def harness_files(self) -> list[Path]:
+        return [self.harness.parent / name for name in HARNESS]
 
 
 def measure(
@@ -97,7 +97,7 @@ def measure(
     """
     started = time.monotonic()
     rundir.make(run_dir, bench.kernels)
-    sha256 = _sha256(source)
+    sha256 = sha256_of(source)
     train = _train(bench, source, sha256, run_dir, seed, listen, halfway=halfway)
     rundir.tidy(run_dir, [*rundir.LEFT, "tmp"])  # what else it wrote is state outside parameters()
     measurement = outcome.measurement(train, seed, halfway)
@@ -116,11 +116,13 @@ def measure(
     return replace(measurement, total_s=total_s, seconds=outcome.shares(train, evaluated, total_s))
 
 
-def rehearse(bench: Workbench, source: Path, run_dir: Path, seed: int) -> Measurement:
+def rehearse(
+    bench: Workbench, source: Path, run_dir: Path, seed: int, listen: Listener = lambda e: None
+) -> Measurement:
     """Trains alone, for the speed and the memory: a Measurement without val_bpb. A slow step may outlast the budget."""
     started = time.monotonic()
     rundir.make(run_dir, bench.kernels)
-    train = _train(bench, source, _sha256(source), run_dir, seed, lambda e: None, slack_s=60.0)
+    train = _train(bench, source, sha256_of(source), run_dir, seed, listen, slack_s=60.0)
     rundir.tidy(run_dir, rundir.LEFT)
     return replace(outcome.measurement(train, seed), total_s=time.monotonic() - started)
 
@@ -138,14 +140,14 @@ def evaluate(
     """Scores the checkpoint in `run_dir` again: on another split, with other batch rows, in another row order."""
     started = time.monotonic()
     (run_dir / "tmp").mkdir(exist_ok=True)
-    sha256 = _sha256(source)
+    sha256 = sha256_of(source)
     evaluated = _evaluate(bench, source, sha256, run_dir, seed, split, lambda e: None, rows, order)
     rundir.tidy(run_dir, rundir.LEFT)
     val_bpb = None if evaluated.failure else evaluated.get("result", "val_bpb")
     return Measurement(seed, val_bpb, evaluated.failure, total_s=time.monotonic() - started)
 
 
-def _sha256(source: Path) -> str:
+def sha256_of(source: Path) -> str:
     return hashlib.sha256(source.read_bytes()).hexdigest()
 
 
@@ -159,7 +161,7 @@ def _train(
     slack_s: float = 0.0,
     halfway: Halfway | None = None,
 ) -> Outcome:
-    child, token = _start(bench, "train", source, sha256, run_dir, seed, bench.data / "train.u16", [])
+    child, token = start(bench, "train", source, sha256, run_dir, seed, bench.data / "train.u16", [])
     allowance = max(1.0, 0.01 * bench.budget_s) + slack_s
     limits = {
         "start": bench.startup_limit_s,
@@ -167,7 +169,7 @@ def _train(
         "trained": bench.save_limit_s,
         "saved": 10.0,
     }
-    train = _Watch(child, token, run_dir, bench, limits, listen, _hopeless(bench), halfway).follow()
+    train = Watch(child, token, run_dir, bench, limits, listen, _hopeless(bench), halfway).follow()
     train.failure = train.failure or outcome.late(train, bench.budget_s, allowance)
     return train
 
@@ -185,15 +187,15 @@ def _evaluate(
 ) -> Outcome:
     extra = ["--rows", str(rows)] if rows else []
     extra += ["--order", str(order)] if order is not None else []
-    child, token = _start(bench, "evaluate", source, sha256, run_dir, seed, bench.data / "eval" / f"{split}.u16", extra)
+    child, token = start(bench, "evaluate", source, sha256, run_dir, seed, bench.data / "eval" / f"{split}.u16", extra)
     limits = {"start": bench.startup_limit_s + bench.save_limit_s, "ready": bench.evaluation_limit_s, "result": 10.0}
-    evaluated = _Watch(child, token, run_dir, bench, limits, listen).follow()
+    evaluated = Watch(child, token, run_dir, bench, limits, listen).follow()
     if evaluated.failure and evaluated.failure.kind == "memory" and rows != 1:
         return _evaluate(bench, source, sha256, run_dir, seed, split, listen, 1, order)
     return evaluated
 
 
-def _start(
+def start(
     bench: Workbench, name: str, source: Path, sha256: str, run_dir: Path, seed: int, rows: Path, extra: list[str]
 ) -> tuple[Child, str]:
     """Starts a child of prepare.py, confined. Its events must carry the token; its rows come as an open file."""
@@ -212,7 +214,7 @@ def _start(
         },
     )
     facts = [bench.data / "meta.json", bench.data / "token_bytes.npy"]
-    hidden, shown = [bench.cache, *bench.hide], [*facts, source, bench.harness]
+    hidden, shown = [bench.cache, *bench.hide], [*facts, source, *bench.harness_files]
     prefix = bench.sandbox.prefix(write=[run_dir], hide=hidden, read=shown)
     prefix += limits(bench.python, file_bytes=bench.file_limit)
     # Inside the sandbox only: a preloaded OpenBLAS starts threads in bwrap itself, which then hangs when it forks.
@@ -236,7 +238,7 @@ def _hopeless(bench: Workbench) -> Callable[[Event], Failure | None]:
 
 
 @dataclass
-class _Watch:
+class Watch:
     """Listens to a child until it ends; kills it past a limit (seconds after an event) or short of memory."""
 
     child: Child
@@ -254,6 +256,7 @@ class _Watch:
     def follow(self) -> Outcome:
         outcome = self.outcome
         outcome.started = looked = time.monotonic()
+        self.swap_mb = self.bench.swap_mb()
         self.deadline = outcome.started + self.limits["start"]
         with self.child:
             while outcome.failure is None and not outcome.stopped:
@@ -266,7 +269,7 @@ class _Watch:
                 if outcome.failure is None and now > self.deadline:
                     outcome.failure = _too_late(self.phase, self.limits[self.phase])
                 if outcome.failure is None and now - looked > 0.5:
-                    looked, outcome.failure = now, _short(self.child, self.run_dir, self.bench)
+                    looked, outcome.failure = now, _short(self.child, self.run_dir, self.bench, self.swap_mb)
         outcome.ended = time.monotonic()
         if outcome.failure is None and not (outcome.stopped or {"saved", "result"} & outcome.events.keys()):
             outcome.failure = _exited(self.child, self.phase)
@@ -316,7 +319,7 @@ def _too_late(phase: str, limit_s: float) -> Failure:
     return Failure("hang", f"nothing more was heard within {limit_s:.0f} s after `{phase}`")
 
 
-def _short(child: Child, run_dir: Path, bench: Workbench) -> Failure | None:
+def _short(child: Child, run_dir: Path, bench: Workbench, swap_mb: int) -> Failure | None:
     held, memory_limit = child.rss_bytes(), bench.memory_limit or int(0.9 * psutil.virtual_memory().total)
     if held > memory_limit:
         return Failure("memory", f"held {held / 2**30:.1f} GB of memory (limit {memory_limit / 2**30:.1f} GB)")
@@ -326,7 +329,10 @@ def _short(child: Child, run_dir: Path, bench: Workbench) -> Failure | None:
         return Failure("disk", f"wrote {written / 2**30:.1f} GB in {files} files (limit {allowed})")
     free = shutil.disk_usage(bench.data).free
     if free < FREE_DISK:
-        return Failure("disk", f"only {free / 2**20:.0f} MB of disk are left")
+        return Failure("machine", f"only {free / 2**20:.0f} MB of disk are left")
+    swapped = bench.swap_mb() - swap_mb
+    if swapped > SWAP_LIMIT_MB:
+        return Failure("machine", f"the machine swapped {swapped / 1024:.1f} GB out during the run")
     return None
 
 
@@ -335,17 +341,3 @@ def _exited(child: Child, phase: str) -> Failure:
     number = -code if code < 0 else code - 128 if code > 128 else None  # bwrap reports signal n as 128 + n
     how = f"exited with {code}" if number is None else f"was killed by signal {number}"
     return Failure("exited", f"the process {how} after `{phase}`, without a result", child.log_end[-1500:])
-
-
-def classify(failure: Failure) -> Failure:
-    """Recognises memory and machine failures by MLX's messages, wherever they surfaced."""
-    if failure.kind in {"memory", "disk", "machine", "overrun", "late", "diverged", "slow"} or failure.kind.startswith(
-        "probe"
-    ):
-        return failure
-    text = f"{failure.message}\n{failure.detail}"
-    if MACHINE_FAILURE.search(text):
-        return replace(failure, kind="machine")
-    if MEMORY_FAILURE.search(text):
-        return replace(failure, kind="memory")
-    return failure

@@ -75,7 +75,7 @@ def read(folder: Path, root: Path, *, prior: Noise | None = None, transfer: Tran
         return journal.read_source(folder, night.experiments[n])
 
     baseline = findings.baseline_of(night)
-    scrub = scrubber(root, source_of(baseline.n) if baseline else "")
+    scrub = scrubber(root, source_of(baseline.n) if baseline else "", own_text(night.task))
     hours = decided_after((folder / journal.NAME).read_bytes())
     return export(night, source_of, scrub, hours=hours, prior=prior, transfer=transfer)
 
@@ -100,6 +100,14 @@ def machine(facts: Mapping[str, Any]) -> Machine:
     known = {k: facts.get(k) for k in ("system", "os", "model", "gpu_cores", "cpu_cores", "power", "low_power")}
     chip = str(facts.get("chip") or "unknown")
     return Machine(chip, cpu_levels=levels, memory_gb=memory_mb and round(memory_mb / 1024), **known)
+
+
+def own_text(facts: Mapping[str, Any]) -> list[str]:
+    """What a journal knows of a person's own text: its name in the cache, and the path that it is made from."""
+    if facts.get("dataset") in PUBLIC:
+        return []
+    path = re.sub(r" \(\d+ files?\)$", "", str(facts.get("source") or ""))
+    return [str(facts.get("dataset") or ""), path, Path(path).name if "." in Path(path).name else ""]
 
 
 def task(facts: Mapping[str, Any]) -> Task:

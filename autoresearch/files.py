@@ -31,8 +31,11 @@ def sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
-def write_atomic(path: Path, data: bytes) -> None:
-    """`path` holds `data` or what it held before, whatever happens meanwhile; its mode stays. Raises OSError."""
+def write_atomic(path: Path, data: bytes, *, lasting: bool = True) -> None:
+    """`path` holds `data` or what it held before, whatever happens meanwhile; its mode stays. Raises OSError.
+
+    What need not survive a power cut is not `lasting`, and costs no wait for the disk.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     mode = path.stat().st_mode & 0o7777 if path.exists() else 0o644
     temporary = path.with_name(f".{path.name}.tmp")  # one name, so that what a kill leaves is used again
@@ -41,9 +44,11 @@ def write_atomic(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fchmod(file.fileno(), mode)
-            sync(file.fileno())
+            if lasting:
+                sync(file.fileno())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
+    if lasting:
+        sync_folder(path.parent)

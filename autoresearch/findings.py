@@ -351,6 +351,8 @@ def incidents(night: Night) -> list[str]:
         cut > 0
     )
     lines += [f"{_counted(spoiled, 'run')} stopped or spoiled by the machine and not counted"] * (spoiled > 0)
+    paused = f"paused {_counted(night.pauses, 'time')} by hand, for {night.paused_s / 60:.0f} min in all"
+    lines += [paused] * (night.pauses > 0)
     lines += _states(night, moments(night))
     return lines
 

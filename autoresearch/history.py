@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from autoresearch import constants
 from autoresearch.errors import EditError
-from autoresearch.records import Trial
+from autoresearch.records import Hint, Trial
 from autoresearch.versions import candidate, version
 
 LEGEND = "* now, + kept, = within noise, - worse, x crashed"
 MOST_CHANGES = 3  # constants: the effect of more at once says little about each
+HINTED = "Found on other machines, not measured on this one; it may be otherwise here:"
 SIMILAR = 0.5  # sigmas that count as no difference
 TITLE_CHARS = 79
 REASON_CHARS = 100
@@ -47,6 +49,24 @@ def values_tried(source: str, history: Sequence[Trial], sigma_bpb: float) -> lis
     for name, row in tried.items():
         row[_short(now[name])] = (now[name], "*")
     return [f"{name}: " + " ".join(text + mark for text, (_, mark) in _ordered(row)) for name, row in tried.items()]
+
+
+def hinted(hints: Sequence[Hint]) -> list[str]:
+    """A heading that marks them, and a line each, in the words of whoever found them; nothing where there are none."""
+    return [HINTED, *(f"- {hint.text}" for hint in hints)] if hints else []
+
+
+def hinted_numbers(hints: Sequence[Hint], source: str) -> list[str]:
+    """The same without a word of a stranger, for an agent with a person's rights: constants of `source` and numbers.
+
+    -> [HINTED, "- MATRIX_LR .04 -> .06: +4.1s"]
+    """
+    known, lines = constants.read(source), []
+    for hint in hints:
+        if hint.constants and hint.constants.keys() <= known.keys():
+            values = ", ".join(f"{name} {_short(old)} -> {_short(new)}" for name, (old, new) in hint.constants.items())
+            lines.append(f"- {values}: {', '.join(f'{gain:+.1f}s' for gain in hint.gains_sigma[:8])}")
+    return [HINTED, *lines] if lines else []
 
 
 def _one_line(text: str) -> str:

@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from autoresearch import contract, early_stop, experiment, halfway, machine, results, standing
+from autoresearch import awake, contract, early_stop, experiment, halfway, machine, pausing, results, standing
+from autoresearch.board import result_of
 from autoresearch.contamination import ATTEMPTS, contaminated, expectation
 from autoresearch.curves import comparable
 from autoresearch.decide import decide, implausible, simplifies
 from autoresearch.early_stop import Finished, Halfway
 from autoresearch.errors import AutoresearchError, ProposerError
-from autoresearch.experiment import Workbench
+from autoresearch.experiment import FREE_DISK, Workbench
 from autoresearch.git import Repository
 from autoresearch.journal import SOURCE_NAME, Journal, read_source, run_folder, store_source
 from autoresearch.night import Experiment, Night, Purpose
 from autoresearch.noise import Noise
+from autoresearch.panel import span
 from autoresearch.records import Decision, Measurement, Proposal, Proposer
-from autoresearch.view import Result, View
+from autoresearch.view import View
 
 FILE = "train_mlx.py"
-SPOILED = {"machine": "the machine failed: {}", "late": "{}"}  # failures that may not be the candidate's
+ROOM_WAITS_S = (10.0, 30.0, 60.0, 120.0)  # between looks whether memory and disk suffice for a run
+PATIENCE_S = (60.0, 300.0, 900.0)  # after the machine's second failure in a row, and the next: heat, another program
+SPOILING = ("memory", "disk", "overrun", "startup", "hang")  # the machine's fault in a file that ran before
 RELEASE_WAITS_S = (10.0, 30.0, 60.0, 120.0)  # between attempts to unload the language model
 
 
@@ -49,6 +54,8 @@ class Laboratory:
     decided: int = 0  # candidates, in this session
     alone: int = 0  # discards on a single run since a candidate came near, or the incumbent ran
     since_baseline: int = 0  # experiments decided since the baseline's last run
+    patience_s: tuple[float, ...] = PATIENCE_S
+    since_power: Mapping[str, Any] = field(default_factory=dict)  # the first sample on this source of power
     limit_nats: float | None = None  # of the early stop, as last said
 
     def finish(self, n: int) -> Experiment:
@@ -95,18 +102,82 @@ class Laboratory:
 
     def measure(self, n: int, purpose: Purpose, seed: int | None = None) -> Experiment:
         """One more run of experiment n, journaled from start to end. Runs that the machine spoiled are made again."""
-        self._free_memory()
-        for attempt in range(ATTEMPTS + 1):
+        spoiled = broken = 0
+        while True:
+            self.rest()
+            self._make_room()
             x = self.night.experiments[n]
             run = x.next_run
             measurement = self._run_once(x, run, purpose, seed)
             why = self._spoiled(x, measurement)
-            if why is None or attempt == ATTEMPTS:
+            gave_out = measurement.failure is not None and measurement.failure.kind != "late"
+            its_own = broken == ATTEMPTS and _doubtful(x) if gave_out else spoiled == ATTEMPTS
+            if why is None or its_own:
                 self.journal.append("measured", n=n, run=run, measurement=measurement)
-                break
+                return self.night.experiments[n]
             self.view.say(f"#{n} run {run}: {why}; running it again")
             self.journal.append("abandoned", n=n, run=run, why=why, measurement=measurement)
-        return self.night.experiments[n]
+            if gave_out:
+                broken += 1
+                self._doubt(x, broken, why)
+            else:
+                spoiled += 1
+
+    def _doubt(self, x: Experiment, broken: int, why: str) -> None:
+        """From the machine's second failure in a row on: the incumbent shows whose fault it is; where it fails, wait.
+
+        What fails again while the incumbent runs is itself to blame. Raises AutoresearchError when no wait helped.
+        """
+        if broken < ATTEMPTS:
+            return
+        if _doubtful(x):
+            self.view.say(f"#{x.n}: {why}, {broken} times in a row; the incumbent shows whether it is the machine")
+            self.control(self.incumbent())
+            return
+        if broken - ATTEMPTS >= len(self.patience_s):
+            advice = "Restart the machine, or free memory and disk; the same command goes on"
+            raise AutoresearchError(f"{why}, {broken} times in a row, with a file that ran before. {advice}")
+        wait_s = self.patience_s[broken - ATTEMPTS]
+        self.view.status(f"{why}, {broken} times in a row; waiting {span(wait_s)} for the machine")
+        time.sleep(wait_s)
+
+    def _make_room(self) -> None:
+        """The model is out of memory, and memory and disk suffice for a run; what others hold is waited for."""
+        self._free_memory()
+        for wait_s in ROOM_WAITS_S:
+            short = self._short_of()
+            if short is None:
+                return
+            self.view.status(f"{short}; waiting {wait_s:.0f} s")
+            time.sleep(wait_s)
+        if shutil.disk_usage(self.folder).free < FREE_DISK:
+            raise AutoresearchError(f"{short}. Make room: uv run loop.py clean; then the same command goes on")
+        self.view.say(f"{short}; going on all the same")
+
+    def _short_of(self) -> str | None:
+        free = shutil.disk_usage(self.folder).free
+        if free < FREE_DISK:
+            return f"{free / 2**20:.0f} MB of disk are left, and a run needs {FREE_DISK / 2**20:.0f}"
+        peaks = [m.peak_memory_mb for m in self.incumbent().measurements if m.peak_memory_mb] if self.decided else []
+        needed, free_mb = max(peaks, default=0.0), machine.free_memory_mb()
+        if free_mb >= needed:
+            return None
+        return f"{free_mb / 1024:.1f} GB of memory are free, and a run takes {needed / 1024:.1f}"
+
+    def rest(self, until: Callable[[], bool] = lambda: False) -> None:
+        """Waits while a person has asked for a pause, with the memory given back; ends by `until` as well."""
+        since = pausing.asked(self.folder)
+        if since is None:
+            return
+        self._free_memory()
+        self.journal.append("paused")
+        self.view.board.paused_at = since
+        self.view.status(f"paused; to go on: {pausing.GO_ON}")
+        while pausing.asked(self.folder) is not None and not until():
+            time.sleep(pausing.POLL_S)
+        self.view.board.paused_at = None
+        self.journal.append("resumed")
+        self.view.say(f"paused for {span(time.time() - since)}; going on")
 
     def _free_memory(self) -> None:
         """The language model is out of memory before a training begins: beside it, training is measured wrong."""
@@ -126,6 +197,11 @@ class Laboratory:
         title = x.proposal.title if purpose in ("search", "confirm") else f"the incumbent again: {x.proposal.title}"
         self.view.begin(x.n, run, title, x.proposal.hypothesis)
         before = machine.sample()
+        board = self.view.board
+        board.category, board.proposer, board.state = x.proposal.category, x.proposal.proposer, before
+        if before.get("power") != self.since_power.get("power"):
+            self.since_power = before
+        board.battery = awake.battery_outlook(before, self.since_power)
         path = run_folder(self.folder, x.n) / SOURCE_NAME
         ours = x.role == "baseline"  # the person's own file: it is measured however slow, and its kernels are kept
         bench = replace(self.bench, min_steps=0) if ours or purpose != "search" else self.bench
@@ -157,7 +233,10 @@ class Laboratory:
     def _spoiled(self, x: Experiment, m: Measurement) -> str | None:
         """Why the machine, and not the idea, is to blame for this run; None when it counts."""
         if m.failure is not None:
-            return SPOILED[m.failure.kind].format(m.failure.message) if m.failure.kind in SPOILED else None
+            if m.failure.kind == "late":  # once it may be the machine; who is late each time, meant it
+                return m.failure.message
+            fault = m.failure.kind == "machine" or (bool(x.bpbs) and m.failure.kind in SPOILING)
+            return f"the machine failed: {m.failure.message}" if fault else None
         every = [(e, earlier) for e in self.night.experiments.values() for earlier in e.measurements if earlier.ok]
         same = [earlier for e, earlier in every if e.source_sha256 == x.source_sha256]
         return contaminated(m, expectation(same, [earlier for _, earlier in every]))
@@ -221,7 +300,7 @@ class Laboratory:
                 self.alone += 1
             elif x.bpbs:
                 self.alone = 0
-            self.view.decided(Result(n, decision.verdict, mean, x.proposal.title, x.reason, x.proposal.proposer))
+            self.view.decided(result_of(x))
         results.update(self.root / "results.tsv", self.night)
         self.show_standing()
         self.afterwards(self.night)
@@ -272,13 +351,13 @@ class Laboratory:
         return run_folder(self.folder, n) / f"run-{run}"
 
     def show_standing(self) -> None:
-        incumbent, board, now = self.night.incumbent, self.view.board, self.reading()
-        if incumbent is None:
-            return
-        board.incumbent_bpb, board.incumbent_title = now.estimate(incumbent).mean, incumbent.proposal.title
-        board.baseline_bpb, board.sigma_bpb = now.estimate(self.baseline()).mean, now.noise.sigma_bpb
-        board.incumbent_curve = next((m.loss_curve for m in incumbent.measurements if m.ok), ())
-        board.machine = describe_machine(self.facts, incumbent)
+        self.view.board.take(self.night, self.reading())
+        self.view.board.decided = self.decided
+
+
+def _doubtful(x: Experiment) -> bool:
+    """An idea that has not run here yet: a failure that looks like the machine's may be its own."""
+    return x.role == "candidate" and not x.bpbs
 
 
 def violations_text(violations: list[contract.Violation]) -> str:
@@ -291,11 +370,17 @@ def run_seed(seed: int, n: int, run: int) -> int:
 
 
 def describe_machine(facts: machine.Facts, incumbent: Experiment) -> str:
-    """Apple M4 Pro, ...; 82,000 tokens a second, 751 steps in the budget, peak memory 4.1 GB, 27% MFU"""
+    """Apple M4 Pro, ...; 82,000 tokens a second, 751 steps in the budget, peak memory 4.1 GB, 27% MFU (24% of ...)
+
+    MFU is against the float32 product measured around the training, and against the chip's table where it is in it.
+    """
     m = next((m for m in reversed(incumbent.measurements) if m.ok), None)
     if m is None or m.tok_s is None or m.peak_memory_mb is None:
         return facts.describe()
     mfu = f", {m.mfu_percent:.0f}% MFU" if m.mfu_percent is not None else ""
+    tabled = machine.peak_tflops(facts, "float32")
+    if m.mfu_percent is not None and m.speed_index and tabled:
+        mfu += f" ({m.mfu_percent * m.speed_index / tabled:.0f}% of the chip's tabled peak)"
     speed = f"{m.tok_s:,.0f} tokens a second, {m.num_steps} steps in the budget"
     return f"{facts.describe()}; {speed}, peak memory {m.peak_memory_mb / 1024:.2f} GB{mfu}"
 

@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import re
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -58,7 +59,7 @@ class Facts:
     chip: str  # "Apple M4 Pro"
     model: str | None  # "Mac16,11"
     gpu_cores: int | None
-    cpu_cores: int  # physical
+    cpu_cores: int  # physical; on Linux those that this process may use
     cpu_levels: tuple[tuple[str, int], ...]  # (("Performance", 8), ("Efficiency", 4)); fastest first, empty if unknown
     memory_mb: int
     python: str
@@ -106,6 +107,11 @@ def ask(argv: Sequence[str]) -> str:
         return ""
 
 
+def swap_mb() -> int:
+    """What is swapped out at this moment. Microseconds."""
+    return int(psutil.swap_memory().used >> 20)
+
+
 def facts(run: Run = ask, system: str | None = None) -> Facts:
     """What this machine is. A second or two on a Mac (system_profiler); ask once a night."""
     system = system or platform.system()
@@ -128,7 +134,12 @@ def sample(run: Run = ask, system: str | None = None) -> dict[str, Any]:
     """
     state = _mac_state(run) if (system or platform.system()) == "Darwin" else _linux_state()
     clocks = {"monotonic": time.monotonic(), "since_boot": _since_boot(), "wall": time.time()}
-    return {**state, "free_memory_mb": psutil.virtual_memory().available >> 20, **clocks}
+    return {**state, "free_memory_mb": free_memory_mb(), **clocks}
+
+
+def free_memory_mb() -> int:
+    """What can be had without swapping. Microseconds."""
+    return int(psutil.virtual_memory().available >> 20)
 
 
 def slept_s(before: Mapping[str, Any], after: Mapping[str, Any]) -> float:
@@ -230,11 +241,19 @@ def _linux_hardware() -> dict[str, Any]:
         "chip": " ".join((name or platform.machine() or "unknown").split()),
         "model": None,
         "gpu_cores": None,
-        "cpu_cores": psutil.cpu_count(logical=False) or os.cpu_count() or 1,
+        "cpu_cores": usable_cores(),
         "cpu_levels": (),
         "memory_mb": psutil.virtual_memory().total >> 20,
         "display": None,
     }
+
+
+def usable_cores() -> int:
+    """Physical cores, or those that a container or taskset leaves: what trains on one core is a one-core machine."""
+    physical = psutil.cpu_count(logical=False) or os.cpu_count() or 1
+    if sys.platform == "linux":
+        return min(physical, len(os.sched_getaffinity(0)))
+    return physical
 
 
 def _linux_state() -> dict[str, Any]:
@@ -247,7 +266,7 @@ def _linux_state() -> dict[str, Any]:
         "low_power": profile.read_text().strip() == "low-power" if profile.is_file() else None,
         "thermal": None,
         "memory_pressure": None,
-        "swap_mb": psutil.swap_memory().used >> 20,
+        "swap_mb": swap_mb(),
     }
 
 

@@ -11,7 +11,10 @@ Every event has v (schema version), t (ISO 8601 with offset) and type; the other
     abandoned    n, run, why                                            Ctrl-C: nobody's fault
     quarantined  n, why                                                 it took the machine down twice
     turn_failed  proposer, reason, usage
+    hinted       findings                                               of other machines, told to the proposers
     note         text
+    paused                                                              a person wants the machine
+    resumed
     closed       why
 
 A run that was started and has not ended when the next `opened` comes was cut off by the machine, not by its idea.
@@ -123,10 +126,13 @@ class Night:
     incumbent_n: int | None = None
     displaced: bool = False  # the person moved on: HEAD is the incumbent and wants measuring
     turns_failed: tuple[Event, ...] = ()
+    hinted: tuple[Event, ...] = ()  # seeds.py reads them
     notes: tuple[str, ...] = ()
     sessions: int = 0
     closed: str | None = None  # why the last session ended; None while it runs or when it was killed
-    elapsed_s: float = 0.0  # of all sessions, without the pauses between them
+    elapsed_s: float = 0.0  # of all sessions, without the pauses between and within them
+    pauses: int = 0  # that a person asked for
+    paused_s: float = 0.0
     last_t: str | None = None
 
     @property
@@ -221,8 +227,10 @@ def _timed(after: Night, before: Night, event: Event) -> Night:
     t = datetime.fromisoformat(event["t"])
     if event["type"] == "opened" or before.last_t is None:
         return replace(after, last_t=event["t"])
-    passed = (t - datetime.fromisoformat(before.last_t)).total_seconds()
-    return replace(after, last_t=event["t"], elapsed_s=before.elapsed_s + max(0.0, passed))
+    passed = max(0.0, (t - datetime.fromisoformat(before.last_t)).total_seconds())
+    if event["type"] == "resumed":
+        return replace(after, last_t=event["t"], paused_s=before.paused_s + passed)
+    return replace(after, last_t=event["t"], elapsed_s=before.elapsed_s + passed)
 
 
 # --- one function an event -------------------------------------------------------------------------------------------
@@ -309,8 +317,16 @@ def _turn_failed(night: Night, e: Event) -> Night:
     return replace(night, turns_failed=(*night.turns_failed, e))
 
 
+def _hinted(night: Night, e: Event) -> Night:
+    return replace(night, hinted=tuple(dict(finding) for finding in e["findings"]))
+
+
 def _note(night: Night, e: Event) -> Night:
     return replace(night, notes=(*night.notes, str(e["text"])))
+
+
+def _paused(night: Night, e: Event) -> Night:
+    return replace(night, pauses=night.pauses + 1)
 
 
 def _closed(night: Night, e: Event) -> Night:
@@ -327,7 +343,10 @@ CHANGES: Mapping[str, Callable[[Night, Event], Night]] = {
     "abandoned": _abandoned,
     "quarantined": _quarantined,
     "turn_failed": _turn_failed,
+    "hinted": _hinted,
     "note": _note,
+    "paused": _paused,
+    "resumed": lambda night, e: night,
     "closed": _closed,
 }
 

@@ -24,7 +24,7 @@ NEAR_SIGMA = 1.0  # a discard no worse than this is a near miss
 SAME_TO = 2  # significant digits to which two values of a constant are the same try
 RECENT = 40  # experiments that count for the shares: what a proposer finds wears off
 FLOOR = 0.25  # of the turns, for each proposer of two
-PRIOR_KEPT, PRIOR_TURNS = 1.0, 8.0  # what each is credited with before it is measured
+PRIOR_KEPT, PRIOR_TURNS = 1.0, 8.0  # what each is credited with before any night has measured it
 MOVED_ON = 3  # constants that have changed since, from which on an old result no longer speaks for a new file
 
 LEVERS = {
@@ -166,16 +166,20 @@ def _rounded(value: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What a proposer's turns came to. `cost` is a turn's time in experiments: 1.0, more where proposing is slow."""
+    """What a proposer's turns came to. `cost` is a turn's time in experiments: 1.0, more where proposing is slow.
+
+    `before` is the rate that it is taken to have until it is measured: what earlier nights have shown of it.
+    """
 
     turns: int = 0
     kept: int = 0
     cost: float = 1.0
+    before: float = PRIOR_KEPT / PRIOR_TURNS
 
     @property
     def rate(self) -> float:
-        """Keeps for the time of an experiment, shrunk towards one in eight: Tally().rate -> 0.125."""
-        return (self.kept + PRIOR_KEPT) / (self.turns + PRIOR_TURNS) / self.cost
+        """Keeps for the time of an experiment, shrunk towards `before`: Tally().rate -> 0.125."""
+        return (self.kept + PRIOR_TURNS * self.before) / (self.turns + PRIOR_TURNS) / self.cost
 
 
 def tallies(history: Sequence[Trial], names: Sequence[str]) -> dict[str, Tally]:
@@ -186,6 +190,11 @@ def tallies(history: Sequence[Trial], names: Sequence[str]) -> dict[str, Tally]:
         for name in names
         for own in [[trial for trial in recent if trial.proposer == name]]
     }
+
+
+def known_rate(turns: int, kept: int) -> float:
+    """Keeps a turn after so many turns of earlier nights: known_rate(0, 0) -> 0.125, known_rate(92, 4) -> 0.05."""
+    return (kept + PRIOR_KEPT) / (turns + PRIOR_TURNS)
 
 
 def shares(scores: Mapping[str, Tally], floor: float = FLOOR) -> dict[str, float]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import os
 import platform
+import pwd
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,8 +16,13 @@ from autoresearch import constants, process
 from autoresearch.errors import BundleError, CommandError
 from autoresearch.strict import UNPRINTABLE
 
-HOMES = re.compile(r"(?:/private)?/(?:Users|home)/[^\s/'\"`,;:)\]}<>|]+")
-PATHS = re.compile(r"(?<![\w.:/~])/(?:[^\s/'\"`,;:()\[\]{}<>|]+/)+([^\s/'\"`,;:()\[\]{}<>|]*)")
+PART = r"[^\s/'\"`,;:()\[\]{}<>|]"  # a character of a file's name
+HOMES = re.compile(rf"(?:/private)?/(?:Users|home)/{PART}+")
+IN_HOMES = re.compile(rf"{HOMES.pattern}/(?:{PART}+/)*({PART}*)")
+PATHS = re.compile(rf"(?<![\w.:/~])(?:~/|/{PART}+/)(?:{PART}+/)*({PART}*)")
+QUOTED = re.compile(r"(['\"`])~?/[^'\"`\n]*/([^'\"`\n]*)\1")  # as errors quote a path: it may hold blanks
+MAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)*\.[a-z]{2,}\b")
+PRIVATE = "[private]"
 SHORTEST = 3  # letters of a name: shorter ones are found everywhere
 # Login and host names that many share say nothing, and would be found in honest sentences.
 COMMON = frozenset({"root", "admin", "user", "users", "home", "runner", "ubuntu", "localhost", "local", "mac", "test"})
@@ -39,7 +46,7 @@ class Scrubber:
 
         Raises BundleError where code would change and the experiment `ran`: its figures would be of another program.
         """
-        clean = UNPRINTABLE.sub(" ", HOMES.sub("~", self._unnamed(source.replace("\r\n", "\n"))))
+        clean = UNPRINTABLE.sub(" ", self._without_paths(self._unnamed(source.replace("\r\n", "\n"))))
         if ran and clean != source and constants.normalised(clean) != constants.normalised(source):
             pairs = zip(source.splitlines(), clean.splitlines(), strict=False)
             line = next(i for i, (old, new) in enumerate(pairs, 1) if old != new)
@@ -50,18 +57,28 @@ class Scrubber:
         return clean
 
     def _scrubbed(self, text: str) -> str:
-        return UNPRINTABLE.sub(" ", PATHS.sub(r".../\1", HOMES.sub("~", self._unnamed(text))))
+        return UNPRINTABLE.sub(" ", MAIL.sub(PRIVATE, self._without_paths(self._unnamed(text))))
+
+    def _without_paths(self, text: str) -> str:
+        """Of a path its last part stays: "no '/tmp/my data/x.bin'" -> "no '.../x.bin'"."""
+        for pattern, instead in ((QUOTED, r"\1.../\2\1"), (IN_HOMES, r".../\1"), (HOMES, "~"), (PATHS, r".../\1")):
+            text = pattern.sub(instead, text)
+        return text
 
     def _unnamed(self, text: str) -> str:
         for name in sorted(self.names, key=len, reverse=True):
-            text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "[private]", text)
+            text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", PRIVATE, text)
         return text
 
 
-def scrubber(root: Path, vocabulary: str) -> Scrubber:
-    """For this person and machine. A name that is also a word of `vocabulary` (the baseline: "adam") is no secret."""
+def scrubber(root: Path, vocabulary: str, private: Iterable[str] = ()) -> Scrubber:
+    """For this person and machine, and what is `private` besides.
+
+    A name that is also a word of `vocabulary` (the baseline: "adam") is no secret.
+    """
     known = {word.lower() for word in re.findall(r"[^\W\d_]+", vocabulary)} | COMMON
-    found = [name for name in _names(root) if len(name) >= SHORTEST and name.lower() not in known]
+    names = [*_names(root), *private]
+    found = [name for name in names if len(name) >= SHORTEST and name.lower() not in known]
     return Scrubber(frozenset({*found, str(Path.home()), str(root)} - {"/"}))
 
 
@@ -70,6 +87,8 @@ def _names(root: Path) -> Iterable[str]:
     yield from (host, host.partition(".")[0])
     with contextlib.suppress(KeyError, OSError):  # no login name, e.g. in a container
         yield getpass.getuser()
+        full = pwd.getpwuid(os.getuid()).pw_gecos.partition(",")[0].strip()
+        yield from (full, *full.split())
     for key in ("user.name", "user.email"):
         try:
             value = process.run(["git", "config", key], cwd=root, check=False).stdout.strip()

@@ -130,7 +130,7 @@ class Child:
         self.returncode: int | None = None  # negative: the signal that ended it
         self.stopped: str | None = None  # why we ended it; None where it ended by itself
         self.limit_s, self.watchdog = limit_s, watchdog
-        self.mark = f"{_own_mark()}:{next(_children)}"
+        self.mark = f"{own_mark()}:{next(_children)}"
         self._wanted: str | None = None
         self._over = threading.Event()
         self._log = CappedLog(log_path, log_limit_bytes)
@@ -277,17 +277,18 @@ def _until_quiet() -> Iterator[bool]:
 def end_orphans() -> list[int]:
     """End what a loop that was killed left running; their pids. Call it with the machine's lock held."""
     own = {os.getpid(), *(p.pid for p in psutil.Process().parents())}
-    orphans = [p for p, mark in _marked() if p.pid not in own and not _alive(mark)]
+    orphans = [p for p, mark in _marked() if p.pid not in own and not alive(mark)]
     _signal_each(orphans, signal.SIGKILL)
     psutil.wait_procs(orphans, timeout=GRACE_S)
     return [p.pid for p in orphans]
 
 
-def _own_mark() -> str:
+def own_mark() -> str:
+    """A name of this process that no later one has: its number and its start."""
     return f"{os.getpid()}:{psutil.Process().create_time():.2f}"
 
 
-def _alive(mark: str) -> bool:
+def alive(mark: str) -> bool:
     """Whether the loop that `mark` names still runs; a process number used again does not count."""
     pid, _, rest = mark.partition(":")
     try:

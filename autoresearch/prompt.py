@@ -19,6 +19,7 @@ from autoresearch.records import CATEGORIES, Context, Failure, Proposal
 BYTES_PER_TOKEN = 3.0  # of code, on the safe side, until the server has counted a prompt
 MESSAGE_TOKENS = 8  # what a chat template adds to a message
 HISTORY_TOKENS = 2500  # more history costs time and helps little
+HINT_TOKENS = 700  # what other machines found may take
 PROGRAM_TOKENS = 2000  # what program.md may take of a small context
 LONGEST_CONSTANT = 160  # characters; what is longer is a table, not a setting
 ERROR_CHARS = 1500
@@ -44,6 +45,7 @@ getattr, setattr, eval, exec, mx.random.seed; and training code that runs at imp
 - run.batches(rows) -> iterator of x, y: the training data, until the budget is used; the clock starts with the first
 - run.log(step, loss): the previous step's loss, an mx.array in nats a token; ends a diverged run
 - prepare.cross_entropy(logits, targets) -> mean nats, float32
+- prepare.chunked_cross_entropy(head, x, weight, targets): the same of head(x, weight), never all logits at once
 - model(idx: (B, T) int32) -> logits (B, T, vocab_size); all that it has learned is in model.parameters()
 """
 
@@ -127,8 +129,10 @@ def build(
             "Shorten the brief (program.md) or choose a model with a larger context.",
             reason="too_long",
         )
+    hints = _hinted(context, min(room, HINT_TOKENS), bytes_per_token)
+    room -= estimate("\n".join(hints), bytes_per_token)
     values, trials, dropped = _selected(context, min(room, HISTORY_TOKENS), bytes_per_token)
-    told = _history(values, trials, dropped)
+    told = _history(values, trials, dropped, hints)
     return Prompt(messages(told), tokens(told), least, dropped)
 
 
@@ -223,7 +227,15 @@ def _selected(context: Context, room: int, bytes_per_token: float) -> tuple[list
     )
 
 
-def _history(values: list[str], trials: list[str], dropped: int) -> str:
+def _hinted(context: Context, room: int, bytes_per_token: float) -> list[str]:
+    """The lines of what other machines found, as many as fit in `room` tokens; the heading alone is none."""
+    lines = history.hinted(context.hints)
+    while lines and estimate("\n".join(["", *lines, ""]), bytes_per_token) > room:
+        lines.pop()
+    return ["", *lines] if len(lines) > 1 else []
+
+
+def _history(values: list[str], trials: list[str], dropped: int, hints: Sequence[str] = ()) -> str:
     parts = ["## What has been tried\n"]
     if not (values or trials or dropped):
         parts.append("Nothing yet.")
@@ -233,6 +245,7 @@ def _history(values: list[str], trials: list[str], dropped: int) -> str:
         parts += ["Experiments, oldest first (s: sigmas better than the script of that time):", *trials]
     if dropped:
         parts.append(f"({dropped} older lines left out)")
+    parts += hints
     return "\n".join(parts) + "\n"
 
 

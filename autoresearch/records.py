@@ -187,6 +187,15 @@ class Directive:
 
 
 @dataclass(frozen=True, slots=True)
+class Hint:
+    """A finding of other machines. It is no trial: nothing of it was measured here."""
+
+    text: str  # a line, in the words of whoever found it
+    constants: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)  # numbers, there: (old, new); else empty
+    gains_sigma: tuple[float, ...] = ()  # on each of the machines; below zero: it lost there
+
+
+@dataclass(frozen=True, slots=True)
 class Context:
     """All a proposer may know. History is oldest first and holds every decided experiment of the night."""
 
@@ -200,6 +209,7 @@ class Context:
     directive: Directive | None = None
     seed: int = 0
     turn: int = 0  # the number of the next experiment
+    hints: Sequence[Hint] = ()  # what other machines found, the largest effects first
 
 
 class Proposer(Protocol):

@@ -31,6 +31,7 @@ _SET = re.compile(
     _LEAD + r"SET[\s`*:]+([A-Za-z_][\w.]*)[`*\s]*(?::\s*\w+\s*)?(:?=|→|->|\bto\b)(.*)",
     re.IGNORECASE,
 )
+_FROM_TO = re.compile(_LEAD + r"SET[\s`*:]+([A-Za-z_][\w.]*)[`*\s]*\bfrom\b(.*?)\bto\b(.*)", re.IGNORECASE)
 _SET_WITHOUT_SIGN = re.compile(r"\s*SET\s+[A-Z][A-Z0-9_]*(?:\s+[-\d.\"'].*|\s*)")
 _BARE = re.compile(r"([A-Z][A-Z0-9_]*)\s*(?::\s*\w+\s*)?=(?!=)(.+)")
 _DEFINITION = re.compile(
@@ -42,10 +43,20 @@ _DIVIDER = re.compile(r"\s*={5,9}\s*(?:REPLACE\s*)?", re.IGNORECASE)
 _END = re.compile(r"\s*>{5,9}[\w./:\s]*")
 _FENCE = re.compile(r"\s*(?:`{3,}[^`]*|~{3,}[^~]*)")
 
-_THOUGHT = re.compile(r"</think(?:ing)?>|<\|channel\|>final<\|message\|>", re.IGNORECASE)
-_THINKING = re.compile(r"^[ \t]*<think(?:ing)?>", re.IGNORECASE | re.MULTILINE)
+_THINK = r"(?:think(?:ing)?|thought|reasoning|seed:think)"
+_THOUGHT = re.compile(rf"</{_THINK}>|\[/THINK\]|<\|channel\|>final<\|message\|>", re.IGNORECASE)
+_THINKING = re.compile(rf"^[ \t]*(?:<{_THINK}>|\[THINK\])", re.IGNORECASE | re.MULTILINE)
+_INVISIBLE = re.compile("[\u200b-\u200f\u2060\ufeff]")
+_TAGS = re.compile(r"</?(?:answer|output|response)>", re.IGNORECASE)
 _END_TOKEN = re.compile(r"(?:<\|[a-z_]{1,30}\|>|</s>|<end_of_turn>)\Z")
 _REMARK = re.compile(r"\s(?:#.*|\((?:was|from|currently|current|instead|previously|default|old|up|down)\b[^)]*\))\Z")
+
+# What may follow a literal that nothing else ends: a remark after a bracket, a dash, a slash or an arrow.
+_REMARKS = re.compile(r"\s+(?:\(|//|<-|—|–|-\s+[A-Za-z]|because\b|instead\b)")
+_RANGE = re.compile(r"[\d.]+\s*[-–—]\s*[\d.]+")
+_ARROW = re.compile(r"->|→")
+
+_QUOTES = str.maketrans("“”‘’", "\"\"''")
 
 # Words that stand for a category, tried in this order where no category is named.
 _SYNONYMS = {
@@ -114,6 +125,8 @@ def category(text: str) -> str:
 def _answer(reply: str) -> str:
     """The reply without thinking, end-of-turn tokens and foreign line ends."""
     text = reply.encode("utf-8", "replace").decode().replace("\r\n", "\n").replace("\r", "\n").lstrip("\ufeff")
+    if "\n" not in text:  # as in a JSON string
+        text = text.replace("\\n", "\n")
     text = _THOUGHT.split(text)[-1].rstrip()
     if thinking := _THINKING.search(text):
         text = text[: thinking.start()].rstrip()
@@ -159,7 +172,10 @@ def _edit_at(lines: list[str], at: int) -> tuple[Edit | None, int]:
         return _block(lines, at)
     if _DEFINITION.fullmatch(line):
         return _replaced_definition(lines, at)
-    if match := _SET.fullmatch(line):
+    plain = _TAGS.sub("", _INVISIBLE.sub("", line))
+    if (match := _FROM_TO.fullmatch(plain)) and _is_literal(literal := _bare_literal(match[3])):
+        return Set(match[1], literal), at + 1
+    if match := _SET.fullmatch(plain):
         literal = _bare_literal(match[3])
         if match[2].lower() != "to" or _is_literal(literal):  # else prose: "set DEPTH to something smaller"
             return Set(match[1], literal), at + 1
@@ -249,9 +265,20 @@ def _bare_assignments(lines: list[str]) -> list[Edit]:
 
 
 def _bare_literal(text: str) -> str:
-    """A literal without the remark, full stop or quoting that models put around it: ` 0.05` (was 0.04)` -> `0.05`."""
-    text = text[:MAX_LITERAL_CHARS].strip("`* \t")
-    return _REMARK.sub("", text).strip("`* \t").rstrip(";,.")
+    """A literal without what models put around it: ` 0.05` (was 0.04)` -> `0.05`, `8 -> 6 // fewer` -> `6`.
+
+    Raises EditError for a range: `4-6` would be read as -2.
+    """
+    text = text[:MAX_LITERAL_CHARS].strip("`* \t").translate(_QUOTES)
+    text = _REMARK.sub("", text).strip("`* \t").rstrip(";,.")
+    if not _is_literal(text) and (remark := _REMARKS.search(text)):
+        text = text[: remark.start()].rstrip(" `*;,.")
+    before, arrow, after = _ARROW.sub("→", text, count=1).partition("→")
+    if arrow and _is_literal(before.strip("`* \t")):
+        text = after.strip("`* \t")
+    if _RANGE.fullmatch(text):
+        raise EditError(f"`{text[:40]}` reads as a range. Give one value.")
+    return text
 
 
 def _is_literal(text: str) -> bool:

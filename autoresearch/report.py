@@ -7,44 +7,39 @@ checkout. The page follows the reader's light or dark setting and is laid out fo
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from html import escape as e
 from pathlib import Path
 
-from autoresearch import charts, diffs, findings, halfway, journal, standing
+from autoresearch import charts, diffs, findings, halfway, journal, samples, seeds, standing
 from autoresearch.errors import AutoresearchError
 from autoresearch.files import write_atomic
 from autoresearch.findings import Headline, Kept, Tally
 from autoresearch.night import Experiment, Night
+from autoresearch.page import both as _both
+from autoresearch.page import section as _section
+from autoresearch.page import signed as _signed
+from autoresearch.page import table as _table
+from autoresearch.samples import Sample
 
 SourceOf = Callable[[int], str]
 STYLE = Path(__file__).with_name("report.css")
 LUCKY_SHOWN = 12
 CRASHES_SHOWN = 6  # of one cause
 KIND_COLOURS = {"keep": "good", "crash": "bad"}
-CLASSES = {"t": "", "n": ' class="num"', "T": ' class="wide"', "N": ' class="num wide"'}  # of a table's columns
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """What two checkpoints write after the same prompt."""
-
-    prompt: str
-    baseline: str
-    winner: str
-
-
-def write(root: Path, folder: Path, samples: Sequence[Sample] = ()) -> Path:
+def write(root: Path, folder: Path) -> Path:
     """Writes ROOT/report.html and ROOT/progress.png for the night in `folder` (runs/TAG); the page's path."""
     night = journal.read(folder)
-    page = render(night, lambda n: journal.read_source(folder, night.experiments[n]), samples=samples)
+    texts = samples.cached(folder, night)
+    page = render(night, lambda n: journal.read_source(folder, night.experiments[n]), texts)
     write_atomic(root / "progress.png", charts.progress_png(_progress(night)))
     write_atomic(root / "report.html", page.encode())
     return root / "report.html"
 
 
-def render(night: Night, source_of: SourceOf, *, samples: Sequence[Sample] = (), now: datetime | None = None) -> str:
+def render(night: Night, source_of: SourceOf, texts: Sequence[Sample] = (), now: datetime | None = None) -> str:
     """The page. `source_of(n)` reads the source of experiment n; where it raises, the page says so instead."""
     parts = [
         _head(night),
@@ -54,9 +49,10 @@ def render(night: Night, source_of: SourceOf, *, samples: Sequence[Sample] = (),
         _crashes(night),
         _categories(night),
         _proposers(night),
+        _hints(night, source_of),
         _machine(night),
         _losses(night),
-        _samples(samples),
+        _samples(texts),
         _every(night),
         _reproduce(night),
         _foot(night, now or datetime.now().astimezone()),
@@ -145,10 +141,6 @@ def _picture(night: Night) -> str:
     legend = LEGEND + ("<span>▵ off the scale, or stopped early</span>" if charts.off_the_scale(progress) else "")
     pictures = _both(*(charts.progress_svg(progress, size) for size in (charts.WIDE, charts.NARROW)))
     return _section("Progress", f'<p class="note legend">{legend}</p>{pictures}')
-
-
-def _both(wide: str, narrow: str) -> str:
-    return f'<figure class="wide">{wide}</figure><figure class="narrow">{narrow}</figure>'
 
 
 # --- what was found -------------------------------------------------------------------------------------------------
@@ -266,6 +258,24 @@ def _proposers(night: Night) -> str:
     return _section("Who had the ideas", _table(names, rows, "tTnnNNNnN"))
 
 
+def _hints(night: Night, source_of: SourceOf) -> str:
+    """What other machines had found, there and here; nothing where the night was told of nothing."""
+    fates = seeds.of_night(night, source_of)
+    if not fates:
+        return ""
+    rows = [(e(fate.seed.change), e(fate.seed.there), _fate(night, fate)) for fate in fates]
+    table = _table(("change", "there", "here"), rows, "ttt")
+    return _section("What other machines had found", table, f"{seeds.held(fates)}. A loss there is no hint to try it.")
+
+
+def _fate(night: Night, fate: seeds.Fate) -> str:
+    if fate.n is None:
+        return '<span class="note">not tried</span>'
+    x = night.experiments[fate.n]
+    colour = KIND_COLOURS.get(fate.verdict, "note")
+    return f'<span class="{colour}">{e(fate.verdict)}</span> {_signed(x.delta_bpb)} <a href="#e{x.n}">#{x.n}</a>'
+
+
 def _split(t: Tally, most: int) -> str:
     """A bar of keeps, discards and crashes, as long as the number of tries."""
     shares = "".join(
@@ -313,15 +323,16 @@ def _losses(night: Night) -> str:
     return _section("How they learn", pictures, "Training loss over the budget, baseline and best.")
 
 
-def _samples(samples: Sequence[Sample]) -> str:
-    if not samples:
+def _samples(texts: Sequence[Sample]) -> str:
+    if not texts:
         return ""
     pairs = "".join(
-        f'<p class="note">after “{e(s.prompt)}”</p><div class="samples"><div><b>baseline</b>{e(s.baseline)}</div>'
-        f"<div><b>best</b>{e(s.winner)}</div></div>"
-        for s in samples
+        f'<p class="after"><span class="number">after</span> <b>{e(s.prompt)}</b></p><div class="samples">'
+        f"<div><b>baseline</b>{e(s.baseline.strip())}</div><div><b>best</b>{e(s.winner.strip())}</div></div>"
+        for s in texts
     )
-    return _section("What they write", pairs)
+    note = "Both go on from the beginnings of documents that neither was trained on; the same seed, temperature 0.7."
+    return _section("What they write", pairs, note)
 
 
 # --- the rest -------------------------------------------------------------------------------------------------------
@@ -372,27 +383,6 @@ def _foot(night: Night, now: datetime) -> str:
     facts = [f"{name} {value}" for name, value in night.versions.items()]
     facts += [f"data {night.task['fingerprint']}"] if "fingerprint" in night.task else []
     return f"<footer>Written {now:%Y-%m-%d %H:%M} by autoresearch-metal. {e(' · '.join(facts))}</footer>\n"
-
-
-def _section(title: str, body: str, note: str = "") -> str:
-    said = f'<p class="note">{e(note)}</p>\n' if note else ""
-    return f"<section><h2>{e(title)}</h2>\n{said}{body}</section>\n"
-
-
-def _table(names: Sequence[str], rows: Sequence[Sequence[str]], kinds: str, ids: Sequence[str] = ()) -> str:
-    """`kinds` has a letter a column: t for text, n for numbers, capitals for what a phone leaves out. Cells: HTML."""
-    classes = [CLASSES[kind] for kind in kinds]
-    head = "".join(f"<th{c}>{e(name)}</th>" for name, c in zip(names, classes, strict=False))
-    body = []
-    for i, row in enumerate(rows):
-        cells = "".join(f"<td{c}>{cell}</td>" for cell, c in zip(row, classes, strict=False))
-        body.append(f'<tr id="{ids[i]}">{cells}</tr>' if ids else f"<tr>{cells}</tr>")
-    return f'<div class="scroll"><table><tr>{head}</tr>\n{"".join(body)}</table></div>'
-
-
-def _signed(bpb: float | None) -> str:
-    """_signed(-0.0123) -> "−0.0123"; a dash for what is not known."""
-    return "–" if bpb is None else f"{bpb:+.4f}".replace("-", "−")
 
 
 def _link(x: Experiment) -> str:

@@ -10,9 +10,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
-from autoresearch import constants, contract, edits, policy
+from autoresearch import constants, contract, edits, pausing, policy, seeds
 from autoresearch.decide import baseline_due, control_due
 from autoresearch.errors import AutoresearchError, EditError, ExhaustedError, ProposerError, UsageError
 from autoresearch.laboratory import FILE, Laboratory, describe_machine, violations_text
@@ -25,7 +24,12 @@ KNOWN_DF = 4.0
 MAX_FAILED_TURNS = 20  # turns in a row without a candidate: no proposer has anything left to say
 STARTUP_FLOOR_S = 60.0  # what a candidate's start may take in any case: new kernels, a busy machine
 COMPILING_FLOOR_S = 180.0  # where g++ compiles them
-BEFORE_TRAINING = frozenset({"contract", "source", "import", "build", "warmup", "interface", "slow", "startup"})
+# Failures that go back to who had the idea, once, where they came before or early in the training: a mended version is
+# worth a turn of the model's then.
+MENDABLE = frozenset({"source", "import", "build", "warmup", "interface", "slow", "startup"})
+MENDABLE_EARLY = frozenset({"memory", "diverged", "nonfinite", "tampered", "exited"})
+EARLY = 0.1  # of the budget
+MENDS = "mends"  # in a proposal's usage: the number of the experiment whose failure it mends
 
 
 @dataclass(frozen=True)
@@ -57,12 +61,18 @@ class Research(Laboratory):
 
     # --- the night ---
 
-    def run(self) -> str:
-        """Researches until a limit, and says which. Raises KeyboardInterrupt when the person stops it."""
+    def run(self, done: Callable[[], str | None] = lambda: None) -> str:
+        """Researches until a limit, or until `done` has a reason, and says which.
+
+        Raises KeyboardInterrupt when the person stops it.
+        """
         self.recover()
         self.ensure_baseline()
-        while (why := self.limits.reached(self.decided) or self.must_stop()) is None:
-            self.turn()
+        while (why := self.limits.reached(self.decided) or self.must_stop() or done()) is None:
+            if pausing.asked(self.folder) is None:
+                self.turn()
+            else:
+                self.rest(until=lambda: self.limits.reached(self.decided) is not None)
         return why
 
     def recover(self) -> None:
@@ -135,25 +145,28 @@ class Research(Laboratory):
             return
         self.failed_turns = 0
         x = self.finish(self.propose("candidate", proposal, source, parent_n).n)
-        if x.verdict == "crash" and x.failure is not None and x.failure.kind in BEFORE_TRAINING:
-            self._ask_repair(x.proposal, x.failure)
+        if x.verdict == "crash" and MENDS not in x.proposal.usage and (failure := _mendable(x)) is not None:
+            self._ask_repair(x, failure)
 
-    def attempt(self, file: Path, message: str) -> Experiment:
+    def attempt(self, source: str, message: str) -> Experiment:
         """One candidate from a person or an agent that drives itself, under the same rules as any other."""
         self.stops_losers = False
         self.recover()
         self.ensure_baseline()
-        try:
-            source = file.read_text()
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"{file} cannot be read: {error}") from None
         if constants.normalised(source) == constants.normalised(self.source_of(self.incumbent().n)):
-            raise UsageError(f"{file} computes what the incumbent computes: there is nothing to measure")
+            raise UsageError("the file computes what the incumbent computes: there is nothing to measure")
         title, _, why = message.strip().partition("\n")
         proposal = Proposal((WholeFile(source),), title[:80], why.strip() or title, "other", "by hand")
         return self.finish(self.propose("candidate", proposal, source, self.incumbent().n).n)
 
     # --- ideas ---
+
+    def hint(self, given: Sequence[seeds.Seed]) -> None:
+        """Findings of other machines, which the proposers know of from now on; the journal holds them."""
+        told = seeds.to_json(given)
+        if told and told != list(self.night.hinted):
+            self.journal.append("hinted", findings=told)
+            self.view.say(f"hints: {len(given)} findings of other machines are told to the proposers")
 
     def context(self) -> Context:
         incumbent, now = self.incumbent(), self.reading()
@@ -170,6 +183,7 @@ class Research(Laboratory):
             directive=policy.next_directive(history, turn),
             seed=self.seed,
             turn=turn,
+            hints=seeds.hints(self.night.hinted),
         )
 
     def _parent(self, history: Sequence[Trial]) -> int:
@@ -197,9 +211,10 @@ class Research(Laboratory):
         if repeated := policy.repeat_of(source, context.source, context.history):
             raise ProposerError(f"{proposal.title}: {policy.repeat_sentence(source, repeated)}", reason="repeat")
         violations = contract.check(source, self.source_of(self.baseline().n))
-        if violations:
+        if violations and MENDS not in proposal.usage:
             repaired = self.proposer.repair(context, proposal, Failure("contract", violations_text(violations)))
             if repaired is not None:
+                repaired = _mending(repaired, context.turn)
                 return repaired, edits.apply(context.source, repaired.edits), parent_n
         return proposal, source, parent_n
 
@@ -214,11 +229,25 @@ class Research(Laboratory):
                 "Go on with another proposer: uv run loop.py --proposer tuner"
             )
 
-    def _ask_repair(self, proposal: Proposal, failure: Failure) -> None:
+    def _ask_repair(self, x: Experiment, failure: Failure) -> None:
         try:
-            repaired = self.proposer.repair(self.context(), proposal, failure)
+            repaired = self.proposer.repair(self.context(), x.proposal, failure)
         except ProposerError as error:
             self._turn_failed(error)
             return
         if repaired is not None:
-            self.drafts.appendleft(repaired)
+            self.drafts.appendleft(_mending(repaired, x.n))
+
+
+def _mending(proposal: Proposal, n: int) -> Proposal:
+    return replace(proposal, usage={**proposal.usage, MENDS: float(n)})
+
+
+def _mendable(x: Experiment) -> Failure | None:
+    """The failure of a crash that cost little or no training."""
+    failure = x.failure
+    if failure is None or failure.kind in MENDABLE:
+        return failure
+    m = x.measurements[-1]
+    reached = m.loss_curve[-1][0] if m.loss_curve else 0.0
+    return failure if failure.kind in MENDABLE_EARLY and m.training_s is None and reached <= EARLY else None

@@ -1,4 +1,4 @@
-"""What each model has achieved on this machine, kept across nights; it chooses the format of the replies.
+"""What each proposer has achieved on this machine, kept across nights; it chooses format and share of turns.
 
 One JSON file in the cache, replaced whole: machine -> model -> counts. Losing it costs a few turns of learning again.
 """
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from autoresearch.files import write_atomic
+from autoresearch.records import Trial
 
 VERSION = 1
 
@@ -27,6 +28,8 @@ PRIOR = {
 }
 PRIOR_WEIGHT = 4.0  # replies that the prior counts for
 REVISIT = 12  # every so many turns the format tried least is tried once more
+# Failures (experiment.py) before a candidate has warmed up.
+NOT_WARMED_UP = {"contract", "source", "import", "build", "warmup", "interface", "slow", "startup"}
 
 
 @dataclass(slots=True)
@@ -57,10 +60,24 @@ class Card:
     prompt_tokens: int = 0
     answer_tokens: int = 0
     bytes_per_token: float | None = None
+    loaded_bytes: float | None = None  # of memory, as the server told when it was loaded with its largest context
+    file_bytes: float | None = None  # of the model's file then
     formats: dict[str, Tally] = field(default_factory=dict)
 
     def tally(self, form: str) -> Tally:
         return self.formats.setdefault(form, Tally())
+
+    def record(self) -> tuple[int, int]:
+        """(turns, keeps): experiments decided and turns without a proposal, and how many were kept."""
+        return self.decided + max(0, self.turns - self.proposals), self.kept
+
+    def learn(self, name: str, trials: Sequence[Trial], since: int) -> None:
+        """Counts how those of `trials` with a number above `since` ended which `name` proposed."""
+        for trial in trials:
+            if trial.n > since and trial.proposer == name:
+                self.decided += 1
+                self.warmed_up += trial.failure is None or trial.failure.kind not in NOT_WARMED_UP
+                self.kept += trial.verdict == "keep"
 
 
 class Scorecard:

@@ -6,36 +6,77 @@ was measured here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
+from autoresearch import constants, strict
 from autoresearch.agreement import change_key, described, direction_key, in_sigma
 from autoresearch.bundle import Bundle, Finding
+from autoresearch.calibrate import MACHINE_FIT
+from autoresearch.errors import AutoresearchError
+from autoresearch.export import change
+from autoresearch.night import Experiment, Night
+from autoresearch.records import Hint
 
 MOST = 12  # hints in a prompt
+MACHINES_TOLD = 3  # of those that measured one change
 
 
 @dataclass(frozen=True, slots=True)
-class Seed:
-    """One finding of another machine."""
+class Found:
+    """What one machine measured."""
 
-    finding: Finding
-    machine: str
+    machine: str  # "Apple M4 Pro, 20 GPU cores, 24 GB, macOS 26.2"
     task: str  # "mac, 300 s"
     gain_sigma: float
 
     def __str__(self) -> str:
-        """ "+4.1 sigma on Apple M4 Pro (mac, 300 s): learning_rate: Higher matrix rate (MATRIX_LR 0.04 → 0.06)"."""
+        """ "+4.1 sigma on Apple M4 Pro, 20 GPU cores, 24 GB, macOS 26.2 (mac, 300 s)"."""
+        return f"{self.gain_sigma:+.1f} sigma on {self.machine} ({self.task})"
+
+
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """A change that other machines tried, with a clear gain or loss on each; `finding` is the clearest one's."""
+
+    finding: Finding
+    found: tuple[Found, ...]
+
+    @property
+    def gains(self) -> bool:
+        """Whether it gained wherever it was clear."""
+        return all(one.gain_sigma > 0 for one in self.found)
+
+    @property
+    def change(self) -> str:
+        """ "learning_rate: Higher matrix rate (MATRIX_LR 0.04 → 0.06)"."""
         f = self.finding
-        values = f" ({described(f)})" if f.change is not None else ""
-        return (
-            f"{self.gain_sigma:+.1f} sigma on {self.machine} ({self.task}): {f.category}: {f.title[:79]}{values[:160]}"
-        )
+        values = f" ({described(f)[:160]})" if f.change is not None else ""
+        return f"{f.category}: {f.title[:79]}{values}"
+
+    @property
+    def there(self) -> str:
+        more = len(self.found) - MACHINES_TOLD
+        rest = f"; and on {more} more" if more > 0 else ""
+        return "; ".join(map(str, self.found[:MACHINES_TOLD])) + rest
+
+    def __str__(self) -> str:
+        return f"{self.change}: {self.there}"
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What became of a hint: the experiment here that kept it, else the first that tried it, else none."""
+
+    seed: Seed
+    n: int | None = None
+    verdict: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """How the hints fared in a night: given, tried here in the same direction, and kept here."""
+    """How the hints of a gain fared in a night: given, tried here in the same direction, and kept here."""
 
     given: int
     tried: int
@@ -45,47 +86,122 @@ class Held:
         return f"{self.given} findings of other machines were given as hints: {self.tried} tried here, {self.held} held"
 
 
-def seeds(bundles: Sequence[Bundle], most: int = MOST) -> list[Seed]:
-    """The findings worth telling: kept ones whose interval lies above zero, and clear losses; the largest first."""
-    found = [_seed(f, bundle) for bundle in bundles for f in bundle.findings if _clear(f)]
-    return sorted(found, key=lambda seed: -abs(seed.gain_sigma))[:most]
+# --- choosing ---------------------------------------------------------------------------------------------------------
 
 
-def lines(given: Sequence[Seed]) -> list[str]:
-    """For a prompt: a heading that marks them, and a line each; nothing where there are none."""
-    if not given:
-        return []
-    return [
-        "Found on other machines, not measured on this one; it may be otherwise here:",
-        *(f"- {seed}" for seed in given),
-    ]
+def seeds(bundles: Iterable[Bundle], most: int = MOST) -> list[Seed]:
+    """The findings worth telling: kept ones whose interval lies above zero, and clear losses; the largest first.
 
-
-def held(given: Sequence[Seed], night: Bundle) -> Held:
-    """How many of the hints this night tried, as the same change or one constant moved the same way, and kept.
-
-    A loss elsewhere is not counted: nobody is expected to try it.
+    One change is one seed, whatever number of machines tried it.
     """
-    gains = [seed for seed in given if seed.gain_sigma > 0]
-    here: dict[object, bool] = {}
-    for f in night.findings:
-        for key in filter(None, (change_key(f), direction_key(f))):
-            here[key] = here.get(key, False) or f.verdict == "keep"
-    tried = [keys for keys in map(_keys, gains) if any(key in here for key in keys)]
-    return Held(len(gains), len(tried), sum(any(here.get(key) for key in keys) for keys in tried))
-
-
-def _keys(seed: Seed) -> list[object]:
-    return [key for key in (change_key(seed.finding), direction_key(seed.finding)) if key is not None]
+    groups: dict[Any, list[tuple[Finding, Found]]] = {}
+    for bundle in bundles:
+        for f in filter(_clear, bundle.findings):
+            groups.setdefault(change_key(f), []).append((_trimmed(f), _found(f, bundle)))
+    ranked = [sorted(group, key=lambda pair: -abs(pair[1].gain_sigma)) for group in groups.values()]
+    ranked.sort(key=lambda group: -abs(group[0][1].gain_sigma))
+    return [Seed(group[0][0], tuple(found for _, found in group)) for group in ranked[:most]]
 
 
 def _clear(f: Finding) -> bool:
-    if f.role != "candidate" or f.effect is None or f.effect.direction is None:
+    """A clear effect of a change that can be named, and is more than a fit to its machine."""
+    if f.role != "candidate" or f.effect is None or f.effect.direction is None or f.change is None:
         return False
-    return f.effect.direction == (1 if f.verdict == "keep" else -1)
+    travels = f.change.code is not None or not set(f.change.constants) <= set(MACHINE_FIT)
+    return travels and f.effect.direction == (1 if f.verdict == "keep" else -1)
 
 
-def _seed(f: Finding, bundle: Bundle) -> Seed:
+def _trimmed(f: Finding) -> Finding:
+    """What a night has to remember of it: its blocks, runs and source stay in the file."""
+    change = replace(f.change, blocks=()) if f.change is not None else None
+    return Finding(f.n, f.role, f.verdict, f.title, category=f.category, change=change, effect=f.effect)
+
+
+def _found(f: Finding, bundle: Bundle) -> Found:
     parts = [bundle.task.profile, f"{bundle.task.budget_s:g} s" if bundle.task.budget_s else None]
     gain = in_sigma(f.effect.gain_bpb if f.effect else None, bundle)
-    return Seed(f, bundle.machine.describe(), ", ".join(filter(None, parts)), gain or 0.0)
+    return Found(bundle.machine.describe()[:79], ", ".join(filter(None, parts)), round(gain or 0.0, 2))
+
+
+# --- telling ----------------------------------------------------------------------------------------------------------
+
+
+def to_json(given: Sequence[Seed]) -> list[dict[str, Any]]:
+    """As the journal holds them."""
+    return [strict.encode(seed) for seed in given]
+
+
+def from_json(hinted: Sequence[Mapping[str, Any]]) -> list[Seed]:
+    """The inverse. Raises strict.Mismatch, a ValueError, for what no `to_json` wrote."""
+    return [strict.decode(Seed, dict(seed), f"hint {i}") for i, seed in enumerate(hinted, 1)]
+
+
+def hints(hinted: Sequence[Mapping[str, Any]]) -> tuple[Hint, ...]:
+    """What a proposer may know of them."""
+    return tuple(_hint(seed) for seed in from_json(hinted))
+
+
+def _hint(seed: Seed) -> Hint:
+    return Hint(str(seed), _numbers(seed.finding), tuple(one.gain_sigma for one in seed.found))
+
+
+def _numbers(f: Finding) -> dict[str, tuple[Any, Any]]:
+    """The constants of a change that is numbers and nothing else; empty for any other."""
+    if f.change is None or f.change.code is not None:
+        return {}
+    pairs = {name: pair for name, pair in f.change.constants.items() if name not in MACHINE_FIT}
+    values = {name: (_number(old), _number(new)) for name, (old, new) in pairs.items()}
+    return values if all(None not in pair for pair in values.values()) else {}
+
+
+def _number(literal: str | None) -> Any:
+    try:
+        value = constants.evaluate(literal) if literal is not None else None
+    except ValueError:
+        return None
+    return value if isinstance(value, int | float) else None
+
+
+# --- what became of them ----------------------------------------------------------------------------------------------
+
+
+def fates(given: Sequence[Seed], findings: Iterable[Finding]) -> list[Fate]:
+    """What a night made of each hint: tried means the same change, else for a gain one constant moved the same way."""
+    here: dict[Any, Finding] = {}
+    for f in findings:
+        for key in filter(None, (change_key(f), direction_key(f))):
+            if key not in here or (f.verdict == "keep" and here[key].verdict != "keep"):
+                here[key] = f
+    return [_fate(seed, here) for seed in given]
+
+
+def _fate(seed: Seed, here: Mapping[Any, Finding]) -> Fate:
+    f = here.get(change_key(seed.finding))
+    if f is None and seed.gains and (way := direction_key(seed.finding)) is not None:
+        f = here.get(way)
+    return Fate(seed) if f is None else Fate(seed, f.n, f.verdict)
+
+
+def of_night(night: Night, source_of: Callable[[int], str]) -> list[Fate]:
+    """What the night made of the hints it was given; empty where it was given none."""
+    given = from_json(night.hinted)
+    if not given:
+        return []
+    tried = [x for x in night.decided if x.role == "candidate" and x.parent_n is not None]
+    return fates(given, [_as_finding(x, source_of) for x in tried])
+
+
+def _as_finding(x: Experiment, source_of: Callable[[int], str]) -> Finding:
+    assert x.parent_n is not None and x.verdict is not None
+    try:
+        told = change(source_of(x.parent_n), source_of(x.n))
+    except AutoresearchError:  # its source is gone
+        told = None
+    return Finding(x.n, x.role, x.verdict, x.proposal.title, change=told)
+
+
+def held(results: Sequence[Fate]) -> Held:
+    """A loss elsewhere is not counted: nobody is expected to try it."""
+    gains = [fate for fate in results if fate.seed.gains]
+    tried = [fate for fate in gains if fate.n is not None]
+    return Held(len(gains), len(tried), sum(fate.verdict == "keep" for fate in tried))

@@ -21,10 +21,12 @@ from autoresearch import (
     edits,
     halfway,
     machine,
+    pausing,
     priors,
     process,
     results,
     retention,
+    samples,
     standing,
 )
 from autoresearch.errors import UsageError
@@ -38,7 +40,7 @@ from autoresearch.night import Night
 from autoresearch.noise import Noise
 from autoresearch.records import Proposer, Set
 from autoresearch.research import Limits, Research
-from autoresearch.view import View
+from autoresearch.view import View, published
 from autoresearch.workbench import Say, choose_data, workbench
 
 
@@ -55,6 +57,7 @@ class Options:
     seed: int = 0
     no_sandbox: bool = False
     editing: bool = False  # the editable file may have uncommitted changes: `try` measures them
+    keep_pause: bool = False  # a pause outlives a reboot, but not a start by hand
 
 
 @contextlib.contextmanager
@@ -87,14 +90,16 @@ def open_night(
         facts = machine.facts()
         base = repo.begin(tag)
         journal = stack.enter_context(Journal(folder))
+        if not options.keep_pause:
+            pausing.end(folder)
+        view = stack.enter_context(published(view, folder))
         if not journal.night.sessions:
             start_from_profile(repo, meta)
-            fit_to_machine(
-                repo, bench, facts, folder / "fit", cache / "machines" / facts.slug() / "fits.json", view.say
-            )
-        harness = hashlib.sha256(bench.harness.read_bytes()).hexdigest()[:16]
+            fit_to_machine(repo, bench, facts, folder / "fit", calibrate.memory(cache, facts), view.say)
+        harness = hashlib.sha256(b"".join(f.read_bytes() for f in bench.harness_files)).hexdigest()[:16]
         versions = {"mlx": version("mlx"), "python": platform.python_version(), "harness": harness}
         settings = {key: value for key, value in vars(options).items() if value is not None}
+        earlier_s = journal.night.elapsed_s
         journal.append(
             "opened",
             tag=tag,
@@ -129,7 +134,10 @@ def open_night(
             must_stop=lambda: (held.ensure(), awake.must_stop(machine.sample()))[1],
             afterwards=Housekeeping(root, folder, view.say),
         )
-        view.board.tag, view.board.budget_s, view.board.machine = tag, bench.budget_s, facts.describe()
+        view.open()
+        board = view.board
+        board.tag, board.budget_s, board.machine = tag, bench.budget_s, facts.describe()
+        board.ends_at, board.experiments, board.earlier_s = options.deadline, options.experiments, earlier_s
         view.say(f"night: {tag} on {task['dataset']}/{task['profile']}, {bench.budget_s:g} s of training a run")
         why = "an error"
         try:
@@ -139,6 +147,7 @@ def open_night(
             why = str(stop) or "stopped by Ctrl-C"
             raise
         finally:
+            board.over = why
             close_night(research, why, priors_path)
 
 
@@ -179,6 +188,8 @@ def close_night(research: Research, why: str, priors_path: Path) -> None:
         count = sum(x.role == "candidate" for x in night.decided)
         research.repo.commit({"results.tsv": table}, f"results of {research.tag}: {count} experiments")
     research.journal.append("closed", why=why)
+    if why == "finished":  # after Ctrl-C a person waits for the prompt; `report` makes up for it
+        samples.fill(research.root, research.folder, research.night, research.view.say, research.bench)
     if night.decided:
         Housekeeping(research.root, research.folder, research.view.say).report()
 
@@ -214,18 +225,16 @@ def fit_to_machine(
 ) -> None:
     """The branch's second commit, where this machine runs the same computation faster with other constants."""
     source = repo.read("HEAD", FILE).decode()
-    found, table = calibrate.known(memory, source, bench), "as found earlier on this machine"
-    if found is None and any(calibrate.axes(source, bench)):
+    found = calibrate.known(memory, source, bench)
+    if found is None and any(calibrate.axes(source, bench, "gpu")):
         say("fit: measuring what is fastest on this machine, up to two minutes, once")
-        fit = calibrate.fit(bench, source, folder, facts.memory_mb, say)
-        calibrate.remember(memory, source, bench, fit)
-        found, table = list(fit.edits), fit.table()
-    if not found:
+        found = calibrate.measure(bench, source, folder, facts, memory, say)
+    if found is None or not found.edits:
         return
-    new = edits.apply(source, found)
-    listing = ", ".join(f"{edit.name} = {edit.literal}" for edit in found)
+    new = edits.apply(source, found.edits)
+    listing = ", ".join(f"{edit.name} = {edit.literal}" for edit in found.edits)
     say(f"fit: {listing}")
-    repo.commit({FILE: new.encode()}, f"Fit to this machine: {listing}\n\n{facts.describe()}\n\n{table}\n")
+    repo.commit({FILE: new.encode()}, f"Fit to this machine: {listing}\n\n{facts.describe()}\n\n{found.text}\n")
 
 
 def _value(literal: str) -> Any:

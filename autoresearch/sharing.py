@@ -20,6 +20,7 @@ from autoresearch import (
     journal,
     machine,
     priors,
+    seeds,
     standing,
     summary,
     transfer,
@@ -29,6 +30,7 @@ from autoresearch.errors import BundleError, UsageError
 from autoresearch.files import write_atomic
 from autoresearch.night import Night
 from autoresearch.noise import Noise
+from autoresearch.profiles import PROFILES
 from autoresearch.research import Research
 from autoresearch.session import Options, open_night
 from autoresearch.view import choose_view
@@ -110,9 +112,20 @@ def nights_of(root: Path, name: str) -> list[Bundle]:
         return [bundle.load(file) for file in files]
     if (root / "runs" / name / journal.NAME).is_file():
         return [bundle_of(root, root / "runs" / name)]
+    if path.is_dir():
+        raise UsageError(f"{name} holds no findings (*.json) and no results.tsv")
     raise UsageError(
         f"{name} is no file of findings, no results.tsv and no night of this checkout. See: ls runs findings"
     )
+
+
+def hinted(root: Path, name: str) -> list[seeds.Seed]:
+    """The hints that the nights of `name` hold for another one. Raises UsageError where there are none."""
+    nights = nights_of(root, name)
+    found = seeds.seeds(nights)
+    if not found:
+        raise UsageError(f"--findings {name}: none of its {len(nights)} nights holds a clear gain or loss to tell of")
+    return found
 
 
 def _write(path: Path, text: str) -> None:
@@ -149,8 +162,16 @@ def transfer_command(root: Path, args: argparse.Namespace, options: Options) -> 
 
 
 def wanted(there: Bundle, options: Options) -> Options:
-    """The options of a transfer: a night of its own, on the other's data, profile and budget where none are given."""
+    """The options of a transfer: a night of its own, on the other's data, profile and budget where none are given.
+
+    Raises BundleError for a profile that is not known here.
+    """
     task = there.task
+    if options.profile is None and task.profile not in PROFILES:
+        known = ", ".join(PROFILES)
+        raise BundleError(
+            f"its profile {task.profile!a:.60} is not known here; there are {known}. Choose one: --profile"
+        )
     return replace(
         options,
         tag=options.tag or f"transfer-{there.id[:8]}",

@@ -8,12 +8,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from autoresearch import halfway, journal, standing, validate
+from autoresearch import halfway, journal, pausing, standing, validate
 from autoresearch.errors import UsageError
 from autoresearch.git import Repository, tag_of
 from autoresearch.journal import NAME
 from autoresearch.night import Experiment, Night
-from autoresearch.view import STYLES
+from autoresearch.panel import STYLES
 
 
 def text(night: Night) -> str:
@@ -57,8 +57,11 @@ def find_tag(root: Path, tag: str | None) -> str:
 def status(root: Path, tag: str | None, console: Console | None = None) -> None:
     """Prints the night so far: the summary, what is running, and a table of its experiments."""
     console = console or Console()
-    night = journal.read(root / "runs" / find_tag(root, tag))
+    folder = root / "runs" / find_tag(root, tag)
+    night = journal.read(folder)
     console.print(text(night), highlight=False)
+    if pausing.asked(folder) is not None:
+        console.print(f"paused by hand; to go on: {pausing.GO_ON}", highlight=False)
     if night.running is not None and night.closed is None:
         x, run = night.running
         console.print(f"running, or cut off: #{x.n} run {run.run}: {x.proposal.title}", highlight=False, markup=False)

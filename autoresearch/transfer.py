@@ -13,7 +13,7 @@ from pathlib import Path
 
 from autoresearch import constants, edits, effects, policy
 from autoresearch.bundle import Bundle, Effect, Finding, Outcome, Row, TransferOf, load, save
-from autoresearch.calibrate import ROWS
+from autoresearch.calibrate import MACHINE_FIT, ROWS
 from autoresearch.errors import BundleError, EditError, ProposerError
 from autoresearch.export import origin, title_of
 from autoresearch.night import Experiment, Night
@@ -21,7 +21,6 @@ from autoresearch.records import CATEGORIES, Context, Edit, Failure, Proposal, S
 from autoresearch.research import Research
 from autoresearch.standing import Standing
 
-MACHINE_FIT = (ROWS, "STACK_MATRICES", "COMPUTE_DTYPE")
 HALVINGS = 2  # of the rows at once, for a change that does not fit into this machine's memory
 ORIGIN = "origin.json"  # in runs/TAG: the bundle that is replayed
 
@@ -39,20 +38,32 @@ class Replayed:
 def changes(bundle: Bundle) -> list[Replayed]:
     """The kept changes, the most promising first."""
     kept = [f for f in bundle.findings if f.role == "candidate" and f.verdict == "keep"]
-    return sorted((_replayed(f, bundle.sigma_bpb or 1.0) for f in kept), key=lambda c: (-c.promise, c.finding.n))
+    return sorted((_replayed(f, bundle) for f in kept), key=lambda c: (-c.promise, c.finding.n))
 
 
-def _replayed(f: Finding, sigma_bpb: float) -> Replayed:
+def _replayed(f: Finding, bundle: Bundle) -> Replayed:
     low = f.effect.low_bpb if f.effect and f.effect.low_bpb is not None else 0.0
+    promise = low / (bundle.sigma_bpb or 1.0)
     if f.change is None:
-        return Replayed(f, (), low / sigma_bpb, "the change is more than a patch can say")
-    sets = [Set(name, literal) for name, literal in f.change.set.items() if name not in MACHINE_FIT]
+        return Replayed(f, (), promise, "the change is more than a patch can say")
     blocks = [SearchReplace(block.search, block.replace) for block in f.change.blocks]
-    left = () if blocks or sets else tuple(f.change.set)
-    obstacle = (
-        f"it only fits {', '.join(left)} to its machine; here that was fitted before the baseline" if left else ""
-    )
-    return Replayed(f, (*blocks, *sets), low / sigma_bpb, obstacle)
+    sets = [Set(name, literal) for name, literal in f.change.set.items()]
+    travels: tuple[Edit, ...] = (*blocks, *(edit for edit in sets if edit.name not in MACHINE_FIT))
+    if not _makes_its_source(f, (*blocks, *sets), bundle):
+        return Replayed(f, (), promise, "its change does not make its source of its parent's")
+    left = "" if travels else ", ".join(f.change.set)
+    obstacle = f"it only fits {left} to its machine; here that was fitted before the baseline" if left else ""
+    return Replayed(f, travels, promise, obstacle)
+
+
+def _makes_its_source(f: Finding, patch: Sequence[Edit], bundle: Bundle) -> bool:
+    """Whether what would be tried here is what was measured there: a file may say one and mean the other."""
+    before, after = bundle.source(bundle.finding(f.parent)), bundle.source(f)
+    try:
+        made = edits.apply(before or "", patch)
+        return constants.normalised(made) == constants.normalised(after or "")
+    except EditError:
+        return False
 
 
 class Transfer:
@@ -166,13 +177,8 @@ def begin(folder: Path, bundle: Bundle) -> Bundle:
 def replay(research: Research, transfer: Transfer) -> str:
     """Tries every change, or as many as the limits allow; says why it ended. A later call goes on."""
     research.branching = research.stops_losers = False
-    research.recover()
-    research.ensure_baseline()
-    while (why := research.limits.reached(research.decided)) is None:
-        if not transfer.left(research.context()):
-            return "every change that applies was tried"
-        research.turn()
-    return why
+    done = "every change that applies was tried"
+    return research.run(lambda: None if transfer.left(research.context()) else done)
 
 
 # --- what became of them ----------------------------------------------------------------------------------------------

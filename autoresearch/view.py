@@ -1,92 +1,47 @@
-"""What a person sees while the loop runs: a live panel in a terminal, plain lines anywhere else."""
+"""What a person sees while the loop runs: a full screen in a terminal, plain lines anywhere else, the same elsewhere.
+
+Nobody needs to look. Where the terminal goes away (an ssh connection drops, a window is closed) the night goes on and
+its lines go into a file; `loop.py watch` shows what the running loop publishes.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
+import threading
 import time
 from collections import deque
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol, TextIO
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import IO, Any, Protocol
 
-from rich.console import Console, Group
+from rich.console import Console
 from rich.live import Live
-from rich.panel import Panel
-from rich.progress_bar import ProgressBar
-from rich.table import Table
 from rich.text import Text
 
-from autoresearch.records import Verdict
+from autoresearch import machine
+from autoresearch.board import Board, Result
+from autoresearch.files import write_atomic
+from autoresearch.panel import draw, result_line
+from autoresearch.process import own_mark
 
-SPARKS = "▁▂▃▄▅▆▇█"
-STYLES: Mapping[Verdict, str] = {"keep": "bold green", "discard": "dim", "crash": "red"}
-
-
-@dataclass(frozen=True)
-class Result:
-    """One decided experiment, as a line of the view."""
-
-    n: int
-    verdict: Verdict
-    val_bpb: float | None
-    title: str
-    reason: str
-    proposer: str
-
-
-@dataclass
-class Board:
-    """All that the view shows; the loop writes here, the view draws it."""
-
-    tag: str = ""
-    title: str = "starting"
-    hypothesis: str = ""
-    n: int = 0
-    run: int = 0
-    phase: str = ""
-    budget_s: float = 0.0
-    progress: float = 0.0
-    loss: float | None = None
-    curve: list[tuple[float, float]] = field(default_factory=list)
-    incumbent_curve: tuple[tuple[float, float], ...] = ()
-    tok_s: float | None = None
-    baseline_bpb: float | None = None
-    incumbent_bpb: float | None = None
-    incumbent_title: str = ""
-    sigma_bpb: float | None = None
-    counts: dict[str, int] = field(default_factory=lambda: {"keep": 0, "discard": 0, "crash": 0})
-    results: deque[Result] = field(default_factory=lambda: deque(maxlen=8))
-    machine: str = ""
-    ends: str = "runs until Ctrl-C"
-    started: float = field(default_factory=time.monotonic)
-
-    def hear(self, event: Mapping[str, Any]) -> None:
-        """Takes in one event of a child."""
-        name = event["event"]
-        if name == "step":
-            self.phase, self.progress, self.loss = "training", event["progress"], event["loss"]
-            self.curve.append((event["progress"], event["loss"]))
-            self.tok_s = event["tokens"] / (event["progress"] * self.budget_s) if event["progress"] else None
-        elif name == "evaluated":
-            self.phase, self.progress = "evaluating", event["rows"] / event["of"]
-        elif name in PHASES:
-            self.phase, self.progress = PHASES[name], 0.0
-
-    def begin(self, n: int, run: int, title: str, hypothesis: str) -> None:
-        self.n, self.run, self.title, self.hypothesis = n, run, title, hypothesis
-        self.phase, self.progress, self.loss, self.curve, self.tok_s = "starting", 0.0, None, [], None
-
-    def decided(self, result: Result) -> None:
-        self.counts[result.verdict] += 1
-        self.results.append(result)
-
-
-PHASES = {"ready": "warming up", "clock_started": "training", "trained": "saving", "saved": "evaluating"}
+REFRESH_S = 1.0  # between two drawings: a loss changes little in a second, and a Mac asleep wants its peace
+PUBLISH_S = 0.5  # between two states for `watch`
+LIVE = "live.json"  # in runs/TAG: the board, for `watch`
+LOG = "night.log"  # in runs/TAG: the lines of a loop whose terminal went away
+TRANSCRIPT = 2000  # lines that are printed when the full screen closes
+GONE = (OSError, ValueError)  # what writing to a terminal that went away raises
 
 
 class View(Protocol):
     board: Board
+    log: Path | None  # where lines go when the terminal has gone away
+
+    def open(self) -> None:
+        """The night begins: a view that takes the whole screen takes it now."""
+        ...
 
     def say(self, text: str) -> None:
         """A line that stays."""
@@ -102,31 +57,45 @@ class View(Protocol):
 
     def decided(self, result: Result) -> None: ...
 
+    def aside(self) -> AbstractContextManager[Console]:
+        """The terminal for something else, a question or a progress bar, until it is left."""
+        ...
+
     def close(self) -> None: ...
 
 
 class PlainView:
-    """Log lines: one a tenth of a training, one a result. Goes on silently when the terminal has gone away."""
+    """Log lines: one a tenth of a training, one a result. Goes on in `log` when the terminal or pipe has gone away."""
 
-    def __init__(self, stream: TextIO | None = None) -> None:
-        self.board, self._tenth = Board(), 0
-        self._stream: TextIO | None = stream or sys.stdout
+    def __init__(self, stream: IO[str] | None = None, board: Board | None = None) -> None:
+        self.board, self._tenth = board or Board(), 0
+        self.log: Path | None = None
+        self._stream = stream or sys.stdout
+
+    def open(self) -> None:
+        pass
 
     def say(self, text: str) -> None:
-        if self._stream is None:
-            return
+        self.board.say(text)
+        self.put(text)
+
+    def put(self, text: str) -> None:
+        """A line for the stream alone."""
         try:
             print(text, file=self._stream, flush=True)
-        except (OSError, ValueError):  # the terminal or pipe is gone; the night goes on
-            self._stream = None
+        except GONE:
+            let_go(self._stream, self.log)
+            with contextlib.suppress(*GONE):
+                self._stream.flush()  # what could not be written waits in its buffer
 
     def status(self, text: str) -> None:
-        self.say(f"{time.strftime('%H:%M:%S')}  {text}")
+        self.board.wait(text)
+        self.put(f"{time.strftime('%H:%M:%S')}  {text}")
 
     def begin(self, n: int, run: int, title: str, hypothesis: str) -> None:
         self.board.begin(n, run, title, hypothesis)
         self._tenth = 0
-        self.say(f"{time.strftime('%H:%M:%S')}  #{n} run {run}: {title}")
+        self.put(f"{time.strftime('%H:%M:%S')}  #{n} run {run}: {title}")
 
     def hear(self, event: Mapping[str, Any]) -> None:
         board = self.board
@@ -134,114 +103,211 @@ class PlainView:
         if event["event"] == "step" and int(board.progress * 10) > self._tenth:
             self._tenth = int(board.progress * 10)
             speed = f"  {board.tok_s:,.0f} tok/s" if board.tok_s else ""
-            self.say(f"           {board.progress:4.0%}  step {event['step']:5d}  loss {board.loss:.4f}{speed}")
+            self.put(f"           {board.progress:4.0%}  step {event['step']:5d}  loss {board.loss:.4f}{speed}")
 
     def decided(self, result: Result) -> None:
-        self.board.decided(result)
         value = f"{result.val_bpb:.6f}" if result.val_bpb is not None else "   —    "
-        self.say(f"{time.strftime('%H:%M:%S')}  #{result.n} {result.verdict.upper():7s} {value}  {result.reason}")
+        self.put(f"{time.strftime('%H:%M:%S')}  #{result.n} {result.verdict.upper():7s} {value}  {result.reason}")
+
+    @contextlib.contextmanager
+    def aside(self) -> Iterator[Console]:
+        yield Console(file=self._stream)
 
     def close(self) -> None:
         pass
 
 
 class LiveView:
-    """A panel that redraws itself twice a second below the lines that stay."""
+    """The whole terminal, drawn anew once a second by a thread of its own; its lines are printed when it closes.
 
-    def __init__(self, console: Console | None = None) -> None:
+    Until it is opened they are printed as they come: preparing data draws a bar of its own. The terminal's other screen
+    is used: whatever its size becomes, the next drawing fits, and nothing is left over.
+    """
+
+    def __init__(self, console: Console | None = None, refresh_s: float = REFRESH_S) -> None:
         self.board = Board()
+        self.log: Path | None = None
         self._console = console or Console()
-        self._live = Live(get_renderable=self._draw, console=self._console, refresh_per_second=2, transient=True)
-        self._live.start()
+        self._lines: deque[Text] = deque(maxlen=TRANSCRIPT)
+        self._live = Live(
+            get_renderable=lambda: draw(self.board, *self._console.size),
+            console=self._console,
+            screen=True,
+            auto_refresh=False,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self._plain: PlainView | None = None  # once the terminal is gone
+        self._closing, self._lock = threading.Event(), threading.RLock()
+        self._ticker = threading.Thread(target=self._tick, args=(refresh_s,), name="view", daemon=True)
+        self._open = False
+
+    def open(self) -> None:
+        if not self._open:
+            self._open = True
+            self._guarded(self._live.start)
+            self._ticker.start()
 
     def say(self, text: str) -> None:
-        self._print(Text(text))
-
-    def _print(self, text: Text) -> None:
-        try:
-            self._console.print(text)
-        except (OSError, ValueError):  # the terminal is gone; the night goes on
-            self._console.quiet = True
+        self.board.say(text)
+        self._keep(Text(text))
 
     def status(self, text: str) -> None:
-        self.board.begin(self.board.n, self.board.run, text, "")
-        self.board.phase = "waiting"
+        self.board.wait(text)
+        if self._plain:
+            self._plain.status(text)
 
     def begin(self, n: int, run: int, title: str, hypothesis: str) -> None:
-        self.board.begin(n, run, title, hypothesis)
+        if self._plain:
+            self._plain.begin(n, run, title, hypothesis)
+        else:
+            self.board.begin(n, run, title, hypothesis)
 
     def hear(self, event: Mapping[str, Any]) -> None:
-        self.board.hear(event)
+        (self._plain or self.board).hear(event)
 
     def decided(self, result: Result) -> None:
-        self.board.decided(result)
-        self._print(result_line(result))
+        self._keep(result_line(result))
+
+    @contextlib.contextmanager
+    def aside(self) -> Iterator[Console]:
+        with self._lock:
+            if self._open:
+                self._guarded(self._live.stop)
+            try:
+                yield self._console
+            finally:
+                if self._open:
+                    self._guarded(self._live.start)
 
     def close(self) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            self._live.stop()
+        """Gives the terminal back and prints what has been said meanwhile."""
+        self._closing.set()
+        if not self._open:
+            return
+        self._open = False
+        self._ticker.join()
+        with self._lock:
+            if self._plain is None:
+                self._guarded(self._live.stop)
+            lines, self._lines = list(self._lines), deque()
+            for line in lines if self._plain is None else ():
+                self._guarded(lambda line=line: self._console.print(line))  # type: ignore[misc]
 
-    def _draw(self) -> Panel:
-        return draw(self.board, self._console.width)
+    def _keep(self, line: Text) -> None:
+        with self._lock:
+            if self._plain is not None:
+                self._plain.put(line.plain)
+            elif self._open:
+                self._lines.append(line)
+            else:
+                self._guarded(lambda: self._console.print(line))
 
+    def _tick(self, refresh_s: float) -> None:
+        while not self._closing.wait(refresh_s) and self._plain is None:
+            self.board.memory_mb = machine.free_memory_mb()
+            with self._lock:
+                self._guarded(self._refresh)
 
-def result_line(result: Result) -> Text:
-    value = f"{result.val_bpb:.6f}" if result.val_bpb is not None else "   —    "
-    line = Text(f"#{result.n:<3d} {result.verdict:7s} {value}  {result.title}", style=STYLES[result.verdict])
-    return line.append(f"  {result.reason}", style="dim")
+    def _refresh(self) -> None:
+        if not self._console.is_terminal:  # rich draws nothing then, and says nothing
+            raise OSError("the terminal is gone")
+        self._live.refresh()
 
-
-def sparkline(values: list[float], width: int) -> str:
-    """`sparkline([3.0, 2.0, 1.0], 3) -> "█▄▁"`: the last value of each of `width` slices, scaled to the extremes."""
-    if not values:
-        return ""
-    width = min(width, len(values))
-    points = [values[(i + 1) * len(values) // width - 1] for i in range(width)]
-    low, high = min(points), max(points)
-    scale = (len(SPARKS) - 1) / (high - low) if high > low else 0.0
-    return "".join(SPARKS[int((p - low) * scale)] for p in points)
-
-
-def draw(board: Board, width: int) -> Panel:
-    """The live panel: this experiment, the incumbent, the machine, the clock."""
-    left = max(0.0, (1 - board.progress) * board.budget_s) if board.phase == "training" else None
-    now = Table.grid(padding=(0, 2))
-    now.add_row(Text(f"#{board.n} run {board.run}", style="bold"), Text(board.title, style="bold"))
-    if board.hypothesis:
-        now.add_row("", Text(board.hypothesis, style="italic"))
-    status = Text(board.phase)
-    status.append(f"  loss {board.loss:.4f}" if board.loss is not None else "")
-    status.append(f"  {board.tok_s:,.0f} tok/s" if board.tok_s else "")
-    status.append(f"  {left:.0f} s left" if left is not None else "")
-    bar = ProgressBar(total=1.0, completed=board.progress, width=max(10, min(40, width - 60)))
-    now.add_row(bar, status)
-    ours, theirs = [v for _, v in board.curve], [v for _, v in board.incumbent_curve]
-    if ours:
-        now.add_row("loss", sparkline(ours, 40))
-    if ours and theirs:
-        now.add_row(Text("incumbent", style="dim"), Text(sparkline(theirs, 40), style="dim"))
-    return Panel(Group(now, Text(), _standing(board)), title=f"autoresearch/{board.tag}", title_align="left")
-
-
-def _standing(board: Board) -> Table:
-    grid = Table.grid(padding=(0, 2))
-    if board.incumbent_bpb is not None:
-        text = Text(f"{board.incumbent_bpb:.6f}", style="bold green")
-        if board.baseline_bpb is not None and board.baseline_bpb != board.incumbent_bpb:
-            text.append(f"  (baseline {board.baseline_bpb:.6f})", style="dim")
-        text.append(f"  sigma {board.sigma_bpb:.4f}" if board.sigma_bpb is not None else "", style="dim")
-        text.append(f"  {board.incumbent_title}", style="dim")
-        grid.add_row("incumbent", text)
-    counts = ", ".join(f"{count} {verdict}" for verdict, count in board.counts.items())
-    hours, minutes = divmod(int(time.monotonic() - board.started) // 60, 60)
-    grid.add_row("so far", f"{counts}  in {hours}:{minutes:02d} h; {board.ends}")
-    if board.machine:
-        grid.add_row("machine", Text(board.machine, style="dim"))
-    return grid
+    def _guarded(self, write: Callable[[], Any]) -> None:
+        """Writes to the terminal; where that is gone, the lines so far and all later ones go into the log."""
+        if self._plain is not None:
+            return
+        try:
+            write()
+        except GONE:
+            stream = self._console.file
+            let_go(stream, self.log)
+            self._console.quiet = True
+            self._plain = PlainView(stream, self.board)
+            self._plain.log = self.log
+            self._plain.put(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  the terminal went away; the night goes on")
+            for line in self._lines:
+                self._plain.put(line.plain)
 
 
-def choose_view(stream: TextIO | None = None) -> View:
-    """The live panel on a terminal, log lines where the output is a file or a pipe."""
+def let_go(stream: IO[str], log: Path | None) -> None:
+    """What is written to a terminal or pipe that nobody reads any more goes into `log` from here on, or nowhere.
+
+    Standard error goes with it where it was the same terminal: a last word there must not end the night either.
+    """
+    try:
+        fd = stream.fileno()
+        errors = [2] if os.path.samestat(os.fstat(fd), os.fstat(2)) else []
+        target = os.open(log or os.devnull, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except GONE:  # no file behind it, or a full disk
+        return
+    for each in (fd, *errors):
+        os.dup2(target, each)
+    os.close(target)
+
+
+class Published:
+    """Another view, whose board is also written for `loop.py watch`: at most twice a second, and at every turn."""
+
+    def __init__(self, view: View, path: Path) -> None:
+        self.view, self.path, self._written = view, path, 0.0
+        self.board: Board = view.board
+        self.log: Path | None = view.log
+        self.board.mark = own_mark()
+
+    def open(self) -> None:
+        self.view.open()
+
+    def say(self, text: str) -> None:
+        self.view.say(text)
+        self.publish()
+
+    def status(self, text: str) -> None:
+        self.view.status(text)
+        self.publish()
+
+    def begin(self, n: int, run: int, title: str, hypothesis: str) -> None:
+        self.view.begin(n, run, title, hypothesis)
+        self.publish()
+
+    def hear(self, event: Mapping[str, Any]) -> None:
+        self.view.hear(event)
+        often = event["event"] in ("step", "evaluated")
+        if not often or time.monotonic() - self._written > PUBLISH_S:
+            self.publish()
+
+    def decided(self, result: Result) -> None:
+        self.view.decided(result)
+        self.publish()
+
+    def aside(self) -> AbstractContextManager[Console]:
+        return self.view.aside()
+
+    def close(self) -> None:
+        self.view.close()
+
+    def publish(self) -> None:
+        self._written = time.monotonic()
+        with contextlib.suppress(OSError):  # a full disk: nobody watches, and the night goes on
+            write_atomic(self.path, self.board.to_json(), lasting=False)
+
+
+@contextlib.contextmanager
+def published(view: View, folder: Path) -> Iterator[View]:
+    """`view`, published in `folder` (runs/TAG) until the block ends; its lines go there when its terminal is gone."""
+    view.log = folder / LOG
+    shown = Published(view, folder / LIVE)
+    try:
+        shown.publish()
+        yield shown
+    finally:
+        view.board.over = view.board.over or "stopped"
+        shown.publish()
+
+
+def choose_view(stream: IO[str] | None = None) -> View:
+    """The full screen in a terminal, log lines where the output is a file or a pipe."""
     stream = stream or sys.stdout
     console = Console(file=stream)
     return LiveView(console) if console.is_terminal and not console.is_dumb_terminal else PlainView(stream)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
@@ -11,7 +10,8 @@ from pathlib import Path
 
 from autoresearch import corpus
 from autoresearch.errors import DataError, UsageError
-from autoresearch.experiment import Workbench
+from autoresearch.experiment import HARNESS, Workbench
+from autoresearch.files import write_atomic
 from autoresearch.profiles import default_profile
 from autoresearch.sandbox import prove, select
 
@@ -89,7 +89,7 @@ def workbench(data: Path, folder: Path, root: Path, budget_s: float | None, no_s
     prove(sandbox, sys.executable, folder)
     say(f"sandbox: {sandbox.describe()}")
     return Workbench(
-        harness=snapshot(root / "prepare.py", folder / "harness"),
+        harness=snapshot(root, folder / "harness"),
         data=data,
         budget_s=budget_s,
         sandbox=sandbox,
@@ -99,14 +99,14 @@ def workbench(data: Path, folder: Path, root: Path, budget_s: float | None, no_s
     )
 
 
-def snapshot(harness: Path, folder: Path) -> Path:
-    """A copy of prepare.py that a night uses to its end; the first copy stays."""
-    copy = folder / "prepare.py"
-    if not copy.exists():
-        if not harness.is_file():
-            raise DataError(f"{harness} is missing. Run: git checkout -- prepare.py")
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = copy.with_suffix(".new")
-        shutil.copyfile(harness, temporary)
-        temporary.replace(copy)
-    return copy
+def snapshot(root: Path, folder: Path) -> Path:
+    """A copy of the harness that a night uses to its end, and its prepare.py; the first copy stays."""
+    for name in HARNESS:
+        copy = folder / name
+        if copy.exists():
+            continue
+        if not (root / name).is_file():
+            raise DataError(f"{root / name} is missing. Run: git checkout -- {name}")
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(copy, (root / name).read_bytes())
+    return folder / HARNESS[0]

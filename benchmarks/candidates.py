@@ -25,7 +25,7 @@ from autoresearch import contract, experiment
 from autoresearch.errors import SandboxError
 from autoresearch.records import Measurement
 from autoresearch.sandbox import Sandbox, Unconfined, select
-from autoresearch.workbench import openblas
+from autoresearch.workbench import openblas, snapshot
 from tests.conftest import HONEST, ROOT, write_toy_data
 
 FOLDER = HONEST.parent
@@ -69,8 +69,7 @@ class Bench:
 
     def __init__(self, folder: Path, sandbox: Sandbox) -> None:
         self.runs, self.sandbox = folder / "runs", sandbox
-        self.harness = folder / "prepare.py"
-        self.harness.write_bytes((ROOT / "prepare.py").read_bytes())
+        self.harness = snapshot(ROOT, folder)
         self.data = write_toy_data(folder / "cache" / "data" / "toy" / "tiny")
         blas = openblas() if sys.platform == "linux" else None
         self.bench = experiment.Workbench(

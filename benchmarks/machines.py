@@ -1,11 +1,15 @@
 """Do findings travel? One machine under real constraints, as several: a night on each, compared and transferred.
 
-    uv run python -m benchmarks.machines [--quick] [--folder FOLDER]
+    uv run python -m benchmarks.machines [--dataset PATH] [--machines NAME,NAME] [--budget S] [--ideas N] [--minutes M]
+                                         [--folder FOLDER] [--quick]
 
-Machines: both cores, one core, half the time, double the time. Each has a checkout, a cache and a night of its own and
-is asked the same ideas in the same order; each keeps by its own rule. Then every other one replays what the first kept.
-Leaves FOLDER/MACHINE.json (findings), FOLDER/compare.html and FOLDER/matrix.html. The tiny profile on the offline
-corpus with 20 s a run: about two hours. --quick, a toy that checks the script itself, takes two minutes.
+Machines: one core; the same core shared with a rival that never rests, which leaves about half of it; one core with
+four times the budget; and where there are two cores, both. Each has a checkout, a cache and a night of its own and is
+asked the same ideas in the same order; each keeps by its own rule. Then every other one replays what the first kept.
+Leaves FOLDER/MACHINE.json and FOLDER/MACHINE-transfer.json (findings), FOLDER/compare.html and FOLDER/matrix.html.
+
+What is done stays done: with --minutes it stops in time, and the same command goes on. --quick, a toy that checks the
+script itself, takes two minutes.
 """
 
 from __future__ import annotations
@@ -13,13 +17,16 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from autoresearch import bundle, compare, comparison_page, corpus, sharing, transfer
+from autoresearch import bundle, compare, comparison_page, corpus, journal, sharing, sources, transfer
 from autoresearch.bundle import Bundle
 from autoresearch.errors import ProposerError
 from autoresearch.records import Context, Edit, Failure, Proposal, SearchReplace, Set
@@ -34,18 +41,18 @@ Ideas = Sequence[tuple[str, str, Edit]]
 SQUARED_RELU = "        return self.c_proj(mx.square(nn.relu(self.c_fc(x))))"
 GELU = "        return self.c_proj(nn.gelu(self.c_fc(x)))"
 IDEAS: Ideas = (
-    ("depth", "Half the layers: twice the steps", Set("DEPTH", "2")),
+    ("depth", "Half the layers: more steps", Set("DEPTH", "2")),
     ("batch", "Half the batch: twice the steps", Set("TOTAL_BATCH_SIZE", "2**11")),
-    ("learning_rate", "Twice the matrix rate", Set("MATRIX_LR", "0.08")),
-    ("mlp", "A wider MLP", Set("MLP_RATIO", "8")),
+    ("batch", "A quarter of the batch: four times the steps", Set("TOTAL_BATCH_SIZE", "2**10")),
+    ("batch", "An eighth of the batch: eight times the steps", Set("TOTAL_BATCH_SIZE", "2**9")),
+    ("depth", "A single layer", Set("DEPTH", "1")),
     ("mlp", "GELU in place of the squared ReLU", SearchReplace(SQUARED_RELU, GELU)),
-    ("schedule", "A longer warm-down", Set("WARMDOWN_RATIO", "0.8")),
-    ("width", "One and a half times the width", Set("ASPECT_RATIO", "48")),
-    ("batch", "Shorter training rows", Set("TRAIN_ROW_PIECES", "2")),
     ("learning_rate", "Half the embedding rate", Set("EMBEDDING_LR", "0.3")),
     ("optimizer", "Three Newton steps in place of five", Set("NS_STEPS", "3")),
-    ("depth", "Twice the layers of the start", Set("DEPTH", "8")),
     ("embedding", "No value embeddings", Set("VALUE_EMBED_EVERY", "0")),
+    ("batch", "Training rows of an eighth: cheaper attention, no long context", Set("TRAIN_ROW_PIECES", "8")),
+    ("schedule", "A longer warm-down", Set("WARMDOWN_RATIO", "0.8")),
+    ("mlp", "A wider MLP", Set("MLP_RATIO", "8")),
 )
 RATE = "        opt.learning_rate = LR * (1 - run.progress)"
 TOY_IDEAS: Ideas = (
@@ -65,11 +72,15 @@ class Work:
     source: str  # of the editable file
 
 
-def real() -> Work:
-    def link(folder: Path) -> None:
-        shutil.copytree(corpus.prepare("stdlib", "tiny"), folder, copy_function=os.link)
+def real(dataset: str, budget_s: float, ideas: int) -> Work:
+    """The tiny profile on `dataset`, prepared once and linked into each machine's cache."""
 
-    return Work("stdlib", IDEAS, 20.0, link, (ROOT / "train_mlx.py").read_text())
+    def link(folder: Path) -> None:
+        prepared = corpus.locate(dataset, "tiny") or corpus.prepare(dataset, "tiny")
+        shutil.copytree(prepared, folder, copy_function=os.link)
+
+    source = (ROOT / "train_mlx.py").read_text()
+    return Work(sources.folder_name(dataset), IDEAS[:ideas], budget_s, link, source)
 
 
 def toy() -> Work:
@@ -78,28 +89,31 @@ def toy() -> Work:
 
 @dataclass(frozen=True)
 class Constrained:
-    """A part of this machine: its first `cores` cores, and so much training time."""
+    """A part of this machine: its first `cores` cores, shared with `rivals` busy processes, and so much training."""
 
     name: str
-    cores: int
-    budget: float  # times the benchmark's budget
+    cores: int = 1
+    rivals: int = 0
+    budget: float = 1.0  # times the benchmark's budget
 
 
 MACHINES = (
-    Constrained("both-cores", 2, 1.0),
-    Constrained("one-core", 1, 1.0),
-    Constrained("half-time", 2, 0.5),
-    Constrained("double-time", 2, 2.0),
+    Constrained("one-core"),
+    Constrained("half-core", rivals=1),
+    Constrained("fourfold-time", budget=4.0),
+    Constrained("both-cores", cores=2),
 )
+DEFAULT = ("one-core", "half-core", "fourfold-time")
 
 
 class Listed:
-    """A proposer that says the ideas in their order, as far as they apply."""
+    """A proposer that says the ideas in their order, but for those that the night has had."""
 
     name = "list"
 
-    def __init__(self, ideas: Ideas) -> None:
-        self.left = list(ideas)
+    def __init__(self, ideas: Ideas, folder: Path) -> None:
+        had = {x.proposal.title for x in journal.read(folder).experiments.values()}
+        self.left = [idea for idea in ideas if idea[1] not in had]
 
     def propose(self, context: Context, n: int = 1) -> list[Proposal]:
         if not self.left:
@@ -119,17 +133,22 @@ class Listed:
 
 @contextmanager
 def being(machine: Constrained, folder: Path, work: Work) -> Iterator[Path]:
-    """This process and its children on the machine's cores, with a checkout and a cache of its own."""
+    """This process and its children under the machine's constraints, with a checkout and a cache of its own."""
     root, cache, cores = folder / machine.name, folder / "caches" / machine.name, os.sched_getaffinity(0)
     if not root.exists():
-        checkout(root, work.source)
+        shutil.rmtree(cache, ignore_errors=True)
         work.data(cache / "data" / work.dataset / "tiny")
+        checkout(root, work.source)
     before = os.environ.get("AUTORESEARCH_CACHE")
     os.environ["AUTORESEARCH_CACHE"] = str(cache)
     os.sched_setaffinity(0, sorted(cores)[: machine.cores])
+    rivals = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(machine.rivals)]
     try:
         yield root
     finally:
+        for rival in rivals:
+            rival.kill()
+            rival.wait()
         os.sched_setaffinity(0, cores)
         os.environ.pop("AUTORESEARCH_CACHE")
         if before is not None:
@@ -138,47 +157,67 @@ def being(machine: Constrained, folder: Path, work: Work) -> Iterator[Path]:
 
 def checkout(root: Path, source: str) -> None:
     """The project as it is here, with `source` as its editable file, in a repository of its own."""
-    shutil.copytree(ROOT, root, ignore=LEFT_OUT)
-    (root / "train_mlx.py").write_text(source)
-    (root / ".gitignore").write_text("/runs/\n__pycache__/\n")
-    git(root, "init", "-q", "-b", "main")
-    git(root, "config", "user.name", "benchmark")
-    git(root, "config", "user.email", "benchmark@localhost")
-    git(root, "add", ".")
-    git(root, "commit", "-q", "-m", "start")
+    new = root.with_suffix(".new")
+    shutil.rmtree(new, ignore_errors=True)
+    shutil.copytree(ROOT, new, ignore=LEFT_OUT)
+    (new / "train_mlx.py").write_text(source)
+    (new / ".gitignore").write_text("/runs/\n__pycache__/\n/report.html\n/progress.png\n")
+    git(new, "init", "-q", "-b", "main")
+    git(new, "config", "user.name", "benchmark")
+    git(new, "config", "user.email", "benchmark@localhost")
+    git(new, "add", ".")
+    git(new, "commit", "-q", "-m", "start")
+    new.rename(root)
 
 
-def night(machine: Constrained, folder: Path, work: Work) -> Bundle:
-    """A night of the listed ideas, exported; the machine's description names its constraint."""
-    with being(machine, folder, work) as root:
-        proposer = Listed(work.ideas)
-        options = Options("night", work.dataset, "tiny", work.budget_s * machine.budget)
-        with open_night(root, options, PlainView(), lambda facts: proposer) as research:
-            research.recover()
-            research.ensure_baseline()
-            while proposer.left:
-                research.turn()
-        return named(sharing.bundle_of(root, root / "runs" / "night"), machine, folder / f"{machine.name}.json")
+@dataclass(frozen=True)
+class Bench:
+    """Where the machines live, what they work on, and until when (by time.time())."""
 
+    folder: Path
+    work: Work
+    deadline: float | None = None
 
-def replayed(machine: Constrained, folder: Path, work: Work, there: Bundle) -> Bundle:
-    """What `there` kept, tried on this machine under its own budget, from the same start."""
-    with being(machine, folder, work) as root:
-        git(root, "switch", "-q", "main")
-        proposer = transfer.Transfer(there)
-        transfer.begin(root / "runs" / "transfer", there)
-        options = Options("transfer", work.dataset, "tiny", work.budget_s * machine.budget)
-        with open_night(root, options, PlainView(), lambda facts: proposer) as research:
-            print(f"stopped: {transfer.replay(research, proposer)}")
-        found = sharing.bundle_of(root, root / "runs" / "transfer")
-        return named(found, machine, folder / f"{machine.name}-transfer.json")
+    def options(self, machine: Constrained, tag: str) -> Options:
+        budget_s = self.work.budget_s * machine.budget
+        return Options(tag, self.work.dataset, "tiny", budget_s, deadline=self.deadline)
+
+    def night(self, machine: Constrained) -> Bundle | None:
+        """A night of the listed ideas, exported; None where the time did not suffice."""
+        path = self.folder / f"{machine.name}.json"
+        if path.exists():
+            return bundle.load(path)
+        with being(machine, self.folder, self.work) as root:
+            proposer = Listed(self.work.ideas, root / "runs" / "night")
+            with open_night(root, self.options(machine, "night"), PlainView(), lambda facts: proposer) as research:
+                research.branching = False
+                research.recover()
+                research.ensure_baseline()
+                while proposer.left and research.limits.reached(research.decided) is None:
+                    research.turn()
+            if proposer.left:
+                return None
+            return named(sharing.bundle_of(root, root / "runs" / "night"), machine, path)
+
+    def replayed(self, machine: Constrained, there: Bundle) -> Bundle | None:
+        """What `there` kept, tried on this machine under its own budget, from the same start."""
+        path = self.folder / f"{machine.name}-transfer.json"
+        if path.exists():
+            return bundle.load(path)
+        with being(machine, self.folder, self.work) as root:
+            git(root, "switch", "-q", "main")
+            proposer = transfer.Transfer(there)
+            transfer.begin(root / "runs" / "transfer", there)
+            with open_night(root, self.options(machine, "transfer"), PlainView(), lambda facts: proposer) as research:
+                print(f"stopped: {transfer.replay(research, proposer)}")
+                if proposer.left(research.context()):
+                    return None
+            return named(sharing.bundle_of(root, root / "runs" / "transfer"), machine, path)
 
 
 def named(found: Bundle, machine: Constrained, path: Path) -> Bundle:
-    """With the constraint in the machine's name: facts of the hardware do not show it."""
-    told = replace(
-        found, machine=replace(found.machine, chip=f"{machine.name} of {found.machine.chip}", cpu_cores=machine.cores)
-    )
+    """With the constraint in the machine's name: facts of the hardware show the cores and no more."""
+    told = replace(found, machine=replace(found.machine, chip=f"{machine.name} of {found.machine.chip}"))
     bundle.save(told, path)
     return told
 
@@ -190,21 +229,41 @@ def show(bundles: Sequence[Bundle], page: Path) -> None:
     print(f"wrote {page}")
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="two machines and a toy: checks the script itself")
-    parser.add_argument("--folder", type=Path, help="where to work (default: a temporary folder, which stays)")
-    args = parser.parse_args()
-    folder = args.folder or Path(tempfile.mkdtemp(prefix="machines-"))
-    folder.mkdir(parents=True, exist_ok=True)
-    machines, work = (MACHINES[:2], toy()) if args.quick else (MACHINES, real())
-    nights = [night(machine, folder, work) for machine in machines]
-    show(nights, folder / "compare.html")
+def run(bench: Bench, machines: Sequence[Constrained]) -> bool:
+    """Whether everything is done."""
+    nights = [found for machine in machines if (found := bench.night(machine)) is not None]
+    if len(nights) < len(machines):
+        return False
+    show(nights, bench.folder / "compare.html")
     if not transfer.changes(nights[0]):
         print(f"{machines[0].name} kept nothing: there is nothing to transfer")
-        return 0
-    rest = [replayed(machine, folder, work, nights[0]) for machine in machines[1:]]
-    show([nights[0], *rest], folder / "matrix.html")
+        return True
+    replays = [found for m in machines[1:] if (found := bench.replayed(m, nights[0])) is not None]
+    show([nights[0], *replays], bench.folder / "matrix.html")
+    return len(replays) == len(machines) - 1
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--dataset", default="stdlib", help="as of prepare.py; a small one is cheap to evaluate")
+    parser.add_argument("--machines", default=",".join(DEFAULT), help="the first one's keeps are replayed on the rest")
+    parser.add_argument("--budget", type=float, default=4.0, metavar="S", help="seconds of training a run (4)")
+    parser.add_argument("--ideas", type=int, default=len(IDEAS), metavar="N", help="the first N of the list only")
+    parser.add_argument("--minutes", type=float, metavar="M", help="stop after M minutes")
+    parser.add_argument("--folder", type=Path, help="where to work (default: a temporary folder, which stays)")
+    parser.add_argument("--quick", action="store_true", help="two machines and a toy: checks the script itself")
+    args = parser.parse_args()
+    folder = (args.folder or Path(tempfile.mkdtemp(prefix="machines-"))).resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    known = {machine.name: machine for machine in MACHINES}
+    wanted = list(known)[:2] if args.quick else args.machines.split(",")
+    if missing := [name for name in wanted if name not in known]:
+        parser.error(f"no machine {', '.join(missing)}; there are {', '.join(known)}")
+    work = toy() if args.quick else real(args.dataset, args.budget, args.ideas)
+    deadline = None if args.minutes is None else time.time() + 60 * args.minutes
+    if not run(Bench(folder, work, deadline), [known[name] for name in wanted]):
+        print(f"not done yet; the same command goes on: --folder {folder}")
+        return 1
     return 0
 
 

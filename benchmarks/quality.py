@@ -2,15 +2,16 @@
 
     uv run benchmarks/quality.py --dataset PATH [--steps 300] [--seeds 42] [--only NAME ...] [--quick] [--json FILE]
 
-val_bpb after 300 steps of 4,096 tokens of the tiny profile's model: the baseline, the baseline less one part, and AdamW
-for everything (the plain port's, matrices at Muon's learning rate and at a quarter and a sixteenth of it). Progress is
-the share of steps done, so that a slow machine finds the same numbers.
+val_bpb after 300 steps of 4,096 tokens of the tiny profile's model: the baseline, the optimizer of the tests' NumPy
+reference in its place (float64, one matrix at a time), the baseline less one part, and AdamW for everything (the plain
+port's, matrices at Muon's learning rate and at a quarter and a sixteenth of it). Progress is the share of steps done,
+so that a slow machine finds the same numbers.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,11 +20,12 @@ import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 from common import TINY_CONSTANTS, arguments, report, trainer
-from mlx.utils import tree_flatten
+from mlx.utils import tree_flatten, tree_unflatten
 from plain import PlainAdamW, adamw_rule
 
 import prepare
 from autoresearch import corpus
+from tests import reference
 
 CLASSIC = "(3.4445, -4.7750, 2.0315)"  # Muon's first Newton-Schulz coefficients, five times the same
 VARIANTS: dict[str, tuple[list[tuple[str, str]], dict[str, Any]]] = {  # edits, constants
@@ -39,6 +41,8 @@ VARIANTS: dict[str, tuple[list[tuple[str, str]], dict[str, Any]]] = {  # edits, 
     "without value embeddings": ([], {"VALUE_EMBED_EVERY": 0}),
 }
 ADAMW = {"AdamW": 0.04, "AdamW, a quarter": 0.01, "AdamW, a sixteenth": 0.0025}  # learning rate of the matrices
+REFERENCE = "NumPy reference"
+NAMES = ["Muon + AdamW", REFERENCE, *list(VARIANTS)[1:], *ADAMW]
 
 
 class FixedSteps:
@@ -66,15 +70,36 @@ class FixedSteps:
             print(f"\r  step {step} of {self.steps}: {self.loss:.3f} nats", end="", file=sys.stderr, flush=True)
 
 
-def train_adamw(train_mlx: ModuleType, model: Any, run: FixedSteps) -> None:
-    """The same schedule, with AdamW for every parameter."""
-    optimizer = PlainAdamW(adamw_rule(train_mlx, model))
+def train_uncompiled(model: Any, run: FixedSteps, update: Callable[[dict[str, Any], int], None]) -> None:
+    """The baseline's steps without its optimizer: `update` takes the gradients and the step's number."""
     loss_and_grad = nn.value_and_grad(model, lambda x, y: prepare.cross_entropy(model(x), y))
     for step, (x, y) in enumerate(run.batches(run.rows)):
         loss, gradients = loss_and_grad(x, y)
-        optimizer.update(model, gradients, train_mlx.lr_scale(run.progress))
-        mx.eval(loss, model.state, optimizer.m, optimizer.v)
+        update(gradients, step)
+        mx.eval(loss, model.state)
         run.log(step, loss)
+
+
+def train_adamw(train_mlx: ModuleType, model: Any, run: FixedSteps) -> None:
+    optimizer = PlainAdamW(adamw_rule(train_mlx, model))
+    train_uncompiled(model, run, lambda g, step: optimizer.update(model, g, train_mlx.lr_scale(run.progress)))
+
+
+def train_reference(model: Any, run: FixedSteps) -> None:
+    """Parameters, moments and updates in NumPy float64; MLX computes the gradients."""
+    params = float64(model.parameters())
+    optimizer = reference.Optimizer(params)
+
+    def update(gradients: dict[str, Any], step: int) -> None:
+        nonlocal params
+        params = optimizer.step(params, float64(gradients), reference.schedule(run.progress, step))
+        model.update(tree_unflatten([(name, mx.array(p.astype(np.float32))) for name, p in params.items()]))
+
+    train_uncompiled(model, run, update)
+
+
+def float64(tree: Any) -> dict[str, np.ndarray]:
+    return {name: np.array(value, dtype=np.float64) for name, value in tree_flatten(tree)}
 
 
 def val_bpb(model: Any, folder: Path, task: prepare.Task) -> float:
@@ -91,13 +116,17 @@ def row(name: str, seed: int, steps: int, folder: Path) -> dict[str, Any]:
     meta = corpus.load_meta(folder)
     task = prepare.Task(**{field: meta[field] for field in prepare.Task.__dataclass_fields__})
     data = prepare.load_rows(folder / "train.u16", task.seq_len)
-    edits, constants = VARIANTS.get(name, ([], {"MATRIX_LR": ADAMW.get(name)}))
+    edits, constants = VARIANTS.get(name, ([], {"MATRIX_LR": ADAMW[name]} if name in ADAMW else {}))
     train_mlx = trainer(edits, **{**TINY_CONSTANTS, **constants})
     mx.random.seed(seed)
     model = train_mlx.build_model(task)
     run = FixedSteps(task, data, seed, steps, TINY_CONSTANTS["TOTAL_BATCH_SIZE"] // task.seq_len)
-    train = train_mlx.train if name in VARIANTS else lambda model, run: train_adamw(train_mlx, model, run)
-    train(model, run)
+    if name == REFERENCE:
+        train_reference(model, run)
+    elif name in ADAMW:
+        train_adamw(train_mlx, model, run)
+    else:
+        train_mlx.train(model, run)
     finite = all(mx.isfinite(p).all().item() for _, p in tree_flatten(model.parameters()))
     return {
         "optimizer": name,
@@ -112,12 +141,12 @@ def main() -> int:
     parser.add_argument("--dataset", required=True, help="a prepared data set's name, or the path it was prepared from")
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--seeds", type=int, nargs="+", default=[42])
-    parser.add_argument("--only", nargs="+", choices=[*VARIANTS, *ADAMW], metavar="NAME")
+    parser.add_argument("--only", nargs="+", choices=NAMES, metavar="NAME")
     args = parser.parse_args()
     folder = corpus.locate(args.dataset, "tiny")
     if folder is None:
         parser.error(f"not prepared: uv run prepare.py --dataset {args.dataset} --profile tiny")
-    names = args.only or (["Muon + AdamW", "AdamW"] if args.quick else [*VARIANTS, *ADAMW])
+    names = args.only or (["Muon + AdamW", "AdamW"] if args.quick else NAMES)
     steps = 30 if args.quick else args.steps
     rows = []
     for name in names:

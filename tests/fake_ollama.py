@@ -31,7 +31,7 @@ import stat
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -66,18 +66,21 @@ class FakeOllama:
         unload_s: float = 0.0,
         stuck: bool = False,
         loaded_bytes: int | None = None,
+        loaded_sizes: Mapping[str, int] | None = None,
         context_limit: int | None = None,
         counts_cached: bool = True,
         pull: Sequence[dict[str, Any]] = (),
         port: int = 0,
     ) -> None:
-        """`stuck` models never leave memory; `context_limit` is what the server gives at most, whatever is asked.
+        """`stuck` models never leave memory; `loaded_sizes` are what models take once loaded, `loaded_bytes` what all;
+        `context_limit` is what the server gives at most, whatever is asked.
 
         Servers of some versions leave what their prompt cache holds out of prompt_eval_count: `counts_cached` False.
         """
         self.script = script if callable(script) else list(script)
         self.models = {model["name"]: model for model in models}
         self.cycle, self.load_s, self.unload_s, self.stuck = cycle, load_s, unload_s, stuck
+        self.loaded_sizes = dict(loaded_sizes or {})
         self.loaded_bytes, self.context_limit, self.pull_lines = loaded_bytes, context_limit, list(pull)
         self.counts_cached, self.last_prompt = counts_cached, ""
         self.requests: list[tuple[str, dict[str, Any]]] = []  # (path, body) of every POST

@@ -57,7 +57,9 @@ class Handler(BaseHTTPRequestHandler):
             "/api/version": lambda: self._json(200, {"version": "0.14.2"}),
             "/api/tags": lambda: self._json(200, {"models": [_tag(model) for model in self.fake.models.values()]}),
             "/api/ps": lambda: self._json(200, {"models": self._processes()}),
-            "/v1/models": lambda: self._json(200, {"object": "list", "data": [{"id": n} for n in self.fake.models]}),
+            "/v1/models": lambda: self._json(
+                200, {"object": "list", "data": [self._listed(n) for n in self.fake.models]}
+            ),
         }
         routes.get(self.path, lambda: self._json(404, {"error": "404 page not found"}))()
 
@@ -78,11 +80,16 @@ class Handler(BaseHTTPRequestHandler):
         }
         routes.get(self.path, lambda _: self._json(404, {"error": "404 page not found"}))(body)
 
+    def _listed(self, name: str) -> dict[str, Any]:
+        """As llama-server tells it where there is a context_limit, else as others do: the name alone."""
+        limit = self.fake.context_limit
+        return {"id": name} | ({"meta": {"n_ctx": limit, "n_params": 134_515_008}} if limit else {})
+
     def _processes(self) -> list[dict[str, Any]]:
         rows = []
         for name, held in self.fake.listed().items():
             model = self.fake.models[name]
-            size = self.fake.loaded_bytes or int(model["size"] * 1.2)
+            size = self.fake.loaded_sizes.get(name) or self.fake.loaded_bytes or int(model["size"] * 1.2)
             expires = datetime.now(UTC) + timedelta(seconds=held["expires"] - time.monotonic())
             context = min(held["num_ctx"], self.fake.context_limit or held["num_ctx"])
             facts = {"size": size, "size_vram": size, "expires_at": expires.isoformat(), "context_length": context}

@@ -8,7 +8,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from autoresearch import constants, edits, encoding, journal
+from autoresearch import constants, edits, encoding, export, journal
+from autoresearch.bundle import Bundle
+from autoresearch.private import Scrubber
 from autoresearch.records import Failure, Measurement, Proposal, SearchReplace, Set
 
 BASE = (Path(__file__).with_name("honest") / "base.py").read_text()
@@ -133,7 +135,7 @@ class Made:
             name, values, category, gain = IDEAS[i % len(IDEAS)]
             value = values[(i // len(IDEAS)) % len(values)] if i < 20 else self.random.choice(values)
             assert self.incumbent is not None
-            if constants.read(self.sources[self.incumbent])[name] == value:
+            while constants.read(self.sources[self.incumbent])[name] == value:
                 value = (
                     round(value * self.random.uniform(0.5, 1.5), 5)
                     if isinstance(value, float)
@@ -158,3 +160,32 @@ class Made:
         for n, source in self.sources.items():
             journal.store_source(folder, n, source)
         return folder
+
+
+def shared(made: Made) -> Bundle:
+    """As it is exported, on a machine that has nothing to hide."""
+    return export.export(made.night, made.sources.__getitem__, Scrubber())
+
+
+def set_to(name: str, value: object, category: str = "other") -> Proposal:
+    return Proposal((Set(name, repr(value)),), f"{name} -> {value}", "", category, "tuner")
+
+
+EXACT = 1e-9  # bpb; a sigma that leaves no noise in what is asserted
+
+
+def four_ideas(
+    machine: Mapping[str, Any], gains: Mapping[str, float], *, sigma_bpb: float = EXACT, **task: object
+) -> Bundle:
+    """A night that tries depth, rate and GELU with the given gains, and a width that crashes."""
+    made = Made(machine, {**TASK, **task}, sigma_bpb=sigma_bpb)
+    gelu = Proposal((GELU,), "GELU", "", "mlp", "tuner")
+    ideas = {"depth": set_to("DEPTH", 4, "depth"), "lr": set_to("LR", 0.02, "learning_rate"), "gelu": gelu}
+    for name, proposal in ideas.items():
+        made.candidate(proposal, gains[name], "keep" if gains[name] > 0 else "discard")
+    made.crash(set_to("WIDTH", 96, "width"))
+    return shared(made)
+
+
+A = four_ideas(M4, {"depth": 0.10, "lr": 0.02, "gelu": 0.05})
+B = four_ideas(M1, {"depth": 0.08, "lr": 0.00, "gelu": -0.05}, budget_s=600.0)

@@ -218,13 +218,6 @@ def moment(monotonic: float, since_boot: float, percent: int, left_s: int | None
     return {**clocks, "power": "battery", "battery_percent": percent, "battery_left_s": left_s}
 
 
-def test_an_experiment_in_which_the_machine_slept_does_not_count() -> None:
-    reason = awake.interrupted(moment(0, 0, 90), moment(310, 4000, 88))
-    assert reason == "the machine slept for 1 h 1 min meanwhile"
-    assert awake.interrupted(moment(0, 0, 90), moment(310, 312, 88)) is None
-    assert awake.interrupted(machine.sample(), machine.sample()) is None
-
-
 def test_the_outlook_follows_the_measured_drain_once_there_is_one() -> None:
     start = moment(0, 0, 90, 36000)
     assert awake.battery_outlook(moment(60, 60, 89, 34200), start) == "89%, about 7 h 21 min to the floor of 20%"

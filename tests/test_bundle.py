@@ -82,8 +82,15 @@ def test_the_published_schema_is_that_of_the_loader() -> None:
 
 
 def test_every_shared_finding_can_be_read() -> None:
+    """It is whole, real, and holds nothing that an export takes out."""
     for path in (ROOT / "findings").glob("*.json"):
-        assert bundle.load(path).kind in ("night", "transfer")
+        found = bundle.load(path)
+        assert found.kind in ("night", "transfer")
+        for f in found.findings:
+            for text in (f.title, f.hypothesis, f.reason, f.failure or ""):
+                assert OPEN.prose(text, len(text)) == text.strip(), path
+        for n, source in enumerate(found.sources.values()):
+            assert OPEN.source(source, n, ran=True) == source
     assert (ROOT / "findings" / "README.md").is_file()
 
 
@@ -200,8 +207,15 @@ def private_night(tmp_path: Path) -> tuple[Made, Path]:
     git(root, "config", "user.name", "Anna Quastenflosser")
     git(root, "config", "user.email", "anna@quastenflosser.example")
     made = Made(task={**TASK, "dataset": "diary-1f0c39ae", "source": "/Users/anna/diary.txt"})
-    told = f"Anna saw /Users/anna/notes/adam.txt and {root}/runs/x.log, wrote to anna@quastenflosser.example"
-    edit = SearchReplace("LR = 0.01  # peak learning rate", f"LR = 0.02  # as in {root}/notes.md, says Quastenflosser")
+    told = (
+        f"Anna saw /Users/anna/notes/adam.txt, '/Volumes/Big Merger/plan B/x.bin', ~/diary/moon.md and "
+        f"{root}/runs/x.log; /Users/anna: diary.txt (diary-1f0c39ae) was sent "
+        "to anna@quastenflosser.example and her.boss@merger.example"
+    )
+    edit = SearchReplace(
+        "LR = 0.01  # peak learning rate",
+        f"LR = 0.02  # as in {root}/notes.md and /Volumes/Merger/plan.md, says Quastenflosser",
+    )
     made.candidate(Proposal((edit,), told[:79], told, "learning_rate", "openai:/Users/anna/models/q8.gguf"), 0.05)
     return made, root
 
@@ -210,13 +224,24 @@ def test_nothing_private_leaves(tmp_path: Path) -> None:
     made, root = private_night(tmp_path)
     shared = export.read(made.write(root / "runs" / "nov23"), root)
     text = bundle.dump(shared).decode()
-    for secret in ("anna", "Anna", "Quasten", "diary", str(root), str(Path.home()) + "/", "nov23"):
+    for secret in (
+        "anna",
+        "Anna",
+        "Quasten",
+        "diary",
+        "erger",
+        "plan B",
+        "~/",
+        str(root),
+        str(Path.home()) + "/",
+        "nov23",
+    ):
         assert secret not in text, secret
     assert shared.task.dataset == "own text" and shared.task.fingerprint == TASK["fingerprint"]
     kept = shared.findings[1]
     assert kept.change is not None and kept.change.set == {"LR": "0.02"}  # the change itself is unharmed
     assert constants.normalised(shared.source(kept) or "") == constants.normalised(made.sources[1])
-    assert "adam.txt" in kept.hypothesis
+    assert ".../adam.txt, '.../x.bin', .../moon.md" in kept.hypothesis  # what an error is about stays readable
 
 
 def test_a_secret_in_the_code_stops_the_export(tmp_path: Path) -> None:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from recorded import replay
 
-from autoresearch import calibrate
-from autoresearch.calibrate import Fit, Trial, axes, fit, known, remember
+from autoresearch import calibrate, machine, roofline
+from autoresearch.calibrate import Fit, Known, Trial, axes, efficiency, fit, known, remember
 from autoresearch.experiment import Workbench
 from autoresearch.records import Set
+from autoresearch.roofline import Roofline
 from autoresearch.sandbox import Unconfined
 from tests.conftest import HONEST, ROOT
 
-CPU = {"LD_PRELOAD": "/lib/a.so"}
+M4_PRO = machine.facts(replay("mac-mini-m4-pro"), "Darwin")
 
 
 @pytest.fixture
@@ -23,14 +28,22 @@ def bench(toy_data: Path) -> Workbench:
 
 def test_only_what_leaves_the_mathematics_alone_is_tried(bench: Workbench) -> None:
     source = 'DEPTH = 4\nDEVICE_BATCH_SIZE = 8\nSTACK_MATRICES = True\nCOMPUTE_DTYPE = "bfloat16"\n'
-    assert dict(axes(source, bench)) == {
-        "DEVICE_BATCH_SIZE": ["4", "2", "1"],
-        "STACK_MATRICES": ["False"],
-        "COMPUTE_DTYPE": ['"float32"'],
+    assert dict(axes(source, bench, "gpu")) == {
+        "DEVICE_BATCH_SIZE": [["4", "2", "1"], []],
+        "STACK_MATRICES": [["False"]],
+        "COMPUTE_DTYPE": [['"float32"']],
     }
-    on_cpu = Workbench(bench.harness, bench.data, 1.0, bench.sandbox, env=CPU)
-    assert "COMPUTE_DTYPE" not in dict(axes(source, on_cpu))
-    assert dict(axes("DEPTH = 4\n", bench)) == {}
+    assert "COMPUTE_DTYPE" not in dict(axes(source, bench, "cpu"))
+    assert dict(axes("DEPTH = 4\n", bench, "gpu")) == {}
+
+
+def test_rows_at_once_are_doubled_up_to_the_whole_batch(bench: Workbench) -> None:
+    def upwards(tokens: int, pieces: int = 1) -> list[str]:
+        source = f"DEVICE_BATCH_SIZE = 8\nTOTAL_BATCH_SIZE = {tokens}\nTRAIN_ROW_PIECES = {pieces}\n"
+        return dict(axes(source, bench, "gpu"))["DEVICE_BATCH_SIZE"][1]
+
+    assert [upwards(64 * rows) for rows in (8, 16, 64)] == [[], ["16"], ["16", "32"]]  # a row has 64 tokens
+    assert upwards(64 * 8, pieces=2) == ["16"]
 
 
 def test_the_faster_choice_is_taken_and_remembered(bench: Workbench, tmp_path: Path) -> None:
@@ -38,26 +51,67 @@ def test_the_faster_choice_is_taken_and_remembered(bench: Workbench, tmp_path: P
     waste = "        if STACK_MATRICES:\n            mx.eval(mx.ones((600, 600)) @ mx.ones((600, 600)))\n"
     step = "        loss, grads = loss_and_grad(x, y)\n"
     source = HONEST.read_text().replace("LR = 0.01", "STACK_MATRICES = True\nLR = 0.01").replace(step, waste + step)
-    found = fit(bench, source, tmp_path / "fit", memory_mb=8192, trial_s=0.5)
+    found = fit(bench, source, tmp_path / "fit", 8192, "cpu", trial_s=0.5)
     assert found.edits == (Set("STACK_MATRICES", "False"),)
     assert [trial.literal for trial in found.trials] == ["True", "False"]
-    assert "tok/s" in found.table()
+    assert str(found.trials[0]).endswith("as it stands") and str(found.trials[1]).endswith("faster than True: taken")
     path = tmp_path / "fits.json"
     assert known(path, source, bench) is None
-    remember(path, source, bench, found)
-    assert known(path, source, bench) == [Set("STACK_MATRICES", "False")]
-    assert known(path, source.replace("STACK_MATRICES = True", "STACK_MATRICES = False"), bench) == []
+    remember(path, source, bench, found, "why")
+    assert known(path, source, bench) == Known((Set("STACK_MATRICES", "False"),), "why")
+    assert known(path, source.replace("STACK_MATRICES = True", "STACK_MATRICES = False"), bench) == Known((), "why")
     path.write_text("not json")
     assert known(path, source, bench) is None
 
 
 def test_trials_that_all_failed_are_forgotten(bench: Workbench, tmp_path: Path) -> None:
-    remember(tmp_path / "fits.json", "A = 1\n", bench, Fit((), (Trial("A", "1", None, None, "memory: ..."),)))
+    remember(tmp_path / "fits.json", "A = 1\n", bench, Fit((), (Trial("A", "1", None, None, "memory: ..."),)), "")
     assert known(tmp_path / "fits.json", "A = 1\n", bench) is None
 
 
 def test_a_choice_that_takes_too_much_memory_is_none(bench: Workbench, tmp_path: Path) -> None:
     source = HONEST.read_text().replace("LR = 0.01", "STACK_MATRICES = True\nLR = 0.01")
-    found = fit(bench, source, tmp_path / "fit", memory_mb=1, trial_s=0.3)
+    found = fit(bench, source, tmp_path / "fit", 1, "cpu", trial_s=0.3)
     assert found.edits == () and all("more than" in trial.note for trial in found.trials)
     assert calibrate.MEMORY_SHARE < 1
+
+
+# --- the roofline -----------------------------------------------------------------------------------------------------
+
+
+def test_the_roofline_is_measured_by_a_child() -> None:
+    found = roofline.measure({"MLX_DISABLE_COMPILE": "1"})
+    assert found.tflops["float32"] > 0 and found.bandwidth_gb_s > 0 and found.compile_s is None
+    assert "steps are not compiled here" in found.table(machine.facts())
+
+
+def test_the_loop_holds_no_metal_memory() -> None:
+    code = "import sys, loop, autoresearch.calibrate, autoresearch.roofline; print('mlx' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+def test_speed_is_read_against_the_product_and_the_chips_table() -> None:
+    """3 TFLOP/s of an M4 Pro's 6.8: its 16 cores by 256 by 1.664 GHz."""
+    best = Roofline("gpu", {"float32": 6.0, "bfloat16": 5.0}, 200.0, 0.05)
+    source = 'COMPUTE_DTYPE = "bfloat16"\n'
+    trials = (Trial("A", "1", 50_000.0, 1.0, tflops=1.5), Trial("A", "2", 100_000.0, 1.0, tflops=3.0))
+    text = efficiency(Fit((), trials), best, M4_PRO, source)
+    assert text == (
+        "fastest: 100,000 tok/s = 3 TFLOP/s, 60% of the bfloat16 product measured here, 44% of the chip's tabled peak"
+    )
+    as_float32 = Fit((Set("COMPUTE_DTYPE", '"float32"'),), trials)
+    assert "50% of the float32 product" in efficiency(as_float32, best, M4_PRO, source)
+    assert efficiency(Fit((), ()), best, M4_PRO, source) == "no trial trained"
+    assert [line.split("   ")[-1] for line in best.table(M4_PRO).splitlines()][:3] == [
+        "88% of the chip's 6.82", "73% of the chip's 6.82", "73% of the chip's 273",
+    ]  # fmt: skip
+
+
+def test_the_command_prints_the_fit_and_remembers_it(toy_data: Path, repository: Path) -> None:
+    """The toy has no constant to turn: what is left is the roofline, and a second start that reads it back."""
+    env = {**os.environ, "AUTORESEARCH_CACHE": str(toy_data.parent.parent.parent), "MLX_DISABLE_COMPILE": "1"}
+    argv = [sys.executable, "loop.py", "calibrate", "--dataset", "toy", "--profile", "tiny", "--no-sandbox"]
+    done = subprocess.run(argv, cwd=repository, env=env, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "product, float32" in done.stdout and done.stdout.endswith("nothing is to be changed\n")

@@ -13,39 +13,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from autoresearch import agreement, bundle, compare, comparison_page, export, seeds, sharing
+from autoresearch import agreement, bundle, compare, comparison_page, sharing
 from autoresearch.bundle import Bundle, Change, Effect, Finding
 from autoresearch.errors import BundleError, UsageError
-from autoresearch.private import Scrubber
-from autoresearch.records import Proposal, Set
-from tests.made_nights import GELU, M1, M4, TASK, Made
-
-EXACT = 1e-9  # bpb; a sigma that leaves no noise in what is asserted
-
-
-def shared(made: Made) -> Bundle:
-    return export.export(made.night, made.sources.__getitem__, Scrubber())
-
-
-def idea(name: str, value: object, category: str = "other") -> Proposal:
-    return Proposal((Set(name, repr(value)),), f"{name} -> {value}", "", category, "tuner")
-
-
-def night(machine: dict[str, object], gains: dict[str, float], *, sigma_bpb: float = EXACT, **task: object) -> Bundle:
-    """A night that tries three changes with the given gains, and GELU."""
-    made = Made(machine, {**TASK, **task}, sigma_bpb=sigma_bpb)
-    made.candidate(idea("DEPTH", 4, "depth"), gains["depth"], "keep" if gains["depth"] > 0 else "discard")
-    made.candidate(idea("LR", 0.02, "learning_rate"), gains["lr"], "keep" if gains["lr"] > 0 else "discard")
-    made.candidate(
-        Proposal((GELU,), "GELU", "", "mlp", "tuner"), gains["gelu"], "keep" if gains["gelu"] > 0 else "discard"
-    )
-    made.crash(idea("WIDTH", 96, "width"))
-    return shared(made)
-
-
-A = night(M4, {"depth": 0.10, "lr": 0.02, "gelu": 0.05})
-B = night(M1, {"depth": 0.08, "lr": 0.00, "gelu": -0.05}, budget_s=600.0)
-
+from tests.made_nights import EXACT, M1, M4, A, B, Made, set_to, shared
 
 # --- what is claimed --------------------------------------------------------------------------------------------------
 
@@ -85,6 +56,11 @@ def test_shared_changes_and_whether_they_agree() -> None:
     assert "WIDTH 32 → 96" in rows and rows["WIDTH 32 → 96"].agreement == "no intervals"  # it crashed in both
 
 
+def test_a_long_constant_stays_a_line() -> None:
+    told = agreement.described(finding(TABLE=("(1,\n 2)", "(" + "1.0, " * 5000 + ")")))
+    assert told.startswith("TABLE (1, 2) → (1.0, 1.0,") and told.endswith("…") and len(told) < 80
+
+
 def finding(**constants: tuple[str | None, str | None]) -> Finding:
     return Finding(1, "candidate", "discard", "t", change=Change(constants))
 
@@ -103,8 +79,8 @@ def test_what_counts_as_the_same_change() -> None:
 
 def test_one_constant_moved_the_same_way_is_kin() -> None:
     first, second = Made(M4, sigma_bpb=EXACT), Made(M1, sigma_bpb=EXACT)
-    first.candidate(idea("DEPTH", 4), 0.1, "keep")
-    second.candidate(idea("DEPTH", 6), 0.2, "keep")
+    first.candidate(set_to("DEPTH", 4), 0.1, "keep")
+    second.candidate(set_to("DEPTH", 6), 0.2, "keep")
     (row,) = compare.compare([shared(first), shared(second)]).shared
     assert (row.change, row.exact, row.agreement) == ("DEPTH up", False, "same direction")
 
@@ -112,7 +88,7 @@ def test_one_constant_moved_the_same_way_is_kin() -> None:
 def test_the_first_try_speaks_for_a_night_not_the_luckiest() -> None:
     made = Made(sigma_bpb=EXACT)
     for gain in (-0.01, 0.04):
-        made.candidate(idea("DEPTH", 4), gain, "discard")
+        made.candidate(set_to("DEPTH", 4), gain, "discard")
     rows = compare.compare([shared(made), A]).shared
     cell = next(row.cells[0] for row in rows if row.change == "DEPTH 2 → 4")
     assert cell is not None and cell.n == 1
@@ -123,9 +99,9 @@ def test_the_first_try_speaks_for_a_night_not_the_luckiest() -> None:
 
 def test_gains_are_by_own_baseline_and_sigma() -> None:
     made = Made(baseline_bpb=2.0, sigma_bpb=EXACT)
-    made.candidate(idea("DEPTH", 4), 0.2, "keep")
-    made.candidate(idea("DEPTH", 6), -0.1, "discard")
-    made.candidate(idea("LR", 0.02), 0.1, "keep")
+    made.candidate(set_to("DEPTH", 4), 0.2, "keep")
+    made.candidate(set_to("DEPTH", 6), -0.1, "discard")
+    made.candidate(set_to("LR", 0.02), 0.1, "keep")
     found = replace(shared(made), sigma_bpb=0.05)
     row = compare.compare([found]).nights[0]
     steps = [
@@ -163,7 +139,7 @@ def test_what_forbids_comparing_is_said() -> None:
     assert "fingerprint: 0123456789abcdef in A B D, ffffffffffffffff in C; the data differ" in told
     assert "budget_s: 300 in A C D, 600 in B" in told and "another budget is another question" in told
     assert "the MLX versions differ: 0.32.4 in A B D, 0.40.0 in C" in told and "D: on battery at the start" in told
-    assert "A B C D: sigma rests on less than 6 degrees of freedom" in told
+    assert "all: sigma rests on less than 6 degrees of freedom" in told
     assert not [w for w in compare.compare([A, A]).warnings if "differ" in w]
 
 
@@ -238,7 +214,7 @@ def test_terminal_page_and_data_say_the_same(capsys: pytest.CaptureFixture[str],
     for text in (
         "Apple M4 Pro, 20 GPU cores",
         "DEPTH 2 → 4",
-        "same direction",
+        "all gain",
         "opposite",
         "2 → 4",
         "another question",
@@ -271,7 +247,7 @@ def test_what_a_name_may_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     root, shared_file = tmp_path / "checkout", tmp_path / "a.json"
     bundle.save(A, shared_file)
     made = Made(tag="nov23")
-    made.candidate(idea("DEPTH", 4), 0.1, "keep")
+    made.candidate(set_to("DEPTH", 4), 0.1, "keep")
     made.write(root / "runs" / "nov23")
     (tmp_path / "results.tsv").write_text(
         "commit\tval_bpb\tmemory_gb\tstatus\tdescription\nabc1234\t1.5\t2.0\tkeep\tbaseline\n"
@@ -280,6 +256,8 @@ def test_what_a_name_may_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert sharing.nights_of(root, "nov23")[0].finding(1) is not None
     assert sharing.nights_of(root, str(tmp_path / "results.tsv"))[0].kind == "imported"
     assert sharing.nights_of(root, str(tmp_path))[0].kind == "imported"
+    with pytest.raises(UsageError, match="runs holds no findings"):
+        sharing.nights_of(root, str(root / "runs"))
     with pytest.raises(UsageError, match="dec24 is no file of findings"):
         sharing.nights_of(root, "dec24")
     (tmp_path / "b.json").write_text("{}")
@@ -292,7 +270,7 @@ def test_export_writes_a_file_and_says_how_to_share_it(
 ) -> None:
     monkeypatch.setenv("AUTORESEARCH_CACHE", str(tmp_path / "cache"))
     made = Made(tag="nov23")
-    made.candidate(idea("DEPTH", 4), 0.1, "keep")
+    made.candidate(set_to("DEPTH", 4), 0.1, "keep")
     made.write(tmp_path / "runs" / "nov23")
     assert sharing.export_command(tmp_path, argparse.Namespace(tag="nov23", output=None)) == 0
     (file,) = (tmp_path / "findings").iterdir()
@@ -300,27 +278,3 @@ def test_export_writes_a_file_and_says_how_to_share_it(
     assert file.name == f"apple-m4-pro-20-gpu-cores-24-gb-macos-26-2-2026-11-23-{found.id[:8]}.json"
     said = capsys.readouterr().out
     assert f"git add findings/{file.name}" in said and "2 experiments, 1 kept" in said
-
-
-# --- hints for another night ------------------------------------------------------------------------------------------
-
-
-def test_findings_of_other_machines_are_hints_and_marked_so() -> None:
-    given = seeds.seeds([A])
-    told = seeds.lines(given)
-    assert "not measured on this one" in told[0]
-    assert (
-        "sigma on Apple M4 Pro, 20 GPU cores, 24 GB, macOS 26.2 (mac, 300 s): depth: DEPTH -> 4 (DEPTH 2 → 4)"
-        in told[1]
-    )
-    assert seeds.lines([]) == [] and len(seeds.seeds([A, B], most=3)) == 3
-    losses = [seed for seed in seeds.seeds([B]) if seed.gain_sigma < 0]
-    assert [seed.finding.title for seed in losses] == ["GELU"]  # a clear loss is worth telling too
-
-
-def test_how_many_hints_held() -> None:
-    given = [seed for seed in seeds.seeds([A]) if seed.gain_sigma > 0]
-    assert seeds.held(given, B) == seeds.Held(given=3, tried=3, held=1)
-    assert "3 tried here, 1 held" in str(seeds.held(given, B))
-    nothing = shared(Made())
-    assert seeds.held(given, nothing) == seeds.Held(3, 0, 0)

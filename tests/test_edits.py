@@ -40,6 +40,14 @@ def test_replies_that_are_sent_back(case: Case) -> None:
     assert len(str(caught.value)) < 1500
 
 
+def test_the_published_table_is_of_these_replies() -> None:
+    """benchmarks/replies.py writes it: run that again where a reply is added."""
+    table = (ROOT / "benchmarks" / "figures-replies.md").read_text()
+    rows = [line.split(" | ") for line in table.splitlines() if line.startswith("| ")][1:]
+    assert [row[0].removeprefix("| ") for row in rows] == [case.habit for case in (*APPLIED, *REFUSED)]
+    assert [row[-1].startswith("used") for row in rows] == [case.error is None for case in (*APPLIED, *REFUSED)]
+
+
 def test_fields_in_the_forms_that_models_write_them() -> None:
     plain = edits.parse("HYPOTHESIS: More layers\nlearn more.\n\nCATEGORY: depth\nTITLE: Deeper\nSET DEPTH = 9\n")
     assert (plain.title, plain.hypothesis, plain.category) == ("Deeper", "More layers learn more.", "depth")
@@ -119,7 +127,7 @@ def test_examples_in_the_brief_apply_to_the_script() -> None:
     lines = program.split("\n")
     examples = "\n".join(line[4:] if line.startswith("    ") else "%%" for line in lines).split("%%")
     replies = [text for text in examples if text.strip()]
-    assert len(replies) == 2
+    assert len(replies) == 3
     for reply in replies:
         parsed = edits.parse(reply)
         assert parsed.category in CATEGORIES and parsed.hypothesis

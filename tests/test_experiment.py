@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from autoresearch import experiment
-from autoresearch.experiment import Workbench, classify
+from autoresearch.experiment import Workbench
+from autoresearch.failures import classify
 from autoresearch.records import Failure
 from autoresearch.sandbox import select
 from tests.conftest import HONEST, ROOT

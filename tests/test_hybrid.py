@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ from autoresearch.errors import ProposerError
 from autoresearch.proposers.hybrid import Hybrid
 from autoresearch.proposers.tuner import Tuner
 from autoresearch.records import Context, Failure, Proposal, Set, Trial, Verdict
+from autoresearch.scorecard import Card, Scorecard
 
 SOURCE = "DEPTH = 4\nLR = 0.1\ndef build_model(task): return DEPTH\ndef train(model, run): return LR\n"
 
@@ -127,6 +129,38 @@ def test_who_fails_again_and_again_rests_longer_and_longer_and_comes_back() -> N
     assert model.asked[:7] == [1, 2, 4, 7, 12, 21, 30]  # it rests for 1, 2, 4, 8 and 8 turns
     assert set(made[:29]) == {"tuner"}
     assert set(made[29:]) == {"ollama:x"}
+
+
+def test_who_rests_is_asked_where_nobody_else_has_an_idea() -> None:
+    """The tuner has tried all that it can reach, and the server has just come back."""
+    model, tuner = Scripted("ollama:x", [1, 2]), Scripted("tuner", range(3, 20))
+    hybrid = Hybrid([model], fallback=tuner)
+    assert [hybrid.propose(context(turn=n))[0].proposer for n in (1, 2, 3)] == ["tuner", "tuner", "ollama:x"]
+
+
+def test_shares_begin_at_the_record_of_earlier_nights(tmp_path: Path) -> None:
+    def shared(tuner: Card, model: Card) -> int:
+        scorecard = Scorecard(tmp_path / "none.json", "mac")
+        scorecard.card("tuner").kept, scorecard.card("tuner").decided = tuner.kept, tuner.decided
+        scorecard.card("ollama:x").kept, scorecard.card("ollama:x").decided = model.kept, model.decided
+        members = [Scripted("tuner"), Scripted("ollama:x")]
+        hybrid = Hybrid(members, fallback=members[0], scorecard=scorecard)
+        return Counter(trial.proposer for trial in night(hybrid, 12, {}))["ollama:x"]
+
+    nothing, much = Card(decided=60, kept=0), Card(decided=60, kept=15)
+    assert shared(much, nothing) == 3  # the floor
+    assert shared(Card(), Card()) == 6
+    assert shared(nothing, much) == 9
+
+
+def test_the_tuner_s_record_is_kept_for_later_nights(tmp_path: Path) -> None:
+    scorecard = Scorecard(tmp_path / "scorecard.json", "mac")
+    tuner = Scripted("tuner")
+    history = night(Hybrid([tuner], fallback=tuner, scorecard=scorecard), 9, {"tuner": 0.25})
+    assert Scorecard(tmp_path / "scorecard.json", "mac").card("tuner").record() == (8, 2)  # the ninth is not told yet
+    resumed = Hybrid([tuner], fallback=tuner, scorecard=Scorecard(tmp_path / "scorecard.json", "mac"))
+    resumed.propose(context(history))
+    assert Scorecard(tmp_path / "scorecard.json", "mac").card("tuner").record() == (8, 2)  # nothing counted twice
 
 
 def test_failed_turns_count_against_a_proposer_though_history_does_not_show_them() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -145,6 +147,13 @@ def test_facts_of_this_machine() -> None:
     assert facts.mlx is not None
     assert facts.chip in facts.describe() and f"{facts.memory_gb} GB" in facts.describe()
     assert machine.facts().slug() == facts.slug()
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="only Linux pins a process to cores")
+def test_a_machine_has_the_cores_that_it_may_use() -> None:
+    code = "import os; os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1]); from autoresearch import machine; "
+    argv = [sys.executable, "-c", code + "print(machine.usable_cores())"]
+    assert subprocess.run(argv, check=True, capture_output=True, text=True).stdout.strip() == "1"
 
 
 def test_a_sample_is_cheap() -> None:

@@ -32,7 +32,9 @@ NIGHT = [
     block("Forget a name", ADAM, "    opt = optim.Nothing(LR)\n"),  # crashes at warm-up; with its traceback comes:
     block("Decay", ADAM, "    opt = optim.AdamW(LR)\n"),
     block("Hang", STEP, "        while True:\n            pass\n"),
-    block("Fill the memory", ADAM, ADAM + "    bytes(1 << 46)\n"),
+    block("Fill the memory", STEP, "        bytes(1 << 46)\n" + STEP),  # asked to mend that, it does not
+    {"reply": "No."},
+    {"reply": "No."},
     block("Look ahead", HEAD, FUTURE),
     block("Fake the metric", TRAIN, "prepare.cross_entropy = lambda a, b: mx.array(0.0)\n\n\n" + TRAIN),
     {"reply": "No."},  # asked to mend that, it does not
@@ -55,10 +57,11 @@ def test_each_reply_ends_as_it_should_and_the_night_goes_on(repository: Path, to
             "OLLAMA_HOST": fake.url,
         }
         command = [sys.executable, "loop.py", "--proposer", "ollama", *task]
-        done = subprocess.run(command, cwd=repository, env=env, capture_output=True, text=True, timeout=240)
+        done = subprocess.run(command, cwd=repository, env=env, capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, done.stdout + done.stderr
         assert not fake.resident  # unloaded before training, and at the end
-        assert len({num_ctx for _, num_ctx in fake.loads}) == 1
+        measured, *loads = [num_ctx for _, num_ctx in fake.loads]  # once with its largest context, to see that it fits
+        assert len(set(loads)) == 1 and measured >= loads[0]
     night = journal.read(next((repository / "runs").glob("*/journal.jsonl")).parent)
     ends = {
         x.proposal.title: x.failure.kind if x.failure else (x.verdict if "contract" not in x.reason else "contract")

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import threading
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +16,22 @@ import pytest
 from fake_ollama import CLOUD, EMBEDDER, MODEL, THINKER, FakeOllama, install
 from rich.console import Console
 
-from autoresearch.errors import ProposerError
+from autoresearch import machine
+from autoresearch.errors import ProposerError, UsageError
+from autoresearch.proposers import choose as choice
 from autoresearch.proposers import models
 from autoresearch.proposers.server import OllamaServer
 from autoresearch.proposers.streams import Timeouts
+from autoresearch.records import Proposer
 from autoresearch.scorecard import Scorecard, Tally
 
 GIB = 2**30
 LARGE: dict[str, Any] = {**MODEL, "name": "qwen3.6:27b", "size": 17 * GIB, "parameter_size": "27.4B"}
 STRANGER: dict[str, Any] = {**MODEL, "name": "someone/finetune:8b", "size": 5 * GIB, "parameter_size": "8.0B"}
+
+
+def card(folder: Path) -> Scorecard:
+    return Scorecard(folder / "scorecard.json", "mac")
 
 
 def test_tiers_by_memory() -> None:
@@ -53,7 +63,7 @@ def test_the_need_counts_keys_and_values() -> None:
     with FakeOllama() as fake:
         (model,) = models.installed(OllamaServer(fake.url), 16 * GIB)
     assert model.need - int(model.size * 1.05) - GIB // 2 == int(0.875 * GIB)
-    assert (model.parameters_b, model.context, model.quantization) == (7.6, 32768, "Q4_K_M")
+    assert (model.parameters_b, model.context) == (7.6, 32768)
 
 
 def test_a_model_that_does_not_work_here_goes_to_the_end(tmp_path: Path) -> None:
@@ -148,29 +158,34 @@ def test_the_table_shows_each_model_with_its_card(tmp_path: Path) -> None:
     card.formats["blocks"] = Tally(asked=20, parsed=15, applied=10)
     with FakeOllama(models=[MODEL, LARGE]) as fake:
         found = models.installed(OllamaServer(fake.url), 16 * GIB, scorecard)
-    console = Console(file=io.StringIO(), width=140)
+    console = Console(file=io.StringIO(), width=80)
     console.print(models.table(found, scorecard))
     text = console.file.getvalue()  # type: ignore[attr-defined]
-    assert "qwen2.5-coder:7b" in text and "50% of 20" in text and "25% of 8" in text and "25" in text
-    assert "no: " in text
+    rows = [line.split() for line in text.splitlines() if line.startswith("qwen")]
+    assert rows[0] == ["qwen2.5-coder:7b", "4.4", "7.6B", "32768", "yes", "10", "50%", "75%", "25%", "25"]
+    assert rows[1][:5] == ["qwen3.6:27b", "17.0", "27.4B", "32768", "no:"] and rows[1][-1] == "0"
 
 
 def test_open_takes_a_running_server(tmp_path: Path) -> None:
     with FakeOllama() as fake:
         environ = {"OLLAMA_HOST": fake.url, "PATH": ""}
-        proposer, line = models.open_ollama(memory_bytes=16 * GIB, cache=tmp_path, machine="mac", environ=environ)
+        proposer, line = models.open_ollama(
+            memory_bytes=16 * GIB, log_path=tmp_path / "log", scorecard=card(tmp_path), environ=environ
+        )
         assert proposer is not None and proposer.name == "ollama:qwen2.5-coder:7b"
         assert line == f"local model: qwen2.5-coder:7b, the best of 1 installed for 16 GB ({fake.url})"
         proposer.close()
         none, line = models.open_ollama(
-            memory_bytes=16 * GIB, cache=tmp_path, machine="mac", wanted="x:1b", environ=environ
+            memory_bytes=16 * GIB, log_path=tmp_path / "log", scorecard=card(tmp_path), wanted="x:1b", environ=environ
         )
         assert none is None and "x:1b is not installed" in line
 
 
 def test_open_without_a_server_says_so(tmp_path: Path) -> None:
     environ = {"OLLAMA_HOST": "127.0.0.1:9", "PATH": str(tmp_path)}
-    none, line = models.open_ollama(memory_bytes=16 * GIB, cache=tmp_path, machine="mac", environ=environ)
+    none, line = models.open_ollama(
+        memory_bytes=16 * GIB, log_path=tmp_path / "log", scorecard=card(tmp_path), environ=environ
+    )
     assert none is None and "no Ollama server answers and `ollama` is not installed" in line
 
 
@@ -179,8 +194,126 @@ def test_open_stops_a_server_of_its_own_that_has_no_model(tmp_path: Path) -> Non
     script.write_text(json.dumps({"script": [], "models": []}))
     install(tmp_path, script)
     environ = {"OLLAMA_HOST": "127.0.0.1:9", "PATH": str(tmp_path)}
-    none, line = models.open_ollama(memory_bytes=16 * GIB, cache=tmp_path, machine="mac", environ=environ)
+    none, line = models.open_ollama(
+        memory_bytes=16 * GIB, log_path=tmp_path / "log", scorecard=card(tmp_path), environ=environ
+    )
     assert none is None and "no model is installed. Run: ollama pull qwen3.5:9b" in line
     host = json.loads((tmp_path / "script.env.json").read_text())["OLLAMA_HOST"]
     with pytest.raises(ProposerError):
         OllamaServer(f"http://{host}").version()
+
+
+def test_a_model_that_turns_out_too_large_gives_way_to_the_next(tmp_path: Path) -> None:
+    """The estimate says that it fits; /api/ps, once it is loaded, says that it does not; another night knows."""
+    small: dict[str, Any] = {**MODEL, "name": "qwen2.5-coder:3b", "size": 2 * GIB, "parameter_size": "3.1B"}
+    with FakeOllama(models=[dict(THINKER), small], loaded_sizes={"qwen3.5:9b": 12 * GIB}) as fake:
+        for loads in (["qwen3.5:9b", "qwen2.5-coder:3b"], []):
+            fake.loads.clear()
+            proposer, line = models.open_ollama(
+                memory_bytes=16 * GIB,
+                log_path=tmp_path / "log",
+                scorecard=card(tmp_path),
+                environ={"OLLAMA_HOST": fake.url, "PATH": ""},
+                measure=True,
+            )
+            assert proposer is not None and proposer.name == "ollama:qwen2.5-coder:3b"
+            assert "the best of 2 installed" in line
+            assert [name for name, _ in fake.loads] == loads and fake.listed() == {}
+        rows = {m.name: (m.need, m.fits) for m in models.installed(OllamaServer(fake.url), 16 * GIB, card(tmp_path))}
+        fake.models["qwen3.5:9b"]["size"] = 3 * GIB  # pulled again, smaller: what was measured says nothing of it
+        again = models.installed(OllamaServer(fake.url), 16 * GIB, card(tmp_path))[0]
+    assert rows["qwen3.5:9b"] == (12 * GIB, False)
+    assert (again.name, again.fits) == ("qwen3.5:9b", True)
+
+
+@pytest.mark.parametrize(
+    ("answer", "lines", "installed"),
+    [("y\n", PULL, True), ("", PULL, False), ("n\n", PULL, False), (" YES ", PULL[:3], False)],
+)
+def test_a_pull_is_offered_to_a_person(
+    tmp_path: Path, answer: str, lines: list[dict[str, Any]], installed: bool
+) -> None:
+    console, asked = Console(file=io.StringIO(), width=120), list[str]()
+
+    def ask(question: str) -> str:
+        asked.append(question)
+        return answer
+
+    with FakeOllama(models=[], pull=lines) as fake:
+        proposer, line = models.open_ollama(
+            memory_bytes=16 * GIB,
+            log_path=tmp_path / "log",
+            scorecard=card(tmp_path),
+            environ={"OLLAMA_HOST": fake.url, "PATH": ""},
+            offer=lambda server, choice: models.offer_pull(server, choice, console, ask),
+        )
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert len(asked) == 1 and "Download qwen3.5:9b" in asked[0] and "no model is installed." in text
+    assert (proposer is not None) == installed
+    assert ("qwen3.5:9b, as asked" if installed else "Run: ollama pull qwen3.5:9b") in line
+    assert ("was not pulled" in text) == (answer == " YES ")
+
+
+def test_a_question_does_not_wait_for_who_has_gone_to_bed(capsys: pytest.CaptureFixture[str]) -> None:
+    ours, theirs = os.pipe()
+    with os.fdopen(ours) as stdin:
+        assert models.ask("Now? ", stdin, patience_s=0.05) == ""
+        os.write(theirs, b"y\n")
+        assert models.ask("Now? ", stdin, patience_s=5.0) == "y\n"
+        os.close(theirs)
+        assert models.ask("Now? ", stdin, patience_s=5.0) == ""  # the terminal has gone
+    assert "going on without" in capsys.readouterr().out
+
+
+# --- who has the ideas tonight ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Proposer, list[str]]]:
+    """chosen(url, ...) -> the proposer for a server there, and what was said."""
+
+    def choose(url: str, program: str = "", **wanted: Any) -> tuple[Proposer, list[str]]:
+        monkeypatch.setenv("OLLAMA_HOST", url)
+        monkeypatch.setenv("AUTORESEARCH_CACHE", str(tmp_path))
+        monkeypatch.setenv("PATH", str(tmp_path))
+        said: list[str] = []
+        facts = replace(machine.facts(), memory_mb=16 * 1024)
+        return choice.choose(choice.Wanted(program=program, **wanted), facts, said.append), said
+
+    return choose
+
+
+def test_the_choice_is_said_in_a_line(chosen: Callable[..., tuple[Proposer, list[str]]]) -> None:
+    with FakeOllama(models=[MODEL]) as fake:
+        for wanted, name, end in (
+            ({}, "tuner + ollama:qwen2.5-coder:7b", "shared with the tuner by what each achieves"),
+            ({"kind": "ollama"}, "ollama:qwen2.5-coder:7b", "the tuner where it has none"),
+            ({"kind": "tuner"}, "tuner", "ideas: the built-in tuner"),
+            ({"model": "openai:m", "base_url": fake.url}, "tuner + openai:m", "what each achieves"),
+            ({"model": "gone:1b"}, "tuner", "Run: ollama pull gone:1b)"),
+        ):
+            proposer, said = chosen(fake.url, **wanted)
+            assert proposer.name == name and len(said) == 1 and said[0].endswith(end)
+            proposer.close()
+        with pytest.raises(UsageError, match="gone:1b is not installed"):
+            chosen(fake.url, kind="ollama", model="gone:1b")
+        with pytest.raises(UsageError, match="needs --base-url"):
+            chosen(fake.url, model="openai:m")
+
+
+def test_a_brief_that_outgrows_the_context_is_said_at_the_start(
+    chosen: Callable[..., tuple[Proposer, list[str]]],
+) -> None:
+    with FakeOllama(models=[{**MODEL, "context_length": 8192}]) as fake:
+        assert len(chosen(fake.url, "word " * 1000)[1]) == 1
+        warning = chosen(fake.url, "word " * 3000)[1][-1]
+        assert warning.startswith("warning: program.md has about 3750 tokens; 2000 leave enough of a context of 8192")
+        told = chosen(fake.url, "word " * 9000, model="openai:m", base_url=fake.url)[1][-1]
+        assert "a context of 16384" in told
+
+
+def test_an_endpoint_that_does_not_answer_is_said_at_the_start(
+    chosen: Callable[..., tuple[Proposer, list[str]]],
+) -> None:
+    _, said = chosen("127.0.0.1:9", model="openai:m", base_url="127.0.0.1:9")
+    assert "openai:m cannot be asked now, and the tuner stands in until it can: http://127.0.0.1:9/v1" in said[-1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,41 @@ def test_a_context_too_small_for_anything_says_so(tmp_path: Path) -> None:
     assert caught.value.reason == "too_long"
 
 
+def test_the_context_and_size_that_the_server_tells(tmp_path: Path) -> None:
+    """A small model is asked for constants; the answer has its room in the context."""
+    with FakeOllama([GOOD], context_limit=4096) as fake:
+        proposer = make(fake, tmp_path)
+        proposer.propose(CONTEXT)
+        (request,) = fake.chats()
+    assert (proposer.backend.largest_window(), proposer.backend.parameters_b) == (4096, 0.134515008)
+    assert "SEARCH" not in request["messages"][-1]["content"]
+
+
+def test_a_server_that_goes_on_cutting_prompts_gets_no_more_long_ones(tmp_path: Path) -> None:
+    """The first count shows it; later ones do not, since the server's cache leaves them unclear."""
+    longer = replace(CONTEXT, source=SOURCE + "\n\ndef unused(x):\n" + "    x = x + 1  # a line of code\n" * 600)
+    cut = {**GOOD, "prompt_eval_count": 2048}
+    with FakeOllama([cut, GOOD, {"reply": "SET DEPTH = 4"}]) as fake:
+        proposer = make(fake, tmp_path)
+        for turn in (5, 6):
+            proposer.propose(replace(longer, turn=turn))
+        told = [str(chat["messages"]) for chat in fake.chats()]
+    assert ["def unused" in text for text in told] == [True, False, False]
+
+
+def test_thinking_that_eats_the_answer_is_switched_off_and_then_given_room(tmp_path: Path) -> None:
+    steps = [{"thinking": "Wait. " * 10_000, **GOOD}, GOOD, {"reply": "SET DEPTH = 4"}]
+    with FakeOllama(steps) as fake:
+        proposer = make(fake, tmp_path)
+        (proposal,) = proposer.propose(CONTEXT)
+        proposer.propose(replace(CONTEXT, turn=6))
+        first, again, later = fake.chats()
+    assert proposal.usage["answers"] == 1 and proposal.usage["answer_tokens"] > 1000
+    assert "chat_template_kwargs" not in first
+    assert again["chat_template_kwargs"] == {"enable_thinking": False}
+    assert later["max_tokens"] == first["max_tokens"] + 4096
+
+
 def test_a_key_is_sent_only_where_it_is_given() -> None:
     assert "Authorization" not in OpenAIBackend("localhost:1", "m").http.headers
     assert OpenAIBackend("localhost:1", "m", api_key="k").http.headers == {"Authorization": "Bearer k"}
@@ -131,7 +167,15 @@ def test_cancel_ends_a_turn(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "billions"), [("qwen2.5-coder-7b-instruct", 7.0), ("gemma-3-0.5B", 0.5), ("default", None), ("8bit", None)]
+    ("name", "billions"),
+    [
+        ("qwen2.5-coder-7b-instruct", 7.0),
+        ("gemma-3-0.5B", 0.5),
+        ("smollm2-135m", 0.135),
+        ("default", None),
+        ("8bit", None),
+        ("q4_k_m", None),
+    ],
 )
 def test_the_size_is_read_from_the_name(name: str, billions: float | None) -> None:
     assert OpenAIBackend("localhost:1", name).parameters_b == billions

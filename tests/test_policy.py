@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoresearch import edits, policy
@@ -156,6 +156,7 @@ def test_a_branched_turn_says_so() -> None:
         assert directive.text.startswith("No keep in 17 experiments, so this turn starts from an older version")
 
 
+@settings(deadline=None)
 @given(st.text("kdc", max_size=60), st.integers(1, 1000))
 def test_every_history_has_a_directive(verdicts: str, n: int) -> None:
     history = many(verdicts, tuple(CATEGORIES))
@@ -235,6 +236,7 @@ scores = st.lists(counts, min_size=1, max_size=4).map(
 )
 
 
+@settings(deadline=None)
 @given(scores)
 def test_shares_sum_to_one_above_the_floor(tallies: dict[str, Tally]) -> None:
     shares = policy.shares(tallies, 0.2)

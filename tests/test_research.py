@@ -122,6 +122,19 @@ def test_a_repaired_proposal_is_the_next_experiment(repository: Path) -> None:
     assert seen.experiments[2].bpbs
 
 
+def test_a_failure_that_cost_no_training_goes_back_once(repository: Path) -> None:
+    """Out of memory, or NaN in the first steps; what was mended and fails again does not go back."""
+    memory = SearchReplace("    opt = optim.Adam(LR)", "    opt = optim.Adam(LR)\n    bytes(1 << 46)")
+    nowhere = SearchReplace("    opt = optim.Adam(LR)", "    opt = optim.Nowhere(LR)")
+    nan = SearchReplace("run.log(step - 1, previous)", "run.log(step - 1, previous * float('nan'))")
+    nan = SearchReplace(f"            {nan.search}", f"            {nan.replace}")
+    proposer = Scripted(("much", (memory,)), ("nan", (nan,)), repairs=[("a name", (nowhere,)), WORSE])
+    seen = night(repository, proposer, experiments=4)
+    ends = [(x.proposal.title, x.failure.kind if x.failure else x.verdict) for x in seen.experiments.values()]
+    assert ends[1:] == [("much", "memory"), ("a name", "warmup"), ("nan", "diverged"), (WORSE[0], "discard")]
+    assert [failure.kind for failure in proposer.failures] == ["memory", "diverged"]
+
+
 def test_the_same_command_goes_on(repository: Path) -> None:
     first = night(repository, Scripted(WORSE))
     again = Scripted(WORSE, ("the batch", (SearchReplace(LOOP, LOOP.replace("16", "4")),)))
@@ -181,6 +194,8 @@ TASK = ("--dataset", "toy", "--profile", "tiny", "--time-budget", "1")
 
 
 def test_try_measures_a_file_and_says_so_by_its_exit_code(repository: Path) -> None:
+    assert loop(repository, "try", "nowhere.py", "-m", "x", *TASK).returncode == 2
+    assert not (repository / "runs").exists()  # a slip of the keyboard begins no night
     candidate = repository / "train_mlx.py"
     candidate.write_text(HONEST.read_text().replace("LR = 0.01", "LR = 0.0001"))
     done = loop(repository, "try", "train_mlx.py", "-m", "learn slowly\nit may generalise", *TASK)
@@ -189,7 +204,9 @@ def test_try_measures_a_file_and_says_so_by_its_exit_code(repository: Path) -> N
     candidate.write_text("import os\n")
     done = loop(repository, "try", "train_mlx.py", "-m", "nonsense", *TASK)
     assert done.returncode == 11 and "contract" in done.stdout
-    assert loop(repository, "try", "nowhere.py", "-m", "x", *TASK).returncode == 2
+    candidate.write_text("def broken(:\n")
+    done = loop(repository, "try", "train_mlx.py", "-m", "no Python", *TASK)
+    assert done.returncode == 1 and "not valid Python" in done.stderr
     status = loop(repository, "status")
     assert status.returncode == 0 and "learn slowly" in status.stdout
 

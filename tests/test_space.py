@@ -118,6 +118,7 @@ def test_a_constant_of_another_type_is_another_axis() -> None:
     assert not only("WINDOW_PATTERN", "L").admits("XYZ")
 
 
+@settings(deadline=None)
 @given(st.sampled_from(SPACE.axes), st.floats(-100, 100), st.floats(-3, 3).filter(bool))
 def test_every_value_is_in_range_and_of_the_constants_type(axis: Axis, place: float, steps: float) -> None:
     if axis.scale == "choice":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from types import SimpleNamespace
 
 import mlx.core as mx
@@ -42,6 +43,9 @@ class Bigram(nn.Module):
     def __call__(self, idx):
         self.calls += 1
         return self.lm_head(self.h[0](self.wte(idx, mx.float32)))
+
+    def loss(self, idx, targets):
+        return prepare.cross_entropy(self(idx), targets)
 
 
 class CheckedRun(ScriptedRun):
@@ -141,6 +145,39 @@ def test_compiled_and_uncompiled_steps_agree(compiled):
     assert_close(params, plain_params, 1e-4)
 
 
+@pytest.mark.parametrize(
+    "bytes_at_once", [1, 48 * 4 * 10, 2**22]
+)  # a token, ten (of 128: the last chunk is short), all
+def test_the_loss_in_chunks_is_the_loss_of_the_logits(bytes_at_once, monkeypatch):
+    monkeypatch.setattr(prepare, "CPU_LOGITS", bytes_at_once)
+    model = trainer().build_model(TASK)
+    spread(model)
+    x, y = (mx.array(a) for a in tokens(4, 32))
+    whole, expected = nn.value_and_grad(model, lambda x, y: prepare.cross_entropy(model(x), y))(x, y)
+    loss, gradients = nn.value_and_grad(model, lambda x, y: 3 * model.loss(x, y))(x, y)
+    assert loss.item() == pytest.approx(3 * whole.item(), rel=1e-6)
+    assert_close(arrays(gradients), {name: 3 * g for name, g in arrays(expected).items()}, 1e-5)
+
+
+def test_training_never_holds_all_logits(monkeypatch):
+    """4096 tokens by 1024 words are 16 MiB, and autodiff keeps several such arrays."""
+    monkeypatch.setattr(prepare, "CPU_LOGITS", 2**17)
+    C, V = 8, 1024
+    x, weight, y = mx.random.normal((4, 1024, C)), mx.random.normal((V, C)), mx.zeros((4, 1024), dtype=mx.int32)
+    head = trainer().head
+
+    def peak_mib(loss):
+        mx.eval(x, weight, y)
+        before = mx.get_active_memory()
+        mx.reset_peak_memory()
+        mx.eval(mx.value_and_grad(loss, argnums=(0, 1))(x, weight))
+        return (mx.get_peak_memory() - before) / 2**20
+
+    whole = peak_mib(lambda x, w: prepare.cross_entropy(head(x, w), y))
+    assert whole > 32
+    assert peak_mib(lambda x, w: prepare.chunked_cross_entropy(head, x, w, y)) < whole / 2
+
+
 # --- batches ----------------------------------------------------------------------------------------------------------
 
 
@@ -203,6 +240,42 @@ def test_training_rows_can_be_shorter_than_the_context():
     assert set(run.shapes) == {(8, 16)}
     assert sorted(run.losses) == [0, 1, 2]
     assert all(np.isfinite(value).all() for value in params.values())
+
+
+# --- the clock --------------------------------------------------------------------------------------------------------
+
+
+def test_the_last_step_ends_within_a_step_of_the_budget():
+    """Whatever a step takes here: the last one began inside the budget, and none begins after it."""
+    task = prepare.Task(**{**vars(TASK), "budget_s": 0.3})
+    data = np.random.default_rng(0).integers(0, TASK.vocab_size, (64, 33)).astype("<u2")
+    run = prepare.Run(task, 0, Bigram(trainer()), data, lambda *a, **k: None)
+    ends = []
+    for step, _ in enumerate(run.batches(4)):
+        ends = ends or [time.monotonic()]
+        time.sleep(0.01)
+        run.log(step, mx.array(1.0))
+        ends.append(time.monotonic())
+    longest = max(np.diff(ends))
+    assert ends[-1] - ends[0] <= 0.3 + longest
+    assert len(ends) > 2 and run.progress > 0
+
+
+# --- evaluation -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("batch_rows", [1, 3, 16])
+def test_evaluation_finds_the_same_number_in_other_batches(batch_rows):
+    model = trainer(QUERY_BLOCK=12, WINDOW_PATTERN="SL").build_model(TASK)
+    spread(model)
+    rows = np.random.default_rng(0).integers(0, TASK.vocab_size, (16, 33)).astype("<u2")
+    token_bytes = np.arange(TASK.vocab_size) % 5
+
+    def bpb(batch_rows):
+        score = mx.compile(lambda x, y: prepare.cross_entropy(model(x), y, "none"), inputs=model.state)
+        return prepare.evaluate_bpb(score, rows, token_bytes, batch_rows)[0]
+
+    assert bpb(batch_rows) == pytest.approx(bpb(8), rel=1e-6)
 
 
 # --- what the harness is told -----------------------------------------------------------------------------------------

@@ -12,12 +12,11 @@ from autoresearch import bundle, constants, export, journal, machine, priors, sh
 from autoresearch.bundle import Bundle, Finding
 from autoresearch.errors import BundleError, ProposerError, UsageError
 from autoresearch.noise import Noise
-from autoresearch.private import Scrubber
 from autoresearch.records import Context, Proposal, SearchReplace, Set
 from autoresearch.session import Options
 from autoresearch.standing import Standing
 from tests.conftest import HONEST, git
-from tests.made_nights import GELU, M1, TASK, Made
+from tests.made_nights import GELU, M1, TASK, Made, shared
 
 SHARP = 1e-6  # bpb; a sigma under which every made difference is clear
 BASE = Made().sources[0].replace("ROWS = 4 ", "DEVICE_BATCH_SIZE = 16\nSTACK_MATRICES = True\nROWS = 4 ")
@@ -25,10 +24,6 @@ BASE = Made().sources[0].replace("ROWS = 4 ", "DEVICE_BATCH_SIZE = 16\nSTACK_MAT
 
 def idea(*edits: Set | SearchReplace, title: str = "an idea") -> Proposal:
     return Proposal(tuple(edits), title, "because", "other", "tuner")
-
-
-def shared(made: Made) -> Bundle:
-    return export.export(made.night, made.sources.__getitem__, Scrubber())
 
 
 def there() -> Bundle:
@@ -161,6 +156,17 @@ def test_a_change_beyond_a_patch_cannot_run() -> None:
     assert here.rows()["deeper"] == ("cannot run", "the change is more than a patch can say")
 
 
+def test_a_change_that_is_not_what_was_measured_is_not_tried() -> None:
+    """A file that says DEPTH 4 in its change and measured something else in its sources."""
+    lied = tuple(
+        replace(f, change=f.change and replace(f.change, set={"DEPTH": "5"})) if f.title == "deeper" else f
+        for f in THERE.findings
+    )
+    here = Here(replace(THERE, findings=lied))
+    assert here.propose().title == "their #5: GELU"
+    assert here.rows()["deeper"] == ("cannot run", "its change does not make its source of its parent's")
+
+
 # --- a whole one, with real children ----------------------------------------------------------------------------------
 
 
@@ -244,6 +250,8 @@ def test_options_come_from_the_findings() -> None:
     )  # fmt: skip
     mine = sharing.wanted(THERE, Options(tag="t", dataset="stdlib", profile="tiny", time_budget_s=20.0))
     assert (mine.tag, mine.dataset, mine.profile, mine.time_budget_s) == ("t", "stdlib", "tiny", 20.0)
+    with pytest.raises(BundleError, match=r"its profile '\.\./\.\./etc' is not known here; there are mac, tiny"):
+        sharing.wanted(replace(THERE, task=replace(THERE.task, profile="../../etc")), Options())
     own_text = replace(THERE, task=replace(THERE.task, dataset="own text"))
     assert sharing.wanted(own_text, Options()).dataset is None
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from autoresearch import corpus
-from autoresearch.errors import UsageError
+from autoresearch import corpus, prompt
+from autoresearch.errors import ProposerError, UsageError
 from autoresearch.machine import Facts
 from autoresearch.proposers.tuner import Tuner
 from autoresearch.records import Proposer
 from autoresearch.scorecard import Scorecard
+
+if TYPE_CHECKING:
+    from autoresearch.proposers.dialogue import Dialogue
+    from autoresearch.proposers.models import Offer
 
 OPENAI = "openai:"
 
@@ -24,10 +29,14 @@ class Wanted:
     base_url: str | None = None
     command: str | None = None
     seed: int = 0
+    program: str = ""  # program.md, which has to fit a model's context
 
 
-def choose(wanted: Wanted, facts: Facts, say: Callable[[str], None]) -> Proposer:
-    """The proposer of the night. Raises UsageError where what was asked for cannot be had."""
+def choose(wanted: Wanted, facts: Facts, say: Callable[[str], None], offer: Offer | None = None) -> Proposer:
+    """The proposer of the night. Raises UsageError where what was asked for cannot be had.
+
+    `offer` asks the person who is there whether to pull a model where none is installed that fits.
+    """
     tuner = Tuner(wanted.seed)
     if wanted.kind == "tuner":
         say("ideas: the built-in tuner")
@@ -40,7 +49,8 @@ def choose(wanted: Wanted, facts: Facts, say: Callable[[str], None]) -> Proposer
             raise UsageError("--proposer command needs --command 'PROGRAM ARGUMENTS', e.g. --command 'claude -p'")
         say(f"ideas: `{wanted.command}`; the tuner where it has none")
         return Hybrid([Command(wanted.command)], fallback=tuner, say=say)
-    model, line = _model(wanted, facts)
+    scorecard = Scorecard(corpus.cache_folder() / "scorecard.json", facts.slug())
+    model, line = _model(wanted, facts, scorecard, offer)
     if model is None:
         if wanted.kind != "auto":
             raise UsageError(f"--proposer {wanted.kind}: {line}")
@@ -48,20 +58,38 @@ def choose(wanted: Wanted, facts: Facts, say: Callable[[str], None]) -> Proposer
         return tuner
     alone = wanted.kind == "ollama"
     say(f"ideas: {line}; {'the tuner where it has none' if alone else 'shared with the tuner by what each achieves'}")
-    return Hybrid([model] if alone else [tuner, model], fallback=tuner, say=say)
+    _warn(model, wanted.program, say)
+    return Hybrid([model] if alone else [tuner, model], fallback=tuner, scorecard=scorecard, say=say)
 
 
-def _model(wanted: Wanted, facts: Facts) -> tuple[Proposer | None, str]:
-    cache = corpus.cache_folder()
+def _warn(model: Dialogue, program: str, say: Callable[[str], None]) -> None:
+    """Says what a person had better know now, not in the morning: a silent server, a brief that does not fit."""
+    try:
+        model.backend.prepare()
+        window = model.backend.largest_window()
+    except ProposerError as error:
+        say(f"{model.name} cannot be asked now, and the tuner stands in until it can: {error}")
+        return
+    if warning := prompt.program_warning(program, window):
+        say(f"warning: {warning}")
+
+
+def _model(wanted: Wanted, facts: Facts, scorecard: Scorecard, offer: Offer | None) -> tuple[Dialogue | None, str]:
     if wanted.model and wanted.model.startswith(OPENAI):
         from autoresearch.proposers.openai import OpenAIProposer
 
         if not wanted.base_url:
             raise UsageError(f"--model {wanted.model} needs --base-url, e.g. --base-url http://127.0.0.1:8080/v1")
         name = wanted.model.removeprefix(OPENAI)
-        scorecard = Scorecard(cache / "scorecard.json", facts.slug())
-        return OpenAIProposer(wanted.base_url, name, scorecard), f"{name} at {wanted.base_url}"
+        line = f"{name} at {wanted.base_url} (it stays in that server's memory)"
+        return OpenAIProposer(wanted.base_url, name, scorecard), line
     from autoresearch.proposers.models import open_ollama
 
-    memory_bytes = facts.memory_mb * 2**20
-    return open_ollama(memory_bytes=memory_bytes, cache=cache, machine=facts.slug(), wanted=wanted.model)
+    return open_ollama(
+        memory_bytes=facts.memory_mb * 2**20,
+        log_path=corpus.cache_folder() / "ollama.log",
+        scorecard=scorecard,
+        wanted=wanted.model,
+        offer=offer,
+        measure=True,
+    )

@@ -148,14 +148,15 @@ def _task(context: Context) -> str:
 
 
 def _tried(context: Context) -> str:
-    """HISTORY.md: the values tried for each constant, then every experiment in a line."""
+    """HISTORY.md: the values tried for each constant, then every experiment in a line, then what others found."""
+    elsewhere = "\n".join(history.hinted_numbers(context.hints, context.source))
     if not context.history:
-        return "Nothing has been tried yet.\n"
+        return f"Nothing has been tried yet.\n{elsewhere}"
     values = history.values_tried(context.source, context.history, context.sigma_bpb)
     lines = [history.line(trial, context.sigma_bpb) for trial in context.history]
     table = [f"Values of constants ({history.LEGEND}):", *values, ""] if values else []
     head = "Experiments, oldest first (s: sigmas better than the script of that time):"
-    return "\n".join([*table, head, *lines]) + "\n"
+    return "\n".join([*table, head, *lines, elsewhere]) + "\n"
 
 
 def _read(path: Path, missing: str | None = None) -> str:

@@ -28,6 +28,7 @@ ANSWER_TOKENS = {"set": 600, "blocks": 2000}
 FILE_GROWTH = 1.1  # a whole file may be so much longer than the script
 ERROR_TOKENS = 700  # an error sent back, at most
 TRUNCATED = 0.6  # of the estimate: a prompt that counts fewer tokens was cut
+LEAST_WINDOW = 4096  # tokens: no server has a smaller context by default
 LONG_TRIES = 3  # prompts that the server finds too long before the turn is given up
 LEAST_BYTES, MOST_BYTES, SAFETY = 2.0, 5.0, 0.95  # of the bytes a token that the server's count shows
 SQUEEZE = 0.8  # what a prompt that the server finds too long is shortened to, by the count of its tokens
@@ -36,8 +37,6 @@ SQUEEZE = 0.8  # what a prompt that the server finds too long is shortened to, b
 RETRIES = {"runner": 1, "out_of_memory": 1, "server_busy": 3, "cut_off": 1, "server_gone": 1}
 # What ends the drafting: no further draft of this turn can do better.
 HOPELESS = {"server_gone", "server_busy", "no_model", "out_of_memory", "runner", "cancelled", "too_large", "timeout"}
-# Failures (experiment.py) before a candidate has warmed up.
-NOT_WARMED_UP = {"contract", "source", "import", "build", "warmup", "interface", "slow", "startup"}
 
 
 class Backend(Protocol):
@@ -58,6 +57,10 @@ class Backend(Protocol):
 
     def prepare(self) -> None:
         """Returns when the server can be asked."""
+        ...
+
+    def largest_window(self) -> int:
+        """The largest context in tokens that the model can have here."""
         ...
 
     def window(self, wanted: int, least: int) -> int:
@@ -125,6 +128,7 @@ class Dialogue:
         self.retry_s = retry_s  # before another attempt at a server in trouble
         self._squeeze = 1.0  # of the bytes a token is taken for, after the server has found a prompt too long
         self._suspect = False  # the server has cut a prompt: its counts are looked at until one is right
+        self._most = sys.maxsize  # tokens of context that a server which cuts prompts has shown to have
         self._cancelled = threading.Event()
         self._learned: int | None = None  # the number of the last trial on the card
 
@@ -273,7 +277,7 @@ class Dialogue:
         answer += self.backend.thinking_tokens
         whole = prompt.build(context, form, budget=sys.maxsize, bytes_per_token=scale, drafted=drafted)
         once, again = answer + extra, 2 * answer + ERROR_TOKENS + extra
-        window = self.backend.window(whole.tokens + again, whole.least + once)
+        window = min(self._most, self.backend.window(whole.tokens + again, whole.least + once))
         room, repairs = (again, REPAIRS) if window >= whole.least + again else (once, 0)
         fitted = prompt.build(context, form, budget=window - room, bytes_per_token=scale, drafted=drafted)
         directive = context.directive
@@ -314,6 +318,7 @@ class Dialogue:
         expected = prompt.conversation_tokens(messages, self._bytes_per_token)
         self._suspect = counted < TRUNCATED * expected
         if self._suspect:
+            self._most = max(counted, LEAST_WINDOW)
             raise ProposerError(
                 f"the server read {counted} tokens of a prompt of about {expected}: it cut the prompt",
                 reason="truncated",
@@ -327,13 +332,9 @@ class Dialogue:
 
     def _learn(self, trials: Sequence[Trial]) -> None:
         """Counts how the model's experiments ended since the last call; what a past process saw is on the card."""
-        new = [trial for trial in trials if self._learned is not None and trial.n > self._learned]
+        if self._learned is not None:
+            self.card.learn(self.name, trials, self._learned)
         self._learned = max((trial.n for trial in trials), default=0)
-        for trial in new:
-            if trial.proposer == self.name:
-                self.card.decided += 1
-                self.card.warmed_up += trial.failure is None or trial.failure.kind not in NOT_WARMED_UP
-                self.card.kept += trial.verdict == "keep"
 
     def _count(self, turn: Turn, *, proposed: bool) -> None:
         card = self.card
@@ -343,6 +344,9 @@ class Dialogue:
         card.seconds = round(card.seconds + turn.seconds, 3)
         card.prompt_tokens += turn.prompt_tokens
         card.answer_tokens += turn.answer_tokens
+        self.save_card()
+
+    def save_card(self) -> None:
         with contextlib.suppress(OSError):  # a full disk must not cost the proposal
             self.scorecard.save(self.name)
 

@@ -10,7 +10,8 @@ from typing import Protocol, runtime_checkable
 
 from autoresearch import policy
 from autoresearch.errors import ProposerError
-from autoresearch.records import Context, Failure, Proposal, Proposer
+from autoresearch.records import Context, Failure, Proposal, Proposer, Trial
+from autoresearch.scorecard import Card, Scorecard
 
 PATIENCE = 2  # failures in a row after which a proposer sits out
 LONGEST_REST = 8  # turns that it sits out at most: 1, 2, 4, 8, 8, ...
@@ -21,6 +22,14 @@ class Loading(Protocol):
     """A proposer that is slow to get ready, and knows how many ideas it had better be asked for at once."""
 
     def drafts_per_load(self) -> int: ...
+
+
+@runtime_checkable
+class Carded(Protocol):
+    """A proposer that keeps its own card."""
+
+    @property
+    def card(self) -> Card: ...
 
 
 @dataclass(slots=True)
@@ -44,7 +53,8 @@ class Account:
 class Hybrid:
     """records.Proposer over others: `members` share the turns; `fallback`, a member or not, stands in for each.
 
-    Proposals keep the name of who made them. `accounts` says what each did, `say` is told of every failure.
+    Proposals keep the name of who made them. `accounts` says what each did, `say` is told of every failure. With a
+    `scorecard` each member begins at the share that its record of earlier nights gives it.
     """
 
     def __init__(
@@ -53,12 +63,16 @@ class Hybrid:
         *,
         fallback: Proposer,
         floor: float = policy.FLOOR,
+        scorecard: Scorecard | None = None,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
         if not members:
             raise ValueError("a hybrid needs at least one proposer")
         self.members, self.fallback, self.floor, self.say = list(members), fallback, floor, say
         self.accounts = {proposer.name: Account() for proposer in self._everyone()}
+        self.scorecard = scorecard
+        self._learned: int | None = None  # the number of the last trial on the cards; a past process saw the others
+        self._before = {m.name: policy.known_rate(*scorecard.card(m.name).record()) for m in members if scorecard}
 
     @property
     def name(self) -> str:
@@ -69,6 +83,7 @@ class Hybrid:
 
         Raises ProposerError where none has an idea.
         """
+        self._learn(context.history)
         failures: list[tuple[Proposer, ProposerError]] = []
         for proposer in self._in_order(context):
             try:
@@ -105,24 +120,35 @@ class Hybrid:
         return [*self.members, *([] if self.fallback in self.members else [self.fallback])]
 
     def _in_order(self, context: Context) -> list[Proposer]:
-        """Whose turn it is, then the fallback, then the rest; those that failed again and again rest for a while."""
+        """Whose turn it is, then the fallback, then the others; last those that rest after failing again and again."""
         awake = [m for m in self.members if self.accounts[m.name].rests_until <= context.turn]
         if not awake:
-            return [self.fallback]
+            return list(dict.fromkeys([self.fallback, *self.members]))
         names = [member.name for member in awake]
         scores = policy.tallies(context.history, names)
         budget_s = float(context.task.get("budget_s") or 0)
         scores = {name: self._scored(name, scores[name], budget_s) for name in names}
         turn = policy.whose_turn(scores, context.seed, min(self.floor, 1 / len(awake)))
         first = next(member for member in awake if member.name == turn)
-        return list(dict.fromkeys([first, self.fallback, *awake]))
+        return list(dict.fromkeys([first, self.fallback, *awake, *self.members]))
 
     def _scored(self, name: str, tally: policy.Tally, budget_s: float) -> policy.Tally:
         """With this session's failed turns, and what a turn's proposing takes beside its training."""
         account = self.accounts[name]
         proposing_s = account.seconds / account.asked if account.asked else 0.0
         cost = round(1 + proposing_s / budget_s, 1) if budget_s else 1.0  # rounded, so that equals stay equal
-        return replace(tally, turns=tally.turns + account.failed, cost=cost)
+        before = self._before.get(name, policy.known_rate(0, 0))
+        return replace(tally, turns=tally.turns + account.failed, cost=cost, before=before)
+
+    def _learn(self, trials: Sequence[Trial]) -> None:
+        """Keeps the cards of those that keep none themselves, so that later nights know all alike."""
+        since, self._learned = self._learned, max((trial.n for trial in trials), default=0)
+        if self.scorecard is None or since is None or since == self._learned:
+            return
+        for name in [p.name for p in self._everyone() if not isinstance(p, Carded)]:
+            self.scorecard.card(name).learn(name, trials, since)
+            with contextlib.suppress(OSError):  # a full disk must not cost the turn
+                self.scorecard.save(name)
 
     def _ask(self, proposer: Proposer, context: Context, n: int) -> list[Proposal]:
         account = self.accounts[proposer.name]

@@ -6,11 +6,14 @@ corrected by the scorecard: a model whose replies do not apply here goes to the 
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping, Sequence
+import select
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
@@ -53,6 +56,8 @@ FAMILY_WORTH = {
 }
 OTHER_WORTH = 0.7
 FEWEST_REPLIES, LOWEST_RATE = 12, 0.15  # a model with a lower share of applied replies is chosen last
+PATIENCE_S = 60.0  # for a person's answer
+LEGEND = "applied: of its replies; warm, kept: of its experiments; all on this machine"
 SMALLEST = 50 * 2**20  # bytes: below it are the stubs of models that run elsewhere
 
 
@@ -63,9 +68,8 @@ class Model:
     name: str
     size: int
     parameters_b: float | None
-    quantization: str
     context: int | None  # tokens it was trained for
-    need: int  # estimated, once loaded with its context
+    need: int  # once loaded with its context: measured where it was loaded here, else estimated
     fits: bool
 
 
@@ -74,6 +78,9 @@ class Choice:
     model: str | None
     line: str  # for a person
     pull: str | None = None  # what to offer where there is no model
+
+
+Offer = Callable[[OllamaServer, Choice], bool]  # whether a person had it pulled
 
 
 def tier(memory_bytes: int) -> Tier:
@@ -88,10 +95,10 @@ def memory_limit(memory_bytes: int) -> int:
 
 def installed(server: OllamaServer, memory_bytes: int, scorecard: Scorecard | None = None) -> list[Model]:
     """The installed models that write text and run here, the best first; those that do not fit last."""
-    models = [_model(server, entry, memory_bytes) for entry in server.models() if _local(entry)]
-    found = [model for model in models if model is not None]
     cards = scorecard.known() if scorecard else {}
-    return sorted(found, key=lambda m: (not m.fits, _useless(cards.get(f"ollama:{m.name}")), -_worth(m), m.name))
+    models = [_model(server, entry, memory_bytes, cards) for entry in server.models() if _local(entry)]
+    found = [model for model in models if model is not None]
+    return sorted(found, key=lambda m: (not m.fits, useless(cards.get(f"ollama:{m.name}")), -_worth(m), m.name))
 
 
 def choose(models: Sequence[Model], memory_bytes: int, wanted: str | None = None) -> Choice:
@@ -112,40 +119,97 @@ def choose(models: Sequence[Model], memory_bytes: int, wanted: str | None = None
 def open_ollama(
     *,
     memory_bytes: int,
-    cache: Path,
-    machine: str,
+    log_path: Path,
+    scorecard: Scorecard,
     wanted: str | None = None,
     environ: Mapping[str, str] | None = None,
+    offer: Offer | None = None,
+    measure: bool = False,
 ) -> tuple[OllamaProposer | None, str]:
     """A proposer with the best model of the server at hand, or None, and the line that says which and why.
 
-    `machine` names this machine in the scorecard. Close the proposer at the end: a server of our own stops with it.
+    `log_path` is the log of a server of our own. `offer` may pull a model where there is none. With `measure` a model
+    that was never loaded here is loaded once, and the next best is taken where it turns out too large. Close the
+    proposer at the end: a server of our own stops with it.
     """
     environ = os.environ if environ is None else environ
     try:
-        server = connect(cache / "ollama.log", environ)
+        server = connect(log_path, environ)
     except ProposerError as error:
         return None, f"no local model: {error}"
     if server is None:
         return None, "no local model: no Ollama server answers and `ollama` is not installed (https://ollama.com)"
-    scorecard = Scorecard(cache / "scorecard.json", machine)
-    try:
-        choice = choose(installed(server, memory_bytes, scorecard), memory_bytes, wanted)
-    except ProposerError as error:
-        choice = Choice(None, str(error))
-    if choice.model is None:
-        server.close()
-        return None, f"no local model: {choice.line}"
-    fit = tier(memory_bytes)
-    proposer = OllamaProposer(
-        server,
-        choice.model,
-        scorecard,
-        formats=fit.formats,
-        memory_limit=None if wanted else memory_limit(memory_bytes),
-        most_context=fit.num_ctx,
-    )
+    with contextlib.ExitStack() as stack:
+        stack.callback(server.close)
+        try:
+            choice, proposer = _chosen(server, memory_bytes, scorecard, wanted, offer, measure)
+        except ProposerError as error:
+            choice, proposer = Choice(None, str(error)), None
+        if proposer is None:
+            return None, f"no local model: {choice.line}"
+        stack.pop_all()
     return proposer, f"local model: {choice.line} ({server.url})"
+
+
+def _chosen(
+    server: OllamaServer,
+    memory_bytes: int,
+    scorecard: Scorecard,
+    wanted: str | None,
+    offer: Offer | None,
+    measure: bool,
+) -> tuple[Choice, OllamaProposer | None]:
+    while True:
+        found = installed(server, memory_bytes, scorecard)
+        choice = choose(found, memory_bytes, wanted)
+        if choice.model is None:
+            if choice.pull is None or offer is None or not offer(server, choice):
+                return choice, None
+            wanted, offer = choice.pull, None
+            continue
+        fit = tier(memory_bytes)
+        proposer = OllamaProposer(
+            server,
+            choice.model,
+            scorecard,
+            formats=fit.formats,
+            memory_limit=None if wanted else memory_limit(memory_bytes),
+            most_context=fit.num_ctx,
+        )
+        file_bytes = next(m.size for m in found if m.name == choice.model)
+        if not measure or _measured(proposer.card, file_bytes) or proposer.fits(file_bytes):
+            return choice, proposer
+
+
+def _measured(card: Card | None, file_bytes: int) -> int | None:
+    """Bytes that a model took once loaded, where this very file was: a tag may be pulled again as another one."""
+    known = card is not None and card.loaded_bytes and card.file_bytes == file_bytes
+    return int(card.loaded_bytes or 0) if card is not None and known else None
+
+
+def ask(question: str, stdin: TextIO | None = None, patience_s: float = PATIENCE_S) -> str:
+    """A person's answer; "" where none comes in time, since the night must not wait for one who has gone to bed."""
+    print(question, end="", flush=True)
+    stdin = stdin or sys.stdin
+    ready, _, _ = select.select([stdin], [], [], patience_s)
+    if not ready:
+        print(f"\nno answer in {patience_s:g} s; going on without")
+    return stdin.readline() if ready else ""
+
+
+def offer_pull(server: OllamaServer, choice: Choice, console: Console, ask: Callable[[str], str] = ask) -> bool:
+    """Asks the person whether to pull the model that `choice` names, and does it; whether it is installed then."""
+    model = choice.pull or ""
+    console.print(f"{choice.line.partition('. Run:')[0]}.", markup=False, highlight=False)
+    answer = ask(f"Download {model} from ollama.com now? It is several GB. [y/N] ")
+    if answer.strip().lower() not in ("y", "yes"):
+        return False
+    try:
+        pull(server, model, console)
+    except ProposerError as error:
+        console.print(f"{model} was not pulled: {error}", markup=False, highlight=False)
+        return False
+    return True
 
 
 def pull(server: OllamaServer, model: str, console: Console) -> None:
@@ -162,7 +226,10 @@ def pull(server: OllamaServer, model: str, console: Console) -> None:
 
 def table(models: Sequence[Model], scorecard: Scorecard) -> Table:
     """What `loop.py models` shows: each model with its size, whether it fits, and what it has achieved here."""
-    view = Table("model", "GB", "parameters", "context", "fits", "turns", "applied", "warmed up", "kept", "s a turn")
+    view = Table(box=None, collapse_padding=True, pad_edge=False, caption=LEGEND, caption_justify="left")
+    view.add_column("model", overflow="fold", min_width=17)  # names stay whole in a terminal of 80 columns
+    for head in ("GB", "size", "context", "fits", "turns", "applied", "warm", "kept", "s/turn"):
+        view.add_column(head, no_wrap=True, justify="left" if head == "fits" else "right")
     cards = scorecard.known()
     for model in models:
         card = cards.get(f"ollama:{model.name}", Card())
@@ -171,7 +238,7 @@ def table(models: Sequence[Model], scorecard: Scorecard) -> Table:
         view.add_row(
             model.name,
             f"{model.size / GIB:.1f}",
-            f"{model.parameters_b:g}B {model.quantization}" if model.parameters_b else model.quantization,
+            f"{model.parameters_b:g}B" if model.parameters_b else "",
             str(model.context or ""),
             "yes" if model.fits else f"no: {model.need / GIB:.1f} GB",
             str(card.turns),
@@ -183,7 +250,9 @@ def table(models: Sequence[Model], scorecard: Scorecard) -> Table:
     return view
 
 
-def _model(server: OllamaServer, entry: Mapping[str, Any], memory_bytes: int) -> Model | None:
+def _model(
+    server: OllamaServer, entry: Mapping[str, Any], memory_bytes: int, cards: Mapping[str, Card]
+) -> Model | None:
     """What the server tells of an installed model; None for one that does not write text."""
     name, size = str(entry.get("name") or entry.get("model") or ""), int(entry.get("size") or 0)
     try:
@@ -197,13 +266,12 @@ def _model(server: OllamaServer, entry: Mapping[str, Any], memory_bytes: int) ->
     if capabilities is not None and "completion" not in capabilities:
         return None
     num_ctx = min(tier(memory_bytes).num_ctx, context_length(show) or tier(memory_bytes).num_ctx)
-    need = int(size * 1.05) + _cache_bytes(show.get("model_info") or {}, num_ctx, size) + GIB // 2
-    details = show.get("details") or {}
+    estimate = int(size * 1.05) + _cache_bytes(show.get("model_info") or {}, num_ctx, size) + GIB // 2
+    need = _measured(cards.get(f"ollama:{name}"), size) or estimate
     return Model(
         name,
         size,
         parameters_b(show),
-        str(details.get("quantization_level") or ""),
         context_length(show),
         need,
         need <= memory_limit(memory_bytes),
@@ -241,7 +309,8 @@ def _worth(model: Model) -> float:
     return (model.parameters_b or model.size / GIB) * FAMILY_WORTH.get(family, OTHER_WORTH)
 
 
-def _useless(card: Card | None) -> bool:
+def useless(card: Card | None) -> bool:
+    """Whether a model's replies hardly ever apply here: it is chosen last."""
     tallies = card.formats.values() if card else ()
     asked, applied = sum(t.asked for t in tallies), sum(t.applied for t in tallies)
     return asked >= FEWEST_REPLIES and applied < LOWEST_RATE * asked
@@ -252,4 +321,4 @@ def _too_large(model: Model) -> str:
 
 
 def _percent(part: int, whole: int) -> str:
-    return f"{100 * part / whole:.0f}% of {whole}" if whole else ""
+    return f"{100 * part / whole:.0f}%" if whole else ""

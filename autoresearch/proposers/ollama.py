@@ -14,7 +14,7 @@ from autoresearch.errors import ProposerError
 from autoresearch.prompt import Message
 from autoresearch.proposers.dialogue import Dialogue
 from autoresearch.proposers.server import OllamaServer, full_name
-from autoresearch.proposers.streams import Answer
+from autoresearch.proposers.streams import Answer, added
 from autoresearch.scorecard import FORMATS, Scorecard
 
 KEEP_ALIVE = "15m"  # longer than a pause between drafts; `release` unloads at once
@@ -54,7 +54,7 @@ class OllamaBackend:
         self._loaded = False
         self._resident = True  # may be in memory, by our doing or by a loop that was killed
         self._fresh = False  # its prompt cache is empty
-        self._size = 0  # bytes once loaded
+        self.size = 0  # bytes once loaded
         self._free_before = 0  # bytes
         self.load_s = 0.0  # the last load
 
@@ -73,8 +73,12 @@ class OllamaBackend:
     def prepare(self) -> None:
         self.server.ensure()
 
+    def largest_window(self) -> int:
+        """Tokens: what the machine allows and the model was trained for."""
+        return min(self.most_context, context_length(self._show()) or self.most_context)
+
     def window(self, wanted: int, least: int) -> int:
-        limit = min(self.most_context, context_length(self._show()) or self.most_context)
+        limit = self.largest_window()
         if self._num_ctx < least:
             steps = [step for step in CONTEXT_STEPS if step >= wanted + HISTORY_GROWTH and step <= limit]
             self._num_ctx = steps[0] if steps else limit
@@ -90,6 +94,16 @@ class OllamaBackend:
                 self._loaded = False  # its process may have died: another attempt loads and measures it again
             raise
 
+    def measure(self) -> int:
+        """Loads the model with its largest context and unloads it: the bytes of memory that it took."""
+        self._num_ctx = self.largest_window()
+        try:
+            self._load()
+        finally:
+            self._num_ctx = 0
+            self.release()
+        return self.size
+
     def release(self) -> None:
         """Unloads the model and returns when it is gone and its memory is back. Raises where it stays."""
         if not self._resident:
@@ -98,7 +112,7 @@ class OllamaBackend:
         self.server.unload(self.model)
         self._resident = False
         deadline = time.monotonic() + MEMORY_WAIT_S
-        wanted = self._free_before - (1 - MEMORY_BACK) * self._size
+        wanted = self._free_before - (1 - MEMORY_BACK) * self.size
         while self._available() < wanted and time.monotonic() < deadline:
             time.sleep(0.1)
 
@@ -123,7 +137,7 @@ class OllamaBackend:
         if answer.text.strip():
             return answer
         less = think if isinstance(think, str) else False
-        return _added(answer, self._chat(messages, max_tokens, temperature, seed + 1, less))
+        return added(answer, self._chat(messages, max_tokens, temperature, seed + 1, less))
 
     def _chat(
         self, messages: Sequence[Message], max_tokens: int, temperature: float, seed: int, think: bool | str
@@ -162,7 +176,7 @@ class OllamaBackend:
 
     def _check(self, loaded: ProcessResponse.Model) -> None:
         """Holds what the server tells of the loaded model against the memory and the context that it should have."""
-        self._size = size = int(loaded.size or 0)
+        self.size = size = int(loaded.size or 0)
         if self.memory_limit is not None and size > self.memory_limit:
             self.release()
             room = self.memory_limit / 2**30
@@ -210,6 +224,22 @@ class OllamaProposer(Dialogue):
         backend = OllamaBackend(server, model, memory_limit=memory_limit, most_context=most_context, think=think)
         super().__init__(backend, scorecard, formats=formats, retry_s=server.timeouts.retry_s)
 
+    def fits(self, file_bytes: int) -> bool:
+        """Whether the model, loaded, stays within its memory limit; the card remembers it of a file of that size.
+
+        True also where it cannot be told now: the turns of the night will show.
+        """
+        try:
+            self.card.loaded_bytes = self.backend.measure()
+        except ProposerError as error:
+            if error.reason != "too_large":
+                return True
+            self.card.loaded_bytes = self.backend.size
+        self.card.file_bytes = file_bytes
+        self.save_card()
+        limit = self.backend.memory_limit
+        return limit is None or self.card.loaded_bytes <= limit
+
     def drafts_per_load(self) -> int:
         """How many drafts to ask for at once, so that loading takes at most a fifth of a turn; 1..4, measured."""
         turns = self.card.turns
@@ -239,9 +269,3 @@ def context_length(show: Mapping[str, Any]) -> int | None:
 def _family(show: Mapping[str, Any]) -> str:
     info, details = show.get("model_info") or {}, show.get("details") or {}
     return str(info.get("general.architecture") or details.get("family") or "").replace("-", "").replace("_", "")
-
-
-def _added(first: Answer, second: Answer) -> Answer:
-    """The second answer with what both have cost."""
-    tokens = (first.answer_tokens or 0) + (second.answer_tokens or 0)
-    return replace(second, answer_tokens=tokens, seconds=first.seconds + second.seconds)

@@ -17,10 +17,11 @@ import httpx
 from autoresearch.errors import ProposerError, UsageError
 from autoresearch.prompt import Message
 from autoresearch.proposers.dialogue import Dialogue
-from autoresearch.proposers.streams import Answer, Http, Timeouts, error_of
+from autoresearch.proposers.streams import Answer, Http, Timeouts, added, error_of
 from autoresearch.scorecard import FORMATS, Scorecard
 
-CONTEXT_TOKENS = 16384
+CONTEXT_TOKENS = 16384  # where the server does not tell its own
+THINKING_TOKENS = 4096  # room for thinking, once a model has shown that it thinks
 DONE = "[DONE]"
 
 
@@ -38,6 +39,8 @@ class OpenAIBackend:
     ) -> None:
         self.model, self.context_tokens = model, context_tokens
         self._fresh = True  # nothing of ours is in the server's prompt cache
+        self._thinks = False  # an answer has shown thinking
+        self._told: dict[str, Any] = {}  # what the server tells of the model
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self.http = Http(endpoint(base_url), timeouts or Timeouts(), headers)
 
@@ -47,26 +50,51 @@ class OpenAIBackend:
 
     @property
     def parameters_b(self) -> float | None:
-        """As the name tells it: `qwen2.5-coder-7b-instruct` -> 7.0"""
-        found = re.search(r"(\d+(?:\.\d+)?)b(?![a-z])", self.model.lower())
-        return float(found[1]) if found else None
+        """As the server tells it, else the name: `qwen2.5-coder-7b-instruct` -> 7.0, `smollm2-135m` -> 0.135"""
+        if told := _whole(self._told, "n_params"):
+            return told / 1e9
+        found = re.search(r"(\d+(?:\.\d+)?)([bm])(?![a-z])", self.model.lower())
+        return float(found[1]) * (1.0 if found[2] == "b" else 1e-3) if found else None
 
     @property
     def thinking_tokens(self) -> int:
-        return 0  # whether a model thinks is the server's setting
+        return THINKING_TOKENS if self._thinks else 0
 
     def prepare(self) -> None:
         try:
-            self.http.json("GET", "/models")
+            self._told = _facts(self.http.json("GET", "/models"), self.model)
         except ProposerError as error:
             if error.reason in ("server_gone", "timeout", "cut_off"):  # any answer shows that it is there
                 raise
 
+    def largest_window(self) -> int:
+        told = [_whole(self._told, key) for key in ("n_ctx", "max_model_len")]  # llama-server's; vLLM's
+        return min([self.context_tokens, *filter(None, told)])
+
     def window(self, wanted: int, least: int) -> int:
-        return self.context_tokens
+        return self.largest_window()
 
     def ask(self, messages: Sequence[Message], *, max_tokens: int, temperature: float, seed: int) -> Answer:
+        """One answer. Where thinking has used it up it is asked for again without; later ones get room for it."""
+        answer = self._ask(messages, max_tokens, temperature, seed, {})
+        thought = answer.thinking or answer.text.lstrip().startswith("<think")
+        self._thinks = self._thinks or bool(thought)
+        if answer.text.strip() or not answer.thinking:
+            return answer
+        # Servers with chat templates know this field, and most others pass over it.
+        calm = {"chat_template_kwargs": {"enable_thinking": False}}
+        return added(answer, self._ask(messages, max_tokens, temperature, seed + 1, calm))
+
+    def _ask(
+        self,
+        messages: Sequence[Message],
+        max_tokens: int,
+        temperature: float,
+        seed: int,
+        more: Mapping[str, Any],
+    ) -> Answer:
         body = {
+            **more,
             "model": self.model,
             "messages": list(messages),
             "stream": True,
@@ -94,7 +122,8 @@ class OpenAIBackend:
                 finished = choice.get("finish_reason") or finished
         if finished is None:
             raise ProposerError(f"{self.http.base_url} ended the answer without a finish_reason", reason="cut_off")
-        fresh, self._fresh = self._fresh, False
+        # Who tells what its cache held counts the whole prompt.
+        fresh, self._fresh = self._fresh or "prompt_tokens_details" in usage, False
         return Answer(
             "".join(text),
             "".join(thinking),
@@ -146,6 +175,20 @@ def endpoint(base_url: str) -> str:
         raise UsageError(f"--base-url {base_url}: write it like http://127.0.0.1:8080/v1")
     text = text.rstrip("/")
     return text.removesuffix("/chat/completions") if url.path.strip("/") else f"{text}/v1"
+
+
+def _facts(listing: Any, model: str) -> dict[str, Any]:
+    """What /models tells of `model`, or of the only one that there is: servers of one model ignore the name."""
+    entries = listing.get("data") if isinstance(listing, dict) else None
+    known = [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+    own = [entry for entry in known if entry.get("id") == model] or (known if len(known) == 1 else [])
+    meta = own[0].get("meta") if own else None
+    return {**own[0], **(meta if isinstance(meta, dict) else {})} if own else {}
+
+
+def _whole(facts: Mapping[str, Any], key: str) -> int | None:
+    value = facts.get(key)
+    return value if isinstance(value, int) and value > 0 else None
 
 
 def _event(line: str) -> Any:

@@ -24,7 +24,7 @@ import re
 import socket
 import time
 from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -71,6 +71,12 @@ class Answer:
     answer_tokens: int | None
     seconds: float
     fresh: bool = False
+
+
+def added(first: Answer, second: Answer) -> Answer:
+    """The second answer with what both have cost."""
+    tokens = (first.answer_tokens or 0) + (second.answer_tokens or 0)
+    return replace(second, answer_tokens=tokens, seconds=first.seconds + second.seconds)
 
 
 class Http:

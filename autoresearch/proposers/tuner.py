@@ -104,8 +104,19 @@ class _Search:
             yield from self._combined()
         if kind == "simplify":
             yield from self._without()
+        yield from self._hinted()
         yield from self._levers()
         yield from self._steps() if len(self.seen.trials) < STARTUP else self._suggested()
+
+    def _hinted(self) -> Iterator[Move]:
+        """What gained on every other machine that measured it clearly: their values, where they fit in here."""
+        now = self.space.constants
+        for hint in self.context.hints:
+            new = {name: value for name, (_, value) in hint.constants.items() if type(now.get(name)) is type(value)}
+            if new and len(new) == len(hint.constants) and min(hint.gains_sigma, default=0.0) > 0:
+                values = {**self.space.current, **self.space.values({**now, **new})}
+                if all(self.space[name].holds(values[name]) for name in self.space.changed(values)):
+                    yield Move(values, "hint")
 
     def _levers(self) -> Iterator[Move]:
         """One lever at a time: on in a direction while that is kept, but never to a side where a value is known."""

@@ -12,7 +12,7 @@ from autoresearch.space import Space, Values
 
 TITLE_CHARS = 79
 
-Why = Literal["lever", "step", "tpe", "combine", "without"]
+Why = Literal["lever", "hint", "step", "tpe", "combine", "without"]
 
 # (category, upwards) -> what such a change may do
 HYPOTHESES: Mapping[tuple[str, bool], str] = {
@@ -76,6 +76,8 @@ def _hypothesis(move: Move, axes: list[Axis], first: Axis) -> str:
     match move.why:
         case "without":
             return f"{first.name} may not be worth having in so short a training: this switches it off."
+        case "hint":
+            return "This gained on other machines, where it was measured; it may be otherwise here."
         case "combine":
             return "Two changes that each came close to the incumbent may together be clear of the noise."
         case "tpe":

@@ -1,0 +1,174 @@
+"""All that the live view shows, as plain data: the loop fills it in, any program may draw it. No input or output.
+
+It passes from the loop to `loop.py watch` as JSON: both run in one boot of one machine, and share its monotonic clock.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from autoresearch import findings
+from autoresearch.errors import JournalError
+from autoresearch.night import Experiment, Night
+from autoresearch.records import Verdict
+from autoresearch.standing import Standing
+
+SHOWN = 12  # decided experiments, the latest
+SAID = 6  # lines that the loop said, the latest
+CURVE_POINTS = 400  # of the present run; twice as fine as the widest sparkline
+PHASES = {"ready": "warming up", "clock_started": "training", "trained": "saving", "saved": "evaluating"}
+
+Curve = Sequence[Sequence[float]]  # (progress, nats a token)
+
+
+@dataclass(frozen=True)
+class Result:
+    """One decided experiment, as a line of the view."""
+
+    n: int
+    verdict: Verdict
+    val_bpb: float | None
+    title: str
+    reason: str
+    proposer: str
+    sigmas: float | None = None  # of one run at its time; positive is better
+
+
+@dataclass(frozen=True)
+class Share:
+    """What a proposer has brought tonight."""
+
+    name: str
+    tried: int
+    kept: int
+    crashed: int
+    gain_bpb: float
+    empty_turns: int
+    idea_s: float | None
+
+
+@dataclass
+class Board:
+    """`ends_at` and `paused_at` are by time.time(), `started` by time.monotonic()."""
+
+    tag: str = ""
+    title: str = "starting"
+    hypothesis: str = ""
+    category: str = ""
+    proposer: str = ""
+    n: int = 0
+    run: int = 0
+    phase: str = ""
+    budget_s: float = 0.0
+    progress: float = 0.0
+    step: int = 0
+    loss: float | None = None
+    curve: list[Sequence[float]] = field(default_factory=list)
+    tok_s: float | None = None
+    incumbent_curve: Curve = ()
+    incumbent_tok_s: float | None = None
+    incumbent_bpb: float | None = None
+    incumbent_n: int = 0
+    incumbent_title: str = ""
+    baseline_bpb: float | None = None
+    sigma_bpb: float | None = None
+    history: list[tuple[int, float]] = field(default_factory=list)  # the running best: (experiment, bits per byte)
+    counts: dict[str, int] = field(default_factory=lambda: {"keep": 0, "discard": 0, "crash": 0})
+    results: list[Result] = field(default_factory=list)
+    shares: list[Share] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+    machine: str = ""
+    memory_mb: int | None = None
+    state: dict[str, Any] = field(default_factory=dict)  # machine.sample(): power, heat, memory, swap
+    battery: str | None = None  # its charge and how long it lasts; None on mains
+    ends_at: float | None = None
+    validation_at: float | None = None  # from when on the night belongs to the final validation
+    experiments: int | None = None  # how many the session was asked for
+    decided: int = 0  # candidates decided in this session
+    earlier_s: float = 0.0  # what earlier sessions took
+    paused_at: float | None = None
+    started: float = field(default_factory=time.monotonic)
+    since: float = field(default_factory=time.monotonic)  # when the present phase began
+    over: str | None = None  # why the session ended
+    mark: str = ""  # process.own_mark() of the loop
+
+    # --- the present run ---
+
+    def hear(self, event: Mapping[str, Any]) -> None:
+        """Takes in one event of a child."""
+        name = event["event"]
+        if name == "step":
+            self.phase, self.progress, self.loss = "training", event["progress"], event["loss"]
+            self.step = event["step"]
+            self.curve.append((event["progress"], event["loss"]))
+            if len(self.curve) > CURVE_POINTS:
+                self.curve = self.curve[::2]
+            self.tok_s = event["tokens"] / (event["progress"] * self.budget_s) if event["progress"] else None
+        elif name == "evaluated":
+            self.phase, self.progress = "evaluating", event["rows"] / event["of"]
+        elif name in PHASES:
+            self.phase, self.progress, self.since = PHASES[name], 0.0, time.monotonic()
+
+    def begin(self, n: int, run: int, title: str, hypothesis: str) -> None:
+        self.n, self.run, self.title, self.hypothesis = n, run, title, hypothesis
+        self.phase, self.progress, self.step, self.loss, self.tok_s = "starting", 0.0, 0, None, None
+        self.curve, self.since, self.category, self.proposer = [], time.monotonic(), "", ""
+
+    def wait(self, text: str) -> None:
+        """Between two runs: asking for an idea, waiting for memory, pausing."""
+        self.begin(self.n, self.run, text, "")
+        self.phase = "waiting"
+
+    def say(self, text: str) -> None:
+        self.said = [*self.said[1 - SAID :], text]
+
+    # --- the night ---
+
+    def take(self, night: Night, now: Standing) -> None:
+        """Takes in where the night stands. `now` reads it, with what earlier nights knew of the noise."""
+        tallies = findings.by_proposer(night)
+        self.shares = [Share(t.name, t.total, t.keep, t.crash, t.gain_bpb, t.failed_turns, t.idea_s) for t in tallies]
+        tried = findings.candidates(night)
+        self.results = [result_of(x) for x in tried[-SHOWN:]]
+        self.counts = {v: sum(findings.verdict_of(x) == v for x in tried) for v in ("keep", "discard", "crash")}
+        incumbent, baseline = night.incumbent, findings.baseline_of(night)
+        if incumbent is None or baseline is None:
+            return
+        self.incumbent_n, self.incumbent_title = incumbent.n, incumbent.proposal.title
+        self.incumbent_bpb, self.baseline_bpb = now.estimate(incumbent).mean, now.estimate(baseline).mean
+        self.sigma_bpb = now.noise.sigma_bpb
+        self.history = findings.best_line(night, now)
+        last = next((m for m in reversed(incumbent.measurements) if m.ok), None)
+        if last is not None:
+            self.incumbent_curve, self.incumbent_tok_s = last.loss_curve, last.tok_s
+
+    # --- as JSON ---
+
+    def to_json(self) -> bytes:
+        return json.dumps(vars(self), default=vars, separators=(",", ":")).encode()
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Board:
+        """What another program published; fields that this one does not know are left out. Raises JournalError."""
+        try:
+            said = dict(json.loads(data).items())
+            known = {f.name: said[f.name] for f in fields(cls) if f.name in said}
+            known["results"] = [_known(Result, r) for r in known.get("results", ())]
+            known["shares"] = [_known(Share, s) for s in known.get("shares", ())]
+            return cls(**known)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise JournalError(f"the live state cannot be read: {error!r}") from None
+
+
+def result_of(x: Experiment) -> Result:
+    verdict: Verdict = x.verdict or "crash"  # quarantined
+    sigmas = x.delta_bpb / x.sigma_bpb if x.delta_bpb is not None and x.sigma_bpb else None
+    return Result(x.n, verdict, x.estimate, x.proposal.title, x.reason, x.proposal.proposer, sigmas)
+
+
+def _known(kind: type[Any], said: Mapping[str, Any]) -> Any:
+    return kind(**{f.name: said[f.name] for f in fields(kind) if f.name in said})

@@ -1,0 +1,302 @@
+"""The live view's panel: a Board as lines of a terminal's width and height. Pure; view.py and watch.py show it.
+
+Every line is cut to the width, so that the height is known: what matters least is left out of a low terminal.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from rich.box import ROUNDED
+from rich.console import Group
+from rich.panel import Panel
+from rich.text import Text
+
+from autoresearch.board import Board, Curve, Result, Share
+from autoresearch.records import Verdict
+
+SPARKS = "▁▂▃▄▅▆▇█"
+STYLES: Mapping[Verdict, str] = {"keep": "bold green", "discard": "dim", "crash": "red"}
+LABEL = 11  # columns of the names at the left
+WIDEST = 132
+LEARNT = 0.1  # of the budget after which a loss curve says something; what is above it fills the scale
+LEAST_RESULTS = 3
+PARTS = ((0, 4), (4, 6), (6, 8), (8, 12))  # of the sections: this run, the best, the results, the night
+POWER = {"ac": "on mains", "battery": "on battery"}
+
+
+@dataclass(frozen=True)
+class Moment:
+    """The clocks that a drawing is made by."""
+
+    wall: float
+    monotonic: float
+
+    @classmethod
+    def now(cls) -> Moment:
+        return cls(time.time(), time.monotonic())
+
+
+def draw(board: Board, width: int, height: int = 1000, moment: Moment | None = None) -> Panel:
+    """The night at this moment in at most `width` columns and `height` lines."""
+    moment, inner = moment or Moment.now(), min(width, WIDEST) - 4
+    lines = _fit(_sections(board, inner, moment), height - 2)
+    for line in lines:
+        line.truncate(inner, overflow="ellipsis")
+    title = Text(f"autoresearch/{board.tag}", style="bold") if board.tag else None
+    return Panel(
+        Group(*lines),
+        box=ROUNDED,
+        title=title,
+        title_align="left",
+        subtitle=Text(clock(board, moment)),
+        subtitle_align="right",
+        border_style="yellow" if board.paused_at else "dim",
+        width=min(width, WIDEST),
+    )
+
+
+def _sections(board: Board, inner: int, moment: Moment) -> list[tuple[int, list[Text]]]:
+    """(importance, lines) from top to bottom; the least important go first where the terminal is low."""
+    results = [result_line(r) for r in reversed(board.results)]
+    return [
+        (9, _now(board, moment)),
+        (4, [Text(board.hypothesis, style="italic")] if board.hypothesis else []),
+        (8, _run(board, inner, moment)),
+        (6, _curves(board, inner)),
+        (7, _standing(board)),
+        (3, _history(board, inner)),
+        (2, results[:LEAST_RESULTS]),
+        (0, results[LEAST_RESULTS:]),
+        (5, _tally(board, moment)),
+        (1, _shares(board)),
+        (3, _machine(board)),
+        (1, [_named("" if i else "said", line, "dim") for i, line in enumerate(board.said[-3:])]),
+    ]
+
+
+def _fit(sections: Sequence[tuple[int, list[Text]]], height: int) -> list[Text]:
+    """At most `height` lines, with an empty one between the parts where only the oldest results make way for it."""
+    kept = [(importance, list(lines)) for importance, lines in sections]
+    _cut(kept, height)
+    breaks = sum(any(lines for _, lines in kept[i:j]) for i, j in PARTS) - 1
+    oldest = sum(len(lines) for importance, lines in kept if importance == 0)
+    spaced = height - sum(len(lines) for _, lines in kept) + oldest >= breaks
+    if spaced:
+        _cut(kept, height - breaks)
+    joined: list[Text] = []
+    for i, j in PARTS:
+        part = [line for _, lines in kept[i:j] for line in lines]
+        joined += [Text(), *part] if joined and part and spaced else part
+    return joined
+
+
+def _cut(sections: Sequence[tuple[int, list[Text]]], height: int) -> None:
+    """Takes lines away, from the end of the least important sections first."""
+    while (over := sum(len(lines) for _, lines in sections) - height) > 0:
+        _, lines = min((entry for entry in sections if entry[1]), key=lambda entry: entry[0])
+        del lines[max(0, len(lines) - over) :]
+
+
+# --- the present run ------------------------------------------------------------------------------------------------
+
+
+def _now(board: Board, moment: Moment) -> list[Text]:
+    if board.over is not None:
+        return [Text(f"ended: {board.over}", style="bold")]
+    if board.phase == "waiting" or not board.phase:
+        line = Text().append(board.title, style="bold yellow" if board.paused_at else "bold")
+        return [line.append(f"  {span(moment.monotonic - board.since)}", style="dim")]
+    line = Text().append(f"#{board.n} run {board.run + 1}  ", style="cyan").append(board.title, style="bold")
+    who = " · ".join(word for word in (board.category, board.proposer) if word)
+    return [line.append(f"  {who}" if who else "", style="dim")]
+
+
+def _run(board: Board, inner: int, moment: Moment) -> list[Text]:
+    if board.phase in ("", "waiting") or board.over is not None:
+        return []
+    columns = max(10, min(50, inner - LABEL - 34))
+    line = _named(board.phase)
+    if board.phase in ("training", "evaluating"):
+        done = int(board.progress * columns)
+        line.append("━" * done, style="green").append("━" * (columns - done), style="bright_black")
+        line.append(f"  {board.progress:4.0%}")
+        if board.phase == "training":
+            line.append(f"  {span((1 - board.progress) * board.budget_s)} left", style="dim")
+    else:
+        line.append(span(moment.monotonic - board.since), style="dim")
+    return [line]
+
+
+def _curves(board: Board, inner: int) -> list[Text]:
+    """This run's loss above the incumbent's at the same progress, on one scale."""
+    if not board.curve or board.loss is None:
+        return []
+    columns = max(10, min(50, inner - LABEL - 34))
+    low, high = scale([board.curve, board.incumbent_curve])
+    ours = sparkline(board.curve, columns, low, high).ljust(columns)
+    line = _named("loss").append(ours, style="cyan").append(f"  {board.loss:.4f} at step {board.step}")
+    lines = [line]
+    if board.incumbent_curve:
+        theirs = sparkline(board.incumbent_curve, columns, low, high).ljust(columns)
+        dim = _named("incumbent").append(theirs, style="bright_black")
+        here = at(board.incumbent_curve, board.curve[-1][0])
+        if here is not None:
+            lead = smoothed(board.curve) - here
+            side, style = ("below", "green") if lead < 0 else ("above", "yellow")
+            dim.append(f"  {abs(lead):.4f} {side} it here", style=style)
+        lines.append(dim)
+    return lines
+
+
+def scale(curves: Sequence[Curve]) -> tuple[float, float]:
+    """From the least loss to the largest after the first steps, which would flatten all the rest."""
+    late = [loss for curve in curves for progress, loss in curve if progress >= LEARNT]
+    known = late or [loss for curve in curves for _, loss in curve] or [0.0]
+    return min(known), max(known)
+
+
+def sparkline(curve: Curve, columns: int, low: float, high: float) -> str:
+    """A column for each slice of the budget, up to the last point: the mean loss there, or the one before.
+
+    sparkline([(0.0, 3.0), (0.4, 2.0), (0.9, 1.0)], 3, 1.0, 3.0) -> "█▄▁"
+    """
+    slices: dict[int, list[float]] = {}
+    for progress, loss in curve:
+        slices.setdefault(min(columns - 1, int(progress * columns)), []).append(loss)
+    height = (len(SPARKS) - 1) / (high - low) if high > low else 0.0
+    text, spark = "", ""
+    for i in range(max(slices, default=-1) + 1):
+        if i in slices:
+            mean = sum(slices[i]) / len(slices[i])
+            spark = SPARKS[int(min(max(mean - low, 0.0), high - low) * height)]
+        text += spark or " "
+    return text
+
+
+def at(curve: Curve, progress: float) -> float | None:
+    """The loss of a curve at `progress`, between its points; None beyond them."""
+    for (p0, a), (p1, b) in itertools.pairwise(curve):
+        if p0 <= progress <= p1:
+            return a if p1 == p0 else a + (b - a) * (progress - p0) / (p1 - p0)
+    return None
+
+
+def smoothed(curve: Curve) -> float:
+    """The loss at a curve's end: the mean of the last twentieth, since one batch says little."""
+    last = curve[-1][0]
+    late = [loss for progress, loss in curve if progress >= last - 0.05]
+    return sum(late) / len(late)
+
+
+# --- the night ------------------------------------------------------------------------------------------------------
+
+
+def _standing(board: Board) -> list[Text]:
+    if board.incumbent_bpb is None:
+        return []
+    line = _named("best").append(f"{board.incumbent_bpb:.6f}", style="bold green")
+    sigma, first = board.sigma_bpb or 0.0, board.baseline_bpb
+    if first is None or first == board.incumbent_bpb:
+        return [line.append(f"  the baseline; sigma of one run {sigma:.4f}")]
+    gain = first - board.incumbent_bpb
+    sigmas = f" = {gain / sigma:.1f} sigma of one run ({sigma:.4f})" if sigma else ""
+    lead = f"{first:.6f}  the best is {gain:.4f} better{sigmas}"
+    return [line.append(f"  #{board.incumbent_n} {board.incumbent_title}"), _named("baseline", lead, "dim")]
+
+
+def _history(board: Board, inner: int) -> list[Text]:
+    """The running best, the latest steps of it."""
+    if len(board.history) < 2:
+        return []
+    first, *steps = [f"{bpb:.4f}" + (f" (#{n})" if n else "") for n, bpb in board.history]
+    text = " → ".join([first, *steps])
+    while len(text) > inner - LABEL and len(steps) > 1:
+        steps = steps[1:]
+        text = " → ".join([first, "…", *steps])
+    return [_named("history", text, "dim")]
+
+
+def result_line(result: Result) -> Text:
+    """`#12 discard  1.410532  −0.8σ  Raise beta2  0.8 sigma worse`"""
+    value = f"{result.val_bpb:.6f}" if result.val_bpb is not None else "   —    "
+    line = Text().append(f"#{result.n:<4d}{result.verdict:8s}{value}  ", style=STYLES[result.verdict])
+    sigmas = f"{result.sigmas:+.1f}σ" if result.sigmas is not None else ""
+    line.append(sigmas.replace("-", "−").rjust(7) + "  ")
+    bold = "bold" if result.verdict == "keep" else ""
+    return line.append(result.title, style=bold).append(f"  {result.reason}", style="dim")
+
+
+def _tally(board: Board, moment: Moment) -> list[Text]:
+    counts = board.counts
+    tried = sum(counts.values())
+    hours = span(board.earlier_s + moment.monotonic - board.started)
+    text = f"{tried} experiment{'' if tried == 1 else 's'}: {counts['keep']} kept, {counts['discard']} no better, "
+    text += f"{counts['crash']} crashed, in {hours}"
+    if board.experiments is not None:
+        text += f"; {board.decided} of {board.experiments} asked for"
+    return [_named("so far", text)]
+
+
+def _shares(board: Board) -> list[Text]:
+    total = sum(share.tried for share in board.shares)
+    return [_named("ideas" if i == 0 else "", _share(share, total), "dim") for i, share in enumerate(board.shares[:3])]
+
+
+def _share(share: Share, total: int) -> str:
+    parts = [f"{share.name}: {share.tried} tried ({share.tried / total:.0%})" if total else f"{share.name}:"]
+    parts += [f"{share.kept} kept" + (f", {share.gain_bpb:.4f} bpb" if share.kept else "")]
+    parts += [f"{share.crashed} crashed"] if share.crashed else []
+    parts += [f"{share.empty_turns} empty turns"] if share.empty_turns else []
+    parts += [f"{share.idea_s:.0f} s an idea"] if share.idea_s is not None and share.idea_s >= 1 else []
+    return ", ".join(parts)
+
+
+def _machine(board: Board) -> list[Text]:
+    state = board.state
+    speed = board.tok_s or board.incumbent_tok_s
+    free = board.memory_mb if board.memory_mb is not None else state.get("free_memory_mb")
+    parts = [f"{speed:,.0f} tok/s"] if speed else []
+    parts += [f"{free / 1024:.1f} GB free"] if free is not None else []
+    parts += [f"swap {state['swap_mb'] / 1024:.1f} GB"] if state.get("swap_mb") is not None else []
+    parts += [POWER.get(str(state.get("power")), "")]
+    parts += [board.battery] if board.battery else []
+    parts += ["low-power mode"] if state.get("low_power") else []
+    parts += [f"heat {state['thermal']}"] if state.get("thermal") else []
+    lines = [_named("machine", " · ".join(part for part in parts if part), "dim")] if speed or state else []
+    return [*lines, *([_named("", board.machine, "dim")] if board.machine else [])]
+
+
+def clock(board: Board, moment: Moment) -> str:
+    """`23:14 · ends 07:00, in 7 h 46 min`"""
+    text = f"{datetime.fromtimestamp(moment.wall):%H:%M}"
+    if board.over is not None:
+        return text
+    if board.ends_at is not None:
+        text += f" · ends {datetime.fromtimestamp(board.ends_at):%H:%M}, in {span(board.ends_at - moment.wall)}"
+        if board.validation_at is not None:
+            text += f" · validation from {datetime.fromtimestamp(board.validation_at):%H:%M}"
+    elif board.experiments is not None:
+        text += f" · ends after {board.experiments} experiments"
+    else:
+        text += " · runs until Ctrl-C"
+    return text
+
+
+def span(seconds: float) -> str:
+    """span(5) -> "5 s", span(129) -> "2:09 min", span(27960) -> "7 h 46 min" """
+    seconds = max(0, int(seconds))
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60}:{seconds % 60:02d} min"
+    return f"{seconds // 3600} h {seconds % 3600 // 60} min"
+
+
+def _named(name: str, text: str = "", style: str = "") -> Text:
+    """A line with its name at the left; longer names push the text."""
+    return Text().append(f"{name.ljust(LABEL - 1)} ", style="dim").append(text, style=style)

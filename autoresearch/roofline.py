@@ -1,0 +1,96 @@
+"""What this machine can do at best: products by type, memory bandwidth, the compiler.
+
+MLX measures it in a child of its own (`python -m autoresearch.roofline`): the loop holds no Metal memory, so `mlx` is
+imported by the child's functions alone.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from autoresearch import machine, process
+from autoresearch.sandbox import environment
+
+ROOT = Path(__file__).resolve().parent.parent
+TYPES = ("float32", "bfloat16", "float16")
+TIMEOUT_S = 120.0
+
+
+@dataclass(frozen=True)
+class Roofline:
+    device: str  # "gpu" or "cpu"
+    tflops: Mapping[str, float]  # of square products, by type
+    bandwidth_gb_s: float  # read and written by an element-wise kernel over more than the caches hold
+    compile_s: float | None  # of one new fused kernel; None where steps are not compiled
+
+    def table(self, facts: machine.Facts) -> str:
+        """A line a number, with its share of what the chip's table promises where the chip is in it."""
+        rows = [
+            (f"product, {name}", f"{v:.3g} TFLOP/s", v, machine.peak_tflops(facts, name))
+            for name, v in self.tflops.items()
+        ]
+        rows += [("memory", f"{self.bandwidth_gb_s:.3g} GB/s", self.bandwidth_gb_s, machine.bandwidth_gb_s(facts))]
+        lines = [f"  {what:<18}{text:>16}{_share(value, tabled)}" for what, text, value, tabled in rows]
+        kernel = "steps are not compiled here" if self.compile_s is None else f"{self.compile_s:.3g} s"
+        return "\n".join([*lines, f"  {'a new kernel':<18}{kernel:>16}"])
+
+
+def _share(value: float, tabled: float | None) -> str:
+    return f"   {value / tabled:.0%} of the chip's {tabled:.3g}" if tabled else ""
+
+
+def measure(env: Mapping[str, str]) -> Roofline:
+    """Some three seconds. `env` is what the children get (workbench.children_environment). Raises CommandError."""
+    with tempfile.TemporaryDirectory() as folder:  # a kernel cache of its own: the compiler has something to do
+        (Path(folder) / "tmp").mkdir()
+        whole = environment(Path(folder), {**env, "PYTHONPATH": str(ROOT)})
+        done = process.run([sys.executable, "-m", "autoresearch.roofline"], cwd=ROOT, env=whole, timeout=TIMEOUT_S)
+    return Roofline(**json.loads(done.stdout.splitlines()[-1]))
+
+
+# --- the child --------------------------------------------------------------------------------------------------------
+
+
+def _child() -> Roofline:
+    import mlx.core as mx
+
+    prepare = importlib.import_module("prepare")  # the harness, which is no part of this package
+    device = "gpu" if mx.default_device() == mx.gpu else "cpu"
+    types = TYPES if device == "gpu" else TYPES[:1]  # a CPU of Linux has fast products in float32 alone
+    tflops = {name: prepare.matmul_tflops(getattr(mx, name)) for name in types}
+    return Roofline(device, tflops, _bandwidth_gb_s(mx, 2**26 if device == "gpu" else 2**24), _compile_s(mx))
+
+
+def _bandwidth_gb_s(mx: Any, size: int) -> float:
+    a = mx.ones((size,))
+    seconds = min(_seconds(lambda: mx.eval(a + 1.0)) for _ in range(10))
+    return float(2 * a.nbytes / seconds / 1e9)
+
+
+def _compile_s(mx: Any) -> float | None:
+    if os.environ.get("MLX_DISABLE_COMPILE"):
+        return None
+    new, x = time.time() % 1, mx.ones((256,))  # a constant that no kernel was compiled with before
+    kernel = mx.compile(lambda x: mx.tanh(new * x) + x)
+    mx.eval(x)
+    first, again = (_seconds(lambda: mx.eval(kernel(x))) for _ in range(2))
+    return max(0.0, first - again)
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    print(json.dumps(asdict(_child())))

@@ -1,0 +1,122 @@
+"""The running loop from another terminal: `watch` it, by what it publishes in runs/TAG/live.json, and `pause` it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.live import Live
+
+from autoresearch import journal, pausing, process, summary
+from autoresearch.board import Board
+from autoresearch.errors import AutoresearchError, UsageError
+from autoresearch.panel import draw, result_line, span
+from autoresearch.view import GONE, LIVE
+
+LOOK_S = 0.5  # between two looks at the file
+ALIVE_S = 5.0  # between two looks for the loop's process
+
+
+def read(folder: Path) -> Board | None:
+    """What the loop of runs/TAG published last; None where there is nothing to be read."""
+    try:
+        return Board.from_json((folder / LIVE).read_bytes())
+    except (OSError, AutoresearchError):
+        return None
+
+
+def running(folder: Path) -> Board | None:
+    """The board of the loop that is running on runs/TAG at this moment; None where none is."""
+    board = read(folder)
+    return board if board is not None and board.over is None and process.alive(board.mark) else None
+
+
+def watch(root: Path, tag: str | None, console: Console | None = None, look_s: float = LOOK_S) -> int:
+    """Shows the running night until it ends or Ctrl-C; the exit code: 1 where the loop is gone without a last word."""
+    console = console or Console()
+    folder = root / "runs" / summary.find_tag(root, tag)
+    board = running(folder)
+    try:
+        if board is not None:
+            show = _screen if console.is_terminal and not console.is_dumb_terminal else _lines
+            board = show(board, _boards(folder, look_s), console)
+        console.print(summary.text(journal.read(folder)), highlight=False)
+    except KeyboardInterrupt:
+        return 0
+    except GONE:  # this terminal went away; the loop has its own
+        return 0
+    last = read(folder)
+    if last is not None and last.over is None:
+        console.print("the loop is gone without a last word: killed, or a power cut. The same command goes on with it")
+        return 1
+    return 0
+
+
+def _boards(folder: Path, look_s: float) -> Iterator[Board]:
+    """The board at every look, the last one included, while the loop lives."""
+    path, seen, looked = folder / LIVE, 0, 0.0
+    board = read(folder)
+    while board is not None:
+        if time.monotonic() - looked > ALIVE_S:
+            looked = time.monotonic()
+            if not process.alive(board.mark):
+                return
+        yield board
+        if board.over is not None:
+            return
+        time.sleep(look_s)
+        changed = path.stat().st_mtime_ns if path.exists() else 0
+        if changed != seen:
+            seen, board = changed, read(folder) or board
+
+
+def _screen(board: Board, boards: Iterator[Board], console: Console) -> Board:
+    current: list[Board] = [board]
+    drawing: Callable[[], object] = lambda: draw(current[0], *console.size)  # noqa: E731
+    with Live(get_renderable=drawing, console=console, screen=True, auto_refresh=False) as live:  # type: ignore[arg-type]
+        for current[0] in boards:
+            live.refresh()
+    console.print(draw(current[0], console.width))
+    return current[0]
+
+
+def _lines(board: Board, boards: Iterator[Board], console: Console) -> Board:
+    """Where the output is no terminal: a line a result and a line a phase."""
+    shown, phase = -1, ""
+    for board in boards:
+        for result in board.results:
+            if result.n > shown:
+                console.print(result_line(result), soft_wrap=True)
+                shown = result.n
+        if phase != (phase := f"#{board.n} run {board.run + 1} {board.phase}: {board.title}"):
+            console.print(f"{time.strftime('%H:%M:%S')}  {phase}", soft_wrap=True, highlight=False, markup=False)
+    return board
+
+
+# --- pausing ---------------------------------------------------------------------------------------------------------
+
+
+def pause_command(root: Path, tag: str | None) -> None:
+    """Asks the running loop to pause. Raises UsageError where none runs."""
+    folder = root / "runs" / summary.find_tag(root, tag)
+    board = running(folder)
+    if board is None:
+        raise UsageError(f"no loop is running on {folder.name}, so there is nothing to pause")
+    if (since := pausing.asked(folder)) is not None:
+        print(f"{folder.name} is paused since {datetime.fromtimestamp(since):%H:%M}; to go on: {pausing.GO_ON}")
+        return
+    pausing.begin(folder)
+    left = f" (training: {span((1 - board.progress) * board.budget_s)} left)" if board.phase == "training" else ""
+    print(f"{folder.name} pauses after the present run{left} and gives the memory back; to go on: {pausing.GO_ON}")
+
+
+def resume_command(root: Path, tag: str | None) -> None:
+    """Ends a pause. Raises UsageError where there is none."""
+    folder = root / "runs" / summary.find_tag(root, tag)
+    if not pausing.end(folder):
+        raise UsageError(f"{folder.name} is not paused. To start it again after its end: uv run loop.py")
+    goes_on = running(folder) is not None
+    print(f"{folder.name} goes on" if goes_on else f"no loop is running; start it: uv run loop.py --tag {folder.name}")

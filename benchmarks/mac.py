@@ -1,0 +1,132 @@
+"""What only a Mac can answer: which attention backward, compiled or not, stacked or not, which type, which display?
+
+    uv run benchmarks/mac.py [--quick] [--display] [--json FILE]
+
+A training step of the Mac profile's baseline with one thing changed at a time, each in a process of its own, after the
+roofline. What is printed between the rulers is made to be pasted into an issue. Elsewhere it runs what exists there, on
+the tiny profile's baseline, and says what does not. --display puts the display to sleep for the last case.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from common import ENVIRONMENT, TINY_CONSTANTS, arguments, measure, report, toy_task, trainer
+from step import stepper
+
+from autoresearch import machine, process, roofline
+from autoresearch.profiles import MAC, TINY
+
+TOKENS, TINY_TOKENS = 2**14, 2**12  # a step
+CASE_TIMEOUT_S = 600.0
+ASLEEP_AFTER_S = 10.0
+DISPLAY_SLEEP = ("pmset", "displaysleepnow")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One step to time. An environment variable of None is taken away."""
+
+    what: str
+    T: int
+    V: int
+    tokens: int
+    constants: Mapping[str, Any] = field(default_factory=dict)
+    env: Mapping[str, str | None] = field(default_factory=dict)
+    before: tuple[str, ...] = ()  # a command to give first
+
+
+def cases(device: str, quick: bool, display: bool) -> Iterator[Case | str]:
+    """The cases that exist on this device; a text is what does not, and why."""
+    gpu = device == "gpu"
+    scale = (MAC.seq_len, MAC.vocab_size, TOKENS) if gpu else (TINY.seq_len, TINY.vocab_size, TINY_TOKENS)
+    own = {"DEVICE_BATCH_SIZE": scale[2] // scale[0], "TOTAL_BATCH_SIZE": scale[2]}
+    base = own if gpu else {**TINY_CONSTANTS, **own}
+
+    def case(what: str, **more: Any) -> Case:
+        return Case(what, *scale, **{"constants": base, **more})
+
+    yield case("baseline")
+    yield case("Newton-Schulz matrix by matrix", constants={**base, "STACK_MATRICES": False})
+    if gpu:
+        yield case("float32", constants={**base, "COMPUTE_DTYPE": "float32"})
+        yield case("not compiled", env={"MLX_DISABLE_COMPILE": "1"})
+        yield from attention(base, quick)
+    else:
+        yield "bfloat16: a CPU has no fast products in it; the trainer computes in float32"
+        yield "MLX_SDPA_VJP_FALLBACK: a CPU has no fused attention to fall back from"
+        if quick or shutil.which("g++") is None:
+            yield "compiled: g++ is not installed, or takes too long for --quick"
+        else:
+            yield case("compiled", env={"MLX_DISABLE_COMPILE": None})
+    if sys.platform != "darwin":
+        yield "display asleep: only a Mac's GPU watchdog minds a lit display"
+    elif not display:
+        yield "display asleep: not asked for (--display)"
+    else:
+        yield case("display asleep", before=DISPLAY_SLEEP)
+
+
+def attention(base: Mapping[str, Any], quick: bool) -> Iterator[Case]:
+    for D in (64, 128):
+        for T in (512,) if quick else (512, 1024, 2048):
+            for fallback in "0", "1":
+                constants = {**base, "HEAD_DIM": D, "DEVICE_BATCH_SIZE": TOKENS // T}
+                env = {"MLX_SDPA_VJP_FALLBACK": fallback}
+                yield Case(f"attention, D {D}, fallback {fallback}", T, MAC.vocab_size, TOKENS, constants, env)
+
+
+def timed(case: Mapping[str, Any], repeats: int) -> dict[str, float]:
+    """Tokens a second and peak memory of the case's step, in this process."""
+    train_mlx, task = trainer(**case["constants"]), toy_task(case["T"], case["V"])
+    found = measure({"step": lambda: stepper(train_mlx, train_mlx.build_model(task), case["T"])}, repeats)["step"]
+    return {"tok_s": case["tokens"] / found["s"], "peak_mib": found["peak_mib"]}
+
+
+def row(case: Case, quick: bool) -> dict[str, Any]:
+    """The case in a child of its own; a failure is a row too, with the last line that MLX said."""
+    if case.before:
+        process.run(case.before)
+        time.sleep(ASLEEP_AFTER_S)
+    env = {name: value for name, value in {**os.environ, **case.env}.items() if value is not None}
+    argv = [sys.executable, Path(__file__), *(["--quick"] if quick else []), "--case", json.dumps(asdict(case))]
+    done = process.run(argv, env=env, timeout=CASE_TIMEOUT_S, check=False)
+    said = (done.stderr.strip() or "no word").splitlines()[-1]
+    numbers = json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else {"failed": said}
+    return {"what": case.what, "T": case.T, "tokens": case.tokens, **numbers}
+
+
+def main() -> int:
+    parser = arguments(__doc__)
+    parser.add_argument("--display", action="store_true", help="a Mac: put the display to sleep for the last case")
+    parser.add_argument("--case", type=json.loads, help="time this one case here (used by the script itself)")
+    args = parser.parse_args()
+    if args.case:
+        print(json.dumps(timed(args.case, 3 if args.quick else 10)))
+        return 0
+    best, rows, missing = roofline.measure(ENVIRONMENT), [], []
+    for case in cases(best.device, args.quick, args.display):
+        if isinstance(case, str):
+            missing.append(case)
+        else:
+            rows.append(row(case, args.quick))
+            print(rows[-1], file=sys.stderr, flush=True)
+    print(f"{'-' * 40} from here into an issue")
+    facts = machine.facts()
+    print(f"{best.table(facts)}\ndisplay {facts.display}, power {facts.power}, heat {facts.thermal}\n")
+    report(rows, args)
+    print("\n".join(["", *(f"not run: {text}" for text in missing)]))
+    print("-" * 40)
+    return int(any("failed" in found for found in rows))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

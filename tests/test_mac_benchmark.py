@@ -1,0 +1,35 @@
+"""benchmarks/mac.py, which no machine of ours can run whole: its cases are steps that the trainer can take."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+from trainer_support import TASK, trainer
+
+import prepare
+from tests.conftest import ROOT
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+from mac import Case, cases
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_the_cases_of_a_gpu_are_whole_steps_of_the_trainer(quick: bool) -> None:
+    found = [case for case in cases("gpu", quick, display=True) if isinstance(case, Case)]
+    fallbacks = [case for case in found if "MLX_SDPA_VJP_FALLBACK" in case.env]
+    assert len(fallbacks) == (4 if quick else 12)
+    assert {case.env["MLX_SDPA_VJP_FALLBACK"] for case in fallbacks} == {"0", "1"}
+    assert {"float32", "not compiled", "Newton-Schulz matrix by matrix"} < {case.what for case in found}
+    for case in found:
+        train_mlx = trainer(**{"DEPTH": 4, "ASPECT_RATIO": 64, "HEAD_DIM": 128, **case.constants})
+        assert train_mlx.batch_shape(case.T) == (case.tokens // case.T, 1)
+        task = prepare.Task(**{**vars(TASK), "seq_len": case.T})
+        assert train_mlx.build_model(task).config.n_embd == 256
+
+
+def test_what_a_cpu_lacks_is_said() -> None:
+    found = list(cases("cpu", quick=True, display=False))
+    assert [case.what for case in found if isinstance(case, Case)] == ["baseline", "Newton-Schulz matrix by matrix"]
+    assert any("no fused attention" in text for text in found if isinstance(text, str))

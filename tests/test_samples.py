@@ -1,0 +1,173 @@
+"""What a checkpoint writes: the tokens, the child, what becomes of a model that cannot, the report's samples."""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import mlx.core as mx
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import prepare
+from autoresearch import children, experiment, journal, samples
+from autoresearch.errors import AutoresearchError, JournalError, UsageError
+from autoresearch.experiment import Workbench
+from autoresearch.journal import Journal
+from autoresearch.night import Experiment
+from autoresearch.records import Proposal
+from autoresearch.samples import Wanted
+from autoresearch.sandbox import select
+from tests.conftest import HONEST, ROOT
+
+TASK = prepare.Task("toy", "tiny", "0" * 16, 64, 64, 60, 64, 8, 1.0)
+LETTERS = " abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.,:;!?-"  # a token each, as many as the toy has
+GREEDY = Wanted(tokens=5, temperature=0.0)
+
+
+# --- the tokens ---
+
+
+def counting(rows: mx.array) -> mx.array:
+    """Logits of a model that counts: after token i comes i + 1."""
+    return 50.0 * mx.eye(64)[(rows + 1) % 64]
+
+
+def counted(prompts: list[list[int]], tokens: int = 5, temperature: float = 0.0, **more: int) -> list[list[int]]:
+    return children.continue_texts(counting, TASK, prompts, tokens, temperature, more.get("seed", 0), whole=False)
+
+
+def test_texts_go_on_and_end_before_a_special_token() -> None:
+    assert counted([[60, 1], [60, 7, 9], [60, 57]]) == [[2, 3, 4, 5, 6], [10, 11, 12, 13, 14], [58, 59]]
+    assert counted([[60, 59]]) == [[]]
+
+
+@settings(max_examples=25)
+@given(st.lists(st.integers(0, 59), min_size=1, max_size=150), st.integers(0, 3))
+def test_any_prompt_is_gone_on_with_within_the_task_s_context(prompt: list[int], seed: int) -> None:
+    shapes = set()
+
+    def model(rows: mx.array) -> mx.array:
+        shapes.add(rows.shape)
+        return counting(rows)
+
+    one = children.continue_texts(model, TASK, [[60, *prompt]], 3, 1.0, seed, False)
+    assert one[0] == [t for t in range(prompt[-1] + 1, prompt[-1] + 4) if t < 60]
+    assert shapes <= {(1, 32), (1, 64)}
+
+
+def test_the_seed_decides_and_a_temperature_of_zero_does_not_ask_it() -> None:
+    def flat(rows: mx.array) -> mx.array:
+        return mx.zeros((*rows.shape, 64)) + mx.arange(64) / 100
+
+    def write(seed: int, temperature: float) -> list[list[int]]:
+        return children.continue_texts(flat, TASK, [[60, 1]], 20, temperature, seed, True)
+
+    assert write(1, 1.0) == write(1, 1.0) != write(2, 1.0)
+    assert write(1, 0.0) == write(2, 0.0) == [[]]  # the likeliest is a special token
+
+
+# --- the child ---
+
+
+@pytest.fixture
+def night(toy_data: Path, tmp_path: Path) -> tuple[Workbench, Path]:
+    """A workbench and runs/nov23 with a measured baseline, its checkpoint there, over a tokenizer of letters."""
+    letters(toy_data)
+    bench = Workbench(ROOT / "prepare.py", toy_data, 1.0, select(allow_none=True), env={"MLX_DISABLE_COMPILE": "1"})
+    folder = tmp_path / "runs" / "nov23"
+    task = {"dataset": "toy", "profile": "tiny", "fingerprint": "toy0" * 4, "budget_s": 1.0}
+    with Journal(folder) as book:
+        book.append(
+            "opened", tag="nov23", task=task, versions={}, machine={}, base_commit="b" * 40,
+            options={"no_sandbox": True},
+        )  # fmt: skip
+        measure(bench, folder, book, HONEST.read_text())
+    return bench, folder
+
+
+def measure(bench: Workbench, folder: Path, book: Journal, source: str) -> None:
+    """The next experiment as the loop records it, kept."""
+    n = book.night.next_n
+    sha = journal.store_source(folder, n, source)
+    parent = {"parent_n": n - 1 if n else None, "parent_commit": "b" * 40}
+    idea = Proposal((), f"idea {n}", "", "other", "tuner")
+    role = "candidate" if n else "baseline"
+    book.append("proposed", n=n, role=role, proposal=idea, source_sha256=sha, **parent)
+    book.append("started", n=n, run=0, seed=1, purpose="search")
+    run_dir = journal.run_folder(folder, n) / "run-0"
+    m = experiment.rehearse(bench, journal.run_folder(folder, n) / "train_mlx.py", run_dir, seed=1)
+    assert m.failure is None, m.failure
+    m = replace(m, val_bpb=1.6)
+    book.append("measured", n=n, run=0, measurement=m)
+    book.append(
+        "decided", n=n, verdict="keep", reason="it is better", delta_bpb=0.1, sigma_bpb=0.01, estimate=m.val_bpb
+    )
+
+
+def experiment_0(folder: Path) -> Experiment:
+    return journal.read(folder).experiments[0]
+
+
+def test_checkpoints_write_and_the_report_s_samples_are_made_once(night: tuple[Workbench, Path]) -> None:
+    bench, folder = night
+    x, checkpoint = experiment_0(folder), folder / "0000" / "run-0" / samples.CHECKPOINT
+    before = checkpoint.read_bytes()
+    first = samples.write(bench, folder, x, ["a", "Hello, world"], GREEDY)
+    assert [len(text) for text in first] == [5, 5] and set("".join(first)) <= set(LETTERS)
+    assert checkpoint.read_bytes() == before and not (folder / "samples").exists()
+    said: list[str] = []
+
+    def fill() -> None:
+        samples.fill(ROOT, folder, journal.read(folder), said.append, bench)
+
+    fill()
+    assert said == [] and not (folder / samples.NAME).exists()  # the baseline alone: nothing to compare
+    with Journal(folder) as book:  # one that can do with the task's context alone
+        old = "        return self.head"
+        check = '        if idx.shape[1] != 64:\n            raise ValueError("fussy")\n'
+        measure(bench, folder, book, HONEST.read_text().replace(old, check + old))
+    fill()
+    assert said == ["samples: baseline and winner write for the report, once"]
+    made = samples.cached(folder, journal.read(folder))
+    assert len(made) == samples.PROMPTS and all(s.prompt and s.baseline and s.winner for s in made)
+    fill()
+    assert len(said) == 1
+
+    checkpoint.write_bytes(b"torn")
+    with pytest.raises(AutoresearchError, match="#0 cannot write: "):
+        samples.write(bench, folder, x, ["a"], GREEDY)
+    checkpoint.unlink()
+    with pytest.raises(UsageError, match=r"experiment 0 has no checkpoint \(keep\); they stay of #1"):
+        samples.write(bench, folder, x, ["a"], GREEDY)
+    (folder / "0000" / "train_mlx.py").write_text("import os")
+    with pytest.raises(JournalError, match="was changed"):
+        samples.write(bench, folder, x, ["a"], GREEDY)
+
+
+def letters(data: Path) -> None:
+    """A tokenizer of a letter a token for the toy data."""
+    ranks = [base64.b64encode(letter.encode()).decode() for letter in LETTERS]
+    special = {"<|bos|>": 60, **{f"<|reserved_{i}|>": 60 + i for i in range(1, 4)}}
+    (data / "tokenizer.json").write_text(json.dumps({"pattern": ".", "special": special, "ranks": ranks}))
+
+
+def test_prompts_are_beginnings_of_documents(toy_data: Path) -> None:
+    letters(toy_data)
+    assert len(samples.beginnings(toy_data)) == samples.PROMPTS
+    rows = np.fromfile(toy_data / "eval" / "val.u16", "<u2").reshape(-1, 65)
+    text = [LETTERS.index(c) for c in "The end of a night and more"]
+    rows[:, 1] = LETTERS.index("a")
+    rows[1, 20], rows[1, 21 : 21 + len(text)] = 60, text
+    rows.tofile(toy_data / "eval" / "val.u16")
+    assert samples.beginnings(toy_data)[0] == "The end of a"  # what begins like a sentence comes first
+
+
+def test_damaged_samples_are_made_anew(tmp_path: Path) -> None:
+    for content in ("", "[]", "{}", '{"prompts": 3, "texts": 4}'):
+        (tmp_path / samples.NAME).write_text(content)
+        assert samples._stored(tmp_path) == ([], {})
