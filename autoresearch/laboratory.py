@@ -81,9 +81,7 @@ class Laboratory:
         self.alone, self.since_baseline = 0, 0 if x.role == "baseline" else self.since_baseline
         found = self.reading().drift
         if found is not None and before is None:
-            text = f"the machine gives other values than before: {found.shift_bpb:+.4f} bpb; estimates begin anew"
-            self.journal.append("note", text=text)
-            self.view.say(text)
+            self._note(f"the machine gives other values than before: {found.shift_bpb:+.4f} bpb; estimates begin anew")
         self.show_standing()
 
     def propose(self, role: str, proposal: Proposal, source: str, parent_n: int | None) -> Experiment:
@@ -218,17 +216,18 @@ class Laboratory:
 
     def _halfway(self, x: Experiment) -> Halfway | None:
         """The look at half the budget of a candidate's first run; None where its curve says nothing about its end."""
-        incumbent = self.incumbent()
-        if not comparable(self.source_of(incumbent.n), self.source_of(x.n)):
+        if not comparable(self.source_of(self.incumbent().n), self.source_of(x.n)):
             return None
         rule = early_stop.calibrate([*self.earlier, *halfway.finished(self.night)]) if self.stops_losers else None
         limit = rule.limit_nats if rule else None
         if (limit is None) != (self.limit_nats is None):
-            text = f"early stop: {rule or 'off: no limit stops losers and spares all that end no worse'}"
-            self.journal.append("note", text=text)
-            self.view.say(text)
+            self._note(f"early stop: {rule or 'off: no limit stops losers and spares all that end no worse'}")
         self.limit_nats = limit
-        return Halfway(halfway.curve(incumbent), limit, early_stop.audit_due(halfway.past_limit(self.night)))
+        return Halfway(halfway.curve(self.incumbent()), limit, early_stop.audit_due(halfway.past_limit(self.night)))
+
+    def _note(self, text: str) -> None:
+        self.journal.append("note", text=text)
+        self.view.say(text)
 
     def _spoiled(self, x: Experiment, m: Measurement) -> str | None:
         """Why the machine, and not the idea, is to blame for this run; None when it counts."""
@@ -270,9 +269,7 @@ class Laboratory:
         if again.val_bpb is None or abs(again.val_bpb - first.val_bpb) > 2e-3 * first.val_bpb:
             found = again.val_bpb if again.val_bpb is not None else again.failure
             return Decision("crash", None, f"implausible: {first.val_bpb:.6f} became {found} with other batch rows")
-        text = f"#{x.n}, far better than all before, was scored again with {rows} rows in another order: it holds"
-        self.journal.append("note", text=text)
-        self.view.say(text)
+        self._note(f"#{x.n}, far better than all before, was scored again with {rows} rows in another order: it holds")
         return decision
 
     def conclude(self, n: int, decision: Decision) -> Experiment:

@@ -173,7 +173,10 @@ def main() -> int:
         with measured(candidates, bench) as results:
             rows = [row(c, results[c.name].result() if c.name in results else None, folder) for c in candidates]
         touched = bench.touched([c for c in candidates if c.name in results])
-    machine = f"{os.cpu_count()} cores ({platform.machine()}, Python {platform.python_version()}), {sandbox.name}"
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    machine = (
+        f"{usable} of {os.cpu_count()} cores ({platform.machine()}, Python {platform.python_version()}), {sandbox.name}"
+    )
     print("# Hostile and broken candidates: how each is stopped\n\n`uv run python -m benchmarks.candidates`\n")
     print(f"{time.strftime('%Y-%m-%d')}: {len(candidates)} candidates, {BUDGET_S:g} s of training, on {machine}.")
     print("The contract meets a candidate first. What becomes of it where the contract is bypassed is the next column,")
