@@ -17,7 +17,7 @@ from autoresearch.calibrate import MACHINE_FIT
 from autoresearch.errors import AutoresearchError
 from autoresearch.export import change
 from autoresearch.night import Experiment, Night
-from autoresearch.records import Hint
+from autoresearch.records import CATEGORIES, Hint
 
 MOST = 12  # hints in a prompt
 MACHINES_TOLD = 3  # of those that measured one change
@@ -53,7 +53,7 @@ class Seed:
         """ "learning_rate: Higher matrix rate (MATRIX_LR 0.04 → 0.06)"."""
         f = self.finding
         values = f" ({described(f)[:160]})" if f.change is not None else ""
-        return f"{f.category}: {f.title[:79]}{values}"
+        return f"{f.category if f.category in CATEGORIES else 'other'}: {f.title[:79]}{values}"
 
     @property
     def there(self) -> str:
