@@ -1,6 +1,6 @@
 """Was a run disturbed by the machine? A disturbed run is repeated, not discarded: it says nothing about the idea.
 
-Pure functions over a Measurement. `Measurement.machine` holds `start` and `end`, two of machine.py's samples taken
+Pure functions over Measurements. `Measurement.machine` holds `start` and `end`, two of machine.py's samples taken
 around the run. What a platform cannot tell is None or absent there, and then nothing is concluded from it.
 """
 
@@ -14,6 +14,7 @@ from typing import Any
 
 from autoresearch import machine
 from autoresearch.interval import t_quantile
+from autoresearch.night import Night
 from autoresearch.records import Measurement
 
 ATTEMPTS = 2  # repetitions of a disturbed run; the third result stands, since then it is how the machine is now
@@ -47,6 +48,13 @@ class Expectation:
 def expectation(same_code: Sequence[Measurement], any_code: Sequence[Measurement]) -> Expectation:
     """From runs that count, oldest first: of the same source, and of any source on this machine tonight."""
     return Expectation(_speed([m.tok_s for m in same_code]), _speed([m.speed_index for m in any_code]))
+
+
+def usual(night: Night, source_sha256: str, since: float) -> Expectation:
+    """What the good runs since then (POSIX seconds) lead to expect of a source; a changed machine begins anew."""
+    every = [(x, r.measurement) for x in night.experiments.values() for r in x.runs.values() if r.started >= since]
+    known = [(x, m) for x, m in every if m is not None and m.failure is None]
+    return expectation([m for x, m in known if x.source_sha256 == source_sha256], [m for _, m in known])
 
 
 def contaminated(measurement: Measurement, expected: Expectation) -> str | None:

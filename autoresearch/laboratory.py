@@ -12,7 +12,7 @@ from typing import Any
 
 from autoresearch import awake, contract, early_stop, experiment, halfway, machine, pausing, results, standing
 from autoresearch.board import result_of
-from autoresearch.contamination import ATTEMPTS, contaminated, expectation
+from autoresearch.contamination import ATTEMPTS, contaminated, usual
 from autoresearch.curves import comparable
 from autoresearch.decide import decide, implausible, simplifies
 from autoresearch.early_stop import Finished, Halfway
@@ -55,6 +55,7 @@ class Laboratory:
     alone: int = 0  # discards on a single run since a candidate came near, or the incumbent ran
     since_baseline: int = 0  # experiments decided since the baseline's last run
     patience_s: tuple[float, ...] = PATIENCE_S
+    usual_since: float = field(default_factory=time.time)  # runs since then say how fast the machine is: this session's
     since_power: Mapping[str, Any] = field(default_factory=dict)  # the first sample on this source of power
     limit_nats: float | None = None  # of the early stop, as last said
 
@@ -101,6 +102,7 @@ class Laboratory:
     def measure(self, n: int, purpose: Purpose, seed: int | None = None) -> Experiment:
         """One more run of experiment n, journaled from start to end. Runs that the machine spoiled are made again."""
         spoiled = broken = 0
+        began = time.time()
         while True:
             self.rest()
             self._make_room()
@@ -111,6 +113,8 @@ class Laboratory:
             gave_out = measurement.failure is not None and measurement.failure.kind != "late"
             its_own = broken == ATTEMPTS and _doubtful(x) if gave_out else spoiled == ATTEMPTS
             if why is None or its_own:
+                if why is not None and not gave_out:
+                    self.usual_since = began  # so is the machine now
                 self.journal.append("measured", n=n, run=run, measurement=measurement)
                 return self.night.experiments[n]
             self.view.say(f"#{n} run {run}: {why}; running it again")
@@ -236,9 +240,7 @@ class Laboratory:
                 return m.failure.message
             fault = m.failure.kind == "machine" or (bool(x.bpbs) and m.failure.kind in SPOILING)
             return f"the machine failed: {m.failure.message}" if fault else None
-        every = [(e, earlier) for e in self.night.experiments.values() for earlier in e.measurements if earlier.ok]
-        same = [earlier for e, earlier in every if e.source_sha256 == x.source_sha256]
-        return contaminated(m, expectation(same, [earlier for _, earlier in every]))
+        return contaminated(m, usual(self.night, x.source_sha256, self.usual_since))
 
     # --- decisions ---
 

@@ -2,11 +2,12 @@
 
 import math
 
+import nights
 import numpy as np
 import pytest
 
 from autoresearch import machine
-from autoresearch.contamination import NEEDED, Expectation, Speed, contaminated, expectation
+from autoresearch.contamination import NEEDED, Expectation, Speed, contaminated, expectation, usual
 from autoresearch.records import Measurement
 
 CALM = {"power": "ac", "low_power": False, "thermal": "nominal", "swap_mb": 100, "since_boot": 50.0, "monotonic": 40.0}
@@ -75,6 +76,15 @@ def test_expects_what_the_latest_runs_did():
     assert known.index.usual == pytest.approx(2.0, rel=1e-3)
     assert expectation(_runs([2.0] * (NEEDED - 1)), []) == Expectation(None, None)
     assert expectation([Measurement(1, None)] * 9, []) == Expectation()
+
+
+def test_only_what_the_machine_was_like_since_then_counts():
+    night = nights.night(12)
+    starts = sorted(r.started for x in night.experiments.values() for r in x.runs.values() if r.measurement)
+    everything = usual(night, night.experiments[0].source_sha256, 0.0)
+    assert everything.index is not None and everything.tok_s is not None
+    assert usual(night, "another source", 0.0) == Expectation(None, everything.index)
+    assert usual(night, "another source", starts[1 - NEEDED]) == Expectation()
 
 
 def test_new_code_is_not_blamed_for_its_own_speed():
