@@ -109,7 +109,7 @@ def test_a_night_leaves_a_record(repository: Path) -> None:
     assert rows[3][1] == "0.000000" and float(rows[2][1]) < float(rows[1][1])
     assert rows[1][4].startswith("baseline (")
     # The model was out of memory before every training, and heard of its mistakes.
-    assert proposer.released == sum(len(x.measurements) for x in seen.experiments.values())
+    assert proposer.released == sum(len(x.runs) for x in seen.experiments.values())
     assert [failure.kind for failure in proposer.failures] == ["warmup", "contract"]
     assert "Nothing" in proposer.failures[0].detail and "import os" in proposer.failures[1].message
     assert [trial.verdict for trial in proposer.contexts[-1].history] == ["keep", "crash", "crash"]
