@@ -17,6 +17,7 @@ from autoresearch.errors import AutoresearchError, EditError, ExhaustedError, Pr
 from autoresearch.laboratory import FILE, Laboratory, describe_machine, violations_text
 from autoresearch.night import Experiment
 from autoresearch.records import Context, Decision, Failure, Proposal, Trial, WholeFile
+from autoresearch.scorecard import NOT_WARMED_UP
 
 BASELINE_RUNS = 3  # replicates of a baseline: the first look at sigma
 BASELINE_RUNS_KNOWN = 2  # where earlier nights of this machine and task know sigma already
@@ -24,9 +25,7 @@ KNOWN_DF = 4.0
 MAX_FAILED_TURNS = 20  # turns in a row without a candidate: no proposer has anything left to say
 STARTUP_FLOOR_S = 60.0  # what a candidate's start may take in any case: new kernels, a busy machine
 COMPILING_FLOOR_S = 180.0  # where g++ compiles them
-# Failures that go back to who had the idea, once, where they came before or early in the training: a mended version is
-# worth a turn of the model's then.
-MENDABLE = frozenset({"source", "import", "build", "warmup", "interface", "slow", "startup"})
+# Failures that go back to who had the idea, once, as those before the warm-up do, where little was trained by then.
 MENDABLE_EARLY = frozenset({"memory", "diverged", "nonfinite", "tampered", "exited"})
 EARLY = 0.1  # of the budget
 MENDS = "mends"  # in a proposal's usage: the number of the experiment whose failure it mends
@@ -246,7 +245,7 @@ def _mending(proposal: Proposal, n: int) -> Proposal:
 def _mendable(x: Experiment) -> Failure | None:
     """The failure of a crash that cost little or no training."""
     failure = x.failure
-    if failure is None or failure.kind in MENDABLE:
+    if failure is None or failure.kind in NOT_WARMED_UP:
         return failure
     m = x.measurements[-1]
     reached = m.loss_curve[-1][0] if m.loss_curve else 0.0
