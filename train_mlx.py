@@ -14,7 +14,7 @@ from mlx.utils import tree_flatten, tree_map, tree_unflatten
 
 import prepare
 
-# --- constants: what an experiment turns ------------------------------------------------------------------------------
+# --- constants: what an experiment turns ----------------------------------------------------------
 
 # Size
 DEPTH = 4  # layers
@@ -65,7 +65,7 @@ COMPUTE_DTYPE = "bfloat16"  # or "float32", as CPUs always compute; parameters a
 STACK_MATRICES = True  # Muon on all matrices of one shape at once, to fill a GPU
 QUERY_BLOCK = 128  # queries at once where attention has no fused kernel: windows, and CPUs
 
-# --- model ------------------------------------------------------------------------------------------------------------
+# --- model ----------------------------------------------------------------------------------------
 
 GATE_CHANNELS = 32  # that a value-embedding gate reads
 
@@ -206,6 +206,10 @@ class Attention(nn.Module):
         return self.c_proj(y.transpose(0, 2, 1, 3).reshape(B, T, -1))
 
 
+def relu_squared(x):
+    return mx.square(nn.relu(x))
+
+
 class MLP(nn.Module):
     def __init__(self, config: GPTConfig):
         super().__init__()
@@ -214,7 +218,7 @@ class MLP(nn.Module):
         self.c_proj = Linear(mx.zeros((C, hidden)))
 
     def __call__(self, x):
-        return self.c_proj(mx.checkpoint(lambda x: mx.square(nn.relu(x)))(self.c_fc(x)))  # keeps no relu(x)
+        return self.c_proj(mx.checkpoint(relu_squared)(self.c_fc(x)))  # keeps no relu(x)
 
 
 class Block(nn.Module):
@@ -278,7 +282,7 @@ class GPT(nn.Module):
         return 6 * (matrices + self.lm_head.weight.size) + 12 * self.config.n_embd * visible
 
 
-# --- optimizer --------------------------------------------------------------------------------------------------------
+# --- optimizer ------------------------------------------------------------------------------------
 
 # Polar Express: coefficients of steps that drive singular values to 1 (arXiv:2505.16932).
 POLAR_EXPRESS = (
@@ -397,7 +401,7 @@ class MuonAdamW:
         return p - lr * g - lr * decay * p * (g * p >= 0)  # cautious: decay only where the step shrinks p too
 
 
-# --- schedules --------------------------------------------------------------------------------------------------------
+# --- schedules ------------------------------------------------------------------------------------
 
 
 def lr_scale(progress: float) -> float:
@@ -419,7 +423,7 @@ def hyperparameters(progress: float, step: int) -> mx.array:
     return mx.array([lr_scale(progress), muon_momentum(step), WEIGHT_DECAY * (1 - progress)])
 
 
-# --- what the harness calls -------------------------------------------------------------------------------------------
+# --- what the harness calls -----------------------------------------------------------------------
 
 
 def build_model(task: prepare.Task) -> GPT:

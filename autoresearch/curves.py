@@ -15,7 +15,7 @@ from functools import lru_cache
 from autoresearch import constants
 from autoresearch.errors import EditError
 
-MARKS = frozenset({"progress", "cross_entropy", "log"})
+MARKS = frozenset({"progress", "cross_entropy", "chunked_cross_entropy", "log"})
 ROW_LENGTH = ("seq_len", 1)  # of run.batches(rows, seq_len): by its name, by its place
 REMEMBERED = 64
 
