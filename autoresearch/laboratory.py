@@ -30,6 +30,7 @@ FILE = "train_mlx.py"
 ROOM_WAITS_S = (10.0, 30.0, 60.0, 120.0)  # between looks whether memory and disk suffice for a run
 PATIENCE_S = (60.0, 300.0, 900.0)  # after the machine's second failure in a row, and the next: heat, another program
 SPOILING = ("memory", "disk", "overrun", "startup", "hang")  # the machine's fault in a file that ran before
+LEAST_STEPS = 3  # in the budget, of what is measured however slow: with fewer no training ends in time
 RELEASE_WAITS_S = (10.0, 30.0, 60.0, 120.0)  # between attempts to unload the language model
 
 
@@ -206,7 +207,7 @@ class Laboratory:
         board.battery = awake.battery_outlook(before, self.since_power)
         path = run_folder(self.folder, x.n) / SOURCE_NAME
         ours = x.role == "baseline"  # the person's own file: it is measured however slow, and its kernels are kept
-        bench = replace(self.bench, min_steps=0) if ours or purpose != "search" else self.bench
+        bench = replace(self.bench, min_steps=LEAST_STEPS) if ours or purpose != "search" else self.bench
         half = self._halfway(x) if purpose == "search" and not ours else None
         try:
             run_dir = self.run_dir_of(x.n, run)

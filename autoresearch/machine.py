@@ -86,7 +86,8 @@ class Facts:
 
     def describe(self) -> str:
         """One line, e.g. "Apple M4 Pro, 20 GPU cores, 24 GB, macOS 26.2"."""
-        cores = f"{self.gpu_cores} GPU cores" if self.gpu_cores else f"{self.cpu_cores} CPU cores"
+        count, kind = (self.gpu_cores, "GPU") if self.gpu_cores else (self.cpu_cores, "CPU")
+        cores = f"{count} {kind} core{'' if count == 1 else 's'}"
         return f"{self.chip}, {cores}, {self.memory_gb} GB, {self.os}"
 
     def slug(self) -> str:

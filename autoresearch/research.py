@@ -108,9 +108,12 @@ class Research(Laboratory):
             if x.failure is not None:
                 self.conclude(x.n, Decision("crash", None, f"{x.failure.kind}: {x.failure.message}"))
                 detail = f"\n{x.failure.detail}" if x.failure.detail else ""
+                mend = f"Mend {FILE}, commit it, and start again"
+                if x.failure.kind in ("slow", "overrun"):
+                    mend = "Begin a night with more time for a run: uv run loop.py --tag NAME --time-budget S"
                 raise AutoresearchError(
                     f"the baseline does not run ({x.failure.kind}): {x.failure.message}{detail}\n"
-                    f"Mend {FILE}, commit it, and start again; the log is in {self.run_dir_of(x.n, x.next_run - 1)}"
+                    f"{mend}; the log is in {self.run_dir_of(x.n, x.next_run - 1)}"
                 )
         self.conclude(x.n, Decision("keep", None, f"the baseline, {len(x.bpbs)} runs"))
         self._know_limits()
