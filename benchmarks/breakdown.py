@@ -2,7 +2,8 @@
 
     uv run benchmarks/breakdown.py [--quick] [--json FILE]
 
-Each part alone, on the tiny profile's model and the harness's own code, as a share of a step's seconds.
+Each part alone, on the tiny profile's model and the harness's own code, as a share of a step's seconds. "Waiting" is
+what reading the loss one step late costs: a loop of steps that does, less one that queues all its steps.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from common import TINY_CONSTANTS, arguments, measure, random_batch, report, toy
 import prepare
 
 TOKENS = 4096  # a step
+LOOP = 6  # steps in a row, where it is about what lies between them
 
 
 def least(call: Callable[[], Any], repeats: int) -> float:
@@ -39,6 +41,23 @@ def harness(task: prepare.Task, model: nn.Module, rows: int, repeats: int) -> tu
     mx.eval(next(batches))
     data_s = least(lambda: mx.eval(next(batches)), repeats)
     return data_s, least(lambda: (run.progress, run.log(5, loss)), repeats)
+
+
+def waiting(step: Callable[[], Any], state: Any, repeats: int) -> float:
+    """Seconds a step that a loop loses by reading the loss of the step before, as train() does."""
+
+    def loop(reads: bool) -> None:
+        losses: list[mx.array] = []
+        for _ in range(LOOP):
+            losses.append(step())
+            mx.async_eval(losses[-1], state)
+            if reads and len(losses) > 1:
+                losses[-2].item()
+        mx.eval(losses[-1], state)
+
+    found = [(least(lambda: loop(True), 1), least(lambda: loop(False), 1)) for _ in range(repeats)]
+    reading, queueing = (min(seconds) for seconds in zip(*found, strict=True))
+    return (reading - queueing) / LOOP
 
 
 def main() -> int:
@@ -72,12 +91,14 @@ def main() -> int:
         repeats,
     )
     seconds = {name: f["s"] for name, f in found.items()}
+    waiting_s = waiting(lambda: step(batches, hyper), [model.state, optimizer.state], 1 if args.quick else 4)
     parts = {
         "data": data_s,
         "forward": seconds["forward"],
         "backward": seconds["both"] - seconds["forward"],
         "optimizer": seconds["optimizer"],
         "clock and log": log_s,
+        "waiting": waiting_s,
         "whole step": seconds["step"],
     }
     table = [{"part": name, "ms": 1000 * s, "percent": 100 * s / seconds["step"]} for name, s in parts.items()]

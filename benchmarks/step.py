@@ -8,6 +8,7 @@ with Newton-Schulz over stacked and over single matrices. MFU is against a float
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -63,8 +64,12 @@ def row(depth: int, channels: int, T: int, dtype: str, repeats: int) -> dict[str
 
 
 def counts(constants: dict[str, Any], T: int) -> dict[str, int]:
-    """Operations of a step, for a GPU to start one by one: uncompiled or compiled, single matrices or stacked."""
-    found = {}
+    """Operations of a step, for a GPU to start one by one: uncompiled or compiled, single matrices or stacked.
+
+    The logits are cut as a GPU's are; attention in blocks is the CPU's own.
+    """
+    found, cut = {}, prepare.CPU_LOGITS
+    prepare.CPU_LOGITS = prepare.GPU_LOGITS
     for name, switch, stack in (
         ("ops_plain", mx.disable_compile, False),
         ("ops_compiled", mx.enable_compile, False),
@@ -72,7 +77,8 @@ def counts(constants: dict[str, Any], T: int) -> dict[str, int]:
     ):
         switch()
         found[name] = operations(trainer(**{**constants, "STACK_MATRICES": stack}), T)
-    mx.disable_compile()
+    (mx.disable_compile if os.environ.get("MLX_DISABLE_COMPILE") else mx.enable_compile)()
+    prepare.CPU_LOGITS = cut
     return found
 
 
