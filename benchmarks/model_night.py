@@ -24,6 +24,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -171,6 +172,7 @@ def train_winners(folder: Path, rounds: int, time_budget_s: float) -> None:
     data = corpus.locate(str(folder / "text.txt"), "tiny", folder / "cache")
     assert data is not None  # start has prepared it
     bench = workbench(data, folder / "winners", ROOT, time_budget_s, False, lambda line: None)
+    bench = replace(bench, min_steps=0)  # the baseline takes few steps, and is measured all the same
     found: dict[str, list[float | None]] = {name: [] for name in files}
     for name, seed in interleaved(list(files), rounds, 9001):
         path = folder / "winners" / f"{name}.py"
