@@ -111,6 +111,14 @@ def test_a_context_too_small_for_the_script_asks_for_constants(tmp_path: Path) -
         assert "SEARCH" not in fake.chats()[0]["messages"][-1]["content"]
 
 
+def test_a_format_that_does_not_fit_costs_no_repairs(tmp_path: Path) -> None:
+    longer = replace(CONTEXT, source=SOURCE + "\n\ndef unused(x):\n" + "    x = x + 1  # a line of code\n" * 300)
+    with FakeOllama([{"reply": "Hm."}, {"reply": "SET DEPHT = 6"}, GOOD]) as fake:
+        (proposal,) = make(fake, tmp_path, context_tokens=4096).propose(longer)
+        assert all("def unused" not in str(chat["messages"]) for chat in fake.chats())
+    assert (proposal.usage["answers"], proposal.usage["repairs"]) == (3, 2)
+
+
 def test_a_context_too_small_for_anything_says_so(tmp_path: Path) -> None:
     with FakeOllama([GOOD]) as fake, pytest.raises(ProposerError, match="Shorten the brief") as caught:
         make(fake, tmp_path, context_tokens=800).propose(CONTEXT)

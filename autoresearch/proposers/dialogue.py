@@ -209,13 +209,13 @@ class Dialogue:
         try:
             return self._attempt(context, form, drafted, turn, REPAIRS)
         except EditError:
-            simpler = SIMPLER[form] if SIMPLER[form] in self.formats else form
+            simpler, repairs = (SIMPLER[form] if SIMPLER[form] in self.formats else form), 0
         except ProposerError as error:
             if error.reason not in ("too_long", "truncated") or form == "set":
                 raise
-            simpler = "set"  # the constants fit where the script does not
+            simpler, repairs = "set", REPAIRS  # the constants fit where the script does not
         try:
-            return self._attempt(context, simpler, drafted, turn, 0)
+            return self._attempt(context, simpler, drafted, turn, repairs)
         except EditError as error:
             raise ProposerError(
                 f"no usable reply in {turn.answers}: {str(error).splitlines()[0]}",
