@@ -22,7 +22,9 @@ from autoresearch.report import STYLE
 
 DASH = "–"
 UNCLEAR = ("null", "no intervals")
-TRANSFERS = "transfers: kept here too. reverses: its interval here lies below zero. null: neither."
+TRANSFERS = (
+    "transfers: kept here too, with its interval above zero. reverses: below. null: neither, which proves nothing."
+)
 SHARED_SHOWN, CONSTANTS_SHOWN = 20, 30  # rows in the terminal; the page has all
 CELL = 13  # characters of a night's column in the terminal
 COLOURS = {"all gain": "green", "transfers": "green", "opposite": "red", "reverses": "red", "differs": "yellow"}
