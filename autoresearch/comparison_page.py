@@ -290,12 +290,12 @@ def _shared_table(rows: Sequence[SharedRow], nights: Sequence[NightRow]) -> str:
     for row in rows:
         change, told, each = _cells(_shared_lines(row, nights))
         cells.append([f'{change}<br><span class="note">{told}</span>', each])
-    return _table(("change, and what they say together", "gain in bpb with its 95% interval"), cells, "xl")
+    return _table(("change, and what they say together", "gain in bpb with its 95% interval"), cells, "bl")
 
 
 def _transfers(comparison: Comparison) -> str:
     rows = [_transfer_html(row, comparison.nights) for row in comparison.transfers]
-    return _section("Transfers", _table(("of", "change", "there", "here"), rows, "txlx"), TRANSFERS) if rows else ""
+    return _section("Transfers", _table(("of", "change", "there", "here"), rows, "tbLb"), TRANSFERS) if rows else ""
 
 
 def _transfer_html(row: TransferRow, nights: Sequence[NightRow]) -> Cells:
