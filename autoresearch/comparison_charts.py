@@ -115,7 +115,7 @@ def agreement_svg(rows: Sequence[SharedRow], nights: Sequence[NightRow], size: t
             y += 1
         ax.set_yticks([y for y, _ in marks], [_short(text, 26 if size[0] < WIDE[0] else 48) for _, text in marks])
         ax.set_ylim(max(y - 0.5, 1), -0.8)
-        ax.set_xlabel("gain, sigma of one run (right is better)")
+        ax.set_xlabel("gain, sigma of one run" + (" (right is better)" if size[0] >= WIDE[0] else ""))
         return _svg(figure)
 
 

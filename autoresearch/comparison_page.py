@@ -22,7 +22,9 @@ from autoresearch.report import STYLE
 
 DASH = "–"
 UNCLEAR = ("null", "no intervals")
-TRANSFERS = "transfers: kept here too. reverses: its interval here lies below zero. null: neither."
+TRANSFERS = (
+    "transfers: kept here too, with its interval above zero. reverses: below. null: neither, which proves nothing."
+)
 SHARED_SHOWN, CONSTANTS_SHOWN = 20, 30  # rows in the terminal; the page has all
 CELL = 13  # characters of a night's column in the terminal
 COLOURS = {"all gain": "green", "transfers": "green", "opposite": "red", "reverses": "red", "differs": "yellow"}
@@ -288,12 +290,12 @@ def _shared_table(rows: Sequence[SharedRow], nights: Sequence[NightRow]) -> str:
     for row in rows:
         change, told, each = _cells(_shared_lines(row, nights))
         cells.append([f'{change}<br><span class="note">{told}</span>', each])
-    return _table(("change, and what they say together", "gain in bpb with its 95% interval"), cells, "xl")
+    return _table(("change, and what they say together", "gain in bpb with its 95% interval"), cells, "bl")
 
 
 def _transfers(comparison: Comparison) -> str:
     rows = [_transfer_html(row, comparison.nights) for row in comparison.transfers]
-    return _section("Transfers", _table(("of", "change", "there", "here"), rows, "txlx"), TRANSFERS) if rows else ""
+    return _section("Transfers", _table(("of", "change", "there", "here"), rows, "tbLb"), TRANSFERS) if rows else ""
 
 
 def _transfer_html(row: TransferRow, nights: Sequence[NightRow]) -> Cells:

@@ -11,7 +11,9 @@ CLASSES = {  # of a table's columns
     "n": ' class="num"',
     "T": ' class="wide"',
     "N": ' class="num wide"',
+    "b": ' class="block"',
     "l": ' class="lines"',
+    "L": ' class="lines wide"',
 }
 
 
@@ -21,9 +23,10 @@ def section(title: str, body: str, note: str = "") -> str:
 
 
 def table(names: Sequence[str], rows: Sequence[Sequence[str]], kinds: str, ids: Sequence[str] = ()) -> str:
-    """`kinds` has a letter a column: t for text, x for long text, l for lines that stay whole, n for numbers.
+    """`kinds` has a letter a column; the cells are HTML.
 
-    Capitals are for what a phone leaves out. Cells: HTML.
+    t: text, x: long text, l: lines that stay whole, n: numbers; b and l stand one below the other on a phone, and
+    capitals are for what a phone leaves out.
     """
     classes = [CLASSES[kind] for kind in kinds]
     head = "".join(f"<th{c}>{e(name)}</th>" for name, c in zip(names, classes, strict=False))

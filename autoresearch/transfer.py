@@ -187,8 +187,9 @@ def replay(research: Research, transfer: Transfer) -> str:
 def outcome(bundle: Bundle, night: Night, source_of: Callable[[int], str], now: Standing) -> TransferOf:
     """The verdict on each change so far, in the order of promise.
 
-    transfers: kept by this machine's rule. reverses: its interval here lies below zero. cannot run: it crashed, or does
-    not apply to what held so far. null: anything else that was measured. What is still to be tried has no row.
+    transfers: kept by this machine's rule, and its interval here lies above zero. reverses: it lies below. cannot run:
+    it crashed, or does not apply to what held so far. null: anything else that was measured, what was kept on a gain
+    within the noise too; the next changes are tried on top of it all the same. What is still to be tried has no row.
     """
     assert night.incumbent_n is not None, "a baseline is measured first"
     name, history, source = proposer_name(bundle), night.trials(source_of), source_of(night.incumbent_n)
@@ -205,10 +206,10 @@ def outcome(bundle: Bundle, night: Night, source_of: Callable[[int], str], now: 
 
 
 def _verdict(x: Experiment, here: Effect | None) -> Outcome:
-    if x.verdict == "keep":
-        return "transfers"
-    if x.verdict != "discard" or here is None:
+    if x.verdict not in ("keep", "discard") or here is None:
         return "cannot run"
+    if x.verdict == "keep" and here.direction == 1:
+        return "transfers"
     return "reverses" if here.direction == -1 else "null"
 
 

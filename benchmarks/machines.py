@@ -3,9 +3,9 @@
     uv run python -m benchmarks.machines [--dataset PATH] [--machines NAME,NAME] [--budget S] [--ideas N] [--minutes M]
                                          [--folder FOLDER] [--quick]
 
-Machines: one core; the same core shared with a rival that never rests, which leaves about half of it; one core with
-four times the budget; and where there are two cores, both. Each has a checkout, a cache and a night of its own and is
-asked the same ideas in the same order; each keeps by its own rule. Then every other one replays what the first kept.
+Machines: one core; the same core shared with a rival that never rests, which leaves half to two thirds of it; one core
+with four times the budget; and where there are two cores, both. Each has a checkout, a cache and a night of its own and
+is asked the same ideas in the same order; each keeps by its own rule. Then every other one replays what the first kept.
 Leaves FOLDER/MACHINE.json and FOLDER/MACHINE-transfer.json (findings), FOLDER/compare.html and FOLDER/matrix.html.
 
 What is done stays done: with --minutes it stops in time, and the same command goes on. --quick, a toy that checks the
@@ -99,11 +99,11 @@ class Constrained:
 
 MACHINES = (
     Constrained("one-core"),
-    Constrained("half-core", rivals=1),
+    Constrained("shared-core", rivals=1),
     Constrained("fourfold-time", budget=4.0),
     Constrained("both-cores", cores=2),
 )
-DEFAULT = ("one-core", "half-core", "fourfold-time")
+DEFAULT = ("one-core", "shared-core", "fourfold-time")
 
 
 class Listed:

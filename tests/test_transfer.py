@@ -135,6 +135,15 @@ def test_a_change_that_runs_out_of_memory_is_tried_with_fewer_rows() -> None:
     assert verdict == "cannot run" and "memory" in reason
 
 
+def test_a_gain_within_the_noise_does_not_transfer_though_the_rule_keeps_it() -> None:
+    here = Here()
+    here.made.candidate(here.propose(), 0.4, "keep")
+    night, noisy = here.made.night, Standing(Noise(0.3, 5.0))
+    (row,) = transfer.outcome(here.bundle, night, here.made.sources.__getitem__, noisy).rows[:1]
+    assert row.title == "deeper" and row.verdict == "null" and row.here is not None and row.here.direction == 0
+    assert here.rows()["deeper"][0] == "transfers"  # where the noise is small
+
+
 def test_other_crashes_are_final() -> None:
     here = Here()
     here.made.crash(here.propose(), "diverged")
