@@ -115,9 +115,9 @@ class Handler(BaseHTTPRequestHandler):
         self._begin("application/x-ndjson")
         for line in self.fake.pull_lines:
             time.sleep(line.get("pause_s", 0))
-            self._line(line)
-            if line.get("status") == "success":
+            if line.get("status") == "success":  # said of a model that is there
                 self.fake.add(body["model"])
+            self._line(line)
         self._end()
 
     def _generate(self, body: dict[str, Any]) -> None:
