@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from autoresearch import strict
+from autoresearch import machine, strict
 from autoresearch.errors import BundleError
 from autoresearch.files import write_atomic
 from autoresearch.strict import Many, Number, Text
@@ -58,8 +58,8 @@ class Machine:
 
     def describe(self) -> str:
         """One line: "Apple M4 Pro, 20 GPU cores, 24 GB, macOS 26.2"."""
-        count, kind = (self.gpu_cores, "GPU") if self.gpu_cores else (self.cpu_cores, "CPU")
-        cores = f"{count} {kind} core{'' if count == 1 else 's'}" if count else None
+        known = self.gpu_cores or self.cpu_cores
+        cores = machine.cores(self.gpu_cores, self.cpu_cores) if known else None
         memory = f"{self.memory_gb} GB" if self.memory_gb else None
         return ", ".join(str(part) for part in (self.chip, cores, memory, self.os) if part)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -37,9 +36,8 @@ def _run(source: Path, harness: Path) -> int:
     env = os.environ
     data = choose_data(env.get("AUTORESEARCH_DATASET"), env.get("AUTORESEARCH_PROFILE"), print)
     budget = env.get("AUTORESEARCH_TIME_BUDGET_S")
-    shutil.rmtree(folder / "harness", ignore_errors=True)
     no_sandbox = env.get("AUTORESEARCH_NO_SANDBOX") == "1"
-    bench = workbench(data, folder, harness.parent, float(budget) if budget else None, no_sandbox, print)
+    bench = workbench(data, folder, harness.parent, float(budget) if budget else None, no_sandbox, print, anew=True)
     bench = replace(bench, min_steps=0)  # a person may wait for what the loop would not
     seed = int(env.get("AUTORESEARCH_SEED") or 42)
     candidate = folder / "train_mlx.py"

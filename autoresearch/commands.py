@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import shutil
 import sys
 import time
 from argparse import Namespace
@@ -20,7 +19,7 @@ from autoresearch.errors import UsageError
 from autoresearch.git import Repository, branch_name, tag_of
 from autoresearch.laboratory import FILE
 from autoresearch.records import Measurement, Proposer
-from autoresearch.research import Research
+from autoresearch.research import Research, read_program
 from autoresearch.session import Options, open_night
 from autoresearch.view import View, choose_view
 
@@ -40,8 +39,7 @@ def run(root: Path, args: Namespace) -> int:
     if args.resume and not _cut_off(root, args.tag):
         print("nothing to resume: the last night ended by itself")
         return 0
-    program = (root / "program.md").read_text() if (root / "program.md").exists() else ""
-    wanted = Wanted(args.proposer, args.model, args.base_url, args.command, args.seed, program)
+    wanted = Wanted(args.proposer, args.model, args.base_url, args.command, args.seed, read_program(root))
     ends = deadline(args.hours, args.until)
     given = hinted(root, args.findings) if args.findings else []
 
@@ -214,7 +212,7 @@ def doctor(root: Path, args: Namespace) -> int:
 
     def train() -> Measurement:
         data = choose_data(args.dataset, args.profile, print)
-        bench = workbench(data, root / "runs" / "doctor", root, 10.0, args.no_sandbox, lambda text: None)
+        bench = workbench(data, root / "runs" / "doctor", root, 10.0, args.no_sandbox, lambda text: None, anew=True)
         return experiment.measure(bench, root / FILE, root / "runs" / "doctor" / "run", seed=0)
 
     print(facts.describe())
@@ -237,8 +235,7 @@ def calibrate(root: Path, args: Namespace) -> int:
     print(facts.describe())
     with hold(cache / "machine.lock", "this machine"):
         data = choose_data(args.dataset, args.profile, print)
-        shutil.rmtree(folder / "harness", ignore_errors=True)
-        bench = workbench(data, folder, root, None, args.no_sandbox, print)
+        bench = workbench(data, folder, root, None, args.no_sandbox, print, anew=True)
         source = with_profile(root / FILE, corpus.load_meta(data).get("constants", {}))
         path = fitting.memory(cache, facts)
         found = None if args.again else fitting.known(path, source, bench)

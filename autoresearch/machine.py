@@ -50,6 +50,12 @@ PRESSURE_LEVELS = {1: "normal", 2: "warning", 4: "critical"}  # kern.memorystatu
 LOW_POWER = 1  # `powermode`: 0 automatic, 1 low, 2 high
 
 
+def cores(gpu: int | None, cpu: int | None) -> str:
+    """cores(20, 14) -> "20 GPU cores", cores(None, 1) -> "1 CPU core", cores(None, None) -> "? CPU cores"."""
+    count, kind = (gpu, "GPU") if gpu else (cpu, "CPU")
+    return f"{'?' if count is None else count} {kind} core{'' if count == 1 else 's'}"
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What the machine is, and its state when asked. Absent is None, e.g. the battery of a Mac mini."""
@@ -86,9 +92,7 @@ class Facts:
 
     def describe(self) -> str:
         """One line, e.g. "Apple M4 Pro, 20 GPU cores, 24 GB, macOS 26.2"."""
-        count, kind = (self.gpu_cores, "GPU") if self.gpu_cores else (self.cpu_cores, "CPU")
-        cores = f"{count} {kind} core{'' if count == 1 else 's'}"
-        return f"{self.chip}, {cores}, {self.memory_gb} GB, {self.os}"
+        return f"{self.chip}, {cores(self.gpu_cores, self.cpu_cores)}, {self.memory_gb} GB, {self.os}"
 
     def slug(self) -> str:
         """A short stable id of this kind of machine, e.g. "apple-m4-pro-20gpu-24gb": the same for all of its kind."""

@@ -11,7 +11,7 @@ from datetime import datetime
 from html import escape as e
 from pathlib import Path
 
-from autoresearch import charts, diffs, findings, halfway, journal, samples, seeds, standing
+from autoresearch import charts, diffs, findings, halfway, journal, machine, samples, seeds, standing
 from autoresearch.errors import AutoresearchError
 from autoresearch.files import write_atomic
 from autoresearch.findings import Headline, Kept, Tally
@@ -114,7 +114,7 @@ def _claim(h: Headline) -> str:
 
 def _describe_machine(night: Night) -> str:
     m = night.machine
-    cores = f"{m['gpu_cores']} GPU cores" if m.get("gpu_cores") else f"{m.get('cpu_cores', '?')} CPU cores"
+    cores = machine.cores(m.get("gpu_cores"), m.get("cpu_cores"))
     memory = f"{m['memory_mb'] / 1024:.0f} GB" if m.get("memory_mb") else ""
     return ", ".join(str(part) for part in (m.get("chip"), cores, memory, m.get("os")) if part) if m else ""
 

@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from autoresearch import constants, contract, edits, pausing, policy, seeds
 from autoresearch.decide import baseline_due, control_due
@@ -178,7 +179,7 @@ class Research(Laboratory):
             source=self.source_of(self._parent(history)),
             incumbent_bpb=now.estimate(incumbent).mean,
             sigma_bpb=now.noise.sigma_bpb,
-            program=(self.root / "program.md").read_text() if (self.root / "program.md").exists() else "",
+            program=read_program(self.root),
             task=self.night.task,
             machine=describe_machine(self.facts, incumbent),
             history=history,
@@ -239,6 +240,11 @@ class Research(Laboratory):
             return
         if repaired is not None:
             self.drafts.appendleft(_mending(repaired, x.n))
+
+
+def read_program(root: Path) -> str:
+    """The person's brief, word for word; empty where there is none."""
+    return (root / "program.md").read_text() if (root / "program.md").exists() else ""
 
 
 def _mending(proposal: Proposal, n: int) -> Proposal:

@@ -15,7 +15,8 @@ from pathlib import Path
 from autoresearch.errors import CommandError
 from autoresearch.process import run
 
-LEFT = ("checkpoint.safetensors", "fixed.safetensors", "train.log", "evaluate.log")  # what stays of a run
+CHECKPOINT = "checkpoint.safetensors"
+LEFT = (CHECKPOINT, "fixed.safetensors", "train.log", "evaluate.log")  # what stays of a run
 
 
 def make(folder: Path, kernels: Path | None) -> None:

@@ -23,9 +23,9 @@ from autoresearch.journal import SOURCE_NAME, run_folder
 from autoresearch.lock import hold
 from autoresearch.night import Experiment, Night
 from autoresearch.outcome import Outcome
+from autoresearch.rundir import CHECKPOINT
 from autoresearch.workbench import Say, workbench
 
-CHECKPOINT = "checkpoint.safetensors"
 NAME = "samples.json"  # in runs/TAG
 MOST_BEGINNINGS = 200  # that are looked at
 PROMPTS, PROMPT_TOKENS = 3, 16  # of the report: the beginnings of so many documents of the validation split

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
@@ -78,8 +79,13 @@ def openblas() -> Path | None:
     return None
 
 
-def workbench(data: Path, folder: Path, root: Path, budget_s: float | None, no_sandbox: bool, say: Say) -> Workbench:
-    """The workbench for runs under `folder`, with the harness snapshotted there so that a checkout changes nothing."""
+def workbench(
+    data: Path, folder: Path, root: Path, budget_s: float | None, no_sandbox: bool, say: Say, *, anew: bool = False
+) -> Workbench:
+    """The workbench for runs under `folder`, with the harness snapshotted there so that a checkout changes nothing.
+
+    `anew` takes this checkout's harness, whatever was used there before.
+    """
     meta = corpus.load_meta(data)
     budget_s = float(budget_s or meta["budget_s"])
     if not 1 <= budget_s <= 24 * 3600:
@@ -88,6 +94,8 @@ def workbench(data: Path, folder: Path, root: Path, budget_s: float | None, no_s
     folder.mkdir(parents=True, exist_ok=True)
     prove(sandbox, sys.executable, folder)
     say(f"sandbox: {sandbox.describe()}")
+    if anew:
+        shutil.rmtree(folder / "harness", ignore_errors=True)
     return Workbench(
         harness=snapshot(root, folder / "harness"),
         data=data,
