@@ -142,6 +142,15 @@ def after_edit_error(messages: Sequence[Message], reply: str, error: str) -> tup
     return (*messages, {"role": "assistant", "content": reply or "(empty)"}, {"role": "user", "content": request})
 
 
+def after_other_category(messages: Sequence[Message], reply: str, category: str, wanted: str) -> tuple[Message, ...]:
+    """The conversation that asks for a change of the category that the turn is for."""
+    request = (
+        f"That is a change of the category {category}. This turn is for one of the category {wanted}. Nothing was "
+        f"changed. Answer again in the form asked for, with such a change of the script as shown above."
+    )
+    return (*messages, {"role": "assistant", "content": reply}, {"role": "user", "content": request})
+
+
 def after_failure(messages: Sequence[Message], reply: str, failure: Failure) -> tuple[Message, ...]:
     """The conversation that asks to mend a change which failed before training: with the relevant lines."""
     detail = failure.detail.strip()[-FAILURE_CHARS:]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 Verdict = Literal["keep", "discard", "crash"]
 
@@ -231,3 +231,12 @@ class Proposer(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class Learning(Protocol):
+    """A proposer that keeps count of how its ideas ended."""
+
+    def learn(self, history: Sequence[Trial]) -> None:
+        """Told of every decided experiment of the night: as a session begins, before a proposal, as it ends."""
+        ...

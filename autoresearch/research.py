@@ -17,7 +17,7 @@ from autoresearch.decide import baseline_due, control_due
 from autoresearch.errors import AutoresearchError, EditError, ExhaustedError, ProposerError, UsageError
 from autoresearch.laboratory import FILE, Laboratory, describe_machine, violations_text
 from autoresearch.night import Experiment
-from autoresearch.records import Context, Decision, Failure, Proposal, Trial, WholeFile
+from autoresearch.records import Context, Decision, Failure, Learning, Proposal, Trial, WholeFile
 from autoresearch.scorecard import NOT_WARMED_UP
 
 BASELINE_RUNS = 3  # replicates of a baseline: the first look at sigma
@@ -66,14 +66,22 @@ class Research(Laboratory):
 
         Raises KeyboardInterrupt when the person stops it.
         """
-        self.recover()
-        self.ensure_baseline()
-        while (why := self.limits.reached(self.decided) or self.must_stop() or done()) is None:
-            if pausing.asked(self.folder) is None:
-                self.turn()
-            else:
-                self.rest(until=lambda: self.limits.reached(self.decided) is not None)
+        self._tell_proposer()
+        try:
+            self.recover()
+            self.ensure_baseline()
+            while (why := self.limits.reached(self.decided) or self.must_stop() or done()) is None:
+                if pausing.asked(self.folder) is None:
+                    self.turn()
+                else:
+                    self.rest(until=lambda: self.limits.reached(self.decided) is not None)
+        finally:
+            self._tell_proposer()
         return why
+
+    def _tell_proposer(self) -> None:
+        if isinstance(self.proposer, Learning):
+            self.proposer.learn(self.night.trials(self.source_of))
 
     def recover(self) -> None:
         """Finishes what an earlier session left: decisions without a commit, runs without an end, dropped ideas."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fake_ollama import MODEL, FakeOllama
@@ -134,10 +135,37 @@ def test_two_drafts_of_a_turn_differ(make: Make) -> None:
 
 def test_the_directive_rules_category_and_temperature(make: Make) -> None:
     directive = Directive("bold", "Be bold.", category="attention", temperature=1.1)
-    with FakeOllama([GOOD]) as fake:
+    with FakeOllama([GOOD, GOOD]) as fake:
         make(fake).propose(replace(CONTEXT, directive=directive))
         assert turn_options(fake)[0][0] == 1.1
         assert "Be bold." in seen(fake, 0) and "has to be attention" in seen(fake, 0)
+
+
+OTHER = {"reply": "CATEGORY: attention\nTITLE: Squared\n" + BLOCK["reply"].partition("\n")[2]}
+
+
+def test_a_change_of_another_category_is_sent_back_once(make: Make) -> None:
+    wanted = replace(CONTEXT, directive=Directive("new category", "Something else.", category="attention"))
+    with FakeOllama([GOOD, OTHER]) as fake:
+        maker = make(fake)
+        (proposal,) = maker.propose(wanted)
+        assert "a change of the category depth. This turn is for one of the category attention" in seen(fake, 1)
+    assert (proposal.title, proposal.category, proposal.usage["answers"]) == ("Squared", "attention", 2)
+    assert (maker.card.repairs, maker.card.saved) == (0, 0)
+
+
+@pytest.mark.parametrize("second", [GOOD, BAD, {"status": 500}], ids=["the same", "no edits", "an error"])
+def test_but_it_is_better_than_none(make: Make, second: dict[str, Any]) -> None:
+    wanted = replace(CONTEXT, directive=Directive("new category", "Something else.", category="attention"))
+    with FakeOllama([GOOD, second, second]) as fake:
+        (proposal,) = make(fake, timeouts=replace(QUICK, retry_s=0.0)).propose(wanted)
+    assert (proposal.title, proposal.category) == ("Shallower", "depth")
+
+
+def test_what_only_sets_constants_has_their_category_whatever_it_says(make: Make) -> None:
+    with FakeOllama([{"reply": "CATEGORY: attention\nTITLE: Shallower\nSET DEPTH = 6"}]) as fake:
+        (proposal,) = make(fake).propose(CONTEXT)
+    assert proposal.category == "depth"
 
 
 @pytest.mark.parametrize("habit", ["a block", "thinking tags", "a unified diff", "several matches", "a file cut off"])

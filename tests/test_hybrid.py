@@ -156,11 +156,14 @@ def test_shares_begin_at_the_record_of_earlier_nights(tmp_path: Path) -> None:
 def test_the_tuner_s_record_is_kept_for_later_nights(tmp_path: Path) -> None:
     scorecard = Scorecard(tmp_path / "scorecard.json", "mac")
     tuner = Scripted("tuner")
-    history = night(Hybrid([tuner], fallback=tuner, scorecard=scorecard), 9, {"tuner": 0.25})
+    hybrid = Hybrid([tuner], fallback=tuner, scorecard=scorecard)
+    history = night(hybrid, 9, {"tuner": 0.25})
     assert Scorecard(tmp_path / "scorecard.json", "mac").card("tuner").record() == (8, 2)  # the ninth is not told yet
+    for _ in range(2):
+        hybrid.learn(history)
     resumed = Hybrid([tuner], fallback=tuner, scorecard=Scorecard(tmp_path / "scorecard.json", "mac"))
     resumed.propose(context(history))
-    assert Scorecard(tmp_path / "scorecard.json", "mac").card("tuner").record() == (8, 2)  # nothing counted twice
+    assert Scorecard(tmp_path / "scorecard.json", "mac").card("tuner").record() == (9, 2)  # nothing counted twice
 
 
 def test_failed_turns_count_against_a_proposer_though_history_does_not_show_them() -> None:

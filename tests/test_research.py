@@ -17,7 +17,7 @@ import pytest
 from autoresearch import journal
 from autoresearch.errors import AutoresearchError, JournalError, ProposerError, UsageError
 from autoresearch.night import Night
-from autoresearch.records import Context, Edit, Failure, Proposal, SearchReplace, Set
+from autoresearch.records import Context, Edit, Failure, Proposal, SearchReplace, Set, Trial
 from autoresearch.session import Options, open_night
 from autoresearch.view import PlainView
 from tests.conftest import HONEST, git
@@ -35,6 +35,10 @@ class Scripted:
         self.failures: list[Failure] = []
         self.contexts: list[Context] = []
         self.released = 0
+        self.told: list[list[int]] = []
+
+    def learn(self, history: Sequence[Trial]) -> None:
+        self.told.append([trial.n for trial in history])
 
     def propose(self, context: Context, n: int = 1) -> list[Proposal]:
         self.contexts.append(context)
@@ -113,6 +117,8 @@ def test_a_night_leaves_a_record(repository: Path) -> None:
     assert [failure.kind for failure in proposer.failures] == ["warmup", "contract"]
     assert "Nothing" in proposer.failures[0].detail and "import os" in proposer.failures[1].message
     assert [trial.verdict for trial in proposer.contexts[-1].history] == ["keep", "crash", "crash"]
+    # As the session ends it hears how the last of its ideas came out.
+    assert proposer.told == [[], [1, 2, 3, 4]]
 
 
 def test_a_repaired_proposal_is_the_next_experiment(repository: Path) -> None:

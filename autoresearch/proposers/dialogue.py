@@ -18,6 +18,7 @@ from typing import Protocol
 from autoresearch import constants, edits, policy, prompt
 from autoresearch.errors import EditError, ProposerError
 from autoresearch.prompt import Message
+from autoresearch.proposers import wording
 from autoresearch.proposers.streams import Answer
 from autoresearch.records import Context, Failure, Proposal, Set, Trial, WholeFile
 from autoresearch.scorecard import FORMATS, SIMPLER, Card, Scorecard, choose_format
@@ -84,6 +85,7 @@ class Turn:
     taken: Sequence[str] = ()  # the programs of this turn's other drafts, as constants.normalised
     answers: int = 0
     repairs: int = 0
+    steered: int = 0  # answers asked for since one was of another category than the turn's
     prompt_tokens: int = 0
     answer_tokens: int = 0
     seconds: float = 0.0  # of the model
@@ -147,7 +149,7 @@ class Dialogue:
         reply could be used, with what the turn cost in `usage` and the last reply's beginning in `detail`.
         """
         self._cancelled.clear()
-        self._learn(context.history)
+        self.learn(context.history)
         self.backend.prepare()
         drafts: list[Proposal] = []
         failure: ProposerError | None = None
@@ -184,12 +186,19 @@ class Dialogue:
             request = replace(
                 request, messages=messages, repairs=min(1, request.repairs), temperature=REPAIR_TEMPERATURE
             )
-            mended = self._sample(context, request, turn)
+            mended, _ = self._sample(context, request, turn)
         except ProposerError as error:
             if error.reason == "cancelled":
                 raise
         self._count(turn, proposed=mended is not None)
         return mended
+
+    def learn(self, history: Sequence[Trial]) -> None:
+        """Counts how the model's experiments ended since the last call; what a past process saw is on the card."""
+        since, self._learned = self._learned, max((trial.n for trial in history), default=0)
+        if since is not None and since != self._learned:
+            self.card.learn(self.name, history, since)
+            self.save_card()
 
     def release(self) -> None:
         self.backend.release()
@@ -228,24 +237,41 @@ class Dialogue:
         for tries_left in reversed(range(LONG_TRIES)):
             request = self._request(context, form, drafted)
             try:
-                return self._sample(context, replace(request, repairs=min(repairs, request.repairs)), turn)
+                proposal, answer = self._sample(context, replace(request, repairs=min(repairs, request.repairs)), turn)
+                return self._steered(context, request, proposal, answer, turn)
             except ProposerError as error:
                 if error.reason != "too_long" or not tries_left:
                     raise
                 self._squeeze *= SQUEEZE
         raise AssertionError("the last try returns or raises")
 
-    def _sample(self, context: Context, request: Request, turn: Turn) -> Proposal:
-        """A reply and its repairs. Raises the last EditError where none can be used."""
+    def _sample(self, context: Context, request: Request, turn: Turn) -> tuple[Proposal, Answer]:
+        """A reply and its repairs: what can be used, and the answer that says it. Raises the last EditError."""
         answer = self._ask(request, request.messages, request.temperature, turn)
         for _ in range(request.repairs):
             try:
-                return self._proposal(context, answer, request.form, turn)
+                return self._proposal(context, answer, request.form, turn), answer
             except EditError as error:
                 turn.repairs += 1
                 messages = prompt.after_edit_error(request.messages, answer.text, str(error))
                 answer = self._ask(request, messages, REPAIR_TEMPERATURE, turn)
-        return self._proposal(context, answer, request.form, turn)
+        return self._proposal(context, answer, request.form, turn), answer
+
+    def _steered(self, context: Context, request: Request, proposal: Proposal, answer: Answer, turn: Turn) -> Proposal:
+        """The proposal; where the turn is for another category, what the model makes of being told so, once."""
+        wanted = context.directive.category if context.directive else None
+        if wanted in (None, proposal.category) or not request.repairs:
+            return proposal
+        turn.steered += 1
+        messages = prompt.after_other_category(request.messages, answer.text, proposal.category, str(wanted))
+        try:
+            answer = self._ask(request, messages, request.temperature, turn)
+            other = self._proposal(context, answer, request.form, turn)
+        except (EditError, ProposerError) as error:
+            if isinstance(error, ProposerError) and error.reason == "cancelled":
+                raise
+            other = proposal
+        return replace(other if other.category == wanted else proposal, usage=turn.usage())
 
     def _proposal(self, context: Context, answer: Answer, form: str, turn: Turn) -> Proposal:
         """What a reply proposes; raises EditError where it cannot be used. The scorecard hears of every reply."""
@@ -261,7 +287,8 @@ class Dialogue:
             raise EditError(policy.repeat_sentence(candidate, trial))
         if constants.normalised(candidate) in turn.taken:
             raise EditError("That is already proposed this turn. Propose something else.")
-        return Proposal(reply.edits, reply.title, reply.hypothesis, reply.category, self.name, turn.usage())
+        category = wording.category(context.source, candidate) or reply.category
+        return Proposal(reply.edits, reply.title, reply.hypothesis, category, self.name, turn.usage())
 
     # --- asking ---
 
@@ -330,17 +357,11 @@ class Dialogue:
 
     # --- the scorecard ---
 
-    def _learn(self, trials: Sequence[Trial]) -> None:
-        """Counts how the model's experiments ended since the last call; what a past process saw is on the card."""
-        if self._learned is not None:
-            self.card.learn(self.name, trials, self._learned)
-        self._learned = max((trial.n for trial in trials), default=0)
-
     def _count(self, turn: Turn, *, proposed: bool) -> None:
         card = self.card
         card.proposals += proposed
         card.repairs += turn.repairs
-        card.saved += proposed and turn.answers > 1
+        card.saved += proposed and turn.answers - turn.steered > 1
         card.seconds = round(card.seconds + turn.seconds, 3)
         card.prompt_tokens += turn.prompt_tokens
         card.answer_tokens += turn.answer_tokens

@@ -10,8 +10,8 @@ from typing import Protocol, runtime_checkable
 
 from autoresearch import policy
 from autoresearch.errors import ProposerError
-from autoresearch.records import Context, Failure, Proposal, Proposer, Trial
-from autoresearch.scorecard import Card, Scorecard
+from autoresearch.records import Context, Failure, Learning, Proposal, Proposer, Trial
+from autoresearch.scorecard import Scorecard
 
 PATIENCE = 2  # failures in a row after which a proposer sits out
 LONGEST_REST = 8  # turns that it sits out at most: 1, 2, 4, 8, 8, ...
@@ -22,14 +22,6 @@ class Loading(Protocol):
     """A proposer that is slow to get ready, and knows how many ideas it had better be asked for at once."""
 
     def drafts_per_load(self) -> int: ...
-
-
-@runtime_checkable
-class Carded(Protocol):
-    """A proposer that keeps its own card."""
-
-    @property
-    def card(self) -> Card: ...
 
 
 @dataclass(slots=True)
@@ -83,7 +75,7 @@ class Hybrid:
 
         Raises ProposerError where none has an idea.
         """
-        self._learn(context.history)
+        self.learn(context.history)
         failures: list[tuple[Proposer, ProposerError]] = []
         for proposer in self._in_order(context):
             try:
@@ -102,6 +94,17 @@ class Hybrid:
         """Asks whoever made the proposal."""
         author = next((p for p in self._everyone() if p.name == proposal.proposer), None)
         return author.repair(context, proposal, failure) if author else None
+
+    def learn(self, history: Sequence[Trial]) -> None:
+        """Keeps the cards of those that keep none themselves, so that later nights know all alike."""
+        since, self._learned = self._learned, max((trial.n for trial in history), default=0)
+        for proposer in self._everyone():
+            if isinstance(proposer, Learning):
+                proposer.learn(history)
+            elif self.scorecard is not None and since is not None and since != self._learned:
+                self.scorecard.card(proposer.name).learn(proposer.name, history, since)
+                with contextlib.suppress(OSError):  # a full disk must not cost the turn
+                    self.scorecard.save(proposer.name)
 
     def release(self) -> None:
         for proposer in self._everyone():
@@ -139,16 +142,6 @@ class Hybrid:
         cost = round(1 + proposing_s / budget_s, 1) if budget_s else 1.0  # rounded, so that equals stay equal
         before = self._before.get(name, policy.known_rate(0, 0))
         return replace(tally, turns=tally.turns + account.failed, cost=cost, before=before)
-
-    def _learn(self, trials: Sequence[Trial]) -> None:
-        """Keeps the cards of those that keep none themselves, so that later nights know all alike."""
-        since, self._learned = self._learned, max((trial.n for trial in trials), default=0)
-        if self.scorecard is None or since is None or since == self._learned:
-            return
-        for name in [p.name for p in self._everyone() if not isinstance(p, Carded)]:
-            self.scorecard.card(name).learn(name, trials, since)
-            with contextlib.suppress(OSError):  # a full disk must not cost the turn
-                self.scorecard.save(name)
 
     def _ask(self, proposer: Proposer, context: Context, n: int) -> list[Proposal]:
         account = self.accounts[proposer.name]

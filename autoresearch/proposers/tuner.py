@@ -2,6 +2,7 @@
 
 The night's first experiments follow a fixed order, one big lever at a time and in both directions, since depth and
 total batch decide what this machine can learn in the budget. Then Optuna's TPE moves several constants at once.
+A directive's category is not for it: held to one on those turns, it reached 2% less (+-3%) of simulated nights' gain.
 Everything is rebuilt from the history in the context: a resumed night proposes what the interrupted one would have.
 """
 

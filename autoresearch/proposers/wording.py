@@ -1,4 +1,4 @@
-"""How the tuner's moves read: the title, hypothesis and category of a proposal."""
+"""How a move reads: the title, hypothesis and category of the tuner's proposals, the category of anyone's."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from autoresearch.axes import Axis, Value
+from autoresearch.axes import Axis, Value, axes_of
 from autoresearch.records import Proposal
 from autoresearch.space import Space, Values
+from autoresearch.versions import version
 
 TITLE_CHARS = 79
 
@@ -43,10 +44,25 @@ class Move:
 def describe(space: Space, move: Move, proposer: str, usage: Mapping[str, float]) -> Proposal:
     """The proposal of a move: Proposal((Set("DEPTH", "2"), ...), "DEPTH 4 -> 2", "Fewer layers ...", "depth", ...)."""
     axes = [space[name] for name in space.changed(move.values)]
-    first = max(axes, key=lambda axis: _distance(axis, move.values[axis.name]))
+    first = _furthest(axes, move.values)
     category = move.category or first.category
     hypothesis = _hypothesis(move, axes, first)
     return Proposal(space.edits(move.values), _title(axes, move.values), hypothesis, category, proposer, usage)
+
+
+def category(before: str, after: str) -> str | None:
+    """The category of the constant that moves furthest between two sources; None where their code differs too."""
+    old, new = version(before), version(after)
+    if old.structure != new.structure:
+        return None
+    moved = [axis for name in new.changed_from(old) for axis in axes_of(name, old.constants[name])]
+    values = {axis.name: new.constants[axis.constant] for axis in moved if axis.index is None}
+    axes = [axis for axis in moved if axis.admits(values.get(axis.name))]
+    return _furthest(axes, values).category if axes else None
+
+
+def _furthest(axes: list[Axis], values: Values) -> Axis:
+    return max(axes, key=lambda axis: _distance(axis, values[axis.name]))
 
 
 def _distance(axis: Axis, value: Value) -> float:
