@@ -14,7 +14,7 @@ from mlx.utils import tree_flatten, tree_map, tree_unflatten
 
 import prepare
 
-# --- constants: what an experiment turns ----------------------------------------------------------
+# --- constants: what an experiment turns ----------------------------
 
 # Size
 DEPTH = 4  # layers
@@ -24,6 +24,7 @@ HEADS_PER_KV = 1  # query heads a key/value head serves; lowered to a divisor
 MLP_RATIO = 4  # hidden units of the MLP a channel
 WINDOW_PATTERN = "L"  # tiled over the layers: L sees the whole context, S a window; the last is always L
 SHORT_WINDOW = 0.5  # S's window, as a share of the context
+BIGRAM_ROWS = 16  # times V: of a table for hashes of a token and the one before; 0: none
 VALUE_EMBED_EVERY = 2  # every n-th layer, from the last, has a value embedding; 0: none
 LOGIT_SOFTCAP = 15.0  # a tanh holds logits within +-this
 ROPE_BASE = 10000.0
@@ -42,7 +43,7 @@ TRAIN_ROW_PIECES = 1  # a training row is cut into so many: cheaper attention, l
 
 # Optimizer: Muon for the layers' matrices, AdamW for the rest
 MATRIX_LR = 0.04  # Muon; times max(1, rows / cols)**0.5
-EMBEDDING_LR = 0.6  # token and value embeddings; times (C / 768)**-0.5
+EMBEDDING_LR = 0.6  # token, bigram, value embeddings; times (C / 768)**-0.5
 UNEMBEDDING_LR = 0.004  # lm_head; times (C / 768)**-0.5
 SCALAR_LR = 0.5  # x0_lambdas; a hundredth of it for resid_lambdas
 ADAM_BETAS = (0.8, 0.95)
@@ -65,7 +66,7 @@ COMPUTE_DTYPE = "bfloat16"  # or "float32", as CPUs always compute; parameters a
 STACK_MATRICES = True  # Muon on all matrices of one shape at once, to fill a GPU
 QUERY_BLOCK = 128  # queries at once where attention has no fused kernel: windows, and CPUs
 
-# --- model ----------------------------------------------------------------------------------------
+# --- model ----------------------------------------------------------
 
 GATE_CHANNELS = 32  # that a value-embedding gate reads
 
@@ -246,6 +247,7 @@ class GPT(nn.Module):
         kv_channels = config.n_kv_head * (C // config.n_head)
         self.config = config
         self.wte = Embedding(EMBED_INIT_STD * mx.random.normal((V, C)))
+        self.bigrams = Embedding(mx.zeros((BIGRAM_ROWS * V, C))) if BIGRAM_ROWS else None
         self.h = [Block(config, i) for i in range(L)]
         self.lm_head = Linear(HEAD_INIT_STD * mx.random.normal((V, C)))
         self.resid_lambdas = mx.full((L,), RESID_LAMBDA_INIT)
@@ -260,7 +262,11 @@ class GPT(nn.Module):
     def features(self, idx):
         """Tokens (B, T) -> what the head reads, (B, T, C)."""
         dtype = self.config.dtype
-        x = x0 = norm(self.wte(idx, dtype))  # (B, T, C)
+        x = self.wte(idx, dtype)  # (B, T, C)
+        if self.bigrams is not None:
+            before = mx.pad(idx[:, :-1], [(0, 0), (1, 0)])
+            x = x + self.bigrams((36313 * before + idx) % len(self.bigrams.weight), dtype)
+        x = x0 = norm(x)
         resid_lambdas, x0_lambdas = (mx.split(p, len(self.h)) for p in (self.resid_lambdas, self.x0_lambdas))
         for i, block in enumerate(self.h):
             table = self.value_embeds.get(f"l{i}")
@@ -282,7 +288,7 @@ class GPT(nn.Module):
         return 6 * (matrices + self.lm_head.weight.size) + 12 * self.config.n_embd * visible
 
 
-# --- optimizer ------------------------------------------------------------------------------------
+# --- optimizer ------------------------------------------------------
 
 # Polar Express: coefficients of steps that drive singular values to 1 (arXiv:2505.16932).
 POLAR_EXPRESS = (
@@ -325,34 +331,19 @@ class MuonAdamW:
     """Muon for the layers' matrices, AdamW for the rest. `state` holds arrays alone, the step count too: a compiled
     step carries arrays along and would freeze a Python number."""
 
-    def __init__(
-        self,
-        model,
-        matrix_lr=MATRIX_LR,
-        embedding_lr=EMBEDDING_LR,
-        unembedding_lr=UNEMBEDDING_LR,
-        scalar_lr=SCALAR_LR,
-        adam_betas=ADAM_BETAS,
-        x0_betas=X0_BETAS,
-        beta2=MUON_BETA2,
-        ns_steps=NS_STEPS,
-        stack=STACK_MATRICES,
-    ):
-        self.matrix_lr, self.beta2, self.ns_steps = matrix_lr, beta2, ns_steps
+    def __init__(self, model: GPT):
         width_scale = (model.config.n_embd / 768) ** -0.5
-        tables = (embedding_lr * width_scale, adam_betas)
-        rules = {  # learning rate and betas by the first part of a path
-            "wte": tables,
-            "value_embeds": tables,
-            "lm_head": (unembedding_lr * width_scale, adam_betas),
-            "resid_lambdas": (scalar_lr * 0.01, adam_betas),
-            "x0_lambdas": (scalar_lr, x0_betas),
+        tables = (EMBEDDING_LR * width_scale, ADAM_BETAS)
+        rules = {  # learning rate and betas of what is no table
+            "lm_head": (UNEMBEDDING_LR * width_scale, ADAM_BETAS),
+            "resid_lambdas": (SCALAR_LR * 0.01, ADAM_BETAS),
+            "x0_lambdas": (SCALAR_LR, X0_BETAS),
         }
         self.adam = {}  # path -> (learning rate, betas)
         self.muon = {}  # stack -> paths of its matrices, all of one shape
         for path, p in tree_flatten(model.parameters()):
             if is_matrix(path, p):
-                self.muon.setdefault(f"{p.shape}" if stack else path, []).append(path)
+                self.muon.setdefault(f"{p.shape}" if STACK_MATRICES else path, []).append(path)
             else:
                 self.adam[path] = rules.get(path.split(".")[0], tables)
         self.state = {}
@@ -378,7 +369,7 @@ class MuonAdamW:
             params[path] = self.adamw(path, params[path], gradients[path], lr_scale * lr, betas)
         for name, paths in self.muon.items():
             p, g = mx.stack([params[path] for path in paths]), mx.stack([gradients[path] for path in paths])
-            lr = lr_scale * (self.matrix_lr * max(1, p.shape[-2] / p.shape[-1]) ** 0.5)
+            lr = lr_scale * (MATRIX_LR * max(1, p.shape[-2] / p.shape[-1]) ** 0.5)
             p = self.muon_step(name, p, g, lr, momentum, decay)
             params.update(zip(paths, p, strict=True))
         model.update(tree_unflatten(list(params.items())))
@@ -396,12 +387,12 @@ class MuonAdamW:
         buffer, second = self.state["muon"][name]
         buffer = buffer + (1 - momentum) * (g - buffer)
         g = g + momentum * (buffer - g)  # Nesterov
-        g, second = even_out(orthogonalize(g, self.ns_steps), second, self.beta2)
+        g, second = even_out(orthogonalize(g, NS_STEPS), second, MUON_BETA2)
         self.state["muon"][name] = [buffer, second]
         return p - lr * g - lr * decay * p * (g * p >= 0)  # cautious: decay only where the step shrinks p too
 
 
-# --- schedules ------------------------------------------------------------------------------------
+# --- schedules ------------------------------------------------------
 
 
 def lr_scale(progress: float) -> float:
@@ -423,7 +414,7 @@ def hyperparameters(progress: float, step: int) -> mx.array:
     return mx.array([lr_scale(progress), muon_momentum(step), WEIGHT_DECAY * (1 - progress)])
 
 
-# --- what the harness calls -----------------------------------------------------------------------
+# --- what the harness calls -----------------------------------------
 
 
 def build_model(task: prepare.Task) -> GPT:

@@ -112,10 +112,18 @@ def val_bpb(model: Any, folder: Path, task: prepare.Task) -> float:
     )[0]
 
 
-def row(name: str, seed: int, steps: int, folder: Path) -> dict[str, Any]:
+def prepared(dataset: str) -> tuple[Path, prepare.Task, np.ndarray]:
+    """Folder, task and training rows of a data set of the tiny profile, by its name or the path it comes from."""
+    folder = corpus.locate(dataset, "tiny")
+    if folder is None:
+        raise SystemExit(f"not prepared: uv run prepare.py --dataset {dataset} --profile tiny")
     meta = corpus.load_meta(folder)
     task = prepare.Task(**{field: meta[field] for field in prepare.Task.__dataclass_fields__})
-    data = prepare.load_rows(folder / "train.u16", task.seq_len)
+    return folder, task, prepare.load_rows(folder / "train.u16", task.seq_len)
+
+
+def row(name: str, seed: int, steps: int, dataset: str) -> dict[str, Any]:
+    folder, task, data = prepared(dataset)
     edits, constants = VARIANTS.get(name, ([], {"MATRIX_LR": ADAMW[name]} if name in ADAMW else {}))
     train_mlx = trainer(edits, **{**TINY_CONSTANTS, **constants})
     mx.random.seed(seed)
@@ -143,15 +151,12 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, nargs="+", default=[42])
     parser.add_argument("--only", nargs="+", choices=NAMES, metavar="NAME")
     args = parser.parse_args()
-    folder = corpus.locate(args.dataset, "tiny")
-    if folder is None:
-        parser.error(f"not prepared: uv run prepare.py --dataset {args.dataset} --profile tiny")
     names = args.only or (["Muon + AdamW", "AdamW"] if args.quick else NAMES)
     steps = 30 if args.quick else args.steps
     rows = []
     for name in names:
         for seed in args.seeds:
-            rows.append(row(name, seed, steps, folder))
+            rows.append(row(name, seed, steps, args.dataset))
             print(f"\r{rows[-1]}", file=sys.stderr, flush=True)
     return report(rows, args)
 

@@ -132,12 +132,22 @@ def mlp_layer(x, p: Params, path: str):
     return out, back
 
 
+def bigrams(idx, rows):
+    """The row of each token and the one before it, which at the start is token 0."""
+    before = np.concatenate([np.zeros_like(idx[:, :1]), idx[:, :-1]], axis=1)
+    return (36313 * before.astype(np.int64) + idx) % rows
+
+
 # --- model ------------------------------------------------------------------------------------------------------------
 
 
 def model(params: Params, idx: np.ndarray, shape: Shape):
     """Tokens (B, T) -> logits (B, T, V), and a function from the logits' gradient to the parameters' gradients."""
-    x0, embed_norm = norm(params["wte.weight"][idx])
+    x, pairs = params["wte.weight"][idx], None
+    if "bigrams.weight" in params:
+        pairs = bigrams(idx, len(params["bigrams.weight"]))
+        x = x + params["bigrams.weight"][pairs]
+    x0, embed_norm = norm(x)
     x, layers = x0, []
     for i in range(shape.n_layer):
         entry = x
@@ -168,7 +178,10 @@ def model(params: Params, idx: np.ndarray, shape: Shape):
                 grads[table] = scatter(dve, idx, params[table])
             grads["resid_lambdas"][i], grads["x0_lambdas"][i] = (dx * entry).sum(), (dx * x0).sum()
             dx, dx0 = dx * resid_lambda, dx0 + dx * x0_lambda
-        grads["wte.weight"] = scatter(embed_norm(dx + dx0), idx, params["wte.weight"])
+        dx = embed_norm(dx + dx0)
+        grads["wte.weight"] = scatter(dx, idx, params["wte.weight"])
+        if pairs is not None:
+            grads["bigrams.weight"] = scatter(dx, pairs, params["bigrams.weight"])
         return grads
 
     return SOFTCAP * capped, back

@@ -15,6 +15,7 @@ import prepare
 
 SHAPES = {
     "plain": (Shape(n_layer=3, n_head=3, n_kv_head=3, context=32), {}),
+    "without bigrams": (Shape(n_layer=3, n_head=3, n_kv_head=3, context=32), {"BIGRAM_ROWS": 0}),
     "windows": (
         Shape(n_layer=4, n_head=4, n_kv_head=4, context=32, pattern="SSSL"),
         {"DEPTH": 4, "WINDOW_PATTERN": "SSSL"},
@@ -43,7 +44,7 @@ def test_the_reference_gradients_are_the_slopes_of_its_loss():
     for name, gradient in grads.items():
         direction = rng.standard_normal(gradient.shape)
         expected = slope(params, name, direction, x, y, shape)
-        assert (gradient * direction).sum() == pytest.approx(expected, rel=1e-6, abs=1e-9), name
+        assert (gradient * direction).sum() == pytest.approx(expected, rel=1e-5, abs=1e-9), name
 
 
 def test_logits_and_loss(case):
@@ -69,7 +70,7 @@ def test_gradients(case):
 
 
 def test_parameter_names_are_the_reference_setups():
-    names = set(arrays(trainer(DEPTH=2).build_model(TASK).parameters()))
+    names = set(arrays(trainer(DEPTH=2, BIGRAM_ROWS=0).build_model(TASK).parameters()))
     layers = {f"h.{i}.{part}.weight" for i in (0, 1) for part in ("attn.c_q", "attn.c_k", "attn.c_v", "attn.c_proj")}
     layers |= {f"h.{i}.mlp.{part}.weight" for i in (0, 1) for part in ("c_fc", "c_proj")}
     assert names == layers | {

@@ -45,8 +45,9 @@ def test_twelve_steps_on_given_gradients(stack):
 
 @pytest.mark.parametrize("stack", [True, False])
 def test_twelve_steps_of_training(stack):
-    """Forward, backward and update together; each side goes on from its own parameters."""
-    train_mlx = trainer(STACK_MATRICES=stack, DEPTH=4, WINDOW_PATTERN="SSSL")
+    """Forward, backward and update together; each side goes on from its own parameters. Bigrams are left out: most rows
+    are seen once, and where a gradient is all rounding error AdamW makes a full step of it."""
+    train_mlx = trainer(STACK_MATRICES=stack, DEPTH=4, WINDOW_PATTERN="SSSL", BIGRAM_ROWS=0)
     model = train_mlx.build_model(TASK)
     params = spread(model)
     optimizer, expected = train_mlx.MuonAdamW(model), reference.Optimizer(params)

@@ -1,0 +1,183 @@
+"""Which changes to the reference's constants and code gain at equal work: at two scales, on two texts, three seeds?
+
+    uv run benchmarks/defaults.py --dataset PATH [PATH ...] [--scale tiny wide] [--seeds 42] [--only NAME ...]
+
+val_bpb after so many steps of 4,096 tokens, against the reference's constants on the same rows in the same order. NAME
+is one of CANDIDATES, or several joined by " + ". A run is one line of the log, and is not made again where it stands
+there. `s_ratio` is the processor's seconds a step against the reference's: what costs more has to gain more than the
+steps that it costs would. figures-defaults.md holds what came of it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import statistics
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+from common import TINY_CONSTANTS, arguments, report, trainer
+from mlx.utils import tree_flatten
+from quality import FixedSteps, prepared, val_bpb
+
+Change = Mapping[str, Any]  # constants to set; what is no constant is a text in train_mlx.py to replace
+
+REFERENCE = "reference"
+REFERENCE_CONSTANTS = {**TINY_CONSTANTS, "BIGRAM_ROWS": 0}
+SCALES: dict[str, Change] = {"tiny": {}, "wide": {"ASPECT_RATIO": 64}}  # twice the channels, four times the arithmetic
+
+# The places in train_mlx.py that changes of the code go to.
+EMBEDDED = "        x = x0 = norm(x)\n"
+TABLES = "        self.lm_head = Linear("
+RULES = "        rules = {"
+BEFORE = "mx.pad(idx[:, :-1], [(0, 0), (1, 0)])"
+TWO_BEFORE = "mx.pad(idx[:, :-2], [(0, 0), (2, 0)])"
+HASHED = f"(27191 * {TWO_BEFORE} + 36313 * {BEFORE} + idx) % len(self.trigrams.weight)"
+PROJECTED = "        self.c_proj = Linear(mx.zeros((C, H * D)))"
+OUT = "        return self.c_proj(y.transpose(0, 2, 1, 3).reshape(B, T, -1))"
+GATED = "y.transpose(0, 2, 1, 3) * (2 * mx.sigmoid(self.gate(x[..., :GATE_CHANNELS])))[..., None]"
+LEFT = "    left = max(0.0, 1 - progress) / WARMDOWN_RATIO\n"
+
+CANDIDATES: dict[str, Change] = {
+    REFERENCE: {},
+    "MATRIX_LR 0.02": {"MATRIX_LR": 0.02},
+    "MATRIX_LR 0.08": {"MATRIX_LR": 0.08},
+    "EMBEDDING_LR 0.3": {"EMBEDDING_LR": 0.3},
+    "EMBEDDING_LR 1.2": {"EMBEDDING_LR": 1.2},
+    "UNEMBEDDING_LR 0.002": {"UNEMBEDDING_LR": 0.002},
+    "UNEMBEDDING_LR 0.008": {"UNEMBEDDING_LR": 0.008},
+    "WARMDOWN_RATIO 0.7": {"WARMDOWN_RATIO": 0.7},
+    "WARMDOWN_RATIO 1.0": {"WARMDOWN_RATIO": 1.0},
+    "ADAM_BETAS (0.9, 0.95)": {"ADAM_BETAS": (0.9, 0.95)},
+    "ADAM_BETAS (0.8, 0.98)": {"ADAM_BETAS": (0.8, 0.98)},
+    "HEAD_INIT_STD 0.02": {"HEAD_INIT_STD": 0.02},
+    "X0_LAMBDA_INIT 0.3": {"X0_LAMBDA_INIT": 0.3},
+    "MATRIX_INIT_SCALE 0.5": {"MATRIX_INIT_SCALE": 0.5},
+    "LOGIT_SOFTCAP 30": {"LOGIT_SOFTCAP": 30.0},
+    "ROPE_BASE 1000": {"ROPE_BASE": 1000.0},
+    "VALUE_EMBED_EVERY 1": {"VALUE_EMBED_EVERY": 1},
+    "bigram embedding": {"BIGRAM_ROWS": 16},
+    "bigram embedding, 4 V rows": {"BIGRAM_ROWS": 4},
+    "bigram embedding, 64 V rows": {"BIGRAM_ROWS": 64},
+    "bigram embedding, half the rate": {
+        "BIGRAM_ROWS": 16,
+        RULES: f'{RULES}"bigrams": (0.5 * tables[0], ADAM_BETAS), **{{',
+        "        }\n        self.adam = {}": "        }}\n        self.adam = {}",
+    },
+    "bigram and trigram embedding": {
+        "BIGRAM_ROWS": 16,
+        TABLES: f"        self.trigrams = Embedding(mx.zeros((16 * V, C)))\n{TABLES}",
+        EMBEDDED: f"        x = x + self.trigrams({HASHED}, dtype)\n{EMBEDDED}",
+    },
+    "previous token's embedding": {
+        TABLES: f"        self.previous = Embedding(mx.zeros((V, C)))\n{TABLES}",
+        EMBEDDED: f"        x = x + self.previous({BEFORE}, dtype)\n{EMBEDDED}",
+    },
+    "smear": {  # a share of the embedding before, learned for each channel
+        TABLES: f"        self.smear = mx.zeros((C,))\n{TABLES}",
+        EMBEDDED: f"        x = x + self.smear.astype(dtype) * mx.pad(x[:, :-1], [(0, 0), (1, 0), (0, 0)])\n{EMBEDDED}",
+        RULES: f'{RULES}"smear": (0.02, ADAM_BETAS), **{{',
+        "        }\n        self.adam = {}": "        }}\n        self.adam = {}",
+    },
+    "half the keys a token late": {  # half of each key's channels are those of the token before
+        "        q, k = norm(rotate(q)), norm(rotate(k))": "        late, k = mx.split(k, 2, axis=-1)\n"
+        "        late = mx.concatenate([late[:, :, :1], late[:, :, :-1]], axis=2)\n"
+        "        q, k = norm(rotate(q)), norm(rotate(mx.concatenate([late, k], axis=-1)))",
+    },
+    "attention gate": {
+        PROJECTED: f"{PROJECTED}\n        self.gate = Linear(mx.zeros((H, min(C, GATE_CHANNELS))))",
+        OUT: f"        return self.c_proj(({GATED}).reshape(B, T, -1))",
+    },
+    "attention scale x 1.5": {"scale=q.shape[-1] ** -0.5": "scale=1.5 * q.shape[-1] ** -0.5"},
+    "1 - sqrt warmdown": {LEFT: f"{LEFT}    left = 1 - max(0.0, 1 - left) ** 0.5\n"},
+}
+
+
+def together(name: str) -> Change:
+    """The change of a name, or of several joined by " + "."""
+    return dict(itertools.chain(*(CANDIDATES[part].items() for part in name.split(" + "))))
+
+
+def changed(name: str, scale: str) -> Any:
+    """train_mlx.py with the reference's constants at this scale, and this change."""
+    change = together(name)
+    constants = {old: new for old, new in change.items() if old.isidentifier()}
+    edits = [(old, new) for old, new in change.items() if not old.isidentifier()]
+    return trainer(edits, **{**REFERENCE_CONSTANTS, **SCALES[scale], **constants})
+
+
+def row(dataset: str, scale: str, name: str, seed: int, steps: int) -> dict[str, Any]:
+    folder, task, data = prepared(dataset)
+    train_mlx = changed(name, scale)
+    mx.random.seed(seed)
+    model = train_mlx.build_model(task)
+    run = FixedSteps(task, data, seed, steps, TINY_CONSTANTS["TOTAL_BATCH_SIZE"] // task.seq_len)
+    start = time.process_time()
+    train_mlx.train(model, run)
+    step_s = (time.process_time() - start) / steps
+    finite = all(mx.isfinite(p).all().item() for _, p in tree_flatten(model.parameters()))
+    made = {"dataset": task.dataset, "scale": scale, "change": name, "seed": seed, "steps": steps}
+    return {**made, "val_bpb": val_bpb(model, folder, task) if finite else None, "step_s": step_s}
+
+
+# --- the log ----------------------------------------------------------------------------------------------------------
+
+
+def done(log: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+
+
+def key(run: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(run[name] for name in ("dataset", "scale", "steps", "seed", "change"))
+
+
+def gains(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """A row for each change, scale and text: bpb below the reference of the same seed; positive is better."""
+    reference = {key(run)[:-1]: run for run in runs if run["change"] == REFERENCE}
+    found: dict[tuple[Any, ...], list[tuple[int, float, float]]] = {}
+    for run in runs:
+        base = reference.get(key(run)[:-1])
+        if run["change"] != REFERENCE and base is not None and run["val_bpb"] is not None:
+            place = (run["change"], run["dataset"], run["scale"], run["steps"])
+            gain, ratio = base["val_bpb"] - run["val_bpb"], run["step_s"] / base["step_s"]
+            found.setdefault(place, []).append((run["seed"], gain, ratio))
+    return [
+        {
+            **dict(zip(("change", "dataset", "scale", "steps"), place, strict=True)),
+            "gain": statistics.mean(gain for _, gain, _ in seeds),
+            "by seed": ", ".join(f"{seed}: {gain:+.4f}" for seed, gain, _ in sorted(seeds)),
+            "s_ratio": statistics.median(ratio for *_, ratio in seeds),
+        }
+        for place, seeds in found.items()
+    ]
+
+
+def main() -> int:
+    parser = arguments(__doc__)
+    parser.add_argument("--dataset", required=True, nargs="+", help="prepared data sets: names, or paths")
+    parser.add_argument("--scale", nargs="+", choices=SCALES, default=["tiny"])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[42])
+    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--only", nargs="+", metavar="NAME", default=list(CANDIDATES))
+    parser.add_argument("--log", type=Path, default=Path("defaults.jsonl"), help="runs done, one a line")
+    args = parser.parse_args()
+    if unknown := {part for name in args.only for part in name.split(" + ")} - set(CANDIDATES):
+        parser.error(f"no such change: {', '.join(sorted(unknown))}; there are: {', '.join(CANDIDATES)}")
+    steps = 20 if args.quick else args.steps
+    names = list(dict.fromkeys([REFERENCE, *args.only]))
+    for dataset, scale, seed, name in itertools.product(args.dataset, args.scale, args.seeds, names):
+        place = (prepared(dataset)[1].dataset, scale, steps, seed, name)
+        if place not in map(key, done(args.log)):
+            run = row(dataset, scale, name, seed, steps)
+            with args.log.open("a") as file:
+                file.write(json.dumps(run) + "\n")
+            print(f"\r{run}", file=sys.stderr, flush=True)
+    return report(gains(done(args.log)), args)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
