@@ -121,6 +121,7 @@ RULES = (
     Rule("HEAD HEADS KV", "attention", "octaves", 2, 1, up=1),
     Rule("ASPECT WIDTH EMBD DIM HIDDEN", "width", "factor", 2, 0.6, up=1.6),
     Rule("MLP FFN EXPANSION", "mlp", "factor", 1, 0.6),
+    Rule("BIGRAM BIGRAMS NGRAM", "embedding", "octaves", 3, 1),
     Rule("EMBED EMBEDS EMBEDDING", "embedding", "factor", 1, 0.5),
     Rule("ROPE THETA BASE", "attention", "factor", 4, 1.7, minor=True),
     Rule("ATTN WINDOW PATTERN", "attention", "factor", 1, 0.5),
