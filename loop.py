@@ -64,6 +64,7 @@ def parser() -> argparse.ArgumentParser:
     ends.add_argument("--experiments", type=positive(int), metavar="N", help="stop after N experiments")
     ends.add_argument("--hours", type=positive(float), metavar="H", help="stop after H hours")
     ends.add_argument("--until", metavar="HH:MM", help="stop at a time of day")
+    ends.add_argument("--display-off", action="store_true", help="on a Mac: switch the display off as the night begins")
     ends.add_argument("--resume", action="store_true", help="only go on with a night that was cut off")
 
     sub = p.add_subparsers(dest="what", metavar="COMMAND")

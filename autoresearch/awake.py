@@ -79,9 +79,16 @@ def holder(system: str, pid: int) -> tuple[str, ...] | None:
     return None
 
 
-def sleep_display(run: Run = machine.ask) -> None:
-    """Switches a Mac's display off now; any key lights it again."""
-    run(SLEEP_DISPLAY)
+def darken(wanted: bool, say: Say, system: str | None = None, run: Run = machine.ask) -> None:
+    """Switches a Mac's display off where that is wanted, and offers it where not."""
+    mac = (system or platform.system()) == "Darwin"
+    if mac and wanted:
+        run(SLEEP_DISPLAY)
+        say("the display is off; any key lights it again")
+    elif mac:
+        say("training under a lit display has rebooted Macs: --display-off switches it off as a night begins")
+    elif wanted:
+        say("--display-off is for Macs; here the display stays as it is")
 
 
 # --- what a night has to fear -----------------------------------------------------------------------------------------

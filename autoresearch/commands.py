@@ -335,6 +335,7 @@ def _options(args: Namespace, *, deadline: float | None = None, editing: bool = 
         seed=args.seed,
         no_sandbox=args.no_sandbox,
         editing=editing,
+        display_off=getattr(args, "display_off", None),
         keep_pause=getattr(args, "resume", False),
     )
 

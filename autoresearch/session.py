@@ -57,6 +57,7 @@ class Options:
     seed: int = 0
     no_sandbox: bool = False
     editing: bool = False  # the editable file may have uncommitted changes: `try` measures them
+    display_off: bool | None = None  # on a Mac; None: neither done nor offered
     keep_pause: bool = False  # a pause outlives a reboot, but not a start by hand
 
 
@@ -113,6 +114,8 @@ def open_night(
         stack.callback(proposer.close)
         for warning in awake.warnings(facts):
             view.say(warning)
+        if options.display_off is not None:
+            awake.darken(options.display_off, view.say)
         held = stack.enter_context(awake.Awake(view.say, folder / "awake.log"))
         priors_path = cache / "machines" / facts.slug() / "noise.json"
         limits = Limits(options.experiments, options.deadline, run_s=bench.budget_s)

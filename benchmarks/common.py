@@ -33,6 +33,7 @@ from autoresearch.workbench import children_environment
 ROOT = Path(__file__).resolve().parent.parent
 Row = Mapping[str, Any]
 TINY_CONSTANTS = {"DEPTH": 4, "ASPECT_RATIO": 32, "HEAD_DIM": 64, "TOTAL_BATCH_SIZE": 4096, "DEVICE_BATCH_SIZE": 16}
+REFERENCE_CONSTANTS = {**TINY_CONSTANTS, "BIGRAM_ROWS": 0}  # the reference setup has no bigrams
 MIB = 2**20
 ENVIRONMENT = children_environment(lambda line: None)
 

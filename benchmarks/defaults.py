@@ -20,14 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import mlx.core as mx
-from common import TINY_CONSTANTS, arguments, report, trainer
+from common import REFERENCE_CONSTANTS, arguments, report, trainer
 from mlx.utils import tree_flatten
 from quality import FixedSteps, prepared, val_bpb
 
 Change = Mapping[str, Any]  # constants to set; what is no constant is a text in train_mlx.py to replace
 
 REFERENCE = "reference"
-REFERENCE_CONSTANTS = {**TINY_CONSTANTS, "BIGRAM_ROWS": 0}
 SCALES: dict[str, Change] = {"tiny": {}, "wide": {"ASPECT_RATIO": 64}}  # twice the channels, four times the arithmetic
 
 # The places in train_mlx.py that changes of the code go to.
@@ -36,6 +35,14 @@ TABLES = "        self.lm_head = Linear("
 RULES = "        rules = {"
 BEFORE = "mx.pad(idx[:, :-1], [(0, 0), (1, 0)])"
 TWO_BEFORE = "mx.pad(idx[:, :-2], [(0, 0), (2, 0)])"
+PAIRED = "            x = x + self.bigrams((36313 * before + idx) % len(self.bigrams.weight), dtype)\n"
+TO_THREE = """\
+            grams = before = idx.astype(mx.uint32)
+            for _ in range(2):
+                before = mx.pad(before[:, :-1], [(0, 0), (1, 0)])
+                grams = 36313 * grams + before
+                x = x + self.bigrams(grams % len(self.bigrams.weight), dtype)
+"""
 HASHED = f"(27191 * {TWO_BEFORE} + 36313 * {BEFORE} + idx) % len(self.trigrams.weight)"
 PROJECTED = "        self.c_proj = Linear(mx.zeros((C, H * D)))"
 OUT = "        return self.c_proj(y.transpose(0, 2, 1, 3).reshape(B, T, -1))"
@@ -73,6 +80,8 @@ CANDIDATES: dict[str, Change] = {
         TABLES: f"        self.trigrams = Embedding(mx.zeros((16 * V, C)))\n{TABLES}",
         EMBEDDED: f"        x = x + self.trigrams({HASHED}, dtype)\n{EMBEDDED}",
     },
+    "bigrams and trigrams in one table": {"BIGRAM_ROWS": 16, PAIRED: TO_THREE},
+    "bigrams and trigrams in one table, 32 V rows": {"BIGRAM_ROWS": 32, PAIRED: TO_THREE},
     "previous token's embedding": {
         TABLES: f"        self.previous = Embedding(mx.zeros((V, C)))\n{TABLES}",
         EMBEDDED: f"        x = x + self.previous({BEFORE}, dtype)\n{EMBEDDED}",
@@ -115,7 +124,7 @@ def row(dataset: str, scale: str, name: str, seed: int, steps: int) -> dict[str,
     train_mlx = changed(name, scale)
     mx.random.seed(seed)
     model = train_mlx.build_model(task)
-    run = FixedSteps(task, data, seed, steps, TINY_CONSTANTS["TOTAL_BATCH_SIZE"] // task.seq_len)
+    run = FixedSteps(task, data, seed, steps, REFERENCE_CONSTANTS["TOTAL_BATCH_SIZE"] // task.seq_len)
     start = time.process_time()
     train_mlx.train(model, run)
     step_s = (time.process_time() - start) / steps

@@ -2,7 +2,7 @@
 
     uv run benchmarks/quality.py --dataset PATH [--steps 300] [--seeds 42] [--only NAME ...] [--quick] [--json FILE]
 
-val_bpb after 300 steps of 4,096 tokens of the tiny profile's model: the baseline, the optimizer of the tests' NumPy
+val_bpb after 300 steps of 4,096 tokens of the tiny profile's model, without bigrams: the baseline, the optimizer of the tests' NumPy
 reference in its place (float64, one matrix at a time), the baseline less one part, and AdamW for everything (the plain
 port's, matrices at Muon's learning rate and at a quarter and a sixteenth of it). Progress is the share of steps done,
 so that a slow machine finds the same numbers.
@@ -19,7 +19,7 @@ from typing import Any
 import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
-from common import TINY_CONSTANTS, arguments, report, trainer
+from common import REFERENCE_CONSTANTS, arguments, report, trainer
 from mlx.utils import tree_flatten, tree_unflatten
 from plain import PlainAdamW, adamw_rule
 
@@ -125,10 +125,10 @@ def prepared(dataset: str) -> tuple[Path, prepare.Task, np.ndarray]:
 def row(name: str, seed: int, steps: int, dataset: str) -> dict[str, Any]:
     folder, task, data = prepared(dataset)
     edits, constants = VARIANTS.get(name, ([], {"MATRIX_LR": ADAMW[name]} if name in ADAMW else {}))
-    train_mlx = trainer(edits, **{**TINY_CONSTANTS, **constants})
+    train_mlx = trainer(edits, **{**REFERENCE_CONSTANTS, **constants})
     mx.random.seed(seed)
     model = train_mlx.build_model(task)
-    run = FixedSteps(task, data, seed, steps, TINY_CONSTANTS["TOTAL_BATCH_SIZE"] // task.seq_len)
+    run = FixedSteps(task, data, seed, steps, REFERENCE_CONSTANTS["TOTAL_BATCH_SIZE"] // task.seq_len)
     if name == REFERENCE:
         train_reference(model, run)
     elif name in ADAMW:

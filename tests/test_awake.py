@@ -189,10 +189,19 @@ def test_what_closing_the_lid_would_do(text: str, sleeps: bool) -> None:
     assert awake.lid_sleeps(lambda argv: text) is sleeps
 
 
-def test_the_display_is_switched_off_by_its_own_command() -> None:
-    asked = []
-    awake.sleep_display(lambda argv: asked.append(tuple(argv)) or "")
-    assert asked == [("pmset", "displaysleepnow")]
+@pytest.mark.parametrize(
+    ("system", "wanted", "asks", "says"),
+    [
+        ("Darwin", True, [("pmset", "displaysleepnow")], "the display is off"),
+        ("Darwin", False, [], "--display-off switches it off"),
+        ("Linux", True, [], "is for Macs"),
+        ("Linux", False, [], ""),
+    ],
+)
+def test_the_display_is_switched_off_where_that_is_wanted(system: str, wanted: bool, asks: list, says: str) -> None:
+    asked, said = [], []
+    awake.darken(wanted, said.append, system, lambda argv: asked.append(tuple(argv)) or "")
+    assert asked == asks and says in "".join(said) and len(said) == bool(says)
 
 
 # --- battery floor, sleep ---
