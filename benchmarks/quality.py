@@ -2,10 +2,10 @@
 
     uv run benchmarks/quality.py --dataset PATH [--steps 300] [--seeds 42] [--only NAME ...] [--quick] [--json FILE]
 
-val_bpb after 300 steps of 4,096 tokens of the tiny profile's model without bigrams, as the reference setup has it: the
-baseline, the optimizer of the NumPy reference of the tests in its place (float64, one matrix at a time), the baseline less
-one part, and AdamW for everything (the plain port's, matrices at the learning rate of Muon and a quarter and a sixteenth
-of it). Progress is the share of steps done, so that a slow machine finds the same numbers.
+val_bpb after 300 steps of 4,096 tokens of the tiny profile's model without bigrams, as the reference setup has it:
+the baseline, the optimizer of the tests' NumPy reference in its place (float64, one matrix at a time), the baseline
+less one part, and AdamW for everything (the plain port's, matrices at Muon's learning rate and at a quarter and a
+sixteenth of it). Progress is the share of steps done, so that a slow machine finds the same numbers.
 """
 
 from __future__ import annotations
