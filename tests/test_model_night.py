@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from fake_ollama import FakeOllama
 
@@ -46,10 +47,22 @@ NIGHT = [
 ]
 
 
+class Stubborn:
+    """Says its lines in order; told that a turn is for another category, it says the last line again."""
+
+    def __init__(self, lines: list[dict[str, Any]]) -> None:
+        self.lines, self.last = iter(lines), lines[0]
+
+    def __call__(self, request: dict[str, Any]) -> dict[str, Any]:
+        if "This turn is for one of the category" not in request["messages"][-1]["content"]:
+            self.last = next(self.lines, {"status": 500, "error": "no line is left"})
+        return self.last
+
+
 def test_each_reply_ends_as_it_should_and_the_night_goes_on(repository: Path, toy_data: Path) -> None:
     before = (repository / "prepare.py").read_bytes()
     task = ("--dataset", "toy", "--profile", "tiny", "--time-budget", "1", "--experiments", "12")
-    with FakeOllama(NIGHT) as fake:
+    with FakeOllama(Stubborn(NIGHT)) as fake:
         env = {
             **os.environ,
             "AUTORESEARCH_CACHE": str(toy_data.parents[2]),
