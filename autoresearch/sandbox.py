@@ -117,6 +117,9 @@ def bubblewrap_mounts(write: Sequence[Path], hide: Sequence[Path], read: Sequenc
     for path in map(real, read):
         if path.exists() and any(path.is_relative_to(p) for p in [*masks, *hidden, *written]):
             mounts[path] = ["--ro-bind", str(path), str(path)]
+    for link in (real(p.parent) / p.name for p in read if p.is_symlink()):  # such as a virtual environment elsewhere
+        if any(link.is_relative_to(p) for p in masks):
+            mounts[link] = ["--symlink", str(real(link)), str(link)]
     for path in hidden:
         empty = ["--size", "65536", "--tmpfs"] if path.is_dir() else ["--ro-bind", "/dev/null"]
         mounts[path] = [*empty, str(path)]

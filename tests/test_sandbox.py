@@ -230,6 +230,15 @@ def test_inherited_descriptors_and_the_environment_reach_the_child(here: Sandbox
             os.close(writer)
 
 
+def test_a_linked_virtual_environment_is_seen(here: Sandbox, run_dir: Path, tmp_path: Path) -> None:
+    """A checkout under /tmp whose .venv is a link to elsewhere."""
+    linked = tmp_path / ".venv"
+    linked.symlink_to(sys.prefix)
+    code = [str(linked / "bin" / "python"), "-c", "import mlx.core; print('here')"]
+    done = subprocess.run([*here.prefix([run_dir], read=[linked]), *code], cwd=run_dir, capture_output=True, text=True)
+    assert done.stdout == "here\n", done.stderr
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="LD_PRELOAD is Linux's")
 def test_a_preloaded_library_is_loaded(here: Sandbox, run_dir: Path) -> None:
     libraries = sorted(Path("/lib").glob("*/libm.so.6")) + sorted(Path("/lib64").glob("libm.so.6"))
