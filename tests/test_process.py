@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -339,18 +340,27 @@ def test_a_loop_that_forgets_its_child_does_not_leave_it_behind(tmp_path: Path) 
 
 
 def test_what_a_killed_loop_left_is_ended_by_the_next(tmp_path: Path) -> None:
-    process, child = loop(tmp_path, "time.sleep(60)")
-    process.kill()
-    finish(process)
-    assert not gone(child)
     other = Child(python("import time; time.sleep(60)"), cwd=tmp_path, env=os.environ, log_path=tmp_path / "log2")
     with other:
-        assert child in end_orphans()
+        for attempt in range(3):  # a loop of a test beside this one may be the next one
+            folder = tmp_path / str(attempt)
+            folder.mkdir()
+            process, child = loop(folder, "time.sleep(60)")
+            process.kill()
+            finish(process)
+            if child in end_orphans():
+                break
+        else:
+            pytest.fail("it was not found, three times")
         assert other.running
     until(lambda: gone(child))
 
 
 def test_a_loop_started_by_a_child_that_is_gone_does_not_end_itself(tmp_path: Path) -> None:
     env = {**os.environ, "PYTHONPATH": str(ROOT), MARK: "1234567:1.00:1"}
-    code = "from autoresearch.process import end_orphans; print(end_orphans())"
-    assert run(python(code), env=env, cwd=tmp_path).stdout == "[]\n"
+    code = "import os; from autoresearch.process import end_orphans; print(os.getpid() in end_orphans())"
+    for _ in range(5):
+        with contextlib.suppress(CommandError):  # a loop of a test beside this one ended it as the orphan that it is
+            assert run(python(code), env=env, cwd=tmp_path).stdout == "False\n"
+            return
+    pytest.fail("it was ended five times: by itself")
