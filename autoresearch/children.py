@@ -135,8 +135,11 @@ def train_child(args: argparse.Namespace, emit: Reporter) -> None:
     emit("saved", speed=prepare.matmul_tflops())
 
 
-def restore(module: types.ModuleType, this: Task, args: argparse.Namespace) -> nn.Module:
-    """The candidate's model with the checkpoint's parameters, checked to compute what it computed after training."""
+def restore(this: Task, args: argparse.Namespace, emit: Reporter) -> nn.Module:
+    """The candidate's model, built anew, with the checkpoint's parameters; ends with the event "ready"."""
+    emit.phase = "import"
+    module = load_candidate(args.source, args.sha256)
+    emit.phase = "build"
     model = build(module, this, args.seed)
     try:
         model.load_weights(str(args.run / "checkpoint.safetensors"), strict=True)
@@ -144,6 +147,7 @@ def restore(module: types.ModuleType, this: Task, args: argparse.Namespace) -> n
         raise Failed("checkpoint", f"the checkpoint does not fit a fresh build_model(task): {error}") from error
     model.eval()
     mx.eval(model.parameters())
+    emit("ready")
     return model
 
 
@@ -153,11 +157,7 @@ def evaluate_child(args: argparse.Namespace, emit: Reporter) -> None:
     if args.order is not None:
         rows = rows[np.random.default_rng(args.order).permutation(len(rows))]
     batch_rows = args.rows or this.eval_rows
-    emit.phase = "import"
-    module = load_candidate(args.source, args.sha256)
-    emit.phase = "build"
-    model = restore(module, this, args)
-    emit("ready")
+    model = restore(this, args, emit)
     emit.phase = "evaluate"
     fixed, stored = fixed_tokens(this, args.seed), mx.load(str(args.run / "fixed.safetensors"))["logits"]
     again = model(fixed)
@@ -186,11 +186,7 @@ def evaluate_child(args: argparse.Namespace, emit: Reporter) -> None:
 def sample_child(args: argparse.Namespace, emit: Reporter) -> None:
     """Goes on after each prompt of standard input: {"prompts": [[ids]], "tokens", "temperature", "seed", "whole"}."""
     this, asked = prepare.task(), json.load(sys.stdin)
-    emit.phase = "import"
-    module = load_candidate(args.source, args.sha256)
-    emit.phase = "build"
-    model = restore(module, this, args)
-    emit("ready")
+    model = restore(this, args, emit)
     emit.phase = "sample"
     texts = continue_texts(model, this, **asked)
     emit("result", texts=texts)

@@ -139,7 +139,7 @@ def build(
 def after_edit_error(messages: Sequence[Message], reply: str, error: str) -> tuple[Message, ...]:
     """The conversation that asks to mend a reply: the prompt, the reply, and the exact error."""
     request = f"Your answer could not be used:\n{error[:ERROR_CHARS]}\n\nNothing was changed. {_AGAIN}"
-    return (*messages, {"role": "assistant", "content": reply or "(empty)"}, {"role": "user", "content": request})
+    return _answered(messages, reply or "(empty)", request)
 
 
 def after_other_category(messages: Sequence[Message], reply: str, category: str, wanted: str) -> tuple[Message, ...]:
@@ -148,7 +148,7 @@ def after_other_category(messages: Sequence[Message], reply: str, category: str,
         f"That is a change of the category {category}. This turn is for one of the category {wanted}. Nothing was "
         f"changed. Answer again in the form asked for, with such a change of the script as shown above."
     )
-    return (*messages, {"role": "assistant", "content": reply}, {"role": "user", "content": request})
+    return _answered(messages, reply, request)
 
 
 def after_failure(messages: Sequence[Message], reply: str, failure: Failure) -> tuple[Message, ...]:
@@ -159,6 +159,10 @@ def after_failure(messages: Sequence[Message], reply: str, failure: Failure) -> 
         f"The change was applied and the script failed before training ({failure.kind}): "
         f"{failure.message[:ERROR_CHARS]}{shown}\n\nThe change was undone; the script is as shown above. {_AGAIN}"
     )
+    return _answered(messages, reply, request)
+
+
+def _answered(messages: Sequence[Message], reply: str, request: str) -> tuple[Message, ...]:
     return (*messages, {"role": "assistant", "content": reply}, {"role": "user", "content": request})
 
 

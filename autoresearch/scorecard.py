@@ -5,6 +5,7 @@ One JSON file in the cache, replaced whole: machine -> model -> counts. Losing i
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -86,6 +87,7 @@ class Scorecard:
     def __init__(self, path: Path, machine: str) -> None:
         self.path, self.machine = path, machine
         self._cards: dict[str, Card] = {}
+        self._learned: dict[str, int] = {}  # model -> the number of the last trial that its card knows of
 
     def card(self, model: str) -> Card:
         """The card of `model`, to be changed in place and then saved."""
@@ -99,12 +101,20 @@ class Scorecard:
             self.card(model)
         return dict(self._cards)
 
+    def learn(self, model: str, trials: Sequence[Trial]) -> None:
+        """Counts on the card how the model's experiments ended since the last call; a past process counted the rest."""
+        since, self._learned[model] = self._learned.get(model), max((trial.n for trial in trials), default=0)
+        if since is not None and since != self._learned[model]:
+            self.card(model).learn(model, trials, since)
+            self.save(model)
+
     def save(self, model: str) -> None:
-        """Writes the card of `model`. Raises OSError on a full disk."""
+        """Writes the card of `model`; a full disk must not cost the turn."""
         machines = self._stored()
         machines.setdefault(self.machine, {})[model] = asdict(self.card(model))
         text = json.dumps({"version": VERSION, "machines": machines}, indent=1)
-        write_atomic(self.path, text.encode())
+        with contextlib.suppress(OSError):
+            write_atomic(self.path, text.encode())
 
     def _stored(self) -> dict[str, dict[str, Any]]:
         """machine -> model -> card; empty where the file is missing, damaged or of another version."""

@@ -14,15 +14,12 @@ import itertools
 import json
 import statistics
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import mlx.core as mx
 from common import REFERENCE_CONSTANTS, arguments, report, trainer
-from mlx.utils import tree_flatten
-from quality import FixedSteps, prepared, val_bpb
+from quality import prepared, trained
 
 Change = Mapping[str, Any]  # constants to set; what is no constant is a text in train_mlx.py to replace
 
@@ -72,8 +69,7 @@ CANDIDATES: dict[str, Change] = {
     "bigram embedding, 64 V rows": {"BIGRAM_ROWS": 64},
     "bigram embedding, half the rate": {
         "BIGRAM_ROWS": 16,
-        RULES: f'{RULES}"bigrams": (0.5 * tables[0], ADAM_BETAS), **{{',
-        "        }\n        self.adam = {}": "        }}\n        self.adam = {}",
+        RULES: f'{RULES}\n            "bigrams": (0.5 * tables[0], ADAM_BETAS),',
     },
     "bigram and trigram embedding": {
         "BIGRAM_ROWS": 16,
@@ -89,8 +85,7 @@ CANDIDATES: dict[str, Change] = {
     "smear": {  # a share of the embedding before, learned for each channel
         TABLES: f"        self.smear = mx.zeros((C,))\n{TABLES}",
         EMBEDDED: f"        x = x + self.smear.astype(dtype) * mx.pad(x[:, :-1], [(0, 0), (1, 0), (0, 0)])\n{EMBEDDED}",
-        RULES: f'{RULES}"smear": (0.02, ADAM_BETAS), **{{',
-        "        }\n        self.adam = {}": "        }}\n        self.adam = {}",
+        RULES: f'{RULES}\n            "smear": (0.02, ADAM_BETAS),',
     },
     "half the keys a token late": {  # half of each key's channels are those of the token before
         "        q, k = norm(rotate(q)), norm(rotate(k))": "        late, k = mx.split(k, 2, axis=-1)\n"
@@ -120,17 +115,10 @@ def changed(name: str, scale: str) -> Any:
 
 
 def row(dataset: str, scale: str, name: str, seed: int, steps: int) -> dict[str, Any]:
-    folder, task, data = prepared(dataset)
     train_mlx = changed(name, scale)
-    mx.random.seed(seed)
-    model = train_mlx.build_model(task)
-    run = FixedSteps(task, data, seed, steps, REFERENCE_CONSTANTS["TOTAL_BATCH_SIZE"] // task.seq_len)
-    start = time.process_time()
-    train_mlx.train(model, run)
-    step_s = (time.process_time() - start) / steps
-    finite = all(mx.isfinite(p).all().item() for _, p in tree_flatten(model.parameters()))
-    made = {"dataset": task.dataset, "scale": scale, "change": name, "seed": seed, "steps": steps}
-    return {**made, "val_bpb": val_bpb(model, folder, task) if finite else None, "step_s": step_s}
+    bpb, step_s = trained(train_mlx, train_mlx.train, dataset, seed, steps)
+    made = {"dataset": prepared(dataset)[1].dataset, "scale": scale, "change": name, "seed": seed, "steps": steps}
+    return {**made, "val_bpb": bpb, "step_s": step_s}
 
 
 # --- the log ----------------------------------------------------------------------------------------------------------

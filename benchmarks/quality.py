@@ -11,7 +11,9 @@ sixteenth of it). Progress is the share of steps done, so that a slow machine fi
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
+from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -112,6 +114,7 @@ def val_bpb(model: Any, folder: Path, task: prepare.Task) -> float:
     )[0]
 
 
+@cache
 def prepared(dataset: str) -> tuple[Path, prepare.Task, np.ndarray]:
     """Folder, task and training rows of a data set of the tiny profile, by its name or the path it comes from."""
     folder = corpus.locate(dataset, "tiny")
@@ -122,26 +125,31 @@ def prepared(dataset: str) -> tuple[Path, prepare.Task, np.ndarray]:
     return folder, task, prepare.load_rows(folder / "train.u16", task.seq_len)
 
 
-def row(name: str, seed: int, steps: int, dataset: str) -> dict[str, Any]:
+def trained(
+    train_mlx: ModuleType, train: Callable[[Any, FixedSteps], None], dataset: str, seed: int, steps: int
+) -> tuple[float | None, float]:
+    """val_bpb of the trainer's model after so many steps, None where it diverged, and a step's processor seconds."""
     folder, task, data = prepared(dataset)
-    edits, constants = VARIANTS.get(name, ([], {"MATRIX_LR": ADAMW[name]} if name in ADAMW else {}))
-    train_mlx = trainer(edits, **{**REFERENCE_CONSTANTS, **constants})
     mx.random.seed(seed)
     model = train_mlx.build_model(task)
     run = FixedSteps(task, data, seed, steps, REFERENCE_CONSTANTS["TOTAL_BATCH_SIZE"] // task.seq_len)
-    if name == REFERENCE:
-        train_reference(model, run)
-    elif name in ADAMW:
-        train_adamw(train_mlx, model, run)
-    else:
-        train_mlx.train(model, run)
+    start = time.process_time()
+    train(model, run)
+    step_s = (time.process_time() - start) / steps
     finite = all(mx.isfinite(p).all().item() for _, p in tree_flatten(model.parameters()))
-    return {
-        "optimizer": name,
-        "seed": seed,
-        "steps": steps,
-        "val_bpb": val_bpb(model, folder, task) if finite else None,
-    }
+    return (val_bpb(model, folder, task) if finite else None), step_s
+
+
+def row(name: str, seed: int, steps: int, dataset: str) -> dict[str, Any]:
+    edits, constants = VARIANTS.get(name, ([], {"MATRIX_LR": ADAMW[name]} if name in ADAMW else {}))
+    train_mlx = trainer(edits, **{**REFERENCE_CONSTANTS, **constants})
+    train = train_mlx.train
+    if name == REFERENCE:
+        train = train_reference
+    elif name in ADAMW:
+        train = partial(train_adamw, train_mlx)
+    bpb, _ = trained(train_mlx, train, dataset, seed, steps)
+    return {"optimizer": name, "seed": seed, "steps": steps, "val_bpb": bpb}
 
 
 def main() -> int:

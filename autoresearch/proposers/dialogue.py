@@ -6,7 +6,6 @@ in the next simpler format; then the turn is given up with its reason, at no tra
 
 from __future__ import annotations
 
-import contextlib
 import math
 import sys
 import threading
@@ -132,7 +131,6 @@ class Dialogue:
         self._suspect = False  # the server has cut a prompt: its counts are looked at until one is right
         self._most = sys.maxsize  # tokens of context that a server which cuts prompts has shown to have
         self._cancelled = threading.Event()
-        self._learned: int | None = None  # the number of the last trial on the card
 
     @property
     def name(self) -> str:
@@ -194,11 +192,7 @@ class Dialogue:
         return mended
 
     def learn(self, history: Sequence[Trial]) -> None:
-        """Counts how the model's experiments ended since the last call; what a past process saw is on the card."""
-        since, self._learned = self._learned, max((trial.n for trial in history), default=0)
-        if since is not None and since != self._learned:
-            self.card.learn(self.name, history, since)
-            self.save_card()
+        self.scorecard.learn(self.name, history)
 
     def release(self) -> None:
         self.backend.release()
@@ -365,11 +359,7 @@ class Dialogue:
         card.seconds = round(card.seconds + turn.seconds, 3)
         card.prompt_tokens += turn.prompt_tokens
         card.answer_tokens += turn.answer_tokens
-        self.save_card()
-
-    def save_card(self) -> None:
-        with contextlib.suppress(OSError):  # a full disk must not cost the proposal
-            self.scorecard.save(self.name)
+        self.scorecard.save(self.name)
 
 
 def _seed(context: Context, index: int) -> int:

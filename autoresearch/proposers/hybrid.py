@@ -63,7 +63,6 @@ class Hybrid:
         self.members, self.fallback, self.floor, self.say = list(members), fallback, floor, say
         self.accounts = {proposer.name: Account() for proposer in self._everyone()}
         self.scorecard = scorecard
-        self._learned: int | None = None  # the number of the last trial on the cards; a past process saw the others
         self._before = {m.name: policy.known_rate(*scorecard.card(m.name).record()) for m in members if scorecard}
 
     @property
@@ -97,14 +96,11 @@ class Hybrid:
 
     def learn(self, history: Sequence[Trial]) -> None:
         """Keeps the cards of those that keep none themselves, so that later nights know all alike."""
-        since, self._learned = self._learned, max((trial.n for trial in history), default=0)
         for proposer in self._everyone():
             if isinstance(proposer, Learning):
                 proposer.learn(history)
-            elif self.scorecard is not None and since is not None and since != self._learned:
-                self.scorecard.card(proposer.name).learn(proposer.name, history, since)
-                with contextlib.suppress(OSError):  # a full disk must not cost the turn
-                    self.scorecard.save(proposer.name)
+            elif self.scorecard is not None:
+                self.scorecard.learn(proposer.name, history)
 
     def release(self) -> None:
         for proposer in self._everyone():

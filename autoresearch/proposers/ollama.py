@@ -236,7 +236,7 @@ class OllamaProposer(Dialogue):
                 return True
             self.card.loaded_bytes = self.backend.size
         self.card.file_bytes = file_bytes
-        self.save_card()
+        self.scorecard.save(self.name)
         limit = self.backend.memory_limit
         return limit is None or self.card.loaded_bytes <= limit
 
