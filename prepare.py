@@ -13,24 +13,28 @@ cannot reach the metric.
 
 from __future__ import annotations
 
+import functools
 import gc
 import hashlib
+import itertools
 import json
 import math
 import os
 import resource
 import sys
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 
 import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 from mlx.utils import tree_flatten
+
+Part = TypeVar("Part")
 
 PROBED = 64  # positions of the context, at least, after which evaluation replaces tokens to see whether that shows
 PROBE_NATS = 1e-3  # largest mean change of the loss, in nats a token, that a probe forgives
@@ -165,7 +169,13 @@ def work_clock() -> float:
 
 def cross_entropy(logits: mx.array, targets: mx.array, reduction: str = "mean") -> mx.array:
     """Cross-entropy in nats, computed in float32: logits (B, T, V), targets (B, T) -> scalar, or (B, T) for "none"."""
-    losses = mx.fast.cross_entropy(logits.astype(mx.float32), targets)
+    logits = logits.astype(mx.float32)
+    if mx.default_device() == mx.gpu:
+        losses = mx.fast.cross_entropy(logits, targets)
+    else:  # its backward pass would compute each exponential again
+        top = mx.stop_gradient(logits.max(axis=-1, keepdims=True))
+        shifted = logits - top
+        losses = mx.log(mx.exp(shifted).sum(axis=-1)) - mx.take_along_axis(shifted, targets[..., None], axis=-1)[..., 0]
     return losses if reduction == "none" else losses.mean()
 
 
@@ -194,6 +204,29 @@ def chunked_cross_entropy(head: Callable[..., mx.array], x: mx.array, weight: mx
         return tuple(gradients[0].astype(g.dtype) * g for g in outputs[1:])
 
     return in_chunks(x, weight)[0] / targets.size
+
+
+def shares(parts: int) -> int:
+    """How many streams can share that many equal parts evenly."""
+    return max(n for n in range(1, len(streams()) + 1) if parts % n == 0)
+
+
+def side_by_side(parts: Iterable[Part]) -> Iterator[Part]:
+    """The parts, to loop over: what the body computes with each is computed beside what it computes with the others.
+
+    They are dealt to the streams in turn; within one, operations run one after another.
+    """
+    for part, place in zip(parts, itertools.cycle(streams()), strict=False):
+        with mx.stream(place):
+            yield part
+
+
+@functools.cache
+def streams() -> tuple[mx.Stream, ...]:
+    """A GPU's one stream; on a CPU, which runs a stream on one core, one for each of AUTORESEARCH_CORES."""
+    device = mx.default_device()
+    cores = 1 if device == mx.gpu else int(os.environ.get("AUTORESEARCH_CORES", 1))
+    return mx.default_stream(device), *(mx.new_stream(device) for _ in range(cores - 1))
 
 
 def main(build_model: Callable[..., Any], train: Callable[..., Any]) -> int:
@@ -405,12 +438,13 @@ def parameter_hash(model: nn.Module) -> str:
 def matmul_tflops(dtype: mx.Dtype = mx.float32, seconds: float = 0.2) -> float:
     """This machine's speed of the moment: square matrix products for a fixed time, in TFLOP/s."""
     size, at_once = (2048, 4) if mx.default_device() == mx.gpu else (1024, 1)  # a GPU's start-up would count
+    places = streams() * at_once
     a = mx.random.normal((size, size), key=mx.random.key(0)).astype(dtype)
     mx.eval(a @ a)
     start, count = monotonic(), 0
     while monotonic() - start < seconds:
-        mx.eval([a @ a for _ in range(at_once)])
-        count += at_once
+        mx.eval([mx.matmul(a, a, stream=place) for place in places])
+        count += len(places)
     return 2 * size**3 * count / (monotonic() - start) / 1e12
 
 

@@ -38,7 +38,7 @@ X0_LAMBDA_INIT = 0.1  # weight of the token embedding there
 
 # Batch
 TOTAL_BATCH_SIZE = 2**15  # tokens a step, rounded to whole rows
-DEVICE_BATCH_SIZE = 8  # rows at once, at most; gradients are accumulated over the rest
+DEVICE_BATCH_SIZE = 8  # rows at once, at most (a core, on a CPU); gradients are accumulated over the rest
 TRAIN_ROW_PIECES = 1  # a training row is cut into so many: cheaper attention, less context
 
 # Optimizer: Muon for the layers' matrices, AdamW for the rest
@@ -80,13 +80,11 @@ class GPTConfig:
     n_kv_head: int
     n_embd: int  # C
     window_pattern: str = "L"
-    dtype: mx.Dtype = mx.float32  # of the computation; parameters are float32
+    dtype: mx.Dtype = mx.float32  # of the computation
 
     def __post_init__(self):
         if self.n_embd % self.n_head or self.n_embd // self.n_head % 2:
             raise ValueError(f"{self.n_embd} channels do not make {self.n_head} heads of one even size")
-        if self.n_head % self.n_kv_head:
-            raise ValueError(f"{self.n_head} query heads cannot share {self.n_kv_head} key/value heads evenly")
         if not self.window_pattern or set(self.window_pattern) - {"L", "S"}:
             raise ValueError(f"WINDOW_PATTERN must be made of L and S, not {self.window_pattern!r}")
 
@@ -137,7 +135,7 @@ class Embedding(nn.Module):
 
 
 def on_gpu():
-    return mx.default_device().type == mx.DeviceType.gpu
+    return mx.default_device() == mx.gpu
 
 
 def attend_last(q, k, v, window):
@@ -157,7 +155,7 @@ def attend(q, k, v, window):
         return attend_last(q, k, v, window)
     spans = [(slice(s, s + QUERY_BLOCK), slice(max(0, s - window), s + QUERY_BLOCK)) for s in range(0, T, QUERY_BLOCK)]
 
-    # A block waits for the one before, and the backward pass computes scores again: one block's are alive.
+    # A block waits for the one before; the backward pass computes scores again: one block's are alive.
     @mx.custom_function
     def in_blocks(q, k, v):
         blocks = []
@@ -207,8 +205,14 @@ class Attention(nn.Module):
         return self.c_proj(y.transpose(0, 2, 1, 3).reshape(B, T, -1))
 
 
+@mx.custom_function
 def relu_squared(x):
     return mx.square(nn.relu(x))
+
+
+@relu_squared.vjp
+def relu_squared_vjp(x, gradient, _):
+    return 2 * nn.relu(x) * gradient
 
 
 class MLP(nn.Module):
@@ -219,7 +223,7 @@ class MLP(nn.Module):
         self.c_proj = Linear(mx.zeros((C, hidden)))
 
     def __call__(self, x):
-        return self.c_proj(mx.checkpoint(relu_squared)(self.c_fc(x)))  # keeps no relu(x)
+        return self.c_proj(relu_squared(self.c_fc(x)))
 
 
 class Block(nn.Module):
@@ -235,9 +239,18 @@ class Block(nn.Module):
         return x + self.mlp(norm(x))
 
 
-def head(x, weight):
-    logits = (x @ weight.astype(x.dtype).T).astype(mx.float32)
+@mx.custom_function
+def soft_cap(logits):
     return LOGIT_SOFTCAP * mx.tanh(logits / LOGIT_SOFTCAP)
+
+
+@soft_cap.vjp
+def soft_cap_vjp(_, gradient, capped):
+    return gradient * (1 - mx.square(capped / LOGIT_SOFTCAP))
+
+
+def head(x, weight):
+    return soft_cap((x @ weight.astype(x.dtype).T).astype(mx.float32))
 
 
 class GPT(nn.Module):
@@ -292,11 +305,11 @@ class GPT(nn.Module):
 
 # Polar Express: coefficients of steps that drive singular values to 1 (arXiv:2505.16932).
 POLAR_EXPRESS = (
-    (8.156554524902461, -22.48329292557795, 15.878769915207462),
-    (4.042929935166739, -2.808917465908714, 0.5000178451051316),
-    (3.8916678022926607, -2.772484153217685, 0.5060648178503393),
-    (3.285753657755655, -2.3681294933425376, 0.46449024233003106),
-    (2.3465413258596377, -1.7097828382687081, 0.42323551169305323),
+    (8.15655452, -22.4832929, 15.8787699),
+    (4.04292994, -2.80891747, 0.500017845),
+    (3.8916678, -2.77248415, 0.506064818),
+    (3.28575366, -2.36812949, 0.464490242),
+    (2.34654133, -1.70978284, 0.423235512),
 )
 
 
@@ -365,9 +378,9 @@ class MuonAdamW:
         lr_scale, momentum, decay = hyper[0], hyper[1], hyper[2]
         self.state["step"] = self.state["step"] + 1
         params, gradients = dict(tree_flatten(model.parameters())), dict(tree_flatten(gradients))
-        for path, (lr, betas) in self.adam.items():
+        for path, (lr, betas) in prepare.side_by_side(self.adam.items()):
             params[path] = self.adamw(path, params[path], gradients[path], lr_scale * lr, betas)
-        for name, paths in self.muon.items():
+        for name, paths in prepare.side_by_side(self.muon.items()):
             p, g = mx.stack([params[path] for path in paths]), mx.stack([gradients[path] for path in paths])
             lr = lr_scale * (MATRIX_LR * max(1, p.shape[-2] / p.shape[-1]) ** 0.5)
             p = self.muon_step(name, p, g, lr, momentum, decay)
@@ -380,8 +393,8 @@ class MuonAdamW:
         v = v + (1 - betas[1]) * (mx.square(g) - v)
         self.state["adam"][path] = [m, v]
         step = self.state["step"]
-        m_hat, v_hat = m / (1 - betas[0] ** step), v / (1 - betas[1] ** step)
-        return p - lr * m_hat / (mx.sqrt(v_hat) + ADAM_EPS)
+        scale = mx.sqrt(1 - betas[1] ** step)
+        return p - lr * scale / (1 - betas[0] ** step) * m / (mx.sqrt(v) + ADAM_EPS * scale)
 
     def muon_step(self, name, p, g, lr, momentum, decay):
         buffer, second = self.state["muon"][name]
@@ -440,7 +453,8 @@ def build_model(task: prepare.Task) -> GPT:
 def batch_shape(seq_len: int) -> tuple[int, int]:
     """Rows at once and micro-batches a step: 4096 tokens, at most 16 rows of 128 -> (16, 2)."""
     rows = max(1, round(TOTAL_BATCH_SIZE / seq_len))
-    micro_batches = math.ceil(rows / DEVICE_BATCH_SIZE)
+    shares = prepare.shares(rows)
+    micro_batches = shares * math.ceil(rows / shares / DEVICE_BATCH_SIZE)
     return round(rows / micro_batches), micro_batches
 
 
@@ -449,17 +463,21 @@ def compiled_step(model: GPT, optimizer: MuonAdamW):
     state = [model.state, optimizer.state]
     loss_and_grad = nn.value_and_grad(model, model.loss)
 
+    def accumulate(batches):
+        total = loss_and_grad(*batches[0])
+        for x, y in batches[1:]:
+            # It waits for the gradients of those before: one micro-batch's activations are alive.
+            x = mx.depends(x, [g for _, g in tree_flatten(total[1])])
+            total = tree_map(mx.add, total, loss_and_grad(x, y))
+        return total
+
     @partial(mx.compile, inputs=state, outputs=state)
     def step(batches, hyper):
-        loss, gradients = loss_and_grad(*batches[0])
-        for x, y in batches[1:]:
-            # The next micro-batch waits for the gradients so far: one's activations are alive.
-            x = mx.depends(x, [g for _, g in tree_flatten(gradients)])
-            more_loss, more = loss_and_grad(x, y)
-            loss, gradients = loss + more_loss, tree_map(mx.add, gradients, more)
-        gradients = tree_map(lambda g: g / len(batches), gradients)
+        shares = prepare.shares(len(batches))
+        totals = [accumulate(batches[i::shares]) for i in prepare.side_by_side(range(shares))]
+        loss, gradients = tree_map(lambda *parts: sum(parts) / len(batches), *totals)
         optimizer.update(model, gradients, hyper)
-        return loss / len(batches)
+        return loss
 
     return step
 
@@ -487,7 +505,7 @@ def train(model: GPT, run: prepare.Run) -> None:
     for step, batches in enumerate(zip(*[stream] * micro_batches, strict=False)):
         loss = train_step(batches, hyperparameters(run.progress, step))
         mx.async_eval(loss, model.state, optimizer.state)
-        # The previous loss is the one thing to wait for: the machine always has a step queued.
+        # Waiting for the previous loss alone keeps a step queued.
         if previous is not None:
             run.log(step - 1, previous)
         previous = loss

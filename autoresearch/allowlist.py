@@ -6,7 +6,7 @@ import importlib
 import types
 from functools import cache
 
-PREPARE = frozenset({"cross_entropy", "chunked_cross_entropy", "main", "Task", "Run"})
+PREPARE = frozenset({"cross_entropy", "chunked_cross_entropy", "shares", "side_by_side", "main", "Task", "Run"})
 RUN = frozenset({"task", "seed", "progress", "warmup_batch", "batches", "log"})
 
 _PURE = (

@@ -46,6 +46,7 @@ getattr, setattr, eval, exec, mx.random.seed; and training code that runs at imp
 - run.log(step, loss): the previous step's loss, an mx.array in nats a token; ends a diverged run
 - prepare.cross_entropy(logits, targets) -> mean nats, float32
 - prepare.chunked_cross_entropy(head, x, weight, targets): the same of head(x, weight), never all logits at once
+- prepare.side_by_side(parts): to loop over; a CPU computes with the parts at once, one a core; on a GPU a plain loop
 - model(idx: (B, T) int32) -> logits (B, T, vocab_size); all that it has learned is in model.parameters()
 """
 

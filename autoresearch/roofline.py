@@ -12,7 +12,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -67,13 +67,14 @@ def _child() -> Roofline:
     device = "gpu" if mx.default_device() == mx.gpu else "cpu"
     types = TYPES if device == "gpu" else TYPES[:1]  # a CPU of Linux has fast products in float32 alone
     tflops = {name: prepare.matmul_tflops(getattr(mx, name)) for name in types}
-    return Roofline(device, tflops, _bandwidth_gb_s(mx, 2**26 if device == "gpu" else 2**24), _compile_s(mx))
+    bandwidth_gb_s = _bandwidth_gb_s(mx, prepare.streams(), 2**26 if device == "gpu" else 2**24)
+    return Roofline(device, tflops, bandwidth_gb_s, _compile_s(mx))
 
 
-def _bandwidth_gb_s(mx: Any, size: int) -> float:
+def _bandwidth_gb_s(mx: Any, places: Sequence[Any], size: int) -> float:
     a = mx.ones((size,))
-    seconds = min(_seconds(lambda: mx.eval(a + 1.0)) for _ in range(10))
-    return float(2 * a.nbytes / seconds / 1e9)
+    seconds = min(_seconds(lambda: mx.eval([mx.add(a, 1.0, stream=place) for place in places])) for _ in range(10))
+    return float(2 * a.nbytes * len(places) / seconds / 1e9)
 
 
 def _compile_s(mx: Any) -> float | None:

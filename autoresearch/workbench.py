@@ -9,7 +9,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
-from autoresearch import corpus
+from autoresearch import corpus, machine
 from autoresearch.errors import DataError, UsageError
 from autoresearch.experiment import HARNESS, Workbench
 from autoresearch.files import write_atomic
@@ -50,16 +50,19 @@ def choose_data(dataset: str | None, profile: str | None, say: Say, cache: Path 
 def children_environment(say: Say) -> dict[str, str]:
     """What every child gets beside the scrubbed environment, and says which path runs.
 
-    macOS: patience with a lit display. A CPU: the system's OpenBLAS, and no compiled steps, since g++ takes seconds for
-    each new kernel and the step is no faster for it (AUTORESEARCH_COMPILE=1 compiles all the same).
+    macOS: patience with a lit display. A CPU: the system's OpenBLAS, one stream a core (AUTORESEARCH_CORES of them)
+    that MLX fills side by side, and no compiled steps, since g++ takes seconds for each new kernel and the step is no
+    faster for it (AUTORESEARCH_COMPILE=1 compiles all the same).
     """
     if sys.platform == "darwin":
         return {"AGX_RELAX_CDM_CTXSTORE_TIMEOUT": "1"}
     if Path("/dev/nvidia0").exists():
         say("speed: MLX on CUDA")
         return {}
-    compiled = os.environ.get("AUTORESEARCH_COMPILE") == "1"
-    env = {} if compiled else {"MLX_DISABLE_COMPILE": "1"}
+    compiled, cores = os.environ.get("AUTORESEARCH_COMPILE") == "1", cores_to_use()
+    env = {"AUTORESEARCH_CORES": str(cores), "OPENBLAS_NUM_THREADS": "1", "MLX_BFS_MAX_WIDTH": "1000"}
+    if not compiled:
+        env["MLX_DISABLE_COMPILE"] = "1"
     library = openblas()
     if library is None:
         say(
@@ -67,8 +70,19 @@ def children_environment(say: Say) -> dict[str, str]:
             "Run: apt-get install libopenblas0-pthread"
         )
         return env
-    say(f"speed: MLX on the CPU with {library}, {'compiled by g++' if compiled else 'steps not compiled'}")
+    steps = "compiled by g++" if compiled else "steps not compiled"
+    say(f"speed: MLX on {machine.cores(None, cores)} with {library}, {steps}")
     return {**env, "LD_PRELOAD": str(library)}
+
+
+def cores_to_use() -> int:
+    """AUTORESEARCH_CORES where it is set, else every core that this process may use."""
+    given = os.environ.get("AUTORESEARCH_CORES")
+    if given is None:
+        return machine.usable_cores()
+    if not (given.isascii() and given.isdigit() and 1 <= int(given) <= 1024):
+        raise UsageError(f"AUTORESEARCH_CORES={given}: a number of cores, 1 to 1024")
+    return int(given)
 
 
 def openblas() -> Path | None:

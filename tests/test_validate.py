@@ -89,6 +89,7 @@ def test_baseline_and_winner_on_the_confirm_split(
 ) -> None:
     monkeypatch.setenv("AUTORESEARCH_CACHE", str(toy_data.parents[2]))
     monkeypatch.setenv("MLX_DISABLE_COMPILE", "1")
+    monkeypatch.setenv("AUTORESEARCH_CORES", "1")  # two would score four rows each, and the cheat is for eight
     (repository / "train_mlx.py").write_text(HONEST.read_text().replace("LR = 0.01", "LR = 0.0001"))
     git(repository, "commit", "-q", "-am", "a slow learner")
     options = Options(dataset="toy", profile="tiny", time_budget_s=1.0, experiments=2)

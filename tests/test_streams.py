@@ -1,0 +1,121 @@
+"""A CPU's cores: work dealt to streams, the same numbers on one and on several, and who says how many there are."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import mlx.core as mx
+import pytest
+from trainer_support import TASK, ScriptedRun, arrays, tokens, trainer
+
+import prepare
+from autoresearch import experiment, machine
+from autoresearch.errors import UsageError
+from autoresearch.experiment import Workbench
+from autoresearch.sandbox import select
+from autoresearch.workbench import children_environment
+from tests.conftest import HONEST, ROOT
+
+on_a_cpu = pytest.mark.skipif(mx.default_device() == mx.gpu, reason="a GPU has one stream")
+
+
+@pytest.fixture
+def cores(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
+    mx.disable_compile()
+
+    def use(count: int) -> None:
+        monkeypatch.setenv("AUTORESEARCH_CORES", str(count))
+        prepare.streams.cache_clear()
+
+    yield use
+    prepare.streams.cache_clear()
+    mx.enable_compile()
+
+
+@on_a_cpu
+@pytest.mark.parametrize(("count", "shares"), [(1, [1, 1, 1, 1, 1]), (2, [1, 2, 1, 2, 2]), (6, [1, 2, 5, 4, 6])])
+def test_parts_are_shared_evenly(cores: Callable[[int], None], count: int, shares: list[int]) -> None:
+    cores(count)
+    assert [prepare.shares(parts) for parts in (1, 2, 5, 16, 12)] == shares
+
+
+@on_a_cpu
+def test_each_part_is_computed_on_the_stream_it_is_dealt_to(cores: Callable[[int], None]) -> None:
+    cores(3)
+    before = mx.default_stream(mx.default_device())
+    dealt = [(part, mx.default_stream(mx.default_device())) for part in prepare.side_by_side("abcde")]
+    a, b, c = prepare.streams()
+    assert dealt == [("a", a), ("b", b), ("c", c), ("d", a), ("e", b)]
+    assert len({str(stream) for stream in (a, b, c)}) == 3
+    assert mx.default_stream(mx.default_device()) == before
+    for part in prepare.side_by_side("abcde"):
+        if part == "b":
+            break
+    assert mx.default_stream(mx.default_device()) == before
+
+
+@on_a_cpu
+def test_a_step_computes_the_same_on_one_core_and_on_several(cores: Callable[[int], None]) -> None:
+    """Equal micro-batches, equal bits: whichever stream is faster."""
+    train_mlx = trainer(TOTAL_BATCH_SIZE=32 * 12)
+    x, y = (mx.array(a) for a in tokens(12, 32))
+    batches = list(zip(mx.split(x, 3), mx.split(y, 3), strict=True))
+    found = []
+    for count in (1, 3, 3, 3):
+        cores(count)
+        mx.random.seed(5)
+        model = train_mlx.build_model(TASK)
+        step = train_mlx.compiled_step(model, train_mlx.MuonAdamW(model))
+        losses = [step(batches, train_mlx.hyperparameters(0.0, 0)).item() for _ in range(4)]
+        found.append((losses, arrays(model.parameters())))
+    (losses, params), *others = found
+    for other_losses, other_params in others:
+        assert other_losses == losses
+        assert all(params[name].tobytes() == other_params[name].tobytes() for name in params)
+
+
+@on_a_cpu
+def test_a_batch_keeps_its_size_whatever_the_cores(cores: Callable[[int], None]) -> None:
+    for count, shape in ((1, (8, 2)), (2, (8, 2)), (3, (8, 2)), (4, (4, 4)), (5, (4, 4)), (16, (1, 16)), (64, (1, 16))):
+        cores(count)
+        assert trainer(TOTAL_BATCH_SIZE=512, DEVICE_BATCH_SIZE=8).batch_shape(32) == shape
+    cores(2)
+    train_mlx, run = trainer(TOTAL_BATCH_SIZE=32 * 6, DEVICE_BATCH_SIZE=6), ScriptedRun(8)
+    train_mlx.train(train_mlx.build_model(TASK), run)
+    assert set(run.shapes) == {(3, 32)} and len(run.shapes) == 8 and sorted(run.losses) == [0, 1, 2, 3]
+
+
+@on_a_cpu
+def test_the_metric_is_the_same_on_one_core_and_on_several(toy_data: Path, tmp_path: Path) -> None:
+    env = {"MLX_DISABLE_COMPILE": "1", "AUTORESEARCH_CORES": "1"}
+    bench = Workbench(ROOT / "prepare.py", toy_data, 1.0, select(allow_none=True), env)
+    m = experiment.measure(bench, HONEST, tmp_path / "run", seed=1)
+    bench = replace(bench, env={**env, "AUTORESEARCH_CORES": "4"})
+    for rows in (None, 5, 6):  # 5 rows go to one stream, 6 to three
+        again = experiment.evaluate(bench, HONEST, tmp_path / "run", 1, "val", rows=rows)
+        assert again.val_bpb == pytest.approx(m.val_bpb, rel=1e-6)
+
+
+@on_a_cpu
+def test_speed_is_of_all_cores(cores: Callable[[int], None]) -> None:
+    cores(2)
+    assert 0 < prepare.matmul_tflops(seconds=0.01) < 100
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere MLX runs on the GPU")
+def test_children_get_the_cores_that_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    if Path("/dev/nvidia0").exists():
+        pytest.skip("MLX runs on the GPU")
+    monkeypatch.delenv("AUTORESEARCH_CORES", raising=False)
+    said: list[str] = []
+    env = children_environment(said.append)
+    assert env["AUTORESEARCH_CORES"] == str(machine.usable_cores()) and env["OPENBLAS_NUM_THREADS"] == "1"
+    monkeypatch.setenv("AUTORESEARCH_CORES", "3")
+    assert children_environment(said.append)["AUTORESEARCH_CORES"] == "3"
+    for nonsense in ("0", "two", "-1", "", "²"):
+        monkeypatch.setenv("AUTORESEARCH_CORES", nonsense)
+        with pytest.raises(UsageError, match="a number of cores"):
+            children_environment(said.append)
