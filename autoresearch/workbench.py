@@ -27,6 +27,9 @@ OPENBLAS = (
 )
 
 
+MOST_CORES = 8  # one thread hands out all operations: with a batch in 16 parts it needs longer than they do
+
+
 def choose_data(dataset: str | None, profile: str | None, say: Say, cache: Path | None = None) -> Path:
     """The folder of prepared data, prepared now where it is missing.
 
@@ -76,10 +79,10 @@ def children_environment(say: Say) -> dict[str, str]:
 
 
 def cores_to_use() -> int:
-    """AUTORESEARCH_CORES where it is set, else every core that this process may use."""
+    """AUTORESEARCH_CORES where it is set, else those that this process may use, up to MOST_CORES."""
     given = os.environ.get("AUTORESEARCH_CORES")
     if given is None:
-        return machine.usable_cores()
+        return min(machine.usable_cores(), MOST_CORES)
     if not (given.isascii() and given.isdigit() and 1 <= int(given) <= 1024):
         raise UsageError(f"AUTORESEARCH_CORES={given}: a number of cores, 1 to 1024")
     return int(given)

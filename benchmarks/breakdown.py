@@ -19,7 +19,6 @@ from common import TINY_CONSTANTS, arguments, measure, random_batch, report, toy
 
 import prepare
 
-TOKENS = 4096  # a step
 LOOP = 6  # steps in a row, where it is about what lies between them
 
 
@@ -60,17 +59,22 @@ def waiting(step: Callable[[], Any], state: Any, repeats: int) -> float:
     return (reading - queueing) / LOOP
 
 
+def dealt(call: Callable[..., Any], batches: list[tuple[mx.array, mx.array]]) -> list[Any]:
+    """The call on every batch, side by side on a CPU's cores, as a step and the evaluation do it."""
+    return [call(x, y) for x, y in prepare.side_by_side(batches)]
+
+
 def main() -> int:
     args = arguments(__doc__).parse_args()
     repeats = 3 if args.quick else 15
     task, train_mlx = toy_task(), trainer(**TINY_CONSTANTS)
     rows, micro_batches = train_mlx.batch_shape(task.seq_len)
     model = train_mlx.build_model(task)
-    optimizer, batch = train_mlx.MuonAdamW(model), random_batch(task, TOKENS // task.seq_len)
-    batches = [random_batch(task, rows)] * micro_batches
+    optimizer, batches = train_mlx.MuonAdamW(model), [random_batch(task, rows)] * micro_batches
     loss_and_grad = nn.value_and_grad(model, lambda x, y: prepare.cross_entropy(model(x), y))
-    gradients = loss_and_grad(*batch)[1]
-    evaluation = random_batch(task, task.eval_rows)
+    gradients = loss_and_grad(*batches[0])[1]
+    shares = prepare.shares(task.eval_rows)
+    evaluation = [random_batch(task, task.eval_rows // shares)] * shares
     step = train_mlx.compiled_step(model, optimizer)
     hyper = train_mlx.hyperparameters(0.0, 0)
 
@@ -83,10 +87,10 @@ def main() -> int:
     found = measure(
         {
             "step": lambda: lambda: [step(batches, hyper), model.state, optimizer.state],
-            "forward": lambda: lambda: prepare.cross_entropy(model(batch[0]), batch[1]),
-            "both": lambda: lambda: loss_and_grad(*batch),
+            "forward": lambda: lambda: dealt(lambda x, y: prepare.cross_entropy(model(x), y), batches),
+            "both": lambda: lambda: dealt(loss_and_grad, batches),
             "optimizer": lambda: update,
-            "evaluation": lambda: lambda: prepare.cross_entropy(model(evaluation[0]), evaluation[1], "none"),
+            "evaluation": lambda: lambda: dealt(lambda x, y: prepare.cross_entropy(model(x), y, "none"), evaluation),
         },
         repeats,
     )

@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
+from unittest.mock import patch
 
 import mlx.core as mx
 from common import TINY_CONSTANTS, arguments, measure, primitives, random_batch, report, toy_task, trainer
@@ -66,19 +67,18 @@ def row(depth: int, channels: int, T: int, dtype: str, repeats: int) -> dict[str
 def counts(constants: dict[str, Any], T: int) -> dict[str, int]:
     """Operations of a step, for a GPU to start one by one: uncompiled or compiled, single matrices or stacked.
 
-    The logits are cut as a GPU's are; attention in blocks is the CPU's own.
+    The logits are cut as a GPU's are and there is one stream; attention in blocks is the CPU's own.
     """
-    found, cut = {}, prepare.CPU_LOGITS
-    prepare.CPU_LOGITS = prepare.GPU_LOGITS
-    for name, switch, stack in (
-        ("ops_plain", mx.disable_compile, False),
-        ("ops_compiled", mx.enable_compile, False),
-        ("ops_stacked", mx.enable_compile, True),
-    ):
-        switch()
-        found[name] = operations(trainer(**{**constants, "STACK_MATRICES": stack}), T)
+    found, streams = {}, prepare.streams()
+    with patch.multiple(prepare, CPU_LOGITS=prepare.GPU_LOGITS, streams=lambda: streams[:1]):
+        for name, switch, stack in (
+            ("ops_plain", mx.disable_compile, False),
+            ("ops_compiled", mx.enable_compile, False),
+            ("ops_stacked", mx.enable_compile, True),
+        ):
+            switch()
+            found[name] = operations(trainer(**{**constants, "STACK_MATRICES": stack}), T)
     (mx.disable_compile if os.environ.get("MLX_DISABLE_COMPILE") else mx.enable_compile)()
-    prepare.CPU_LOGITS = cut
     return found
 
 

@@ -112,7 +112,7 @@ def test_children_get_the_cores_that_this_process_may_use(monkeypatch: pytest.Mo
     monkeypatch.delenv("AUTORESEARCH_CORES", raising=False)
     said: list[str] = []
     env = children_environment(said.append)
-    assert env["AUTORESEARCH_CORES"] == str(machine.usable_cores()) and env["OPENBLAS_NUM_THREADS"] == "1"
+    assert env["AUTORESEARCH_CORES"] == str(min(machine.usable_cores(), 8)) and env["OPENBLAS_NUM_THREADS"] == "1"
     monkeypatch.setenv("AUTORESEARCH_CORES", "3")
     assert children_environment(said.append)["AUTORESEARCH_CORES"] == "3"
     for nonsense in ("0", "two", "-1", "", "²"):
