@@ -91,9 +91,9 @@ class GPTConfig:
     @property
     def windows(self) -> list[int]:
         """A layer's window w: position i sees j where 0 <= i - j <= w."""
-        size = {"L": self.sequence_len, "S": max(1, int(self.sequence_len * SHORT_WINDOW))}
-        pattern = [self.window_pattern[i % len(self.window_pattern)] for i in range(self.n_layer)]
-        return [size[kind] for kind in [*pattern[:-1], "L"]]
+        size = {"L": self.sequence_len, "S": max(1, int(self.sequence_len * min(1, SHORT_WINDOW)))}
+        pattern = (self.window_pattern * self.n_layer)[: self.n_layer - 1] + "L"
+        return [size[kind] for kind in pattern]
 
     def has_value_embed(self, layer: int) -> bool:
         return VALUE_EMBED_EVERY > 0 and (self.n_layer - 1 - layer) % VALUE_EMBED_EVERY == 0
@@ -148,6 +148,12 @@ def attend_last(q, k, v, window):
     return mx.fast.scaled_dot_product_attention(q, k, v, scale=q.shape[-1] ** -0.5, mask=mask)
 
 
+def add_from(start, x, y):
+    """x + y (B, H, m, D), where y begins at x's position `start` and goes on beyond its end."""
+    both = x.shape[2] - start
+    return mx.concatenate([x[:, :, :start], x[:, :, start:] + y[:, :, :both], y[:, :, both:]], axis=2)
+
+
 def attend(q, k, v, window):
     """Attention of all T positions, in memory linear in T."""
     T = q.shape[2]
@@ -167,13 +173,13 @@ def attend(q, k, v, window):
     @in_blocks.vjp
     def in_blocks_vjp(primals, gradient, _):
         q, k, v = primals
-        dq, dk, dv = [], mx.zeros_like(k), mx.zeros_like(v)
+        dq, dk, dv = [], k[:, :, :0], v[:, :, :0]
         for queries, keys in spans:
             block = mx.depends(q[:, :, queries], [*dq[-1:], dk, dv])
             inputs = [block, k[:, :, keys], v[:, :, keys]]
             _, grads = mx.vjp(partial(attend_last, window=window), inputs, [gradient[:, :, queries]])
             dq.append(grads[0])
-            dk, dv = dk.at[:, :, keys].add(grads[1]), dv.at[:, :, keys].add(grads[2])
+            dk, dv = add_from(keys.start, dk, grads[1]), add_from(keys.start, dv, grads[2])
         return mx.concatenate(dq, axis=2), dk, dv
 
     return in_blocks(q, k, v)
@@ -273,7 +279,7 @@ class GPT(nn.Module):
         }
 
     def features(self, idx):
-        """Tokens (B, T) -> what the head reads, (B, T, C)."""
+        """Tokens (B, T) -> the head's input (B, T, C)."""
         dtype = self.config.dtype
         x = self.wte(idx, dtype)  # (B, T, C)
         if self.bigrams is not None:
@@ -297,8 +303,7 @@ class GPT(nn.Module):
     def flops_per_token(self) -> float:
         """Of training: 6 a matrix weight, and 12 C a visible position of a layer."""
         matrices = sum(p.size for path, p in tree_flatten(self.parameters()) if is_matrix(path, p))
-        visible = sum(min(window, self.config.sequence_len) for window in self.config.windows)
-        return 6 * (matrices + self.lm_head.weight.size) + 12 * self.config.n_embd * visible
+        return 6 * (matrices + self.lm_head.weight.size) + 12 * self.config.n_embd * sum(self.config.windows)
 
 
 # --- optimizer ------------------------------------------------------
@@ -375,7 +380,7 @@ class MuonAdamW:
 
     def update(self, model: GPT, gradients: dict, hyper: mx.array):
         """One step; `hyper` is what hyperparameters() returns."""
-        lr_scale, momentum, decay = hyper[0], hyper[1], hyper[2]
+        lr_scale, momentum, decay = hyper
         self.state["step"] = self.state["step"] + 1
         params, gradients = dict(tree_flatten(model.parameters())), dict(tree_flatten(gradients))
         for path, (lr, betas) in prepare.side_by_side(self.adam.items()):
@@ -466,7 +471,7 @@ def compiled_step(model: GPT, optimizer: MuonAdamW):
     def accumulate(batches):
         total = loss_and_grad(*batches[0])
         for x, y in batches[1:]:
-            # It waits for the gradients of those before: one micro-batch's activations are alive.
+            # It waits for the gradients so far: one micro-batch's activations are alive.
             x = mx.depends(x, [g for _, g in tree_flatten(total[1])])
             total = tree_map(mx.add, total, loss_and_grad(x, y))
         return total
