@@ -8,6 +8,7 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -206,14 +207,17 @@ def clean(root: Path, args: Namespace) -> int:
 def doctor(root: Path, args: Namespace) -> int:
     from autoresearch import doctor as examination
     from autoresearch import experiment
+    from autoresearch.byhand import with_profile
     from autoresearch.workbench import choose_data, workbench
 
-    facts, cache = machine.facts(), corpus.cache_folder()
+    facts, cache, folder = machine.facts(), corpus.cache_folder(), root / "runs" / "doctor"
 
     def train() -> Measurement:
         data = choose_data(args.dataset, args.profile, print)
-        bench = workbench(data, root / "runs" / "doctor", root, 10.0, args.no_sandbox, lambda text: None, anew=True)
-        return experiment.measure(bench, root / FILE, root / "runs" / "doctor" / "run", seed=0)
+        bench = workbench(data, folder, root, 10.0, args.no_sandbox, lambda text: None, anew=True)
+        source = folder / FILE
+        source.write_text(with_profile(root / FILE, corpus.load_meta(data).get("constants", {})))
+        return experiment.measure(replace(bench, min_steps=0), source, folder / "run", seed=0)  # ten seconds are few
 
     print(facts.describe())
     patient = examination.Patient(root, facts, model=lambda: examination.ollama(facts, cache), train=train)

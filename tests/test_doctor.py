@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
+from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import pytest
 from conftest import write_toy_data
 from recorded import replay
 
-from autoresearch import awake, doctor, launchagent, machine
+from autoresearch import awake, commands, doctor, launchagent, machine
 from autoresearch.doctor import Check, Patient
 from autoresearch.records import Failure, Measurement
 
@@ -230,3 +232,20 @@ def test_ollama_is_asked_for_real(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("OLLAMA_HOST", "http://127.0.0.1:9")
     ready, said = doctor.ollama(HERE, tmp_path)
     assert not ready and "no local model" in said
+
+
+def test_the_training_has_the_constants_that_a_night_here_would_begin_with(
+    repository: Path, toy_data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The file has the Mac's, with which a CPU would need seconds for a step: the toy fails with what it was given."""
+    meta = json.loads((toy_data / "meta.json").read_text())
+    (toy_data / "meta.json").write_text(json.dumps({**meta, "constants": {"LR": "0.125"}}))
+    toy = (repository / "train_mlx.py").read_text()
+    end = toy.index(":\n", toy.index("def build_model")) + 2
+    (repository / "train_mlx.py").write_text(f"{toy[:end]}    raise ValueError(f'{{LR=}}')\n{toy[end:]}")
+    git(repository, "commit", "-q", "-am", "a toy that fails")
+    monkeypatch.setenv("AUTORESEARCH_CACHE", str(toy_data.parents[2]))
+    monkeypatch.setenv("MLX_DISABLE_COMPILE", "1")
+    assert commands.doctor(repository, Namespace(dataset="toy", profile="tiny", no_sandbox=True)) != 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("✗ training: ")]
+    assert "LR=0.125" in line
