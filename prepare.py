@@ -173,8 +173,7 @@ def cross_entropy(logits: mx.array, targets: mx.array, reduction: str = "mean") 
     if mx.default_device() == mx.gpu:
         losses = mx.fast.cross_entropy(logits, targets)
     else:  # its backward pass would compute each exponential again
-        top = mx.stop_gradient(logits.max(axis=-1, keepdims=True))
-        shifted = logits - top
+        shifted = logits - mx.stop_gradient(logits.max(axis=-1, keepdims=True))
         losses = mx.log(mx.exp(shifted).sum(axis=-1)) - mx.take_along_axis(shifted, targets[..., None], axis=-1)[..., 0]
     return losses if reduction == "none" else losses.mean()
 

@@ -54,8 +54,8 @@ def children_environment(say: Say) -> dict[str, str]:
     """What every child gets beside the scrubbed environment, and says which path runs.
 
     macOS: patience with a lit display. A CPU: the system's OpenBLAS, one stream a core (AUTORESEARCH_CORES of them)
-    that MLX fills side by side, and no compiled steps, since g++ takes seconds for each new kernel and the step is no
-    faster for it (AUTORESEARCH_COMPILE=1 compiles all the same).
+    that MLX fills side by side, and no compiled steps, since g++ takes seconds for each new kernel and the step is
+    hardly faster for it (AUTORESEARCH_COMPILE=1 compiles all the same).
     """
     if sys.platform == "darwin":
         return {"AGX_RELAX_CDM_CTXSTORE_TIMEOUT": "1"}

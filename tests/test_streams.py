@@ -100,9 +100,12 @@ def test_the_metric_is_the_same_on_one_core_and_on_several(toy_data: Path, tmp_p
 
 
 @on_a_cpu
-def test_speed_is_of_all_cores(cores: Callable[[int], None]) -> None:
-    cores(2)
+def test_speed_is_of_all_cores(cores: Callable[[int], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    cores(3)
+    used, matmul = [], mx.matmul
+    monkeypatch.setattr(mx, "matmul", lambda a, b, stream: used.append(stream) or matmul(a, b, stream=stream))
     assert 0 < prepare.matmul_tflops(seconds=0.01) < 100
+    assert tuple(used[:3]) == prepare.streams() and len(used) % 3 == 0
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere MLX runs on the GPU")
