@@ -1,1 +1,0 @@
-"""Sources of ideas: the built-in tuner, a local model, an outside command."""
