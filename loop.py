@@ -18,8 +18,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from autoresearch import commands
 from autoresearch.errors import AutoresearchError
+from autoresearch.loop import commands
 
 ROOT = Path(__file__).resolve().parent
 

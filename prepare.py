@@ -6,9 +6,9 @@
     python -P prepare.py sample RUN ...                             the sample child: what a checkpoint writes
 
 A candidate sees `Task`, `Run` and `cross_entropy`; everything else is the judge's. The children, whose code is in
-autoresearch/children.py, are started by autoresearch/experiment.py, speak JSON lines over a pipe, and never share a
-process: evaluation cannot run out of memory because training did, and what training left behind in the interpreter
-cannot reach the metric.
+autoresearch/tasks/gpt/children.py, are started by autoresearch/measure/experiment.py, speak JSON lines over a pipe, and
+never share a process: evaluation cannot run out of memory because training did, and what training left behind in the
+interpreter cannot reach the metric.
 """
 
 from __future__ import annotations
@@ -230,7 +230,7 @@ def streams() -> tuple[mx.Stream, ...]:
 
 def main(build_model: Callable[..., Any], train: Callable[..., Any]) -> int:
     """`uv run train_mlx.py`: trains and evaluates the calling file in two children and prints the summary block."""
-    from autoresearch.byhand import run_by_hand
+    from autoresearch.tasks.gpt.by_hand import run_by_hand
 
     return run_by_hand(Path(build_model.__code__.co_filename), Path(__file__))
 
@@ -451,9 +451,9 @@ def matmul_tflops(dtype: mx.Dtype = mx.float32, seconds: float = 0.2) -> float:
 
 
 def children() -> types.ModuleType:
-    """autoresearch/children.py that lies beside this very file. In a child `import prepare` finds what runs here."""
+    """Load the children.py that lies beside this very file. In a child `import prepare` finds what runs here."""
     sys.modules["prepare"] = sys.modules["__main__"]
-    path = Path(__file__).with_name("autoresearch") / "children.py"
+    path = Path(__file__).parent / "autoresearch" / "tasks" / "gpt" / "children.py"
     module = types.ModuleType("children")
     module.__file__ = str(path)
     sys.modules["children"] = module
@@ -466,6 +466,6 @@ if __name__ == "__main__":
         status = children().main(sys.argv[1:])
         sys.stdout.flush()
         os._exit(status)  # a candidate's exit handlers and threads do not get another word
-    from autoresearch.corpus import command_line
+    from autoresearch.tasks.gpt.data.corpus import command_line
 
     raise SystemExit(command_line(sys.argv[1:]))

@@ -37,8 +37,9 @@ from common import table
 from conftest import make_repository, write_toy_data
 from kills import enrich, found
 
-from autoresearch import journal, launchagent
-from autoresearch.night import Night
+from autoresearch.record import journal
+from autoresearch.record.night import Night
+from autoresearch.system import login
 
 TASK = ("--dataset", "toy", "--profile", "tiny", "--time-budget")
 TUNER = ("--proposer", "tuner")
@@ -183,8 +184,8 @@ def reboot(folder: Path, count: int, rng: random.Random) -> dict[str, Any]:
     """The machine goes down in mid-run; after login the agent that `install` wrote runs, in a login's environment."""
     scene = Scene(folder)
     argv = [sys.executable, str(scene.root / "loop.py"), "run", "--resume", *TUNER, *TASK, "1", "--experiments", "2"]
-    launchagent.install(scene.root, argv, home=folder, env=scene.env, system="Darwin")
-    plist = plistlib.loads(launchagent.agent(scene.root, argv, home=folder, env=scene.env, system="Darwin").text)
+    login.install(scene.root, argv, home=folder, env=scene.env, system="Darwin")
+    plist = plistlib.loads(login.agent(scene.root, argv, home=folder, env=scene.env, system="Darwin").text)
     process = scene.start()
     scene.wait_decided(2)
     scene.wait_for(lambda: scene.night().running is not None, "a run")
@@ -199,7 +200,7 @@ def reboot(folder: Path, count: int, rng: random.Random) -> dict[str, Any]:
     scene.check()
     assert len(scene.decided) > before
     first = next(time_of(e) for e in scene.events() if e["type"] == "started" and time_of(e) > began)
-    launchagent.uninstall(scene.root, home=folder, system="Darwin")
+    login.uninstall(scene.root, home=folder, system="Darwin")
     scene.end()
     return {
         "incident": "reboot", "times": 1, "decided": len(scene.decided), "lost s each": first - began,
@@ -325,7 +326,7 @@ def ollama(folder: Path, count: int, rng: random.Random) -> dict[str, Any]:
 SWAPPING = """
 import sys
 sys.path.insert(0, {root!r})
-from autoresearch import machine
+from autoresearch.system import machine
 real, calls = machine.sample, [0]
 def sample(*args):
     calls[0] += 1

@@ -21,11 +21,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from autoresearch import contract, experiment
 from autoresearch.errors import SandboxError
+from autoresearch.measure import experiment
 from autoresearch.records import Measurement
-from autoresearch.sandbox import Sandbox, Unconfined, select
-from autoresearch.workbench import openblas, snapshot
+from autoresearch.system.sandbox import Sandbox, Unconfined, select
+from autoresearch.tasks.gpt import contract
+from autoresearch.tasks.gpt.workbench import openblas, snapshot
 from tests.conftest import HONEST, ROOT, write_toy_data
 
 FOLDER = HONEST.parent

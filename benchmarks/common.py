@@ -25,10 +25,10 @@ import numpy as np
 from mlx.utils import tree_flatten
 
 import prepare
-from autoresearch import machine, process
-from autoresearch.constants import assign
-from autoresearch.profiles import TINY
-from autoresearch.workbench import children_environment
+from autoresearch.candidate.constants import assign
+from autoresearch.system import machine, process
+from autoresearch.tasks.gpt.data.profiles import TINY
+from autoresearch.tasks.gpt.workbench import children_environment
 
 ROOT = Path(__file__).resolve().parent.parent
 Row = Mapping[str, Any]

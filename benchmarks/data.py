@@ -19,9 +19,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from autoresearch import corpus, tokenizer
-from autoresearch.packing import pack
-from autoresearch.profiles import PROFILES, default_profile
+from autoresearch.tasks.gpt.data import corpus, tokenizer
+from autoresearch.tasks.gpt.data.packing import pack
+from autoresearch.tasks.gpt.data.profiles import PROFILES, default_profile
 
 STEP_MS = 100.0  # a training step to compare with
 BATCHES = 100

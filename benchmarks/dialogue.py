@@ -25,13 +25,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from fake_ollama import MODEL, FakeOllama
 from reply_cases import REFUSED
 
-from autoresearch import constants, edits
+from autoresearch.candidate import constants, edits
 from autoresearch.errors import ProposerError
-from autoresearch.proposers.ollama import OllamaProposer
-from autoresearch.proposers.server import OllamaServer
-from autoresearch.proposers.streams import Timeouts
 from autoresearch.records import Context, Proposal, Trial
-from autoresearch.scorecard import Scorecard
+from autoresearch.search.llm.ollama import OllamaProposer
+from autoresearch.search.llm.ollama_server import OllamaServer
+from autoresearch.search.llm.transport import Timeouts
+from autoresearch.search.scorecard import Scorecard
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = (ROOT / "train_mlx.py").read_text()

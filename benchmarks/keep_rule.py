@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from autoresearch import decide, noise
+from autoresearch.decide import keep_rule, noise
 
 Array = NDArray[np.floating]
 Gains = Callable[[np.random.Generator, Array], Array]  # proposals decided so far, a night each -> true gains in sigma
@@ -147,20 +147,20 @@ class KeepRule(Rule):
 
     def act(self, s: Nights) -> NDArray[np.int64]:
         z = (s.incumbent - s.mean) / s.sigma / np.sqrt(1 / np.maximum(s.n, 1) + 1 / s.weight)
-        bar = np.array([np.inf, np.inf, decide.KEEP_Z[2], decide.KEEP_Z[3]])[s.n] + self.margin
-        last = s.n == max(decide.KEEP_Z)
-        return np.where(z < decide.LOOK_Z, DISCARD, np.where(z >= bar, KEEP, np.where(last, DISCARD, CANDIDATE)))
+        bar = np.array([np.inf, np.inf, keep_rule.KEEP_Z[2], keep_rule.KEEP_Z[3]])[s.n] + self.margin
+        last = s.n == max(keep_rule.KEEP_Z)
+        return np.where(z < keep_rule.LOOK_Z, DISCARD, np.where(z >= bar, KEEP, np.where(last, DISCARD, CANDIDATE)))
 
     def estimate(self, s: Nights) -> tuple[Array, Array]:
-        step = np.clip(s.incumbent - s.mean, 0.0, decide.ANCHOR_SIGMA * s.sigma)
+        step = np.clip(s.incumbent - s.mean, 0.0, keep_rule.ANCHOR_SIGMA * s.sigma)
         return s.runs.sum(1) + s.mean + step, s.n + 1.0
 
     def control(self, s: Nights, in_a_row: Array) -> NDArray[np.bool_]:
-        return in_a_row >= decide.CONTROL_PER_RUN * (1 + s.weight)
+        return in_a_row >= keep_rule.CONTROL_PER_RUN * (1 + s.weight)
 
     @property
     def baseline_every(self) -> float:
-        return decide.BASELINE_EVERY
+        return keep_rule.BASELINE_EVERY
 
 
 # --- the simulation --------------------------------------------------------------------------------------------------

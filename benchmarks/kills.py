@@ -25,7 +25,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from conftest import make_repository, write_toy_data
 
-from autoresearch import journal
+from autoresearch.record import journal
 
 TASK = ("--proposer", "tuner", "--dataset", "toy", "--profile", "tiny", "--time-budget", "1")
 

@@ -22,8 +22,9 @@ from typing import Any
 from common import ENVIRONMENT, TINY_CONSTANTS, arguments, measure, report, toy_task, trainer
 from step import stepper
 
-from autoresearch import machine, process, roofline
-from autoresearch.profiles import MAC, TINY
+from autoresearch.system import machine, process
+from autoresearch.tasks.gpt import roofline
+from autoresearch.tasks.gpt.data.profiles import MAC, TINY
 
 TOKENS, TINY_TOKENS = 2**14, 2**12  # a step
 CASE_TIMEOUT_S = 600.0

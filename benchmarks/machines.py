@@ -26,12 +26,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from autoresearch import bundle, compare, comparison_page, corpus, journal, sharing, sources, transfer
-from autoresearch.bundle import Bundle
 from autoresearch.errors import ProposerError
+from autoresearch.findings import bundle, compare, transfer
+from autoresearch.findings.bundle import Bundle
+from autoresearch.loop import sharing
+from autoresearch.loop.session import Options, open_night
+from autoresearch.record import journal
 from autoresearch.records import Context, Edit, Failure, Proposal, SearchReplace, Set
-from autoresearch.session import Options, open_night
-from autoresearch.view import PlainView
+from autoresearch.report import comparison_page
+from autoresearch.report.console import PlainView
+from autoresearch.tasks.gpt.data import corpus, sources
 from tests.conftest import HONEST, ROOT, git, write_toy_data
 
 LEFT_OUT = shutil.ignore_patterns(".*", "runs", "__pycache__", "findings")

@@ -36,10 +36,14 @@ from conftest import make_repository
 from fake_ollama import MODEL, FakeOllama
 from reply_cases import REFUSED
 
-from autoresearch import constants, corpus, experiment, journal, machine, sources
-from autoresearch.interval import interleaved, paired
-from autoresearch.night import Night
-from autoresearch.workbench import workbench
+from autoresearch.candidate import constants
+from autoresearch.decide.interval import interleaved, paired
+from autoresearch.measure import experiment
+from autoresearch.record import journal
+from autoresearch.record.night import Night
+from autoresearch.system import machine
+from autoresearch.tasks.gpt.data import corpus, sources
+from autoresearch.tasks.gpt.workbench import workbench
 
 NIGHTS = {"tuner": "tuner", "model": "ollama", "hybrid": "hybrid"}  # name -> --proposer
 TAG = "night"

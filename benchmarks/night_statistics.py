@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from autoresearch import early_stop, interval, noise
-from autoresearch.decide import Estimate, after_keep, baseline_due, conceded, control_due, decide
-from autoresearch.noise import Noise
+from autoresearch.decide import early_stop, interval, noise
+from autoresearch.decide.keep_rule import Estimate, after_keep, baseline_due, conceded, control_due, decide
+from autoresearch.decide.noise import Noise
 
 Drift = Callable[[float], float]  # share of the night -> what every file's val_bpb is moved by, in sigma
 KINDS = {"null": (0, 0, 0, 0), "early": (0.25, 1, 0.5, 2), "mixed": (0.10, 1, 0.6, 2), "late": (0.04, 0.6, 0.5, 2)}

@@ -25,12 +25,14 @@ from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
 
-from autoresearch import corpus, sources, summary, validate
-from autoresearch.interval import ROUNDS, Interval
-from autoresearch.night import Night
+from autoresearch.decide.interval import ROUNDS, Interval
+from autoresearch.loop import validate
+from autoresearch.loop.session import Options, open_night
+from autoresearch.record.night import Night
 from autoresearch.records import Context, Proposal, WholeFile
-from autoresearch.session import Options, open_night
-from autoresearch.view import PlainView
+from autoresearch.report import status
+from autoresearch.report.console import PlainView
+from autoresearch.tasks.gpt.data import corpus, sources
 from benchmarks.machines import Listed, checkout
 from benchmarks.overhead import read_events, trust_table
 from tests.conftest import ROOT
@@ -132,7 +134,7 @@ def main() -> int:
     os.environ["AUTORESEARCH_CACHE"] = str(folder / "cache")
     dataset = data(args.text, args.characters, folder)
     found = night(folder, dataset, args.time_budget, args.experiments, args.rounds, args.seed)
-    print(f"\n{summary.text(found)}\n\n{verdict(found, validate.validated(found))}\n")
+    print(f"\n{status.text(found)}\n\n{verdict(found, validate.validated(found))}\n")
     print(trust_table(read_events(folder / "checkout" / "runs" / "null")))
     return 0
 

@@ -23,7 +23,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from autoresearch.errors import AutoresearchError
-from autoresearch.journal import NAME
+from autoresearch.record.journal import NAME
 
 Event = Mapping[str, Any]
 

@@ -18,8 +18,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 import nights
 from common import arguments, report
 
-from autoresearch import charts
-from autoresearch import report as page
+from autoresearch.report import charts, page
 
 TRAINER = (ROOT / "train_mlx.py").read_text()
 

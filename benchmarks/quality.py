@@ -26,7 +26,7 @@ from mlx.utils import tree_flatten, tree_unflatten
 from plain import PlainAdamW, adamw_rule
 
 import prepare
-from autoresearch import corpus
+from autoresearch.tasks.gpt.data import corpus
 from tests import reference
 
 CLASSIC = "(3.4445, -4.7750, 2.0315)"  # Muon's first Newton-Schulz coefficients, five times the same

@@ -26,15 +26,16 @@ sys.path.insert(0, str(ROOT))
 
 from dialogue import FACTS, SIGMA, SOURCE, TASK, trial
 
-from autoresearch import machine, policy
 from autoresearch.errors import ProposerError
-from autoresearch.prompt import Message
-from autoresearch.proposers import models
-from autoresearch.proposers.dialogue import Dialogue
-from autoresearch.proposers.openai import OpenAIBackend
-from autoresearch.proposers.streams import Answer
 from autoresearch.records import Context, Trial
-from autoresearch.scorecard import Card, Scorecard
+from autoresearch.search import policy
+from autoresearch.search.llm import model_choice
+from autoresearch.search.llm.dialogue import Dialogue
+from autoresearch.search.llm.openai import OpenAIBackend
+from autoresearch.search.llm.prompt import Message
+from autoresearch.search.llm.transport import Answer
+from autoresearch.search.scorecard import Card, Scorecard
+from autoresearch.system import machine
 
 
 class Recorded(OpenAIBackend):
@@ -98,7 +99,7 @@ def main() -> int:
     asked = {form: f"{t.asked} asked, {t.parsed} parsed, {t.applied} applied" for form, t in card.formats.items()}
     print("\n".join(["| format | replies |", "|---|---|", *(f"| {form} | {text} |" for form, text in asked.items())]))
     print(f"\nits share of the next hybrid night begins at {policy.shares(rates)['model']:.0%} (a new model's: 50%);")
-    print(f"among installed models it is chosen {'last' if models.useless(card) else 'by its size'}\n")
+    print(f"among installed models it is chosen {'last' if model_choice.useless(card) else 'by its size'}\n")
     print(table("the last error of the turns given up", errors))
     if args.json:
         rows = [{"text": a.text, "end": a.done_reason, "tokens": a.answer_tokens, "s": a.seconds} for a in answers]

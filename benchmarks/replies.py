@@ -22,7 +22,7 @@ from fake_ollama import FakeOllama
 from proposer_kit import CONTEXT, GOOD, proposer
 from reply_cases import APPLIED, REFUSED, SOURCE, Case
 
-from autoresearch import constants, edits
+from autoresearch.candidate import constants, edits
 from autoresearch.records import WholeFile
 
 SHOWN = 60  # characters of a reply

@@ -30,14 +30,15 @@ sys.path.insert(0, str(ROOT))
 
 from surface import BASELINE, SEQ_LEN, Crash, Surface, descent
 
-from autoresearch import constants, edits, policy
-from autoresearch.axes import Axis, Value
-from autoresearch.decide import Estimate, after_keep, control_due, decide
-from autoresearch.noise import Noise
-from autoresearch.proposers.tpe import suggestions
-from autoresearch.proposers.tuner import Tuner
+from autoresearch.candidate import constants, edits
+from autoresearch.decide.keep_rule import Estimate, after_keep, control_due, decide
+from autoresearch.decide.noise import Noise
 from autoresearch.records import Context, Decision, Failure, Proposal, Trial
-from autoresearch.space import Space, Values, infer
+from autoresearch.search import policy
+from autoresearch.search.tuner.axes import Axis, Value
+from autoresearch.search.tuner.space import Space, Values, infer
+from autoresearch.search.tuner.tpe import suggestions
+from autoresearch.search.tuner.tuner import Tuner
 
 MARKS = (12, 25, 50, 100)  # runs
 FIGURES = ROOT / "benchmarks" / "figures-search.md"

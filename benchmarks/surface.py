@@ -18,9 +18,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from autoresearch import constants, edits
-from autoresearch.axes import Axis, Value
-from autoresearch.space import infer
+from autoresearch.candidate import constants, edits
+from autoresearch.search.tuner.axes import Axis, Value
+from autoresearch.search.tuner.space import infer
 
 SEQ_LEN = 2048
 

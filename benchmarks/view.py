@@ -29,10 +29,10 @@ import nights
 from common import arguments, report
 from rich.console import Console
 
-from autoresearch import standing
-from autoresearch.board import Board
-from autoresearch.panel import draw
-from autoresearch.view import LiveView, PlainView, Published, View
+from autoresearch.decide import estimates
+from autoresearch.report.console import LiveView, PlainView, Published, View
+from autoresearch.report.dashboard import draw
+from autoresearch.report.live_state import Board
 
 SIZES = ((80, 24), (118, 30), (200, 60))
 EVENTS_A_S = 4
@@ -41,7 +41,7 @@ BUDGET_S = 300.0
 
 def fill(board: Board) -> None:
     night = nights.night(60)
-    board.take(night, standing.read(night))
+    board.take(night, estimates.read(night))
     board.tag, board.budget_s, board.machine = "nov23", BUDGET_S, "Apple M4 Pro, 20 GPU cores, 24 GB, macOS 26.2"
     board.begin(61, 0, "Halve the batch", "More steps fit the same five minutes.")
 

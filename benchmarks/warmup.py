@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 from common import ENVIRONMENT, ROOT, TINY_CONSTANTS, arguments, report
 
-from autoresearch import experiment
-from autoresearch.constants import assign
-from autoresearch.experiment import Workbench
-from autoresearch.profiles import TINY
-from autoresearch.sandbox import Unconfined
+from autoresearch.candidate.constants import assign
+from autoresearch.measure import experiment
+from autoresearch.measure.experiment import Workbench
+from autoresearch.system.sandbox import Unconfined
+from autoresearch.tasks.gpt.data.profiles import TINY
 
 CASES: tuple[dict[str, Any], ...] = (
     {},

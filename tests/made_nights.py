@@ -8,9 +8,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from autoresearch import constants, edits, encoding, export, journal
-from autoresearch.bundle import Bundle
-from autoresearch.private import Scrubber
+from autoresearch.candidate import constants, edits
+from autoresearch.findings import export
+from autoresearch.findings.bundle import Bundle
+from autoresearch.findings.scrub import Scrubber
+from autoresearch.record import codec, journal
 from autoresearch.records import Failure, Measurement, Proposal, SearchReplace, Set
 
 BASE = (Path(__file__).with_name("honest") / "base.py").read_text()
@@ -151,12 +153,12 @@ class Made:
 
     @property
     def night(self) -> Any:
-        return journal.replay([encoding.decode(encoding.encode(event)) or {} for event in self.events])
+        return journal.replay([codec.decode(codec.encode(event)) or {} for event in self.events])
 
     def write(self, folder: Path) -> Path:
         """The journal and the sources, as runs/TAG holds them."""
         folder.mkdir(parents=True)
-        (folder / journal.NAME).write_bytes(b"".join(map(encoding.encode, self.events)))
+        (folder / journal.NAME).write_bytes(b"".join(map(codec.encode, self.events)))
         for n, source in self.sources.items():
             journal.store_source(folder, n, source)
         return folder

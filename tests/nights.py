@@ -11,10 +11,11 @@ from typing import Any
 
 from recorded import replay as recorded
 
-from autoresearch import encoding, machine
-from autoresearch.edits import to_json
-from autoresearch.night import Night, replay
+from autoresearch.candidate.edits import to_json
+from autoresearch.record import codec
+from autoresearch.record.night import Night, replay
 from autoresearch.records import Set
+from autoresearch.system import machine
 
 BASE = """import mlx.core as mx
 
@@ -52,7 +53,7 @@ class Builder:
         self.hot_between, self.battery_after = (60, 75), 10**9
 
     def event(self, type: str, **fields: Any) -> None:
-        line = encoding.encode({"v": 1, "t": self.t.isoformat(timespec="milliseconds"), "type": type, **fields})
+        line = codec.encode({"v": 1, "t": self.t.isoformat(timespec="milliseconds"), "type": type, **fields})
         self.events.append(json.loads(line))
 
     def open(self) -> None:

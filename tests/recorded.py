@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from autoresearch import machine
+from autoresearch.system import machine
 
 FOLDER = Path(__file__).parent / "recordings"
 MACHINES = sorted(path.name for path in FOLDER.iterdir() if path.is_dir())

@@ -14,8 +14,8 @@ import psutil
 import pytest
 from recorded import replay
 
-from autoresearch import awake, machine
-from autoresearch.awake import Awake
+from autoresearch.system import awake, machine
+from autoresearch.system.awake import Awake
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -28,7 +28,7 @@ while kill -0 "$4" 2>/dev/null; do sleep 0.05; done
 LOOP = """
 import sys, time
 from pathlib import Path
-from autoresearch.awake import Awake
+from autoresearch.system.awake import Awake
 with Awake(print, Path(sys.argv[1]), "Darwin") as awake:
     assert awake.held
     print(awake._child.pid, flush=True)

@@ -14,11 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoresearch import bundle, constants, effects, export, strict
-from autoresearch.bundle import Bundle
+from autoresearch.candidate import constants
+from autoresearch.decide.noise import Noise
 from autoresearch.errors import BundleError
-from autoresearch.noise import Noise
-from autoresearch.private import Scrubber, scrubber
+from autoresearch.findings import bundle, effects, export, schema
+from autoresearch.findings.bundle import Bundle
+from autoresearch.findings.scrub import Scrubber, scrubber
 from autoresearch.records import Proposal, SearchReplace, Set
 from tests.conftest import ROOT, git
 from tests.made_nights import BASE, GELU, TASK, Made
@@ -34,8 +35,8 @@ def changed(**top: Any) -> bytes:
     """The file with other top-level fields, and the id that belongs to them where it still can be computed."""
     value = {**json.loads(DATA), **top}
     content = {key: entry for key, entry in value.items() if key not in ("format", "version", "id")}
-    with contextlib.suppress(strict.Mismatch):
-        value["id"] = strict.decode(Bundle, content).id
+    with contextlib.suppress(schema.Mismatch):
+        value["id"] = schema.decode(Bundle, content).id
     return json.dumps(value).encode()
 
 
@@ -75,7 +76,7 @@ def test_a_finding_says_what_where_and_how_much() -> None:
 
 
 def test_the_published_schema_is_that_of_the_loader() -> None:
-    """Change bundle.py, then: python -m autoresearch.bundle"""
+    """Change bundle.py, then: python -m autoresearch.findings.bundle"""
     assert json.loads(bundle.SCHEMA.read_text()) == bundle.json_schema()
     properties = bundle.json_schema()["properties"]
     assert set(properties) == {"format", "version", "id", *(f.name for f in fields(Bundle))}

@@ -8,8 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from autoresearch.byhand import summary, with_profile
 from autoresearch.records import Failure, Measurement
+from autoresearch.tasks.gpt.by_hand import summary, with_profile
 from tests.conftest import HONEST, git
 
 BLOCK = """\

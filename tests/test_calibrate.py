@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 from recorded import replay
 
-from autoresearch import calibrate, machine, roofline
-from autoresearch.calibrate import Fit, Known, Trial, axes, efficiency, fit, known, remember
-from autoresearch.experiment import Workbench
+from autoresearch.measure.experiment import Workbench
 from autoresearch.records import Set
-from autoresearch.roofline import Roofline
-from autoresearch.sandbox import Unconfined
+from autoresearch.system import machine
+from autoresearch.system.sandbox import Unconfined
+from autoresearch.tasks.gpt import calibrate, roofline
+from autoresearch.tasks.gpt.calibrate import Fit, Known, Trial, axes, efficiency, fit, known, remember
+from autoresearch.tasks.gpt.roofline import Roofline
 from tests.conftest import HONEST, ROOT
 
 M4_PRO = machine.facts(replay("mac-mini-m4-pro"), "Darwin")
@@ -86,7 +87,7 @@ def test_the_roofline_is_measured_by_a_child() -> None:
 
 
 def test_the_loop_holds_no_metal_memory() -> None:
-    code = "import sys, loop, autoresearch.calibrate, autoresearch.roofline; print('mlx' in sys.modules)"
+    code = "import sys, loop, autoresearch.tasks.gpt.calibrate, autoresearch.tasks.gpt.roofline; print('mlx' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
 

@@ -16,9 +16,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from autoresearch import contract
-from autoresearch.process import MARK
 from autoresearch.records import Measurement
+from autoresearch.system.process import MARK
+from autoresearch.tasks.gpt import contract
 from benchmarks.candidates import Bench, Candidate, measured, outcome, read_all, runnable, sandbox_here
 from tests.conftest import HONEST
 

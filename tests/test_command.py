@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoresearch import edits
+from autoresearch.candidate import edits
 from autoresearch.errors import ProposerError, UsageError
-from autoresearch.proposers import command
-from autoresearch.proposers.command import Command
 from autoresearch.records import Context, Directive, Failure, Proposal, SearchReplace, Set, Trial, WholeFile
+from autoresearch.search import command
+from autoresearch.search.command import Command
 
 SOURCE = """DEPTH = 4  # layers
 LR = 0.1

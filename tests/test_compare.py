@@ -13,9 +13,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from autoresearch import agreement, bundle, compare, comparison_page, sharing
-from autoresearch.bundle import Bundle, Change, Effect, Finding
 from autoresearch.errors import BundleError, UsageError
+from autoresearch.findings import agreement, bundle, compare
+from autoresearch.findings.bundle import Bundle, Change, Effect, Finding
+from autoresearch.loop import sharing
+from autoresearch.report import comparison_page
 from tests.made_nights import EXACT, M1, M4, A, B, Made, set_to, shared
 
 # --- what is claimed --------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from autoresearch import constants
+from autoresearch.candidate import constants
 from autoresearch.errors import EditError
 
 SOURCE = '''"""A docstring with DEPTH = 99."""

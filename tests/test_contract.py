@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import prepare
-from autoresearch import allowlist, contract
+from autoresearch.tasks.gpt import allowlist, contract
 
 HONEST = Path(__file__).with_name("honest")
 BASE = (HONEST / "base.py").read_text()

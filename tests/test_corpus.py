@@ -23,13 +23,17 @@ from fake_hub import FakeHub
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoresearch import constants, corpus, sources, tokenizer
+from autoresearch.candidate import constants
 from autoresearch.errors import DataError, UsageError
-from autoresearch.profiles import PROFILES
+from autoresearch.tasks.gpt.data import corpus, sources, tokenizer
+from autoresearch.tasks.gpt.data.profiles import PROFILES
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = PROFILES["tiny"]
-COMMAND = "import sys; from autoresearch.corpus import command_line; raise SystemExit(command_line(sys.argv[1:]))"
+COMMAND = (
+    "import sys; from autoresearch.tasks.gpt.data.corpus import command_line; "
+    "raise SystemExit(command_line(sys.argv[1:]))"
+)
 
 
 def invented(count: int, seed: int, words: int = 200) -> list[str]:
@@ -212,7 +216,7 @@ def test_a_second_call_does_nothing_quickly(own: tuple[Path, Path]) -> None:
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     script = (
         "import sys, time; start = time.perf_counter()\n"
-        "from pathlib import Path; from autoresearch import corpus\n"
+        "from pathlib import Path; from autoresearch.tasks.gpt.data import corpus\n"
         "corpus.prepare(sys.argv[1], 'tiny', cache=Path(sys.argv[2]))\n"
         "print(time.perf_counter() - start, [m for m in ('numpy', 'pyarrow', 'tiktoken', 'rich') if m in sys.modules])"
     )

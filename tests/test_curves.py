@@ -2,7 +2,7 @@
 
 import pytest
 
-from autoresearch.curves import comparable
+from autoresearch.tasks.gpt.comparable import comparable
 from tests.conftest import HONEST, ROOT
 
 TRAINER = (ROOT / "train_mlx.py").read_text()

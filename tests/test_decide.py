@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoresearch.decide import (
+from autoresearch.decide.keep_rule import (
     KEEP_Z,
     LOOK_Z,
     SIMPLER_BUDGET,
@@ -21,7 +21,7 @@ from autoresearch.decide import (
     implausible,
     simplifies,
 )
-from autoresearch.noise import Noise
+from autoresearch.decide.noise import Noise
 from benchmarks import keep_rule, night_statistics
 
 NOISE = Noise(0.01, 10.0)

@@ -12,12 +12,12 @@ from fake_ollama import MODEL, FakeOllama
 from proposer_kit import BAD, BLOCK, CONTEXT, GOOD, NAME, QUICK, Make, discarded, proposal_of, proposer, seen
 from reply_cases import APPLIED, REFUSED, SOURCE, SQUARED
 
-from autoresearch import edits
+from autoresearch.candidate import edits
 from autoresearch.errors import ProposerError
-from autoresearch.proposers.ollama import OllamaProposer
-from autoresearch.proposers.server import OllamaServer
 from autoresearch.records import Directive, Failure, Proposer, Set
-from autoresearch.scorecard import Scorecard, Tally
+from autoresearch.search.llm.ollama import OllamaProposer
+from autoresearch.search.llm.ollama_server import OllamaServer
+from autoresearch.search.scorecard import Scorecard, Tally
 
 
 @pytest.fixture

@@ -15,9 +15,11 @@ import pytest
 from conftest import write_toy_data
 from recorded import replay
 
-from autoresearch import awake, commands, doctor, launchagent, machine
-from autoresearch.doctor import Check, Patient
+from autoresearch.loop import commands, doctor
+from autoresearch.loop.doctor import Check, Patient
 from autoresearch.records import Failure, Measurement
+from autoresearch.system import awake, machine
+from autoresearch.system import login as launchagent
 
 ROOT = Path(__file__).resolve().parent.parent
 EMAIL = "config", "user.email"
@@ -121,7 +123,7 @@ def test_a_missing_identity_is_told_and_stops_nothing(checkout: Path) -> None:
 
 
 def test_prepared_data_is_found_and_broken_data_named(checkout: Path) -> None:
-    from autoresearch.profiles import default_profile
+    from autoresearch.tasks.gpt.data.profiles import default_profile
 
     cache = checkout.parent / "cache"
     folder = write_toy_data(cache / "data" / "stdlib" / default_profile())

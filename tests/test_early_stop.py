@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from autoresearch.early_stop import AUDIT_EVERY, CONTENDERS, Finished, Halfway, audit_due, calibrate
+from autoresearch.decide.early_stop import AUDIT_EVERY, CONTENDERS, Finished, Halfway, audit_due, calibrate
 from benchmarks.night_statistics import Stopper, idea
 
 

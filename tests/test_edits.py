@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from reply_cases import APPLIED, BLOCK, REFUSED, RELU, SOURCE, SQUARED, Case
 
-from autoresearch import constants, edits
+from autoresearch.candidate import constants, edits
 from autoresearch.errors import EditError
 from autoresearch.records import CATEGORIES, Edit, ReplaceDefinition, SearchReplace, Set, WholeFile
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from autoresearch import experiment
-from autoresearch.experiment import Workbench
 from autoresearch.failures import classify
+from autoresearch.measure import experiment
+from autoresearch.measure.experiment import Workbench
 from autoresearch.records import Failure
-from autoresearch.sandbox import select
+from autoresearch.system.sandbox import select
 from tests.conftest import HONEST, ROOT
 
 

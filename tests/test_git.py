@@ -15,8 +15,8 @@ import psutil
 import pytest
 
 from autoresearch.errors import GitError
-from autoresearch.git import Repository, tag_of
-from autoresearch.process import run
+from autoresearch.record.git import Repository, tag_of
+from autoresearch.system.process import run
 
 ROOT = Path(__file__).resolve().parent.parent
 FILE = "train_mlx.py"
@@ -456,7 +456,7 @@ KEEP_ON = """
 import sys
 from pathlib import Path
 from autoresearch.files import write_atomic
-from autoresearch.git import Repository
+from autoresearch.record.git import Repository
 repo = Repository.at(Path(sys.argv[1]))
 print("ready", flush=True)
 for i in range(10_000):

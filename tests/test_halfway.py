@@ -7,15 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch import early_stop, export, findings, halfway, history, journal, machine, priors, report, summary
-from autoresearch.journal import read_source
-from autoresearch.noise import Noise
-from autoresearch.proposers.observations import observe
+from autoresearch.candidate.versions import version
+from autoresearch.decide import earlier_nights, early_stop, halfway
+from autoresearch.decide.noise import Noise
+from autoresearch.findings import export
+from autoresearch.loop.session import Options, open_night
+from autoresearch.record import journal
+from autoresearch.record.journal import read_source
 from autoresearch.records import SearchReplace, Set
-from autoresearch.session import Options, open_night
-from autoresearch.space import infer
-from autoresearch.versions import version
-from autoresearch.view import PlainView
+from autoresearch.report import analysis, page, status
+from autoresearch.report.console import PlainView
+from autoresearch.search import history
+from autoresearch.search.tuner.observations import observe
+from autoresearch.search.tuner.space import infer
+from autoresearch.system import machine
 from tests.conftest import HONEST
 from tests.test_research import Idea, Scripted
 
@@ -34,7 +39,7 @@ def test_losers_are_stopped_and_one_in_eight_runs_on(
     monkeypatch.setenv("MLX_DISABLE_COMPILE", "1")
     learnt = cache / "machines" / machine.facts().slug() / "noise.json"
     learnt.parent.mkdir(parents=True)
-    priors.save(learnt, TASK, "earlier", Noise(0.02, 8.0), EARLIER)
+    earlier_nights.save(learnt, TASK, "earlier", Noise(0.02, 8.0), EARLIER)
     options = Options(tag="toy", dataset="toy", profile="tiny", time_budget_s=1.0)
     proposer = Scripted(*NARROW)
     with open_night(repository, options, PlainView(), lambda facts: proposer) as research:
@@ -61,16 +66,16 @@ def test_losers_are_stopped_and_one_in_eight_runs_on(
     assert stopped.ref == f"refs/autoresearch/toy/{stopped.n:04}"
     # the journal says the same again, and what the machine's next night learns counts the sample for eight
     assert journal.read(repository / "runs" / "toy").experiments == night.experiments
-    assert priors.finished(learnt, TASK, "another")[-1].weight == early_stop.AUDIT_EVERY
+    assert earlier_nights.finished(learnt, TASK, "another")[-1].weight == early_stop.AUDIT_EVERY
     # those who read it
     row = next(r for r in (repository / "results.tsv").read_text().splitlines() if stopped.proposal.title in r)
     assert row.split("\t")[1:2] + row.split("\t")[3:4] == ["", "discard"]
-    assert "early stop: 1 of" in summary.text(night) and "0 of them no worse" in summary.text(night)
+    assert "early stop: 1 of" in status.text(night) and "0 of them no worse" in status.text(night)
     assert "early stop: stops at half the budget above +" in capsys.readouterr().out
-    assert "stopped at 50% of the budget" in report.render(
+    assert "stopped at 50% of the budget" in page.render(
         night, lambda n: read_source(repository / "runs" / "toy", night.experiments[n])
     )
-    assert findings.headline(night).crashes == 1
+    assert analysis.headline(night).crashes == 1
     finding = export.read(repository / "runs" / "toy", repository).finding(stopped.n)
     assert finding is not None and (finding.verdict, finding.val_bpb, finding.effect) == ("discard", None, None)
     last = next(trial for trial in trials if trial.n == stopped.n)
@@ -82,10 +87,10 @@ def test_losers_are_stopped_and_one_in_eight_runs_on(
 
 def test_an_old_record_of_a_machine_knows_nothing_of_it(tmp_path: Path) -> None:
     path = tmp_path / "noise.json"
-    priors.save(path, TASK, "new", Noise(0.02, 8.0), EARLIER)
+    earlier_nights.save(path, TASK, "new", Noise(0.02, 8.0), EARLIER)
     known = json.loads(path.read_text())
     for nights in known.values():
         nights["old"] = {"sigma_bpb": 0.02, "df": 8.0}
     path.write_text(json.dumps(known))
-    assert priors.finished(path, TASK, "third") == EARLIER
-    assert priors.finished(path, TASK, "new") == []
+    assert earlier_nights.finished(path, TASK, "third") == EARLIER
+    assert earlier_nights.finished(path, TASK, "new") == []

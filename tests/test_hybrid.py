@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from autoresearch.errors import ProposerError
-from autoresearch.proposers.hybrid import Hybrid
-from autoresearch.proposers.tuner import Tuner
 from autoresearch.records import Context, Failure, Proposal, Set, Trial, Verdict
-from autoresearch.scorecard import Card, Scorecard
+from autoresearch.search.hybrid import Hybrid
+from autoresearch.search.scorecard import Card, Scorecard
+from autoresearch.search.tuner.tuner import Tuner
 
 SOURCE = "DEPTH = 4\nLR = 0.1\ndef build_model(task): return DEPTH\ndef train(model, run): return LR\n"
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoresearch import bundle, compare, imports
 from autoresearch.errors import BundleError
+from autoresearch.findings import bundle, compare, foreign
 from tests.conftest import git
 
 HEADER = "commit\tval_bpb\tmemory_gb\tstatus\tdescription\n"
@@ -45,7 +45,7 @@ def written(folder: Path, text: str) -> Path:
 
 
 def test_each_baseline_begins_a_night(tmp_path: Path) -> None:
-    first, second = imports.read(written(tmp_path / "fork", TWO_MACHINES))
+    first, second = foreign.read(written(tmp_path / "fork", TWO_MACHINES))
     assert [f.val_bpb for f in first.findings] == [2.667, 2.695369, 1.807902]
     assert [f.verdict for f in second.findings] == ["keep", "keep", "crash", "discard"]
     assert [f.role for f in second.findings] == ["baseline", "candidate", "candidate", "candidate"]
@@ -58,9 +58,9 @@ def test_each_baseline_begins_a_night(tmp_path: Path) -> None:
 
 
 def test_other_columns_and_other_lines(tmp_path: Path) -> None:
-    (found,) = imports.read(written(tmp_path / "a", MORE_COLUMNS))
+    (found,) = foreign.read(written(tmp_path / "a", MORE_COLUMNS))
     assert found.findings[0].title == "baseline d12" and found.findings[0].val_bpb == 2.33567
-    (found,) = imports.read(written(tmp_path / "b", NOTES))
+    (found,) = foreign.read(written(tmp_path / "b", NOTES))
     assert [(f.verdict, f.val_bpb) for f in found.findings] == [
         ("keep", 1.865391),
         ("discard", 1.782007),
@@ -69,7 +69,7 @@ def test_other_columns_and_other_lines(tmp_path: Path) -> None:
 
 
 def test_it_is_compared_and_marked(tmp_path: Path) -> None:
-    nights = imports.read(written(tmp_path / "fork", TWO_MACHINES))
+    nights = foreign.read(written(tmp_path / "fork", TWO_MACHINES))
     found = compare.compare(nights)
     assert any(w.startswith("A B: imported: one run each, no sigma and no intervals") for w in found.warnings)
     assert found.nights[1].gain_percent == pytest.approx(100 * (1.804532 - 1.595840) / 1.804532)
@@ -101,7 +101,7 @@ def history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_git_gives_sources_times_and_changes(history: Path) -> None:
-    (found,) = imports.read(history)
+    (found,) = foreign.read(history)
     assert found.created == "2026-03-08" and found.hours == 2.0
     assert [f.hour for f in found.findings] == [0.0, 1.0, 2.0]
     kept, reset = found.findings[1:]
@@ -124,30 +124,30 @@ def test_a_repository_runs_nothing(history: Path, tmp_path: Path) -> None:
     git(history, "config", "diff.x.textconv", str(tool))
     git(history, "config", "filter.x.smudge", str(tool))
     (history / ".gitattributes").write_text("*.py diff=x filter=x\n")
-    assert imports.read(history)[0].hours == 2.0
+    assert foreign.read(history)[0].hours == 2.0
     assert not mark.exists()
 
 
 def test_a_commit_is_never_an_option(tmp_path: Path) -> None:
     text = HEADER + f"--output={tmp_path / 'mark'}\t1.5\t2.0\tkeep\tbaseline\n"
-    (found,) = imports.read(written(tmp_path / "x", text))
+    (found,) = foreign.read(written(tmp_path / "x", text))
     assert found.findings[0].source is None and os.listdir(tmp_path) == ["x"]  # noqa: PTH208
 
 
 @given(st.text(max_size=300))
 def test_no_table_makes_it_stumble(text: str) -> None:
-    for entry in imports.parse(HEADER + text) + imports.parse(text):
+    for entry in foreign.parse(HEADER + text) + foreign.parse(text):
         assert entry.val_bpb is None or 0 < entry.val_bpb < 1e6
 
 
 def test_what_is_no_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="has no results: a header with val_bpb and status"):
-        imports.read(
+        foreign.read(
             written(tmp_path / "x", "commit\tval_rmse\tstatus\tdescription\nc2450ad\t343.88\tkeep\tbaseline\n")
         )
     with pytest.raises(BundleError, match="cannot read"):
-        imports.read(tmp_path / "nothing")
+        foreign.read(tmp_path / "nothing")
     with (tmp_path / "results.tsv").open("wb") as file:
-        file.truncate(imports.MOST_BYTES + 1)
+        file.truncate(foreign.MOST_BYTES + 1)
     with pytest.raises(BundleError, match="refused: more than 4 MB"):
-        imports.read(tmp_path / "results.tsv")
+        foreign.read(tmp_path / "results.tsv")

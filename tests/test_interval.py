@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoresearch.interval import Interval, interleaved, paired, t_cdf, t_quantile, top, winner
+from autoresearch.decide.interval import Interval, interleaved, paired, t_cdf, t_quantile, top, winner
 
 # --- the interval ----------------------------------------------------------------------------------------------------
 

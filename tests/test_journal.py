@@ -21,13 +21,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoresearch.encoding import decode, decode_all, encode, measurement_from_json, plain, proposal_from_json
 from autoresearch.errors import JournalError
-from autoresearch.git import Repository
-from autoresearch.journal import Journal, read, read_source, run_folder, store_source
-from autoresearch.night import Night, apply, replay
-from autoresearch.process import run
+from autoresearch.record.codec import decode, decode_all, encode, measurement_from_json, plain, proposal_from_json
+from autoresearch.record.git import Repository
+from autoresearch.record.journal import Journal, read, read_source, run_folder, store_source
+from autoresearch.record.night import Night, apply, replay
 from autoresearch.records import Failure, Measurement, Proposal, ReplaceDefinition, SearchReplace, Set, WholeFile
+from autoresearch.system.process import run
 
 ROOT = Path(__file__).resolve().parent.parent
 TASK = {"dataset": "stdlib", "profile": "tiny", "fingerprint": "00ff", "budget_s": 20.0}
@@ -486,10 +486,10 @@ def test_any_journal_cut_at_any_byte_replays_and_loses_no_decided_result(
 NIGHT = """
 import sys
 from pathlib import Path
-from autoresearch.git import Repository
-from autoresearch.journal import Journal, read_source, store_source
+from autoresearch.record.git import Repository
+from autoresearch.record.journal import Journal, read_source, store_source
 from autoresearch.records import Measurement, Proposal, Set
-from autoresearch.results import update
+from autoresearch.record.results_tsv import update
 
 checkout = Path(sys.argv[1])
 repo, journal = Repository.at(checkout), Journal(checkout / "runs" / "t")

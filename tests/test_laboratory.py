@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 from made_nights import Made
 
-from autoresearch import journal, machine
 from autoresearch.errors import AutoresearchError
-from autoresearch.experiment import Workbench
-from autoresearch.laboratory import Laboratory
-from autoresearch.night import Experiment, Purpose
+from autoresearch.loop.experimenter import Laboratory
+from autoresearch.measure.experiment import Workbench
+from autoresearch.record import journal
+from autoresearch.record.night import Experiment, Purpose
 from autoresearch.records import Failure, Measurement, Proposal, Set
-from autoresearch.view import PlainView
+from autoresearch.report.console import PlainView
+from autoresearch.system import machine
 
 GPU = Failure("machine", "Command buffer execution failed: Caused GPU Timeout Error")
 DRY = Failure("memory", "held 9.1 GB of memory (limit 8.0 GB)")
@@ -111,8 +112,8 @@ def test_an_idea_s_own_failure_is_its_own_at_once(laboratory: Callable[..., Rehe
 
 def test_a_machine_that_swaps_under_a_run_is_the_machine_s_failure(toy_data: Path, tmp_path: Path) -> None:
     """With a recorded swap instead of one of this machine's."""
-    from autoresearch import experiment
-    from autoresearch.sandbox import select
+    from autoresearch.measure import experiment
+    from autoresearch.system.sandbox import select
     from tests.conftest import HONEST, ROOT
 
     used = iter([512, *range(1000, 100_000, 1000)])

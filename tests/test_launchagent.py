@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoresearch import launchagent
 from autoresearch.errors import UsageError
+from autoresearch.system import login
 
 ROOT = Path(__file__).resolve().parent.parent
 LOOP = """
@@ -54,12 +54,12 @@ def launch(plist: dict[str, Any]) -> int:
 
 def test_the_generated_command_runs_with_the_generated_environment(checkout: Path, tmp_path: Path) -> None:
     env = {"PATH": "/usr/bin:relative:/no/such/folder:/bin", "AUTORESEARCH_CACHE": "/data/c", "HF_TOKEN": "secret"}
-    launchagent.install(checkout, command(checkout, "--tag", "nov 23"), home=tmp_path, env=env, system="Darwin")
+    login.install(checkout, command(checkout, "--tag", "nov 23"), home=tmp_path, env=env, system="Darwin")
     (path,) = (tmp_path / "Library" / "LaunchAgents").iterdir()
     plist = plistlib.loads(path.read_bytes())
     assert path.stem == plist["Label"] and plist["RunAtLoad"] is True and plist["KeepAlive"] is False
     assert launch(plist) == 0
-    said = json.loads((checkout / "runs" / launchagent.LOG).read_text())
+    said = json.loads((checkout / "runs" / login.LOG).read_text())
     assert said["argv"] == ["run", "--tag", "nov 23"] and said["cwd"] == str(checkout)
     assert said["git"] is not None and said["env"]["AUTORESEARCH_CACHE"] == "/data/c"
     assert "HF_TOKEN" not in said["env"]
@@ -70,7 +70,7 @@ def test_the_generated_command_runs_with_the_generated_environment(checkout: Pat
 
 def test_the_real_loop_starts_with_a_login_s_environment(tmp_path: Path) -> None:
     argv = [sys.executable, str(ROOT / "loop.py"), "--help"]
-    plist = plistlib.loads(launchagent.plist(ROOT, argv, {"PATH": "/usr/bin"}))
+    plist = plistlib.loads(login.plist(ROOT, argv, {"PATH": "/usr/bin"}))
     plist["StandardOutPath"] = str(tmp_path / "log")
     assert launch(plist) == 0
     assert "loop.py status" in (tmp_path / "log").read_text()
@@ -81,27 +81,27 @@ def test_installing_twice_is_installing_once_and_uninstalling_leaves_nothing(
     checkout: Path, tmp_path: Path, system: str
 ) -> None:
     home = tmp_path / "home"
-    assert launchagent.installed(checkout, home=home, system=system) is None
-    launchagent.install(checkout, command(checkout, "--tag", "first"), home=home, system=system)
-    launchagent.install(checkout, command(checkout, "--tag", "second"), home=home, system=system)
-    path = launchagent.installed(checkout, home=home, system=system)
+    assert login.installed(checkout, home=home, system=system) is None
+    login.install(checkout, command(checkout, "--tag", "first"), home=home, system=system)
+    login.install(checkout, command(checkout, "--tag", "second"), home=home, system=system)
+    path = login.installed(checkout, home=home, system=system)
     assert path is not None
     assert [p for p in home.rglob("*") if p.is_file() and not p.is_symlink()] == [path]
     assert "second" in path.read_text() and "first" not in path.read_text()
     assert path.stat().st_mode & 0o022 == 0  # launchd refuses a file that others may write
-    assert "removed" in launchagent.uninstall(checkout, home=home, system=system)[0]
+    assert "removed" in login.uninstall(checkout, home=home, system=system)[0]
     assert [p for p in home.rglob("*") if not p.is_dir()] == []
-    assert "nothing was installed" in launchagent.uninstall(checkout, home=home, system=system)[0]
+    assert "nothing was installed" in login.uninstall(checkout, home=home, system=system)[0]
 
 
 def test_every_checkout_has_an_agent_of_its_own(tmp_path: Path) -> None:
-    first, second = (launchagent.agent(tmp_path / name, ["true"], system="Darwin").path for name in ("a", "b"))
-    assert first != second and first == launchagent.agent(tmp_path / "a", ["other"], system="Darwin").path
+    first, second = (login.agent(tmp_path / name, ["true"], system="Darwin").path for name in ("a", "b"))
+    assert first != second and first == login.agent(tmp_path / "a", ["other"], system="Darwin").path
 
 
 def test_elsewhere_it_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="launchd"):
-        launchagent.install(tmp_path, ["true"], home=tmp_path, system="Windows")
+        login.install(tmp_path, ["true"], home=tmp_path, system="Windows")
 
 
 # --- systemd ---
@@ -116,22 +116,22 @@ def words_of(line: str) -> list[str]:
 
 @given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\x00\r")), min_size=1, max_size=4))
 def test_a_unit_s_command_line_reads_back_as_the_same_words(words: list[str]) -> None:
-    (line,) = [x for x in launchagent.unit(ROOT, words, {}).decode().split("\n") if x.startswith("ExecStart=")]
+    (line,) = [x for x in login.unit(ROOT, words, {}).decode().split("\n") if x.startswith("ExecStart=")]
     assert words_of(line) == words
 
 
 def test_the_unit_is_enabled_as_systemctl_would(checkout: Path, tmp_path: Path) -> None:
-    launchagent.install(checkout, command(checkout), home=tmp_path, env={}, system="Linux")
+    login.install(checkout, command(checkout), home=tmp_path, env={}, system="Linux")
     folder = tmp_path / ".config" / "systemd" / "user"
     (link,) = (folder / "default.target.wants").iterdir()
-    assert link.resolve() == launchagent.installed(checkout, home=tmp_path, system="Linux")
-    assert link.name == f"{launchagent.label_of(checkout)}.service"
+    assert link.resolve() == login.installed(checkout, home=tmp_path, system="Linux")
+    assert link.name == f"{login.label_of(checkout)}.service"
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd here")
 def test_systemd_accepts_the_unit(checkout: Path, tmp_path: Path) -> None:
-    launchagent.install(checkout, command(checkout, "$x", '100%"'), home=tmp_path, env={"LANG": "C"}, system="Linux")
-    path = launchagent.installed(checkout, home=tmp_path, system="Linux")
+    login.install(checkout, command(checkout, "$x", '100%"'), home=tmp_path, env={"LANG": "C"}, system="Linux")
+    path = login.installed(checkout, home=tmp_path, system="Linux")
     done = subprocess.run(
         ["systemd-analyze", "verify", "--user", str(path)],
         capture_output=True,

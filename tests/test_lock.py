@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 
 from autoresearch.errors import LockedError
-from autoresearch.lock import hold
-from autoresearch.process import run
+from autoresearch.system.locks import hold
+from autoresearch.system.process import run
 
 ROOT = Path(__file__).resolve().parent.parent
 HOLD = """
 import subprocess, sys, time
 from pathlib import Path
-from autoresearch.lock import hold
+from autoresearch.system.locks import hold
 with hold(Path(sys.argv[1]), "this machine"):
     child = subprocess.Popen(["sleep", "60"], stdout=subprocess.DEVNULL)
     print(child.pid, flush=True)

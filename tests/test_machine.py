@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from recorded import FOLDER, MACHINES, replay
 
-from autoresearch import machine
+from autoresearch.system import machine
 
 M4_PRO = machine.facts(replay("mac-mini-m4-pro"), "Darwin")
 
@@ -151,8 +151,9 @@ def test_facts_of_this_machine() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="only Linux pins a process to cores")
 def test_a_machine_has_the_cores_that_it_may_use() -> None:
-    code = "import os; os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1]); from autoresearch import machine; "
-    argv = [sys.executable, "-c", code + "print(machine.usable_cores())"]
+    code = "import os; os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1]); "
+    code += "from autoresearch.system import machine; print(machine.usable_cores())"
+    argv = [sys.executable, "-c", code]
     assert subprocess.run(argv, check=True, capture_output=True, text=True).stdout.strip() == "1"
 
 

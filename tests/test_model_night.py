@@ -10,7 +10,7 @@ from typing import Any
 
 from fake_ollama import FakeOllama
 
-from autoresearch import journal
+from autoresearch.record import journal
 from tests.conftest import git
 
 TRAIN = "def train(model: nn.Module, run: prepare.Run) -> None:\n"

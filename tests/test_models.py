@@ -16,14 +16,14 @@ import pytest
 from fake_ollama import CLOUD, EMBEDDER, MODEL, THINKER, FakeOllama, install
 from rich.console import Console
 
-from autoresearch import machine
 from autoresearch.errors import ProposerError, UsageError
-from autoresearch.proposers import choose as choice
-from autoresearch.proposers import models
-from autoresearch.proposers.server import OllamaServer
-from autoresearch.proposers.streams import Timeouts
 from autoresearch.records import Proposer
-from autoresearch.scorecard import Scorecard, Tally
+from autoresearch.search import choose as choice
+from autoresearch.search.llm import model_choice
+from autoresearch.search.llm.ollama_server import OllamaServer
+from autoresearch.search.llm.transport import Timeouts
+from autoresearch.search.scorecard import Scorecard, Tally
+from autoresearch.system import machine
 
 GIB = 2**30
 LARGE: dict[str, Any] = {**MODEL, "name": "qwen3.6:27b", "size": 17 * GIB, "parameter_size": "27.4B"}
@@ -35,33 +35,33 @@ def card(folder: Path) -> Scorecard:
 
 
 def test_tiers_by_memory() -> None:
-    assert models.tier(8 * GIB).formats == ("set",)
-    assert models.tier(16 * GIB).models[0] == "qwen3.5:9b"
-    assert models.tier(18 * GIB) is models.tier(16 * GIB)
-    assert models.tier(64 * GIB).num_ctx == 32768
-    assert models.memory_limit(16 * GIB) == pytest.approx(10.7 * GIB, rel=0.01)
+    assert model_choice.tier(8 * GIB).formats == ("set",)
+    assert model_choice.tier(16 * GIB).models[0] == "qwen3.5:9b"
+    assert model_choice.tier(18 * GIB) is model_choice.tier(16 * GIB)
+    assert model_choice.tier(64 * GIB).num_ctx == 32768
+    assert model_choice.memory_limit(16 * GIB) == pytest.approx(10.7 * GIB, rel=0.01)
 
 
 def test_the_best_installed_model_that_fits(tmp_path: Path) -> None:
     remote = {**CLOUD, "name": "deepseek:671b-cloud", "size": 6 * GIB}
     with FakeOllama(models=[MODEL, THINKER, LARGE, EMBEDDER, CLOUD, remote, STRANGER]) as fake:
         server = OllamaServer(fake.url)
-        found = models.installed(server, 16 * GIB)
+        found = model_choice.installed(server, 16 * GIB)
         assert [(m.name, m.fits) for m in found] == [
             ("qwen3.5:9b", True),
             ("qwen2.5-coder:7b", True),
             ("someone/finetune:8b", True),
             ("qwen3.6:27b", False),
         ]
-        choice = models.choose(found, 16 * GIB)
+        choice = model_choice.choose(found, 16 * GIB)
         assert choice.model == "qwen3.5:9b" and "the best of 4 installed for 16 GB" in choice.line
-        assert models.choose(models.installed(server, 48 * GIB), 48 * GIB).model == "qwen3.6:27b"
+        assert model_choice.choose(model_choice.installed(server, 48 * GIB), 48 * GIB).model == "qwen3.6:27b"
 
 
 def test_the_need_counts_keys_and_values() -> None:
     """28 layers, 4 heads of 128 for keys and values, 16 bits, 16384 positions: 0.875 GiB."""
     with FakeOllama() as fake:
-        (model,) = models.installed(OllamaServer(fake.url), 16 * GIB)
+        (model,) = model_choice.installed(OllamaServer(fake.url), 16 * GIB)
     assert model.need - int(model.size * 1.05) - GIB // 2 == int(0.875 * GIB)
     assert (model.parameters_b, model.context) == (7.6, 32768)
 
@@ -71,27 +71,27 @@ def test_a_model_that_does_not_work_here_goes_to_the_end(tmp_path: Path) -> None
     scorecard.card("ollama:qwen3.5:9b").formats["set"] = Tally(asked=20, parsed=4, applied=1)
     scorecard.save("ollama:qwen3.5:9b")
     with FakeOllama(models=[MODEL, THINKER]) as fake:
-        found = models.installed(OllamaServer(fake.url), 16 * GIB, scorecard)
+        found = model_choice.installed(OllamaServer(fake.url), 16 * GIB, scorecard)
     assert [m.name for m in found] == ["qwen2.5-coder:7b", "qwen3.5:9b"]
 
 
 def test_what_is_asked_for_is_taken_or_named() -> None:
     with FakeOllama(models=[MODEL, LARGE]) as fake:
-        found = models.installed(OllamaServer(fake.url), 16 * GIB)
-    assert models.choose(found, 16 * GIB, "qwen2.5-coder:7b").model == "qwen2.5-coder:7b"
-    large = models.choose(found, 16 * GIB, "qwen3.6:27b")
+        found = model_choice.installed(OllamaServer(fake.url), 16 * GIB)
+    assert model_choice.choose(found, 16 * GIB, "qwen2.5-coder:7b").model == "qwen2.5-coder:7b"
+    large = model_choice.choose(found, 16 * GIB, "qwen3.6:27b")
     assert large.model == "qwen3.6:27b" and "more than this machine has" in large.line
-    missing = models.choose(found, 16 * GIB, "llama5:8b")
+    missing = model_choice.choose(found, 16 * GIB, "llama5:8b")
     assert (missing.model, missing.pull) == (None, "llama5:8b")
     assert "Run: ollama pull llama5:8b" in missing.line
 
 
 def test_nothing_that_fits_offers_a_pull() -> None:
-    none = models.choose([], 16 * GIB)
+    none = model_choice.choose([], 16 * GIB)
     assert (none.model, none.pull) == (None, "qwen3.5:9b") and "no model is installed" in none.line
     with FakeOllama(models=[LARGE]) as fake:
-        found = models.installed(OllamaServer(fake.url), 16 * GIB)
-    assert "none of the 1 installed models fits. Run: ollama pull" in models.choose(found, 16 * GIB).line
+        found = model_choice.installed(OllamaServer(fake.url), 16 * GIB)
+    assert "none of the 1 installed models fits. Run: ollama pull" in model_choice.choose(found, 16 * GIB).line
 
 
 PULL = [
@@ -110,7 +110,7 @@ def test_pull_shows_progress_and_installs() -> None:
         server = OllamaServer(fake.url)
         server.pull("qwen3.5:9b", lambda *step: seen.append(step))
         assert [m["name"] for m in server.models()] == ["qwen3.5:9b"]
-        models.pull(server, "qwen3.5:4b", Console(file=io.StringIO()))
+        model_choice.pull(server, "qwen3.5:4b", Console(file=io.StringIO()))
     assert seen[1] == ("pulling 60e05f210007", 400, 1000) and seen[-1] == ("success", None, None)
 
 
@@ -157,9 +157,9 @@ def test_the_table_shows_each_model_with_its_card(tmp_path: Path) -> None:
     card.turns, card.seconds, card.decided, card.warmed_up, card.kept = 10, 250.0, 8, 6, 2
     card.formats["blocks"] = Tally(asked=20, parsed=15, applied=10)
     with FakeOllama(models=[MODEL, LARGE]) as fake:
-        found = models.installed(OllamaServer(fake.url), 16 * GIB, scorecard)
+        found = model_choice.installed(OllamaServer(fake.url), 16 * GIB, scorecard)
     console = Console(file=io.StringIO(), width=80)
-    console.print(models.table(found, scorecard))
+    console.print(model_choice.table(found, scorecard))
     text = console.file.getvalue()  # type: ignore[attr-defined]
     rows = [line.split() for line in text.splitlines() if line.startswith("qwen")]
     assert rows[0] == ["qwen2.5-coder:7b", "4.4", "7.6B", "32768", "yes", "10", "50%", "75%", "25%", "25"]
@@ -169,13 +169,13 @@ def test_the_table_shows_each_model_with_its_card(tmp_path: Path) -> None:
 def test_open_takes_a_running_server(tmp_path: Path) -> None:
     with FakeOllama() as fake:
         environ = {"OLLAMA_HOST": fake.url, "PATH": ""}
-        proposer, line = models.open_ollama(
+        proposer, line = model_choice.open_ollama(
             memory_bytes=16 * GIB, log_path=tmp_path / "log", scorecard=card(tmp_path), environ=environ
         )
         assert proposer is not None and proposer.name == "ollama:qwen2.5-coder:7b"
         assert line == f"local model: qwen2.5-coder:7b, the best of 1 installed for 16 GB ({fake.url})"
         proposer.close()
-        none, line = models.open_ollama(
+        none, line = model_choice.open_ollama(
             memory_bytes=16 * GIB, log_path=tmp_path / "log", scorecard=card(tmp_path), wanted="x:1b", environ=environ
         )
         assert none is None and "x:1b is not installed" in line
@@ -183,7 +183,7 @@ def test_open_takes_a_running_server(tmp_path: Path) -> None:
 
 def test_open_without_a_server_says_so(tmp_path: Path) -> None:
     environ = {"OLLAMA_HOST": "127.0.0.1:9", "PATH": str(tmp_path)}
-    none, line = models.open_ollama(
+    none, line = model_choice.open_ollama(
         memory_bytes=16 * GIB, log_path=tmp_path / "log", scorecard=card(tmp_path), environ=environ
     )
     assert none is None and "no Ollama server answers and `ollama` is not installed" in line
@@ -194,7 +194,7 @@ def test_open_stops_a_server_of_its_own_that_has_no_model(tmp_path: Path) -> Non
     script.write_text(json.dumps({"script": [], "models": []}))
     install(tmp_path, script)
     environ = {"OLLAMA_HOST": "127.0.0.1:9", "PATH": str(tmp_path)}
-    none, line = models.open_ollama(
+    none, line = model_choice.open_ollama(
         memory_bytes=16 * GIB, log_path=tmp_path / "log", scorecard=card(tmp_path), environ=environ
     )
     assert none is None and "no model is installed. Run: ollama pull qwen3.5:9b" in line
@@ -209,7 +209,7 @@ def test_a_model_that_turns_out_too_large_gives_way_to_the_next(tmp_path: Path) 
     with FakeOllama(models=[dict(THINKER), small], loaded_sizes={"qwen3.5:9b": 12 * GIB}) as fake:
         for loads in (["qwen3.5:9b", "qwen2.5-coder:3b"], []):
             fake.loads.clear()
-            proposer, line = models.open_ollama(
+            proposer, line = model_choice.open_ollama(
                 memory_bytes=16 * GIB,
                 log_path=tmp_path / "log",
                 scorecard=card(tmp_path),
@@ -219,9 +219,11 @@ def test_a_model_that_turns_out_too_large_gives_way_to_the_next(tmp_path: Path) 
             assert proposer is not None and proposer.name == "ollama:qwen2.5-coder:3b"
             assert "the best of 2 installed" in line
             assert [name for name, _ in fake.loads] == loads and fake.listed() == {}
-        rows = {m.name: (m.need, m.fits) for m in models.installed(OllamaServer(fake.url), 16 * GIB, card(tmp_path))}
+        rows = {
+            m.name: (m.need, m.fits) for m in model_choice.installed(OllamaServer(fake.url), 16 * GIB, card(tmp_path))
+        }
         fake.models["qwen3.5:9b"]["size"] = 3 * GIB  # pulled again, smaller: what was measured says nothing of it
-        again = models.installed(OllamaServer(fake.url), 16 * GIB, card(tmp_path))[0]
+        again = model_choice.installed(OllamaServer(fake.url), 16 * GIB, card(tmp_path))[0]
     assert rows["qwen3.5:9b"] == (12 * GIB, False)
     assert (again.name, again.fits) == ("qwen3.5:9b", True)
 
@@ -240,12 +242,12 @@ def test_a_pull_is_offered_to_a_person(
         return answer
 
     with FakeOllama(models=[], pull=lines) as fake:
-        proposer, line = models.open_ollama(
+        proposer, line = model_choice.open_ollama(
             memory_bytes=16 * GIB,
             log_path=tmp_path / "log",
             scorecard=card(tmp_path),
             environ={"OLLAMA_HOST": fake.url, "PATH": ""},
-            offer=lambda server, choice: models.offer_pull(server, choice, console, ask),
+            offer=lambda server, choice: model_choice.offer_pull(server, choice, console, ask),
         )
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert len(asked) == 1 and "Download qwen3.5:9b" in asked[0] and "no model is installed." in text
@@ -257,11 +259,11 @@ def test_a_pull_is_offered_to_a_person(
 def test_a_question_does_not_wait_for_who_has_gone_to_bed(capsys: pytest.CaptureFixture[str]) -> None:
     ours, theirs = os.pipe()
     with os.fdopen(ours) as stdin:
-        assert models.ask("Now? ", stdin, patience_s=0.05) == ""
+        assert model_choice.ask("Now? ", stdin, patience_s=0.05) == ""
         os.write(theirs, b"y\n")
-        assert models.ask("Now? ", stdin, patience_s=5.0) == "y\n"
+        assert model_choice.ask("Now? ", stdin, patience_s=5.0) == "y\n"
         os.close(theirs)
-        assert models.ask("Now? ", stdin, patience_s=5.0) == ""  # the terminal has gone
+        assert model_choice.ask("Now? ", stdin, patience_s=5.0) == ""  # the terminal has gone
     assert "going on without" in capsys.readouterr().out
 
 

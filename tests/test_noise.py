@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoresearch.noise import CACHED_DF, DEFAULT, FLOOR_BPB, Noise, drift, pool, speed_fit
+from autoresearch.decide.noise import CACHED_DF, DEFAULT, FLOOR_BPB, Noise, drift, pool, speed_fit
 
 # --- sigma -----------------------------------------------------------------------------------------------------------
 

@@ -6,8 +6,9 @@ import random
 
 import pytest
 
-from autoresearch import constants, contract
-from autoresearch.encoding import decode, encode
+from autoresearch.candidate import constants
+from autoresearch.record.codec import decode, encode
+from autoresearch.tasks.gpt import contract
 from benchmarks.null_night import exchangeable, exchanged
 from benchmarks.overhead import by_purpose, night_s, trust_table
 from tests.conftest import ROOT

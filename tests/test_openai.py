@@ -12,10 +12,10 @@ from fake_ollama import FakeOllama
 from reply_cases import SOURCE
 
 from autoresearch.errors import ProposerError, UsageError
-from autoresearch.proposers.openai import OpenAIBackend, OpenAIProposer, endpoint
-from autoresearch.proposers.streams import Answer, Timeouts
 from autoresearch.records import Context, Set
-from autoresearch.scorecard import Scorecard
+from autoresearch.search.llm.openai import OpenAIBackend, OpenAIProposer, endpoint
+from autoresearch.search.llm.transport import Answer, Timeouts
+from autoresearch.search.scorecard import Scorecard
 
 QUICK = Timeouts(connect_s=1, first_byte_s=1, chunk_s=1, answer_s=2, short_s=2, retry_s=0.05)
 CONTEXT = Context(SOURCE, 1.2945, 0.004, "# Brief", {"seq_len": 256, "vocab_size": 1024, "budget_s": 60}, "M4")

@@ -2,8 +2,8 @@
 
 import pytest
 
-from autoresearch.early_stop import Halfway
-from autoresearch.outcome import Outcome, late, measurement, shares
+from autoresearch.decide.early_stop import Halfway
+from autoresearch.measure.outcome import Outcome, late, measurement, shares
 
 
 def _trained(over_s: float, step_s: float) -> Outcome:

@@ -11,8 +11,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoresearch import packing
-from autoresearch.packing import first_tokens, pack, write_rows, write_shuffled
+from autoresearch.tasks.gpt.data import packing
+from autoresearch.tasks.gpt.data.packing import first_tokens, pack, write_rows, write_shuffled
 
 BOS = 0
 bodies = st.lists(st.lists(st.integers(1, 999), min_size=1, max_size=40), max_size=60)

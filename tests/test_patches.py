@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_contract import EDITS, edited
 
-from autoresearch import constants, edits, patches
+from autoresearch.candidate import constants, edits, patches
 from autoresearch.errors import EditError
 from autoresearch.records import SearchReplace, Set
 from tests.made_nights import BASE

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoresearch import edits, policy
-from autoresearch.policy import Tally
+from autoresearch.candidate import edits
 from autoresearch.records import CATEGORIES, Edit, SearchReplace, Set, Trial, Verdict
+from autoresearch.search import policy
+from autoresearch.search.policy import Tally
 
 SOURCE = """DEPTH = 4  # layers
 MATRIX_LR = 0.04

@@ -18,8 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoresearch.errors import CommandError
-from autoresearch.pipes import CappedLog, EventStream
-from autoresearch.process import GRACE_S, MARK, Child, end_orphans, run
+from autoresearch.system.pipes import CappedLog, EventStream
+from autoresearch.system.process import GRACE_S, MARK, Child, end_orphans, run
 
 ROOT = Path(__file__).resolve().parent.parent
 SEND = """
@@ -304,7 +304,7 @@ def test_it_runs_until_its_last_event_was_read(start: Callable[..., Child]) -> N
 LOOP = """
 import os, sys, time
 from pathlib import Path
-from autoresearch.process import Child
+from autoresearch.system.process import Child
 here = Path(sys.argv[1])
 child = Child([sys.executable, "-c", "import time; time.sleep(60)"], cwd=here, env=os.environ, log_path=here / "log")
 print(child.pid, flush=True)
@@ -358,7 +358,7 @@ def test_what_a_killed_loop_left_is_ended_by_the_next(tmp_path: Path) -> None:
 
 def test_a_loop_started_by_a_child_that_is_gone_does_not_end_itself(tmp_path: Path) -> None:
     env = {**os.environ, "PYTHONPATH": str(ROOT), MARK: "1234567:1.00:1"}
-    code = "import os; from autoresearch.process import end_orphans; print(os.getpid() in end_orphans())"
+    code = "import os; from autoresearch.system.process import end_orphans; print(os.getpid() in end_orphans())"
     for _ in range(5):
         with contextlib.suppress(CommandError):  # a loop of a test beside this one ended it as the orphan that it is
             assert run(python(code), env=env, cwd=tmp_path).stdout == "False\n"

@@ -19,10 +19,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoresearch import charts, diffs, findings, journal, report, standing
+from autoresearch.decide import estimates
 from autoresearch.errors import JournalError
-from autoresearch.night import Night, replay
+from autoresearch.record import journal
+from autoresearch.record.night import Night, replay
 from autoresearch.records import Set
+from autoresearch.report import analysis, charts, diffs
+from autoresearch.report import page as report
 
 NIGHT = nights.night(60)
 PAGE = report.render(NIGHT, nights.source_of)
@@ -84,7 +87,7 @@ def changed(change: Callable[[dict[str, Any]], None], experiments: int = 12) -> 
 
 
 def test_the_headline_is_the_validated_gain_with_its_interval() -> None:
-    h = findings.headline(NIGHT)
+    h = analysis.headline(NIGHT)
     assert h.interval is not None and h.interval.rounds == 5 and h.interval.real
     assert h.gain_bpb == h.interval.gain_bpb == pytest.approx(0.157, abs=0.01)
     assert (h.experiments, h.keeps + h.discards + h.crashes) == (60, 60)
@@ -107,7 +110,7 @@ def test_a_gain_that_validation_does_not_confirm_is_no_gain() -> None:
 
 
 def test_the_stack_is_the_incumbent_s_ancestry_with_diffs_and_effects() -> None:
-    kept = findings.stack(NIGHT)
+    kept = analysis.stack(NIGHT)
     assert [k.x.n for k in kept] == [x.n for x in NIGHT.experiments.values() if x.verdict == "keep"][1:]
     for k in kept:
         assert f"+{k.gain_bpb:.4f} ± {k.error_bpb:.4f}" in PAGE
@@ -120,21 +123,21 @@ def test_a_lost_source_costs_its_diff_and_nothing_else() -> None:
 
     section = report._stack(NIGHT, gone)
     assert "its diff cannot be shown: the source of experiment 0 is gone" in section
-    assert section.count("<li>") == len(findings.stack(NIGHT))
+    assert section.count("<li>") == len(analysis.stack(NIGHT))
 
 
 def test_noise_lists_the_lucky_first_runs() -> None:
-    lucky = findings.looked_better(NIGHT)
+    lucky = analysis.looked_better(NIGHT)
     assert lucky
     for x, first, _ in lucky:
         assert x.verdict == "discard" and first > 0.5 * nights.SIGMA
-    assert f"{len(lucky)} of the {findings.headline(NIGHT).discards} others looked better" in PAGE
+    assert f"{len(lucky)} of the {analysis.headline(NIGHT).discards} others looked better" in PAGE
 
 
 def test_crashes_are_grouped_by_cause() -> None:
-    groups = findings.crashes(NIGHT)
+    groups = analysis.crashes(NIGHT)
     assert {g.kind for g in groups} == {"memory", "diverged", "warmup", "probe_causality"}
-    assert sum(len(g.crashes) for g in groups) == findings.headline(NIGHT).crashes
+    assert sum(len(g.crashes) for g in groups) == analysis.headline(NIGHT).crashes
     assert f"{len(groups[0].crashes)} × {groups[0].kind}" in PAGE and "did not fit into memory" in PAGE
     assert "greater than the maximum allowed buffer size" in PAGE
 
@@ -145,14 +148,14 @@ def test_contract_violations_and_quarantined_experiments_are_crashes_with_a_caus
             event |= {"verdict": "crash", "reason": "contract: line 3: import os", "estimate": None, "delta_bpb": None}
 
     night = changed(change)
-    assert ("contract", 1) in [(g.kind, len(g.crashes)) for g in findings.crashes(night)]
+    assert ("contract", 1) in [(g.kind, len(g.crashes)) for g in analysis.crashes(night)]
 
 
 def test_categories_and_proposers_add_up() -> None:
-    for tallies in (findings.by_category(NIGHT), findings.by_proposer(NIGHT)):
+    for tallies in (analysis.by_category(NIGHT), analysis.by_proposer(NIGHT)):
         assert sum(t.total for t in tallies) == 60
-        assert sum(t.gain_bpb for t in tallies) == pytest.approx(sum(k.gain_bpb or 0 for k in findings.stack(NIGHT)))
-    failed = {t.name: t.failed_turns for t in findings.by_proposer(NIGHT)}
+        assert sum(t.gain_bpb for t in tallies) == pytest.approx(sum(k.gain_bpb or 0 for k in analysis.stack(NIGHT)))
+    failed = {t.name: t.failed_turns for t in analysis.by_proposer(NIGHT)}
     assert failed == {"tuner": 0, "ollama:qwen3.6:27b": 1}
 
 
@@ -161,13 +164,13 @@ def test_the_machine_s_night_is_told() -> None:
         builder.battery_after, builder.hot_between = 5, (8, 12)
 
     night = nights.night(15, edit=battery, validate=False)
-    lines = "\n".join(findings.incidents(night))
+    lines = "\n".join(analysis.incidents(night))
     assert "on battery, down to 66%" in lines and "at worst heavy" in lines and "swap grew by 0.8 GB" in lines
-    shares = findings.time_shares(night)
+    shares = analysis.time_shares(night)
     assert sum(shares.values()) == pytest.approx(night.elapsed_s, rel=0.02)
-    slow = [s.relative for s in findings.speeds(night) if s.relative and 8 <= s.n < 12]
+    slow = [s.relative for s in analysis.speeds(night) if s.relative and 8 <= s.n < 12]
     assert max(slow) < 0.95
-    assert findings.incidents(nights.night(5, validate=False)) == []
+    assert analysis.incidents(nights.night(5, validate=False)) == []
 
 
 def test_sleep_reboots_and_lost_runs_are_told() -> None:
@@ -178,7 +181,7 @@ def test_sleep_reboots_and_lost_runs_are_told() -> None:
     builder.open()
     builder.run(5, 1, 1.5)
     builder.events[-1]["measurement"]["machine"]["end"]["since_boot"] += 1800
-    lines = "\n".join(findings.incidents(replay(builder.events)))
+    lines = "\n".join(analysis.incidents(replay(builder.events)))
     assert "2 sessions" in lines and "1 run cut off" in lines and "slept for 30 min" in lines
 
 
@@ -306,8 +309,8 @@ def test_a_browser_shows_it_without_scrolling_sideways(tmp_path: Path) -> None:
 
 
 def test_one_bad_idea_does_not_flatten_the_picture() -> None:
-    points = [findings.Point(n, 1.5 - n / 1000, "discard", "") for n in range(1, 40)]
-    points = [findings.Point(0, 1.52, "baseline", ""), *points, findings.Point(40, 9.0, "discard", "")]
+    points = [analysis.Point(n, 1.5 - n / 1000, "discard", "") for n in range(1, 40)]
+    points = [analysis.Point(0, 1.52, "baseline", ""), *points, analysis.Point(40, 9.0, "discard", "")]
     progress = charts.Progress(points, [(0, 1.52)], 0.005)
     low, high = charts._limits(progress)
     assert 1.43 < low < 1.461 and 1.52 < high < 1.56 and charts.off_the_scale(progress)
@@ -328,7 +331,7 @@ def test_labels_keep_clear_of_each_other_and_of_the_line() -> None:
 
 
 def test_the_running_best_only_falls() -> None:
-    line = findings.best_line(NIGHT, standing.read(NIGHT))
+    line = analysis.best_line(NIGHT, estimates.read(NIGHT))
     assert len(line) > 4 and all(a[0] < b[0] and a[1] > b[1] for a, b in itertools.pairwise(line))
 
 

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch import journal
 from autoresearch.errors import AutoresearchError, JournalError, ProposerError, UsageError
-from autoresearch.night import Night
+from autoresearch.loop.session import Options, open_night
+from autoresearch.record import journal
+from autoresearch.record.night import Night
 from autoresearch.records import Context, Edit, Failure, Proposal, SearchReplace, Set, Trial
-from autoresearch.session import Options, open_night
-from autoresearch.view import PlainView
+from autoresearch.report.console import PlainView
 from tests.conftest import HONEST, git
 
 Idea = tuple[str, tuple[Edit, ...]]
@@ -161,8 +161,8 @@ def test_one_loop_a_machine(repository: Path, toy_data: Path) -> None:
     options = Options(dataset="toy", profile="tiny", time_budget_s=1.0)
     with open_night(repository, options, PlainView(), lambda facts: Scripted()):
         code = (
-            "from pathlib import Path; from autoresearch.session import Options, open_night\n"
-            "from autoresearch.view import PlainView; from autoresearch.errors import LockedError\n"
+            "from pathlib import Path; from autoresearch.loop.session import Options, open_night\n"
+            "from autoresearch.report.console import PlainView; from autoresearch.errors import LockedError\n"
             f"try:\n    open_night(Path({str(repository)!r}), Options(), PlainView(), None).__enter__()\n"
             "except LockedError as error: print(error)\n"
         )

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoresearch.errors import JournalError
-from autoresearch.night import Experiment, Night, Run
+from autoresearch.record.night import Experiment, Night, Run
+from autoresearch.record.results_tsv import HEADER, render, row, update
 from autoresearch.records import Failure, Measurement, Proposal
-from autoresearch.results import HEADER, render, row, update
 
 OTHERS = b"1111111\t0.997900\t44.0\tkeep\tbaseline\n2222222\t0.000000\t0.0\tcrash\tdouble width (oom)\n"
 

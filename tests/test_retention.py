@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from autoresearch import retention
-from autoresearch.encoding import VERSION
-from autoresearch.night import Night, replay
+from autoresearch.record import retention
+from autoresearch.record.codec import VERSION
+from autoresearch.record.night import Night, replay
 
 T = "2026-11-23T23:00:00.000+00:00"
 

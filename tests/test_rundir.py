@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch import rundir
-from autoresearch.pipes import CappedLog
-from autoresearch.process import Child, run
+from autoresearch.measure import run_folder
+from autoresearch.system.pipes import CappedLog
+from autoresearch.system.process import Child, run
 
 
 def nest(folder: Path, depth: int) -> None:
@@ -31,12 +31,12 @@ def test_tidy_keeps_what_is_named_and_regular(tmp_path: Path) -> None:
     os.mkfifo(folder / "train.log")
     (folder / "checkpoint.safetensors").mkdir()
     (folder / "link").symlink_to(tmp_path)
-    rundir.tidy(folder, ["kept.log", "tmp", *rundir.LEFT])
+    run_folder.tidy(folder, ["kept.log", "tmp", *run_folder.LEFT])
     assert sorted(p.name for p in folder.iterdir()) == ["kept.log", "tmp"]
     assert outside.read_text() == "outside"
-    rundir.tidy(folder, rundir.LEFT)
+    run_folder.tidy(folder, run_folder.LEFT)
     assert list(folder.iterdir()) == []
-    rundir.tidy(tmp_path / "nowhere", ())
+    run_folder.tidy(tmp_path / "nowhere", ())
 
 
 def test_tidy_removes_what_is_locked_or_nested_without_end(tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ def test_tidy_removes_what_is_locked_or_nested_without_end(tmp_path: Path) -> No
     (folder / "locked").chmod(0)
     nest(folder, 1500)
     folder.chmod(0)
-    rundir.tidy(folder, ())
+    run_folder.tidy(folder, ())
     assert list(folder.iterdir()) == []
 
 
@@ -56,27 +56,27 @@ def test_make_starts_afresh_with_the_kernels(tmp_path: Path) -> None:
     (folder / "tmp" / "mlx" / "stale.so").write_text("stale")
     kernels.mkdir()
     (kernels / "warm.so").write_text("warm")
-    rundir.make(folder, kernels)
+    run_folder.make(folder, kernels)
     assert [str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()] == ["tmp/mlx/warm.so"]
-    rundir.make(tmp_path / "new", tmp_path / "nowhere")
+    run_folder.make(tmp_path / "new", tmp_path / "nowhere")
     assert list((tmp_path / "new").iterdir()) == [tmp_path / "new" / "tmp"]
 
 
 def test_written_counts_and_stops_counting(tmp_path: Path) -> None:
-    assert rundir.written(tmp_path / "nowhere", 10) == (0, 0)
+    assert run_folder.written(tmp_path / "nowhere", 10) == (0, 0)
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "big").write_bytes(bytes(10**6))
     (tmp_path / "link").symlink_to("/")
-    size, files = rundir.written(tmp_path, 100)
+    size, files = run_folder.written(tmp_path, 100)
     assert files == 3 and 10**6 <= size < 10**6 + 20_000
     for i in range(50):
         (tmp_path / str(i)).touch()
-    assert 20 < rundir.written(tmp_path, 20)[1] <= 22
+    assert 20 < run_folder.written(tmp_path, 20)[1] <= 22
     nest(tmp_path, 1500)
     started = time.monotonic()
-    rundir.written(tmp_path, 10_000)
+    run_folder.written(tmp_path, 10_000)
     assert time.monotonic() - started < 5
-    rundir.tidy(tmp_path, ())
+    run_folder.tidy(tmp_path, ())
     assert list(tmp_path.iterdir()) == []
 
 

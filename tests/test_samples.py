@@ -14,14 +14,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import prepare
-from autoresearch import children, experiment, journal, samples
 from autoresearch.errors import AutoresearchError, JournalError, UsageError
-from autoresearch.experiment import Workbench
-from autoresearch.journal import Journal
-from autoresearch.night import Experiment
+from autoresearch.loop import samples
+from autoresearch.loop.samples import Wanted
+from autoresearch.measure import experiment
+from autoresearch.measure.experiment import Workbench
+from autoresearch.record import journal
+from autoresearch.record.journal import Journal
+from autoresearch.record.night import Experiment
 from autoresearch.records import Proposal
-from autoresearch.samples import Wanted
-from autoresearch.sandbox import select
+from autoresearch.system.sandbox import select
+from autoresearch.tasks.gpt import children
 from tests.conftest import HONEST, ROOT
 
 TASK = prepare.Task("toy", "tiny", "0" * 16, 64, 64, 60, 64, 8, 1.0)

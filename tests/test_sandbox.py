@@ -17,10 +17,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoresearch import sandbox
 from autoresearch.errors import SandboxError
-from autoresearch.sandbox import Bubblewrap, Sandbox, Seatbelt, Unconfined, environment, limits, select
-from autoresearch.seatbelt import quoted, seatbelt_profile
+from autoresearch.system import sandbox
+from autoresearch.system.sandbox import Bubblewrap, Sandbox, Seatbelt, Unconfined, environment, limits, select
+from autoresearch.system.seatbelt import quoted, seatbelt_profile
 
 ROOT = Path(__file__).resolve().parent.parent
 

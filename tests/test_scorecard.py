@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoresearch.scorecard import FORMATS, Card, Scorecard, Tally, choose_format, expected_rate
+from autoresearch.search.scorecard import FORMATS, Card, Scorecard, Tally, choose_format, expected_rate
 
 
 def test_cards_last_across_nights(tmp_path: Path) -> None:

@@ -9,14 +9,20 @@ from typing import Any
 
 import pytest
 
-from autoresearch import bundle, edits, history, journal, prompt, report, seeds, sharing
-from autoresearch.bundle import Bundle, Change, Finding
+from autoresearch.candidate import edits
 from autoresearch.errors import BundleError, JournalError, ProposerError, UsageError
-from autoresearch.proposers import command
-from autoresearch.proposers.tuner import Tuner
+from autoresearch.findings import bundle
+from autoresearch.findings import hints as seeds
+from autoresearch.findings.bundle import Bundle, Change, Finding
+from autoresearch.loop import sharing
+from autoresearch.loop.session import Options, open_night
+from autoresearch.record import journal
 from autoresearch.records import Context, Hint, Proposal, SearchReplace, Set
-from autoresearch.session import Options, open_night
-from autoresearch.view import PlainView
+from autoresearch.report import page as report
+from autoresearch.report.console import PlainView
+from autoresearch.search import command, history
+from autoresearch.search.llm import prompt
+from autoresearch.search.tuner.tuner import Tuner
 from tests.made_nights import BASE, M1, A, B, Made, set_to, shared
 
 MACHINE_FIT = (Set("DEVICE_BATCH_SIZE", "8"), Set("STACK_MATRICES", "False"))

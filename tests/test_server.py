@@ -18,8 +18,8 @@ import pytest
 from fake_ollama import CLOUD, MODEL, THINKER, FakeOllama, install
 
 from autoresearch.errors import ProposerError
-from autoresearch.proposers.server import OFFLINE, OllamaServer, base_url, connect
-from autoresearch.proposers.streams import Answer, Timeouts, error_of, is_loopback
+from autoresearch.search.llm.ollama_server import OFFLINE, OllamaServer, base_url, connect
+from autoresearch.search.llm.transport import Answer, Timeouts, error_of, is_loopback
 
 NAME = "qwen2.5-coder:7b"
 QUICK = Timeouts(connect_s=1, first_byte_s=0.4, chunk_s=0.3, answer_s=1.0, short_s=2, start_s=10, unload_s=0.6)

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoresearch import constants, edits, records
-from autoresearch.axes import Axis, axes_of
+from autoresearch import records
+from autoresearch.candidate import constants, edits
 from autoresearch.records import Set
-from autoresearch.space import WIDTH, Space, Values, infer
+from autoresearch.search.tuner.axes import Axis, axes_of
+from autoresearch.search.tuner.space import WIDTH, Space, Values, infer
 
 REAL = (Path(__file__).resolve().parent.parent / "train_mlx.py").read_text()
 FIXED = "def build_model(task): return ({used})\ndef train(model, run): ...\n"

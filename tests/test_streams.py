@@ -12,11 +12,12 @@ import pytest
 from trainer_support import TASK, ScriptedRun, arrays, tokens, trainer
 
 import prepare
-from autoresearch import experiment, machine
 from autoresearch.errors import UsageError
-from autoresearch.experiment import Workbench
-from autoresearch.sandbox import select
-from autoresearch.workbench import children_environment
+from autoresearch.measure import experiment
+from autoresearch.measure.experiment import Workbench
+from autoresearch.system import machine
+from autoresearch.system.sandbox import select
+from autoresearch.tasks.gpt.workbench import children_environment
 from tests.conftest import HONEST, ROOT
 
 on_a_cpu = pytest.mark.skipif(mx.default_device() == mx.gpu, reason="a GPU has one stream")

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoresearch import tokenizer as bpe
 from autoresearch.errors import DataError
-from autoresearch.tokenizer import Tokenizer, load, train
+from autoresearch.tasks.gpt.data import tokenizer as bpe
+from autoresearch.tasks.gpt.data.tokenizer import Tokenizer, load, train
 
 
 def prose(characters: int, seed: int = 0) -> list[str]:

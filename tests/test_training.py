@@ -14,7 +14,7 @@ import pytest
 from trainer_support import SOURCE, TASK, ScriptedRun, arrays, assert_close, spread, tokens, trainer
 
 import prepare
-from autoresearch.contract import check
+from autoresearch.tasks.gpt.contract import check
 
 
 @pytest.fixture(autouse=True)

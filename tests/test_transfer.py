@@ -8,13 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch import bundle, constants, export, journal, machine, priors, sharing, transfer
-from autoresearch.bundle import Bundle, Finding
+from autoresearch.candidate import constants
+from autoresearch.decide import earlier_nights
+from autoresearch.decide.estimates import Standing
+from autoresearch.decide.noise import Noise
 from autoresearch.errors import BundleError, ProposerError, UsageError
-from autoresearch.noise import Noise
+from autoresearch.findings import bundle, export, transfer
+from autoresearch.findings.bundle import Bundle, Finding
+from autoresearch.loop import sharing
+from autoresearch.loop.session import Options
+from autoresearch.record import journal
 from autoresearch.records import Context, Proposal, SearchReplace, Set
-from autoresearch.session import Options
-from autoresearch.standing import Standing
+from autoresearch.system import machine
 from tests.conftest import HONEST, git
 from tests.made_nights import GELU, M1, TASK, Made, shared
 
@@ -202,7 +207,7 @@ def toy(repository: Path, toy_data: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     monkeypatch.setenv("MLX_DISABLE_COMPILE", "1")
     known = toy_data.parents[2] / "machines" / machine.facts().slug() / "noise.json"
     task = {"dataset": "toy", "profile": "tiny", "fingerprint": "toy0" * 4, "budget_s": 1.0}
-    priors.save(known, task, "earlier", Noise(0.02, 12.0), [])
+    earlier_nights.save(known, task, "earlier", Noise(0.02, 12.0), [])
     (repository / "train_mlx.py").write_text(HONEST.read_text().replace("LR = 0.01", "LR = 0.0003"))
     git(repository, "commit", "-q", "-am", "a slow learner")
     return repository

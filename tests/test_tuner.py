@@ -15,15 +15,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoresearch import constants, edits
-from autoresearch.axes import axes_of
+from autoresearch.candidate import constants, edits
+from autoresearch.candidate.versions import version
 from autoresearch.errors import ProposerError
-from autoresearch.proposers.observations import observe
-from autoresearch.proposers.tpe import suggestions
-from autoresearch.proposers.tuner import Tuner
 from autoresearch.records import CATEGORIES, Context, Directive, Edit, Failure, Proposal, SearchReplace, Set, Trial
-from autoresearch.space import infer
-from autoresearch.versions import version
+from autoresearch.search.tuner.axes import axes_of
+from autoresearch.search.tuner.observations import observe
+from autoresearch.search.tuner.space import infer
+from autoresearch.search.tuner.tpe import suggestions
+from autoresearch.search.tuner.tuner import Tuner
 
 ROOT = Path(__file__).resolve().parent.parent
 REAL = (ROOT / "train_mlx.py").read_text()
@@ -296,9 +296,9 @@ def test_tpe_follows_what_was_better() -> None:
 def test_optuna_is_loaded_late_and_says_nothing() -> None:
     code = """
 import sys
-from autoresearch.proposers.tuner import Tuner
-from autoresearch.proposers.tpe import suggestions
-from autoresearch.axes import axes_of
+from autoresearch.search.tuner.tuner import Tuner
+from autoresearch.search.tuner.tpe import suggestions
+from autoresearch.search.tuner.axes import axes_of
 assert "optuna" not in sys.modules
 axes = list(axes_of("MATRIX_LR", 0.04))
 next(suggestions(axes, [({"MATRIX_LR": 0.04}, 1.0)], 0))

@@ -10,14 +10,14 @@ from typing import Any, cast
 
 import pytest
 
-from autoresearch import validate
 from autoresearch.errors import ExhaustedError
-from autoresearch.night import Night
+from autoresearch.loop import validate
+from autoresearch.loop.research import Limits, Research
+from autoresearch.loop.session import Options, open_night
+from autoresearch.loop.validate import Plan, plan
+from autoresearch.record.night import Night
 from autoresearch.records import SearchReplace, Set
-from autoresearch.research import Limits, Research
-from autoresearch.session import Options, open_night
-from autoresearch.validate import Plan, plan
-from autoresearch.view import PlainView
+from autoresearch.report.console import PlainView
 from tests.conftest import HONEST, git
 from tests.test_research import Scripted
 

@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 from rich.console import Console
 from rich.progress import Progress
 
-from autoresearch import standing
-from autoresearch.board import CURVE_POINTS, SAID, Board, Result
+from autoresearch.decide import estimates
 from autoresearch.errors import JournalError
-from autoresearch.panel import SPARKS, Moment, at, clock, draw, span, sparkline
-from autoresearch.view import LIVE, LOG, LiveView, PlainView, choose_view, published
+from autoresearch.report.console import LIVE, LOG, LiveView, PlainView, choose_view, published
+from autoresearch.report.dashboard import SPARKS, Moment, at, clock, draw, span, sparkline
+from autoresearch.report.live_state import CURVE_POINTS, SAID, Board, Result
 
 ROOT = Path(__file__).resolve().parent.parent
 STEP = {"event": "step", "step": 12, "progress": 0.5, "loss": 3.21, "tokens": 50_000}
@@ -34,7 +34,7 @@ def board() -> Board:
     """A board in the middle of a long night's run."""
     made = Board(tag="nov23", budget_s=10.0, machine="Apple M4 Pro", started=500.0, since=990.0)
     night = nights.night(60)
-    made.take(night, standing.read(night))
+    made.take(night, estimates.read(night))
     made.begin(61, 0, "Halve the batch", "More steps.")
     made.since, made.state = 990.0, {"power": "ac", "swap_mb": 512, "free_memory_mb": 15000, "thermal": "nominal"}
     made.hear({**STEP, "progress": 0.25, "loss": 5.0})
@@ -218,7 +218,7 @@ import signal, sys, time
 from pathlib import Path
 signal.signal(signal.SIGHUP, signal.SIG_IGN)
 from rich.console import Console
-from autoresearch.view import LiveView
+from autoresearch.report.console import LiveView
 view = LiveView(Console(), refresh_s=0.05)
 view.log = Path(sys.argv[1])
 view.open()

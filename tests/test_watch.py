@@ -12,10 +12,11 @@ import pytest
 from made_nights import Made
 from rich.console import Console
 
-from autoresearch import journal, pausing, watch
 from autoresearch.errors import UsageError
-from autoresearch.laboratory import Laboratory
-from autoresearch.view import LIVE, PlainView, View, published
+from autoresearch.loop.experimenter import Laboratory
+from autoresearch.record import journal, pause
+from autoresearch.report import watch
+from autoresearch.report.console import LIVE, PlainView, View, published
 
 TAG = "nov23"
 
@@ -132,15 +133,15 @@ def test_a_pause_waits_gives_the_memory_back_and_is_not_research(
 
 def test_a_pause_ends_with_the_night_and_its_time_is_counted_apart(folder: Path) -> None:
     lab = laboratory(folder, PlainView(io.StringIO()))
-    pausing.begin(folder)
+    pause.begin(folder)
     lab.rest(until=lambda: True)
-    assert pausing.asked(folder) is not None  # the person has not resumed: a start at login waits as well
+    assert pause.asked(folder) is not None  # the person has not resumed: a start at login waits as well
     before = lab.night
     lab.journal.append("paused")
     lab.journal.append("note", text="x")
     assert lab.night.pauses == 2 and lab.night.elapsed_s >= before.elapsed_s
     lab.journal.close()
-    assert pausing.end(folder) and not pausing.end(folder)
+    assert pause.end(folder) and not pause.end(folder)
 
 
 def test_without_a_loop_there_is_nothing_to_pause(folder: Path) -> None:
@@ -148,4 +149,4 @@ def test_without_a_loop_there_is_nothing_to_pause(folder: Path) -> None:
         watch.pause_command(folder.parents[1], TAG)
     with pytest.raises(UsageError, match="is not paused"):
         watch.resume_command(folder.parents[1], TAG)
-    assert not (folder / pausing.NAME).exists()
+    assert not (folder / pause.NAME).exists()

@@ -13,7 +13,7 @@ import numpy as np
 from mlx.utils import tree_flatten, tree_unflatten
 
 import prepare
-from autoresearch.constants import assign
+from autoresearch.candidate.constants import assign
 
 SOURCE = Path(prepare.__file__).with_name("train_mlx.py")
 TASK = prepare.Task(

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from autoresearch import constants, matching
+from autoresearch.candidate import constants, matching
 from autoresearch.errors import EditError
 from autoresearch.records import Edit, ReplaceDefinition, SearchReplace, Set, WholeFile
-from autoresearch.replies import FIXED, ParsedReply, parse, unrenderable
+from autoresearch.search.llm.replies import FIXED, ParsedReply, parse, unrenderable
 
 __all__ = ["ParsedReply", "apply", "from_json", "parse", "render", "to_json"]
 

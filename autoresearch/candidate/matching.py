@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from autoresearch import constants
+from autoresearch.candidate import constants
 from autoresearch.errors import EditError
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from autoresearch import constants, edits
+from autoresearch.candidate import constants, edits
 from autoresearch.errors import EditError
 from autoresearch.records import Edit, SearchReplace, Set
 

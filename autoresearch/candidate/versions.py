@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from autoresearch import constants
+from autoresearch.candidate import constants
 from autoresearch.errors import EditError
 from autoresearch.records import Set, Trial
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
-from autoresearch import machine
-from autoresearch.interval import t_quantile
-from autoresearch.night import Night
+from autoresearch.decide.interval import t_quantile
+from autoresearch.record.night import Night
 from autoresearch.records import Measurement
+from autoresearch.system import machine
 
 ATTEMPTS = 2  # repetitions of a disturbed run; the third result stands, since then it is how the machine is now
 SLEPT_S = 2.0

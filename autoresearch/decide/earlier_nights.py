@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from autoresearch.early_stop import Finished
+from autoresearch.decide.early_stop import Finished
+from autoresearch.decide.noise import Noise
 from autoresearch.files import write_atomic
-from autoresearch.noise import Noise
 
 REMEMBERED = 300  # examples: machines and tasks change, and a calibration compares each with all others
 

@@ -16,7 +16,7 @@ from statistics import fmean
 
 import numpy as np
 
-from autoresearch.interval import t_quantile
+from autoresearch.decide.interval import t_quantile
 
 Curve = Sequence[tuple[float, float]]  # (progress 0..1, training loss in nats a token), as in Measurement.loss_curve
 

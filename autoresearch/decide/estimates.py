@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from autoresearch import decide
-from autoresearch.decide import Estimate, after_keep
-from autoresearch.night import Experiment, Night, Run
-from autoresearch.noise import Drift, Noise, SpeedFit, drift, pool, speed_fit
+from autoresearch.decide import keep_rule
+from autoresearch.decide.keep_rule import Estimate, after_keep
+from autoresearch.decide.noise import Drift, Noise, SpeedFit, drift, pool, speed_fit
+from autoresearch.record.night import Experiment, Night, Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def conceded_sigma(night: Night, now: Standing) -> float:
     """How far the incumbent stands above the best that the night has had: what simplifications gave up."""
     keeps = [x for x in night.decided if x.verdict == "keep"]
     best = min(now.estimate(x).mean for x in keeps)
-    return decide.conceded(now.estimate(keeps[-1]), best, now.noise)
+    return keep_rule.conceded(now.estimate(keeps[-1]), best, now.noise)
 
 
 def kept_gains(night: Night) -> list[float]:

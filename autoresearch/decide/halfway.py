@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from statistics import fmean
 
-from autoresearch.early_stop import AT, Curve, Finished
-from autoresearch.night import Experiment, Night
+from autoresearch.decide.early_stop import AT, Curve, Finished
+from autoresearch.record.night import Experiment, Night
 from autoresearch.records import Measurement
 
 LATEST = 3  # runs of the incumbent whose curves count: the machine of an hour ago was another one

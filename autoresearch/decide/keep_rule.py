@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-from autoresearch.noise import Noise
+from autoresearch.decide.noise import Noise
 from autoresearch.records import Decision, Verdict
 
 LOOK_Z = 0.4  # below it a candidate is discarded; two of three that change nothing end here, after one run

@@ -15,7 +15,7 @@ from statistics import fmean
 
 import numpy as np
 
-from autoresearch.interval import t_quantile
+from autoresearch.decide.interval import t_quantile
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from autoresearch import constants
-from autoresearch.bundle import Bundle, Effect, Finding
+from autoresearch.candidate import constants
+from autoresearch.findings.bundle import Bundle, Effect, Finding
 
 LITERAL_CHARS = 40
 Agreement = Literal["same direction", "null", "opposite", "differs", "undecided", "no intervals"]

@@ -5,7 +5,7 @@ A bundle is all findings of one night with every source. It is data: reading one
 a hash of its content and sources are known by their hashes, so that a copy can be told from a changed one.
 
 The file is JSON of the form {"format": FORMAT, "version": 1, "id": ..., and the fields of Bundle}; its JSON Schema is
-findings.schema.json. Absent is left out.
+findings/schema.json. Absent is left out.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from autoresearch import machine, strict
 from autoresearch.errors import BundleError
 from autoresearch.files import write_atomic
-from autoresearch.strict import Many, Number, Text
+from autoresearch.findings import schema
+from autoresearch.findings.schema import Many, Number, Text
+from autoresearch.system import machine
 
 FORMAT = "autoresearch-metal findings"
 VERSION = 1
@@ -211,7 +212,7 @@ class Bundle:
     @property
     def id(self) -> str:
         """sha256 of the content, however the file is laid out."""
-        return hashlib.sha256(json.dumps(strict.encode(self), sort_keys=True, allow_nan=False).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(schema.encode(self), sort_keys=True, allow_nan=False).encode()).hexdigest()
 
     @property
     def label(self) -> str:
@@ -238,7 +239,7 @@ class Bundle:
 
 
 def to_json(bundle: Bundle) -> dict[str, Any]:
-    return {"format": FORMAT, "version": VERSION, "id": bundle.id, **strict.encode(bundle)}
+    return {"format": FORMAT, "version": VERSION, "id": bundle.id, **schema.encode(bundle)}
 
 
 def dump(bundle: Bundle) -> bytes:
@@ -281,8 +282,8 @@ def loads(data: bytes) -> Bundle:
         raise BundleError(f"its version is {ascii(version)[:20]}; this program reads {VERSION}. {told}")
     try:
         content = {key: entry for key, entry in value.items() if key not in ("format", "version", "id")}
-        bundle = strict.decode(Bundle, content)
-    except strict.Mismatch as error:
+        bundle = schema.decode(Bundle, content)
+    except schema.Mismatch as error:
         raise BundleError(str(error)) from None
     check(bundle)
     if value.get("id") != bundle.id:
@@ -328,7 +329,7 @@ def check(bundle: Bundle) -> None:
     _require((bundle.transfer is not None) == (bundle.kind == "transfer"), "a transfer has to say of what, and only it")
     if bundle.kind != "imported":
         _require(bundle.best is not None and bundle.baseline is not None, "a night has to have a baseline and a best")
-        named = {"sigma_bpb": bundle.sigma_bpb, "sigma_df": bundle.sigma_df, **strict.encode(bundle.task)}
+        named = {"sigma_bpb": bundle.sigma_bpb, "sigma_df": bundle.sigma_df, **schema.encode(bundle.task)}
         absent = [k for k in ("fingerprint", "profile", "budget_s", "sigma_bpb", "sigma_df") if named.get(k) is None]
         _require(not absent, f"a night has to say its {', '.join(absent)}")
 
@@ -344,12 +345,12 @@ def _require(condition: bool, otherwise: str) -> None:
 
 # --- the schema -----------------------------------------------------------------------------------------------------
 
-SCHEMA = Path(__file__).with_name("findings.schema.json")
+SCHEMA = Path(__file__).with_name("schema.json")
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON Schema of a file; findings.schema.json holds it."""
-    of = strict.schema(Bundle)
+    """The JSON Schema of a file; findings/schema.json holds it."""
+    of = schema.schema(Bundle)
     head = {
         "format": {"const": FORMAT},
         "version": {"const": VERSION},
@@ -362,7 +363,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def main() -> int:
-    """`python -m autoresearch.bundle` writes findings.schema.json anew, after a change of the fields."""
+    """`python -m autoresearch.findings.bundle` writes findings/schema.json anew, after a change of the fields."""
     write_atomic(SCHEMA, json.dumps(json_schema(), indent=1, ensure_ascii=False).encode() + b"\n")
     return 0
 

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from autoresearch import constants
-from autoresearch.agreement import SharedRow, in_sigma, shared
-from autoresearch.bundle import Bundle, Effect, Finding, Row
+from autoresearch.candidate import constants
 from autoresearch.errors import EditError
+from autoresearch.findings.agreement import SharedRow, in_sigma, shared
+from autoresearch.findings.bundle import Bundle, Effect, Finding, Row
 from autoresearch.records import CATEGORIES
 
 FEW_DF = 6.0  # degrees of freedom below which sigma itself is known to half or double at best

@@ -12,12 +12,12 @@ import math
 from collections.abc import Sequence
 from statistics import fmean
 
-from autoresearch import findings
-from autoresearch.bundle import LEVEL, Effect
-from autoresearch.interval import t_quantile
-from autoresearch.night import Experiment, Night, Run
-from autoresearch.noise import Noise
-from autoresearch.standing import Standing
+from autoresearch.decide.estimates import Standing
+from autoresearch.decide.interval import t_quantile
+from autoresearch.decide.noise import Noise
+from autoresearch.findings.bundle import LEVEL, Effect
+from autoresearch.record.night import Experiment, Night, Run
+from autoresearch.report import analysis
 
 
 def pooled(runs: Sequence[float], against: Sequence[float], noise: Noise, told: str = "") -> Effect:
@@ -51,7 +51,7 @@ def of(night: Night, x: Experiment, now: Standing) -> Effect | None:
 
 def validated(night: Night) -> Effect | None:
     """Baseline against the best on fresh seeds and the confirm split; None before two whole rounds."""
-    found = findings.validated(night)
+    found = analysis.validated(night)
     if found is None:
         return None
     method = "paired t, interleaved, fresh seeds, confirm split"

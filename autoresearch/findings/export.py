@@ -9,16 +9,32 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from autoresearch import effects, findings, journal, patches, standing
-from autoresearch.bundle import Block, Bundle, Change, Finding, Machine, Run, Task, TransferOf, dump, loads, sha256
-from autoresearch.encoding import decode_all
+from autoresearch.candidate import patches
+from autoresearch.decide import estimates
+from autoresearch.decide.estimates import Standing
+from autoresearch.decide.noise import Noise
 from autoresearch.errors import BundleError, EditError
-from autoresearch.night import Experiment, Night
-from autoresearch.night import Run as NightRun
-from autoresearch.noise import Noise
-from autoresearch.private import Scrubber, scrubber
+from autoresearch.findings import effects
+from autoresearch.findings.bundle import (
+    Block,
+    Bundle,
+    Change,
+    Finding,
+    Machine,
+    Run,
+    Task,
+    TransferOf,
+    dump,
+    loads,
+    sha256,
+)
+from autoresearch.findings.scrub import Scrubber, scrubber
+from autoresearch.record import journal
+from autoresearch.record.codec import decode_all
+from autoresearch.record.night import Experiment, Night
+from autoresearch.record.night import Run as NightRun
 from autoresearch.records import Measurement, SearchReplace, Set
-from autoresearch.standing import Standing
+from autoresearch.report import analysis
 
 SourceOf = Callable[[int], str]
 
@@ -43,7 +59,7 @@ def export(
     settled = [x for x in night.experiments.values() if x.verdict or x.status == "quarantined"]
     if night.incumbent is None or not settled:
         raise BundleError(f"night {night.tag} has no baseline yet: there is nothing to share")
-    now = standing.read(night, prior)
+    now = estimates.read(night, prior)
     sources = {x.n: scrub.source(source_of(x.n), x.n, ran=bool(x.bpbs)) for x in settled}
     began = min(run.started for x in settled for run in x.runs.values())
     build = _Builder(night, now, scrub, sources, hours or {}, began)
@@ -74,7 +90,7 @@ def read(folder: Path, root: Path, *, prior: Noise | None = None, transfer: Tran
     def source_of(n: int) -> str:
         return journal.read_source(folder, night.experiments[n])
 
-    baseline = findings.baseline_of(night)
+    baseline = analysis.baseline_of(night)
     scrub = scrubber(root, source_of(baseline.n) if baseline else "", own_text(night.task))
     hours = decided_after((folder / journal.NAME).read_bytes())
     return export(night, source_of, scrub, hours=hours, prior=prior, transfer=transfer)

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from autoresearch import process
-from autoresearch.bundle import Bundle, Effect, Finding, Machine, Run, Task, Verdict, sha256
 from autoresearch.errors import BundleError, CommandError
-from autoresearch.export import change
-from autoresearch.strict import UNPRINTABLE
+from autoresearch.findings.bundle import Bundle, Effect, Finding, Machine, Run, Task, Verdict, sha256
+from autoresearch.findings.export import change
+from autoresearch.findings.schema import UNPRINTABLE
+from autoresearch.system import process
 
 FILES = ("train_mlx.py", "train.py")  # the one editable file, by port
 STATUS: Mapping[str, Verdict] = {"keep": "keep", "baseline": "keep", "discard": "discard", "crash": "crash"}

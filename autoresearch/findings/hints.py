@@ -10,14 +10,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from autoresearch import constants, strict
-from autoresearch.agreement import change_key, described, direction_key, in_sigma
-from autoresearch.bundle import Bundle, Finding
-from autoresearch.calibrate import MACHINE_FIT
+from autoresearch.candidate import constants
 from autoresearch.errors import AutoresearchError
-from autoresearch.export import change
-from autoresearch.night import Experiment, Night
+from autoresearch.findings import schema
+from autoresearch.findings.agreement import change_key, described, direction_key, in_sigma
+from autoresearch.findings.bundle import Bundle, Finding
+from autoresearch.findings.export import change
+from autoresearch.record.night import Experiment, Night
 from autoresearch.records import CATEGORIES, Hint
+from autoresearch.tasks.gpt.calibrate import MACHINE_FIT
 
 MOST = 12  # hints in a prompt
 MACHINES_TOLD = 3  # of those that measured one change
@@ -128,12 +129,12 @@ def _found(f: Finding, bundle: Bundle) -> Found:
 
 def to_json(given: Sequence[Seed]) -> list[dict[str, Any]]:
     """As the journal holds them."""
-    return [strict.encode(seed) for seed in given]
+    return [schema.encode(seed) for seed in given]
 
 
 def from_json(hinted: Sequence[Mapping[str, Any]]) -> list[Seed]:
     """The inverse. Raises strict.Mismatch, a ValueError, for what no `to_json` wrote."""
-    return [strict.decode(Seed, dict(seed), f"hint {i}") for i, seed in enumerate(hinted, 1)]
+    return [schema.decode(Seed, dict(seed), f"hint {i}") for i, seed in enumerate(hinted, 1)]
 
 
 def hints(hinted: Sequence[Mapping[str, Any]]) -> tuple[Hint, ...]:

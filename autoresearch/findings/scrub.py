@@ -12,9 +12,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from autoresearch import constants, process
+from autoresearch.candidate import constants
 from autoresearch.errors import BundleError, CommandError
-from autoresearch.strict import UNPRINTABLE
+from autoresearch.findings.schema import UNPRINTABLE
+from autoresearch.system import process
 
 PART = r"[^\s/'\"`,;:()\[\]{}<>|]"  # a character of a file's name
 HOMES = re.compile(rf"(?:/private)?/(?:Users|home)/{PART}+")

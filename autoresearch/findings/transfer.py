@@ -11,15 +11,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from autoresearch import constants, edits, effects, policy
-from autoresearch.bundle import Bundle, Effect, Finding, Outcome, Row, TransferOf, load, save
-from autoresearch.calibrate import MACHINE_FIT, ROWS
+from autoresearch.candidate import constants, edits
+from autoresearch.decide.estimates import Standing
 from autoresearch.errors import BundleError, EditError, ProposerError
-from autoresearch.export import origin, title_of
-from autoresearch.night import Experiment, Night
+from autoresearch.findings import effects
+from autoresearch.findings.bundle import Bundle, Effect, Finding, Outcome, Row, TransferOf, load, save
+from autoresearch.findings.export import origin, title_of
+from autoresearch.loop.research import Research
+from autoresearch.record.night import Experiment, Night
 from autoresearch.records import CATEGORIES, Context, Edit, Failure, Proposal, SearchReplace, Set, Trial
-from autoresearch.research import Research
-from autoresearch.standing import Standing
+from autoresearch.search import policy
+from autoresearch.tasks.gpt.calibrate import MACHINE_FIT, ROWS
 
 HALVINGS = 2  # of the rows at once, for a change that does not fit into this machine's memory
 ORIGIN = "origin.json"  # in runs/TAG: the bundle that is replayed

@@ -15,27 +15,31 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from autoresearch import corpus, journal, machine, summary
 from autoresearch.errors import UsageError
-from autoresearch.git import Repository, branch_name, tag_of
-from autoresearch.laboratory import FILE
+from autoresearch.loop.experimenter import FILE
+from autoresearch.loop.research import Research, read_program
+from autoresearch.loop.session import Options, open_night
+from autoresearch.record import journal
+from autoresearch.record.git import Repository, branch_name, tag_of
 from autoresearch.records import Measurement, Proposer
-from autoresearch.research import Research, read_program
-from autoresearch.session import Options, open_night
-from autoresearch.view import View, choose_view
+from autoresearch.report import status as summary
+from autoresearch.report.console import View, choose_view
+from autoresearch.system import machine
+from autoresearch.tasks.gpt.data import corpus
 
 if TYPE_CHECKING:
-    from autoresearch.proposers.models import Choice
-    from autoresearch.proposers.server import OllamaServer
+    from autoresearch.search.llm.model_choice import Choice
+    from autoresearch.search.llm.ollama_server import OllamaServer
 
 EXIT = {"keep": 0, "discard": 10, "crash": 11, None: 1}  # of `try`
 INTERRUPTED = (None, "terminated", "an error")  # how a night ended that --resume goes on with
 
 
 def run(root: Path, args: Namespace) -> int:
-    from autoresearch import seeds, validate
-    from autoresearch.proposers.choose import Wanted, choose
-    from autoresearch.sharing import hinted
+    from autoresearch.findings import hints
+    from autoresearch.loop import validate
+    from autoresearch.loop.sharing import hinted
+    from autoresearch.search.choose import Wanted, choose
 
     if args.resume and not _cut_off(root, args.tag):
         print("nothing to resume: the last night ended by itself")
@@ -46,7 +50,7 @@ def run(root: Path, args: Namespace) -> int:
 
     def chooser(view: View) -> Callable[[machine.Facts], Proposer]:
         def offer(server: OllamaServer, choice: Choice) -> bool:
-            from autoresearch.proposers.models import offer_pull
+            from autoresearch.search.llm.model_choice import offer_pull
 
             with view.aside() as console:
                 return offer_pull(server, choice, console)
@@ -61,8 +65,8 @@ def run(root: Path, args: Namespace) -> int:
         finally:
             research.view.close()
             research.view.say(summary.text(research.night))
-            if fates := seeds.of_night(research.night, research.source_of):
-                research.view.say(str(seeds.held(fates)))
+            if fates := hints.of_night(research.night, research.source_of):
+                research.view.say(str(hints.held(fates)))
     return 0
 
 
@@ -72,20 +76,20 @@ def status(root: Path, args: Namespace) -> int:
 
 
 def watch(root: Path, args: Namespace) -> int:
-    from autoresearch import watch as watching
+    from autoresearch.report import watch as watching
 
     return watching.watch(root, args.tag)
 
 
 def pause(root: Path, args: Namespace) -> int:
-    from autoresearch import watch as watching
+    from autoresearch.report import watch as watching
 
     watching.pause_command(root, args.tag)
     return 0
 
 
 def resume(root: Path, args: Namespace) -> int:
-    from autoresearch import watch as watching
+    from autoresearch.report import watch as watching
 
     watching.resume_command(root, args.tag)
     return 0
@@ -103,7 +107,7 @@ def attempt(root: Path, args: Namespace) -> int:
 
 
 def final_validation(root: Path, args: Namespace) -> int:
-    from autoresearch import validate
+    from autoresearch.loop import validate
 
     with _night(root, _options(args), _by_hand) as research:
         interval = validate.validate(research, validate.Plan(retests=args.retests, rounds=args.rounds))
@@ -139,8 +143,8 @@ def show(root: Path, args: Namespace) -> int:
 
 
 def report(root: Path, args: Namespace) -> int:
-    from autoresearch import report as page
-    from autoresearch import samples
+    from autoresearch.loop import samples
+    from autoresearch.report import page
 
     folder = root / "runs" / summary.find_tag(root, args.tag)
     samples.fill(root, folder, journal.read(folder), print)
@@ -149,33 +153,33 @@ def report(root: Path, args: Namespace) -> int:
 
 
 def sample(root: Path, args: Namespace) -> int:
-    from autoresearch import samples
+    from autoresearch.loop import samples
 
     samples.sample_command(root, args)
     return 0
 
 
 def export(root: Path, args: Namespace) -> int:
-    from autoresearch.sharing import export_command
+    from autoresearch.loop.sharing import export_command
 
     return export_command(root, args)
 
 
 def compare(root: Path, args: Namespace) -> int:
-    from autoresearch.sharing import compare_command
+    from autoresearch.loop.sharing import compare_command
 
     return compare_command(root, args)
 
 
 def transfer(root: Path, args: Namespace) -> int:
-    from autoresearch.sharing import transfer_command
+    from autoresearch.loop.sharing import transfer_command
 
     return transfer_command(root, args, _options(args, deadline=deadline(args.hours, args.until)))
 
 
 def adopt(root: Path, args: Namespace) -> int:
     """The winner's file onto the person's own branch, as one commit."""
-    from autoresearch import validate
+    from autoresearch.loop import validate
 
     tag = summary.find_tag(root, args.tag)
     repo, night = Repository.at(root), journal.read(root / "runs" / tag)
@@ -195,7 +199,7 @@ def adopt(root: Path, args: Namespace) -> int:
 
 
 def clean(root: Path, args: Namespace) -> int:
-    from autoresearch import retention
+    from autoresearch.record import retention
 
     folder = root / "runs" / summary.find_tag(root, args.tag)
     planned = retention.plan(journal.read(folder), retention.scan(folder))
@@ -205,10 +209,10 @@ def clean(root: Path, args: Namespace) -> int:
 
 
 def doctor(root: Path, args: Namespace) -> int:
-    from autoresearch import doctor as examination
-    from autoresearch import experiment
-    from autoresearch.byhand import with_profile
-    from autoresearch.workbench import choose_data, workbench
+    from autoresearch.loop import doctor as examination
+    from autoresearch.measure import experiment
+    from autoresearch.tasks.gpt.by_hand import with_profile
+    from autoresearch.tasks.gpt.workbench import choose_data, workbench
 
     facts, cache, folder = machine.facts(), corpus.cache_folder(), root / "runs" / "doctor"
 
@@ -230,10 +234,10 @@ def doctor(root: Path, args: Namespace) -> int:
 
 def calibrate(root: Path, args: Namespace) -> int:
     """The roofline and the fit, as a night would begin with it; nothing is committed."""
-    from autoresearch import calibrate as fitting
-    from autoresearch.byhand import with_profile
-    from autoresearch.lock import hold
-    from autoresearch.workbench import choose_data, workbench
+    from autoresearch.system.locks import hold
+    from autoresearch.tasks.gpt import calibrate as fitting
+    from autoresearch.tasks.gpt.by_hand import with_profile
+    from autoresearch.tasks.gpt.workbench import choose_data, workbench
 
     facts, cache, folder = machine.facts(), corpus.cache_folder(), root / "runs" / "calibrate"
     print(facts.describe())
@@ -253,9 +257,9 @@ def calibrate(root: Path, args: Namespace) -> int:
 
 
 def models(root: Path, args: Namespace) -> int:
-    from autoresearch.proposers import models as local
-    from autoresearch.proposers.server import connect
-    from autoresearch.scorecard import Scorecard
+    from autoresearch.search.llm import model_choice
+    from autoresearch.search.llm.ollama_server import connect
+    from autoresearch.search.scorecard import Scorecard
 
     facts, cache = machine.facts(), corpus.cache_folder()
     server = connect(cache / "ollama.log")
@@ -263,27 +267,27 @@ def models(root: Path, args: Namespace) -> int:
         raise UsageError("no Ollama server answers and `ollama` is not installed. See: https://ollama.com")
     try:
         scorecard = Scorecard(cache / "scorecard.json", facts.slug())
-        found = local.installed(server, facts.memory_mb * 2**20, scorecard)
-        Console().print(local.table(found, scorecard))
-        print(local.choose(found, facts.memory_mb * 2**20, args.model).line)
+        found = model_choice.installed(server, facts.memory_mb * 2**20, scorecard)
+        Console().print(model_choice.table(found, scorecard))
+        print(model_choice.choose(found, facts.memory_mb * 2**20, args.model).line)
     finally:
         server.close()
     return 0
 
 
 def install(root: Path, args: Namespace) -> int:
-    from autoresearch import launchagent
+    from autoresearch.system import login
 
     given = sys.argv[sys.argv.index("install") + 1 :]
     argv = [sys.executable, str(root / "loop.py"), "run", "--resume", *given]
-    print("\n".join(launchagent.install(root, argv)))
+    print("\n".join(login.install(root, argv)))
     return 0
 
 
 def uninstall(root: Path, args: Namespace) -> int:
-    from autoresearch import launchagent
+    from autoresearch.system import login
 
-    print("\n".join(launchagent.uninstall(root)))
+    print("\n".join(login.uninstall(root)))
     return 0
 
 
@@ -358,7 +362,7 @@ def _night(root: Path, options: Options, chooser: Chooser) -> Iterator[Research]
 
 
 def _by_hand(view: View) -> Callable[[machine.Facts], Proposer]:
-    from autoresearch.proposers.by_hand import ByHand
+    from autoresearch.search.by_hand import ByHand
 
     return lambda facts: ByHand()
 

@@ -17,14 +17,15 @@ from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from autoresearch import awake, corpus, launchagent, machine, process
 from autoresearch.errors import AutoresearchError
-from autoresearch.git import Repository
-from autoresearch.machine import Facts, Run
-from autoresearch.profiles import default_profile
+from autoresearch.record.git import Repository
 from autoresearch.records import Measurement
-from autoresearch.sandbox import select, self_test
-from autoresearch.workbench import openblas
+from autoresearch.system import awake, login, machine, process
+from autoresearch.system.machine import Facts, Run
+from autoresearch.system.sandbox import select, self_test
+from autoresearch.tasks.gpt.data import corpus
+from autoresearch.tasks.gpt.data.profiles import default_profile
+from autoresearch.tasks.gpt.workbench import openblas
 
 GIB = 2**30
 DISK_NEEDED, DISK_WANTED = (
@@ -207,8 +208,8 @@ def local_model(p: Patient) -> Iterator[Check]:
 
 def ollama(facts: Facts, cache: Path) -> tuple[bool, str]:
     """Whether an Ollama server has a model for this machine; the `model` of a real patient."""
-    from autoresearch.proposers.models import open_ollama
-    from autoresearch.scorecard import Scorecard
+    from autoresearch.search.llm.model_choice import open_ollama
+    from autoresearch.search.scorecard import Scorecard
 
     scorecard = Scorecard(cache / "scorecard.json", facts.slug())
     proposer, said = open_ollama(
@@ -245,7 +246,7 @@ def _memory(p: Patient) -> Check:
 def reboot(p: Patient) -> Iterator[Check]:
     """What happens after a power cut or a restart for updates."""
     try:
-        there = launchagent.installed(p.root, home=p.home, system=p.facts.system)
+        there = login.installed(p.root, home=p.home, system=p.facts.system)
     except AutoresearchError:
         return
     if there is None:

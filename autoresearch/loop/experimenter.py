@@ -10,21 +10,25 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from autoresearch import awake, contract, early_stop, experiment, halfway, machine, pausing, results, standing
-from autoresearch.board import result_of
-from autoresearch.contamination import ATTEMPTS, contaminated, usual
-from autoresearch.curves import comparable
-from autoresearch.decide import decide, implausible, simplifies
-from autoresearch.early_stop import Finished, Halfway
+from autoresearch.decide import early_stop, estimates, halfway
+from autoresearch.decide.disturbances import ATTEMPTS, contaminated, usual
+from autoresearch.decide.early_stop import Finished, Halfway
+from autoresearch.decide.keep_rule import decide, implausible, simplifies
+from autoresearch.decide.noise import Noise
 from autoresearch.errors import AutoresearchError, ProposerError
-from autoresearch.experiment import FREE_DISK, Workbench
-from autoresearch.git import Repository
-from autoresearch.journal import SOURCE_NAME, Journal, read_source, run_folder, store_source
-from autoresearch.night import Experiment, Night, Purpose
-from autoresearch.noise import Noise
-from autoresearch.panel import span
+from autoresearch.measure import experiment
+from autoresearch.measure.experiment import FREE_DISK, Workbench
+from autoresearch.record import pause, results_tsv
+from autoresearch.record.git import Repository
+from autoresearch.record.journal import SOURCE_NAME, Journal, read_source, run_folder, store_source
+from autoresearch.record.night import Experiment, Night, Purpose
 from autoresearch.records import Decision, Measurement, Proposal, Proposer
-from autoresearch.view import View
+from autoresearch.report.console import View
+from autoresearch.report.dashboard import span
+from autoresearch.report.live_state import result_of
+from autoresearch.system import awake, machine
+from autoresearch.tasks.gpt import contract
+from autoresearch.tasks.gpt.comparable import comparable
 
 FILE = "train_mlx.py"
 ROOM_WAITS_S = (10.0, 30.0, 60.0, 120.0)  # between looks whether memory and disk suffice for a run
@@ -169,15 +173,15 @@ class Laboratory:
 
     def rest(self, until: Callable[[], bool] = lambda: False) -> None:
         """Waits while a person has asked for a pause, with the memory given back; ends by `until` as well."""
-        since = pausing.asked(self.folder)
+        since = pause.asked(self.folder)
         if since is None:
             return
         self._free_memory()
         self.journal.append("paused")
         self.view.board.paused_at = since
-        self.view.status(f"paused; to go on: {pausing.GO_ON}")
-        while pausing.asked(self.folder) is not None and not until():
-            time.sleep(pausing.POLL_S)
+        self.view.status(f"paused; to go on: {pause.GO_ON}")
+        while pause.asked(self.folder) is not None and not until():
+            time.sleep(pause.POLL_S)
         self.view.board.paused_at = None
         self.journal.append("resumed")
         self.view.say(f"paused for {span(time.time() - since)}; going on")
@@ -254,10 +258,10 @@ class Laboratory:
             return Decision(None, "candidate", "not run yet")
         incumbent, now = self.incumbent(), self.reading()
         simpler = simplifies(self.source_of(incumbent.n), self.source_of(x.n))
-        estimate, conceded = now.estimate(incumbent), standing.conceded_sigma(self.night, now)
+        estimate, conceded = now.estimate(incumbent), estimates.conceded_sigma(self.night, now)
         decision = decide(now.values(x), estimate, now.noise, simplifies=simpler, conceded_sigma=conceded)
         gain = decision.delta_bpb or 0.0
-        if decision.verdict == "keep" and implausible(gain, standing.kept_gains(self.night), now.noise):
+        if decision.verdict == "keep" and implausible(gain, estimates.kept_gains(self.night), now.noise):
             return self._look_again(x, decision)
         return decision
 
@@ -301,7 +305,7 @@ class Laboratory:
             elif x.bpbs:
                 self.alone = 0
             self.view.decided(result_of(x))
-        results.update(self.root / "results.tsv", self.night)
+        results_tsv.update(self.root / "results.tsv", self.night)
         self.show_standing()
         self.afterwards(self.night)
         return x
@@ -329,8 +333,8 @@ class Laboratory:
     def night(self) -> Night:
         return self.journal.night
 
-    def reading(self) -> standing.Standing:
-        return standing.read(self.night, self.prior)
+    def reading(self) -> estimates.Standing:
+        return estimates.read(self.night, self.prior)
 
     def run_s(self) -> float:
         """Seconds that one run takes here, from the incumbent's."""

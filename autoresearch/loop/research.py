@@ -12,13 +12,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from autoresearch import constants, contract, edits, pausing, policy, seeds
-from autoresearch.decide import baseline_due, control_due
+from autoresearch.candidate import constants, edits
+from autoresearch.decide.keep_rule import baseline_due, control_due
 from autoresearch.errors import AutoresearchError, EditError, ExhaustedError, ProposerError, UsageError
-from autoresearch.laboratory import FILE, Laboratory, describe_machine, violations_text
-from autoresearch.night import Experiment
+from autoresearch.findings import hints
+from autoresearch.loop.experimenter import FILE, Laboratory, describe_machine, violations_text
+from autoresearch.record import pause
+from autoresearch.record.night import Experiment
 from autoresearch.records import Context, Decision, Failure, Learning, Proposal, Trial, WholeFile
-from autoresearch.scorecard import NOT_WARMED_UP
+from autoresearch.search import policy
+from autoresearch.search.scorecard import NOT_WARMED_UP
+from autoresearch.tasks.gpt import contract
 
 BASELINE_RUNS = 3  # replicates of a baseline: the first look at sigma
 BASELINE_RUNS_KNOWN = 2  # where earlier nights of this machine and task know sigma already
@@ -71,7 +75,7 @@ class Research(Laboratory):
             self.recover()
             self.ensure_baseline()
             while (why := self.limits.reached(self.decided) or self.must_stop() or done()) is None:
-                if pausing.asked(self.folder) is None:
+                if pause.asked(self.folder) is None:
                     self.turn()
                 else:
                     self.rest(until=lambda: self.limits.reached(self.decided) is not None)
@@ -172,9 +176,9 @@ class Research(Laboratory):
 
     # --- ideas ---
 
-    def hint(self, given: Sequence[seeds.Seed]) -> None:
+    def hint(self, given: Sequence[hints.Seed]) -> None:
         """Findings of other machines, which the proposers know of from now on; the journal holds them."""
-        told = seeds.to_json(given)
+        told = hints.to_json(given)
         if told and told != list(self.night.hinted):
             self.journal.append("hinted", findings=told)
             self.view.say(f"hints: {len(given)} findings of other machines are told to the proposers")
@@ -194,7 +198,7 @@ class Research(Laboratory):
             directive=policy.next_directive(history, turn),
             seed=self.seed,
             turn=turn,
-            hints=seeds.hints(self.night.hinted),
+            hints=hints.hints(self.night.hinted),
         )
 
     def _parent(self, history: Sequence[Trial]) -> int:

@@ -15,16 +15,20 @@ from pathlib import Path
 
 import numpy as np
 
-from autoresearch import corpus, experiment, findings, journal, rundir, summary, tokenizer, watch
 from autoresearch.errors import AutoresearchError, UsageError
-from autoresearch.experiment import Workbench
 from autoresearch.files import write_atomic
-from autoresearch.journal import SOURCE_NAME, run_folder
-from autoresearch.lock import hold
-from autoresearch.night import Experiment, Night
-from autoresearch.outcome import Outcome
-from autoresearch.rundir import CHECKPOINT
-from autoresearch.workbench import Say, workbench
+from autoresearch.measure import experiment
+from autoresearch.measure import run_folder as rundir
+from autoresearch.measure.experiment import Workbench
+from autoresearch.measure.outcome import Outcome
+from autoresearch.measure.run_folder import CHECKPOINT
+from autoresearch.record import journal
+from autoresearch.record.journal import SOURCE_NAME, run_folder
+from autoresearch.record.night import Experiment, Night
+from autoresearch.report import analysis, status, watch
+from autoresearch.system.locks import hold
+from autoresearch.tasks.gpt.data import corpus, tokenizer
+from autoresearch.tasks.gpt.workbench import Say, workbench
 
 NAME = "samples.json"  # in runs/TAG
 MOST_BEGINNINGS = 200  # that are looked at
@@ -121,7 +125,7 @@ def workplace(root: Path, folder: Path, night: Night, no_sandbox: bool, say: Say
 
 def pair(night: Night) -> tuple[Experiment, Experiment] | None:
     """Baseline and winner; None where they are one."""
-    baseline, winner = findings.baseline_of(night), night.incumbent
+    baseline, winner = analysis.baseline_of(night), night.incumbent
     return (baseline, winner) if baseline and winner and baseline is not winner else None
 
 
@@ -198,7 +202,7 @@ def _stored(folder: Path) -> tuple[list[str], dict[str, list[str]]]:
 
 def sample_command(root: Path, args: Namespace) -> None:
     """`loop.py sample`: prints what a checkpoint of the night writes after each prompt. Raises UsageError."""
-    folder = root / "runs" / summary.find_tag(root, args.tag)
+    folder = root / "runs" / status.find_tag(root, args.tag)
     night = journal.read(folder)
     x, wanted = _meant(night, args.of), Wanted(args.tokens, args.temperature, args.seed)
     most = MOST_TOKENS // len(args.prompt)
@@ -212,7 +216,7 @@ def sample_command(root: Path, args: Namespace) -> None:
 
 def _meant(night: Night, of: str) -> Experiment:
     """`baseline`, `winner` or a number."""
-    named = {"baseline": findings.baseline_of(night), "winner": night.incumbent}
+    named = {"baseline": analysis.baseline_of(night), "winner": night.incumbent}
     x = named.get(of) or (night.experiments.get(int(of)) if of.isdecimal() else None)
     if x is None:
         known = f"0 to {night.next_n - 1}" if night.experiments else "none yet"

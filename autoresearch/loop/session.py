@@ -13,35 +13,26 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from autoresearch import (
-    awake,
-    calibrate,
-    constants,
-    corpus,
-    edits,
-    halfway,
-    machine,
-    pausing,
-    priors,
-    process,
-    results,
-    retention,
-    samples,
-    standing,
-)
+from autoresearch.candidate import constants, edits
+from autoresearch.decide import earlier_nights, estimates, halfway
+from autoresearch.decide.noise import Noise
 from autoresearch.errors import UsageError
-from autoresearch.experiment import Workbench
-from autoresearch.git import Repository, tag_of
-from autoresearch.journal import Journal
-from autoresearch.journal import read as read_night
-from autoresearch.laboratory import FILE
-from autoresearch.lock import hold
-from autoresearch.night import Night
-from autoresearch.noise import Noise
+from autoresearch.loop import samples
+from autoresearch.loop.experimenter import FILE
+from autoresearch.loop.research import Limits, Research
+from autoresearch.measure.experiment import Workbench
+from autoresearch.record import pause, results_tsv, retention
+from autoresearch.record.git import Repository, tag_of
+from autoresearch.record.journal import Journal
+from autoresearch.record.journal import read as read_night
+from autoresearch.record.night import Night
 from autoresearch.records import Proposer, Set
-from autoresearch.research import Limits, Research
-from autoresearch.view import View, published
-from autoresearch.workbench import Say, choose_data, workbench
+from autoresearch.report.console import View, published
+from autoresearch.system import awake, machine, process
+from autoresearch.system.locks import hold
+from autoresearch.tasks.gpt import calibrate
+from autoresearch.tasks.gpt.data import corpus
+from autoresearch.tasks.gpt.workbench import Say, choose_data, workbench
 
 
 @dataclass(frozen=True)
@@ -92,7 +83,7 @@ def open_night(
         base = repo.begin(tag)
         journal = stack.enter_context(Journal(folder))
         if not options.keep_pause:
-            pausing.end(folder)
+            pause.end(folder)
         view = stack.enter_context(published(view, folder))
         if not journal.night.sessions:
             start_from_profile(repo, meta)
@@ -132,8 +123,8 @@ def open_night(
             versions=versions,
             facts=facts,
             seed=options.seed,
-            prior=priors.load(priors_path, task, tag),
-            earlier=priors.finished(priors_path, task, tag),
+            prior=earlier_nights.load(priors_path, task, tag),
+            earlier=earlier_nights.finished(priors_path, task, tag),
             must_stop=lambda: (held.ensure(), awake.must_stop(machine.sample()))[1],
             afterwards=Housekeeping(root, folder, view.say),
         )
@@ -167,10 +158,10 @@ class Housekeeping:
             self.report()
 
     def report(self) -> None:
-        from autoresearch import report  # matplotlib takes half a second to import
+        from autoresearch.report import page  # matplotlib takes half a second to import
 
         try:
-            report.write(self.root, self.folder)
+            page.write(self.root, self.folder)
         except OSError as error:  # a full disk ends the report, not the night
             self.say(f"the report could not be written: {error}")
         self._written = time.monotonic()
@@ -184,9 +175,9 @@ def close_night(research: Research, why: str, priors_path: Path) -> None:
     """The last words of a session: what was learnt of the noise, the table in git, the end in the journal."""
     night = research.night
     if night.replicates():
-        own = standing.read(night, Noise(research.reading().noise.sigma_bpb, 1e-6)).noise
-        priors.save(priors_path, night.task, research.tag, own, halfway.finished(night))
-    table = results.update(research.root / "results.tsv", night)
+        own = estimates.read(night, Noise(research.reading().noise.sigma_bpb, 1e-6)).noise
+        earlier_nights.save(priors_path, night.task, research.tag, own, halfway.finished(night))
+    table = results_tsv.update(research.root / "results.tsv", night)
     if tag_of(research.repo.branch()) == research.tag and night.decided:
         count = sum(x.role == "candidate" for x in night.decided)
         research.repo.commit({"results.tsv": table}, f"results of {research.tag}: {count} experiments")

@@ -9,31 +9,22 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from autoresearch import (
-    bundle,
-    compare,
-    comparison_page,
-    constants,
-    corpus,
-    export,
-    imports,
-    journal,
-    machine,
-    priors,
-    seeds,
-    standing,
-    summary,
-    transfer,
-)
-from autoresearch.bundle import Bundle
+from autoresearch.candidate import constants
+from autoresearch.decide import earlier_nights, estimates
+from autoresearch.decide.noise import Noise
 from autoresearch.errors import BundleError, UsageError
 from autoresearch.files import write_atomic
-from autoresearch.night import Night
-from autoresearch.noise import Noise
-from autoresearch.profiles import PROFILES
-from autoresearch.research import Research
-from autoresearch.session import Options, open_night
-from autoresearch.view import choose_view
+from autoresearch.findings import bundle, compare, export, foreign, hints, transfer
+from autoresearch.findings.bundle import Bundle
+from autoresearch.loop.research import Research
+from autoresearch.loop.session import Options, open_night
+from autoresearch.record import journal
+from autoresearch.record.night import Night
+from autoresearch.report import comparison_page, status
+from autoresearch.report.console import choose_view
+from autoresearch.system import machine
+from autoresearch.tasks.gpt.data import corpus
+from autoresearch.tasks.gpt.data.profiles import PROFILES
 
 FOLDER = "findings"  # of the repository: what people shared
 SHARE = """To share it, open a pull request that adds the file:
@@ -45,7 +36,7 @@ findings/README.md says what belongs there."""
 
 
 def export_command(root: Path, args: argparse.Namespace) -> int:
-    found = bundle_of(root, root / "runs" / summary.find_tag(root, args.tag))
+    found = bundle_of(root, root / "runs" / status.find_tag(root, args.tag))
     path = args.output or root / FOLDER / file_name(found)
     bundle.save(found, path)
     kept = sum(f.role == "candidate" and f.verdict == "keep" for f in found.findings)
@@ -70,7 +61,7 @@ def _outcome(origin: Bundle, folder: Path, night: Night, prior: Noise | None) ->
     def source_of(n: int) -> str:
         return journal.read_source(folder, night.experiments[n])
 
-    return transfer.outcome(origin, night, source_of, standing.read(night, prior))
+    return transfer.outcome(origin, night, source_of, estimates.read(night, prior))
 
 
 def _prior(night: Night) -> Noise | None:
@@ -79,7 +70,7 @@ def _prior(night: Night) -> Noise | None:
         slug = machine.Facts(**night.machine).slug()
     except TypeError:  # written by another version, with other facts
         return None
-    return priors.load(corpus.cache_folder() / "machines" / slug / "noise.json", night.task, night.tag)
+    return earlier_nights.load(corpus.cache_folder() / "machines" / slug / "noise.json", night.task, night.tag)
 
 
 def file_name(found: Bundle) -> str:
@@ -105,9 +96,9 @@ def nights_of(root: Path, name: str) -> list[Bundle]:
     """What a name on the command line stands for. Raises UsageError, or BundleError for a file that is refused."""
     path = Path(name)
     if path.is_file():
-        return imports.read(path) if path.suffix == ".tsv" else [bundle.load(path)]
+        return foreign.read(path) if path.suffix == ".tsv" else [bundle.load(path)]
     if (path / "results.tsv").is_file() and path.resolve() != root:
-        return imports.read(path)
+        return foreign.read(path)
     if files := sorted(path.glob("*.json")):
         return [bundle.load(file) for file in files]
     if (root / "runs" / name / journal.NAME).is_file():
@@ -119,10 +110,10 @@ def nights_of(root: Path, name: str) -> list[Bundle]:
     )
 
 
-def hinted(root: Path, name: str) -> list[seeds.Seed]:
+def hinted(root: Path, name: str) -> list[hints.Seed]:
     """The hints that the nights of `name` hold for another one. Raises UsageError where there are none."""
     nights = nights_of(root, name)
-    found = seeds.seeds(nights)
+    found = hints.seeds(nights)
     if not found:
         raise UsageError(f"--findings {name}: none of its {len(nights)} nights holds a clear gain or loss to tell of")
     return found

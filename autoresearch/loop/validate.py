@@ -9,11 +9,11 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 
-from autoresearch import standing
+from autoresearch.decide import estimates as standing
+from autoresearch.decide.interval import RETESTS, ROUNDS, Interval, interleaved, paired, top, winner
 from autoresearch.errors import ExhaustedError
-from autoresearch.interval import RETESTS, ROUNDS, Interval, interleaved, paired, top, winner
-from autoresearch.night import Experiment, Night
-from autoresearch.research import Research
+from autoresearch.loop.research import Research
+from autoresearch.record.night import Experiment, Night
 
 SHARE = 0.2  # of a night with an end that is kept for the validation
 RETESTED = 3  # the best by the search's figure are run again before one of them is validated

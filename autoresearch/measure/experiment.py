@@ -29,13 +29,14 @@ from pathlib import Path
 
 import psutil
 
-from autoresearch import machine, outcome, rundir
-from autoresearch.early_stop import AT, Halfway
+from autoresearch.decide.early_stop import AT, Halfway
 from autoresearch.failures import classify
-from autoresearch.outcome import Event, Outcome
-from autoresearch.process import Child
+from autoresearch.measure import outcome, run_folder
+from autoresearch.measure.outcome import Event, Outcome
 from autoresearch.records import Failure, Measurement
-from autoresearch.sandbox import Sandbox, environment, limits
+from autoresearch.system import machine
+from autoresearch.system.process import Child
+from autoresearch.system.sandbox import Sandbox, environment, limits
 
 Listener = Callable[[Event], None]
 
@@ -45,7 +46,8 @@ FREE_DISK = 2**30  # bytes below which a run is stopped
 SWAP_LIMIT_MB = 2048  # growth during a run: the machine drowns, whoever is to blame
 
 
-HARNESS = ("prepare.py", "autoresearch/children.py")  # the files that judge; a child reads no other of the project's
+# The files that judge; a child can read no other file of the project.
+HARNESS = ("prepare.py", "autoresearch/tasks/gpt/children.py")
 
 
 @dataclass(frozen=True)
@@ -96,10 +98,10 @@ def measure(
     `halfway` looks at the loss at half the budget, and may end the run there: without a val_bpb, and without a failure.
     """
     started = time.monotonic()
-    rundir.make(run_dir, bench.kernels)
+    run_folder.make(run_dir, bench.kernels)
     sha256 = sha256_of(source)
     train = _train(bench, source, sha256, run_dir, seed, listen, halfway=halfway)
-    rundir.tidy(run_dir, [*rundir.LEFT, "tmp"])  # what else it wrote is state outside parameters()
+    run_folder.tidy(run_dir, [*run_folder.LEFT, "tmp"])  # what else it wrote is state outside parameters()
     measurement = outcome.measurement(train, seed, halfway)
     evaluated: Outcome | None = None
     if measurement.failure is None and not train.stopped:
@@ -111,7 +113,7 @@ def measure(
         )
     if harvest and bench.kernels and (run_dir / "tmp" / "mlx").is_dir():
         shutil.copytree(run_dir / "tmp" / "mlx", bench.kernels, dirs_exist_ok=True)
-    rundir.tidy(run_dir, rundir.LEFT)
+    run_folder.tidy(run_dir, run_folder.LEFT)
     total_s = time.monotonic() - started
     return replace(measurement, total_s=total_s, seconds=outcome.shares(train, evaluated, total_s))
 
@@ -121,9 +123,9 @@ def rehearse(
 ) -> Measurement:
     """Trains alone, for the speed and the memory: a Measurement without val_bpb. A slow step may outlast the budget."""
     started = time.monotonic()
-    rundir.make(run_dir, bench.kernels)
+    run_folder.make(run_dir, bench.kernels)
     train = _train(bench, source, sha256_of(source), run_dir, seed, listen, slack_s=60.0)
-    rundir.tidy(run_dir, rundir.LEFT)
+    run_folder.tidy(run_dir, run_folder.LEFT)
     return replace(outcome.measurement(train, seed), total_s=time.monotonic() - started)
 
 
@@ -142,7 +144,7 @@ def evaluate(
     (run_dir / "tmp").mkdir(exist_ok=True)
     sha256 = sha256_of(source)
     evaluated = _evaluate(bench, source, sha256, run_dir, seed, split, lambda e: None, rows, order)
-    rundir.tidy(run_dir, rundir.LEFT)
+    run_folder.tidy(run_dir, run_folder.LEFT)
     val_bpb = None if evaluated.failure else evaluated.get("result", "val_bpb")
     return Measurement(seed, val_bpb, evaluated.failure, total_s=time.monotonic() - started)
 
@@ -323,7 +325,7 @@ def _short(child: Child, run_dir: Path, bench: Workbench, swap_mb: int) -> Failu
     held, memory_limit = child.rss_bytes(), bench.memory_limit or int(0.9 * psutil.virtual_memory().total)
     if held > memory_limit:
         return Failure("memory", f"held {held / 2**30:.1f} GB of memory (limit {memory_limit / 2**30:.1f} GB)")
-    written, files = rundir.written(run_dir, bench.files_limit)
+    written, files = run_folder.written(run_dir, bench.files_limit)
     if written > bench.folder_limit or files > bench.files_limit:
         allowed = f"{bench.folder_limit / 2**30:.1f} GB and {bench.files_limit} files"
         return Failure("disk", f"wrote {written / 2**30:.1f} GB in {files} files (limit {allowed})")

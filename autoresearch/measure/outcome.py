@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from autoresearch.early_stop import Halfway
+from autoresearch.decide.early_stop import Halfway
 from autoresearch.records import Failure, Measurement
 
 Event = Mapping[str, Any]

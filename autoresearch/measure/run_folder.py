@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autoresearch.errors import CommandError
-from autoresearch.process import run
+from autoresearch.system.process import run
 
 CHECKPOINT = "checkpoint.safetensors"
 LEFT = (CHECKPOINT, "fixed.safetensors", "train.log", "evaluate.log")  # what stays of a run

@@ -9,7 +9,7 @@ from dataclasses import fields
 from numbers import Integral, Real
 from typing import Any
 
-from autoresearch import edits
+from autoresearch.candidate import edits
 from autoresearch.errors import JournalError
 from autoresearch.records import Failure, Measurement, Proposal
 

@@ -23,7 +23,7 @@ import psutil
 
 from autoresearch.errors import CommandError, GitError
 from autoresearch.files import write_atomic
-from autoresearch.process import Completed, run
+from autoresearch.system.process import Completed, run
 
 SETTINGS = {
     "core.hooksPath": "/dev/null",

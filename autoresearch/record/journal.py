@@ -17,10 +17,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
-from autoresearch.encoding import VERSION, Event, decode, decode_all, encode
 from autoresearch.errors import JournalError
 from autoresearch.files import sync, sync_folder, write_atomic
-from autoresearch.night import Experiment, Night, apply, replay
+from autoresearch.record.codec import VERSION, Event, decode, decode_all, encode
+from autoresearch.record.night import Experiment, Night, apply, replay
 
 NAME = "journal.jsonl"
 SOURCE_NAME = "train_mlx.py"

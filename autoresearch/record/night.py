@@ -30,8 +30,8 @@ from functools import reduce
 from statistics import fmean
 from typing import Any, Literal, get_args
 
-from autoresearch.encoding import VERSION, Event, measurement_from_json, proposal_from_json
 from autoresearch.errors import EditError, JournalError
+from autoresearch.record.codec import VERSION, Event, measurement_from_json, proposal_from_json
 from autoresearch.records import Failure, Measurement, Proposal, Trial, Verdict
 
 COMPARABLE = ("dataset", "profile", "fingerprint", "budget_s")  # of the task: results compare within one of each

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from autoresearch.errors import JournalError
 from autoresearch.files import write_atomic
-from autoresearch.night import Experiment, Night
+from autoresearch.record.night import Experiment, Night
 
 HEADER = b"commit\tval_bpb\tmemory_gb\tstatus\tdescription\n"
 DESCRIPTION_LENGTH = 200

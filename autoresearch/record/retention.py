@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from autoresearch.night import Experiment, Night
+from autoresearch.record.night import Experiment, Night
 
 BEST = 3  # candidates whose checkpoint stays beside those of the keeps
 SMALL = (".log", ".py", ".json", ".jsonl", ".tsv", ".md", ".html")  # what is never freed

@@ -10,11 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from autoresearch import machine, standing
-from autoresearch.interval import Interval, paired
-from autoresearch.night import Experiment, Night, Run
+from autoresearch.decide import estimates
+from autoresearch.decide.estimates import Standing
+from autoresearch.decide.interval import Interval, paired
+from autoresearch.record.night import Experiment, Night, Run
 from autoresearch.records import CATEGORIES, Measurement
-from autoresearch.standing import Standing
+from autoresearch.system import machine
 
 LOOKED_BETTER = 0.5  # sigma; a first run by which a candidate has to lead to count as having looked better
 
@@ -149,7 +150,7 @@ def verdict_of(x: Experiment) -> str:
 
 
 def headline(night: Night) -> Headline:
-    tried, now = candidates(night), standing.read(night)
+    tried, now = candidates(night), estimates.read(night)
     counts = Counter(map(verdict_of, tried))
     baseline, best = baseline_of(night), night.incumbent
     first = now.estimate(baseline).mean if baseline and baseline.bpbs else None
@@ -214,7 +215,7 @@ def best_line(night: Night, now: Standing) -> list[tuple[int, float]]:
 
 def stack(night: Night) -> list[Kept]:
     """The kept changes that the incumbent consists of, oldest first."""
-    chain, x, now = [], night.incumbent, standing.read(night)
+    chain, x, now = [], night.incumbent, estimates.read(night)
     while x is not None and x.role == "candidate":
         error = x.sigma_bpb / len(x.bpbs) ** 0.5 if x.sigma_bpb is not None and x.bpbs else None
         chain.append(Kept(x, x.delta_bpb, error, now.estimate(x).mean))

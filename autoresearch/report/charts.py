@@ -24,7 +24,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox
 
-from autoresearch.findings import Moment, Point, Speed
+from autoresearch.report.analysis import Moment, Point, Speed
 
 NAMES = ("ink", "muted", "grid", "surface", "keep", "discard", "crash", "band", "warm", "cool")
 INK = {name: f"#0102{i:02x}" for i, name in enumerate(NAMES, 16)}  # stand-ins for CSS variables

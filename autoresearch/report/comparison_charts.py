@@ -10,9 +10,9 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from autoresearch.agreement import SharedRow
-from autoresearch.charts import INK, WIDE, Axes, _settings, _style, _svg
-from autoresearch.compare import Comparison, NightRow
+from autoresearch.findings.agreement import SharedRow
+from autoresearch.findings.compare import Comparison, NightRow
+from autoresearch.report.charts import INK, WIDE, Axes, _settings, _style, _svg
 
 COLOURS = ("keep", "cool", "warm", "crash", "muted", "ink")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (7, 2, 1.5, 2)))

@@ -10,15 +10,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from autoresearch.agreement import SharedRow, Tried, brief
-from autoresearch.bundle import Effect, Row
-from autoresearch.charts import NARROW, WIDE
-from autoresearch.compare import CategoryRow, Comparison, ConstantRow, NightRow, Paid, TransferRow
-from autoresearch.comparison_charts import agreement_svg, trajectories_svg
-from autoresearch.page import section as _section
-from autoresearch.page import signed
-from autoresearch.page import table as _table
-from autoresearch.report import STYLE
+from autoresearch.findings.agreement import SharedRow, Tried, brief
+from autoresearch.findings.bundle import Effect, Row
+from autoresearch.findings.compare import CategoryRow, Comparison, ConstantRow, NightRow, Paid, TransferRow
+from autoresearch.report.charts import NARROW, WIDE
+from autoresearch.report.comparison_charts import agreement_svg, trajectories_svg
+from autoresearch.report.markup import section as _section
+from autoresearch.report.markup import signed
+from autoresearch.report.markup import table as _table
+from autoresearch.report.page import STYLE
 
 DASH = "–"
 UNCLEAR = ("null", "no intervals")

@@ -21,11 +21,11 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from autoresearch import machine
-from autoresearch.board import Board, Result
 from autoresearch.files import write_atomic
-from autoresearch.panel import draw, result_line
-from autoresearch.process import own_mark
+from autoresearch.report.dashboard import draw, result_line
+from autoresearch.report.live_state import Board, Result
+from autoresearch.system import machine
+from autoresearch.system.process import own_mark
 
 REFRESH_S = 1.0  # between two drawings: a loss changes little in a second, and a Mac asleep wants its peace
 PUBLISH_S = 0.5  # between two states for `watch`

@@ -16,8 +16,8 @@ from rich.console import Group
 from rich.panel import Panel
 from rich.text import Text
 
-from autoresearch.board import Board, Curve, Result, Share
 from autoresearch.records import Verdict
+from autoresearch.report.live_state import Board, Curve, Result, Share
 
 SPARKS = "▁▂▃▄▅▆▇█"
 STYLES: Mapping[Verdict, str] = {"keep": "bold green", "discard": "dim", "crash": "red"}

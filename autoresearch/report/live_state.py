@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from autoresearch import findings
+from autoresearch.decide.estimates import Standing
 from autoresearch.errors import JournalError
-from autoresearch.night import Experiment, Night
+from autoresearch.record.night import Experiment, Night
 from autoresearch.records import Verdict
-from autoresearch.standing import Standing
+from autoresearch.report import analysis
 
 SHOWN = 12  # decided experiments, the latest
 SAID = 6  # lines that the loop said, the latest
@@ -130,18 +130,18 @@ class Board:
 
     def take(self, night: Night, now: Standing) -> None:
         """Takes in where the night stands. `now` reads it, with what earlier nights knew of the noise."""
-        tallies = findings.by_proposer(night)
+        tallies = analysis.by_proposer(night)
         self.shares = [Share(t.name, t.total, t.keep, t.crash, t.gain_bpb, t.failed_turns, t.idea_s) for t in tallies]
-        tried = findings.candidates(night)
+        tried = analysis.candidates(night)
         self.results = [result_of(x) for x in tried[-SHOWN:]]
-        self.counts = {v: sum(findings.verdict_of(x) == v for x in tried) for v in ("keep", "discard", "crash")}
-        incumbent, baseline = night.incumbent, findings.baseline_of(night)
+        self.counts = {v: sum(analysis.verdict_of(x) == v for x in tried) for v in ("keep", "discard", "crash")}
+        incumbent, baseline = night.incumbent, analysis.baseline_of(night)
         if incumbent is None or baseline is None:
             return
         self.incumbent_n, self.incumbent_title = incumbent.n, incumbent.proposal.title
         self.incumbent_bpb, self.baseline_bpb = now.estimate(incumbent).mean, now.estimate(baseline).mean
         self.sigma_bpb = now.noise.sigma_bpb
-        self.history = findings.best_line(night, now)
+        self.history = analysis.best_line(night, now)
         last = next((m for m in reversed(incumbent.measurements) if m.ok), None)
         if last is not None:
             self.incumbent_curve, self.incumbent_tok_s = last.loss_curve, last.tok_s

@@ -11,16 +11,21 @@ from datetime import datetime
 from html import escape as e
 from pathlib import Path
 
-from autoresearch import charts, diffs, findings, halfway, journal, machine, samples, seeds, standing
+from autoresearch.decide import estimates, halfway
 from autoresearch.errors import AutoresearchError
 from autoresearch.files import write_atomic
-from autoresearch.findings import Headline, Kept, Tally
-from autoresearch.night import Experiment, Night
-from autoresearch.page import both as _both
-from autoresearch.page import section as _section
-from autoresearch.page import signed as _signed
-from autoresearch.page import table as _table
-from autoresearch.samples import Sample
+from autoresearch.findings import hints
+from autoresearch.loop import samples
+from autoresearch.loop.samples import Sample
+from autoresearch.record import journal
+from autoresearch.record.night import Experiment, Night
+from autoresearch.report import analysis, charts, diffs
+from autoresearch.report.analysis import Headline, Kept, Tally
+from autoresearch.report.markup import both as _both
+from autoresearch.report.markup import section as _section
+from autoresearch.report.markup import signed as _signed
+from autoresearch.report.markup import table as _table
+from autoresearch.system import machine
 
 SourceOf = Callable[[int], str]
 STYLE = Path(__file__).with_name("report.css")
@@ -60,7 +65,7 @@ def render(night: Night, source_of: SourceOf, texts: Sequence[Sample] = (), now:
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{e(night.tag or 'night')}: {e(_title(findings.headline(night)))}</title>\n"
+        f"<title>{e(night.tag or 'night')}: {e(_title(analysis.headline(night)))}</title>\n"
         f"<style>\n{STYLE.read_text()}</style>\n</head>\n<body>\n<main>\n{''.join(parts)}</main>\n</body>\n</html>\n"
     )
 
@@ -79,7 +84,7 @@ def _title(h: Headline) -> str:
 
 
 def _head(night: Night) -> str:
-    h = findings.headline(night)
+    h = analysis.headline(night)
     task = " · ".join(str(night.task[k]) for k in ("dataset", "profile") if k in night.task)
     budget = f" · {night.task['budget_s']:g} s a run" if "budget_s" in night.task else ""
     tiles = [
@@ -129,9 +134,9 @@ LEGEND = (
 
 
 def _progress(night: Night) -> charts.Progress:
-    now = standing.read(night)
-    line = findings.best_line(night, now)
-    return charts.Progress(findings.points(night, now), line, now.noise.sigma_bpb if line else None)
+    now = estimates.read(night)
+    line = analysis.best_line(night, now)
+    return charts.Progress(analysis.points(night, now), line, now.noise.sigma_bpb if line else None)
 
 
 def _picture(night: Night) -> str:
@@ -147,7 +152,7 @@ def _picture(night: Night) -> str:
 
 
 def _stack(night: Night, source_of: SourceOf) -> str:
-    kept = findings.stack(night)
+    kept = analysis.stack(night)
     if not kept:
         return ""
     largest = max((k.gain_bpb or 0.0 for k in kept), default=0.0)
@@ -187,11 +192,11 @@ def _diff(x: Experiment, source_of: SourceOf) -> str:
 
 
 def _noise(night: Night) -> str:
-    lucky = findings.looked_better(night)
-    h = findings.headline(night)
+    lucky = analysis.looked_better(night)
+    h = analysis.headline(night)
     if not h.discards or h.sigma_bpb is None:
         return ""
-    fit = standing.read(night).fit
+    fit = estimates.read(night).fit
     text = f"<p>One run of unchanged code scatters by σ = {h.sigma_bpb:.4f} bpb, so a single lucky run proves nothing."
     text += f" Its {e(str(fit))}." if fit else ""
     if not lucky:
@@ -206,7 +211,7 @@ def _noise(night: Night) -> str:
 
 
 def _crashes(night: Night) -> str:
-    groups = findings.crashes(night)
+    groups = analysis.crashes(night)
     if not groups:
         return ""
     parts = []
@@ -226,7 +231,7 @@ def _crashes(night: Night) -> str:
 
 
 def _categories(night: Night) -> str:
-    tallies = findings.by_category(night)
+    tallies = analysis.by_category(night)
     if not tallies:
         return ""
     most = max(t.total for t in tallies)
@@ -236,7 +241,7 @@ def _categories(night: Night) -> str:
 
 
 def _proposers(night: Night) -> str:
-    tallies = findings.by_proposer(night)
+    tallies = analysis.by_proposer(night)
     if not tallies:
         return ""
     most = max(t.total for t in tallies)
@@ -260,15 +265,15 @@ def _proposers(night: Night) -> str:
 
 def _hints(night: Night, source_of: SourceOf) -> str:
     """What other machines had found, there and here; nothing where the night was told of nothing."""
-    fates = seeds.of_night(night, source_of)
+    fates = hints.of_night(night, source_of)
     if not fates:
         return ""
     rows = [(e(fate.seed.change), e(fate.seed.there), _fate(night, fate)) for fate in fates]
     table = _table(("change", "there", "here"), rows, "ttt")
-    return _section("What other machines had found", table, f"{seeds.held(fates)}. A loss there is no hint to try it.")
+    return _section("What other machines had found", table, f"{hints.held(fates)}. A loss there is no hint to try it.")
 
 
-def _fate(night: Night, fate: seeds.Fate) -> str:
+def _fate(night: Night, fate: hints.Fate) -> str:
     if fate.n is None:
         return '<span class="note">not tried</span>'
     x = night.experiments[fate.n]
@@ -294,18 +299,18 @@ def _gain(t: Tally) -> str:
 
 
 def _machine(night: Night) -> str:
-    moments, speeds = findings.moments(night), findings.speeds(night)
+    moments, speeds = analysis.moments(night), analysis.speeds(night)
     if not speeds:
         return ""
     pictures = _both(*(charts.machine_svg(moments, speeds, size) for size in (charts.WIDE, charts.NARROW)))
-    incidents = findings.incidents(night)
+    incidents = analysis.incidents(night)
     lines = "".join(f"<li>{e(line)}</li>" for line in incidents) or "<li>no reboot, no sleep, no heat, no swapping</li>"
     note = "Shaded: heat (red), battery (amber). A machine speed of 1.0 is the night's median, by a fixed benchmark."
     return _section("The machine's night", f'{_shares(night)}<ul class="plain">{lines}</ul>{pictures}', note)
 
 
 def _shares(night: Night) -> str:
-    shares = findings.time_shares(night)
+    shares = analysis.time_shares(night)
     total = sum(shares.values()) or 1.0
     colours = ("keep-bg", "cool-bg", "warm-bg", "discard-bg")
     named = list(zip(shares.items(), colours, strict=True))
@@ -315,9 +320,9 @@ def _shares(night: Night) -> str:
 
 
 def _losses(night: Night) -> str:
-    pairs = [("baseline", findings.baseline_of(night)), ("best", night.incumbent)]
+    pairs = [("baseline", analysis.baseline_of(night)), ("best", night.incumbent)]
     curves = {name: m.loss_curve for name, x in pairs if x for m in x.measurements[-1:] if m.loss_curve}
-    if len(curves) < 2 or night.incumbent is findings.baseline_of(night):
+    if len(curves) < 2 or night.incumbent is analysis.baseline_of(night):
         return ""
     pictures = _both(*(charts.losses_svg(curves, size) for size in (charts.WIDE, charts.NARROW)))
     return _section("How they learn", pictures, "Training loss over the budget, baseline and best.")
@@ -349,7 +354,7 @@ def _every(night: Night) -> str:
 
 
 def _every_row(x: Experiment) -> tuple[str, ...]:
-    verdict = "baseline" if x.role == "baseline" else findings.verdict_of(x)
+    verdict = "baseline" if x.role == "baseline" else analysis.verdict_of(x)
     return (
         str(x.n),
         f'<span class="{KIND_COLOURS.get(verdict, "note")}">{verdict}</span>',

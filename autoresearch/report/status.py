@@ -8,12 +8,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from autoresearch import halfway, journal, pausing, standing, validate
+from autoresearch.decide import estimates, halfway
 from autoresearch.errors import UsageError
-from autoresearch.git import Repository, tag_of
-from autoresearch.journal import NAME
-from autoresearch.night import Experiment, Night
-from autoresearch.panel import STYLES
+from autoresearch.loop import validate
+from autoresearch.record import journal, pause
+from autoresearch.record.git import Repository, tag_of
+from autoresearch.record.journal import NAME
+from autoresearch.record.night import Experiment, Night
+from autoresearch.report.dashboard import STYLES
 
 
 def text(night: Night) -> str:
@@ -27,13 +29,13 @@ def text(night: Night) -> str:
     lines = [f"{night.tag}: {len(candidates)} experiments ({counts}) in {hours}:{minutes:02d} h"]
     baseline = next((x for x in night.decided if x.role == "baseline"), None)
     if baseline is not None and night.incumbent is not None:
-        now = standing.read(night)
+        now = estimates.read(night)
         first, last = now.estimate(baseline).mean, now.estimate(night.incumbent).mean
         lines.append(
             f"val_bpb {first:.6f} -> {last:.6f} ({(first - last) / now.noise.sigma_bpb:+.1f} sigma of one run, "
             f"sigma {now.noise.sigma_bpb:.4f}); the search's own figure, which is optimistic"
         )
-    fit = standing.read(night).fit
+    fit = estimates.read(night).fit
     lines += [line for line in (str(fit) if fit else None, halfway.text(night), validate.text(night)) if line]
     lines.append(f"go on: uv run loop.py --tag {night.tag}    the kept changes: git log autoresearch/{night.tag}")
     return "\n".join(lines)
@@ -60,8 +62,8 @@ def status(root: Path, tag: str | None, console: Console | None = None) -> None:
     folder = root / "runs" / find_tag(root, tag)
     night = journal.read(folder)
     console.print(text(night), highlight=False)
-    if pausing.asked(folder) is not None:
-        console.print(f"paused by hand; to go on: {pausing.GO_ON}", highlight=False)
+    if pause.asked(folder) is not None:
+        console.print(f"paused by hand; to go on: {pause.GO_ON}", highlight=False)
     if night.running is not None and night.closed is None:
         x, run = night.running
         console.print(f"running, or cut off: #{x.n} run {run.run}: {x.proposal.title}", highlight=False, markup=False)

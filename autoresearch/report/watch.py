@@ -10,11 +10,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.live import Live
 
-from autoresearch import journal, pausing, process, summary
-from autoresearch.board import Board
 from autoresearch.errors import AutoresearchError, UsageError
-from autoresearch.panel import draw, result_line, span
-from autoresearch.view import GONE, LIVE
+from autoresearch.record import journal, pause
+from autoresearch.report import status
+from autoresearch.report.console import GONE, LIVE
+from autoresearch.report.dashboard import draw, result_line, span
+from autoresearch.report.live_state import Board
+from autoresearch.system import process
 
 LOOK_S = 0.5  # between two looks at the file
 ALIVE_S = 5.0  # between two looks for the loop's process
@@ -37,13 +39,13 @@ def running(folder: Path) -> Board | None:
 def watch(root: Path, tag: str | None, console: Console | None = None, look_s: float = LOOK_S) -> int:
     """Shows the running night until it ends or Ctrl-C; the exit code: 1 where the loop is gone without a last word."""
     console = console or Console()
-    folder = root / "runs" / summary.find_tag(root, tag)
+    folder = root / "runs" / status.find_tag(root, tag)
     board = running(folder)
     try:
         if board is not None:
             show = _screen if console.is_terminal and not console.is_dumb_terminal else _lines
             board = show(board, _boards(folder, look_s), console)
-        console.print(summary.text(journal.read(folder)), highlight=False)
+        console.print(status.text(journal.read(folder)), highlight=False)
     except KeyboardInterrupt:
         return 0
     except GONE:  # this terminal went away; the loop has its own
@@ -101,22 +103,22 @@ def _lines(board: Board, boards: Iterator[Board], console: Console) -> Board:
 
 def pause_command(root: Path, tag: str | None) -> None:
     """Asks the running loop to pause. Raises UsageError where none runs."""
-    folder = root / "runs" / summary.find_tag(root, tag)
+    folder = root / "runs" / status.find_tag(root, tag)
     board = running(folder)
     if board is None:
         raise UsageError(f"no loop is running on {folder.name}, so there is nothing to pause")
-    if (since := pausing.asked(folder)) is not None:
-        print(f"{folder.name} is paused since {datetime.fromtimestamp(since):%H:%M}; to go on: {pausing.GO_ON}")
+    if (since := pause.asked(folder)) is not None:
+        print(f"{folder.name} is paused since {datetime.fromtimestamp(since):%H:%M}; to go on: {pause.GO_ON}")
         return
-    pausing.begin(folder)
+    pause.begin(folder)
     left = f" (training: {span((1 - board.progress) * board.budget_s)} left)" if board.phase == "training" else ""
-    print(f"{folder.name} pauses after the present run{left} and gives the memory back; to go on: {pausing.GO_ON}")
+    print(f"{folder.name} pauses after the present run{left} and gives the memory back; to go on: {pause.GO_ON}")
 
 
 def resume_command(root: Path, tag: str | None) -> None:
     """Ends a pause. Raises UsageError where there is none."""
-    folder = root / "runs" / summary.find_tag(root, tag)
-    if not pausing.end(folder):
+    folder = root / "runs" / status.find_tag(root, tag)
+    if not pause.end(folder):
         raise UsageError(f"{folder.name} is not paused. To start it again after its end: uv run loop.py")
     goes_on = running(folder) is not None
     print(f"{folder.name} goes on" if goes_on else f"no loop is running; start it: uv run loop.py --tag {folder.name}")

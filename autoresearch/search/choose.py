@@ -6,16 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from autoresearch import corpus, prompt
 from autoresearch.errors import ProposerError, UsageError
-from autoresearch.machine import Facts
-from autoresearch.proposers.tuner import Tuner
 from autoresearch.records import Proposer
-from autoresearch.scorecard import Scorecard
+from autoresearch.search.llm import prompt
+from autoresearch.search.scorecard import Scorecard
+from autoresearch.search.tuner.tuner import Tuner
+from autoresearch.system.machine import Facts
+from autoresearch.tasks.gpt.data import corpus
 
 if TYPE_CHECKING:
-    from autoresearch.proposers.dialogue import Dialogue
-    from autoresearch.proposers.models import Offer
+    from autoresearch.search.llm.dialogue import Dialogue
+    from autoresearch.search.llm.model_choice import Offer
 
 OPENAI = "openai:"
 
@@ -41,8 +42,8 @@ def choose(wanted: Wanted, facts: Facts, say: Callable[[str], None], offer: Offe
     if wanted.kind == "tuner":
         say("ideas: the built-in tuner")
         return tuner
-    from autoresearch.proposers.command import Command
-    from autoresearch.proposers.hybrid import Hybrid
+    from autoresearch.search.command import Command
+    from autoresearch.search.hybrid import Hybrid
 
     if wanted.kind == "command":
         if not wanted.command:
@@ -76,14 +77,14 @@ def _warn(model: Dialogue, program: str, say: Callable[[str], None]) -> None:
 
 def _model(wanted: Wanted, facts: Facts, scorecard: Scorecard, offer: Offer | None) -> tuple[Dialogue | None, str]:
     if wanted.model and wanted.model.startswith(OPENAI):
-        from autoresearch.proposers.openai import OpenAIProposer
+        from autoresearch.search.llm.openai import OpenAIProposer
 
         if not wanted.base_url:
             raise UsageError(f"--model {wanted.model} needs --base-url, e.g. --base-url http://127.0.0.1:8080/v1")
         name = wanted.model.removeprefix(OPENAI)
         line = f"{name} at {wanted.base_url} (it stays in that server's memory)"
         return OpenAIProposer(wanted.base_url, name, scorecard), line
-    from autoresearch.proposers.models import open_ollama
+    from autoresearch.search.llm.model_choice import open_ollama
 
     return open_ollama(
         memory_bytes=facts.memory_mb * 2**20,

@@ -16,10 +16,13 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from autoresearch import constants, edits, history, process, prompt, replies
+from autoresearch.candidate import constants, edits
+from autoresearch.candidate.versions import version
 from autoresearch.errors import CommandError, EditError, ProposerError, UsageError
 from autoresearch.records import CATEGORIES, Context, Edit, Failure, Proposal, Set, WholeFile
-from autoresearch.versions import version
+from autoresearch.search import history
+from autoresearch.search.llm import prompt, replies
+from autoresearch.system import process
 
 FILE, NOTE, PROMPT, HISTORY, PROGRAM = "train_mlx.py", "NOTE.md", "PROMPT.md", "HISTORY.md", "program.md"
 TIMEOUT_S = 1200.0  # an agent on a local model reads the file, thinks and edits

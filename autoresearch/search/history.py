@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from autoresearch import constants
+from autoresearch.candidate import constants
+from autoresearch.candidate.versions import candidate, version
 from autoresearch.errors import EditError
 from autoresearch.records import Hint, Trial
-from autoresearch.versions import candidate, version
 
 LEGEND = "* now, + kept, = within noise, - worse, x crashed"
 MOST_CHANGES = 3  # constants: the effect of more at once says little about each

@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
-from autoresearch import policy
 from autoresearch.errors import ProposerError
 from autoresearch.records import Context, Failure, Learning, Proposal, Proposer, Trial
-from autoresearch.scorecard import Scorecard
+from autoresearch.search import policy
+from autoresearch.search.scorecard import Scorecard
 
 PATIENCE = 2  # failures in a row after which a proposer sits out
 LONGEST_REST = 8  # turns that it sits out at most: 1, 2, 4, 8, 8, ...

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Any
 
+from autoresearch.candidate.versions import Version, candidate, version
 from autoresearch.records import CATEGORIES, Directive, Trial
-from autoresearch.versions import Version, candidate, version
 
 PLATEAU = 8  # experiments without a keep: an unused category and a higher temperature
 DEEP_PLATEAU = 16  # without a keep: the next PLATEAU of them start from an older version

@@ -15,9 +15,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from autoresearch import machine
-from autoresearch.machine import Run
-from autoresearch.process import Child
+from autoresearch.system import machine
+from autoresearch.system.machine import Run
+from autoresearch.system.process import Child
 
 BATTERY_FLOOR = 20  # percent; the loop stops cleanly there
 HOLD_S = 0.5  # a holder that cannot hold ends within this time

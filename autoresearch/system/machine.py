@@ -21,8 +21,8 @@ from typing import Any
 
 import psutil
 
-from autoresearch import process
 from autoresearch.errors import CommandError
+from autoresearch.system import process
 
 Run = Callable[[Sequence[str]], str]
 

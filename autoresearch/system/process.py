@@ -23,7 +23,7 @@ from typing import Any, Self
 import psutil
 
 from autoresearch.errors import CommandError
-from autoresearch.pipes import CappedLog, Event, EventStream
+from autoresearch.system.pipes import CappedLog, Event, EventStream
 
 MARK = "AUTORESEARCH_CHILD"  # "<pid of the loop>:<its start, in s>:<child number>", inherited by every descendant
 EVENTS_FD = "AUTORESEARCH_EVENTS_FD"  # the child writes its JSON lines to this file descriptor

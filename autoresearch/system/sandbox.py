@@ -17,8 +17,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from autoresearch.errors import CommandError, SandboxError
-from autoresearch.process import run
-from autoresearch.seatbelt import seatbelt_profile
+from autoresearch.system.process import run
+from autoresearch.system.seatbelt import seatbelt_profile
 
 SECRETS = (  # below the home folder: what nobody wants in a model's training data
     *(".ssh", ".gnupg", ".aws", ".azure", ".kube", ".docker", ".netrc", ".git-credentials", ".npmrc", ".pypirc"),

@@ -14,13 +14,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from autoresearch import constants, edits, policy, prompt
+from autoresearch.candidate import constants, edits
 from autoresearch.errors import EditError, ProposerError
-from autoresearch.prompt import Message
-from autoresearch.proposers import wording
-from autoresearch.proposers.streams import Answer
 from autoresearch.records import Context, Failure, Proposal, Set, Trial, WholeFile
-from autoresearch.scorecard import FORMATS, SIMPLER, Card, Scorecard, choose_format
+from autoresearch.search import policy
+from autoresearch.search.llm import prompt
+from autoresearch.search.llm.prompt import Message
+from autoresearch.search.llm.transport import Answer
+from autoresearch.search.scorecard import FORMATS, SIMPLER, Card, Scorecard, choose_format
+from autoresearch.search.tuner import wording
 
 REPAIRS = 2
 TEMPERATURE, REPAIR_TEMPERATURE = 0.8, 0.2

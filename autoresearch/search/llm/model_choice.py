@@ -20,9 +20,9 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.table import Table
 
 from autoresearch.errors import ProposerError
-from autoresearch.proposers.ollama import OllamaProposer, context_length, parameters_b
-from autoresearch.proposers.server import OllamaServer, connect, full_name
-from autoresearch.scorecard import FORMATS, Card, Scorecard
+from autoresearch.search.llm.ollama import OllamaProposer, context_length, parameters_b
+from autoresearch.search.llm.ollama_server import OllamaServer, connect, full_name
+from autoresearch.search.scorecard import FORMATS, Card, Scorecard
 
 GIB = 2**30
 

@@ -11,11 +11,11 @@ import psutil
 from ollama import ProcessResponse
 
 from autoresearch.errors import ProposerError
-from autoresearch.prompt import Message
-from autoresearch.proposers.dialogue import Dialogue
-from autoresearch.proposers.server import OllamaServer, full_name
-from autoresearch.proposers.streams import Answer, added
-from autoresearch.scorecard import FORMATS, Scorecard
+from autoresearch.search.llm.dialogue import Dialogue
+from autoresearch.search.llm.ollama_server import OllamaServer, full_name
+from autoresearch.search.llm.prompt import Message
+from autoresearch.search.llm.transport import Answer, added
+from autoresearch.search.scorecard import FORMATS, Scorecard
 
 KEEP_ALIVE = "15m"  # longer than a pause between drafts; `release` unloads at once
 CONTEXT_STEPS = (8192, 12288, 16384, 24576, 32768, 49152, 65536)  # few, since each other one loads the model again

@@ -20,8 +20,8 @@ from typing import Any
 import ollama
 
 from autoresearch.errors import CommandError, ProposerError
-from autoresearch.process import Child
-from autoresearch.proposers.streams import Answer, Http, Timeouts, error_of, is_loopback, named_failures
+from autoresearch.search.llm.transport import Answer, Http, Timeouts, error_of, is_loopback, named_failures
+from autoresearch.system.process import Child
 
 DEFAULT_PORT = 11434
 POLL_S = 0.2

@@ -15,10 +15,10 @@ from typing import Any
 import httpx
 
 from autoresearch.errors import ProposerError, UsageError
-from autoresearch.prompt import Message
-from autoresearch.proposers.dialogue import Dialogue
-from autoresearch.proposers.streams import Answer, Http, Timeouts, added, error_of
-from autoresearch.scorecard import FORMATS, Scorecard
+from autoresearch.search.llm.dialogue import Dialogue
+from autoresearch.search.llm.prompt import Message
+from autoresearch.search.llm.transport import Answer, Http, Timeouts, added, error_of
+from autoresearch.search.scorecard import FORMATS, Scorecard
 
 CONTEXT_TOKENS = 16384  # where the server does not tell its own
 THINKING_TOKENS = 4096  # room for thinking, once a model has shown that it thinks

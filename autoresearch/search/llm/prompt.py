@@ -12,9 +12,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from autoresearch import constants, history
+from autoresearch.candidate import constants
 from autoresearch.errors import ProposerError
 from autoresearch.records import CATEGORIES, Context, Failure, Proposal
+from autoresearch.search import history
 
 BYTES_PER_TOKEN = 3.0  # of code, on the safe side, until the server has counted a prompt
 MESSAGE_TOKENS = 8  # what a chat template adds to a message

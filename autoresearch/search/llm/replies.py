@@ -12,7 +12,7 @@ import textwrap
 from dataclasses import dataclass
 from typing import Literal
 
-from autoresearch import constants
+from autoresearch.candidate import constants
 from autoresearch.errors import EditError
 from autoresearch.records import CATEGORIES, Edit, ReplaceDefinition, SearchReplace, Set, WholeFile
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from autoresearch.candidate.versions import Version, candidate, version
 from autoresearch.records import Trial
-from autoresearch.space import Space, Values
-from autoresearch.versions import Version, candidate, version
+from autoresearch.search.tuner.space import Space, Values
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from autoresearch import constants
-from autoresearch.axes import Axis, Value, axes_of, on_grid
+from autoresearch.candidate import constants
 from autoresearch.records import Set
+from autoresearch.search.tuner.axes import Axis, Value, axes_of, on_grid
 
 Values = dict[str, Value]  # by the axis's name
 

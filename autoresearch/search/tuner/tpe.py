@@ -10,8 +10,8 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from autoresearch.axes import Axis
-from autoresearch.space import Values
+from autoresearch.search.tuner.axes import Axis
+from autoresearch.search.tuner.space import Values
 
 if TYPE_CHECKING:
     import optuna

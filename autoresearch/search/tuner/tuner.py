@@ -13,15 +13,15 @@ import time
 from collections.abc import Iterator, Sequence
 from itertools import combinations, islice
 
-from autoresearch import policy
-from autoresearch.axes import Axis, Value
+from autoresearch.candidate.versions import Version, candidate, version
 from autoresearch.errors import ProposerError
-from autoresearch.proposers.observations import observe
-from autoresearch.proposers.tpe import suggestions
-from autoresearch.proposers.wording import Move, describe
 from autoresearch.records import Context, Failure, Proposal
-from autoresearch.space import WIDTH, Values, infer
-from autoresearch.versions import Version, candidate, version
+from autoresearch.search import policy
+from autoresearch.search.tuner.axes import Axis, Value
+from autoresearch.search.tuner.observations import observe
+from autoresearch.search.tuner.space import WIDTH, Values, infer
+from autoresearch.search.tuner.tpe import suggestions
+from autoresearch.search.tuner.wording import Move, describe
 
 Lever = tuple[tuple[str, ...], tuple[float, float]]  # the names it goes by, and its moves in coarse steps of its axis
 LEVERS: tuple[Lever, ...] = (  # the first experiments, in this order

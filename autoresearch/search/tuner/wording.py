@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from autoresearch.axes import Axis, Value, axes_of
+from autoresearch.candidate.versions import version
 from autoresearch.records import Proposal
-from autoresearch.space import Space, Values
-from autoresearch.versions import version
+from autoresearch.search.tuner.axes import Axis, Value, axes_of
+from autoresearch.search.tuner.space import Space, Values
 
 TITLE_CHARS = 79
 

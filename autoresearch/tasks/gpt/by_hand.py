@@ -9,13 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from autoresearch import constants, experiment
-from autoresearch.corpus import load_meta
-from autoresearch.edits import apply
+from autoresearch.candidate import constants
+from autoresearch.candidate.edits import apply
 from autoresearch.errors import AutoresearchError, GitError
-from autoresearch.git import Repository, tag_of
+from autoresearch.measure import experiment
+from autoresearch.record.git import Repository, tag_of
 from autoresearch.records import Measurement, Set
-from autoresearch.workbench import choose_data, workbench
+from autoresearch.tasks.gpt.data.corpus import load_meta
+from autoresearch.tasks.gpt.workbench import choose_data, workbench
 
 
 def run_by_hand(source: Path, harness: Path) -> int:

@@ -16,11 +16,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from autoresearch import constants, corpus, edits, experiment, machine, roofline
-from autoresearch.experiment import Workbench
+from autoresearch.candidate import constants, edits
 from autoresearch.files import write_atomic
+from autoresearch.measure import experiment
+from autoresearch.measure.experiment import Workbench
 from autoresearch.records import Set
-from autoresearch.roofline import Roofline
+from autoresearch.system import machine
+from autoresearch.tasks.gpt import roofline
+from autoresearch.tasks.gpt.data import corpus
+from autoresearch.tasks.gpt.roofline import Roofline
 
 TRIAL_S = 3.0  # seconds of training in a trial
 MOST_S = 100.0  # no trial is begun after this long

@@ -12,7 +12,7 @@ import ast
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
-from autoresearch import constants
+from autoresearch.candidate import constants
 from autoresearch.errors import EditError
 
 MARKS = frozenset({"progress", "cross_entropy", "chunked_cross_entropy", "log"})

@@ -13,8 +13,8 @@ import warnings
 from collections.abc import Iterator, Set
 from dataclasses import dataclass
 
-from autoresearch import allowlist
-from autoresearch.scopes import FUNCTION, Scopes, bound_names, dotted, own_nodes
+from autoresearch.tasks.gpt import allowlist
+from autoresearch.tasks.gpt.scopes import FUNCTION, Scopes, bound_names, dotted, own_nodes
 
 MAX_BYTES = 28_000  # of source; a small model has to read the file whole
 SIGNATURES = {"build_model": ("task",), "train": ("model", "run")}

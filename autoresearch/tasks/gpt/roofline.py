@@ -1,7 +1,7 @@
 """What this machine can do at best: products by type, memory bandwidth, the compiler.
 
-MLX measures it in a child of its own (`python -m autoresearch.roofline`): the loop holds no Metal memory, so `mlx` is
-imported by the child's functions alone.
+MLX measures it in a child of its own (`python -m autoresearch.tasks.gpt.roofline`): the loop holds no Metal memory,
+so only the child's functions import mlx.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from autoresearch import machine, process
-from autoresearch.sandbox import environment
+from autoresearch.system import machine, process
+from autoresearch.system.sandbox import environment
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[3]
 TYPES = ("float32", "bfloat16", "float16")
 TIMEOUT_S = 120.0
 
@@ -53,7 +53,9 @@ def measure(env: Mapping[str, str]) -> Roofline:
     with tempfile.TemporaryDirectory() as folder:  # a kernel cache of its own: the compiler has something to do
         (Path(folder) / "tmp").mkdir()
         whole = environment(Path(folder), {**env, "PYTHONPATH": str(ROOT)})
-        done = process.run([sys.executable, "-m", "autoresearch.roofline"], cwd=ROOT, env=whole, timeout=TIMEOUT_S)
+        done = process.run(
+            [sys.executable, "-m", "autoresearch.tasks.gpt.roofline"], cwd=ROOT, env=whole, timeout=TIMEOUT_S
+        )
     return Roofline(**json.loads(done.stdout.splitlines()[-1]))
 
 

@@ -9,12 +9,13 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
-from autoresearch import corpus, machine
 from autoresearch.errors import DataError, UsageError
-from autoresearch.experiment import HARNESS, Workbench
 from autoresearch.files import write_atomic
-from autoresearch.profiles import default_profile
-from autoresearch.sandbox import prove, select
+from autoresearch.measure.experiment import HARNESS, Workbench
+from autoresearch.system import machine
+from autoresearch.system.sandbox import prove, select
+from autoresearch.tasks.gpt.data import corpus
+from autoresearch.tasks.gpt.data.profiles import default_profile
 
 Say = Callable[[str], None]
 

@@ -28,11 +28,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from autoresearch import sources
 from autoresearch.errors import AutoresearchError, DataError, UsageError
-from autoresearch.hub import hub_reachable
-from autoresearch.profiles import PROFILES, Profile, default_profile
-from autoresearch.sources import Report
+from autoresearch.tasks.gpt.data import sources
+from autoresearch.tasks.gpt.data.hub import hub_reachable
+from autoresearch.tasks.gpt.data.profiles import PROFILES, Profile, default_profile
+from autoresearch.tasks.gpt.data.sources import Report
 
 __all__ = ["cache_folder", "command_line", "hub_reachable", "load_meta", "locate", "prepare", "verify"]
 
@@ -124,7 +124,7 @@ def prepare(
 def _prepare(
     source: sources.Source, scale: Profile, folder: Path, request: dict[str, Any], offline: bool, report: Report
 ) -> None:
-    from autoresearch.preparation import Preparation  # NumPy and rich, which a second call does without
+    from autoresearch.tasks.gpt.data.preparation import Preparation  # NumPy and rich, which a second call does without
 
     start = time.monotonic()
     report(f"preparing {source.title}, profile {scale.name}")

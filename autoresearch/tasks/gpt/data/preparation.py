@@ -22,12 +22,12 @@ from typing import Any
 
 import numpy as np
 
-from autoresearch import tokenizer as bpe
 from autoresearch.errors import DataError
 from autoresearch.files import write_atomic
-from autoresearch.packing import Tokens, first_tokens, pack, write_rows, write_shuffled
-from autoresearch.profiles import Profile
-from autoresearch.sources import HELD_OUT, Report, Source, text_hash
+from autoresearch.tasks.gpt.data import tokenizer as bpe
+from autoresearch.tasks.gpt.data.packing import Tokens, first_tokens, pack, write_rows, write_shuffled
+from autoresearch.tasks.gpt.data.profiles import Profile
+from autoresearch.tasks.gpt.data.sources import HELD_OUT, Report, Source, text_hash
 
 EVALUATION_SHARE = 0.05  # most of the corpus that one held-out split may be
 MIN_EVAL_ROWS = 8  # fewer measure nothing

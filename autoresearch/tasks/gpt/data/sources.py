@@ -21,8 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from autoresearch import hub
 from autoresearch.errors import DataError, UsageError
+from autoresearch.tasks.gpt.data import hub
 
 HELD_OUT = 1 / 25  # share of the documents that goes to val, and to confirm
 PIECE = 4096  # characters: longer text files are cut into documents of at most this many

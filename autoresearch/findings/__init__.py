@@ -1,0 +1,1 @@
+"""Results that travel between machines: export, comparison, hints, transfer."""

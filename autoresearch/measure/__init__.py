@@ -1,0 +1,1 @@
+"""One run of a candidate, in child processes."""

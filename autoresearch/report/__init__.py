@@ -1,0 +1,1 @@
+"""What a person looks at: status, the live view, report.html, charts, comparison pages."""

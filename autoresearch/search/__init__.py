@@ -1,0 +1,1 @@
+"""Who proposes what: the search policy, scorecards, and the proposers."""

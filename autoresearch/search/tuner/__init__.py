@@ -1,0 +1,1 @@
+"""The built-in tuner, which proposes changes of constants without a model."""

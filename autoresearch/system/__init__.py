@@ -1,0 +1,1 @@
+"""The operating system: subprocesses, the sandbox, locks, the state of the machine, sleep, login."""

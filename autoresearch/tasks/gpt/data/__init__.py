@@ -1,0 +1,1 @@
+"""Data sets: downloading, tokenizing, packing, and the profiles of a task."""
