@@ -31,15 +31,15 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "benchmarks")]
+sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 from common import table
-from conftest import make_repository, write_toy_data
 from kills import enrich, found
 
 from autoresearch.record import journal
 from autoresearch.record.night import Night
 from autoresearch.system import login
+from testbed.toy import make_repository, write_toy_data
 
 TASK = ("--dataset", "toy", "--profile", "tiny", "--time-budget")
 TUNER = ("--proposer", "tuner")
@@ -286,7 +286,7 @@ def clock(folder: Path, count: int, rng: random.Random) -> dict[str, Any] | None
 
 def ollama(folder: Path, count: int, rng: random.Random) -> dict[str, Any]:
     """The server is gone for a good part of the night (60 runs of a Mac are 60 here) and comes back."""
-    from fake_ollama import FakeOllama
+    from testbed.fake_ollama import FakeOllama
 
     scene = Scene(folder)
     step = {"reply": "TITLE: a step\nHYPOTHESIS: it helps\nCATEGORY: learning_rate\nSET LR = 0.02"}

@@ -2,7 +2,7 @@
 
     uv run python -m benchmarks.candidates > benchmarks/figures-candidates.md
 
-Runs every file of tests/candidates/ through the contract, and, as if the contract had let it pass, through the real
+Runs every file of testbed/candidates/ through the contract, and, as if the contract had let it pass, through the real
 measurement: two children, a task of 64 tokens, a third of a second of training, the sandbox of this machine.
 """
 
@@ -27,7 +27,7 @@ from autoresearch.records import Measurement
 from autoresearch.system.sandbox import Sandbox, Unconfined, select
 from autoresearch.tasks.gpt import contract
 from autoresearch.tasks.gpt.workbench import openblas, snapshot
-from tests.conftest import HONEST, ROOT, write_toy_data
+from testbed.toy import HONEST, ROOT, write_toy_data
 
 FOLDER = HONEST.parent
 FLOOR_BPB = 1.5  # the toy's text has log2(3) = 1.585 bits a byte: what scores less has not earned it
@@ -36,7 +36,7 @@ BUDGET_S = 0.3
 
 @dataclass(frozen=True)
 class Candidate:
-    """A file of tests/candidates/. Its docstring says what it tries, then what is expected, then what it needs."""
+    """A file of testbed/candidates/. Its docstring says what it tries, then what is expected, then what it needs."""
 
     name: str
     source: str

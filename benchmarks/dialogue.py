@@ -19,11 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from fake_ollama import MODEL, FakeOllama
-from reply_cases import REFUSED
 
 from autoresearch.candidate import constants, edits
 from autoresearch.errors import ProposerError
@@ -32,6 +28,8 @@ from autoresearch.search.llm.ollama import OllamaProposer
 from autoresearch.search.llm.ollama_server import OllamaServer
 from autoresearch.search.llm.transport import Timeouts
 from autoresearch.search.scorecard import Scorecard
+from testbed.fake_ollama import MODEL, FakeOllama
+from testbed.reply_cases import REFUSED
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = (ROOT / "train_mlx.py").read_text()

@@ -21,11 +21,10 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-
-from conftest import make_repository, write_toy_data
+sys.path[:0] = [str(ROOT)]
 
 from autoresearch.record import journal
+from testbed.toy import make_repository, write_toy_data
 
 TASK = ("--proposer", "tuner", "--dataset", "toy", "--profile", "tiny", "--time-budget", "1")
 

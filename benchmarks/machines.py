@@ -36,7 +36,7 @@ from autoresearch.records import Context, Edit, Failure, Proposal, SearchReplace
 from autoresearch.report import comparison_page
 from autoresearch.report.console import PlainView
 from autoresearch.tasks.gpt.data import corpus, sources
-from tests.conftest import HONEST, ROOT, git, write_toy_data
+from testbed.toy import HONEST, ROOT, git, write_toy_data
 
 LEFT_OUT = shutil.ignore_patterns(".*", "runs", "__pycache__", "findings")
 

@@ -30,11 +30,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-
-from conftest import make_repository
-from fake_ollama import MODEL, FakeOllama
-from reply_cases import REFUSED
+sys.path[:0] = [str(ROOT)]
 
 from autoresearch.candidate import constants
 from autoresearch.decide.interval import interleaved, paired
@@ -44,6 +40,9 @@ from autoresearch.record.night import Night
 from autoresearch.system import machine
 from autoresearch.tasks.gpt.data import corpus, sources
 from autoresearch.tasks.gpt.workbench import workbench
+from testbed.fake_ollama import MODEL, FakeOllama
+from testbed.reply_cases import REFUSED
+from testbed.toy import make_repository
 
 NIGHTS = {"tuner": "tuner", "model": "ollama", "hybrid": "hybrid"}  # name -> --proposer
 TAG = "night"

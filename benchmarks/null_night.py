@@ -35,7 +35,7 @@ from autoresearch.report.console import PlainView
 from autoresearch.tasks.gpt.data import corpus, sources
 from benchmarks.machines import Listed, checkout
 from benchmarks.overhead import read_events, trust_table
-from tests.conftest import ROOT
+from testbed.toy import ROOT
 
 START = {"DEPTH": "2", "TOTAL_BATCH_SIZE": "2**9", "DEVICE_BATCH_SIZE": "2"}  # in place of the profile's
 

@@ -2,7 +2,7 @@
 
     uv run benchmarks/pages.py
 
-The nights are made (tests/nights.py); sources are the real trainer's, so that diffs have their usual length to search.
+Nights of testbed/nights.py; sources are the real trainer's, so that diffs have their usual length to search.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT)]
 
-import nights
 from common import arguments, report
 
 from autoresearch.report import charts, page
+from testbed import nights
 
 TRAINER = (ROOT / "train_mlx.py").read_text()
 

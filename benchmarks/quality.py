@@ -27,7 +27,7 @@ from plain import PlainAdamW, adamw_rule
 
 import prepare
 from autoresearch.tasks.gpt.data import corpus
-from tests import reference
+from testbed import reference
 
 CLASSIC = "(3.4445, -4.7750, 2.0315)"  # Muon's first Newton-Schulz coefficients, five times the same
 VARIANTS: dict[str, tuple[list[tuple[str, str]], dict[str, Any]]] = {  # edits, constants

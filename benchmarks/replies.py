@@ -16,14 +16,13 @@ from datetime import date
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-
-from fake_ollama import FakeOllama
-from proposer_kit import CONTEXT, GOOD, proposer
-from reply_cases import APPLIED, REFUSED, SOURCE, Case
+sys.path[:0] = [str(ROOT)]
 
 from autoresearch.candidate import constants, edits
 from autoresearch.records import WholeFile
+from testbed.fake_ollama import FakeOllama
+from testbed.proposer_kit import CONTEXT, GOOD, proposer
+from testbed.reply_cases import APPLIED, REFUSED, SOURCE, Case
 
 SHOWN = 60  # characters of a reply
 
@@ -70,7 +69,7 @@ def main() -> int:
     print(
         f"through the protocol over HTTP. {used} are used at once, {sent_back} go back with their error, and the next"
     )
-    print("reply mends them; none is lost, and none ends the loop. They are those of tests/reply_cases.py.\n")
+    print("reply mends them; none is lost, and none ends the loop. They are those of testbed/reply_cases.py.\n")
     print("| habit | the reply | what became of it |\n|---|---|---|")
     print("\n".join(line for _, line in table))
     return 0

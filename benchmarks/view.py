@@ -23,9 +23,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT)]
 
-import nights
 from common import arguments, report
 from rich.console import Console
 
@@ -33,6 +32,7 @@ from autoresearch.decide import estimates
 from autoresearch.report.console import LiveView, PlainView, Published, View
 from autoresearch.report.dashboard import draw
 from autoresearch.report.live_state import Board
+from testbed import nights
 
 SIZES = ((80, 24), (118, 30), (200, 60))
 EVENTS_A_S = 4

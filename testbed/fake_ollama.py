@@ -1,7 +1,7 @@
 """A scriptable stand-in for an Ollama server, over real HTTP: the contract that design and client depend on.
 
 In a test:       with FakeOllama([{"reply": "SET DEPTH = 6"}]) as fake: ... fake.url, fake.requests, fake.loads
-As a process:    python tests/fake_ollama.py --port 0 --script FILE        prints the URL
+As a process:    python -m testbed.fake_ollama --port 0 --script FILE        prints the URL
 As `ollama`:     install(folder, FILE) writes an executable `ollama` whose `serve` listens on OLLAMA_HOST
 
 FILE holds FakeOllama's arguments as JSON: {"script": [steps], "cycle": true, "load_s": 0.5}; as `ollama` also "start_s"
@@ -36,7 +36,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from fake_ollama_http import BYTES_PER_TOKEN, Server, Step, seconds
+from testbed.fake_ollama_http import BYTES_PER_TOKEN, Server, Step, seconds
 
 MODEL = {
     "name": "qwen2.5-coder:7b",
@@ -171,8 +171,8 @@ def install(folder: Path, script: Path) -> Path:
     """Writes an executable `ollama` into `folder` that serves `script`; put `folder` first on PATH."""
     executable = folder / "ollama"
     executable.write_text(
-        f"#!{sys.executable}\nimport os, sys\nsys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        f"import fake_ollama\nsys.exit(fake_ollama.serve_as_ollama(sys.argv[1:], {str(script)!r}))\n"
+        f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(Path(__file__).parents[1])!r})\n"
+        f"from testbed import fake_ollama\nsys.exit(fake_ollama.serve_as_ollama(sys.argv[1:], {str(script)!r}))\n"
     )
     executable.chmod(executable.stat().st_mode | stat.S_IXUSR)
     return executable

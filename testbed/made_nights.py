@@ -14,8 +14,8 @@ from autoresearch.findings.bundle import Bundle
 from autoresearch.findings.scrub import Scrubber
 from autoresearch.record import codec, journal
 from autoresearch.records import Failure, Measurement, Proposal, SearchReplace, Set
+from testbed.honest import BASE
 
-BASE = (Path(__file__).with_name("honest") / "base.py").read_text()
 M4 = {
     "system": "Darwin",
     "chip": "Apple M4 Pro",

@@ -9,13 +9,12 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from recorded import replay as recorded
-
 from autoresearch.candidate.edits import to_json
 from autoresearch.record import codec
 from autoresearch.record.night import Night, replay
 from autoresearch.records import Set
 from autoresearch.system import machine
+from testbed.recorded import replay as recorded
 
 BASE = """import mlx.core as mx
 

@@ -6,15 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from fake_ollama import FakeOllama
-from reply_cases import RELU, SOURCE, SQUARED
-
 from autoresearch.candidate import edits
 from autoresearch.records import Context, Proposal, Set, Trial
 from autoresearch.search.llm.ollama import OllamaProposer
 from autoresearch.search.llm.ollama_server import OllamaServer
 from autoresearch.search.llm.transport import Timeouts
 from autoresearch.search.scorecard import Scorecard
+from testbed.fake_ollama import FakeOllama
+from testbed.reply_cases import RELU, SOURCE, SQUARED
 
 NAME = "qwen2.5-coder:7b"
 QUICK = Timeouts(connect_s=1, first_byte_s=2, chunk_s=1, answer_s=3, short_s=2, unload_s=1, retry_s=0.05)

@@ -1,4 +1,4 @@
-"""A Mac from recorded output: `replay(name)` answers as the tools of tests/recordings/NAME did."""
+"""A Mac from recorded output: `replay(name)` answers as the tools of testbed/recordings/NAME did."""
 
 from __future__ import annotations
 

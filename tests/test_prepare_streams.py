@@ -9,7 +9,6 @@ from pathlib import Path
 
 import mlx.core as mx
 import pytest
-from trainer_support import TASK, ScriptedRun, arrays, tokens, trainer
 
 import prepare
 from autoresearch.errors import UsageError
@@ -18,7 +17,8 @@ from autoresearch.measure.experiment import Workbench
 from autoresearch.system import machine
 from autoresearch.system.sandbox import select
 from autoresearch.tasks.gpt.workbench import children_environment
-from tests.conftest import HONEST, ROOT
+from testbed.toy import HONEST, ROOT
+from testbed.trainer_support import TASK, ScriptedRun, arrays, tokens, trainer
 
 on_a_cpu = pytest.mark.skipif(mx.default_device() == mx.gpu, reason="a GPU has one stream")
 

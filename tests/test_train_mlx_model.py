@@ -7,11 +7,11 @@ import mlx.nn as nn
 import numpy as np
 import pytest
 from mlx.utils import tree_flatten
-from reference import Shape, loss_and_gradients, slope
-from reference import model as reference_model
-from trainer_support import TASK, arrays, spread, tokens, trainer
 
 import prepare
+from testbed.reference import Shape, loss_and_gradients, slope
+from testbed.reference import model as reference_model
+from testbed.trainer_support import TASK, arrays, spread, tokens, trainer
 
 SHAPES = {
     "plain": (Shape(n_layer=3, n_head=3, n_kv_head=3, context=32), {}),

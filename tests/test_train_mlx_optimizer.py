@@ -5,9 +5,10 @@ from __future__ import annotations
 import mlx.core as mx
 import numpy as np
 import pytest
-import reference
 from mlx.utils import tree_flatten, tree_unflatten
-from trainer_support import TASK, arrays, assert_close, set_parameters, spread, tokens, trainer
+
+from testbed import reference
+from testbed.trainer_support import TASK, arrays, assert_close, set_parameters, spread, tokens, trainer
 
 STEPS = 12
 SHAPE = reference.Shape(n_layer=4, n_head=4, n_kv_head=4, context=32, pattern="SSSL")

@@ -11,10 +11,10 @@ import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 import pytest
-from trainer_support import SOURCE, TASK, ScriptedRun, arrays, assert_close, spread, tokens, trainer
 
 import prepare
 from autoresearch.tasks.gpt.contract import check
+from testbed.trainer_support import SOURCE, TASK, ScriptedRun, arrays, assert_close, spread, tokens, trainer
 
 
 @pytest.fixture(autouse=True)

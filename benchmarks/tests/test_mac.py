@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 
 import pytest
-from trainer_support import TASK, trainer
 
 import prepare
-from tests.conftest import ROOT
+from testbed.toy import ROOT
+from testbed.trainer_support import TASK, trainer
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 

@@ -11,8 +11,8 @@ from autoresearch.record.codec import decode, encode
 from autoresearch.tasks.gpt import contract
 from benchmarks.null_night import exchangeable, exchanged
 from benchmarks.overhead import by_purpose, night_s, trust_table
-from tests.conftest import ROOT
-from tests.made_nights import Made
+from testbed.made_nights import Made
+from testbed.toy import ROOT
 
 TRAINER = (ROOT / "train_mlx.py").read_text()
 

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from reply_cases import APPLIED, BLOCK, REFUSED, RELU, SOURCE, SQUARED, Case
 
 from autoresearch.candidate import constants, edits
 from autoresearch.errors import EditError
 from autoresearch.records import CATEGORIES, Edit, ReplaceDefinition, SearchReplace, Set, WholeFile
-
-ROOT = Path(__file__).resolve().parent.parent
+from testbed.reply_cases import APPLIED, BLOCK, REFUSED, RELU, SOURCE, SQUARED, Case
+from testbed.toy import ROOT
 
 
 def names(cases: Sequence[Case]) -> list[str]:

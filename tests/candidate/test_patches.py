@@ -5,12 +5,11 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_contract import EDITS, edited
 
 from autoresearch.candidate import constants, edits, patches
 from autoresearch.errors import EditError
 from autoresearch.records import SearchReplace, Set
-from tests.made_nights import BASE
+from testbed.honest import BASE, EDITS, edited
 
 
 @pytest.mark.parametrize("name", EDITS)

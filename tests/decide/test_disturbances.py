@@ -2,13 +2,13 @@
 
 import math
 
-import nights
 import numpy as np
 import pytest
 
 from autoresearch.decide.disturbances import NEEDED, Expectation, Speed, contaminated, expectation, usual
 from autoresearch.records import Measurement
 from autoresearch.system import machine
+from testbed import nights
 
 CALM = {"power": "ac", "low_power": False, "thermal": "nominal", "swap_mb": 100, "since_boot": 50.0, "monotonic": 40.0}
 USUAL = Expectation(tok_s=Speed(1000.0, 0.08), index=Speed(2.0, 0.08))

@@ -21,8 +21,8 @@ from autoresearch.search import history
 from autoresearch.search.tuner.observations import observe
 from autoresearch.search.tuner.space import infer
 from autoresearch.system import machine
-from tests.conftest import HONEST
-from tests.test_research import Idea, Scripted
+from testbed.scripted import Idea, Scripted
+from testbed.toy import HONEST
 
 TASK = {"dataset": "toy", "profile": "tiny", "fingerprint": "toy0" * 4, "budget_s": 1.0}
 EARLIER = [early_stop.Finished(0.005 * (k % 5), 0.01) for k in range(20)] + [early_stop.Finished(0.5, -0.1)]

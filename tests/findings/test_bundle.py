@@ -21,8 +21,9 @@ from autoresearch.findings import bundle, effects, export, schema
 from autoresearch.findings.bundle import Bundle
 from autoresearch.findings.scrub import Scrubber, scrubber
 from autoresearch.records import Proposal, SearchReplace, Set
-from tests.conftest import ROOT, git
-from tests.made_nights import BASE, GELU, TASK, Made
+from testbed.honest import BASE
+from testbed.made_nights import GELU, TASK, Made
+from testbed.toy import ROOT, git
 
 OPEN = Scrubber()
 MADE = Made().try_all(14)

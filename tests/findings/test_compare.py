@@ -18,7 +18,7 @@ from autoresearch.findings import agreement, bundle, compare
 from autoresearch.findings.bundle import Bundle, Change, Effect, Finding
 from autoresearch.loop import sharing
 from autoresearch.report import comparison_page
-from tests.made_nights import EXACT, M1, M4, A, B, Made, set_to, shared
+from testbed.made_nights import EXACT, M1, M4, A, B, Made, set_to, shared
 
 # --- what is claimed --------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from autoresearch.errors import BundleError
 from autoresearch.findings import bundle, compare, foreign
-from tests.conftest import git
+from testbed.toy import git
 
 HEADER = "commit\tval_bpb\tmemory_gb\tstatus\tdescription\n"
 # Two machines in one file, as in forks that keep the rows of the port they came from.

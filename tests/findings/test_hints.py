@@ -23,7 +23,8 @@ from autoresearch.report.console import PlainView
 from autoresearch.search import command, history
 from autoresearch.search.llm import prompt
 from autoresearch.search.tuner.tuner import Tuner
-from tests.made_nights import BASE, M1, A, B, Made, set_to, shared
+from testbed.honest import BASE
+from testbed.made_nights import M1, A, B, Made, set_to, shared
 
 MACHINE_FIT = (Set("DEVICE_BATCH_SIZE", "8"), Set("STACK_MATRICES", "False"))
 M4_SAYS = "sigma on Apple M4 Pro, 20 GPU cores, 24 GB, macOS 26.2 (mac, 300 s)"

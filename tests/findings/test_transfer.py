@@ -20,8 +20,8 @@ from autoresearch.loop.session import Options
 from autoresearch.record import journal
 from autoresearch.records import Context, Proposal, SearchReplace, Set
 from autoresearch.system import machine
-from tests.conftest import HONEST, git
-from tests.made_nights import GELU, M1, TASK, Made, shared
+from testbed.made_nights import GELU, M1, TASK, Made, shared
+from testbed.toy import HONEST, git
 
 SHARP = 1e-6  # bpb; a sigma under which every made difference is clear
 BASE = Made().sources[0].replace("ROWS = 4 ", "DEVICE_BATCH_SIZE = 16\nSTACK_MATRICES = True\nROWS = 4 ")

@@ -12,16 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import write_toy_data
-from recorded import replay
 
 from autoresearch.loop import commands, doctor
 from autoresearch.loop.doctor import Check, Patient
 from autoresearch.records import Failure, Measurement
 from autoresearch.system import awake, machine
 from autoresearch.system import login as launchagent
+from testbed.recorded import replay
+from testbed.toy import ROOT, write_toy_data
 
-ROOT = Path(__file__).resolve().parent.parent
 EMAIL = "config", "user.email"
 HERE = machine.facts()
 

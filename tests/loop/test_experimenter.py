@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_nights import Made
 
 from autoresearch.errors import AutoresearchError
 from autoresearch.loop.experimenter import Laboratory
@@ -19,6 +18,7 @@ from autoresearch.record.night import Experiment, Purpose
 from autoresearch.records import Failure, Measurement, Proposal, Set
 from autoresearch.report.console import PlainView
 from autoresearch.system import machine
+from testbed.made_nights import Made
 
 GPU = Failure("machine", "Command buffer execution failed: Caused GPU Timeout Error")
 DRY = Failure("memory", "held 9.1 GB of memory (limit 8.0 GB)")
@@ -114,7 +114,7 @@ def test_a_machine_that_swaps_under_a_run_is_the_machine_s_failure(toy_data: Pat
     """With a recorded swap instead of one of this machine's."""
     from autoresearch.measure import experiment
     from autoresearch.system.sandbox import select
-    from tests.conftest import HONEST, ROOT
+    from testbed.toy import HONEST, ROOT
 
     used = iter([512, *range(1000, 100_000, 1000)])
     bench = Workbench(ROOT / "prepare.py", toy_data, 20.0, select(allow_none=True), swap_mb=lambda: next(used))

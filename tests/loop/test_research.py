@@ -9,55 +9,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from autoresearch.errors import AutoresearchError, JournalError, ProposerError, UsageError
+from autoresearch.errors import AutoresearchError, JournalError, UsageError
 from autoresearch.loop.session import Options, open_night
 from autoresearch.record import journal
 from autoresearch.record.night import Night
-from autoresearch.records import Context, Edit, Failure, Proposal, SearchReplace, Set, Trial
+from autoresearch.records import SearchReplace, Set
 from autoresearch.report.console import PlainView
-from tests.conftest import HONEST, git
-
-Idea = tuple[str, tuple[Edit, ...]]
-
-
-class Scripted:
-    """A proposer that says its lines, and keeps what it was asked."""
-
-    name = "scripted"
-
-    def __init__(self, *ideas: Idea, repairs: Sequence[Idea] = ()) -> None:
-        self.ideas, self.repairs = list(ideas), list(repairs)
-        self.failures: list[Failure] = []
-        self.contexts: list[Context] = []
-        self.released = 0
-        self.told: list[list[int]] = []
-
-    def learn(self, history: Sequence[Trial]) -> None:
-        self.told.append([trial.n for trial in history])
-
-    def propose(self, context: Context, n: int = 1) -> list[Proposal]:
-        self.contexts.append(context)
-        if not self.ideas:
-            raise ProposerError("no more lines")
-        return [self._say(self.ideas.pop(0))]
-
-    def repair(self, context: Context, proposal: Proposal, failure: Failure) -> Proposal | None:
-        self.failures.append(failure)
-        return self._say(self.repairs.pop(0)) if self.repairs else None
-
-    def release(self) -> None:
-        self.released += 1
-
-    def close(self) -> None:
-        pass
-
-    def _say(self, idea: Idea) -> Proposal:
-        return Proposal(idea[1], idea[0], f"{idea[0]}: worth a try", "other", self.name)
+from testbed.scripted import Idea, Scripted
+from testbed.toy import HONEST, git
 
 
 @pytest.fixture(autouse=True)

@@ -8,10 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from fake_ollama import FakeOllama
-
 from autoresearch.record import journal
-from tests.conftest import git
+from testbed.fake_ollama import FakeOllama
+from testbed.toy import git
 
 TRAIN = "def train(model: nn.Module, run: prepare.Run) -> None:\n"
 ADAM = "    opt = optim.Adam(LR)\n"

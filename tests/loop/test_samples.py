@@ -25,7 +25,7 @@ from autoresearch.record.night import Experiment
 from autoresearch.records import Proposal
 from autoresearch.system.sandbox import select
 from autoresearch.tasks.gpt import children
-from tests.conftest import HONEST, ROOT
+from testbed.toy import HONEST, ROOT
 
 TASK = prepare.Task("toy", "tiny", "0" * 16, 64, 64, 60, 64, 8, 1.0)
 LETTERS = " abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.,:;!?-"  # a token each, as many as the toy has

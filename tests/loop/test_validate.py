@@ -18,8 +18,8 @@ from autoresearch.loop.validate import Plan, plan
 from autoresearch.record.night import Night
 from autoresearch.records import SearchReplace, Set
 from autoresearch.report.console import PlainView
-from tests.conftest import HONEST, git
-from tests.test_research import Scripted
+from testbed.scripted import Scripted
+from testbed.toy import HONEST, git
 
 
 def test_a_fifth_of_the_night_is_kept_where_that_is_enough() -> None:

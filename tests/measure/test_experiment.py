@@ -17,7 +17,7 @@ from autoresearch.measure import experiment
 from autoresearch.measure.experiment import Workbench
 from autoresearch.records import Failure
 from autoresearch.system.sandbox import select
-from tests.conftest import HONEST, ROOT
+from testbed.toy import HONEST, ROOT
 
 
 @pytest.fixture

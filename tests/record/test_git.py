@@ -17,8 +17,8 @@ import pytest
 from autoresearch.errors import GitError
 from autoresearch.record.git import Repository, tag_of
 from autoresearch.system.process import run
+from testbed.toy import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 FILE = "train_mlx.py"
 V1, V2, V3 = b"LR = 1\n", b"LR = 2\n", b"LR = 3\n"
 

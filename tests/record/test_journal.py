@@ -28,8 +28,8 @@ from autoresearch.record.journal import Journal, read, read_source, run_folder, 
 from autoresearch.record.night import Night, apply, replay
 from autoresearch.records import Failure, Measurement, Proposal, ReplaceDefinition, SearchReplace, Set, WholeFile
 from autoresearch.system.process import run
+from testbed.toy import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 TASK = {"dataset": "stdlib", "profile": "tiny", "fingerprint": "00ff", "budget_s": 20.0}
 VERSIONS = {"mlx": "0.32.4", "python": "3.12", "harness": "abc"}
 OPENED = {"tag": "t", "task": TASK, "versions": VERSIONS, "machine": {}, "base_commit": "c0", "options": {}}

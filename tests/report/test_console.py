@@ -12,7 +12,6 @@ import sys
 import time
 from pathlib import Path
 
-import nights
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,8 +23,9 @@ from autoresearch.errors import JournalError
 from autoresearch.report.console import LIVE, LOG, LiveView, PlainView, choose_view, published
 from autoresearch.report.dashboard import SPARKS, Moment, at, clock, draw, span, sparkline
 from autoresearch.report.live_state import CURVE_POINTS, SAID, Board, Result
+from testbed import nights
+from testbed.toy import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 STEP = {"event": "step", "step": 12, "progress": 0.5, "loss": 3.21, "tokens": 50_000}
 MOMENT = Moment(wall=1_800_000_000.0, monotonic=1000.0)
 

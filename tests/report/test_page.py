@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-import nights
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -26,6 +25,7 @@ from autoresearch.record.night import Night, replay
 from autoresearch.records import Set
 from autoresearch.report import analysis, charts, diffs
 from autoresearch.report import page as report
+from testbed import nights
 
 NIGHT = nights.night(60)
 PAGE = report.render(NIGHT, nights.source_of)

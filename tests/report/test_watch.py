@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_nights import Made
 from rich.console import Console
 
 from autoresearch.errors import UsageError
@@ -17,6 +16,7 @@ from autoresearch.loop.experimenter import Laboratory
 from autoresearch.record import journal, pause
 from autoresearch.report import watch
 from autoresearch.report.console import LIVE, PlainView, View, published
+from testbed.made_nights import Made
 
 TAG = "nov23"
 

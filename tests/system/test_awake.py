@@ -12,12 +12,11 @@ from pathlib import Path
 
 import psutil
 import pytest
-from recorded import replay
 
 from autoresearch.system import awake, machine
 from autoresearch.system.awake import Awake
-
-ROOT = Path(__file__).resolve().parent.parent
+from testbed.recorded import replay
+from testbed.toy import ROOT
 
 # As caffeinate(8) says: with -w it waits for that process to exit.
 CAFFEINATE = """#!/bin/sh

@@ -15,8 +15,8 @@ import pytest
 from autoresearch.errors import LockedError
 from autoresearch.system.locks import hold
 from autoresearch.system.process import run
+from testbed.toy import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 HOLD = """
 import subprocess, sys, time
 from pathlib import Path

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from autoresearch.errors import UsageError
 from autoresearch.system import login
+from testbed.toy import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 LOOP = """
 import json, os, shutil, sys
 said = {"argv": sys.argv[1:], "cwd": os.getcwd(), "git": shutil.which("git"), "env": dict(os.environ)}

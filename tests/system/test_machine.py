@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from recorded import FOLDER, MACHINES, replay
 
 from autoresearch.system import machine
+from testbed.recorded import FOLDER, MACHINES, replay
 
 M4_PRO = machine.facts(replay("mac-mini-m4-pro"), "Darwin")
 

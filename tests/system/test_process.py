@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from autoresearch.errors import CommandError
 from autoresearch.system.pipes import CappedLog, EventStream
 from autoresearch.system.process import GRACE_S, MARK, Child, end_orphans, run
+from testbed.toy import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 SEND = """
 import json, os, sys, time
 events = os.fdopen(int(os.environ["AUTORESEARCH_EVENTS_FD"]), "wb", buffering=0)

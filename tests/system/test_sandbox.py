@@ -21,8 +21,7 @@ from autoresearch.errors import SandboxError
 from autoresearch.system import sandbox
 from autoresearch.system.sandbox import Bubblewrap, Sandbox, Seatbelt, Unconfined, environment, limits, select
 from autoresearch.system.seatbelt import quoted, seatbelt_profile
-
-ROOT = Path(__file__).resolve().parent.parent
+from testbed.toy import ROOT
 
 
 def available() -> Sandbox:

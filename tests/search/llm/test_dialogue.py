@@ -8,9 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_ollama import MODEL, FakeOllama
-from proposer_kit import BAD, BLOCK, CONTEXT, GOOD, NAME, QUICK, Make, discarded, proposal_of, proposer, seen
-from reply_cases import APPLIED, REFUSED, SOURCE, SQUARED
 
 from autoresearch.candidate import edits
 from autoresearch.errors import ProposerError
@@ -18,6 +15,9 @@ from autoresearch.records import Directive, Failure, Proposer, Set
 from autoresearch.search.llm.ollama import OllamaProposer
 from autoresearch.search.llm.ollama_server import OllamaServer
 from autoresearch.search.scorecard import Scorecard, Tally
+from testbed.fake_ollama import MODEL, FakeOllama
+from testbed.proposer_kit import BAD, BLOCK, CONTEXT, GOOD, NAME, QUICK, Make, discarded, proposal_of, proposer, seen
+from testbed.reply_cases import APPLIED, REFUSED, SOURCE, SQUARED
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_ollama import CLOUD, EMBEDDER, MODEL, THINKER, FakeOllama, install
 from rich.console import Console
 
 from autoresearch.errors import ProposerError, UsageError
@@ -24,6 +23,7 @@ from autoresearch.search.llm.ollama_server import OllamaServer
 from autoresearch.search.llm.transport import Timeouts
 from autoresearch.search.scorecard import Scorecard, Tally
 from autoresearch.system import machine
+from testbed.fake_ollama import CLOUD, EMBEDDER, MODEL, THINKER, FakeOllama, install
 
 GIB = 2**30
 LARGE: dict[str, Any] = {**MODEL, "name": "qwen3.6:27b", "size": 17 * GIB, "parameter_size": "27.4B"}

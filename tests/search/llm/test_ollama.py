@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_ollama import THINKER, FakeOllama
-from proposer_kit import BAD, CONTEXT, GOOD, NAME, QUICK, Make, discarded, proposer, seen
-from reply_cases import SOURCE
 
 from autoresearch.errors import ProposerError
 from autoresearch.records import Set, Trial
+from testbed.fake_ollama import THINKER, FakeOllama
+from testbed.proposer_kit import BAD, CONTEXT, GOOD, NAME, QUICK, Make, discarded, proposer, seen
+from testbed.reply_cases import SOURCE
 
 
 @pytest.fixture

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_ollama import CLOUD, MODEL, THINKER, FakeOllama, install
 
 from autoresearch.errors import ProposerError
 from autoresearch.search.llm.ollama_server import OFFLINE, OllamaServer, base_url, connect
 from autoresearch.search.llm.transport import Answer, Timeouts, error_of, is_loopback
+from testbed.fake_ollama import CLOUD, MODEL, THINKER, FakeOllama, install
 
 NAME = "qwen2.5-coder:7b"
 QUICK = Timeouts(connect_s=1, first_byte_s=0.4, chunk_s=0.3, answer_s=1.0, short_s=2, start_s=10, unload_s=0.6)
@@ -168,7 +168,7 @@ def test_a_server_that_does_not_start_shows_its_log(tmp_path: Path) -> None:
 def test_the_fake_runs_as_a_process(tmp_path: Path) -> None:
     script = tmp_path / "script.json"
     script.write_text(json.dumps({"script": [{"reply": "hello"}]}))
-    command = [sys.executable, str(Path(__file__).parent / "fake_ollama.py"), "--port", "0", "--script", str(script)]
+    command = [sys.executable, "-m", "testbed.fake_ollama", "--port", "0", "--script", str(script)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert ask(OllamaServer(process.stdout.readline().strip())).text == "hello"

@@ -8,13 +8,13 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reply_cases import RELU, SOURCE, SQUARED
 
 from autoresearch.candidate import edits
 from autoresearch.errors import EditError, ProposerError
 from autoresearch.records import Context, Directive, Edit, Failure, Proposal, SearchReplace, Set, Trial, Verdict
 from autoresearch.search import history
 from autoresearch.search.llm import prompt
+from testbed.reply_cases import RELU, SOURCE, SQUARED
 
 SIGMA = 0.004
 TASK = {"seq_len": 256, "vocab_size": 1024, "budget_s": 60}

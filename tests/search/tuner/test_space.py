@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,8 +14,9 @@ from autoresearch.candidate import constants, edits
 from autoresearch.records import Set
 from autoresearch.search.tuner.axes import Axis, axes_of
 from autoresearch.search.tuner.space import WIDTH, Space, Values, infer
+from testbed.toy import ROOT
 
-REAL = (Path(__file__).resolve().parent.parent / "train_mlx.py").read_text()
+REAL = (ROOT / "train_mlx.py").read_text()
 FIXED = "def build_model(task): return ({used})\ndef train(model, run): ...\n"
 
 

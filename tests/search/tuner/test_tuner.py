@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,8 +23,8 @@ from autoresearch.search.tuner.observations import observe
 from autoresearch.search.tuner.space import infer
 from autoresearch.search.tuner.tpe import suggestions
 from autoresearch.search.tuner.tuner import Tuner
+from testbed.toy import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 REAL = (ROOT / "train_mlx.py").read_text()
 SEQ_LEN = 2048
 SIGMA = 0.01

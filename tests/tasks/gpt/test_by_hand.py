@@ -10,7 +10,7 @@ from pathlib import Path
 
 from autoresearch.records import Failure, Measurement
 from autoresearch.tasks.gpt.by_hand import summary, with_profile
-from tests.conftest import HONEST, git
+from testbed.toy import HONEST, git
 
 BLOCK = """\
 ---

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from recorded import replay
 
 from autoresearch.measure.experiment import Workbench
 from autoresearch.records import Set
@@ -17,7 +16,8 @@ from autoresearch.system.sandbox import Unconfined
 from autoresearch.tasks.gpt import calibrate, roofline
 from autoresearch.tasks.gpt.calibrate import Fit, Known, Trial, axes, efficiency, fit, known, remember
 from autoresearch.tasks.gpt.roofline import Roofline
-from tests.conftest import HONEST, ROOT
+from testbed.recorded import replay
+from testbed.toy import HONEST, ROOT
 
 M4_PRO = machine.facts(replay("mac-mini-m4-pro"), "Darwin")
 

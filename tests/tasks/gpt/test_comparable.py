@@ -3,7 +3,7 @@
 import pytest
 
 from autoresearch.tasks.gpt.comparable import comparable
-from tests.conftest import HONEST, ROOT
+from testbed.toy import HONEST, ROOT
 
 TRAINER = (ROOT / "train_mlx.py").read_text()
 LOSS = "prepare.chunked_cross_entropy(head, self.features(idx), self.lm_head.weight, targets)"

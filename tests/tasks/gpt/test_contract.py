@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import types
 from collections.abc import Iterator
-from pathlib import Path
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -17,32 +15,10 @@ from hypothesis import strategies as st
 
 import prepare
 from autoresearch.tasks.gpt import allowlist, contract
+from testbed.honest import BASE, EDITS, edited
+from testbed.toy import HONEST, ROOT
 
-HONEST = Path(__file__).with_name("honest")
-BASE = (HONEST / "base.py").read_text()
-
-
-def read_edits(text: str) -> dict[str, list[tuple[str, str]]]:
-    """The table in honest/edits.txt: name -> [(old text, new text), ...]."""
-    edits: dict[str, list[tuple[str, str]]] = {}
-    for section in text.split("\n##### ")[1:]:
-        name, _, body = section.partition("\n")
-        blocks = re.findall(r"^<<<<\n(.*?)\n====\n(.*?)\n?>>>>$", body, re.DOTALL | re.MULTILINE)
-        edits[name] = [(old, new) for old, new in blocks]
-        assert len(blocks) == body.count("<<<<\n") > 0, name
-    return edits
-
-
-EDITS = read_edits((HONEST / "edits.txt").read_text())
 TASK = prepare.Task("toy", "tiny", "f" * 16, 16, 48, 47, 256, 4, 1.0)
-
-
-def edited(edit: list[tuple[str, str]]) -> str:
-    source = BASE
-    for old, new in edit:
-        assert source.count(old) == 1, f"{source.count(old)} times: {old}"
-        source = source.replace(old, new)
-    return source
 
 
 def messages(source: str, baseline: str | None = BASE) -> list[str]:
@@ -259,12 +235,12 @@ def test_the_tables_name_what_the_harness_offers() -> None:
 
 
 def test_the_trainer_keeps_the_contract() -> None:
-    source = (Path(__file__).parents[1] / "train_mlx.py").read_text()
+    source = (ROOT / "train_mlx.py").read_text()
     assert messages(source, source) == [] and messages(source, None) == []
 
 
 def test_the_honest_toy_keeps_the_contract() -> None:
-    source = Path(__file__).with_name("candidates").joinpath("honest.py").read_text()
+    source = HONEST.read_text()
     assert messages(source, source) == []
 
 

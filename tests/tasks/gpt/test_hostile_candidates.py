@@ -1,6 +1,6 @@
 """Hostile and broken candidates: none gets a number it has not earned, outlives its limit, or touches others' files.
 
-Every file of tests/candidates/ says in its docstring what it tries and what must come of it. Each goes through the
+Every file of testbed/candidates/ says in its docstring what it tries and what must come of it. Each goes through the
 contract, and then, as if the contract had let it pass, through the real measurement.
 """
 
@@ -20,7 +20,7 @@ from autoresearch.records import Measurement
 from autoresearch.system.process import MARK
 from autoresearch.tasks.gpt import contract
 from benchmarks.candidates import Bench, Candidate, measured, outcome, read_all, runnable, sandbox_here
-from tests.conftest import HONEST
+from testbed.toy import HONEST
 
 CANDIDATES = {c.name: c for c in read_all()}
 SANDBOX = sandbox_here()

@@ -19,7 +19,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from fake_hub import FakeHub
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,8 +26,9 @@ from autoresearch.candidate import constants
 from autoresearch.errors import DataError, UsageError
 from autoresearch.tasks.gpt.data import corpus, sources, tokenizer
 from autoresearch.tasks.gpt.data.profiles import PROFILES
+from testbed.fake_hub import FakeHub
+from testbed.toy import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 TINY = PROFILES["tiny"]
 COMMAND = (
     "import sys; from autoresearch.tasks.gpt.data.corpus import command_line; "

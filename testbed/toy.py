@@ -1,0 +1,72 @@
+"""A toy task that trains in a second, and a repository with a toy candidate as its editable file."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+HONEST = ROOT / "testbed" / "candidates" / "honest.py"
+VOCAB, SEQ_LEN = 64, 64
+
+
+def write_toy_data(folder: Path, *, budget_s: float = 1.0) -> Path:
+    """A prepared data set in corpus.py's layout: 64 tokens, rows of a noisy counter that a bigram model can learn."""
+    (folder / "eval").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    splits = {}
+    for name, file, rows in (
+        ("train", "train.u16", 2000),
+        ("val", "eval/val.u16", 64),
+        ("confirm", "eval/confirm.u16", 64),
+    ):
+        tokens = (np.cumsum(rng.integers(0, 3, (rows, SEQ_LEN + 1)), axis=1) % 60).astype("<u2")
+        tokens[:, 0] = 60
+        tokens.tofile(folder / file)
+        splits[name] = {"file": file, "rows": rows, "bytes": tokens.nbytes, "sha256": ""}
+    token_bytes = np.ones(VOCAB, dtype=np.int32)
+    token_bytes[60:] = 0
+    np.save(folder / "token_bytes.npy", token_bytes)
+    ranks = {"pattern": ".", "special": {f"<|special_{i}|>": 60 + i for i in range(4)}, "ranks": []}
+    (folder / "tokenizer.json").write_text(json.dumps(ranks))
+    meta = {
+        "version": 1,
+        "dataset": "toy",
+        "source": "a noisy counter",
+        "profile": "tiny",
+        "fingerprint": "toy0" * 4,
+        "seq_len": SEQ_LEN,
+        "vocab_size": VOCAB,
+        "bos_id": 60,
+        "eval_tokens": 64 * SEQ_LEN,
+        "eval_rows": 8,
+        "budget_s": budget_s,
+        "constants": {},
+        "splits": splits,
+    }
+    (folder / "meta.json").write_text(json.dumps(meta))
+    return folder
+
+
+def git(root: Path, *args: str) -> str:
+    return subprocess.run(["git", *args], cwd=root, check=True, capture_output=True, text=True).stdout
+
+
+def make_repository(root: Path) -> Path:
+    """A clone of the project's fixed files with the toy as its editable file, committed on main."""
+    root.mkdir(parents=True)
+    for name in ("prepare.py", "loop.py", "program.md", "results.tsv", ".gitignore", ".gitattributes"):
+        if (ROOT / name).exists():
+            shutil.copy(ROOT / name, root / name)
+    shutil.copytree(ROOT / "autoresearch", root / "autoresearch", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(HONEST, root / "train_mlx.py")
+    git(root, "init", "-q", "-b", "main")
+    git(root, "config", "user.name", "A Person")
+    git(root, "config", "user.email", "person@example.com")
+    git(root, "add", ".")
+    git(root, "commit", "-q", "-m", "start")
+    return root
