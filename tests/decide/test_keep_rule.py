@@ -1,4 +1,4 @@
-"""The keep rule: verdicts on known values, the sequence of runs it asks for, and its parity with the simulation."""
+"""The keep rule: verdicts on known values, and the sequence of runs it asks for."""
 
 import itertools
 import math
@@ -22,7 +22,6 @@ from autoresearch.decide.keep_rule import (
     simplifies,
 )
 from autoresearch.decide.noise import Noise
-from benchmarks import keep_rule, night_statistics
 
 NOISE = Noise(0.01, 10.0)
 INCUMBENT = Estimate((1.00, 1.01, 0.99))
@@ -162,11 +161,6 @@ def test_conceded_is_the_distance_to_the_nights_best():
     assert conceded(Estimate((0.9,)), 1.0, NOISE) == 0.0
 
 
-def test_simplifications_cannot_ratchet_down():
-    search = night_statistics.Search(night_statistics.Machine(np.random.default_rng(1), runs=400), loss=0.25)
-    assert -2.5 <= search.go().files[-1].gain < 0
-
-
 OLD = """
 LR = 0.04
 WARMUP = 2**3
@@ -213,43 +207,6 @@ def test_a_name_gone_for_more_code_is_not_simpler():
 )
 def test_implausible(delta, kept, expected):
     assert implausible(delta, kept, NOISE) is expected
-
-
-# --- the simulation --------------------------------------------------------------------------------------------------
-
-
-def test_the_simulated_rule_is_the_real_one():
-    rng = np.random.default_rng(3)
-    nights = 3000
-    runs, n = rng.normal(-0.4, 1.0, (nights, 3)), rng.integers(1, 4, nights)
-    runs[np.arange(3) >= n[:, None]] = 0.0
-    weight, sigma = rng.integers(2, 7, nights).astype(float), np.exp(rng.normal(scale=0.5, size=nights))
-    state = keep_rule.Nights(rng.normal(size=nights), weight, runs, n, sigma, runs, runs)
-    rule = keep_rule.KeepRule("real")
-    actions, (total, after_weight) = rule.act(state), rule.estimate(state)
-    names = {
-        ("keep", None): keep_rule.KEEP,
-        ("discard", None): keep_rule.DISCARD,
-        (None, "candidate"): keep_rule.CANDIDATE,
-    }
-    for i in range(nights):
-        incumbent = Estimate((float(state.incumbent[i]),) * int(weight[i]))
-        decision = decide(runs[i, : n[i]], incumbent, Noise(sigma[i], 5.0))
-        assert names[decision.verdict, decision.rerun] == actions[i]
-        if decision.verdict == "keep":
-            estimate = after_keep(runs[i, : n[i]], incumbent, Noise(sigma[i], 5.0))
-            assert (estimate.mean, estimate.n) == (pytest.approx(total[i] / after_weight[i]), after_weight[i])
-    assert set(actions) == set(names.values())
-
-
-def test_gains_what_greedy_gains_with_three_quarters_of_its_false_share():
-    mixed = keep_rule.PRIORS["mixed"]
-    greedy, ours = (keep_rule.simulate(rule, mixed, nights=1500) for rule in (keep_rule.RULES[0], keep_rule.RULES[-1]))
-    assert ours.gain >= greedy.gain - 3 * math.hypot(ours.error, greedy.error)
-    assert ours.false_share <= 0.75 * greedy.false_share + 0.02
-    assert ours.excess < greedy.excess / 3
-    by_proposals = keep_rule.simulate(keep_rule.RULES[-1], mixed, nights=500, runs=None, proposals=100)
-    assert by_proposals.gain > greedy.gain + 3 * by_proposals.error
 
 
 def test_the_bars_fall_with_the_runs():
