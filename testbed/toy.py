@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
-HONEST = ROOT / "testbed" / "candidates" / "honest.py"
+HONEST = ROOT / "testbed" / "toy_trainer.py"
 VOCAB, SEQ_LEN = 64, 64
 
 

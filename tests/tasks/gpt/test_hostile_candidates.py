@@ -1,7 +1,7 @@
 """Hostile and broken candidates: none gets a number it has not earned, outlives its limit, or touches others' files.
 
-Every file of testbed/candidates/ says in its docstring what it tries and what must come of it. Each goes through the
-contract, and then, as if the contract had let it pass, through the real measurement.
+testbed/hostile/edits.txt says what each tries and what must come of it. Each goes through the contract, and then, as if
+the contract had let it pass, through the real measurement.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ import pytest
 from autoresearch.records import Measurement
 from autoresearch.system.process import MARK
 from autoresearch.tasks.gpt import contract
-from benchmarks.candidates import Bench, Candidate, measured, outcome, read_all, runnable, sandbox_here
+from testbed.hostile import Candidate, read_all
+from testbed.hostile.bench import Bench, measured, outcome, runnable, sandbox_here
 from testbed.toy import HONEST
 
 CANDIDATES = {c.name: c for c in read_all()}

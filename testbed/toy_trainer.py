@@ -1,6 +1,4 @@
-"""A bigram model, trained honestly with Adam.
-expect: harmless
-"""
+"""A bigram model, trained honestly with Adam: the editable file of the toy task."""
 
 import mlx.core as mx
 import mlx.nn as nn

@@ -1,0 +1,112 @@
+"""Measure candidates as if the contract had let them pass, beside files that none of them may touch."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from autoresearch.errors import SandboxError
+from autoresearch.measure import experiment
+from autoresearch.records import Measurement
+from autoresearch.system.sandbox import Sandbox, Unconfined, select
+from autoresearch.tasks.gpt.workbench import openblas, snapshot
+from testbed.hostile import Candidate
+from testbed.toy import ROOT, write_toy_data
+
+FLOOR_BPB = 1.5  # the toy's text has log2(3) = 1.585 bits a byte: what scores less has not earned it
+BUDGET_S = 0.3
+
+
+def sandbox_here() -> Sandbox:
+    try:
+        return select()
+    except SandboxError:
+        return Unconfined()
+
+
+class Bench:
+    """A night's folder with a journal and another run's checkpoint in it, and runs of candidates beside them."""
+
+    def __init__(self, folder: Path, sandbox: Sandbox) -> None:
+        self.runs, self.sandbox = folder / "runs", sandbox
+        self.harness = snapshot(ROOT, folder)
+        self.data = write_toy_data(folder / "cache" / "data" / "toy" / "tiny")
+        blas = openblas() if sys.platform == "linux" else None
+        self.bench = experiment.Workbench(
+            harness=self.harness,
+            data=self.data,
+            budget_s=BUDGET_S,
+            sandbox=sandbox,
+            hide=(self.runs,),
+            env={
+                "MLX_DISABLE_COMPILE": "1",
+                "OPENBLAS_NUM_THREADS": "1",
+                **({"LD_PRELOAD": str(blas)} if blas else {}),
+            },
+            memory_limit=600 * 2**20,
+            file_limit=2**27,
+            folder_limit=2**28,
+            files_limit=1000,
+        )
+        (self.runs / "0001").mkdir(parents=True)
+        (self.runs / "journal.jsonl").write_text('{"event": "night"}\n')
+        (self.runs / "0001" / "checkpoint.safetensors").write_bytes(b"another run's")
+        self.before = self.state()
+
+    def measure(self, candidate: Candidate) -> Measurement:
+        home = self.runs / candidate.name
+        home.mkdir()
+        source = home / "train_mlx.py"
+        source.write_text(candidate.source)
+        return experiment.measure(self.limited(candidate), source, home / "run", seed=1)
+
+    def limited(self, candidate: Candidate) -> experiment.Workbench:
+        """Short limits for what hangs, long ones for the rest, so that a loaded machine changes no outcome."""
+        hangs = candidate.outcomes & {"startup", "hang"}
+        return replace(
+            self.bench,
+            startup_limit_s=2.0 if "startup" in hangs else 60.0,
+            save_limit_s=1.0 if hangs else 60.0,
+            evaluation_limit_s=1.0 if hangs else 60.0,
+            min_steps=8 if "slow" in candidate.outcomes else 1,
+        )
+
+    def state(self) -> dict[str, bytes]:
+        """Everything that no candidate may touch."""
+        files = [p for p in self.data.rglob("*") if p.is_file()]
+        files += [self.harness, *self.runs.glob("*.jsonl"), *self.runs.glob("0001/*")]
+        return {str(p): p.read_bytes() for p in files}
+
+    def touched(self, candidates: Sequence[Candidate]) -> list[str]:
+        """What differs from the beginning: files changed, and sources of candidates changed."""
+        now = self.state()
+        changed = [p for p in self.before.keys() | now.keys() if self.before.get(p) != now.get(p)]
+        sources = {c.name: self.runs / c.name / "train_mlx.py" for c in candidates}
+        return changed + [c.name for c in candidates if sources[c.name].read_text() != c.source]
+
+
+def outcome(m: Measurement) -> str:
+    """A failure's kind; "harmless" for an honest number; "FOOLED" for one that nobody can have earned."""
+    if m.failure is not None:
+        return m.failure.kind
+    assert m.val_bpb is not None
+    return "harmless" if m.val_bpb >= FLOOR_BPB else "FOOLED"
+
+
+def runnable(candidate: Candidate, sandbox: Sandbox) -> bool:
+    """Whether to run it as if the contract had let it pass."""
+    return bool(candidate.outcomes) and not (candidate.needs_sandbox and isinstance(sandbox, Unconfined))
+
+
+@contextmanager
+def measured(
+    candidates: Sequence[Candidate], bench: Bench, workers: int = 3
+) -> Iterator[dict[str, Future[Measurement]]]:
+    """All candidates' measurements, a few at a time."""
+    with ThreadPoolExecutor(workers) as pool:
+        yield {c.name: pool.submit(bench.measure, c) for c in candidates if runnable(c, bench.sandbox)}
+        pool.shutdown(cancel_futures=True)
