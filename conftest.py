@@ -1,0 +1,42 @@
+"""How pytest runs here, and the fixtures of several test files."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from testbed.toy import make_repository, write_toy_data
+
+
+def pytest_configure() -> None:
+    # A shell that starts pytest with & has SIGINT ignored, and every child of a test would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Run single files in this process, where `--pdb` and `-s` work, and folders on all cores."""
+    return 0 if all(Path(argument.partition("::")[0]).is_file() for argument in config.args) else None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def git_configuration(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Give git an identity, whatever this machine's configuration is."""
+    config = tmp_path_factory.mktemp("git") / "config"
+    config.write_text("[user]\nname = A Person\nemail = person@example.com\n[init]\ndefaultBranch = main\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GIT_CONFIG_GLOBAL", str(config))
+        patch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+        yield
+
+
+@pytest.fixture
+def toy_data(tmp_path: Path) -> Path:
+    return write_toy_data(tmp_path / "cache" / "data" / "toy" / "tiny")
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    return make_repository(tmp_path / "repository")
