@@ -80,9 +80,7 @@ def parser() -> argparse.ArgumentParser:
     one = add("try", "measure one candidate by hand: exit 0 keep, 10 discard, 11 crash", task)
     one.add_argument("file", type=Path)
     one.add_argument("-m", "--message", required=True, help="what it changes and why; the first line is the title")
-    final = add(
-        "validate", "baseline and winner again, on fresh seeds and the confirm split: exit 0 real, 10 not", task
-    )
+    final = add("validate", "baseline and winner again, on fresh seeds and the test split: exit 0 real, 10 not", task)
     rounds, retests = positive(int, 1), positive(int, -1)
     final.add_argument("--rounds", type=rounds, default=5, help="one run of each a round (5)")
     final.add_argument("--retests", type=retests, default=2, help="fresh runs of each of the top three first (2)")

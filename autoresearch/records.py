@@ -187,7 +187,7 @@ class Directive:
 
 
 @dataclass(frozen=True, slots=True)
-class Hint:
+class HintLine:
     """A finding of other machines. It is no trial: nothing of it was measured here."""
 
     text: str  # a line, in the words of whoever found it
@@ -209,7 +209,7 @@ class Context:
     directive: Directive | None = None
     seed: int = 0
     turn: int = 0  # the number of the next experiment
-    hints: Sequence[Hint] = ()  # what other machines found, the largest effects first
+    hints: Sequence[HintLine] = ()  # what other machines found, the largest effects first
 
 
 class Proposer(Protocol):

@@ -126,7 +126,7 @@ def start(folder: Path, dataset: str, chars: int, time_budget_s: float) -> dict[
         source.fetch(print, offline=True)
         taken = 0
         with text.open("w", encoding="utf-8") as out:
-            for _, document in source.documents(("train", "val", "confirm")):
+            for _, document in source.documents(("train", "val", "test")):
                 out.write(document + "\n\n")
                 taken += len(document)
                 if taken >= chars:

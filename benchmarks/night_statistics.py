@@ -23,7 +23,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from autoresearch.decide import early_stop, interval, noise
-from autoresearch.decide.keep_rule import Estimate, after_keep, baseline_due, conceded, control_due, decide
+from autoresearch.decide.keep_rule import Estimate, after_keep, baseline_due, decide, given_up, incumbent_due
 from autoresearch.decide.noise import Noise
 
 Drift = Callable[[float], float]  # share of the night -> what every file's val_bpb is moved by, in sigma
@@ -82,7 +82,7 @@ class Search:
         while self.machine.used < self.machine.runs:
             if baseline_due(self.since_baseline):
                 self.control(self.files[0])
-            elif control_due(self.files[-1].estimate, self.in_a_row):
+            elif incumbent_due(self.files[-1].estimate, self.in_a_row):
                 self.control(self.files[-1])
             else:
                 self.experiment()
@@ -116,9 +116,9 @@ class Search:
         values = [runs[0][1]]
         simpler = self.loss is not None
         before = self.noise
-        given = conceded(incumbent.estimate, self.best, before)
+        given = given_up(incumbent.estimate, self.best, before)
         while (
-            d := decide(values, incumbent.estimate, before, simplifies=simpler, conceded_sigma=given)
+            d := decide(values, incumbent.estimate, before, simplifies=simpler, given_up_sigma=given)
         ).verdict is None:
             self.confirmations += 1
             if d.rerun == "candidate":

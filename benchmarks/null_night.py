@@ -87,7 +87,7 @@ def data(text: str, characters: int, folder: Path) -> str:
     """Prepares the beginning of `text` in this process's cache, with the smaller start; what --dataset calls it."""
     excerpt = folder / "excerpt.jsonl"
     with excerpt.open("w") as file:
-        for _, document in sources.find(text, 1).documents(("train", "val", "confirm")):
+        for _, document in sources.find(text, 1).documents(("train", "val", "test")):
             if characters <= 0:
                 break
             file.write(json.dumps({"text": document[:characters]}) + "\n")

@@ -62,10 +62,10 @@ def at(event: Event) -> float:
 PURPOSES = {
     "search": "first runs of candidates",
     "baseline": "the baseline, before the search",
-    "confirm": "confirmation: further runs of candidates before they are judged",
-    "control": "controls: the incumbent and the baseline again",
+    "repeat": "confirmation: further runs of candidates before they are judged",
+    "incumbent": "controls: the incumbent and the baseline again",
     "retest": "final validation: the top three again",
-    "validation": "final validation: baseline and winner, interleaved",
+    "final": "final validation: baseline and winner, interleaved",
     "again": "runs that were disturbed or cut off, and made again",
 }
 
@@ -74,7 +74,7 @@ def by_purpose(events: Sequence[Event]) -> dict[str, tuple[int, float]]:
     """Runs and seconds, from `started` to the run's end, of each of PURPOSES."""
     baselines = {e["n"] for e in events if e["type"] == "proposed" and e["role"] == "baseline"}
     searched = max((at(e) for e in events if e["type"] in ("proposed", "decided")), default=0.0)
-    validated = any(e.get("purpose") == "validation" for e in events)
+    validated = any(e.get("purpose") == "final" for e in events)
     found = dict.fromkeys(PURPOSES, (0, 0.0))
     begun: Event | None = None
     for event in events:
@@ -84,9 +84,9 @@ def by_purpose(events: Sequence[Event]) -> dict[str, tuple[int, float]]:
             purpose = begun["purpose"]
             if event["type"] == "abandoned":
                 purpose = "again"
-            elif begun["n"] in baselines and purpose in ("search", "confirm"):
+            elif begun["n"] in baselines and purpose in ("search", "repeat"):
                 purpose = "baseline"
-            elif purpose == "control" and validated and at(begun) > searched:
+            elif purpose == "incumbent" and validated and at(begun) > searched:
                 purpose = "retest"
             runs, seconds = found[purpose]
             found[purpose] = runs + 1, seconds + at(event) - at(begun)

@@ -31,7 +31,7 @@ sys.path.insert(0, str(ROOT))
 from surface import BASELINE, SEQ_LEN, Crash, Surface, descent
 
 from autoresearch.candidate import constants, edits
-from autoresearch.decide.keep_rule import Estimate, after_keep, control_due, decide
+from autoresearch.decide.keep_rule import Estimate, after_keep, decide, incumbent_due
 from autoresearch.decide.noise import Noise
 from autoresearch.records import Context, Decision, Failure, Proposal, Trial
 from autoresearch.search import policy
@@ -146,7 +146,7 @@ class Night:
         self.search, self.surface, self.seed = SEARCHES[name](seed), Surface(seed), seed
         self.noise, self.rng = Noise(sigma, 10.0), random.Random(f"noise {seed}")
         self.history: list[Trial] = []
-        self.used = self.alone = 0  # runs; discards on a single run in a row
+        self.used = self.single_run_discards = 0  # runs; discards on a single run in a row
         self.proposing_s = 0.0
         self.incumbent = BASELINE
         self.estimate = Estimate(tuple(self._run(self.incumbent) for _ in range(3)))
@@ -154,7 +154,7 @@ class Night:
 
     def play(self, runs: int) -> Result:
         while self.used < runs:
-            if control_due(self.estimate, self.alone):
+            if incumbent_due(self.estimate, self.single_run_discards):
                 self._control()
             else:
                 self._turn()
@@ -183,7 +183,7 @@ class Night:
         except Crash as crash:
             self.history.append(replace(trial, failure=Failure("diverged", str(crash))))
             return
-        self.alone = 0 if len(values) > 1 else self.alone + 1
+        self.single_run_discards = 0 if len(values) > 1 else self.single_run_discards + 1
         verdict, mean = decision.verdict or "discard", statistics.fmean(values)
         self.history.append(replace(trial, verdict=verdict, delta_bpb=decision.delta_bpb, val_bpb=mean))
         if verdict == "keep":
@@ -206,7 +206,7 @@ class Night:
         return decision, values
 
     def _control(self) -> None:
-        self.estimate, self.alone = self.estimate.add(self._run(self.incumbent)), 0
+        self.estimate, self.single_run_discards = self.estimate.add(self._run(self.incumbent)), 0
 
     def _run(self, source: str) -> float:
         self.used += 1

@@ -31,7 +31,7 @@ from rich.console import Console
 from autoresearch.decide import estimates
 from autoresearch.report.console import LiveView, PlainView, Published, View
 from autoresearch.report.dashboard import draw
-from autoresearch.report.live_state import Board
+from autoresearch.report.live_state import LiveState
 from testbed import nights
 
 SIZES = ((80, 24), (118, 30), (200, 60))
@@ -39,7 +39,7 @@ EVENTS_A_S = 4
 BUDGET_S = 300.0
 
 
-def fill(board: Board) -> None:
+def fill(board: LiveState) -> None:
     night = nights.night(60)
     board.take(night, estimates.read(night))
     board.tag, board.budget_s, board.machine = "nov23", BUDGET_S, "Apple M4 Pro, 20 GPU cores, 24 GB, macOS 26.2"
@@ -80,7 +80,7 @@ def share(view: View | None, seconds: float) -> float:
     return (time.process_time() - used) / (time.monotonic() - began)
 
 
-def show(console: Console, board: Board, columns: int, lines: int) -> None:
+def show(console: Console, board: LiveState, columns: int, lines: int) -> None:
     console.print(draw(board, columns, lines))
 
 

@@ -72,12 +72,12 @@ class Made:
         versions = {"mlx": "0.32.4", "python": "3.12.1", "harness": "feedbeef"}
         self.add("opened", tag=tag, task=dict(task), versions=versions, machine=dict(machine), base_commit="0" * 40)
         self.propose("baseline", Proposal((), "baseline", "", "other", "by hand"), source, baseline_bpb)
-        self.run(0, "search", "confirm", "confirm")
+        self.run(0, "search", "repeat", "repeat")
         self.decide(0, "keep")
 
     def add(self, type: str, seconds: float = 5.0, **fields: Any) -> None:
         self.now += timedelta(seconds=seconds)
-        self.events.append({"v": 1, "t": self.now.isoformat(timespec="milliseconds"), "type": type, **fields})
+        self.events.append({"v": 2, "t": self.now.isoformat(timespec="milliseconds"), "type": type, **fields})
 
     def propose(self, role: str, proposal: Proposal, source: str, truth_bpb: float) -> int:
         n = len(self.sources)
@@ -116,7 +116,7 @@ class Made:
         first = self.run(n, "search")[0]
         gain = self.truth[parent] - first
         if gain > self.sigma_bpb if verdict is None else verdict == "keep":
-            first = sum([first, *self.run(n, "confirm")]) / 2
+            first = sum([first, *self.run(n, "repeat")]) / 2
             gain = self.truth[parent] - first
         verdict = verdict or ("keep" if gain > self.sigma_bpb else "discard")
         self.decide(n, verdict, delta_bpb=gain, sigma_bpb=self.sigma_bpb, estimate=first)

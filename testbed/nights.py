@@ -52,7 +52,7 @@ class Builder:
         self.hot_between, self.battery_after = (60, 75), 10**9
 
     def event(self, type: str, **fields: Any) -> None:
-        line = codec.encode({"v": 1, "t": self.t.isoformat(timespec="milliseconds"), "type": type, **fields})
+        line = codec.encode({"v": 2, "t": self.t.isoformat(timespec="milliseconds"), "type": type, **fields})
         self.events.append(json.loads(line))
 
     def open(self) -> None:
@@ -179,7 +179,7 @@ def _events(b: Builder, experiments: int, validate: bool) -> Iterator[dict[str, 
     b.propose(0, "baseline", "other", "by hand", None, "baseline")
     runs = [truth + noise() for _ in range(3)]
     for i, bpb in enumerate(runs):
-        b.run(0, i, bpb, "search" if i == 0 else "confirm")
+        b.run(0, i, bpb, "search" if i == 0 else "repeat")
     estimate = sum(runs) / 3
     b.decide(0, "keep", "the baseline, 3 runs", estimate, None)
     gains = {
@@ -200,7 +200,7 @@ def _events(b: Builder, experiments: int, validate: bool) -> Iterator[dict[str, 
         wanted = 2 if n in gains else 3 if found[0] < estimate - 0.5 * SIGMA else 1
         while len(found) < wanted:
             found.append(truth - gain + noise())
-            b.run(n, len(found) - 1, found[-1], "confirm")
+            b.run(n, len(found) - 1, found[-1], "repeat")
         mean = sum(found) / len(found)
         delta = estimate - mean
         if n in gains and delta > 0:
@@ -213,8 +213,8 @@ def _events(b: Builder, experiments: int, validate: bool) -> Iterator[dict[str, 
             )
     if validate:
         for i in range(5):
-            b.run(0, 100 + i, 1.5981 + noise(), "validation")
-            b.run(incumbent, 100 + i, truth + 0.0017 + noise(), "validation")
+            b.run(0, 100 + i, 1.5981 + noise(), "final")
+            b.run(incumbent, 100 + i, truth + 0.0017 + noise(), "final")
             for e in b.events[-4:]:
                 if e["type"] == "started":
                     e["seed"] = 9000 + i

@@ -22,7 +22,7 @@ def write_toy_data(folder: Path, *, budget_s: float = 1.0) -> Path:
     for name, file, rows in (
         ("train", "train.u16", 2000),
         ("val", "eval/val.u16", 64),
-        ("confirm", "eval/confirm.u16", 64),
+        ("test", "eval/test.u16", 64),
     ):
         tokens = (np.cumsum(rng.integers(0, 3, (rows, SEQ_LEN + 1)), axis=1) % 60).astype("<u2")
         tokens[:, 0] = 60
@@ -34,7 +34,7 @@ def write_toy_data(folder: Path, *, budget_s: float = 1.0) -> Path:
     ranks = {"pattern": ".", "special": {f"<|special_{i}|>": 60 + i for i in range(4)}, "ranks": []}
     (folder / "tokenizer.json").write_text(json.dumps(ranks))
     meta = {
-        "version": 1,
+        "version": 2,
         "dataset": "toy",
         "source": "a noisy counter",
         "profile": "tiny",

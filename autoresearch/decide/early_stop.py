@@ -67,7 +67,7 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
-class Halfway:
+class EarlyStopCheck:
     """What is needed to judge one run at half its budget; without a limit it is only looked at."""
 
     incumbent_curve: Curve

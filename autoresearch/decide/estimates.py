@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from autoresearch.decide import keep_rule
 from autoresearch.decide.keep_rule import Estimate, after_keep
 from autoresearch.decide.noise import Drift, Noise, SpeedFit, drift, pool, speed_fit
-from autoresearch.record.night import Experiment, Night, Run
+from autoresearch.record.night import Experiment, Night, RunRecord
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Estimates:
     """One reading of the night.
 
     `fit` takes the machine's speed of the moment out of a value, where that is proven to shrink the scatter; `drift` is
@@ -22,7 +22,7 @@ class Standing:
     fit: SpeedFit | None = None
     drift: Drift | None = None
 
-    def value(self, run: Run) -> float | None:
+    def value(self, run: RunRecord) -> float | None:
         """val_bpb of a run, at the machine's usual speed where that is known."""
         m = run.measurement
         if m is None or m.val_bpb is None:
@@ -30,7 +30,7 @@ class Standing:
         return self.fit.adjust(m.val_bpb, m.speed_index) if self.fit and m.speed_index else m.val_bpb
 
     def values(self, x: Experiment, *purposes: str) -> list[float]:
-        runs = [r for r in x.runs.values() if r.purpose in (purposes or ("search", "confirm"))]
+        runs = [r for r in x.runs.values() if r.purpose in (purposes or ("search", "repeat"))]
         return [value for run in runs if (value := self.value(run)) is not None]
 
     def estimate(self, x: Experiment) -> Estimate:
@@ -39,7 +39,7 @@ class Standing:
         Raises ValueError where it has no measured run.
         """
         if self.drift is not None:
-            later = [r for r in x.runs.values() if r.started >= self.drift.since and r.purpose != "validation"]
+            later = [r for r in x.runs.values() if r.started >= self.drift.since and r.purpose != "final"]
             if now := [value for r in later if (value := self.value(r)) is not None]:
                 return Estimate(tuple(now))
         runs = self.values(x)
@@ -47,25 +47,25 @@ class Standing:
         if x.role == "candidate" and x.delta_bpb is not None and x.sigma_bpb is not None:
             replaced = Estimate((estimate.mean + x.delta_bpb,))
             estimate = after_keep(runs, replaced, Noise(x.sigma_bpb, 1.0))
-        for control in self.values(x, "control"):
+        for control in self.values(x, "incumbent"):
             estimate = estimate.add(control)
         return estimate
 
 
-def read(night: Night, prior: Noise | None = None) -> Standing:
+def read(night: Night, prior: Noise | None = None) -> Estimates:
     groups = night.replicates()
     pairs = [[(m.speed_index, m.val_bpb) for r in group if (m := r.measurement)] for group in groups]
     fit = speed_fit([[(speed, bpb) for speed, bpb in group if speed and bpb] for group in pairs])
-    raw = Standing(pool([], prior), fit)
+    raw = Estimates(pool([], prior), fit)
     timed = [[(r.started, value) for r in group if (value := raw.value(r)) is not None] for group in groups]
-    return Standing(pool([[value for _, value in group] for group in timed], prior), fit, drift(timed, prior))
+    return Estimates(pool([[value for _, value in group] for group in timed], prior), fit, drift(timed, prior))
 
 
-def conceded_sigma(night: Night, now: Standing) -> float:
+def given_up_sigma(night: Night, now: Estimates) -> float:
     """How far the incumbent stands above the best that the night has had: what simplifications gave up."""
     keeps = [x for x in night.decided if x.verdict == "keep"]
     best = min(now.estimate(x).mean for x in keeps)
-    return keep_rule.conceded(now.estimate(keeps[-1]), best, now.noise)
+    return keep_rule.given_up(now.estimate(keeps[-1]), best, now.noise)
 
 
 def kept_gains(night: Night) -> list[float]:

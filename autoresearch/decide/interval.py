@@ -1,7 +1,7 @@
 """The morning's number: baseline against winner over fresh runs, with its confidence interval. Pure functions.
 
 The search's own figure is optimistic: the winner is the best of many looks. Here nothing is selected: fresh seeds, the
-confirm split, interleaved runs, and a paired t interval: of the usual ones the only one that keeps its stated rate when
+test split, interleaved runs, and a paired t interval: of the usual ones the only one that keeps its stated rate when
 the machine drifts, when the two files scatter differently, and when neither does (benchmarks/night_statistics.py).
 """
 

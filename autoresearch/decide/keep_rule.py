@@ -88,14 +88,14 @@ def decide(
     noise: Noise,
     *,
     simplifies: bool = False,
-    conceded_sigma: float = 0.0,
+    given_up_sigma: float = 0.0,
 ) -> Decision:
     """The verdict on all runs of the candidate so far, or which of the two runs next.
 
     >>> decide([0.98, 0.99], Estimate((1.0, 1.02, 1.01)), Noise(0.01, 5)).reason
     '0.0250 bpb better = 2.5 sigma over 2 runs'
 
-    `conceded_sigma` is what earlier simplifications of this night gave up, see `conceded`.
+    `given_up_sigma` is what earlier simplifications of this night gave up, see `given_up`.
     Raises ValueError on no runs or runs that are not finite.
     """
     sigma, n = noise.sigma_bpb, len(candidate)
@@ -107,7 +107,7 @@ def decide(
     def verdict(verdict: Verdict, why: str = "") -> Decision:
         return Decision(verdict, None, figure + why, delta, sigma, z)
 
-    simpler = simplifies and z >= SIMPLER_Z and conceded_sigma + max(0.0, -delta / sigma) <= SIMPLER_BUDGET
+    simpler = simplifies and z >= SIMPLER_Z and given_up_sigma + max(0.0, -delta / sigma) <= SIMPLER_BUDGET
     if z < LOOK_Z and not simpler:
         return verdict("discard", "" if z < 0 else ", too little for another run" if n == 1 else ", not enough")
     if incumbent.n < 2:
@@ -123,7 +123,7 @@ def decide(
     return verdict("discard", ", not clear enough")
 
 
-def conceded(incumbent: Estimate, best_bpb: float, noise: Noise) -> float:
+def given_up(incumbent: Estimate, best_bpb: float, noise: Noise) -> float:
     """How far the incumbent is above the night's best, in sigma; for `decide`.
 
     `best_bpb` is the lowest mean that an incumbent had when it was kept. Against it, a chain of small losses shows; the
@@ -132,7 +132,7 @@ def conceded(incumbent: Estimate, best_bpb: float, noise: Noise) -> float:
     return max(0.0, incumbent.mean - best_bpb) / noise.sigma_bpb
 
 
-def control_due(incumbent: Estimate, in_a_row: int) -> bool:
+def incumbent_due(incumbent: Estimate, in_a_row: int) -> bool:
     """Whether the incumbent runs again before the next proposal, `in_a_row` discards on a single run later.
 
     When nobody comes near, the incumbent's estimate was lucky or the machine has become slower; in either case its own

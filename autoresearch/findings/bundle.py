@@ -24,7 +24,7 @@ from autoresearch.findings.schema import Many, Number, Text
 from autoresearch.system import machine
 
 FORMAT = "autoresearch-metal findings"
-VERSION = 1
+VERSION = 2
 MOST_BYTES = 64 << 20  # of a file: a thousand experiments on sources of the largest size
 LEVEL = 0.95  # of every interval
 
@@ -38,12 +38,12 @@ Count = Annotated[int, Number(0, 10**15)]
 Amount = Annotated[float, Number(0.0, 1e15)]
 Positive = Annotated[float, Number(most=1e15, above=0.0)]
 
-Verdict = Literal["keep", "discard", "crash", "quarantined"]
+SharedVerdict = Literal["keep", "discard", "crash", "quarantined"]
 Outcome = Literal["transfers", "null", "reverses", "cannot run"]
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class SharedMachine:
     """Where it was found. Nothing names the person or the one machine."""
 
     chip: Line  # "Apple M4 Pro"; "unknown" for what was imported
@@ -66,7 +66,7 @@ class Machine:
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class SharedTask:
     """What was trained on and for how long. Figures compare within one fingerprint, profile and budget."""
 
     dataset: Line | None = None  # a public name, or "own text"
@@ -120,10 +120,10 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class SharedRun:
     """One training and evaluation: val_bpb and what it cost."""
 
-    purpose: Literal["search", "confirm", "control", "validation"]
+    purpose: Literal["search", "repeat", "incumbent", "final"]
     val_bpb: Amount | None = None
     hour: Amount | None = None  # of the night, when it began
     training_s: Amount | None = None
@@ -146,7 +146,7 @@ class Finding:
 
     n: Count
     role: Literal["baseline", "candidate"]
-    verdict: Verdict
+    verdict: SharedVerdict
     title: Line
     hypothesis: Prose = ""
     category: Line = "other"
@@ -158,12 +158,12 @@ class Finding:
     effect: Effect | None = None
     val_bpb: Amount | None = None  # what is believed of it in the end, over all its runs
     hour: Amount | None = None  # of the night, when it was decided
-    runs: Annotated[tuple[Run, ...], Many(1000)] = ()
+    runs: Annotated[tuple[SharedRun, ...], Many(1000)] = ()
     failure: Prose | None = None  # its kind and message
     of: Count | None = None  # the experiment of another bundle that it repeats; see Bundle.transfer
 
     @property
-    def cost(self) -> Run | None:
+    def cost(self) -> SharedRun | None:
         """A run that stands for what it costs: the first that was measured."""
         return next((run for run in self.runs if run.val_bpb is not None), None)
 
@@ -197,15 +197,15 @@ class Bundle:
 
     kind: Literal["night", "transfer", "imported"]
     created: Annotated[str, Text(10, r"\d{4}-\d\d-\d\d")]  # the day on which the night began, in UTC
-    machine: Machine
-    task: Task
+    machine: SharedMachine
+    task: SharedTask
     findings: Annotated[tuple[Finding, ...], Many(5000)]
     sources: Annotated[Mapping[Sha256, Source], Many(5000)] = field(default_factory=dict)
     versions: Annotated[Mapping[Name, Line], Many(20)] = field(default_factory=dict)  # mlx, python, harness
     sigma_bpb: Positive | None = None  # standard deviation of one run, pooled over the night's replicates
     sigma_df: Positive | None = None
     best: Count | None = None  # the incumbent at the end
-    total: Effect | None = None  # baseline against the best on fresh seeds and the confirm split, where validated
+    total: Effect | None = None  # baseline against the best on fresh seeds and the test split, where validated
     hours: Amount | None = None  # of research
     transfer: TransferOf | None = None
 

@@ -12,11 +12,11 @@ import math
 from collections.abc import Sequence
 from statistics import fmean
 
-from autoresearch.decide.estimates import Standing
+from autoresearch.decide.estimates import Estimates
 from autoresearch.decide.interval import t_quantile
 from autoresearch.decide.noise import Noise
 from autoresearch.findings.bundle import LEVEL, Effect
-from autoresearch.record.night import Experiment, Night, Run
+from autoresearch.record.night import Experiment, Night, RunRecord
 from autoresearch.report import analysis
 
 
@@ -36,7 +36,7 @@ def pooled(runs: Sequence[float], against: Sequence[float], noise: Noise, told: 
     return Effect(gain, gain - half, gain + half, len(runs), len(against), method)
 
 
-def of(night: Night, x: Experiment, now: Standing) -> Effect | None:
+def of(night: Night, x: Experiment, now: Estimates) -> Effect | None:
     """The effect of experiment `x` over its parent; None where one of them was never measured."""
     parent = None if x.parent_n is None else night.experiments[x.parent_n]
     if parent is None or x.role != "candidate":
@@ -50,19 +50,19 @@ def of(night: Night, x: Experiment, now: Standing) -> Effect | None:
 
 
 def validated(night: Night) -> Effect | None:
-    """Baseline against the best on fresh seeds and the confirm split; None before two whole rounds."""
+    """Baseline against the best on fresh seeds and the test split; None before two whole rounds."""
     found = analysis.validated(night)
     if found is None:
         return None
-    method = "paired t, interleaved, fresh seeds, confirm split"
+    method = "paired t, interleaved, fresh seeds, test split"
     return Effect(found.gain_bpb, found.low_bpb, found.high_bpb, found.rounds, found.rounds, method)
 
 
-def _searched(x: Experiment) -> list[Run]:
-    return [run for run in x.runs.values() if run.purpose != "validation"]
+def _searched(x: Experiment) -> list[RunRecord]:
+    return [run for run in x.runs.values() if run.purpose != "final"]
 
 
-def _values(now: Standing, runs: Sequence[Run]) -> list[float]:
+def _values(now: Estimates, runs: Sequence[RunRecord]) -> list[float]:
     """val_bpb at the machine's usual speed and at its first level: a drift between two runs is no effect."""
     drift = now.drift
     values = [(now.value(run), drift is not None and run.started >= drift.since) for run in runs]

@@ -11,7 +11,7 @@ from typing import Any
 
 from autoresearch.candidate import patches
 from autoresearch.decide import estimates
-from autoresearch.decide.estimates import Standing
+from autoresearch.decide.estimates import Estimates
 from autoresearch.decide.noise import Noise
 from autoresearch.errors import BundleError, EditError
 from autoresearch.findings import effects
@@ -20,9 +20,9 @@ from autoresearch.findings.bundle import (
     Bundle,
     Change,
     Finding,
-    Machine,
-    Run,
-    Task,
+    SharedMachine,
+    SharedRun,
+    SharedTask,
     TransferOf,
     dump,
     loads,
@@ -31,8 +31,7 @@ from autoresearch.findings.bundle import (
 from autoresearch.findings.scrub import Scrubber, scrubber
 from autoresearch.record import journal
 from autoresearch.record.codec import decode_all
-from autoresearch.record.night import Experiment, Night
-from autoresearch.record.night import Run as NightRun
+from autoresearch.record.night import Experiment, Night, RunRecord
 from autoresearch.records import Measurement, SearchReplace, Set
 from autoresearch.report import analysis
 
@@ -109,13 +108,13 @@ def decided_after(data: bytes) -> dict[int, float]:
     return hours
 
 
-def machine(facts: Mapping[str, Any]) -> Machine:
+def machine(facts: Mapping[str, Any]) -> SharedMachine:
     """What a journal knows of its machine, without the state of the moment."""
     memory_mb = facts.get("memory_mb")
     levels = tuple((str(name), int(count)) for name, count in facts.get("cpu_levels") or ())
     known = {k: facts.get(k) for k in ("system", "os", "model", "gpu_cores", "cpu_cores", "power", "low_power")}
     chip = str(facts.get("chip") or "unknown")
-    return Machine(chip, cpu_levels=levels, memory_gb=memory_mb and round(memory_mb / 1024), **known)
+    return SharedMachine(chip, cpu_levels=levels, memory_gb=memory_mb and round(memory_mb / 1024), **known)
 
 
 def own_text(facts: Mapping[str, Any]) -> list[str]:
@@ -126,11 +125,11 @@ def own_text(facts: Mapping[str, Any]) -> list[str]:
     return [str(facts.get("dataset") or ""), path, Path(path).name if "." in Path(path).name else ""]
 
 
-def task(facts: Mapping[str, Any]) -> Task:
+def task(facts: Mapping[str, Any]) -> SharedTask:
     """What a journal knows of its task; the name of a person's own text is made from its path, and stays here."""
     names = ("profile", "fingerprint", "seq_len", "vocab_size", "eval_tokens", "eval_rows", "budget_s")
     dataset = facts.get("dataset") if facts.get("dataset") in PUBLIC else OWN_TEXT
-    return Task(dataset, **{name: facts.get(name) for name in names})
+    return SharedTask(dataset, **{name: facts.get(name) for name in names})
 
 
 class _Builder:
@@ -139,7 +138,7 @@ class _Builder:
     def __init__(
         self,
         night: Night,
-        now: Standing,
+        now: Estimates,
         scrub: Scrubber,
         sources: Mapping[int, str],
         hours: Mapping[int, float],
@@ -175,12 +174,12 @@ class _Builder:
             return None
         return self.now.estimate(x).mean if x.verdict == "keep" else x.estimate
 
-    def _run(self, run: NightRun) -> Run:
+    def _run(self, run: RunRecord) -> SharedRun:
         m = run.measurement
         assert m is not None
         state = m.machine.get("start") or {}
         numbers = {name: _finite(getattr(m, name)) for name in NUMBERS}
-        return Run(
+        return SharedRun(
             purpose=run.purpose,
             hour=max(0.0, run.started - self.began) / 3600,
             power=state.get("power"),

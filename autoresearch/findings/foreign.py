@@ -14,13 +14,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from autoresearch.errors import BundleError, CommandError
-from autoresearch.findings.bundle import Bundle, Effect, Finding, Machine, Run, Task, Verdict, sha256
+from autoresearch.findings.bundle import (
+    Bundle,
+    Effect,
+    Finding,
+    SharedMachine,
+    SharedRun,
+    SharedTask,
+    SharedVerdict,
+    sha256,
+)
 from autoresearch.findings.export import change
 from autoresearch.findings.schema import UNPRINTABLE
 from autoresearch.system import process
 
 FILES = ("train_mlx.py", "train.py")  # the one editable file, by port
-STATUS: Mapping[str, Verdict] = {"keep": "keep", "baseline": "keep", "discard": "discard", "crash": "crash"}
+STATUS: Mapping[str, SharedVerdict] = {"keep": "keep", "baseline": "keep", "discard": "discard", "crash": "crash"}
 MOST_BYTES = 4 << 20
 COMMIT = re.compile(r"[0-9a-f]{7,40}")
 METHOD = "one run each, no replicates: may be noise"
@@ -102,8 +111,8 @@ def _bundle(name: str, entries: Sequence[Entry], written: str) -> Bundle:
     return Bundle(
         kind="imported",
         created=datetime.fromtimestamp(started, UTC).date().isoformat() if started else written,
-        machine=Machine(chip=f"{name}: {entries[0].description or 'unknown machine'}"[:120]),
-        task=Task(),
+        machine=SharedMachine(chip=f"{name}: {entries[0].description or 'unknown machine'}"[:120]),
+        task=SharedTask(),
         findings=tuple(findings),
         sources={sha256(e.source): e.source for e in entries if e.source is not None},
         best=next((f.n for f in reversed(findings) if f.verdict == "keep"), None),
@@ -143,9 +152,9 @@ def _effect(parent: Entry | None, entry: Entry) -> Effect | None:
     return Effect(parent.val_bpb - entry.val_bpb, method=METHOD)
 
 
-def _run(entry: Entry) -> Run:
+def _run(entry: Entry) -> SharedRun:
     memory_mb = entry.memory_gb * 1024 if entry.memory_gb else None
-    return Run(
+    return SharedRun(
         "search", entry.val_bpb, peak_memory_mb=memory_mb, failure=None if entry.val_bpb is not None else "crash"
     )
 

@@ -17,7 +17,7 @@ from autoresearch.findings.agreement import change_key, described, direction_key
 from autoresearch.findings.bundle import Bundle, Finding
 from autoresearch.findings.export import change
 from autoresearch.record.night import Experiment, Night
-from autoresearch.records import CATEGORIES, Hint
+from autoresearch.records import CATEGORIES, HintLine
 from autoresearch.tasks.gpt.calibrate import MACHINE_FIT
 
 MOST = 12  # hints in a prompt
@@ -38,7 +38,7 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Seed:
+class Hint:
     """A change that other machines tried, with a clear gain or loss on each; `finding` is the clearest one's."""
 
     finding: Finding
@@ -67,10 +67,10 @@ class Seed:
 
 
 @dataclass(frozen=True, slots=True)
-class Fate:
+class HintOutcome:
     """What became of a hint: the experiment here that kept it, else the first that tried it, else none."""
 
-    seed: Seed
+    seed: Hint
     n: int | None = None
     verdict: str = ""
 
@@ -90,7 +90,7 @@ class Held:
 # --- choosing ---------------------------------------------------------------------------------------------------------
 
 
-def seeds(bundles: Iterable[Bundle], most: int = MOST) -> list[Seed]:
+def seeds(bundles: Iterable[Bundle], most: int = MOST) -> list[Hint]:
     """The findings worth telling: kept ones whose interval lies above zero, and clear losses; the largest first.
 
     One change is one seed, whatever number of machines tried it.
@@ -101,7 +101,7 @@ def seeds(bundles: Iterable[Bundle], most: int = MOST) -> list[Seed]:
             groups.setdefault(change_key(f), []).append((_trimmed(f), _found(f, bundle)))
     ranked = [sorted(group, key=lambda pair: -abs(pair[1].gain_sigma)) for group in groups.values()]
     ranked.sort(key=lambda group: -abs(group[0][1].gain_sigma))
-    return [Seed(group[0][0], tuple(found for _, found in group)) for group in ranked[:most]]
+    return [Hint(group[0][0], tuple(found for _, found in group)) for group in ranked[:most]]
 
 
 def _clear(f: Finding) -> bool:
@@ -127,23 +127,23 @@ def _found(f: Finding, bundle: Bundle) -> Found:
 # --- telling ----------------------------------------------------------------------------------------------------------
 
 
-def to_json(given: Sequence[Seed]) -> list[dict[str, Any]]:
+def to_json(given: Sequence[Hint]) -> list[dict[str, Any]]:
     """As the journal holds them."""
     return [schema.encode(seed) for seed in given]
 
 
-def from_json(hinted: Sequence[Mapping[str, Any]]) -> list[Seed]:
+def from_json(hinted: Sequence[Mapping[str, Any]]) -> list[Hint]:
     """The inverse. Raises strict.Mismatch, a ValueError, for what no `to_json` wrote."""
-    return [schema.decode(Seed, dict(seed), f"hint {i}") for i, seed in enumerate(hinted, 1)]
+    return [schema.decode(Hint, dict(seed), f"hint {i}") for i, seed in enumerate(hinted, 1)]
 
 
-def hints(hinted: Sequence[Mapping[str, Any]]) -> tuple[Hint, ...]:
+def hints(hinted: Sequence[Mapping[str, Any]]) -> tuple[HintLine, ...]:
     """What a proposer may know of them."""
     return tuple(_hint(seed) for seed in from_json(hinted))
 
 
-def _hint(seed: Seed) -> Hint:
-    return Hint(str(seed), _numbers(seed.finding), tuple(one.gain_sigma for one in seed.found))
+def _hint(seed: Hint) -> HintLine:
+    return HintLine(str(seed), _numbers(seed.finding), tuple(one.gain_sigma for one in seed.found))
 
 
 def _numbers(f: Finding) -> dict[str, tuple[Any, Any]]:
@@ -166,7 +166,7 @@ def _number(literal: str | None) -> Any:
 # --- what became of them ----------------------------------------------------------------------------------------------
 
 
-def fates(given: Sequence[Seed], findings: Iterable[Finding]) -> list[Fate]:
+def fates(given: Sequence[Hint], findings: Iterable[Finding]) -> list[HintOutcome]:
     """What a night made of each hint: tried means the same change, else for a gain one constant moved the same way."""
     here: dict[Any, Finding] = {}
     for f in findings:
@@ -176,14 +176,14 @@ def fates(given: Sequence[Seed], findings: Iterable[Finding]) -> list[Fate]:
     return [_fate(seed, here) for seed in given]
 
 
-def _fate(seed: Seed, here: Mapping[Any, Finding]) -> Fate:
+def _fate(seed: Hint, here: Mapping[Any, Finding]) -> HintOutcome:
     f = here.get(change_key(seed.finding))
     if f is None and seed.gains and (way := direction_key(seed.finding)) is not None:
         f = here.get(way)
-    return Fate(seed) if f is None else Fate(seed, f.n, f.verdict)
+    return HintOutcome(seed) if f is None else HintOutcome(seed, f.n, f.verdict)
 
 
-def of_night(night: Night, source_of: Callable[[int], str]) -> list[Fate]:
+def of_night(night: Night, source_of: Callable[[int], str]) -> list[HintOutcome]:
     """What the night made of the hints it was given; empty where it was given none."""
     given = from_json(night.hinted)
     if not given:
@@ -201,7 +201,7 @@ def _as_finding(x: Experiment, source_of: Callable[[int], str]) -> Finding:
     return Finding(x.n, x.role, x.verdict, x.proposal.title, change=told)
 
 
-def held(results: Sequence[Fate]) -> Held:
+def held(results: Sequence[HintOutcome]) -> Held:
     """A loss elsewhere is not counted: nobody is expected to try it."""
     gains = [fate for fate in results if fate.seed.gains]
     tried = [fate for fate in gains if fate.n is not None]

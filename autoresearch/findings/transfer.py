@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autoresearch.candidate import constants, edits
-from autoresearch.decide.estimates import Standing
+from autoresearch.decide.estimates import Estimates
 from autoresearch.errors import BundleError, EditError, ProposerError
 from autoresearch.findings import effects
 from autoresearch.findings.bundle import Bundle, Effect, Finding, Outcome, Row, TransferOf, load, save
@@ -186,7 +186,7 @@ def replay(research: Research, transfer: Transfer) -> str:
 # --- what became of them ----------------------------------------------------------------------------------------------
 
 
-def outcome(bundle: Bundle, night: Night, source_of: Callable[[int], str], now: Standing) -> TransferOf:
+def outcome(bundle: Bundle, night: Night, source_of: Callable[[int], str], now: Estimates) -> TransferOf:
     """The verdict on each change so far, in the order of promise.
 
     transfers: kept by this machine's rule, and its interval here lies above zero. reverses: it lies below. cannot run:

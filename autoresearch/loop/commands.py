@@ -224,7 +224,7 @@ def doctor(root: Path, args: Namespace) -> int:
         return experiment.measure(replace(bench, min_steps=0), source, folder / "run", seed=0)  # ten seconds are few
 
     print(facts.describe())
-    patient = examination.Patient(root, facts, model=lambda: examination.ollama(facts, cache), train=train)
+    patient = examination.Host(root, facts, model=lambda: examination.ollama(facts, cache), train=train)
     done = []
     for check in examination.checks(patient):
         print(examination.line(check), flush=True)

@@ -1,7 +1,7 @@
 """What a night needs, checked one thing after the other, each with what to do about it.
 
 A check is fine (True), in the way of a night (False), or worth knowing (None). Whatever only this machine can show is
-asked through `run` and the callables of `Patient`, so that another machine's answers can be examined as well.
+asked through `run` and the callables of `Host`, so that another machine's answers can be examined as well.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from autoresearch.errors import AutoresearchError
 from autoresearch.record.git import Repository
 from autoresearch.records import Measurement
 from autoresearch.system import awake, login, machine, process
-from autoresearch.system.machine import Facts, Run
+from autoresearch.system.machine import Ask, Facts
 from autoresearch.system.sandbox import select, self_test
 from autoresearch.tasks.gpt.data import corpus
 from autoresearch.tasks.gpt.data.profiles import default_profile
@@ -57,12 +57,12 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Patient:
+class Host:
     """What is examined. The callables are asked once each, the slow ones last; None leaves a check out."""
 
     root: Path
     facts: Facts
-    run: Run = machine.ask
+    run: Ask = machine.ask
     cache: Path = field(default_factory=corpus.cache_folder)
     home: Path = field(default_factory=Path.home)
     python: str = sys.executable
@@ -75,7 +75,7 @@ class Patient:
         return self.facts.system == "Darwin"
 
 
-def checks(patient: Patient) -> Iterator[Check]:
+def checks(patient: Host) -> Iterator[Check]:
     """All checks, as they are done: the quick ones first, the ten-second training last."""
     for examine in (
         python,
@@ -107,7 +107,7 @@ def line(check: Check) -> str:
     return f"{text}\n    -> {check.advice}" if check.advice else text
 
 
-def _guarded(examine: Callable[[Patient], Iterable[Check]], patient: Patient) -> Iterator[Check]:
+def _guarded(examine: Callable[[Host], Iterable[Check]], patient: Host) -> Iterator[Check]:
     """A check that cannot be done is one that fails: what it raises says why, and the next are done."""
     try:
         yield from examine(patient)
@@ -118,7 +118,7 @@ def _guarded(examine: Callable[[Patient], Iterable[Check]], patient: Patient) ->
 # --- the program ----------------------------------------------------------------------------------------------------
 
 
-def python(p: Patient) -> Iterator[Check]:
+def python(p: Host) -> Iterator[Check]:
     translated = p.mac and platform.machine() == "x86_64" and p.facts.apple_silicon
     if translated:
         advice = "uv python install cpython-3.12-macos-aarch64-none && rm -rf .venv && uv sync"
@@ -127,7 +127,7 @@ def python(p: Patient) -> Iterator[Check]:
         yield Check("python", True, f"{platform.python_version()} ({platform.machine()})")
 
 
-def packages(p: Patient) -> Iterator[Check]:
+def packages(p: Host) -> Iterator[Check]:
     wanted = tomllib.loads((p.root / "pyproject.toml").read_text())["project"]["dependencies"]
     problems = [problem for requirement in wanted if (problem := _missing(requirement, sys.platform))]
     if problems:
@@ -155,7 +155,7 @@ def _numbers(text: str) -> tuple[int, ...]:
 # --- the checkout, the disk, the data -------------------------------------------------------------------------------
 
 
-def repository(p: Patient) -> Iterator[Check]:
+def repository(p: Host) -> Iterator[Check]:
     repo = Repository.at(p.root)
     branch, changes = repo.branch(), repo.changes()
     if "train_mlx.py" in changes:
@@ -170,7 +170,7 @@ def repository(p: Patient) -> Iterator[Check]:
         yield Check("git", None, "you have no identity here; commits will name the loop instead", advice)
 
 
-def disk(p: Patient) -> Iterator[Check]:
+def disk(p: Host) -> Iterator[Check]:
     for what, folder in (("checkout", p.root), ("cache", _existing(p.cache))):
         free = shutil.disk_usage(folder).free
         ok = True if free >= DISK_WANTED else None if free >= DISK_NEEDED else False
@@ -182,7 +182,7 @@ def _existing(folder: Path) -> Path:
     return next(f for f in (folder, *folder.parents) if f.exists())
 
 
-def data(p: Patient) -> Iterator[Check]:
+def data(p: Host) -> Iterator[Check]:
     profile = default_profile()
     found = [(name, folder) for name in DATASETS if (folder := corpus.locate(name, profile, p.cache))]
     for name, folder in found:
@@ -198,7 +198,7 @@ def data(p: Patient) -> Iterator[Check]:
 # --- the model, the machine -----------------------------------------------------------------------------------------
 
 
-def local_model(p: Patient) -> Iterator[Check]:
+def local_model(p: Host) -> Iterator[Check]:
     if p.model is None:
         return
     ready, said = p.model()
@@ -220,7 +220,7 @@ def ollama(facts: Facts, cache: Path) -> tuple[bool, str]:
     return proposer is not None, said
 
 
-def power(p: Patient) -> Iterator[Check]:
+def power(p: Host) -> Iterator[Check]:
     if p.facts.power != "battery":  # the warnings tell the rest
         yield Check("power", True if p.facts.power else None, "on mains" if p.facts.power else "its source is unknown")
     for warning in awake.warnings(p.facts, p.run):
@@ -236,14 +236,14 @@ def power(p: Patient) -> Iterator[Check]:
     yield _memory(p)
 
 
-def _memory(p: Patient) -> Check:
+def _memory(p: Host) -> Check:
     free, total = p.facts.free_memory_mb / 1024, p.facts.memory_mb / 1024
     message = f"{free:.1f} of {total:.0f} GB free, {(p.facts.swap_mb or 0) / 1024:.1f} GB swapped out"
     tight = free < total / 3
     return Check("memory", None if tight else True, message, "close what you do not need" if tight else "")
 
 
-def reboot(p: Patient) -> Iterator[Check]:
+def reboot(p: Host) -> Iterator[Check]:
     """What happens after a power cut or a restart for updates."""
     try:
         there = login.installed(p.root, home=p.home, system=p.facts.system)
@@ -264,7 +264,7 @@ def reboot(p: Patient) -> Iterator[Check]:
         yield Check("reboot", None, "nobody is logged in automatically: the Mac waits at the login window", advice)
 
 
-def folder(p: Patient) -> Iterator[Check]:
+def folder(p: Host) -> Iterator[Check]:
     """Folders that macOS guards from what launchd starts, or that a cloud service moves files out of."""
     if not p.mac:
         return
@@ -281,7 +281,7 @@ def folder(p: Patient) -> Iterator[Check]:
 # --- what runs a candidate ------------------------------------------------------------------------------------------
 
 
-def compiler(p: Patient) -> Iterator[Check]:
+def compiler(p: Host) -> Iterator[Check]:
     """Linux only: MLX compiles its fused kernels with g++ while it runs, and brings a slow BLAS."""
     if p.mac:
         return
@@ -299,7 +299,7 @@ def compiler(p: Patient) -> Iterator[Check]:
         yield Check("openblas", True, str(blas))
 
 
-def sandbox(p: Patient) -> Iterator[Check]:
+def sandbox(p: Host) -> Iterator[Check]:
     """Raises SandboxError with advice where there is none."""
     chosen = select()
     runs = p.root / "runs"
@@ -311,7 +311,7 @@ def sandbox(p: Patient) -> Iterator[Check]:
         yield Check("sandbox", True, chosen.describe())
 
 
-def mlx(p: Patient) -> Iterator[Check]:
+def mlx(p: Host) -> Iterator[Check]:
     """In a process of its own: this one holds no Metal memory."""
     done = process.run([p.python, "-P", "-c", MLX_PROBE], timeout=120, check=False)
     try:
@@ -329,7 +329,7 @@ def mlx(p: Patient) -> Iterator[Check]:
         yield Check("mlx", True, f"{said['version']} on {'Metal' if said['metal'] else 'the CPU'}{limit}")
 
 
-def training(p: Patient) -> Iterator[Check]:
+def training(p: Host) -> Iterator[Check]:
     assert p.train is not None
     m = p.train()
     if m.failure is not None:

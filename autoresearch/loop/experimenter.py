@@ -12,7 +12,7 @@ from typing import Any
 
 from autoresearch.decide import early_stop, estimates, halfway
 from autoresearch.decide.disturbances import ATTEMPTS, contaminated, usual
-from autoresearch.decide.early_stop import Finished, Halfway
+from autoresearch.decide.early_stop import EarlyStopCheck, Finished
 from autoresearch.decide.keep_rule import decide, implausible, simplifies
 from autoresearch.decide.noise import Noise
 from autoresearch.errors import AutoresearchError, ProposerError
@@ -39,7 +39,7 @@ RELEASE_WAITS_S = (10.0, 30.0, 60.0, 120.0)  # between attempts to unload the la
 
 
 @dataclass(kw_only=True)
-class Laboratory:
+class Experimenter:
     """Measures, judges and records candidates. `root` is the checkout, `folder` is runs/TAG."""
 
     root: Path
@@ -57,7 +57,7 @@ class Laboratory:
     stops_losers: bool = True  # where a number of each candidate is wanted, they run to their end
     afterwards: Callable[[Night], None] = lambda night: None  # housekeeping after each decision
     decided: int = 0  # candidates, in this session
-    alone: int = 0  # discards on a single run since a candidate came near, or the incumbent ran
+    single_run_discards: int = 0  # discards on a single run since a candidate came near, or the incumbent ran
     since_baseline: int = 0  # experiments decided since the baseline's last run
     patience_s: tuple[float, ...] = PATIENCE_S
     usual_since: float = field(default_factory=time.time)  # runs since then say how fast the machine is: this session's
@@ -75,16 +75,16 @@ class Laboratory:
             if decision.verdict is not None:
                 return self.conclude(n, decision)
             if decision.rerun == "incumbent":
-                self.control(self.incumbent())
+                self.rerun(self.incumbent())
                 x = self.night.experiments[n]
             else:
-                x = self.measure(n, "confirm" if x.bpbs else "search")
+                x = self.measure(n, "repeat" if x.bpbs else "search")
 
-    def control(self, x: Experiment) -> None:
+    def rerun(self, x: Experiment) -> None:
         """One more run of a known file: it corrects a lucky estimate and shows whether the machine has changed."""
         before = self.reading().drift
-        self.measure(x.n, "control")
-        self.alone, self.since_baseline = 0, 0 if x.role == "baseline" else self.since_baseline
+        self.measure(x.n, "incumbent")
+        self.single_run_discards, self.since_baseline = 0, 0 if x.role == "baseline" else self.since_baseline
         found = self.reading().drift
         if found is not None and before is None:
             self._note(f"the machine gives other values than before: {found.shift_bpb:+.4f} bpb; estimates begin anew")
@@ -139,7 +139,7 @@ class Laboratory:
             return
         if _doubtful(x):
             self.view.say(f"#{x.n}: {why}, {broken} times in a row; the incumbent shows whether it is the machine")
-            self.control(self.incumbent())
+            self.rerun(self.incumbent())
             return
         if broken - ATTEMPTS >= len(self.patience_s):
             advice = "Restart the machine, or free memory and disk; the same command goes on"
@@ -201,7 +201,7 @@ class Laboratory:
     def _run_once(self, x: Experiment, run: int, purpose: Purpose, seed: int | None) -> Measurement:
         seed = run_seed(self.seed, x.n, run) if seed is None else seed
         self.journal.append("started", n=x.n, run=run, seed=seed, purpose=purpose)
-        title = x.proposal.title if purpose in ("search", "confirm") else f"the incumbent again: {x.proposal.title}"
+        title = x.proposal.title if purpose in ("search", "repeat") else f"the incumbent again: {x.proposal.title}"
         self.view.begin(x.n, run, title, x.proposal.hypothesis)
         before = machine.sample()
         board = self.view.board
@@ -215,15 +215,15 @@ class Laboratory:
         half = self._halfway(x) if purpose == "search" and not ours else None
         try:
             run_dir = self.run_dir_of(x.n, run)
-            m = experiment.measure(bench, path, run_dir, seed, self.view.hear, harvest=ours, halfway=half)
-            if purpose == "validation" and m.ok:
-                m = replace(m, val_bpb=experiment.evaluate(bench, path, run_dir, seed, "confirm").val_bpb)
+            m = experiment.measure(bench, path, run_dir, seed, self.view.hear, keep_kernels=ours, halfway=half)
+            if purpose == "final" and m.ok:
+                m = replace(m, val_bpb=experiment.evaluate(bench, path, run_dir, seed, "test").val_bpb)
         except KeyboardInterrupt:
             self.journal.append("abandoned", n=x.n, run=run, why="stopped by Ctrl-C")
             raise
         return replace(m, machine={"start": before, "end": machine.sample()})
 
-    def _halfway(self, x: Experiment) -> Halfway | None:
+    def _halfway(self, x: Experiment) -> EarlyStopCheck | None:
         """The look at half the budget of a candidate's first run; None where its curve says nothing about its end."""
         if not comparable(self.source_of(self.incumbent().n), self.source_of(x.n)):
             return None
@@ -232,7 +232,8 @@ class Laboratory:
         if (limit is None) != (self.limit_nats is None):
             self._note(f"early stop: {rule or 'off: no limit stops losers and spares all that end no worse'}")
         self.limit_nats = limit
-        return Halfway(halfway.curve(self.incumbent()), limit, early_stop.audit_due(halfway.past_limit(self.night)))
+        audit = early_stop.audit_due(halfway.past_limit(self.night))
+        return EarlyStopCheck(halfway.curve(self.incumbent()), limit, audit)
 
     def _note(self, text: str) -> None:
         self.journal.append("note", text=text)
@@ -258,8 +259,8 @@ class Laboratory:
             return Decision(None, "candidate", "not run yet")
         incumbent, now = self.incumbent(), self.reading()
         simpler = simplifies(self.source_of(incumbent.n), self.source_of(x.n))
-        estimate, conceded = now.estimate(incumbent), estimates.conceded_sigma(self.night, now)
-        decision = decide(now.values(x), estimate, now.noise, simplifies=simpler, conceded_sigma=conceded)
+        estimate, given_up = now.estimate(incumbent), estimates.given_up_sigma(self.night, now)
+        decision = decide(now.values(x), estimate, now.noise, simplifies=simpler, given_up_sigma=given_up)
         gain = decision.delta_bpb or 0.0
         if decision.verdict == "keep" and implausible(gain, estimates.kept_gains(self.night), now.noise):
             return self._look_again(x, decision)
@@ -301,9 +302,9 @@ class Laboratory:
             self.decided += 1
             self.since_baseline += 1
             if len(x.bpbs) == 1 or x.stopped is not None:
-                self.alone += 1
+                self.single_run_discards += 1
             elif x.bpbs:
-                self.alone = 0
+                self.single_run_discards = 0
             self.view.decided(result_of(x))
         results_tsv.update(self.root / "results.tsv", self.night)
         self.show_standing()
@@ -333,7 +334,7 @@ class Laboratory:
     def night(self) -> Night:
         return self.journal.night
 
-    def reading(self) -> estimates.Standing:
+    def reading(self) -> estimates.Estimates:
         return estimates.read(self.night, self.prior)
 
     def run_s(self) -> float:

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from autoresearch.candidate import constants, edits
-from autoresearch.decide.keep_rule import baseline_due, control_due
+from autoresearch.decide.keep_rule import baseline_due, incumbent_due
 from autoresearch.errors import AutoresearchError, EditError, ExhaustedError, ProposerError, UsageError
 from autoresearch.findings import hints
-from autoresearch.loop.experimenter import FILE, Laboratory, describe_machine, violations_text
+from autoresearch.loop.experimenter import FILE, Experimenter, describe_machine, violations_text
 from autoresearch.record import pause
 from autoresearch.record.night import Experiment
 from autoresearch.records import Context, Decision, Failure, Learning, Proposal, Trial, WholeFile
@@ -53,7 +53,7 @@ class Limits:
 
 
 @dataclass(kw_only=True)
-class Research(Laboratory):
+class Research(Experimenter):
     """One night on one branch: a laboratory with somebody who has ideas, and an end."""
 
     limits: Limits
@@ -117,7 +117,7 @@ class Research(Laboratory):
             x = self.propose("baseline", proposal, source, None)
         known = self.prior is not None and self.prior.df >= KNOWN_DF
         while len(x.bpbs) < (BASELINE_RUNS_KNOWN if known else BASELINE_RUNS):
-            x = self.measure(x.n, "confirm" if x.bpbs else "search")
+            x = self.measure(x.n, "repeat" if x.bpbs else "search")
             if x.failure is not None:
                 self.conclude(x.n, Decision("crash", None, f"{x.failure.kind}: {x.failure.message}"))
                 detail = f"\n{x.failure.detail}" if x.failure.detail else ""
@@ -147,11 +147,11 @@ class Research(Laboratory):
     def turn(self) -> None:
         """One experiment, from an idea to its record; or one failed turn; or one more run of the incumbent."""
         incumbent = self.incumbent()
-        if control_due(self.reading().estimate(incumbent), self.alone):
-            self.control(incumbent)
+        if incumbent_due(self.reading().estimate(incumbent), self.single_run_discards):
+            self.rerun(incumbent)
             return
         if baseline_due(self.since_baseline) and incumbent.role != "baseline":
-            self.control(self.baseline())
+            self.rerun(self.baseline())
             return
         try:
             proposal, source, parent_n = self._next_candidate()
@@ -176,7 +176,7 @@ class Research(Laboratory):
 
     # --- ideas ---
 
-    def hint(self, given: Sequence[hints.Seed]) -> None:
+    def hint(self, given: Sequence[hints.Hint]) -> None:
         """Findings of other machines, which the proposers know of from now on; the journal holds them."""
         told = hints.to_json(given)
         if told and told != list(self.night.hinted):

@@ -87,7 +87,7 @@ def _child(
     sha256 = experiment.sha256_of(source)
     child, token = experiment.start(bench, "sample", source, sha256, work, x.runs[run].seed, request, [])
     limits = {"start": bench.startup_limit_s, "ready": LIMIT_S, "result": 10.0}
-    return experiment.Watch(child, token, work, bench, limits, lambda event: None).follow()
+    return experiment.Follower(child, token, work, bench, limits, lambda event: None).follow()
 
 
 def checkpoint_of(folder: Path, x: Experiment) -> tuple[int, Path]:

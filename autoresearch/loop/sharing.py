@@ -110,7 +110,7 @@ def nights_of(root: Path, name: str) -> list[Bundle]:
     )
 
 
-def hinted(root: Path, name: str) -> list[hints.Seed]:
+def hinted(root: Path, name: str) -> list[hints.Hint]:
     """The hints that the nights of `name` hold for another one. Raises UsageError where there are none."""
     nights = nights_of(root, name)
     found = hints.seeds(nights)

@@ -1,7 +1,7 @@
 """The final validation: baseline against winner on fresh seeds and on the split that the search never saw.
 
 The search's own figure is optimistic, since the winner is the best of many looks. So the top three are run again first,
-and then baseline and winner, interleaved, are trained afresh and scored on the confirm split.
+and then baseline and winner, interleaved, are trained afresh and scored on the test split.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def validate(research: Research, chosen: Plan) -> Interval | None:
             if why := research.must_stop():
                 research.view.say(f"validation: {why}; go on with: uv run loop.py validate")
                 break
-            research.measure(n, "validation", seed)
+            research.measure(n, "final", seed)
     return validated(research.night)
 
 
@@ -103,13 +103,13 @@ def _winner(research: Research, chosen: Plan) -> Experiment:
     estimates = {x.n: now.estimate(x).mean for x in night.decided if x.verdict != "crash" and x.bpbs}
     assert night.incumbent is not None
     contenders = list(dict.fromkeys([night.incumbent.n, *top(estimates, RETESTED)]))[:RETESTED]
-    before = {n: len(now.values(night.experiments[n], "control")) for n in contenders}
+    before = {n: len(now.values(night.experiments[n], "incumbent")) for n in contenders}
     for n, _ in interleaved(contenders, chosen.retests, 0):
-        research.measure(n, "control")
+        research.measure(n, "incumbent")
     if not chosen.retests:
         return night.incumbent
     night, now = research.night, research.reading()
-    retests = {n: now.values(night.experiments[n], "control")[before[n] :] for n in contenders}
+    retests = {n: now.values(night.experiments[n], "incumbent")[before[n] :] for n in contenders}
     search = {n: (estimates[n], len(night.experiments[n].bpbs)) for n in contenders}
     return night.experiments[winner(search, {n: runs for n, runs in retests.items() if runs})]
 
@@ -123,8 +123,8 @@ def baseline_of(night: Night) -> Experiment:
 
 
 def validation_bpbs(x: Experiment) -> dict[int, float]:
-    """val_bpb on the confirm split by the seed of the round."""
-    done = [(r.seed, r.measurement.val_bpb) for r in x.runs.values() if r.purpose == "validation" and r.measurement]
+    """val_bpb on the test split by the seed of the round."""
+    done = [(r.seed, r.measurement.val_bpb) for r in x.runs.values() if r.purpose == "final" and r.measurement]
     return {seed: bpb for seed, bpb in done if bpb is not None}
 
 
@@ -152,4 +152,4 @@ def text(night: Night) -> str | None:
     now = standing.read(night)
     gain = now.estimate(baseline_of(night)).mean - now.estimate(best).mean
     whose = "" if best.n == night.incumbent_n else f" (both of #{best.n}, which is not the branch's last)"
-    return f"search: {gain:.4f} bpb better (optimistic); validated on the confirm split: {interval}{whose}"
+    return f"search: {gain:.4f} bpb better (optimistic); validated on the test split: {interval}{whose}"

@@ -29,16 +29,16 @@ from pathlib import Path
 
 import psutil
 
-from autoresearch.decide.early_stop import AT, Halfway
+from autoresearch.decide.early_stop import AT, EarlyStopCheck
 from autoresearch.failures import classify
 from autoresearch.measure import outcome, run_folder
-from autoresearch.measure.outcome import Event, Outcome
+from autoresearch.measure.outcome import ChildEvent, Outcome
 from autoresearch.records import Failure, Measurement
 from autoresearch.system import machine
 from autoresearch.system.process import Child
 from autoresearch.system.sandbox import Sandbox, environment, limits
 
-Listener = Callable[[Event], None]
+Listener = Callable[[ChildEvent], None]
 
 LOG_LIMIT = 2 * 2**20  # bytes of a child's output that are kept
 REPEATED = frozenset({"step", "evaluated", "failed"})  # events that a child says more than once
@@ -88,13 +88,13 @@ def measure(
     seed: int,
     listen: Listener = lambda e: None,
     *,
-    harvest: bool = False,
-    halfway: Halfway | None = None,
+    keep_kernels: bool = False,
+    halfway: EarlyStopCheck | None = None,
 ) -> Measurement:
     """One run of the candidate at `source` with `seed`: trains, saves, evaluates. What a candidate does raises nothing.
 
-    `run_dir` is made afresh; it ends up with checkpoint.safetensors, train.log and evaluate.log. With `harvest` the
-    kernels that it compiled are kept for later runs; only for sources that the person wrote, since they are executed.
+    `run_dir` is made afresh; it ends up with checkpoint.safetensors, train.log and evaluate.log. With `keep_kernels`
+    the kernels that it compiled are kept for later runs: only for sources that a person wrote, since they are executed.
     `halfway` looks at the loss at half the budget, and may end the run there: without a val_bpb, and without a failure.
     """
     started = time.monotonic()
@@ -111,7 +111,7 @@ def measure(
             failure=evaluated.failure,
             val_bpb=None if evaluated.failure else evaluated.get("result", "val_bpb"),
         )
-    if harvest and bench.kernels and (run_dir / "tmp" / "mlx").is_dir():
+    if keep_kernels and bench.kernels and (run_dir / "tmp" / "mlx").is_dir():
         shutil.copytree(run_dir / "tmp" / "mlx", bench.kernels, dirs_exist_ok=True)
     run_folder.tidy(run_dir, run_folder.LEFT)
     total_s = time.monotonic() - started
@@ -161,7 +161,7 @@ def _train(
     seed: int,
     listen: Listener,
     slack_s: float = 0.0,
-    halfway: Halfway | None = None,
+    halfway: EarlyStopCheck | None = None,
 ) -> Outcome:
     child, token = start(bench, "train", source, sha256, run_dir, seed, bench.data / "train.u16", [])
     allowance = max(1.0, 0.01 * bench.budget_s) + slack_s
@@ -171,7 +171,7 @@ def _train(
         "trained": bench.save_limit_s,
         "saved": 10.0,
     }
-    train = Watch(child, token, run_dir, bench, limits, listen, _hopeless(bench), halfway).follow()
+    train = Follower(child, token, run_dir, bench, limits, listen, _hopeless(bench), halfway).follow()
     train.failure = train.failure or outcome.late(train, bench.budget_s, allowance)
     return train
 
@@ -191,7 +191,7 @@ def _evaluate(
     extra += ["--order", str(order)] if order is not None else []
     child, token = start(bench, "evaluate", source, sha256, run_dir, seed, bench.data / "eval" / f"{split}.u16", extra)
     limits = {"start": bench.startup_limit_s + bench.save_limit_s, "ready": bench.evaluation_limit_s, "result": 10.0}
-    evaluated = Watch(child, token, run_dir, bench, limits, listen).follow()
+    evaluated = Follower(child, token, run_dir, bench, limits, listen).follow()
     if evaluated.failure and evaluated.failure.kind == "memory" and rows != 1:
         return _evaluate(bench, source, sha256, run_dir, seed, split, listen, 1, order)
     return evaluated
@@ -227,8 +227,8 @@ def start(
     return child, token
 
 
-def _hopeless(bench: Workbench) -> Callable[[Event], Failure | None]:
-    def judge(event: Event) -> Failure | None:
+def _hopeless(bench: Workbench) -> Callable[[ChildEvent], Failure | None]:
+    def judge(event: ChildEvent) -> Failure | None:
         step_s = float(event.get("warmup_step_s") or 0.0)
         if event["event"] != "warmed_up" or step_s * bench.min_steps <= bench.budget_s:
             return None
@@ -240,7 +240,7 @@ def _hopeless(bench: Workbench) -> Callable[[Event], Failure | None]:
 
 
 @dataclass
-class Watch:
+class Follower:
     """Listens to a child until it ends; kills it past a limit (seconds after an event) or short of memory."""
 
     child: Child
@@ -249,8 +249,8 @@ class Watch:
     bench: Workbench
     limits: Mapping[str, float]
     listen: Listener
-    judge: Callable[[Event], Failure | None] = lambda event: None
-    halfway: Halfway | None = None
+    judge: Callable[[ChildEvent], Failure | None] = lambda event: None
+    halfway: EarlyStopCheck | None = None
     outcome: Outcome = field(default_factory=Outcome)
     phase: str = "start"
     slack_s: float = 0.0
@@ -279,7 +279,7 @@ class Watch:
             outcome.failure = classify(outcome.failure)
         return outcome
 
-    def _take(self, at: float, event: Event) -> None:
+    def _take(self, at: float, event: ChildEvent) -> None:
         name, outcome = event["event"], self.outcome
         if name in outcome.events and name not in REPEATED:
             outcome.failure = Failure("tampered", f"`{name}` was said a second time: one run has one clock")
@@ -298,7 +298,7 @@ class Watch:
         self.listen(event)
 
 
-def _said(event: Event) -> Failure | None:
+def _said(event: ChildEvent) -> Failure | None:
     if event["event"] != "failed":
         return None
     return Failure(

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from autoresearch.decide.early_stop import Halfway
+from autoresearch.decide.early_stop import EarlyStopCheck
 from autoresearch.records import Failure, Measurement
 
-Event = Mapping[str, Any]
+ChildEvent = Mapping[str, Any]
 
 CURVE_POINTS = 64
 
@@ -18,7 +18,7 @@ CURVE_POINTS = 64
 class Outcome:
     """`events` holds the last event of each name with the parent's time; `stopped`: ended at half the budget."""
 
-    events: dict[str, tuple[float, Event]] = field(default_factory=dict)
+    events: dict[str, tuple[float, ChildEvent]] = field(default_factory=dict)
     failure: Failure | None = None
     started: float = 0.0
     ended: float = 0.0
@@ -38,7 +38,7 @@ class Outcome:
         return "step" if self.stopped else "trained"
 
 
-def measurement(train: Outcome, seed: int, halfway: Halfway | None = None) -> Measurement:
+def measurement(train: Outcome, seed: int, halfway: EarlyStopCheck | None = None) -> Measurement:
     """What training alone says; a run that was stopped has no number of steps, which would be read as the budget's."""
     began, ended = train.at("clock_started"), train.at(train.last)
     training_s = ended - began if began is not None and ended is not None else None

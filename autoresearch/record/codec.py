@@ -13,7 +13,7 @@ from autoresearch.candidate import edits
 from autoresearch.errors import JournalError
 from autoresearch.records import Failure, Measurement, Proposal
 
-VERSION = 1  # of the schema; a reader of another version refuses
+VERSION = 2  # of the schema; a reader of another version refuses
 
 Event = Mapping[str, Any]
 

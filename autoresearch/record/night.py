@@ -38,12 +38,12 @@ COMPARABLE = ("dataset", "profile", "fingerprint", "budget_s")  # of the task: r
 CUT_OFFS = 2  # so many, and an experiment is quarantined
 
 Role = Literal["baseline", "candidate"]
-Purpose = Literal["search", "confirm", "control", "validation"]
+Purpose = Literal["search", "repeat", "incumbent", "final"]
 Status = Literal["proposed", "started", "measured", "decided", "abandoned", "quarantined"]
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class RunRecord:
     run: int
     seed: int
     purpose: Purpose
@@ -63,7 +63,7 @@ class Experiment:
     parent_n: int | None
     parent_commit: str
     status: Status = "proposed"
-    runs: Mapping[int, Run] = field(default_factory=dict)
+    runs: Mapping[int, RunRecord] = field(default_factory=dict)
     verdict: Verdict | None = None
     reason: str = ""  # of the verdict, the quarantine or the end by Ctrl-C
     delta_bpb: float | None = None
@@ -77,16 +77,16 @@ class Experiment:
     @property
     def measurements(self) -> list[Measurement]:
         """In the order of the runs; the final validation, on another split, left out."""
-        return [r.measurement for r in self.runs.values() if r.measurement and r.purpose != "validation"]
+        return [r.measurement for r in self.runs.values() if r.measurement and r.purpose != "final"]
 
     @property
     def bpbs(self) -> list[float]:
         return [m.val_bpb for m in self.measurements if m.val_bpb is not None]
 
     @property
-    def unselected(self) -> list[Run]:
+    def unselected(self) -> list[RunRecord]:
         """Measured runs that speak for the noise: a candidate's search run was picked for its value."""
-        picked = ("validation",) if self.role == "baseline" else ("validation", "search")
+        picked = ("final",) if self.role == "baseline" else ("final", "search")
         return [r for r in self.runs.values() if r.measurement and r.measurement.ok and r.purpose not in picked]
 
     @property
@@ -124,9 +124,9 @@ class Night:
     baseline_versions: Mapping[str, str] = field(default_factory=dict)  # that the incumbent's line was measured with
     experiments: Mapping[int, Experiment] = field(default_factory=dict)
     incumbent_n: int | None = None
-    displaced: bool = False  # the person moved on: HEAD is the incumbent and wants measuring
+    head_moved: bool = False  # the person moved on: HEAD is the incumbent and wants measuring
     turns_failed: tuple[Event, ...] = ()
-    hinted: tuple[Event, ...] = ()  # seeds.py reads them
+    hinted: tuple[Event, ...] = ()  # findings/hints.py reads them
     notes: tuple[str, ...] = ()
     sessions: int = 0
     closed: str | None = None  # why the last session ended; None while it runs or when it was killed
@@ -148,7 +148,7 @@ class Night:
         return [e for e in self.experiments.values() if e.verdict]
 
     @property
-    def running(self) -> tuple[Experiment, Run] | None:
+    def running(self) -> tuple[Experiment, RunRecord] | None:
         """The run that has begun and not ended; after a kill, the one that was cut off."""
         return next(((e, r) for e in self.experiments.values() for r in e.runs.values() if not r.ended), None)
 
@@ -167,9 +167,9 @@ class Night:
         """Decided candidates that git may not have yet: killed between the decision and its commit."""
         return [e for e in self.decided if e.role == "candidate" and e.commit is None]
 
-    def replicates(self) -> list[list[Run]]:
+    def replicates(self) -> list[list[RunRecord]]:
         """Unselected runs grouped by unchanged source under one baseline: the material of the noise estimate."""
-        groups: dict[tuple[str, int], list[Run]] = {}
+        groups: dict[tuple[str, int], list[RunRecord]] = {}
         baselines = 0
         for e in self.experiments.values():
             baselines += e.role == "baseline"
@@ -187,7 +187,7 @@ class Night:
         """Why a new baseline has to be measured before the night goes on; None when the old one stands."""
         if self.incumbent_n is None:
             return "there is no baseline yet"
-        if self.displaced:
+        if self.head_moved:
             return "the branch went on without the loop"
         pairs = [(name, self.baseline_versions.get(name), versions.get(name)) for name in ("mlx", "harness")]
         return ", ".join(f"{name} {old} -> {new}" for name, old, new in pairs if old != new) or None
@@ -268,7 +268,7 @@ def _started(night: Night, e: Event) -> Night:
     x = night.experiments[e["n"]]
     _require(e["run"] not in x.runs, f"run {e['run']} of experiment {x.n} exists")
     _require(e["purpose"] in get_args(Purpose), f"purpose {e['purpose']}")
-    run = Run(int(e["run"]), int(e["seed"]), e["purpose"], datetime.fromisoformat(e["t"]).timestamp())
+    run = RunRecord(int(e["run"]), int(e["seed"]), e["purpose"], datetime.fromisoformat(e["t"]).timestamp())
     return _with(night, x, status=x.status if x.verdict else "started", runs={**x.runs, run.run: run})
 
 
@@ -296,7 +296,7 @@ def _decided(night: Night, e: Event) -> Night:
         return night
     if x.role == "candidate":
         return replace(night, incumbent_n=x.n)
-    return replace(night, incumbent_n=x.n, displaced=False, baseline_versions=night.versions)
+    return replace(night, incumbent_n=x.n, head_moved=False, baseline_versions=night.versions)
 
 
 def _committed(night: Night, e: Event) -> Night:
@@ -304,7 +304,7 @@ def _committed(night: Night, e: Event) -> Night:
     _require(bool(x.verdict) or not x.open, f"experiment {x.n} is undecided")
     moved = x.verdict == "keep" and not e["ref"].startswith("refs/heads/")
     night = _with(night, x, commit=str(e["commit"]), ref=e["ref"])
-    return replace(night, displaced=night.displaced or moved)
+    return replace(night, head_moved=night.head_moved or moved)
 
 
 def _quarantined(night: Night, e: Event) -> Night:
@@ -360,7 +360,7 @@ def _with(night: Night, x: Experiment, **changes: Any) -> Night:
     return replace(night, experiments={**night.experiments, x.n: replace(x, **changes)})
 
 
-def _unended(night: Night, e: Event) -> tuple[Experiment, Run]:
+def _unended(night: Night, e: Event) -> tuple[Experiment, RunRecord]:
     x = night.experiments[e["n"]]
     run = x.runs[e["run"]]
     _require(run.ended is None, f"run {run.run} of experiment {x.n} was {run.ended}")

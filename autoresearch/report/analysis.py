@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from statistics import median
 
 from autoresearch.decide import estimates
-from autoresearch.decide.estimates import Standing
+from autoresearch.decide.estimates import Estimates
 from autoresearch.decide.interval import Interval, paired
-from autoresearch.record.night import Experiment, Night, Run
+from autoresearch.record.night import Experiment, Night, RunRecord
 from autoresearch.records import CATEGORIES, Measurement
 from autoresearch.system import machine
 
@@ -180,7 +180,7 @@ def baseline_of(night: Night) -> Experiment | None:
 
 
 def validated(night: Night) -> Interval | None:
-    """Baseline against winner on fresh seeds and the confirm split, by rounds of one seed; None before two rounds."""
+    """Baseline against winner on fresh seeds and the test split, by rounds of one seed; None before two rounds."""
     first = _validation(baseline_of(night))
     others = [_validation(x) for x in night.experiments.values() if x.role == "candidate"]
     rounds = max(([(first[s], v[s]) for s in first if s in v] for v in others), key=len, default=[])
@@ -192,11 +192,11 @@ def _validation(x: Experiment | None) -> dict[int, float]:
     return {
         r.seed: r.measurement.val_bpb
         for r in runs
-        if r.purpose == "validation" and r.measurement and r.measurement.val_bpb is not None
+        if r.purpose == "final" and r.measurement and r.measurement.val_bpb is not None
     }
 
 
-def points(night: Night, now: Standing) -> list[Point]:
+def points(night: Night, now: Estimates) -> list[Point]:
     """Every settled experiment in its order, for the progress picture; the kept ones as they are believed today."""
     found = []
     for x in night.experiments.values():
@@ -207,7 +207,7 @@ def points(night: Night, now: Standing) -> list[Point]:
     return found
 
 
-def best_line(night: Night, now: Standing) -> list[tuple[int, float]]:
+def best_line(night: Night, now: Estimates) -> list[tuple[int, float]]:
     """The running best as (experiment, bits per byte): every baseline and keep, as they are believed today."""
     kept = [x for x in night.experiments.values() if x.verdict == "keep" and x.bpbs]
     return [(x.n, now.estimate(x).mean) for x in kept]
@@ -284,7 +284,7 @@ def _tally(name: str, tried: Sequence[Experiment], failed_turns: int = 0) -> Tal
 # --- the machine's night --------------------------------------------------------------------------------------------
 
 
-def measured(night: Night) -> list[tuple[Experiment, Run, Measurement]]:
+def measured(night: Night) -> list[tuple[Experiment, RunRecord, Measurement]]:
     """All measured runs in the order of time."""
     found = [(x, r, r.measurement) for x in night.experiments.values() for r in x.runs.values() if r.measurement]
     return sorted(found, key=lambda entry: entry[1].started)

@@ -23,7 +23,7 @@ from rich.text import Text
 
 from autoresearch.files import write_atomic
 from autoresearch.report.dashboard import draw, result_line
-from autoresearch.report.live_state import Board, Result
+from autoresearch.report.live_state import LiveState, Result
 from autoresearch.system import machine
 from autoresearch.system.process import own_mark
 
@@ -36,7 +36,7 @@ GONE = (OSError, ValueError)  # what writing to a terminal that went away raises
 
 
 class View(Protocol):
-    board: Board
+    board: LiveState
     log: Path | None  # where lines go when the terminal has gone away
 
     def open(self) -> None:
@@ -67,8 +67,8 @@ class View(Protocol):
 class PlainView:
     """Log lines: one a tenth of a training, one a result. Goes on in `log` when the terminal or pipe has gone away."""
 
-    def __init__(self, stream: IO[str] | None = None, board: Board | None = None) -> None:
-        self.board, self._tenth = board or Board(), 0
+    def __init__(self, stream: IO[str] | None = None, board: LiveState | None = None) -> None:
+        self.board, self._tenth = board or LiveState(), 0
         self.log: Path | None = None
         self._stream = stream or sys.stdout
 
@@ -125,7 +125,7 @@ class LiveView:
     """
 
     def __init__(self, console: Console | None = None, refresh_s: float = REFRESH_S) -> None:
-        self.board = Board()
+        self.board = LiveState()
         self.log: Path | None = None
         self._console = console or Console()
         self._lines: deque[Text] = deque(maxlen=TRANSCRIPT)
@@ -252,7 +252,7 @@ class Published:
 
     def __init__(self, view: View, path: Path) -> None:
         self.view, self.path, self._written = view, path, 0.0
-        self.board: Board = view.board
+        self.board: LiveState = view.board
         self.log: Path | None = view.log
         self.board.mark = own_mark()
 

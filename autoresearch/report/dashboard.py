@@ -1,4 +1,4 @@
-"""The live view's panel: a Board as lines of a terminal's width and height. Pure; view.py and watch.py show it.
+"""The live view's panel: a LiveState as lines of a terminal's width and height. Pure; view.py and watch.py show it.
 
 Every line is cut to the width, so that the height is known: what matters least is left out of a low terminal.
 """
@@ -17,7 +17,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from autoresearch.records import Verdict
-from autoresearch.report.live_state import Board, Curve, Result, Share
+from autoresearch.report.live_state import Curve, LiveState, Result, Share
 
 SPARKS = "▁▂▃▄▅▆▇█"
 STYLES: Mapping[Verdict, str] = {"keep": "bold green", "discard": "dim", "crash": "red"}
@@ -41,7 +41,7 @@ class Moment:
         return cls(time.time(), time.monotonic())
 
 
-def draw(board: Board, width: int, height: int = 1000, moment: Moment | None = None) -> Panel:
+def draw(board: LiveState, width: int, height: int = 1000, moment: Moment | None = None) -> Panel:
     """The night at this moment in at most `width` columns and `height` lines."""
     moment, inner = moment or Moment.now(), min(width, WIDEST) - 4
     lines = _fit(_sections(board, inner, moment), height - 2)
@@ -60,7 +60,7 @@ def draw(board: Board, width: int, height: int = 1000, moment: Moment | None = N
     )
 
 
-def _sections(board: Board, inner: int, moment: Moment) -> list[tuple[int, list[Text]]]:
+def _sections(board: LiveState, inner: int, moment: Moment) -> list[tuple[int, list[Text]]]:
     """(importance, lines) from top to bottom; the least important go first where the terminal is low."""
     results = [result_line(r) for r in reversed(board.results)]
     return [
@@ -105,7 +105,7 @@ def _cut(sections: Sequence[tuple[int, list[Text]]], height: int) -> None:
 # --- the present run ------------------------------------------------------------------------------------------------
 
 
-def _now(board: Board, moment: Moment) -> list[Text]:
+def _now(board: LiveState, moment: Moment) -> list[Text]:
     if board.over is not None:
         return [Text(f"ended: {board.over}", style="bold")]
     if board.phase == "waiting" or not board.phase:
@@ -116,7 +116,7 @@ def _now(board: Board, moment: Moment) -> list[Text]:
     return [line.append(f"  {who}" if who else "", style="dim")]
 
 
-def _run(board: Board, inner: int, moment: Moment) -> list[Text]:
+def _run(board: LiveState, inner: int, moment: Moment) -> list[Text]:
     if board.phase in ("", "waiting") or board.over is not None:
         return []
     columns = max(10, min(50, inner - LABEL - 34))
@@ -132,7 +132,7 @@ def _run(board: Board, inner: int, moment: Moment) -> list[Text]:
     return [line]
 
 
-def _curves(board: Board, inner: int) -> list[Text]:
+def _curves(board: LiveState, inner: int) -> list[Text]:
     """This run's loss above the incumbent's at the same progress, on one scale."""
     if not board.curve or board.loss is None:
         return []
@@ -196,7 +196,7 @@ def smoothed(curve: Curve) -> float:
 # --- the night ------------------------------------------------------------------------------------------------------
 
 
-def _standing(board: Board) -> list[Text]:
+def _standing(board: LiveState) -> list[Text]:
     if board.incumbent_bpb is None:
         return []
     line = _named("best").append(f"{board.incumbent_bpb:.6f}", style="bold green")
@@ -209,7 +209,7 @@ def _standing(board: Board) -> list[Text]:
     return [line.append(f"  #{board.incumbent_n} {board.incumbent_title}"), _named("baseline", lead, "dim")]
 
 
-def _history(board: Board, inner: int) -> list[Text]:
+def _history(board: LiveState, inner: int) -> list[Text]:
     """The running best, the latest steps of it."""
     if len(board.history) < 2:
         return []
@@ -231,7 +231,7 @@ def result_line(result: Result) -> Text:
     return line.append(result.title, style=bold).append(f"  {result.reason}", style="dim")
 
 
-def _tally(board: Board, moment: Moment) -> list[Text]:
+def _tally(board: LiveState, moment: Moment) -> list[Text]:
     counts = board.counts
     tried = sum(counts.values())
     hours = span(board.earlier_s + moment.monotonic - board.started)
@@ -242,7 +242,7 @@ def _tally(board: Board, moment: Moment) -> list[Text]:
     return [_named("so far", text)]
 
 
-def _shares(board: Board) -> list[Text]:
+def _shares(board: LiveState) -> list[Text]:
     total = sum(share.tried for share in board.shares)
     return [_named("ideas" if i == 0 else "", _share(share, total), "dim") for i, share in enumerate(board.shares[:3])]
 
@@ -256,7 +256,7 @@ def _share(share: Share, total: int) -> str:
     return ", ".join(parts)
 
 
-def _machine(board: Board) -> list[Text]:
+def _machine(board: LiveState) -> list[Text]:
     state = board.state
     speed = board.tok_s or board.incumbent_tok_s
     free = board.memory_mb if board.memory_mb is not None else state.get("free_memory_mb")
@@ -271,7 +271,7 @@ def _machine(board: Board) -> list[Text]:
     return [*lines, *([_named("", board.machine, "dim")] if board.machine else [])]
 
 
-def clock(board: Board, moment: Moment) -> str:
+def clock(board: LiveState, moment: Moment) -> str:
     """`23:14 · ends 07:00, in 7 h 46 min`"""
     text = f"{datetime.fromtimestamp(moment.wall):%H:%M}"
     if board.over is not None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from autoresearch.decide.estimates import Standing
+from autoresearch.decide.estimates import Estimates
 from autoresearch.errors import JournalError
 from autoresearch.record.night import Experiment, Night
 from autoresearch.records import Verdict
@@ -52,7 +52,7 @@ class Share:
 
 
 @dataclass
-class Board:
+class LiveState:
     """`ends_at` and `paused_at` are by time.time(), `started` by time.monotonic()."""
 
     tag: str = ""
@@ -128,7 +128,7 @@ class Board:
 
     # --- the night ---
 
-    def take(self, night: Night, now: Standing) -> None:
+    def take(self, night: Night, now: Estimates) -> None:
         """Takes in where the night stands. `now` reads it, with what earlier nights knew of the noise."""
         tallies = analysis.by_proposer(night)
         self.shares = [Share(t.name, t.total, t.keep, t.crash, t.gain_bpb, t.failed_turns, t.idea_s) for t in tallies]
@@ -152,7 +152,7 @@ class Board:
         return json.dumps(vars(self), default=vars, separators=(",", ":")).encode()
 
     @classmethod
-    def from_json(cls, data: bytes) -> Board:
+    def from_json(cls, data: bytes) -> LiveState:
         """What another program published; fields that this one does not know are left out. Raises JournalError."""
         try:
             said = dict(json.loads(data).items())

@@ -273,7 +273,7 @@ def _hints(night: Night, source_of: SourceOf) -> str:
     return _section("What other machines had found", table, f"{hints.held(fates)}. A loss there is no hint to try it.")
 
 
-def _fate(night: Night, fate: hints.Fate) -> str:
+def _fate(night: Night, fate: hints.HintOutcome) -> str:
     if fate.n is None:
         return '<span class="note">not tried</span>'
     x = night.experiments[fate.n]

@@ -15,22 +15,22 @@ from autoresearch.record import journal, pause
 from autoresearch.report import status
 from autoresearch.report.console import GONE, LIVE
 from autoresearch.report.dashboard import draw, result_line, span
-from autoresearch.report.live_state import Board
+from autoresearch.report.live_state import LiveState
 from autoresearch.system import process
 
 LOOK_S = 0.5  # between two looks at the file
 ALIVE_S = 5.0  # between two looks for the loop's process
 
 
-def read(folder: Path) -> Board | None:
+def read(folder: Path) -> LiveState | None:
     """What the loop of runs/TAG published last; None where there is nothing to be read."""
     try:
-        return Board.from_json((folder / LIVE).read_bytes())
+        return LiveState.from_json((folder / LIVE).read_bytes())
     except (OSError, AutoresearchError):
         return None
 
 
-def running(folder: Path) -> Board | None:
+def running(folder: Path) -> LiveState | None:
     """The board of the loop that is running on runs/TAG at this moment; None where none is."""
     board = read(folder)
     return board if board is not None and board.over is None and process.alive(board.mark) else None
@@ -57,7 +57,7 @@ def watch(root: Path, tag: str | None, console: Console | None = None, look_s: f
     return 0
 
 
-def _boards(folder: Path, look_s: float) -> Iterator[Board]:
+def _boards(folder: Path, look_s: float) -> Iterator[LiveState]:
     """The board at every look, the last one included, while the loop lives."""
     path, seen, looked = folder / LIVE, 0, 0.0
     board = read(folder)
@@ -75,8 +75,8 @@ def _boards(folder: Path, look_s: float) -> Iterator[Board]:
             seen, board = changed, read(folder) or board
 
 
-def _screen(board: Board, boards: Iterator[Board], console: Console) -> Board:
-    current: list[Board] = [board]
+def _screen(board: LiveState, boards: Iterator[LiveState], console: Console) -> LiveState:
+    current: list[LiveState] = [board]
     drawing: Callable[[], object] = lambda: draw(current[0], *console.size)  # noqa: E731
     with Live(get_renderable=drawing, console=console, screen=True, auto_refresh=False) as live:  # type: ignore[arg-type]
         for current[0] in boards:
@@ -85,7 +85,7 @@ def _screen(board: Board, boards: Iterator[Board], console: Console) -> Board:
     return current[0]
 
 
-def _lines(board: Board, boards: Iterator[Board], console: Console) -> Board:
+def _lines(board: LiveState, boards: Iterator[LiveState], console: Console) -> LiveState:
     """Where the output is no terminal: a line a result and a line a phase."""
     shown, phase = -1, ""
     for board in boards:

@@ -8,7 +8,7 @@ from typing import Any
 from autoresearch.candidate import constants
 from autoresearch.candidate.versions import candidate, version
 from autoresearch.errors import EditError
-from autoresearch.records import Hint, Trial
+from autoresearch.records import HintLine, Trial
 
 LEGEND = "* now, + kept, = within noise, - worse, x crashed"
 MOST_CHANGES = 3  # constants: the effect of more at once says little about each
@@ -51,12 +51,12 @@ def values_tried(source: str, history: Sequence[Trial], sigma_bpb: float) -> lis
     return [f"{name}: " + " ".join(text + mark for text, (_, mark) in _ordered(row)) for name, row in tried.items()]
 
 
-def hinted(hints: Sequence[Hint]) -> list[str]:
+def hinted(hints: Sequence[HintLine]) -> list[str]:
     """A heading that marks them, and a line each, in the words of whoever found them; nothing where there are none."""
     return [HINTED, *(f"- {hint.text}" for hint in hints)] if hints else []
 
 
-def hinted_numbers(hints: Sequence[Hint], source: str) -> list[str]:
+def hinted_numbers(hints: Sequence[HintLine], source: str) -> list[str]:
     """The same without a word of a stranger, for an agent with a person's rights: constants of `source` and numbers.
 
     -> [HINTED, "- MATRIX_LR .04 -> .06: +4.1s"]

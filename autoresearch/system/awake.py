@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from autoresearch.system import machine
-from autoresearch.system.machine import Run
+from autoresearch.system.machine import Ask
 from autoresearch.system.process import Child
 
 BATTERY_FLOOR = 20  # percent; the loop stops cleanly there
@@ -79,7 +79,7 @@ def holder(system: str, pid: int) -> tuple[str, ...] | None:
     return None
 
 
-def darken(wanted: bool, say: Say, system: str | None = None, run: Run = machine.ask) -> None:
+def darken(wanted: bool, say: Say, system: str | None = None, run: Ask = machine.ask) -> None:
     """Switches a Mac's display off where that is wanted, and offers it where not."""
     mac = (system or platform.system()) == "Darwin"
     if mac and wanted:
@@ -94,7 +94,7 @@ def darken(wanted: bool, say: Say, system: str | None = None, run: Run = machine
 # --- what a night has to fear -----------------------------------------------------------------------------------------
 
 
-def warnings(facts: machine.Facts, run: Run = machine.ask, floor: int = BATTERY_FLOOR) -> list[str]:
+def warnings(facts: machine.Facts, run: Ask = machine.ask, floor: int = BATTERY_FLOOR) -> list[str]:
     """What a person should know before leaving the machine alone, a line each."""
     found = []
     if facts.power == "battery":
@@ -109,7 +109,7 @@ def warnings(facts: machine.Facts, run: Run = machine.ask, floor: int = BATTERY_
     return found
 
 
-def lid_sleeps(run: Run = machine.ask) -> bool:
+def lid_sleeps(run: Ask = machine.ask) -> bool:
     """Whether closing the lid would put the Mac to sleep as things are now; False for a Mac without a lid."""
     text = run(LID)
     answer = re.search(r'"AppleClamshellCausesSleep" = (Yes|No)', text)

@@ -24,7 +24,7 @@ import psutil
 from autoresearch.errors import CommandError
 from autoresearch.system import process
 
-Run = Callable[[Sequence[str]], str]
+Ask = Callable[[Sequence[str]], str]
 
 TOOL_TIMEOUT_S = 20.0  # system_profiler needs seconds on a busy Mac
 
@@ -117,7 +117,7 @@ def swap_mb() -> int:
     return int(psutil.swap_memory().used >> 20)
 
 
-def facts(run: Run = ask, system: str | None = None) -> Facts:
+def facts(run: Ask = ask, system: str | None = None) -> Facts:
     """What this machine is. A second or two on a Mac (system_profiler); ask once a night."""
     system = system or platform.system()
     now = sample(run, system)
@@ -131,7 +131,7 @@ def facts(run: Run = ask, system: str | None = None) -> Facts:
     )
 
 
-def sample(run: Run = ask, system: str | None = None) -> dict[str, Any]:
+def sample(run: Ask = ask, system: str | None = None) -> dict[str, Any]:
     """The changing part: power, heat, memory and the clocks. Milliseconds; taken around every experiment.
 
     `monotonic` stands still while the machine sleeps, `since_boot` does not, `wall` is whatever the clock says: see
@@ -166,7 +166,7 @@ def _since_boot() -> float:
 # --- macOS ----------------------------------------------------------------------------------------------------------
 
 
-def _mac_hardware(run: Run) -> dict[str, Any]:
+def _mac_hardware(run: Ask) -> dict[str, Any]:
     sysctl, (hardware, gpu) = _lines(run(SYSCTL)), _profiler(run(PROFILER))
     brand = sysctl.get("machdep.cpu.brand_string", "")  # "Apple processor" on the first macOS for M1
     levels = [
@@ -189,7 +189,7 @@ def _mac_hardware(run: Run) -> dict[str, Any]:
     }
 
 
-def _mac_state(run: Run) -> dict[str, Any]:
+def _mac_state(run: Ask) -> dict[str, Any]:
     battery, settings, memory = run(BATTERY), run(POWER), _lines(run(SYSCTL_MEMORY))
     source = _search(r"drawing from '(AC|Battery|UPS) Power'", battery)
     level = _integer(_search(r"thermalpressurelevel (\d+)", run(THERMAL)))

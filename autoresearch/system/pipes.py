@@ -17,7 +17,7 @@ EVENT_BYTES_PER_S = 1024 * 1024  # what a child may send in the long run
 BURST_BYTES = 8 * EVENT_BYTES_PER_S
 EVENT_COST_BYTES = 512  # what an event costs beside its own length: parsing
 
-Event = dict[str, Any]
+ChildEvent = dict[str, Any]
 
 
 class CappedLog:
@@ -76,13 +76,13 @@ class EventStream:
     def __init__(self, fd: int) -> None:
         self.fd = fd
         self.dropped = 0
-        self._queue: queue.Queue[tuple[float, Event] | None] = queue.Queue(MAX_WAITING_EVENTS + 1)
+        self._queue: queue.Queue[tuple[float, ChildEvent] | None] = queue.Queue(MAX_WAITING_EVENTS + 1)
         self._partial = b""
         self._skipping = False  # inside a line that was too long
         self._allowance, self._filled_at = float(BURST_BYTES), time.monotonic()
         self._ended = False
 
-    def get(self, timeout: float | None) -> tuple[float, Event] | None:
+    def get(self, timeout: float | None) -> tuple[float, ChildEvent] | None:
         if self._ended and self._queue.empty():
             return None
         try:
@@ -136,7 +136,7 @@ class EventStream:
         self._queue.put(None)
 
 
-def _parse(line: bytes) -> Event | None:
+def _parse(line: bytes) -> ChildEvent | None:
     try:
         event = json.loads(line)
     except (ValueError, RecursionError):

@@ -23,7 +23,7 @@ from typing import Any, Self
 import psutil
 
 from autoresearch.errors import CommandError
-from autoresearch.system.pipes import CappedLog, Event, EventStream
+from autoresearch.system.pipes import CappedLog, ChildEvent, EventStream
 
 MARK = "AUTORESEARCH_CHILD"  # "<pid of the loop>:<its start, in s>:<child number>", inherited by every descendant
 EVENTS_FD = "AUTORESEARCH_EVENTS_FD"  # the child writes its JSON lines to this file descriptor
@@ -152,11 +152,11 @@ class Child:
 
     # --- for the one who waits ---
 
-    def next_event(self, timeout: float | None = None) -> tuple[float, Event] | None:
+    def next_event(self, timeout: float | None = None) -> tuple[float, ChildEvent] | None:
         """The next (time.monotonic() of its arrival, event); None after `timeout` seconds, or when none will come."""
         return self._events.get(timeout)
 
-    def events(self) -> Iterator[tuple[float, Event]]:
+    def events(self) -> Iterator[tuple[float, ChildEvent]]:
         """All events until the child is gone."""
         while (item := self.next_event()) is not None:
             yield item

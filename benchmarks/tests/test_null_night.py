@@ -31,16 +31,16 @@ def test_functions_change_places_and_nothing_else_changes() -> None:
 def test_seconds_by_purpose() -> None:
     made = Made()
     made.propose("candidate", made.events[1]["proposal"], made.sources[0], 1.6)
-    made.run(1, "search", "confirm")
-    made.run(0, "control")
+    made.run(1, "search", "repeat")
+    made.run(0, "incumbent")
     made.decide(1, "keep")
-    made.run(1, "control")  # the re-test before the validation
-    made.run(0, "validation")
-    made.run(1, "validation")
+    made.run(1, "incumbent")  # the re-test before the validation
+    made.run(0, "final")
+    made.run(1, "final")
     events = [event for e in made.events if (event := decode(encode(e))) is not None]
     found = by_purpose(events)
     counts = {purpose: runs for purpose, (runs, _) in found.items() if runs}
-    assert counts == {"baseline": 3, "search": 1, "confirm": 1, "control": 1, "retest": 1, "validation": 2}
-    assert found["validation"][1] == pytest.approx(660.0)
+    assert counts == {"baseline": 3, "search": 1, "repeat": 1, "incumbent": 1, "retest": 1, "final": 2}
+    assert found["final"][1] == pytest.approx(660.0)
     assert night_s(events) > sum(seconds for _, seconds in found.values())
     assert "| confirmation: further runs of candidates before they are judged | 1 | 330 |" in trust_table(events)

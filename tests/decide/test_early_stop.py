@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from autoresearch.decide.early_stop import AUDIT_EVERY, CONTENDERS, Finished, Halfway, audit_due, calibrate
+from autoresearch.decide.early_stop import AUDIT_EVERY, CONTENDERS, EarlyStopCheck, Finished, audit_due, calibrate
 
 
 def _curve(offset, points=40):
@@ -69,16 +69,16 @@ def test_no_limit_is_tighter_than_one_in_force():
     ],
 )
 def test_the_look_at_half_the_budget(offset, limit_nats, sample, ends):
-    halfway = Halfway(_curve(0.0), limit_nats, sample)
+    halfway = EarlyStopCheck(_curve(0.0), limit_nats, sample)
     so_far = [(p, loss) for p, loss in _curve(offset) if p <= 0.51]
     assert halfway.behind(so_far) == pytest.approx(offset)
     assert halfway.ends(halfway.behind(so_far)) is ends
 
 
 def test_without_points_before_half_the_budget_nothing_is_ended():
-    assert Halfway(_curve(0.0), 0.1).behind([(0.2, 9.0), (0.51, 9.0)]) is None
-    assert Halfway([(1.0, 2.0)], 0.1).behind(_curve(9.0)) is None
-    assert not Halfway([], 0.1).ends(None)
+    assert EarlyStopCheck(_curve(0.0), 0.1).behind([(0.2, 9.0), (0.51, 9.0)]) is None
+    assert EarlyStopCheck([(1.0, 2.0)], 0.1).behind(_curve(9.0)) is None
+    assert not EarlyStopCheck([], 0.1).ends(None)
 
 
 def test_the_first_and_every_eighth_that_would_stop_runs_on():

@@ -15,10 +15,10 @@ from autoresearch.decide.keep_rule import (
     Estimate,
     after_keep,
     baseline_due,
-    conceded,
-    control_due,
     decide,
+    given_up,
     implausible,
+    incumbent_due,
     simplifies,
 )
 from autoresearch.decide.noise import Noise
@@ -134,8 +134,8 @@ def test_shrinking_beats_the_mean_of_unselected_runs():
 
 def test_the_incumbent_is_doubted_later_the_more_often_it_ran():
     runs = Estimate((1.0, 1.0, 1.0))
-    assert [control_due(runs, n) for n in (7, 8)] == [False, True]
-    assert [control_due(runs.add(1.0), n) for n in (9, 10)] == [False, True]
+    assert [incumbent_due(runs, n) for n in (7, 8)] == [False, True]
+    assert [incumbent_due(runs.add(1.0), n) for n in (9, 10)] == [False, True]
     assert [baseline_due(n) for n in (29, 30)] == [False, True]
 
 
@@ -152,13 +152,13 @@ def test_a_simplification_may_be_a_little_worse_but_never_on_one_run():
 
 def test_the_budget_for_simplifications_ends():
     spent = SIMPLER_BUDGET - 0.1
-    assert decide([1.002, 1.002], INCUMBENT, NOISE, simplifies=True, conceded_sigma=spent).verdict == "discard"
-    assert decide([1.0, 0.999], INCUMBENT, NOISE, simplifies=True, conceded_sigma=spent).verdict == "keep"
+    assert decide([1.002, 1.002], INCUMBENT, NOISE, simplifies=True, given_up_sigma=spent).verdict == "discard"
+    assert decide([1.0, 0.999], INCUMBENT, NOISE, simplifies=True, given_up_sigma=spent).verdict == "keep"
 
 
-def test_conceded_is_the_distance_to_the_nights_best():
-    assert conceded(Estimate((1.0, 1.01)), 1.0, NOISE) == pytest.approx(0.5)
-    assert conceded(Estimate((0.9,)), 1.0, NOISE) == 0.0
+def test_given_up_is_the_distance_to_the_nights_best():
+    assert given_up(Estimate((1.0, 1.01)), 1.0, NOISE) == pytest.approx(0.5)
+    assert given_up(Estimate((0.9,)), 1.0, NOISE) == 0.0
 
 
 OLD = """

@@ -111,7 +111,7 @@ REFUSED = {
     "a huge integer": (changed(hours=1.0).replace(b'"hours": 1.0', b'"hours": 1' + b"0" * 400), "too large"),
     "an endless integer": (changed(hours=1.0).replace(b'"hours": 1.0', b'"hours": 1' + b"0" * 9000), "JSON"),
     "a name twice": (DATA.replace(b'{\n "best"', b'{\n "kind": "night",\n "best"', 1), "stands twice in one object"),
-    "a newer version": (changed(version=2), "its version is 2; this program reads 1. Update this program"),
+    "a newer version": (changed(version=3), "its version is 3; this program reads 2. Update this program"),
     "no version": (changed(version=None), "No such version was ever written"),
     "version true": (changed(version="1"), "No such version was ever written"),
     "another format": (changed(format="pickle"), "no file of findings"),
@@ -309,9 +309,9 @@ def test_the_run_that_was_picked_is_left_out() -> None:
     n = made.propose("candidate", Proposal((Set("LR", "0.02"),), "lucky", "", "other", "tuner"), source, 1.5)
     made.run(n, "search")
     made.truth[n] = 1.6
-    made.run(n, "confirm")
+    made.run(n, "repeat")
     made.decide(n, "keep", delta_bpb=0.05, sigma_bpb=0.01, estimate=1.55)
-    made.run(n, "control")
+    made.run(n, "incumbent")
     found = export.export(made.night, made.sources.__getitem__, OPEN).findings[n].effect
     assert found is not None and found.gain_bpb == pytest.approx(0.0, abs=1e-6)
     assert (found.runs, found.against) == (2, 3) and "without the run that was picked" in found.method
@@ -320,9 +320,9 @@ def test_the_run_that_was_picked_is_left_out() -> None:
 def test_a_drift_of_the_machine_is_no_effect() -> None:
     """In the middle of the night everything gets 0.1 worse; a change that does nothing is measured after it."""
     made = Made(sigma_bpb=0.002)
-    made.run(0, "control", "control", "control")
+    made.run(0, "incumbent", "incumbent", "incumbent")
     made.truth[0] += 0.1
-    made.run(0, "control", "control", "control", "control")
+    made.run(0, "incumbent", "incumbent", "incumbent", "incumbent")
     n = made.candidate(Proposal((Set("LR", "0.02"),), "nothing", "", "other", "tuner"), 0.0, "discard")
     found = export.export(made.night, made.sources.__getitem__, OPEN).findings[n].effect
     assert found is not None and abs(found.gain_bpb) < 0.01
@@ -333,7 +333,7 @@ def test_the_validated_gain_is_paired_by_seed() -> None:
     n = made.candidate(Proposal((Set("LR", "0.02"),), "faster", "", "other", "tuner"), 0.05, "keep")
     for i in range(4):
         for x in (0, n):
-            made.add("started", n=x, run=10 + i, seed=500 + i, purpose="validation")
+            made.add("started", n=x, run=10 + i, seed=500 + i, purpose="final")
             bpb = made.truth[x] + 0.1 * i  # the machine gets slower: it cancels
             made.add("measured", n=x, run=10 + i, measurement={"seed": 500 + i, "val_bpb": bpb})
     total = export.export(made.night, made.sources.__getitem__, OPEN).total

@@ -17,7 +17,7 @@ from autoresearch.findings.bundle import Bundle, Change, Finding
 from autoresearch.loop import sharing
 from autoresearch.loop.session import Options, open_night
 from autoresearch.record import journal
-from autoresearch.records import Context, Hint, Proposal, SearchReplace, Set
+from autoresearch.records import Context, HintLine, Proposal, SearchReplace, Set
 from autoresearch.report import page as report
 from autoresearch.report.console import PlainView
 from autoresearch.search import command, history
@@ -30,11 +30,11 @@ MACHINE_FIT = (Set("DEVICE_BATCH_SIZE", "8"), Set("STACK_MATRICES", "False"))
 M4_SAYS = "sigma on Apple M4 Pro, 20 GPU cores, 24 GB, macOS 26.2 (mac, 300 s)"
 
 
-def context(hints: Sequence[Hint], source: str = BASE) -> Context:
+def context(hints: Sequence[HintLine], source: str = BASE) -> Context:
     return Context(source, 1.6, 0.004, "# Brief", {"seq_len": 64, "vocab_size": 64, "budget_s": 60}, "M1", hints=hints)
 
 
-def told(*bundles: Bundle) -> tuple[Hint, ...]:
+def told(*bundles: Bundle) -> tuple[HintLine, ...]:
     return seeds.hints(seeds.to_json(seeds.seeds(bundles)))
 
 
@@ -94,7 +94,7 @@ def test_a_model_is_told_and_told_that_it_was_elsewhere() -> None:
 
 
 def test_hints_give_way_to_the_script_and_leave_room_for_the_history() -> None:
-    hints = [Hint(f"hint {i} " + 200 * "x") for i in range(12)]
+    hints = [HintLine(f"hint {i} " + 200 * "x") for i in range(12)]
     least = prompt.build(context(()), "set", budget=10_000).least
     for budget in range(least, least + 3000, 100):
         made = prompt.build(context(hints), "set", budget=budget)
@@ -115,7 +115,7 @@ def test_an_agent_with_a_persons_rights_reads_no_word_of_a_stranger() -> None:
     assert other == "Nothing has been tried yet.\n"
 
 
-def first_titles(hints: Sequence[Hint], source: str = BASE, n: int = 4) -> list[str]:
+def first_titles(hints: Sequence[HintLine], source: str = BASE, n: int = 4) -> list[str]:
     return [proposal.title for proposal in Tuner().propose(context(hints, source), n)]
 
 
@@ -131,16 +131,16 @@ def test_the_tuner_tries_gains_first_and_once() -> None:
 @pytest.mark.parametrize(
     "hint",
     [
-        Hint("a loss", {"DEPTH": (2, 4)}, (-3.0,)),
-        Hint("a gain and a loss", {"DEPTH": (2, 4)}, (5.0, -3.0)),
-        Hint("code", {}, (5.0,)),
-        Hint("a constant that is not here", {"DEPTH": (2, 4), "NEW": (1, 2)}, (5.0,)),
-        Hint("another type", {"DEPTH": (2, 4.0)}, (5.0,)),
-        Hint("impossible", {"HEADS": (2, 0)}, (5.0,)),
-        Hint("far beyond any sense", {"LR": (0.01, 900.0)}, (5.0,)),
+        HintLine("a loss", {"DEPTH": (2, 4)}, (-3.0,)),
+        HintLine("a gain and a loss", {"DEPTH": (2, 4)}, (5.0, -3.0)),
+        HintLine("code", {}, (5.0,)),
+        HintLine("a constant that is not here", {"DEPTH": (2, 4), "NEW": (1, 2)}, (5.0,)),
+        HintLine("another type", {"DEPTH": (2, 4.0)}, (5.0,)),
+        HintLine("impossible", {"HEADS": (2, 0)}, (5.0,)),
+        HintLine("far beyond any sense", {"LR": (0.01, 900.0)}, (5.0,)),
     ],
 )
-def test_what_the_tuner_leaves_alone(hint: Hint) -> None:
+def test_what_the_tuner_leaves_alone(hint: HintLine) -> None:
     assert first_titles([hint]) == first_titles([])
 
 
@@ -153,7 +153,7 @@ class Silent:
     name = "silent"
 
     def __init__(self) -> None:
-        self.hints: list[Sequence[Hint]] = []
+        self.hints: list[Sequence[HintLine]] = []
 
     def propose(self, context: Context, n: int = 1) -> list[Proposal]:
         self.hints.append(context.hints)
@@ -229,7 +229,7 @@ def test_the_same_change_speaks_first_then_one_constant_moved_the_same_way() -> 
     made.candidate(set_to("LR", 0.05), 0.01, "keep")
     (kin,) = [fate for fate in seeds.of_night(made.night, made.sources.__getitem__) if fate.n is not None]
     assert (kin.seed.finding.title, kin.n, kin.verdict) == ("LR -> 0.02", 1, "keep")
-    loss = seeds.Seed(kin.seed.finding, (seeds.Found("M1", "mac, 300 s", -3.0),))
+    loss = seeds.Hint(kin.seed.finding, (seeds.Found("M1", "mac, 300 s", -3.0),))
     assert (
         seeds.fates([loss], [Finding(1, "candidate", "keep", "LR up", change=Change({"LR": ("1", "2")}))])[0].n is None
     )

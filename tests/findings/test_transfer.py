@@ -10,7 +10,7 @@ import pytest
 
 from autoresearch.candidate import constants
 from autoresearch.decide import earlier_nights
-from autoresearch.decide.estimates import Standing
+from autoresearch.decide.estimates import Estimates
 from autoresearch.decide.noise import Noise
 from autoresearch.errors import BundleError, ProposerError, UsageError
 from autoresearch.findings import bundle, export, transfer
@@ -67,7 +67,7 @@ class Here:
         return proposal
 
     def rows(self) -> dict[str, tuple[str, str]]:
-        night, now = self.made.night, Standing(Noise(SHARP, 100.0))
+        night, now = self.made.night, Estimates(Noise(SHARP, 100.0))
         found = transfer.outcome(self.bundle, night, self.made.sources.__getitem__, now)
         return {row.title: (row.verdict, row.reason) for row in found.rows}
 
@@ -143,7 +143,7 @@ def test_a_change_that_runs_out_of_memory_is_tried_with_fewer_rows() -> None:
 def test_a_gain_within_the_noise_does_not_transfer_though_the_rule_keeps_it() -> None:
     here = Here()
     here.made.candidate(here.propose(), 0.4, "keep")
-    night, noisy = here.made.night, Standing(Noise(0.3, 5.0))
+    night, noisy = here.made.night, Estimates(Noise(0.3, 5.0))
     (row,) = transfer.outcome(here.bundle, night, here.made.sources.__getitem__, noisy).rows[:1]
     assert row.title == "deeper" and row.verdict == "null" and row.here is not None and row.here.direction == 0
     assert here.rows()["deeper"][0] == "transfers"  # where the noise is small

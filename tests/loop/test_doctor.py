@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from autoresearch.loop import commands, doctor
-from autoresearch.loop.doctor import Check, Patient
+from autoresearch.loop.doctor import Check, Host
 from autoresearch.records import Failure, Measurement
 from autoresearch.system import awake, machine
 from autoresearch.system import login as launchagent
@@ -42,17 +42,17 @@ def checkout(tmp_path: Path) -> Path:
     return root
 
 
-def patient(root: Path, **changes: Any) -> Patient:
+def patient(root: Path, **changes: Any) -> Host:
     defaults: dict[str, Any] = {
         "facts": HERE,
         "cache": root.parent / "cache",
         "home": root.parent,
         "hub": lambda: False,
     }
-    return Patient(root, **(defaults | changes))
+    return Host(root, **(defaults | changes))
 
 
-def mac(name: str, root: Path, extra: dict[tuple[str, ...], str] | None = None, **changes: Any) -> Patient:
+def mac(name: str, root: Path, extra: dict[tuple[str, ...], str] | None = None, **changes: Any) -> Host:
     """A recorded Mac with its lid open, FileVault off and somebody logged in automatically, unless `extra` says."""
     answers = {
         awake.LID: "",

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from autoresearch.errors import AutoresearchError
-from autoresearch.loop.experimenter import Laboratory
+from autoresearch.loop.experimenter import Experimenter
 from autoresearch.measure.experiment import Workbench
 from autoresearch.record import journal
 from autoresearch.record.night import Experiment, Purpose
@@ -27,7 +27,7 @@ FINE = None
 
 
 @dataclass(kw_only=True)
-class Rehearsed(Laboratory):
+class Rehearsed(Experimenter):
     """A laboratory whose runs end as they are told to, by experiment; then all of them are fine."""
 
     ends: dict[int, list[Failure | None]]

@@ -47,8 +47,8 @@ def test_an_honest_candidate_is_measured(bench: Workbench, tmp_path: Path) -> No
     assert {p.name for p in (tmp_path / "run").iterdir()} >= {"checkpoint.safetensors", "train.log", "evaluate.log"}
     again = experiment.evaluate(bench, HONEST, tmp_path / "run", 1, "val", rows=5, order=3)
     assert again.val_bpb == pytest.approx(m.val_bpb, rel=1e-6)
-    confirm = experiment.evaluate(bench, HONEST, tmp_path / "run", 1, "confirm")
-    assert confirm.val_bpb is not None and confirm.val_bpb != m.val_bpb
+    test = experiment.evaluate(bench, HONEST, tmp_path / "run", 1, "test")
+    assert test.val_bpb is not None and test.val_bpb != m.val_bpb
 
 
 def test_val_bpb_is_the_formula(bench: Workbench, tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_a_night_from_baseline_to_keep(journal: Journal) -> None:
     n = proposed(journal)
     assert [e.n for e in journal.night.unfinished()] == [n]
     measured(journal, n, 1.45)
-    measured(journal, n, 1.46, "confirm")
+    measured(journal, n, 1.46, "repeat")
     assert journal.night.experiments[n].bpbs == [1.45, 1.46]
     decided(journal, n, "keep", 1.455)
     assert [e.n for e in journal.night.uncommitted()] == [n]
@@ -118,10 +118,10 @@ def test_trials_tell_proposers_what_happened(journal: Journal) -> None:
 
 def test_replicates_leave_out_what_was_selected_and_what_is_not_comparable(journal: Journal) -> None:
     n = baseline(journal, 1.50)
-    measured(journal, n, 1.52, "control")
-    measured(journal, n, 9.99, "validation")
+    measured(journal, n, 1.52, "incumbent")
+    measured(journal, n, 9.99, "final")
     again = proposed(journal)
-    for bpb, purpose in ((1.40, "search"), (1.43, "confirm"), (1.44, "control")):
+    for bpb, purpose in ((1.40, "search"), (1.43, "repeat"), (1.44, "incumbent")):
         measured(journal, again, bpb, purpose)
     single = proposed(journal)
     measured(journal, single, 1.3)
@@ -135,7 +135,7 @@ def test_the_same_source_under_a_new_baseline_is_another_group(journal: Journal)
     for bpb in (1.5, 2.5):
         n = proposed(journal, "baseline", "DEPTH = 4\n")
         measured(journal, n, bpb)
-        measured(journal, n, bpb + 0.01, "control")
+        measured(journal, n, bpb + 0.01, "incumbent")
         decided(journal, n, "keep", bpb)
     assert [len(group) for group in journal.night.replicates()] == [2, 2]
 
@@ -160,7 +160,7 @@ def test_a_clock_set_back_takes_no_time_away(tmp_path: Path) -> None:
     assert journal.night.elapsed_s == 0.0
 
 
-# --- cut off, abandoned, displaced ----------------------------------------------------------------------------------
+# --- cut off, abandoned, head_moved ----------------------------------------------------------------------------------
 
 
 def test_a_cut_off_run_is_made_again_and_quarantined_the_second_time(journal: Journal) -> None:
@@ -186,7 +186,7 @@ def test_what_was_measured_before_a_cut_counts(journal: Journal) -> None:
     baseline(journal)
     n = proposed(journal)
     measured(journal, n, 1.49)
-    journal.append("started", n=n, run=1, seed=1, purpose="confirm")
+    journal.append("started", n=n, run=1, seed=1, purpose="repeat")
     journal.append("opened", **OPENED)
     (open_,) = journal.night.unfinished()
     assert (open_.bpbs, open_.next_run) == ([1.49], 2)
@@ -195,7 +195,7 @@ def test_what_was_measured_before_a_cut_counts(journal: Journal) -> None:
 def test_a_cut_control_run_does_not_touch_the_incumbent(journal: Journal) -> None:
     n = baseline(journal)
     for k in (1, 2):
-        journal.append("started", n=n, run=k, seed=k, purpose="control")
+        journal.append("started", n=n, run=k, seed=k, purpose="incumbent")
         journal.append("opened", **OPENED)
     assert (journal.night.to_quarantine(), journal.night.unfinished(), journal.night.incumbent_n) == ([], [], n)
 
@@ -276,9 +276,9 @@ def test_unknown_types_are_ignored_and_other_schema_versions_refused(journal: Jo
     journal.append("weather", sky="clear")
     assert replace(read(journal.folder), last_t=None) == replace(before, last_t=None)
     path = journal.folder / "journal.jsonl"
-    path.write_bytes(path.read_bytes() + b'{"v":2,"t":"2026-11-23T22:00:00+00:00","type":"note","text":"x"}\n')
+    path.write_bytes(path.read_bytes() + b'{"v":3,"t":"2026-11-23T22:00:00+00:00","type":"note","text":"x"}\n')
     data = path.read_bytes()
-    with pytest.raises(JournalError, match="schema version 2; this program reads 1"):
+    with pytest.raises(JournalError, match="schema version 3; this program reads 2"):
         Journal(journal.folder)
     assert path.read_bytes() == data
 
@@ -297,7 +297,7 @@ def test_damage_in_the_middle_is_named_and_nothing_is_touched(journal: Journal) 
 # --- torn and full --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("torn", [b"{", b'{"v":1,"t":"20', b"\x00" * 300, b"\xff\xfe\n", b'"text"', b"[" * 90_000])
+@pytest.mark.parametrize("torn", [b"{", b'{"v":2,"t":"20', b"\x00" * 300, b"\xff\xfe\n", b'"text"', b"[" * 90_000])
 def test_a_torn_last_line_is_moved_aside(journal: Journal, torn: bytes) -> None:
     baseline(journal)
     night, path = journal.night, journal.folder / "journal.jsonl"
@@ -351,7 +351,7 @@ def test_a_line_whose_append_was_interrupted_does_not_contradict_the_next(journa
     journal.append("started", n=n, run=0, seed=1, purpose="search")
     path = journal.folder / "journal.jsonl"
     written = {"type": "measured", "n": n, "run": 0, "measurement": Measurement(seed=1, val_bpb=1.0)}
-    path.write_bytes(path.read_bytes() + encode({"v": 1, "t": "2026-11-23T22:00:00+00:00", **written}))
+    path.write_bytes(path.read_bytes() + encode({"v": 2, "t": "2026-11-23T22:00:00+00:00", **written}))
     assert read(journal.folder).experiments[n].status == "measured"  # should nothing follow, it counts
     journal.append("abandoned", n=n, run=0, why="Ctrl-C")
     assert read(journal.folder) == journal.night
@@ -435,7 +435,7 @@ def possible(night: Night, draw: st.DataObject) -> dict[str, Any]:
     ]
     for e in night.experiments.values():
         begin = {"n": e.n, "run": e.next_run, "seed": 1}
-        moves += [{"type": "started", "purpose": p, **begin} for p in ("search", "confirm", "control")]
+        moves += [{"type": "started", "purpose": p, **begin} for p in ("search", "repeat", "incumbent")]
         for r in e.runs.values():
             if not r.ended:
                 moves.append({"type": "measured", "n": e.n, "run": r.run, "measurement": draw.draw(measurements)})
@@ -458,7 +458,7 @@ def test_any_journal_cut_at_any_byte_replays_and_loses_no_decided_result(
 ) -> None:
     night, lines, verdicts = Night(), [], []
     for _ in range(data.draw(st.integers(1, 15))):
-        event = decode(encode({"v": 1, "t": "2026-11-23T22:00:00+01:00", **possible(night, data)}))
+        event = decode(encode({"v": 2, "t": "2026-11-23T22:00:00+01:00", **possible(night, data)}))
         assert event is not None
         night = apply(night, event)
         lines.append(encode(event))

@@ -22,7 +22,7 @@ from autoresearch.decide import estimates
 from autoresearch.errors import JournalError
 from autoresearch.report.console import LIVE, LOG, LiveView, PlainView, choose_view, published
 from autoresearch.report.dashboard import SPARKS, Moment, at, clock, draw, span, sparkline
-from autoresearch.report.live_state import CURVE_POINTS, SAID, Board, Result
+from autoresearch.report.live_state import CURVE_POINTS, SAID, LiveState, Result
 from testbed import nights
 from testbed.toy import ROOT
 
@@ -30,9 +30,9 @@ STEP = {"event": "step", "step": 12, "progress": 0.5, "loss": 3.21, "tokens": 50
 MOMENT = Moment(wall=1_800_000_000.0, monotonic=1000.0)
 
 
-def board() -> Board:
+def board() -> LiveState:
     """A board in the middle of a long night's run."""
-    made = Board(tag="nov23", budget_s=10.0, machine="Apple M4 Pro", started=500.0, since=990.0)
+    made = LiveState(tag="nov23", budget_s=10.0, machine="Apple M4 Pro", started=500.0, since=990.0)
     night = nights.night(60)
     made.take(night, estimates.read(night))
     made.begin(61, 0, "Halve the batch", "More steps.")
@@ -42,7 +42,7 @@ def board() -> Board:
     return made
 
 
-def drawn(made: Board, width: int = 100, height: int = 1000) -> list[str]:
+def drawn(made: LiveState, width: int = 100, height: int = 1000) -> list[str]:
     console = Console(width=width, file=io.StringIO(), force_terminal=True, color_system=None)
     console.print(draw(made, width, height, MOMENT))
     return console.file.getvalue().splitlines()  # type: ignore[attr-defined]
@@ -68,14 +68,14 @@ def test_the_board_follows_a_run() -> None:
 def test_the_board_passes_whole_to_another_program() -> None:
     made = board()
     made.say("a line")
-    read = Board.from_json(made.to_json())
+    read = LiveState.from_json(made.to_json())
     assert drawn(read) == drawn(made)
     assert read.results == made.results and read.shares == made.shares
     newer = made.to_json().replace(b'{"tag"', b'{"a_later_field":1,"tag"')
-    assert drawn(Board.from_json(newer)) == drawn(made)
+    assert drawn(LiveState.from_json(newer)) == drawn(made)
     for torn in (b"", b"[]", b"{", b'{"results":[{}]}', b'{"results":3}'):
         with pytest.raises(JournalError):
-            Board.from_json(torn)
+            LiveState.from_json(torn)
 
 
 # --- the panel ---
@@ -116,11 +116,11 @@ def test_the_panel_says_when_it_waits_pauses_and_ends() -> None:
     assert "asking the model  1:00 min" in drawn(made)[1]
     made.over = "the time is up"
     assert "ended: the time is up" in drawn(made)[1]
-    assert "no better" in "\n".join(drawn(Board()))  # a board of which nothing is known yet
+    assert "no better" in "\n".join(drawn(LiveState()))  # a board of which nothing is known yet
 
 
 def test_the_clock_says_when_the_night_ends() -> None:
-    made = Board()
+    made = LiveState()
     assert clock(made, MOMENT).endswith("runs until Ctrl-C")
     made.experiments = 12
     assert clock(made, MOMENT).endswith("ends after 12 experiments")
@@ -204,12 +204,12 @@ def test_what_is_published_is_what_is_shown_and_says_how_it_ended(tmp_path: Path
         view.begin(1, 0, "Deeper", "")
         view.hear({**STEP, "progress": 0.1})
         view.hear({**STEP, "progress": 0.2})  # sooner than anybody looks: not written
-        state = Board.from_json((tmp_path / LIVE).read_bytes())
+        state = LiveState.from_json((tmp_path / LIVE).read_bytes())
         assert (state.title, state.over) == ("Deeper", None) and state.progress < 0.2
         view.hear({"event": "trained"})
-        assert Board.from_json((tmp_path / LIVE).read_bytes()).phase == "saving"
+        assert LiveState.from_json((tmp_path / LIVE).read_bytes()).phase == "saving"
         view.say("a line")
-    state = Board.from_json((tmp_path / LIVE).read_bytes())
+    state = LiveState.from_json((tmp_path / LIVE).read_bytes())
     assert (state.said, state.over) == (["a line"], "stopped")
 
 

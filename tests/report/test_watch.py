@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from autoresearch.errors import UsageError
-from autoresearch.loop.experimenter import Laboratory
+from autoresearch.loop.experimenter import Experimenter
 from autoresearch.record import journal, pause
 from autoresearch.report import watch
 from autoresearch.report.console import LIVE, PlainView, View, published
@@ -101,7 +101,7 @@ class Model:
 
 def laboratory(folder: Path, view: View) -> Any:
     unused: Any = None
-    return Laboratory(
+    return Experimenter(
         root=folder.parents[1], tag=TAG, folder=folder, repo=unused, journal=journal.Journal(folder), bench=unused,
         proposer=Model(), view=view, facts=unused,
     )  # fmt: skip

@@ -44,7 +44,7 @@ def _run(source: Path, harness: Path) -> int:
     candidate = folder / "train_mlx.py"
     candidate.write_text(with_profile(source, load_meta(data).get("constants", {})))
     print(f"task: {data.parent.name}/{data.name}, {bench.budget_s:g} s of training, seed {seed}")
-    measurement = experiment.measure(bench, candidate, folder / "run", seed, Progress().hear, harvest=True)
+    measurement = experiment.measure(bench, candidate, folder / "run", seed, Progress().hear, keep_kernels=True)
     print(summary(measurement))
     return 0 if measurement.ok else 1
 

@@ -35,7 +35,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Trial:
+class SpeedTrial:
     """One short training. `tok_s` is None where it failed; `note` is the reason for what became of it."""
 
     name: str
@@ -54,9 +54,9 @@ class Trial:
 @dataclass(frozen=True)
 class Fit:
     edits: tuple[Set, ...]
-    trials: tuple[Trial, ...]
+    trials: tuple[SpeedTrial, ...]
 
-    def fastest(self) -> Trial | None:
+    def fastest(self) -> SpeedTrial | None:
         return max((t for t in self.trials if t.tok_s), key=lambda t: t.tok_s or 0.0, default=None)
 
 
@@ -112,9 +112,9 @@ def fit(
     A source without these constants needs no trial. `folder` is where the short runs happen.
     """
     bench = replace(bench, budget_s=trial_s, min_steps=0)
-    started, chosen, trials = time.monotonic(), dict[str, str](), list[Trial]()
+    started, chosen, trials = time.monotonic(), dict[str, str](), list[SpeedTrial]()
 
-    def run(name: str, literal: str, best: Trial | None = None) -> Trial:
+    def run(name: str, literal: str, best: SpeedTrial | None = None) -> SpeedTrial:
         wanted = [Set(k, v) for k, v in {**chosen, name: literal}.items() if constants.literals(source).get(k) != v]
         text = edits.apply(source, wanted) if wanted else source
         trial = _trial(bench, text, folder, name, literal, memory_mb)
@@ -123,7 +123,7 @@ def fit(
         trials.append(trial)
         return trial
 
-    def walk(name: str, direction: list[str], best: Trial) -> Trial:
+    def walk(name: str, direction: list[str], best: SpeedTrial) -> SpeedTrial:
         """Along the values until one does not pay; past those that do not run."""
         for literal in direction:
             if time.monotonic() - started > MOST_S:
@@ -170,7 +170,7 @@ def axes(source: str, bench: Workbench, device: str) -> Iterator[tuple[str, list
         yield "COMPUTE_DTYPE", [['"float32"' if now["COMPUTE_DTYPE"] == "bfloat16" else '"bfloat16"']]
 
 
-def _reason(trial: Trial, best: Trial | None) -> str:
+def _reason(trial: SpeedTrial, best: SpeedTrial | None) -> str:
     """ "12% faster than 8: taken", "4% slower than 8"; nothing for the value that stands."""
     if best is None or not trial.tok_s:
         return "" if best else "as it stands"
@@ -181,18 +181,18 @@ def _reason(trial: Trial, best: Trial | None) -> str:
     return text + ("" if change <= 0 else ": taken" if 1 + change > WORTH else ": too little to change it")
 
 
-def _trial(bench: Workbench, source: str, folder: Path, name: str, literal: str, memory_mb: int) -> Trial:
+def _trial(bench: Workbench, source: str, folder: Path, name: str, literal: str, memory_mb: int) -> SpeedTrial:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "train_mlx.py"
     path.write_text(source)
     m = experiment.rehearse(bench, path, folder / "run", seed=0)
     if m.failure is not None:
-        return Trial(name, literal, None, m.peak_memory_mb, f"{m.failure.kind}: {m.failure.message[:80]}")
+        return SpeedTrial(name, literal, None, m.peak_memory_mb, f"{m.failure.kind}: {m.failure.message[:80]}")
     if m.peak_memory_mb and m.peak_memory_mb > MEMORY_SHARE * memory_mb:
         note = f"more than {MEMORY_SHARE:.0%} of {memory_mb / 1024:.0f} GB"
-        return Trial(name, literal, None, m.peak_memory_mb, note)
+        return SpeedTrial(name, literal, None, m.peak_memory_mb, note)
     tflops = m.mfu_percent / 100 * m.speed_index if m.mfu_percent and m.speed_index else None
-    return Trial(name, literal, m.tok_s, m.peak_memory_mb, tflops=tflops)
+    return SpeedTrial(name, literal, m.tok_s, m.peak_memory_mb, tflops=tflops)
 
 
 # --- what is known already --------------------------------------------------------------------------------------------

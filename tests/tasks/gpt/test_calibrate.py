@@ -14,7 +14,7 @@ from autoresearch.records import Set
 from autoresearch.system import machine
 from autoresearch.system.sandbox import Unconfined
 from autoresearch.tasks.gpt import calibrate, roofline
-from autoresearch.tasks.gpt.calibrate import Fit, Known, Trial, axes, efficiency, fit, known, remember
+from autoresearch.tasks.gpt.calibrate import Fit, Known, SpeedTrial, axes, efficiency, fit, known, remember
 from autoresearch.tasks.gpt.roofline import Roofline
 from testbed.recorded import replay
 from testbed.toy import HONEST, ROOT
@@ -66,7 +66,7 @@ def test_the_faster_choice_is_taken_and_remembered(bench: Workbench, tmp_path: P
 
 
 def test_trials_that_all_failed_are_forgotten(bench: Workbench, tmp_path: Path) -> None:
-    remember(tmp_path / "fits.json", "A = 1\n", bench, Fit((), (Trial("A", "1", None, None, "memory: ..."),)), "")
+    remember(tmp_path / "fits.json", "A = 1\n", bench, Fit((), (SpeedTrial("A", "1", None, None, "memory: ..."),)), "")
     assert known(tmp_path / "fits.json", "A = 1\n", bench) is None
 
 
@@ -96,7 +96,7 @@ def test_speed_is_read_against_the_product_and_the_chips_table() -> None:
     """3 TFLOP/s of an M4 Pro's 6.8: its 16 cores by 256 by 1.664 GHz."""
     best = Roofline("gpu", {"float32": 6.0, "bfloat16": 5.0}, 200.0, 0.05)
     source = 'COMPUTE_DTYPE = "bfloat16"\n'
-    trials = (Trial("A", "1", 50_000.0, 1.0, tflops=1.5), Trial("A", "2", 100_000.0, 1.0, tflops=3.0))
+    trials = (SpeedTrial("A", "1", 50_000.0, 1.0, tflops=1.5), SpeedTrial("A", "2", 100_000.0, 1.0, tflops=3.0))
     text = efficiency(Fit((), trials), best, M4_PRO, source)
     assert text == (
         "fastest: 100,000 tok/s = 3 TFLOP/s, 60% of the bfloat16 product measured here, 44% of the chip's tabled peak"

@@ -2,7 +2,7 @@
 
     CACHE/data/NAME/PROFILE/
         train.u16                       packed rows in a fixed random order: (rows, seq_len + 1) little-endian uint16
-        eval/val.u16, eval/confirm.u16  the same; apart, so that a sandbox can hide them from training
+        eval/val.u16, eval/test.u16  the same; apart, so that a sandbox can hide them from training
         token_bytes.npy                 UTF-8 bytes of each token, (vocab_size,) int32; 0 for special tokens
         tokenizer.json                  what rebuilds the tiktoken encoding
         meta.json                       the task's numbers, and size and hash of every file above
@@ -36,7 +36,7 @@ from autoresearch.tasks.gpt.data.sources import Report
 
 __all__ = ["cache_folder", "command_line", "hub_reachable", "load_meta", "locate", "prepare", "verify"]
 
-VERSION = 1  # of the layout above
+VERSION = 2  # of the layout above
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 

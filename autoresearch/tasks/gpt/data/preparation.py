@@ -102,7 +102,7 @@ class Preparation:
         write_atomic(self.folder / name, content)
         return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
-    # --- held-out text -> val and confirm rows ---
+    # --- held-out text -> val and test rows ---
 
     def _hold_out(self) -> Record:
         samples = self._held_out_samples()
@@ -114,7 +114,7 @@ class Preparation:
         limit = min(wanted, int(EVALUATION_SHARE * corpus_tokens) // self.profile.seq_len)
         rows = {split: self._first_rows(documents, limit) for split, documents in encoded.items()}
         count = self._evaluation_rows(min(map(len, rows.values())), corpus_tokens)
-        self.report(f"val, confirm: {count:,} rows of {self.profile.seq_len:,} tokens each")
+        self.report(f"val, test: {count:,} rows of {self.profile.seq_len:,} tokens each")
         if count < wanted:
             self.report(
                 f"a small corpus of {corpus_tokens:,} tokens: {count * self.profile.seq_len:,} evaluation tokens"
@@ -126,7 +126,7 @@ class Preparation:
         return {"files": files, "rows": count, "characters_per_token": characters / tokens}
 
     def _held_out_samples(self) -> dict[str, Sample]:
-        samples = {split: Sample(self.profile.eval_tokens * SAMPLE_CHARACTERS) for split in ("val", "confirm")}
+        samples = {split: Sample(self.profile.eval_tokens * SAMPLE_CHARACTERS) for split in ("val", "test")}
         with progress("reading held-out text", "characters") as advance:
             for split, text in self.source.documents(tuple(samples)):
                 samples[split].add(text)

@@ -15,7 +15,7 @@ class Profile:
     name: str
     seq_len: int  # tokens of context
     vocab_size: int  # tokens, the four special ones included
-    eval_tokens: int  # target tokens of the validation split, and of the confirm split
+    eval_tokens: int  # target tokens of the validation split, and of the test split
     eval_rows: int  # rows of one evaluation batch; its logits are eval_rows * seq_len * vocab_size * 4 bytes
     budget_s: int  # seconds of training
     train_tokens: int  # most tokens that are packed for training: several times what the budget can use

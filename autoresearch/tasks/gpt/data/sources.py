@@ -3,9 +3,9 @@
 A source hands out (split, text) pairs, one document each, always in the same order. Which split a document belongs to
 depends on that document alone, so that adding text never moves a document from one split to another:
 
-    climbmix      train: shards 0 upward; val and confirm: the pinned validation shard, divided by a hash of the text
-    tinystories   the publisher's split by row: confirm (its test) 0..9,999, val 10,000..19,999, train the rest
-    text, stdlib  a hash of the text: 4% val, 4% confirm, the rest train
+    climbmix      train: shards 0 upward; val and test: the pinned validation shard, divided by a hash of the text
+    tinystories   the publisher's split by row: test (its own) 0..9,999, val 10,000..19,999, train the rest
+    text, stdlib  a hash of the text: 4% val, 4% test, the rest train
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any, Protocol
 from autoresearch.errors import DataError, UsageError
 from autoresearch.tasks.gpt.data import hub
 
-HELD_OUT = 1 / 25  # share of the documents that goes to val, and to confirm
+HELD_OUT = 1 / 25  # share of the documents that goes to val, and to test
 PIECE = 4096  # characters: longer text files are cut into documents of at most this many
 LAST_SHARD = 6542  # climbmix's validation shard; the ones before it are for training
 STORIES = 10_000  # rows of tinystories' test split, and of its validation split
@@ -94,9 +94,9 @@ def text_hash(text: str) -> int:
 
 
 def split_of(text: str) -> str:
-    """train, val or confirm."""
+    """train, val or test."""
     share = text_hash(text) / 2**64
-    return "val" if share < HELD_OUT else "confirm" if share < 2 * HELD_OUT else "train"
+    return "val" if share < HELD_OUT else "test" if share < 2 * HELD_OUT else "train"
 
 
 # --- the hub's datasets ----------------------------------------------------------------------------------------------
@@ -133,7 +133,7 @@ class ClimbMix:
             yield from (("train", text) for path in self.paths[1:] for text in read_downloaded(path))
         if set(splits) - {"train"}:
             for text in read_downloaded(self.paths[0]):
-                split = "val" if text_hash(text) % 2 else "confirm"
+                split = "val" if text_hash(text) % 2 else "test"
                 if split in splits:
                     yield split, text
 
@@ -159,7 +159,7 @@ class TinyStories:
         for row, text in enumerate(read_downloaded(self.path)):
             if row >= 2 * STORIES and "train" not in splits:
                 return
-            split = "confirm" if row < STORIES else "val" if row < 2 * STORIES else "train"
+            split = "test" if row < STORIES else "val" if row < 2 * STORIES else "train"
             if split in splits:
                 yield split, text
 

@@ -115,15 +115,15 @@ def test_the_folder_is_what_it_says(own: tuple[Path, Path]) -> None:
     assert folder.parent.name == meta["dataset"] == sources.folder_name(str(text))
     assert meta["dataset"].startswith("my-text-")
     assert meta["argument"] == str(text)
-    expected = {"version": 1, "profile": "tiny", "seq_len": 256, "vocab_size": 1024, "bos_id": 1020, "budget_s": 60}
+    expected = {"version": 2, "profile": "tiny", "seq_len": 256, "vocab_size": 1024, "bos_id": 1020, "budget_s": 60}
     assert {key: meta[key] for key in expected} == expected
     assert meta["constants"] == TINY.constants
-    for split in ("train", "val", "confirm"):
+    for split in ("train", "val", "test"):
         data = rows(folder, split)
         assert data.shape == (meta["splits"][split]["rows"], 257)
         assert (data[:, 0] == 1020).all()
         assert data.max() <= 1020
-    assert meta["splits"]["val"]["rows"] == meta["splits"]["confirm"]["rows"] == meta["eval_tokens"] // 256
+    assert meta["splits"]["val"]["rows"] == meta["splits"]["test"]["rows"] == meta["eval_tokens"] // 256
     assert meta["splits"]["val"]["rows"] % meta["eval_rows"] == 0
     assert meta["eval_tokens"] <= 0.05 * (rows(folder, "train").size + rows(folder, "val").size)
     sizes = np.load(folder / "token_bytes.npy")
@@ -133,7 +133,7 @@ def test_the_folder_is_what_it_says(own: tuple[Path, Path]) -> None:
 
 def test_every_split_holds_its_own_documents_and_no_hidden_ones(own: tuple[Path, Path]) -> None:
     text, folder = own
-    by_split: dict[str, list[str]] = {"train": [], "val": [], "confirm": []}
+    by_split: dict[str, list[str]] = {"train": [], "val": [], "test": []}
     for split, document in sources.find(str(text), 1).documents(tuple(by_split)):
         by_split[split].append(document)
     assert not any("hidden" in document for documents in by_split.values() for document in documents)
@@ -162,14 +162,14 @@ def test_adding_text_moves_no_document(own: tuple[Path, Path], tmp_path: Path) -
     text, _ = own
     grown = tmp_path / "grown"
     subprocess.run(["cp", "-r", str(text), str(grown)], check=True)
-    before = {document: split for split, document in sources.find(str(grown), 1).documents(("train", "val", "confirm"))}
+    before = {document: split for split, document in sources.find(str(grown), 1).documents(("train", "val", "test"))}
     (grown / "a new one.txt").write_text("\n\n".join(invented(50, 9)))
     (grown / "more.jsonl").write_text("\n".join(json.dumps({"text": t}) for t in invented(50, 10)))
     with (grown / "deep" / "er" / "records.jsonl").open("a") as file:
         file.write(json.dumps({"text": "a late record"}))
-    after = {document: split for split, document in sources.find(str(grown), 1).documents(("train", "val", "confirm"))}
+    after = {document: split for split, document in sources.find(str(grown), 1).documents(("train", "val", "test"))}
     assert len(after) > len(before) + 60
-    assert set(before.values()) == {"train", "val", "confirm"}
+    assert set(before.values()) == {"train", "val", "test"}
     assert {document: after[document] for document in before} == before
 
 
@@ -194,7 +194,7 @@ def test_a_text_hash_is_for_ever() -> None:
     assert sources.text_hash("a document") == 8989495741563936255
     counts = [sources.split_of(f"document {i}") for i in range(20_000)]
     assert 700 < counts.count("val") < 900
-    assert 700 < counts.count("confirm") < 900
+    assert 700 < counts.count("test") < 900
 
 
 def test_the_starting_constants_are_the_trainers() -> None:
@@ -230,7 +230,7 @@ def test_a_second_call_does_nothing_quickly(own: tuple[Path, Path]) -> None:
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
 
 
-@pytest.mark.parametrize("name", ["train.u16", "eval/val.u16", "eval/confirm.u16", "token_bytes.npy", "tokenizer.json"])
+@pytest.mark.parametrize("name", ["train.u16", "eval/val.u16", "eval/test.u16", "token_bytes.npy", "tokenizer.json"])
 @pytest.mark.parametrize("damage", ["missing", "short", "changed"])
 def test_damage_is_named_with_the_command_that_mends_it(
     own: tuple[Path, Path], tmp_path: Path, name: str, damage: str
@@ -334,7 +334,7 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
 def test_half_a_surrogate_pair_and_broken_utf8_do_no_harm(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"text": "half \\ud800 a pair"}\n')
     (tmp_path / "b.txt").write_bytes(b"\xef\xbb\xbfbroken \xff byte")
-    texts = [text for _, text in sources.find(str(tmp_path), 1).documents(("train", "val", "confirm"))]
+    texts = [text for _, text in sources.find(str(tmp_path), 1).documents(("train", "val", "test"))]
     assert sorted(texts) == ["broken \ufffd byte", "half ? a pair"]
 
 
@@ -355,7 +355,7 @@ def test_the_standard_library_is_text_of_this_python() -> None:
     version = ".".join(map(str, sys.version_info[:3]))
     assert version in source.title
     assert version in source.identity["python"]
-    characters = sum(len(text) for _, text in source.documents(("train", "val", "confirm")))
+    characters = sum(len(text) for _, text in source.documents(("train", "val", "test")))
     assert characters > 5_000_000
 
 
@@ -397,7 +397,7 @@ def stop_after(stage: str, text: Path, cache: Path) -> None:
 
 def test_finished_stages_are_kept(own: tuple[Path, Path], tmp_path: Path) -> None:
     text, folder = own
-    for stage, kept in (("tokenizer", []), ("val, confirm", ["tokenizer"]), ("train", ["tokenizer", "held_out"])):
+    for stage, kept in (("tokenizer", []), ("val, test", ["tokenizer"]), ("train", ["tokenizer", "held_out"])):
         stop_after(stage, text, tmp_path)
         state = tmp_path / "data" / folder.parent.name / ".tiny.partial" / "state.json"
         assert (list(json.loads(state.read_text())["stages"]) if state.exists() else []) == kept
@@ -410,7 +410,7 @@ def test_finished_stages_are_kept(own: tuple[Path, Path], tmp_path: Path) -> Non
 def test_changed_text_does_not_continue_old_work(own: tuple[Path, Path], tmp_path: Path) -> None:
     text = tmp_path / "text"
     subprocess.run(["cp", "-r", str(own[0]), str(text)], check=True)
-    stop_after("val, confirm", text, tmp_path / "cache")
+    stop_after("val, test", text, tmp_path / "cache")
     (text / "new.jsonl").write_text("\n".join(json.dumps({"text": t}) for t in invented(30, 11)))
     said: list[str] = []
     corpus.prepare(str(text), "tiny", cache=tmp_path / "cache", report=said.append)
@@ -494,7 +494,7 @@ def test_climbmix_then_offline_from_the_hubs_cache(hub: FakeHub, tmp_path: Path)
     assert meta["source"] == f"{CLIMBMIX}, 2 training shards"
     encoding = tokenizer.load(folder / "tokenizer.json").encoding
     held_out, train = " ".join(invented(300, 6542)), " ".join(invented(300, 0) + invented(300, 1))
-    for split, expected in (("val", held_out), ("confirm", held_out), ("train", train)):
+    for split, expected in (("val", held_out), ("test", held_out), ("train", train)):
         beginning = encoding.decode(list(map(int, rows(folder, split)[0][1:40]))).split("<|bos|>")[0]
         assert beginning in expected
     code, _, err = from_hub(hub, tmp_path, "--shards", "2", "--force", HF_HUB_OFFLINE="1")
@@ -555,7 +555,7 @@ def test_tinystories_keeps_the_publishers_split(tmp_path: Path) -> None:
         source = sources.TinyStories()
         source.path = tmp_path / "stories.parquet"
         source.path.write_bytes(hub.files["karpathy/tinystories-gpt4-clean"]["tinystories_gpt4_clean.parquet"])
-        by_split: dict[str, list[str]] = {"confirm": [], "val": [], "train": []}
+        by_split: dict[str, list[str]] = {"test": [], "val": [], "train": []}
         for split, text in source.documents(tuple(by_split)):
             by_split[split].append(text)
         assert [by_split[s] for s in by_split] == [stories[:10_000], stories[10_000:20_000], stories[20_000:]]
