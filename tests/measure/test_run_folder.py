@@ -7,11 +7,8 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
-
 from autoresearch.measure import run_folder
-from autoresearch.system.pipes import CappedLog
-from autoresearch.system.process import Child, run
+from autoresearch.system.process import run
 
 
 def nest(folder: Path, depth: int) -> None:
@@ -78,40 +75,3 @@ def test_written_counts_and_stops_counting(tmp_path: Path) -> None:
     assert time.monotonic() - started < 5
     run_folder.tidy(tmp_path, ())
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("left", ["file", "link", "dangling", "pipe", "folder"])
-def test_a_log_is_a_new_file_whatever_was_there(left: str, tmp_path: Path) -> None:
-    path, outside = tmp_path / "train.log", tmp_path / "outside"
-    outside.write_text("outside")
-    make = {
-        "file": lambda: path.write_text("old"),
-        "link": lambda: path.symlink_to(outside),
-        "dangling": lambda: path.symlink_to(tmp_path / "nowhere"),
-        "pipe": lambda: os.mkfifo(path),
-        "folder": lambda: (path / "inner").mkdir(parents=True),
-    }
-    make[left]()
-    with CappedLog(path, 100) as log:
-        log.write(b"new")
-    assert path.read_text() == "new" and path.is_file() and not path.is_symlink()
-    assert outside.read_text() == "outside" and not (tmp_path / "nowhere").exists()
-
-
-def test_the_end_of_a_log_does_not_come_from_its_path(tmp_path: Path) -> None:
-    code = "import os; print('the end', flush=True); os.unlink('log'); os.symlink('/etc/passwd', 'log')"
-    with Child([sys.executable, "-c", code], cwd=tmp_path, env={}, log_path=tmp_path / "log") as child:
-        child.wait(30)
-    assert child.log_end == "the end\n"
-
-
-def test_a_child_is_handed_an_open_file(tmp_path: Path) -> None:
-    (tmp_path / "rows").write_bytes(b"rows")
-    code = "import sys; print(sys.stdin.buffer.read())"
-    for stdin, says in ((tmp_path / "rows", "b'rows'\n"), (None, "b''\n")):
-        log = tmp_path / "log"
-        with Child([sys.executable, "-c", code], cwd=tmp_path, env={}, log_path=log, stdin=stdin) as child:
-            child.wait(30)
-        assert log.read_text() == says
-    with pytest.raises(FileNotFoundError):
-        Child([sys.executable], cwd=tmp_path, env={}, log_path=tmp_path / "log", stdin=tmp_path / "nowhere")

@@ -2,249 +2,29 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
 import random
 import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoresearch.errors import JournalError
-from autoresearch.record.codec import decode, decode_all, encode, measurement_from_json, plain, proposal_from_json
+from autoresearch.record.codec import decode, decode_all, encode
 from autoresearch.record.git import Repository
 from autoresearch.record.journal import Journal, read, read_source, run_folder, store_source
 from autoresearch.record.night import Night, apply, replay
-from autoresearch.records import Failure, Measurement, Proposal, ReplaceDefinition, SearchReplace, Set, WholeFile
+from autoresearch.records import Measurement
 from autoresearch.system.process import run
+from testbed.journals import IDEA, OPENED, baseline, decided, measured, measurements, proposals, proposed, texts
 from testbed.toy import ROOT
-
-TASK = {"dataset": "stdlib", "profile": "tiny", "fingerprint": "00ff", "budget_s": 20.0}
-VERSIONS = {"mlx": "0.32.4", "python": "3.12", "harness": "abc"}
-OPENED = {"tag": "t", "task": TASK, "versions": VERSIONS, "machine": {}, "base_commit": "c0", "options": {}}
-IDEA = Proposal((Set("DEPTH", "6"),), "deeper", "depth helps", "depth", "tuner", {"seconds": 0.5})
-
-
-@pytest.fixture
-def clock() -> Iterator[datetime]:
-    start = datetime(2026, 11, 23, 22, 0, tzinfo=UTC)
-    return iter(start + timedelta(seconds=i) for i in range(10_000))
-
-
-@pytest.fixture
-def journal(tmp_path: Path, clock: Iterator[datetime]) -> Iterator[Journal]:
-    with Journal(tmp_path / "t", lambda: next(clock)) as journal:
-        journal.append("opened", **OPENED)
-        yield journal
-
-
-def measured(journal: Journal, n: int, bpb: float | None, purpose: str = "search") -> None:
-    k = journal.night.experiments[n].next_run
-    failure = None if bpb is not None else Failure("oom", "out of memory")
-    journal.append("started", n=n, run=k, seed=k, purpose=purpose)
-    journal.append("measured", n=n, run=k, measurement=Measurement(seed=k, val_bpb=bpb, failure=failure))
-
-
-def proposed(journal: Journal, role: str = "candidate", source: str | None = None) -> int:
-    n = journal.night.next_n
-    sha = store_source(journal.folder, n, source or f"DEPTH = {n}\n")
-    parent = journal.night.incumbent_n
-    fields = {"source_sha256": sha, "parent_n": parent, "parent_commit": "c0"}
-    journal.append("proposed", n=n, role=role, proposal=IDEA, **fields)
-    return n
-
-
-def decided(journal: Journal, n: int, verdict: str, bpb: float | None = None) -> None:
-    figures = {"delta_bpb": 0.01, "sigma_bpb": 0.005, "z": 1.4, "estimate": bpb}
-    journal.append("decided", n=n, verdict=verdict, reason="r", parent_commit="c0", blob="b0", **figures)
-
-
-def baseline(journal: Journal, bpb: float = 1.5) -> int:
-    n = proposed(journal, "baseline")
-    measured(journal, n, bpb)
-    decided(journal, n, "keep", bpb)
-    return n
-
-
-# --- the night ------------------------------------------------------------------------------------------------------
-
-
-def test_a_night_from_baseline_to_keep(journal: Journal) -> None:
-    assert journal.night.baseline_reason(VERSIONS) == "there is no baseline yet"
-    assert baseline(journal) == 0
-    n = proposed(journal)
-    assert [e.n for e in journal.night.unfinished()] == [n]
-    measured(journal, n, 1.45)
-    measured(journal, n, 1.46, "repeat")
-    assert journal.night.experiments[n].bpbs == [1.45, 1.46]
-    decided(journal, n, "keep", 1.455)
-    assert [e.n for e in journal.night.uncommitted()] == [n]
-    journal.append("committed", n=n, commit="c1", ref="refs/heads/autoresearch/t")
-    night = read(journal.folder)
-    assert night == journal.night
-    assert (night.incumbent_n, night.next_n, night.uncommitted(), night.unfinished()) == (1, 2, [], [])
-    assert night.baseline_reason(VERSIONS) is None
-    incumbent = night.incumbent
-    assert incumbent is not None
-    assert (incumbent.commit, incumbent.proposal) == ("c1", IDEA)
-
-
-def test_trials_tell_proposers_what_happened(journal: Journal) -> None:
-    baseline(journal)
-    kept, crashed = proposed(journal, source="DEPTH = 6\n"), None
-    measured(journal, kept, 1.4)
-    decided(journal, kept, "keep", 1.4)
-    crashed = proposed(journal, source="DEPTH = 99\n")
-    measured(journal, crashed, None)
-    decided(journal, crashed, "crash")
-    proposed(journal)  # undecided: no history yet
-    night = journal.night
-    first, second = night.trials(lambda n: read_source(journal.folder, night.experiments[n]))
-    assert (first.verdict, first.val_bpb, first.edits, first.parent_source) == ("keep", 1.4, IDEA.edits, "DEPTH = 0\n")
-    assert (second.verdict, second.val_bpb, second.parent_source) == ("crash", None, "DEPTH = 6\n")
-    assert second.failure == Failure("oom", "out of memory")
-
-
-def test_replicates_leave_out_what_was_selected_and_what_is_not_comparable(journal: Journal) -> None:
-    n = baseline(journal, 1.50)
-    measured(journal, n, 1.52, "incumbent")
-    measured(journal, n, 9.99, "final")
-    again = proposed(journal)
-    for bpb, purpose in ((1.40, "search"), (1.43, "repeat"), (1.44, "incumbent")):
-        measured(journal, again, bpb, purpose)
-    single = proposed(journal)
-    measured(journal, single, 1.3)
-    groups = journal.night.replicates()
-    assert [[r.measurement.val_bpb for r in g if r.measurement] for g in groups] == [[1.50, 1.52], [1.43, 1.44]]
-    assert groups[0][1].started > groups[0][0].started
-    assert journal.night.experiments[n].bpbs == [1.50, 1.52]
-
-
-def test_the_same_source_under_a_new_baseline_is_another_group(journal: Journal) -> None:
-    for bpb in (1.5, 2.5):
-        n = proposed(journal, "baseline", "DEPTH = 4\n")
-        measured(journal, n, bpb)
-        measured(journal, n, bpb + 0.01, "incumbent")
-        decided(journal, n, "keep", bpb)
-    assert [len(group) for group in journal.night.replicates()] == [2, 2]
-
-
-def test_elapsed_time_leaves_out_pauses(tmp_path: Path) -> None:
-    times = iter(datetime.fromisoformat(f"2026-11-{t}+01:00") for t in ("23T22:00", "23T22:10", "24T20:00", "24T20:05"))
-    with Journal(tmp_path / "t", lambda: next(times)) as journal:
-        journal.append("opened", **OPENED)
-        journal.append("closed", why="Ctrl-C")
-        assert journal.night.closed == "Ctrl-C"
-        journal.append("opened", **OPENED)
-        journal.append("note", text="hello")
-    night = read(tmp_path / "t")
-    assert (night.elapsed_s, night.sessions, night.closed, night.notes) == (900.0, 2, None, ("hello",))
-
-
-def test_a_clock_set_back_takes_no_time_away(tmp_path: Path) -> None:
-    times = iter(datetime.fromisoformat(f"2026-10-25T02:{m}:00{z}") for m, z in (("30", "+02:00"), ("10", "+02:00")))
-    with Journal(tmp_path / "t", lambda: next(times)) as journal:
-        journal.append("opened", **OPENED)
-        journal.append("note", text="x")
-    assert journal.night.elapsed_s == 0.0
-
-
-# --- cut off, abandoned, head_moved ----------------------------------------------------------------------------------
-
-
-def test_a_cut_off_run_is_made_again_and_quarantined_the_second_time(journal: Journal) -> None:
-    baseline(journal)
-    n = proposed(journal)
-    for cuts in (1, 2):
-        journal.append("started", n=n, run=journal.night.experiments[n].next_run, seed=1, purpose="search")
-        running = journal.night.running
-        assert running is not None
-        assert running[0].n == n
-        journal.append("opened", **OPENED)
-        assert journal.night.running is None
-        assert journal.night.experiments[n].cut_offs == cuts
-        assert [e.n for e in journal.night.unfinished()] == ([n] if cuts == 1 else [])
-        assert [e.n for e in journal.night.to_quarantine()] == ([] if cuts == 1 else [n])
-    journal.append("quarantined", n=n, why="the machine went down twice")
-    assert journal.night.to_quarantine() == []
-    (trial,) = journal.night.trials(lambda n: "source")
-    assert (trial.verdict, trial.failure) == ("crash", Failure("quarantined", "the machine went down twice"))
-
-
-def test_what_was_measured_before_a_cut_counts(journal: Journal) -> None:
-    baseline(journal)
-    n = proposed(journal)
-    measured(journal, n, 1.49)
-    journal.append("started", n=n, run=1, seed=1, purpose="repeat")
-    journal.append("opened", **OPENED)
-    (open_,) = journal.night.unfinished()
-    assert (open_.bpbs, open_.next_run) == ([1.49], 2)
-
-
-def test_a_cut_control_run_does_not_touch_the_incumbent(journal: Journal) -> None:
-    n = baseline(journal)
-    for k in (1, 2):
-        journal.append("started", n=n, run=k, seed=k, purpose="incumbent")
-        journal.append("opened", **OPENED)
-    assert (journal.night.to_quarantine(), journal.night.unfinished(), journal.night.incumbent_n) == ([], [], n)
-
-
-def test_ctrl_c_is_nobodys_fault(journal: Journal) -> None:
-    baseline(journal)
-    n = proposed(journal)
-    journal.append("started", n=n, run=0, seed=1, purpose="search")
-    journal.append("abandoned", n=n, run=0, why="Ctrl-C")
-    journal.append("opened", **OPENED)
-    assert (journal.night.experiments[n].cut_offs, journal.night.unfinished()) == (0, [])
-    assert [e.n for e in journal.night.abandoned()] == [n]
-    measured(journal, n, 1.4)
-    decided(journal, n, "keep", 1.4)
-    assert journal.night.incumbent_n == n
-
-
-def test_a_person_who_moved_on_asks_for_a_new_baseline(journal: Journal) -> None:
-    baseline(journal)
-    n = proposed(journal)
-    measured(journal, n, 1.4)
-    decided(journal, n, "keep", 1.4)
-    journal.append("committed", n=n, commit="c1", ref="refs/autoresearch/t/0001")
-    assert journal.night.baseline_reason(VERSIONS) == "the branch went on without the loop"
-    baseline(journal)
-    assert journal.night.baseline_reason(VERSIONS) is None
-
-
-def test_another_mlx_or_harness_asks_for_a_new_baseline_even_after_a_kill(journal: Journal) -> None:
-    baseline(journal)
-    newer = {**VERSIONS, "mlx": "0.33.0"}
-    assert journal.night.baseline_reason(newer) == "mlx 0.32.4 -> 0.33.0"
-    assert journal.night.baseline_reason({**VERSIONS, "python": "3.13"}) is None
-    for _ in range(2):  # the first of these starts is killed before it has measured
-        journal.append("opened", **{**OPENED, "versions": newer})
-        assert journal.night.baseline_reason(newer) == "mlx 0.32.4 -> 0.33.0"
-    baseline(journal)
-    assert journal.night.baseline_reason(newer) is None
-
-
-@pytest.mark.parametrize(
-    ("name", "value"), [("fingerprint", "beef"), ("budget_s", 300.0), ("profile", "mac"), ("dataset", "other")]
-)
-def test_another_task_is_refused_naming_both(journal: Journal, name: str, value: object) -> None:
-    journal.night.check_resume({**TASK, "epochs": 3})
-    with pytest.raises(JournalError, match=f"{name} was {TASK[name]}, is {value}"):
-        journal.night.check_resume({**TASK, name: value})
-    Night().check_resume(TASK)
-
 
 # --- what is refused ------------------------------------------------------------------------------------------------
 
@@ -383,43 +163,6 @@ def test_a_source_that_is_gone_or_changed_is_named(journal: Journal) -> None:
 
 
 # --- any journal, cut at any byte -----------------------------------------------------------------------------------
-
-texts = st.text(max_size=20)
-numbers = st.none() | st.floats(0.1, 10)
-edits = st.one_of(
-    st.builds(Set, texts, texts),
-    st.builds(SearchReplace, texts, texts),
-    st.builds(ReplaceDefinition, st.sampled_from(["def", "class"]), texts, texts),
-    st.builds(WholeFile, texts),
-)
-usage = st.dictionaries(texts, st.floats(0, 1e9), max_size=2)
-proposals = st.builds(Proposal, st.lists(edits, max_size=2).map(tuple), texts, texts, texts, texts, usage)
-measurements = st.builds(
-    Measurement,
-    seed=st.integers(0, 2**31),
-    val_bpb=numbers,
-    failure=st.none() | st.builds(Failure, texts, texts, texts),
-    loss_curve=st.lists(st.tuples(st.floats(0, 1), st.floats(0, 9)), max_size=3).map(tuple),
-    num_steps=st.none() | st.integers(0, 9999),
-    seconds=usage,
-)
-
-
-@given(proposals, measurements)
-def test_records_survive_json(proposal: Proposal, measurement: Measurement) -> None:
-    event = decode(encode({"proposal": proposal, "measurement": measurement}))
-    assert event is not None
-    assert proposal_from_json(event["proposal"]) == proposal
-    assert measurement_from_json(event["measurement"]) == measurement
-
-
-def test_numbers_of_other_libraries_and_none_at_all() -> None:
-    got = plain({"a": np.float32(0.5), "b": np.int64(3), "c": math.nan, "d": -math.inf, "e": (1, {2}), 5: Path("x")})
-    assert got == {"a": 0.5, "b": 3, "c": None, "d": None, "e": [1, [2]], "5": "x"}
-    assert json.loads(encode({"s": "\ud800\n"})) == {"s": "\ud800\n"}
-    curve = Measurement(seed=1, loss_curve=((0.5, math.nan), (1.0, 2.0)))
-    assert measurement_from_json(plain(curve)).loss_curve == ((1.0, 2.0),)
-    assert measurement_from_json({"seed": 1, "of_the_future": 1}) == Measurement(seed=1)
 
 
 def possible(night: Night, draw: st.DataObject) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import subprocess
@@ -14,11 +13,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from autoresearch.errors import CommandError
-from autoresearch.system.pipes import CappedLog, EventStream
 from autoresearch.system.process import GRACE_S, MARK, Child, end_orphans, run
 from testbed.toy import ROOT
 
@@ -163,44 +159,7 @@ def test_a_result_sent_after_a_flood_arrives(start: Callable[..., Child]) -> Non
     assert kinds[-1] == "result"
 
 
-@given(st.lists(st.dictionaries(st.text(max_size=5), st.text(max_size=9), max_size=2), max_size=6), st.data())
-def test_events_do_not_depend_on_how_the_pipe_cuts_them(events: list[dict[str, object]], data: st.DataObject) -> None:
-    sent = b"".join(json.dumps(e).encode() + b"\n" for e in events)
-    cuts = sorted(data.draw(st.lists(st.integers(0, len(sent)), max_size=5)))
-    stream = EventStream(os.open(os.devnull, os.O_RDONLY))
-    with stream:
-        for a, b in zip([0, *cuts], [*cuts, len(sent)], strict=True):
-            stream.feed(sent[a:b])
-    assert [item[1] for item in iter(lambda: stream.get(0), None)] == events
-
-
-@given(st.lists(st.binary(max_size=300), max_size=20))
-def test_no_bytes_are_fatal_and_a_good_line_after_them_arrives(chunks: list[bytes]) -> None:
-    stream = EventStream(os.open(os.devnull, os.O_RDONLY))
-    with stream:
-        for chunk in chunks:
-            stream.feed(chunk)
-        stream.feed(b'\n{"type": "result"}')
-    assert [item[1] for item in iter(lambda: stream.get(0), None)][-1] == {"type": "result"}
-
-
 # --- the log --------------------------------------------------------------------------------------------------------
-
-
-@given(st.lists(st.binary(max_size=40), max_size=20), st.integers(2, 60))
-def test_a_capped_log_keeps_head_and_tail(
-    tmp_path_factory: pytest.TempPathFactory, chunks: list[bytes], limit: int
-) -> None:
-    path = tmp_path_factory.getbasetemp() / "capped"
-    with CappedLog(path, limit) as log:
-        for chunk in chunks:
-            log.write(chunk)
-    whole, kept = b"".join(chunks), path.read_bytes()
-    if len(whole) <= limit:
-        assert kept == whole
-    else:
-        middle = b"\n... %d bytes cut ...\n" % (len(whole) - limit)
-        assert kept == whole[: limit // 2] + middle + whole[len(whole) - (limit - limit // 2) :]
 
 
 def test_the_log_holds_both_streams_and_a_flood_does_not_block(start: Callable[..., Child], tmp_path: Path) -> None:
@@ -364,3 +323,22 @@ def test_a_loop_started_by_a_child_that_is_gone_does_not_end_itself(tmp_path: Pa
             assert run(python(code), env=env, cwd=tmp_path).stdout == "False\n"
             return
     pytest.fail("it was ended five times: by itself")
+
+
+def test_the_end_of_a_log_does_not_come_from_its_path(tmp_path: Path) -> None:
+    code = "import os; print('the end', flush=True); os.unlink('log'); os.symlink('/etc/passwd', 'log')"
+    with Child([sys.executable, "-c", code], cwd=tmp_path, env={}, log_path=tmp_path / "log") as child:
+        child.wait(30)
+    assert child.log_end == "the end\n"
+
+
+def test_a_child_is_handed_an_open_file(tmp_path: Path) -> None:
+    (tmp_path / "rows").write_bytes(b"rows")
+    code = "import sys; print(sys.stdin.buffer.read())"
+    for stdin, says in ((tmp_path / "rows", "b'rows'\n"), (None, "b''\n")):
+        log = tmp_path / "log"
+        with Child([sys.executable, "-c", code], cwd=tmp_path, env={}, log_path=log, stdin=stdin) as child:
+            child.wait(30)
+        assert log.read_text() == says
+    with pytest.raises(FileNotFoundError):
+        Child([sys.executable], cwd=tmp_path, env={}, log_path=tmp_path / "log", stdin=tmp_path / "nowhere")

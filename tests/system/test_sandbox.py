@@ -14,13 +14,11 @@ from pathlib import Path
 
 import psutil
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from autoresearch.errors import SandboxError
 from autoresearch.system import sandbox
 from autoresearch.system.sandbox import Bubblewrap, Sandbox, Seatbelt, Unconfined, environment, limits, select
-from autoresearch.system.seatbelt import quoted, seatbelt_profile
+from testbed.confined import python
 from testbed.toy import ROOT
 
 
@@ -35,20 +33,6 @@ def available() -> Sandbox:
 def here() -> Sandbox:
     """The sandbox that works on this machine; skipped, with the reason, where there is none."""
     return available()
-
-
-@pytest.fixture
-def run_dir(tmp_path: Path) -> Path:
-    (tmp_path / "runs" / "0007" / "tmp").mkdir(parents=True)
-    return tmp_path / "runs" / "0007"
-
-
-def python(prefix: Sequence[str], run_dir: Path, code: str, *args: object, **options: object) -> str:
-    """What the code prints, run as `python -c code args` behind the prefix."""
-    argv = [*prefix, sys.executable, "-P", "-c", code, *map(str, args)]
-    options = {"env": environment(run_dir), "cwd": run_dir, "timeout": 60, **options}
-    done = subprocess.run(argv, capture_output=True, text=True, check=True, **options)  # type: ignore[call-overload]
-    return str(done.stdout).strip()
 
 
 TRY = """
@@ -354,108 +338,7 @@ def test_a_bubblewrap_that_is_not_there_is_noticed() -> None:
         select(platform="linux", attempt=lambda s: sandbox._attempt(Bubblewrap("false")))
 
 
-# --- Seatbelt, as text ------------------------------------------------------------------------------------------------
-
-
-def test_the_seatbelt_profile_says_what_the_design_asks(tmp_path: Path) -> None:
-    profile = seatbelt_profile([Path("/night/7")], hide=[Path("/night"), Path("/data/eval")], read=[Path("/data")])
-    assert profile.startswith("(version 1)\n(allow default)\n(deny network*)\n(deny appleevent-send)\n")
-    rules = profile.splitlines()
-    order = [
-        "(deny file-write*)",
-        '(allow file-write* (literal "/dev/null"))',
-        '(allow file-read* (subpath "/data"))',
-        '(deny file-write* (subpath "/data"))',
-        '(deny file-read-data file-read-xattr file-write* (subpath "/night"))',
-        '(deny file-read-data file-read-xattr file-write* (subpath "/data/eval"))',
-        '(allow file-read* file-write* (subpath "/night/7"))',
-    ]
-    assert [rules.index(rule) for rule in order] == sorted(rules.index(rule) for rule in order)
-    assert "(deny process-fork)" in rules and "(deny signal)" in rules
-
-
-def test_the_seatbelt_prefix_hides_secrets(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (run_dir / "Library" / "Keychains").mkdir(parents=True)
-    monkeypatch.setenv("HOME", str(run_dir))
-    program, flag, profile = Seatbelt().prefix([run_dir / "tmp"])
-    assert (program, flag) == ("/usr/bin/sandbox-exec", "-p")
-    keychains = quoted(os.path.realpath(run_dir / "Library" / "Keychains"))
-    assert f"(deny file-read-data file-read-xattr file-write* (subpath {keychains}))" in profile
-
-
-def balanced(profile: str) -> bool:
-    """Whether every parenthesis outside of strings is closed, as the profile language reads it."""
-    depth, at = 0, 0
-    while at < len(profile):
-        if profile[at] == '"':
-            raw = profile[at - 1] == "#"  # a regular expression, where a backslash stands for itself
-            at += 1
-            while profile[at] != '"':
-                at += 2 if profile[at] == "\\" and not raw else 1
-        depth += {"(": 1, ")": -1}.get(profile[at], 0)
-        assert depth >= 0
-        at += 1
-    return depth == 0
-
-
-@given(st.text(st.characters(exclude_categories=["Cc", "Cs"], exclude_characters="/"), min_size=1, max_size=30))
-def test_no_folder_name_breaks_out_of_the_profile(name: str) -> None:
-    profile = seatbelt_profile([Path("/night") / name], hide=[Path("/night")])
-    assert balanced(profile)
-    assert profile.count("(subpath") == 2 or os.path.realpath(f"/night/{name}") in ("/", "/night")
-
-
-def test_a_control_character_is_refused() -> None:
-    with pytest.raises(SandboxError, match="rename"):
-        quoted("/a\nb")
-    assert quoted('/a "b"\\c') == '"/a \\"b\\"\\\\c"'
-
-
 # --- environment and limits ------------------------------------------------------------------------------------------
-
-
-def test_the_environment_is_an_allowlist(tmp_path: Path) -> None:
-    base = {
-        "PATH": "/bin", "HOME": "/home/me", "TMPDIR": "/tmp", "LANG": "de_DE.UTF-8", "MLX_MAX_OPS": "1",
-        "OMP_NUM_THREADS": "2", "VIRTUAL_ENV": "/v", "HF_TOKEN": "t", "AWS_SECRET_ACCESS_KEY": "s",
-        "SSH_AUTH_SOCK": "/s", "PYTHONPATH": "/p", "PYTHONSTARTUP": "/p", "DYLD_INSERT_LIBRARIES": "/d",
-        "AUTORESEARCH_SEED": "1", "OLLAMA_HOST": "h",
-    }  # fmt: skip
-    env = environment(tmp_path, {"LD_PRELOAD": "/b.so", "AUTORESEARCH_SEED": "2"}, base)
-    assert env == {
-        "PATH": "/bin", "LANG": "de_DE.UTF-8", "MLX_MAX_OPS": "1", "OMP_NUM_THREADS": "2", "VIRTUAL_ENV": "/v",
-        "AUTORESEARCH_SEED": "2", "LD_PRELOAD": "/b.so", "HOME": str(tmp_path), "TMPDIR": str(tmp_path / "tmp"),
-        "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1", "PYTHONSAFEPATH": "1", "PYTHONNOUSERSITE": "1",
-    }  # fmt: skip
-    assert environment(tmp_path, base={})["PATH"]
-
-
-def test_limits_hold_in_the_command(run_dir: Path) -> None:
-    code = (
-        "import resource as r, json\n"
-        "print(json.dumps([r.getrlimit(k)[0] for k in (r.RLIMIT_CORE, r.RLIMIT_FSIZE, r.RLIMIT_NOFILE, r.RLIMIT_CPU)]))"
-    )
-    prefix = limits(file_bytes=10**6, open_files=100, cpu_s=1000)
-    assert json.loads(python(prefix, run_dir, code)) == [0, 10**6, 100, 1000]
-
-
-def test_a_file_over_the_limit_is_an_error_of_the_child(run_dir: Path) -> None:
-    code = "open('big', 'wb').write(bytes(2 * 10**6))"
-    argv = [*limits(file_bytes=10**6), sys.executable, "-c", code]
-    done = subprocess.run(argv, cwd=run_dir, env=environment(run_dir), capture_output=True, text=True)
-    assert done.returncode == 1 and "File too large" in done.stderr
-    assert (run_dir / "big").stat().st_size == 10**6
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="macOS has no such score")
-def test_a_machine_short_of_memory_ends_the_child_first(run_dir: Path) -> None:
-    assert python(limits(), run_dir, "print(open('/proc/self/oom_score_adj').read())") == "1000"
-
-
-def test_a_processor_hog_is_ended(run_dir: Path) -> None:
-    started = time.monotonic()
-    done = subprocess.run([*limits(cpu_s=1), sys.executable, "-c", "while True: pass"], cwd=run_dir, timeout=30)
-    assert done.returncode in (-signal.SIGXCPU, -signal.SIGKILL) and time.monotonic() - started < 20
 
 
 def test_several_threads_can_confine_at_once(here: Sandbox, tmp_path: Path) -> None:

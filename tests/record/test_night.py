@@ -1,0 +1,177 @@
+"""The state of a night, replayed from its events: verdicts, cuts, pauses, new baselines."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from autoresearch.errors import JournalError
+from autoresearch.record.journal import Journal, read, read_source
+from autoresearch.record.night import Night
+from autoresearch.records import Failure
+from testbed.journals import IDEA, OPENED, TASK, VERSIONS, baseline, decided, measured, proposed
+
+
+def test_a_night_from_baseline_to_keep(journal: Journal) -> None:
+    assert journal.night.baseline_reason(VERSIONS) == "there is no baseline yet"
+    assert baseline(journal) == 0
+    n = proposed(journal)
+    assert [e.n for e in journal.night.unfinished()] == [n]
+    measured(journal, n, 1.45)
+    measured(journal, n, 1.46, "repeat")
+    assert journal.night.experiments[n].bpbs == [1.45, 1.46]
+    decided(journal, n, "keep", 1.455)
+    assert [e.n for e in journal.night.uncommitted()] == [n]
+    journal.append("committed", n=n, commit="c1", ref="refs/heads/autoresearch/t")
+    night = read(journal.folder)
+    assert night == journal.night
+    assert (night.incumbent_n, night.next_n, night.uncommitted(), night.unfinished()) == (1, 2, [], [])
+    assert night.baseline_reason(VERSIONS) is None
+    incumbent = night.incumbent
+    assert incumbent is not None
+    assert (incumbent.commit, incumbent.proposal) == ("c1", IDEA)
+
+
+def test_trials_tell_proposers_what_happened(journal: Journal) -> None:
+    baseline(journal)
+    kept, crashed = proposed(journal, source="DEPTH = 6\n"), None
+    measured(journal, kept, 1.4)
+    decided(journal, kept, "keep", 1.4)
+    crashed = proposed(journal, source="DEPTH = 99\n")
+    measured(journal, crashed, None)
+    decided(journal, crashed, "crash")
+    proposed(journal)  # undecided: no history yet
+    night = journal.night
+    first, second = night.trials(lambda n: read_source(journal.folder, night.experiments[n]))
+    assert (first.verdict, first.val_bpb, first.edits, first.parent_source) == ("keep", 1.4, IDEA.edits, "DEPTH = 0\n")
+    assert (second.verdict, second.val_bpb, second.parent_source) == ("crash", None, "DEPTH = 6\n")
+    assert second.failure == Failure("oom", "out of memory")
+
+
+def test_replicates_leave_out_what_was_selected_and_what_is_not_comparable(journal: Journal) -> None:
+    n = baseline(journal, 1.50)
+    measured(journal, n, 1.52, "incumbent")
+    measured(journal, n, 9.99, "final")
+    again = proposed(journal)
+    for bpb, purpose in ((1.40, "search"), (1.43, "repeat"), (1.44, "incumbent")):
+        measured(journal, again, bpb, purpose)
+    single = proposed(journal)
+    measured(journal, single, 1.3)
+    groups = journal.night.replicates()
+    assert [[r.measurement.val_bpb for r in g if r.measurement] for g in groups] == [[1.50, 1.52], [1.43, 1.44]]
+    assert groups[0][1].started > groups[0][0].started
+    assert journal.night.experiments[n].bpbs == [1.50, 1.52]
+
+
+def test_the_same_source_under_a_new_baseline_is_another_group(journal: Journal) -> None:
+    for bpb in (1.5, 2.5):
+        n = proposed(journal, "baseline", "DEPTH = 4\n")
+        measured(journal, n, bpb)
+        measured(journal, n, bpb + 0.01, "incumbent")
+        decided(journal, n, "keep", bpb)
+    assert [len(group) for group in journal.night.replicates()] == [2, 2]
+
+
+def test_elapsed_time_leaves_out_pauses(tmp_path: Path) -> None:
+    times = iter(datetime.fromisoformat(f"2026-11-{t}+01:00") for t in ("23T22:00", "23T22:10", "24T20:00", "24T20:05"))
+    with Journal(tmp_path / "t", lambda: next(times)) as journal:
+        journal.append("opened", **OPENED)
+        journal.append("closed", why="Ctrl-C")
+        assert journal.night.closed == "Ctrl-C"
+        journal.append("opened", **OPENED)
+        journal.append("note", text="hello")
+    night = read(tmp_path / "t")
+    assert (night.elapsed_s, night.sessions, night.closed, night.notes) == (900.0, 2, None, ("hello",))
+
+
+def test_a_clock_set_back_takes_no_time_away(tmp_path: Path) -> None:
+    times = iter(datetime.fromisoformat(f"2026-10-25T02:{m}:00{z}") for m, z in (("30", "+02:00"), ("10", "+02:00")))
+    with Journal(tmp_path / "t", lambda: next(times)) as journal:
+        journal.append("opened", **OPENED)
+        journal.append("note", text="x")
+    assert journal.night.elapsed_s == 0.0
+
+
+def test_a_cut_off_run_is_made_again_and_quarantined_the_second_time(journal: Journal) -> None:
+    baseline(journal)
+    n = proposed(journal)
+    for cuts in (1, 2):
+        journal.append("started", n=n, run=journal.night.experiments[n].next_run, seed=1, purpose="search")
+        running = journal.night.running
+        assert running is not None
+        assert running[0].n == n
+        journal.append("opened", **OPENED)
+        assert journal.night.running is None
+        assert journal.night.experiments[n].cut_offs == cuts
+        assert [e.n for e in journal.night.unfinished()] == ([n] if cuts == 1 else [])
+        assert [e.n for e in journal.night.to_quarantine()] == ([] if cuts == 1 else [n])
+    journal.append("quarantined", n=n, why="the machine went down twice")
+    assert journal.night.to_quarantine() == []
+    (trial,) = journal.night.trials(lambda n: "source")
+    assert (trial.verdict, trial.failure) == ("crash", Failure("quarantined", "the machine went down twice"))
+
+
+def test_what_was_measured_before_a_cut_counts(journal: Journal) -> None:
+    baseline(journal)
+    n = proposed(journal)
+    measured(journal, n, 1.49)
+    journal.append("started", n=n, run=1, seed=1, purpose="repeat")
+    journal.append("opened", **OPENED)
+    (open_,) = journal.night.unfinished()
+    assert (open_.bpbs, open_.next_run) == ([1.49], 2)
+
+
+def test_a_cut_control_run_does_not_touch_the_incumbent(journal: Journal) -> None:
+    n = baseline(journal)
+    for k in (1, 2):
+        journal.append("started", n=n, run=k, seed=k, purpose="incumbent")
+        journal.append("opened", **OPENED)
+    assert (journal.night.to_quarantine(), journal.night.unfinished(), journal.night.incumbent_n) == ([], [], n)
+
+
+def test_ctrl_c_is_nobodys_fault(journal: Journal) -> None:
+    baseline(journal)
+    n = proposed(journal)
+    journal.append("started", n=n, run=0, seed=1, purpose="search")
+    journal.append("abandoned", n=n, run=0, why="Ctrl-C")
+    journal.append("opened", **OPENED)
+    assert (journal.night.experiments[n].cut_offs, journal.night.unfinished()) == (0, [])
+    assert [e.n for e in journal.night.abandoned()] == [n]
+    measured(journal, n, 1.4)
+    decided(journal, n, "keep", 1.4)
+    assert journal.night.incumbent_n == n
+
+
+def test_a_person_who_moved_on_asks_for_a_new_baseline(journal: Journal) -> None:
+    baseline(journal)
+    n = proposed(journal)
+    measured(journal, n, 1.4)
+    decided(journal, n, "keep", 1.4)
+    journal.append("committed", n=n, commit="c1", ref="refs/autoresearch/t/0001")
+    assert journal.night.baseline_reason(VERSIONS) == "the branch went on without the loop"
+    baseline(journal)
+    assert journal.night.baseline_reason(VERSIONS) is None
+
+
+def test_another_mlx_or_harness_asks_for_a_new_baseline_even_after_a_kill(journal: Journal) -> None:
+    baseline(journal)
+    newer = {**VERSIONS, "mlx": "0.33.0"}
+    assert journal.night.baseline_reason(newer) == "mlx 0.32.4 -> 0.33.0"
+    assert journal.night.baseline_reason({**VERSIONS, "python": "3.13"}) is None
+    for _ in range(2):  # the first of these starts is killed before it has measured
+        journal.append("opened", **{**OPENED, "versions": newer})
+        assert journal.night.baseline_reason(newer) == "mlx 0.32.4 -> 0.33.0"
+    baseline(journal)
+    assert journal.night.baseline_reason(newer) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("fingerprint", "beef"), ("budget_s", 300.0), ("profile", "mac"), ("dataset", "other")]
+)
+def test_another_task_is_refused_naming_both(journal: Journal, name: str, value: object) -> None:
+    journal.night.check_resume({**TASK, "epochs": 3})
+    with pytest.raises(JournalError, match=f"{name} was {TASK[name]}, is {value}"):
+        journal.night.check_resume({**TASK, name: value})
+    Night().check_resume(TASK)
