@@ -1,11 +1,70 @@
-"""Whose fault a failed run is, by what MLX and Metal say: the candidate's, the machine's, or nobody knows."""
+"""The kinds of failure that end a run without a val_bpb: what each means, when it happens, whose fault it is.
+
+KINDS is the one table of them; everything that treats failures unlike asks it.
+"""
 
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from autoresearch.records import Failure
+
+Phase = Literal["check", "start", "training", "saving", "evaluation", "any"]
+Fault = Literal["candidate", "machine", "either"]
+Mendable = Literal["always", "early", "never"]
+
+
+@dataclass(frozen=True, slots=True)
+class FailureKind:
+    """One row of the table.
+
+    `fault` is "either" where the machine may be to blame: in a file that ran before, it is. `mendable` says whether the
+    proposer gets the failure back for a repair: always, only early in the budget, or never.
+    """
+
+    meaning: str  # for a person, after "the candidate ..."
+    phase: Phase
+    fault: Fault = "candidate"
+    mendable: Mendable = "never"
+    explicit: bool = False  # the kind itself says whose fault it is; the message is not searched for another cause
+
+
+KINDS: Mapping[str, FailureKind] = {
+    # before any training is paid for
+    "contract": FailureKind("broke a rule of the editable file; was not run", "check", mendable="always"),
+    "source": FailureKind("could not be read as Python", "start", mendable="always"),
+    "import": FailureKind("failed while it was imported", "start", mendable="always"),
+    "build": FailureKind("build_model() failed", "start", mendable="always"),
+    "warmup": FailureKind("failed in its first steps, before the clock", "start", mendable="always"),
+    "interface": FailureKind("its model is not what build_model(task) promises", "start", mendable="always"),
+    "slow": FailureKind("so slow that too few steps would fit the budget", "start", mendable="always", explicit=True),
+    "startup": FailureKind("took too long to start", "start", fault="either", mendable="always"),
+    # training
+    "diverged": FailureKind("the loss exploded", "training", mendable="early", explicit=True),
+    "train": FailureKind("training raised an exception", "training"),
+    "tampered": FailureKind("replaced a function of the harness or of a library", "training", mendable="early"),
+    "overrun": FailureKind("trained past its budget", "training", fault="either", explicit=True),
+    "late": FailureKind("ended after its budget, again and again", "training", explicit=True),
+    "hang": FailureKind("went silent", "any", fault="either"),
+    "exited": FailureKind("left without a result", "any", mendable="early"),
+    "save": FailureKind("saving failed", "saving"),
+    # evaluation
+    "nonfinite": FailureKind("its parameters or its score were not finite", "evaluation", mendable="early"),
+    "checkpoint": FailureKind("its checkpoint does not fit its model", "evaluation"),
+    "evaluate": FailureKind("scoring failed", "evaluation"),
+    "probe_causality": FailureKind("saw later tokens", "evaluation", explicit=True),
+    "probe_rows": FailureKind("saw other rows", "evaluation", explicit=True),
+    "probe_adapts": FailureKind("learned while it was scored", "evaluation", explicit=True),
+    "implausible": FailureKind("its gain vanished when it was scored again", "evaluation"),
+    # resources, at any time
+    "memory": FailureKind("did not fit into memory", "any", fault="either", mendable="early", explicit=True),
+    "disk": FailureKind("wrote more than a run may, or the disk was full", "any", fault="either", explicit=True),
+    "machine": FailureKind("the GPU or the machine failed", "any", fault="machine", explicit=True),
+    "quarantined": FailureKind("took the machine down twice", "any"),
+}
 
 MACHINE_FAILURE = re.compile(
     r"Caused GPU Timeout|Impacting Interactivity|Resource limit"
@@ -16,12 +75,15 @@ MEMORY_FAILURE = re.compile(
     r"|cudaErrorMemoryAllocation|out of memory",
     re.IGNORECASE,
 )
-KNOWN = {"memory", "disk", "machine", "overrun", "late", "diverged", "slow"}  # kinds that say whose fault it is
 
 
 def classify(failure: Failure) -> Failure:
-    """Recognises memory and machine failures by MLX's messages, wherever they surfaced."""
-    if failure.kind in KNOWN or failure.kind.startswith("probe"):
+    """Return `failure` as "machine" or "memory" where MLX's or Metal's message says so, wherever it surfaced.
+
+    classify(Failure("train", "[metal::malloc] ...")).kind -> "memory"
+    """
+    known = KINDS.get(failure.kind)
+    if known is not None and known.explicit:
         return failure
     text = f"{failure.message}\n{failure.detail}"
     if MACHINE_FAILURE.search(text):
@@ -29,3 +91,14 @@ def classify(failure: Failure) -> Failure:
     if MEMORY_FAILURE.search(text):
         return replace(failure, kind="memory")
     return failure
+
+
+def cost_no_training(failure: Failure) -> bool:
+    """Whether the candidate failed before it had warmed up."""
+    kind = KINDS.get(failure.kind)
+    return kind is not None and kind.phase in ("check", "start")
+
+
+def meaning(kind: str) -> str:
+    """Describe a kind to a person; empty for a kind that no table knows."""
+    return KINDS[kind].meaning if kind in KINDS else ""

@@ -86,7 +86,7 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a run has no val_bpb. `kind` is one of the failure kinds listed in experiment.py."""
+    """Why a run has no val_bpb. `kind` is a row of failures.KINDS, or a word of the child."""
 
     kind: str
     message: str  # one line for a person and for results

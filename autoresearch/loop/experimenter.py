@@ -16,6 +16,8 @@ from autoresearch.decide.early_stop import EarlyStopCheck, Finished
 from autoresearch.decide.keep_rule import decide, implausible, simplifies
 from autoresearch.decide.noise import Noise
 from autoresearch.errors import AutoresearchError, ProposerError
+from autoresearch.failures import KINDS
+from autoresearch.formats import span
 from autoresearch.measure import experiment
 from autoresearch.measure.experiment import FREE_DISK, Workbench
 from autoresearch.record import pause, results_tsv
@@ -24,7 +26,6 @@ from autoresearch.record.journal import SOURCE_NAME, Journal, read_source, run_f
 from autoresearch.record.night import Experiment, Night, Purpose
 from autoresearch.records import Decision, Measurement, Proposal, Proposer
 from autoresearch.report.console import View
-from autoresearch.report.dashboard import span
 from autoresearch.report.live_state import result_of
 from autoresearch.system import awake, machine
 from autoresearch.tasks.gpt import contract
@@ -33,7 +34,6 @@ from autoresearch.tasks.gpt.comparable import comparable
 FILE = "train_mlx.py"
 ROOM_WAITS_S = (10.0, 30.0, 60.0, 120.0)  # between looks whether memory and disk suffice for a run
 PATIENCE_S = (60.0, 300.0, 900.0)  # after the machine's second failure in a row, and the next: heat, another program
-SPOILING = ("memory", "disk", "overrun", "startup", "hang")  # the machine's fault in a file that ran before
 LEAST_STEPS = 3  # in the budget, of what is measured however slow: with fewer no training ends in time
 RELEASE_WAITS_S = (10.0, 30.0, 60.0, 120.0)  # between attempts to unload the language model
 
@@ -244,8 +244,9 @@ class Experimenter:
         if m.failure is not None:
             if m.failure.kind == "late":  # once it may be the machine; who is late each time, meant it
                 return m.failure.message
-            fault = m.failure.kind == "machine" or (bool(x.bpbs) and m.failure.kind in SPOILING)
-            return f"the machine failed: {m.failure.message}" if fault else None
+            fault = KINDS[m.failure.kind].fault if m.failure.kind in KINDS else "candidate"
+            machines = fault == "machine" or (fault == "either" and bool(x.bpbs))
+            return f"the machine failed: {m.failure.message}" if machines else None
         return contaminated(m, usual(self.night, x.source_sha256, self.usual_since))
 
     # --- decisions ---

@@ -15,13 +15,13 @@ from pathlib import Path
 from autoresearch.candidate import constants, edits
 from autoresearch.decide.keep_rule import baseline_due, incumbent_due
 from autoresearch.errors import AutoresearchError, EditError, ExhaustedError, ProposerError, UsageError
+from autoresearch.failures import KINDS
 from autoresearch.findings import hints
 from autoresearch.loop.experimenter import FILE, Experimenter, describe_machine, violations_text
 from autoresearch.record import pause
 from autoresearch.record.night import Experiment
 from autoresearch.records import Context, Decision, Failure, Learning, Proposal, Trial, WholeFile
 from autoresearch.search import policy
-from autoresearch.search.scorecard import NOT_WARMED_UP
 from autoresearch.tasks.gpt import contract
 
 BASELINE_RUNS = 3  # replicates of a baseline: the first look at sigma
@@ -30,9 +30,7 @@ KNOWN_DF = 4.0
 MAX_FAILED_TURNS = 20  # turns in a row without a candidate: no proposer has anything left to say
 STARTUP_FLOOR_S = 60.0  # what a candidate's start may take in any case: new kernels, a busy machine
 COMPILING_FLOOR_S = 180.0  # where g++ compiles them
-# Failures that go back to who had the idea, once, as those before the warm-up do, where little was trained by then.
-MENDABLE_EARLY = frozenset({"memory", "diverged", "nonfinite", "tampered", "exited"})
-EARLY = 0.1  # of the budget
+EARLY = 0.1  # of the budget; failures up to then may be mended
 MENDS = "mends"  # in a proposal's usage: the number of the experiment whose failure it mends
 
 
@@ -264,10 +262,12 @@ def _mending(proposal: Proposal, n: int) -> Proposal:
 
 
 def _mendable(x: Experiment) -> Failure | None:
-    """The failure of a crash that cost little or no training."""
+    """Return the failure of a crash that cost little or no training."""
     failure = x.failure
-    if failure is None or failure.kind in NOT_WARMED_UP:
-        return failure
+    if failure is None:
+        return None
+    mendable = KINDS[failure.kind].mendable if failure.kind in KINDS else "never"
     m = x.measurements[-1]
     reached = m.loss_curve[-1][0] if m.loss_curve else 0.0
-    return failure if failure.kind in MENDABLE_EARLY and m.training_s is None and reached <= EARLY else None
+    early = m.training_s is None and reached <= EARLY
+    return failure if mendable == "always" or (mendable == "early" and early) else None

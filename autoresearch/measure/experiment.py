@@ -1,19 +1,6 @@
 """Runs a candidate: the train child, then the evaluate child, watched from outside -> Measurement.
 
-The parent's clock is the one that counts. A run ends in a val_bpb or in a Failure of one of these kinds:
-
-contract                                the source breaks the rules (autoresearch/contract.py); it was not run
-tampered                                it replaced a function of the harness or of a library
-source import build warmup              it does not hash, import, build or warm up: no training was paid for
-interface nonfinite checkpoint          its model is not what build_model(task) promises
-slow startup                            warm-up predicts too few steps, or took longer than the start-up limit
-diverged train                          the loss exploded, or training raised an exception
-overrun hang exited                     it trained past its budget, went silent, or left without a result
-late                                    it ended a little after its budget: the machine's fault once, its own thrice
-probe_causality probe_rows probe_adapts the logits know what they must not (prepare.Probing)
-save evaluate                           saving or scoring raised an exception
-memory disk                             it took more memory, or wrote more, than a run may
-machine                                 the GPU, the disk or the memory of the machine gave out; not the idea's fault
+The parent's clock is the one that counts. A run ends in a val_bpb or in a Failure of a kind that failures.py lists.
 """
 
 from __future__ import annotations

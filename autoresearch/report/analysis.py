@@ -13,40 +13,12 @@ from statistics import median
 from autoresearch.decide import estimates
 from autoresearch.decide.estimates import Estimates
 from autoresearch.decide.interval import Interval, paired
+from autoresearch.failures import KINDS, meaning
 from autoresearch.record.night import Experiment, Night, RunRecord
 from autoresearch.records import CATEGORIES, Measurement
 from autoresearch.system import machine
 
 LOOKED_BETTER = 0.5  # sigma; a first run by which a candidate has to lead to count as having looked better
-
-MEANINGS = {  # of the failure kinds (experiment.py) for a person
-    "contract": "broke a rule of the editable file; was not run",
-    "source": "could not be read as Python",
-    "import": "failed while it was imported",
-    "build": "build_model() failed",
-    "warmup": "failed in its first steps, before the clock",
-    "interface": "its model is not what build_model(task) promises",
-    "nonfinite": "its parameters were not finite",
-    "checkpoint": "its checkpoint does not fit its model",
-    "slow": "so slow that too few steps would fit the budget",
-    "startup": "took too long to start",
-    "diverged": "the loss exploded",
-    "train": "training raised an exception",
-    "overrun": "trained past its budget",
-    "late": "ended after its budget, again and again",
-    "hang": "went silent",
-    "exited": "left without a result",
-    "probe_causality": "saw later tokens",
-    "probe_rows": "saw other rows",
-    "probe_adapts": "learned while it was scored",
-    "save": "saving failed",
-    "evaluate": "scoring failed",
-    "memory": "did not fit into memory",
-    "disk": "the disk was full",
-    "machine": "the GPU or the machine failed",
-    "implausible": "its gain vanished when it was scored again",
-    "quarantined": "took the machine down twice",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +214,7 @@ def crashes(night: Night) -> list[CrashGroup]:
             kind, message = _cause(x)
             groups.setdefault(kind, []).append((x, message))
     ordered = sorted(groups.items(), key=lambda item: -len(item[1]))
-    return [CrashGroup(kind, MEANINGS.get(kind, ""), tuple(found)) for kind, found in ordered]
+    return [CrashGroup(kind, meaning(kind), tuple(found)) for kind, found in ordered]
 
 
 def _cause(x: Experiment) -> tuple[str, str]:
@@ -251,7 +223,7 @@ def _cause(x: Experiment) -> tuple[str, str]:
     if x.failure is not None:
         return x.failure.kind, x.failure.message
     kind, colon, message = x.reason.partition(": ")
-    return (kind, message) if colon and kind in MEANINGS else ("other", x.reason)
+    return (kind, message) if colon and kind in KINDS else ("other", x.reason)
 
 
 # --- who and what ---------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from rich.console import Group
 from rich.panel import Panel
 from rich.text import Text
 
+from autoresearch.formats import span
 from autoresearch.records import Verdict
 from autoresearch.report.live_state import Curve, LiveState, Result, Share
 
@@ -285,16 +286,6 @@ def clock(board: LiveState, moment: Moment) -> str:
     else:
         text += " · runs until Ctrl-C"
     return text
-
-
-def span(seconds: float) -> str:
-    """span(5) -> "5 s", span(129) -> "2:09 min", span(27960) -> "7 h 46 min" """
-    seconds = max(0, int(seconds))
-    if seconds < 60:
-        return f"{seconds} s"
-    if seconds < 3600:
-        return f"{seconds // 60}:{seconds % 60:02d} min"
-    return f"{seconds // 3600} h {seconds % 3600 // 60} min"
 
 
 def _named(name: str, text: str = "", style: str = "") -> Text:

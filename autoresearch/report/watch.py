@@ -11,10 +11,11 @@ from rich.console import Console
 from rich.live import Live
 
 from autoresearch.errors import AutoresearchError, UsageError
+from autoresearch.formats import span
 from autoresearch.record import journal, pause
 from autoresearch.report import status
 from autoresearch.report.console import GONE, LIVE
-from autoresearch.report.dashboard import draw, result_line, span
+from autoresearch.report.dashboard import draw, result_line
 from autoresearch.report.live_state import LiveState
 from autoresearch.system import process
 

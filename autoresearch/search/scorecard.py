@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from autoresearch.failures import cost_no_training
 from autoresearch.files import write_atomic
 from autoresearch.records import Trial
 
@@ -29,8 +30,6 @@ PRIOR = {
 }
 PRIOR_WEIGHT = 4.0  # replies that the prior counts for
 REVISIT = 12  # every so many turns the format tried least is tried once more
-# Failures (experiment.py) before a candidate has warmed up.
-NOT_WARMED_UP = {"contract", "source", "import", "build", "warmup", "interface", "slow", "startup"}
 
 
 @dataclass(slots=True)
@@ -77,7 +76,7 @@ class Card:
         for trial in trials:
             if trial.n > since and trial.proposer == name:
                 self.decided += 1
-                self.warmed_up += trial.failure is None or trial.failure.kind not in NOT_WARMED_UP
+                self.warmed_up += trial.failure is None or not cost_no_training(trial.failure)
                 self.kept += trial.verdict == "keep"
 
 

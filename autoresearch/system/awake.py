@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
+from autoresearch.formats import span
 from autoresearch.system import machine
 from autoresearch.system.machine import Ask
 from autoresearch.system.process import Child
@@ -142,7 +143,7 @@ def _outlook(now: Mapping[str, Any], start: Mapping[str, Any] | None, floor: int
     left_s = _measured_left(now, start, floor)
     if left_s is None and (estimate_s := now.get("battery_left_s")) and percent > 0:
         left_s = estimate_s * max(0, percent - floor) / percent
-    return f"{percent}%" + (f", about {_span(left_s)} to the floor of {floor}%" if left_s is not None else "")
+    return f"{percent}%" + (f", about {span(left_s)} to the floor of {floor}%" if left_s is not None else "")
 
 
 def _measured_left(now: Mapping[str, Any], start: Mapping[str, Any] | None, floor: int) -> float | None:
@@ -152,11 +153,3 @@ def _measured_left(now: Mapping[str, Any], start: Mapping[str, Any] | None, floo
     if used < MEASURED_DRAIN or elapsed <= 0:
         return None
     return float(max(0, now["battery_percent"] - floor) * elapsed / used)
-
-
-def _span(seconds: float) -> str:
-    """`6600 -> "1 h 50 min"`, `200 -> "3 min"`, `12 -> "12 s"`."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    hours, minutes = divmod(int(seconds // 60), 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min"

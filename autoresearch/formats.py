@@ -1,0 +1,31 @@
+"""Formats numbers and words for people. No I/O."""
+
+from __future__ import annotations
+
+
+def span(seconds: float) -> str:
+    """Format a duration: span(45) -> "45 s", span(129) -> "2:09 min", span(27960) -> "7 h 46 min"."""
+    seconds = max(0, int(seconds))
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60}:{seconds % 60:02d} min"
+    return f"{seconds // 3600} h {seconds % 3600 // 60} min"
+
+
+def counted(count: int, noun: str) -> str:
+    """Put a regular noun behind its number: counted(1, "run") -> "1 run", counted(2, "run") -> "2 runs"."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def shortened(text: str, most: int) -> str:
+    """Cut a text of more than `most` characters and mark the cut: shortened("abcdef", 4) -> "abc…"."""
+    return text if len(text) <= most else text[: most - 1].rstrip() + "…"
+
+
+def printable(text: str, kept: str = "") -> str:
+    """Replace each character that a terminal would obey instead of showing by a blank; `kept` lists exceptions.
+
+    printable("a\\x1b[1mb\\n", kept="\\n") -> "a [1mb\\n"
+    """
+    return "".join(c if c.isprintable() or c in kept else " " for c in text)

@@ -1,0 +1,167 @@
+"""Names every file and folder of a checkout, of a night in runs/TAG, and of the cache. No I/O.
+
+checkout/
+    train_mlx.py, program.md, results.tsv, report.html, progress.png
+    runs/.lock                         held by the loop of this checkout
+    runs/TAG/journal.jsonl             the record of the night
+    runs/TAG/harness/                  the copy of prepare.py and its children that the night uses
+    runs/TAG/NNNN/train_mlx.py         the source of experiment NNNN
+    runs/TAG/NNNN/run-K/               what run K of it left: checkpoint, logs
+    runs/TAG/live.json, night.log      the live view, for `watch`; the lines of a loop whose terminal went away
+cache/
+    data/DATASET/PROFILE/              prepared data
+    kernels/                           compiled kernels
+    machines/SLUG/                     what earlier nights of this machine taught
+    machine.lock, scorecard.json, ollama.log
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+EDITABLE = "train_mlx.py"  # the one file that experiments change
+PROGRAM = "program.md"
+RESULTS = "results.tsv"
+JOURNAL = "journal.jsonl"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The paths of one night: `root` is the checkout, `tag` the night's name."""
+
+    root: Path
+    tag: str
+
+    @property
+    def folder(self) -> Path:
+        """Layout(Path("/checkout"), "nov23").folder -> Path("/checkout/runs/nov23")"""
+        return runs_folder(self.root) / self.tag
+
+    @property
+    def editable(self) -> Path:
+        return self.root / EDITABLE
+
+    @property
+    def program(self) -> Path:
+        return self.root / PROGRAM
+
+    @property
+    def results(self) -> Path:
+        return self.root / RESULTS
+
+    @property
+    def report(self) -> Path:
+        return self.root / "report.html"
+
+    @property
+    def progress(self) -> Path:
+        return self.root / "progress.png"
+
+    @property
+    def journal(self) -> Path:
+        return self.folder / JOURNAL
+
+    @property
+    def harness(self) -> Path:
+        return self.folder / "harness"
+
+    @property
+    def fit(self) -> Path:
+        """The scratch folder of the speed trials that fit the constants to the machine."""
+        return self.folder / "fit"
+
+    @property
+    def live(self) -> Path:
+        return self.folder / "live.json"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "night.log"
+
+    @property
+    def awake_log(self) -> Path:
+        return self.folder / "awake.log"
+
+    @property
+    def pause(self) -> Path:
+        """The file whose presence asks the loop to pause."""
+        return self.folder / "pause"
+
+    @property
+    def samples(self) -> Path:
+        """The texts that checkpoints of the night wrote, for the report."""
+        return self.folder / "samples.json"
+
+    @property
+    def origin(self) -> Path:
+        """The findings of another machine that a transfer replays."""
+        return self.folder / "origin.json"
+
+    @property
+    def findings(self) -> Path:
+        return self.folder / "findings.json"
+
+    def experiment(self, n: int) -> Path:
+        """Layout(Path("/checkout"), "nov23").experiment(7) -> Path("/checkout/runs/nov23/0007")"""
+        return self.folder / f"{n:04}"
+
+    def source(self, n: int) -> Path:
+        """The source of experiment n, as it was proposed."""
+        return self.experiment(n) / EDITABLE
+
+    def run(self, n: int, k: int) -> Path:
+        """The folder of run k of experiment n: the only place where its processes may write."""
+        return self.experiment(n) / f"run-{k}"
+
+
+def runs_folder(root: Path) -> Path:
+    """The folder of all nights of a checkout."""
+    return root / "runs"
+
+
+def checkout_lock(root: Path) -> Path:
+    return runs_folder(root) / ".lock"
+
+
+@dataclass(frozen=True)
+class Cache:
+    """The paths of the cache: data and what was learnt, shared by all checkouts of this machine."""
+
+    folder: Path
+
+    @classmethod
+    def default(cls) -> Cache:
+        """The folder that AUTORESEARCH_CACHE names, else ~/.cache/autoresearch-metal."""
+        given = os.environ.get("AUTORESEARCH_CACHE")
+        return cls(Path(given) if given else Path.home() / ".cache" / "autoresearch-metal")
+
+    @property
+    def machine_lock(self) -> Path:
+        """Held by the one loop that may train on this machine."""
+        return self.folder / "machine.lock"
+
+    @property
+    def scorecard(self) -> Path:
+        return self.folder / "scorecard.json"
+
+    @property
+    def ollama_log(self) -> Path:
+        return self.folder / "ollama.log"
+
+    def data(self, dataset: str, profile: str) -> Path:
+        """The prepared data of one data set and profile."""
+        return self.folder / "data" / dataset / profile
+
+    def kernels(self, mlx_version: str) -> Path:
+        """Compiled kernels that every run starts from."""
+        return self.folder / "kernels" / f"mlx-{mlx_version}"
+
+    def noise(self, slug: str) -> Path:
+        """Sigma and early-stop examples of earlier nights on the machine `slug`."""
+        return self.folder / "machines" / slug / "noise.json"
+
+    def fits(self, slug: str) -> Path:
+        """The constants that train fastest on the machine `slug`."""
+        return self.folder / "machines" / slug / "fits.json"
