@@ -18,7 +18,7 @@ import pytest
 
 from autoresearch.errors import ProposerError
 from autoresearch.search.llm.ollama_server import OFFLINE, OllamaServer, base_url, connect
-from autoresearch.search.llm.transport import Answer, Timeouts, error_of, is_loopback
+from autoresearch.search.llm.transport import Answer, Timeouts
 from testbed.fake_ollama import CLOUD, MODEL, THINKER, FakeOllama, install
 
 NAME = "qwen2.5-coder:7b"
@@ -89,13 +89,6 @@ def reason(call: Callable[[], object]) -> str:
 )
 def test_ollama_host_in_all_its_forms(host: str | None, url: str) -> None:
     assert base_url(host) == url
-
-
-def test_loopback_addresses() -> None:
-    assert all(
-        is_loopback(url) for url in ("http://127.0.0.1:1", "http://localhost:1", "http://[::1]:1", "http://127.9.9.9")
-    )
-    assert not any(is_loopback(url) for url in ("http://mac.local:1", "http://10.0.0.1:1", "https://ollama.com"))
 
 
 def test_a_proxy_in_the_environment_is_not_asked_for_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -299,22 +292,6 @@ def test_leaving_a_stream_closes_the_connection() -> None:
         while not fake.disconnects and time.monotonic() < deadline:
             time.sleep(0.01)
         assert fake.disconnects == 1
-
-
-@pytest.mark.parametrize(
-    ("message", "status", "expected"),
-    [
-        ("model 'x' not found", 404, "no_model"),
-        ('"m" does not support thinking', 400, "no_thinking"),
-        ("the prompt is too long: 9000 tokens", 400, "too_long"),
-        ("This model's maximum context length is 4096 tokens", 400, "too_long"),
-        ("the request exceeds the available context size", 400, "too_long"),
-        ("ggml_metal: error: failed to allocate buffer", 500, "out_of_memory"),
-        ("", 500, "runner"),
-    ],
-)
-def test_error_texts(message: str, status: int, expected: str) -> None:
-    assert error_of(message, status).reason == expected
 
 
 # --- memory -----------------------------------------------------------------------------------------------------------

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import math
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,55 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoresearch.candidate import constants, edits
-from autoresearch.candidate.versions import version
 from autoresearch.errors import ProposerError
-from autoresearch.records import CATEGORIES, Context, Directive, Edit, Failure, Proposal, SearchReplace, Set, Trial
-from autoresearch.search.tuner.axes import axes_of
-from autoresearch.search.tuner.observations import observe
+from autoresearch.records import CATEGORIES, Directive, Proposal, SearchReplace, Set, Trial
 from autoresearch.search.tuner.space import infer
-from autoresearch.search.tuner.tpe import suggestions
 from autoresearch.search.tuner.tuner import Tuner
 from testbed.toy import ROOT
+from testbed.tuning import SEQ_LEN, SMALL, Score, context, measured, trial
 
 REAL = (ROOT / "train_mlx.py").read_text()
-SEQ_LEN = 2048
-SIGMA = 0.01
-SMALL = """DEPTH = 4
-ASPECT_RATIO = 32
-HEAD_DIM = 64
-TOTAL_BATCH_SIZE = 2**15
-MATRIX_LR = 0.04
-WEIGHT_DECAY = 0.2
-WARMDOWN_RATIO = 0.5
-ADAM_BETAS = (0.8, 0.95)
-
-
-def build_model(task):
-    return DEPTH, ASPECT_RATIO, HEAD_DIM
-
-
-def train(model, run):
-    return TOTAL_BATCH_SIZE, MATRIX_LR, WEIGHT_DECAY, WARMDOWN_RATIO, ADAM_BETAS
-"""
-
-Score = Callable[[dict[str, Any]], float | None]  # val_bpb of the constants; None: it crashes
-
-
-def context(source: str, history: Sequence[Trial] = (), **more: Any) -> Context:
-    return Context(source, 1.0, SIGMA, "", {"seq_len": SEQ_LEN}, "", tuple(history), turn=len(history) + 1, **more)
-
-
-def measured(n: int, parent: str, proposal: Proposal, incumbent_bpb: float, score: Score) -> Trial:
-    source = edits.apply(parent, proposal.edits)
-    bpb = score(constants.read(source))
-    trial = Trial(
-        n, proposal.proposer, proposal.title, proposal.hypothesis, proposal.category, proposal.edits, source, parent,
-        "crash", "it crashed", None, SIGMA, None,
-    )  # fmt: skip
-    if bpb is None:
-        return replace(trial, failure=Failure("diverged", "nan"))
-    delta = incumbent_bpb - bpb
-    return replace(trial, verdict="keep" if delta > 0 else "discard", reason="", delta_bpb=delta, val_bpb=bpb)
 
 
 def night(source: str, score: Score, turns: int, seed: int = 0) -> list[Trial]:
@@ -182,9 +138,9 @@ def test_a_resumed_night_goes_on_as_the_interrupted_one(long_night: list[Trial])
 
 
 def test_a_proposal_stays_near_the_incumbent(long_night: list[Trial]) -> None:
-    for trial in long_night:
-        space = infer(trial.parent_source, SEQ_LEN)
-        tried = space.values(constants.read(trial.source))
+    for each in long_night:
+        space = infer(each.parent_source, SEQ_LEN)
+        tried = space.values(constants.read(each.source))
         for axis in (space[name] for name in space.changed(tried)):
             if axis.scale != "choice" and not axis.grid:
                 steps = abs(axis.coordinate(tried[axis.name]) - axis.coordinate(axis.value)) / axis.step
@@ -192,63 +148,6 @@ def test_a_proposal_stays_near_the_incumbent(long_night: list[Trial]) -> None:
 
 
 # --- what it learns from ----------------------------------------------------------------------------------------------
-
-
-def trial(n: int, parent: str, change: Sequence[Edit], delta: float | None, *, keep: bool = False) -> Trial:
-    proposal = Proposal(tuple(change), f"idea {n}", "", "other", "x")
-    result = measured(n, parent, proposal, 1.0, lambda _: None if delta is None else 1.0 - delta)
-    return replace(result, verdict="crash" if delta is None else "keep" if keep else "discard")
-
-
-def test_differences_to_different_incumbents_are_put_on_one_scale() -> None:
-    one = trial(1, SMALL, [Set("DEPTH", "2")], 0.1, keep=True)
-    two = trial(2, one.source, [Set("MATRIX_LR", "0.08")], -0.02)
-    three = trial(3, one.source, [Set("MATRIX_LR", "0.8")], None)
-    four = trial(4, one.source, [Set("MATRIX_LR", "0.02")], 0.03, keep=True)
-    seen = observe(infer(four.source), version(four.source), [one, two, three, four])
-    assert [observation.level for observation in seen.trials] == pytest.approx([-0.1, -0.08, None, -0.13])
-    assert seen.level == pytest.approx(-0.13)
-    assert [sorted(observation.moved) for observation in seen.trials] == [["DEPTH", "WIDTH"]] + [["MATRIX_LR"]] * 3
-
-
-def test_trials_of_the_old_code_are_shifted_by_what_the_change_of_code_gave() -> None:
-    old = trial(1, SMALL, [Set("MATRIX_LR", "0.08")], 0.02)
-    code = trial(
-        2,
-        SMALL,
-        [SearchReplace("DEPTH = 4", "DEPTH = 4\nEXTRA = 1.5"), rewrite("DEPTH", "DEPTH * EXTRA")],
-        0.3,
-        keep=True,
-    )
-    lost = trial(3, code.source, [rewrite("DEPTH * EXTRA", "DEPTH / EXTRA")], 0.05)
-    new = trial(4, code.source, [Set("EXTRA", "2.0")], -0.1)
-    seen = observe(infer(code.source), version(code.source), [old, code, lost, new])
-    assert seen.level == 0.0  # where the old code's incumbent stood is where the new code's stands
-    assert [observation.level for observation in seen.trials] == pytest.approx([-0.02, 0.1])
-    assert [observation.values["EXTRA"] for observation in seen.trials] == [1.5, 2.0]
-
-
-def test_an_ancestor_stands_where_it_stood() -> None:
-    one = trial(1, SMALL, [Set("DEPTH", "2")], 0.1, keep=True)
-    two = trial(2, one.source, [Set("MATRIX_LR", "0.08")], 0.02, keep=True)
-    three = trial(3, one.source, [Set("WEIGHT_DECAY", "0.1")], -0.05)  # a branch, measured against the incumbent
-    history = [one, two, three]
-    assert observe(infer(one.source), version(one.source), history).level == pytest.approx(-0.1)
-    assert observe(infer(SMALL), version(SMALL), history).level == 0.0
-    seen = observe(infer(two.source), version(two.source), history)
-    assert seen.trials[2].level == pytest.approx(-0.07)
-    assert Tuner().propose(context(one.source, history))[0].edits
-
-
-def rewrite(old: str, new: str) -> SearchReplace:
-    rest = ", ASPECT_RATIO, HEAD_DIM"
-    return SearchReplace(f"    return {old}{rest}", f"    return {new}{rest}")
-
-
-def test_nothing_is_known_of_code_that_came_from_elsewhere() -> None:
-    history = [trial(1, SMALL, [Set("DEPTH", "2")], 0.1, keep=True)]
-    foreign = edits.apply(history[0].source, [rewrite("DEPTH", "DEPTH + 1")])
-    assert observe(infer(foreign), version(foreign), history).trials == ()
 
 
 @pytest.mark.parametrize(
@@ -266,47 +165,6 @@ def test_a_constant_that_changed_its_type_or_range_is_no_trouble(old: str, new: 
 def test_a_trial_that_python_could_not_read_is_no_trouble() -> None:
     broken = replace(trial(1, SMALL, [Set("DEPTH", "2")], None), edits=(SearchReplace("a", "b"),), source="def (")
     assert Tuner().propose(context(SMALL, [broken]))[0].title == "DEPTH 4 -> 2"
-
-
-# --- TPE --------------------------------------------------------------------------------------------------------------
-
-
-def test_crashes_keep_tpe_away() -> None:
-    (axis,) = axes_of("MATRIX_LR", 0.04)
-    told = [({"MATRIX_LR": rate}, abs(math.log2(rate / 0.03))) for rate in (0.02, 0.03, 0.04, 0.05, 0.06)]
-    told += [({"MATRIX_LR": rate}, None) for rate in (0.1, 0.12, 0.15, 0.2, 0.25, 0.3)]
-    asked = suggestions([axis], told, seed=0)
-    rates = [float(next(asked)["MATRIX_LR"]) for _ in range(30)]
-    assert sum(rate >= 0.1 for rate in rates) <= 6  # of the range's upper half
-
-
-def test_tpe_follows_what_was_better() -> None:
-    axes = [*axes_of("MATRIX_LR", 0.04), *axes_of("WINDOW_PATTERN", "L")]
-    told = [
-        ({"MATRIX_LR": 0.005 * 2 ** (i / 4), "WINDOW_PATTERN": pattern}, (i - 16) ** 2 / 100 + (pattern != "SL"))
-        for i in range(25)  # the whole range; 0.08 is best
-        for pattern in ("L", "SL", "SSL", "SSSL")
-    ]
-    asked = [next(suggestions(axes, told, seed)) for seed in range(15)]
-    assert sum(values["WINDOW_PATTERN"] == "SL" for values in asked) >= 10
-    assert 0.05 < sorted(float(values["MATRIX_LR"]) for values in asked)[7] < 0.13
-
-
-def test_optuna_is_loaded_late_and_says_nothing() -> None:
-    code = """
-import sys
-from autoresearch.search.tuner.tuner import Tuner
-from autoresearch.search.tuner.tpe import suggestions
-from autoresearch.search.tuner.axes import axes_of
-assert "optuna" not in sys.modules
-axes = list(axes_of("MATRIX_LR", 0.04))
-next(suggestions(axes, [({"MATRIX_LR": 0.04}, 1.0)], 0))
-assert "optuna" in sys.modules
-"""
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 # --- directives -------------------------------------------------------------------------------------------------------

@@ -1,0 +1,20 @@
+"""Sources for search spaces: the trainer that ships, a short one, and drawn ones."""
+
+from __future__ import annotations
+
+from autoresearch.candidate import constants
+from autoresearch.search.tuner.space import infer
+from testbed.toy import ROOT
+
+REAL = (ROOT / "train_mlx.py").read_text()
+FIXED = "def build_model(task): return ({used})\ndef train(model, run): ...\n"
+
+
+def source(*lines: str) -> str:
+    """A candidate of these constants, each of them used."""
+    names = [line.split(" = ")[0] for line in lines]
+    return "".join(f"{line}\n" for line in lines) + FIXED.format(used=", ".join(names))
+
+
+SHORT = source(*(f"{name} = {literal}" for name, literal in constants.literals(REAL).items()))  # its constants alone
+SPACE = infer(SHORT, 2048)

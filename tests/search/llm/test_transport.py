@@ -1,0 +1,30 @@
+"""Addresses and errors of model servers."""
+
+from __future__ import annotations
+
+import pytest
+
+from autoresearch.search.llm.transport import error_of, is_loopback
+
+
+def test_loopback_addresses() -> None:
+    assert all(
+        is_loopback(url) for url in ("http://127.0.0.1:1", "http://localhost:1", "http://[::1]:1", "http://127.9.9.9")
+    )
+    assert not any(is_loopback(url) for url in ("http://mac.local:1", "http://10.0.0.1:1", "https://ollama.com"))
+
+
+@pytest.mark.parametrize(
+    ("message", "status", "expected"),
+    [
+        ("model 'x' not found", 404, "no_model"),
+        ('"m" does not support thinking', 400, "no_thinking"),
+        ("the prompt is too long: 9000 tokens", 400, "too_long"),
+        ("This model's maximum context length is 4096 tokens", 400, "too_long"),
+        ("the request exceeds the available context size", 400, "too_long"),
+        ("ggml_metal: error: failed to allocate buffer", 500, "out_of_memory"),
+        ("", 500, "runner"),
+    ],
+)
+def test_error_texts(message: str, status: int, expected: str) -> None:
+    assert error_of(message, status).reason == expected

@@ -1,0 +1,67 @@
+"""The choice of a proposer, as it is said at the start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autoresearch.errors import UsageError
+from autoresearch.records import Proposer
+from autoresearch.search import choose as choice
+from autoresearch.system import machine
+from testbed.fake_ollama import MODEL, FakeOllama
+
+
+@pytest.fixture
+def chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Proposer, list[str]]]:
+    """chosen(url, ...) -> the proposer for a server there, and what was said."""
+
+    def choose(url: str, program: str = "", **wanted: Any) -> tuple[Proposer, list[str]]:
+        monkeypatch.setenv("OLLAMA_HOST", url)
+        monkeypatch.setenv("AUTORESEARCH_CACHE", str(tmp_path))
+        monkeypatch.setenv("PATH", str(tmp_path))
+        said: list[str] = []
+        facts = replace(machine.facts(), memory_mb=16 * 1024)
+        return choice.choose(choice.Wanted(program=program, **wanted), facts, said.append), said
+
+    return choose
+
+
+def test_the_choice_is_said_in_a_line(chosen: Callable[..., tuple[Proposer, list[str]]]) -> None:
+    with FakeOllama(models=[MODEL]) as fake:
+        for wanted, name, end in (
+            ({}, "tuner + ollama:qwen2.5-coder:7b", "shared with the tuner by what each achieves"),
+            ({"kind": "ollama"}, "ollama:qwen2.5-coder:7b", "the tuner where it has none"),
+            ({"kind": "tuner"}, "tuner", "ideas: the built-in tuner"),
+            ({"model": "openai:m", "base_url": fake.url}, "tuner + openai:m", "what each achieves"),
+            ({"model": "gone:1b"}, "tuner", "Run: ollama pull gone:1b)"),
+        ):
+            proposer, said = chosen(fake.url, **wanted)
+            assert proposer.name == name and len(said) == 1 and said[0].endswith(end)
+            proposer.close()
+        with pytest.raises(UsageError, match="gone:1b is not installed"):
+            chosen(fake.url, kind="ollama", model="gone:1b")
+        with pytest.raises(UsageError, match="needs --base-url"):
+            chosen(fake.url, model="openai:m")
+
+
+def test_a_brief_that_outgrows_the_context_is_said_at_the_start(
+    chosen: Callable[..., tuple[Proposer, list[str]]],
+) -> None:
+    with FakeOllama(models=[{**MODEL, "context_length": 8192}]) as fake:
+        assert len(chosen(fake.url, "word " * 1000)[1]) == 1
+        warning = chosen(fake.url, "word " * 3000)[1][-1]
+        assert warning.startswith("warning: program.md has about 3750 tokens; 2000 leave enough of a context of 8192")
+        told = chosen(fake.url, "word " * 9000, model="openai:m", base_url=fake.url)[1][-1]
+        assert "a context of 16384" in told
+
+
+def test_an_endpoint_that_does_not_answer_is_said_at_the_start(
+    chosen: Callable[..., tuple[Proposer, list[str]]],
+) -> None:
+    _, said = chosen("127.0.0.1:9", model="openai:m", base_url="127.0.0.1:9")
+    assert "openai:m cannot be asked now, and the tuner stands in until it can: http://127.0.0.1:9/v1" in said[-1]

@@ -1,0 +1,59 @@
+"""The compact history: values tried for each constant, and a line a trial."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from autoresearch.records import Failure, SearchReplace, Set
+from autoresearch.search import history
+from testbed.reply_cases import RELU, SOURCE, SQUARED
+from testbed.trials import SIGMA, trial
+
+
+def test_values_tried_for_each_constant() -> None:
+    rate = [Set("MATRIX_LR", "0.02")], [Set("MATRIX_LR", "0.03")], [Set("MATRIX_LR", "0.06")]
+    trials = [
+        trial(1, [Set("DEPTH", "4")], "crash", None, Failure("memory", "held 14.2 GB")),
+        trial(2, rate[0], sigmas=-3.0),
+        trial(3, rate[1], sigmas=-0.2),
+        trial(4, rate[2], sigmas=-1.1),
+    ]
+    assert history.values_tried(SOURCE, trials, SIGMA) == ["DEPTH: 4x 8*", "MATRIX_LR: .02- .03= .04* .06-"]
+
+
+def test_values_follow_the_incumbent_and_keep_marks_of_what_was_kept() -> None:
+    kept = trial(1, [Set("MATRIX_LR", "0.05")], "keep", 4.0)
+    then = trial(2, [Set("MATRIX_LR", "0.06")], sigmas=-2.0, parent=kept.source)
+    now = trial(3, [Set("MATRIX_LR", "0.055")], "keep", 2.5, parent=kept.source)
+    assert history.values_tried(now.source, [kept, then, now], SIGMA) == ["MATRIX_LR: .05+ .055* .06-"]
+
+
+def test_values_of_other_types_and_of_code_changes() -> None:
+    trials = [
+        trial(1, [Set("WINDOW_PATTERN", "'L'"), Set("ADAM_BETAS", "(0.9, 0.95)")], sigmas=-1.0),
+        trial(2, [Set("DEPTH", "6"), SearchReplace("        return 1.0", "        return 0.9")]),  # not the constant's
+        trial(3, [Set(n, v) for n, v in zip(("DEPTH", "MATRIX_LR"), ("6", "0.1"), strict=True)] +
+              [Set("WINDOW_PATTERN", "'LS'"), Set("TOTAL_BATCH_SIZE", "2**15")]),  # four at once say little of each
+    ]  # fmt: skip
+    assert history.values_tried(SOURCE, trials, SIGMA) == [
+        "WINDOW_PATTERN: L- SSSL*",
+        "ADAM_BETAS: (.9,.95)- (.8,.95)*",
+    ]
+
+
+def test_a_line_a_trial() -> None:
+    kept = trial(12, [Set("MATRIX_LR", "0.05")], "keep", 2.1)
+    assert history.line(kept, SIGMA) == "#12 keep +2.1s learning_rate: Idea 12 (MATRIX_LR .04 -> .05)"
+    crash = trial(13, [Set("DEPTH", "16")], "crash", None, Failure("memory", "held 14.2 GB\nof memory"))
+    assert history.line(crash, SIGMA) == "#13 crash: memory (held 14.2 GB of memory): Idea 13"
+    early = replace(trial(14, [Set("DEPTH", "9")], "discard", None), reason="stopped half-way: too slow")
+    assert history.line(early, SIGMA) == (
+        "#14 discard (stopped half-way: too slow) learning_rate: Idea 14 (DEPTH 8 -> 9)"
+    )
+
+
+def test_a_broken_source_in_the_history_is_no_trouble() -> None:
+    crash = trial(1, [SearchReplace(RELU, SQUARED)], "crash", None, Failure("source", "not valid Python"))
+    broken = replace(crash, source="def (")
+    assert history.values_tried(SOURCE, [broken], SIGMA) == []
+    assert history.line(replace(broken, failure=None), SIGMA) == "#1 crash learning_rate: Idea 1"
