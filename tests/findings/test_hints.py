@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from autoresearch.candidate import edits
-from autoresearch.errors import BundleError, JournalError, ProposerError, UsageError
+from autoresearch.errors import JournalError, ProposerError
 from autoresearch.findings import bundle
 from autoresearch.findings import hints as seeds
 from autoresearch.findings.bundle import Bundle, Change, Finding
@@ -190,15 +190,6 @@ def test_hints_are_journaled_and_survive_a_resume(night_folder: Path, tmp_path: 
     assert [seed.finding.title for seed in seeds.from_json(journal.read(night_folder / "runs" / tag).hinted)] == [
         "DEPTH -> 4", "GELU", "LR -> 0.02",
     ]  # fmt: skip
-
-
-def test_findings_that_tell_nothing_are_refused(tmp_path: Path) -> None:
-    bundle.save(shared(Made()), tmp_path / "empty.json")
-    with pytest.raises(UsageError, match="none of its 1 nights holds a clear gain or loss"):
-        sharing.hinted(tmp_path, str(tmp_path / "empty.json"))
-    (tmp_path / "bad.json").write_text("{}")
-    with pytest.raises(BundleError, match="refused"):
-        sharing.hinted(tmp_path, str(tmp_path / "bad.json"))
 
 
 def hinted_night(gains: Mapping[str, float]) -> Made:

@@ -12,7 +12,7 @@ from autoresearch.candidate import constants
 from autoresearch.decide import earlier_nights
 from autoresearch.decide.estimates import Estimates
 from autoresearch.decide.noise import Noise
-from autoresearch.errors import BundleError, ProposerError, UsageError
+from autoresearch.errors import BundleError, ProposerError
 from autoresearch.findings import bundle, export, transfer
 from autoresearch.findings.bundle import Bundle, Finding
 from autoresearch.loop import sharing
@@ -22,31 +22,7 @@ from autoresearch.records import Context, Proposal, SearchReplace, Set
 from autoresearch.system import machine
 from testbed.made_nights import GELU, M1, TASK, Made, shared
 from testbed.toy import HONEST, git
-
-SHARP = 1e-6  # bpb; a sigma under which every made difference is clear
-BASE = Made().sources[0].replace("ROWS = 4 ", "DEVICE_BATCH_SIZE = 16\nSTACK_MATRICES = True\nROWS = 4 ")
-
-
-def idea(*edits: Set | SearchReplace, title: str = "an idea") -> Proposal:
-    return Proposal(tuple(edits), title, "because", "other", "tuner")
-
-
-def there() -> Bundle:
-    """Kept, least first: LR (and rows at once), a new norm, GELU, and depth; and what was not kept."""
-    made = Made(sigma_bpb=SHARP, source=BASE)
-    made.candidate(idea(Set("LR", "0.02"), Set("DEVICE_BATCH_SIZE", "32"), title="faster"), 0.01, "keep")
-    made.candidate(
-        idea(SearchReplace("    return mx.fast.rms_norm(x, None, 1e-5)", "    return x"), title="no norm"), 0.02, "keep"
-    )
-    made.candidate(idea(Set("WIDTH", "64"), title="wider"), -0.30, "discard")
-    made.candidate(idea(SearchReplace("    return x", "    return x * 0.5"), title="half"), 0.03, "keep")
-    made.candidate(idea(GELU, title="GELU"), 0.05, "keep")
-    made.candidate(idea(Set("DEPTH", "4"), title="deeper"), 0.40, "keep")
-    made.candidate(idea(Set("STACK_MATRICES", "False"), title="unstacked"), 0.001, "keep")
-    return shared(made)
-
-
-THERE = there()
+from testbed.transfers import BASE, SHARP, THERE, idea
 
 
 class Here:
@@ -255,22 +231,3 @@ def test_a_transfer_from_start_to_end(toy: Path, tmp_path: Path, capsys: pytest.
     bundle.save(other, tmp_path / "other.json")
     with pytest.raises(BundleError, match="replays other findings"):
         sharing.transfer_command(toy, argparse.Namespace(file=tmp_path / "other.json"), replace(options, tag=tag))
-
-
-def test_options_come_from_the_findings() -> None:
-    chosen = sharing.wanted(THERE, Options(deadline=9.0))
-    assert (chosen.tag, chosen.dataset, chosen.profile, chosen.time_budget_s, chosen.deadline) == (
-        f"transfer-{THERE.id[:8]}", "climbmix", "mac", 300.0, 9.0,
-    )  # fmt: skip
-    mine = sharing.wanted(THERE, Options(tag="t", dataset="stdlib", profile="tiny", time_budget_s=20.0))
-    assert (mine.tag, mine.dataset, mine.profile, mine.time_budget_s) == ("t", "stdlib", "tiny", 20.0)
-    with pytest.raises(BundleError, match=r"its profile '\.\./\.\./etc' is not known here; there are mac, tiny"):
-        sharing.wanted(replace(THERE, task=replace(THERE.task, profile="../../etc")), Options())
-    own_text = replace(THERE, task=replace(THERE.task, dataset="own text"))
-    assert sharing.wanted(own_text, Options()).dataset is None
-
-
-def test_nothing_to_transfer_is_said(tmp_path: Path) -> None:
-    bundle.save(shared(Made()), tmp_path / "nothing.json")
-    with pytest.raises(UsageError, match="has no kept changes to transfer"):
-        sharing.transfer_command(tmp_path, argparse.Namespace(file=tmp_path / "nothing.json"), Options())

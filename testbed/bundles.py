@@ -1,0 +1,46 @@
+"""A night as a bundle of findings, and the same file with other contents."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from dataclasses import fields
+from typing import Any
+
+from hypothesis import strategies as st
+
+from autoresearch.findings import bundle, export, schema
+from autoresearch.findings.bundle import Bundle
+from autoresearch.findings.scrub import Scrubber
+from autoresearch.records import Proposal
+from testbed.made_nights import GELU, Made
+
+OPEN = Scrubber()
+MADE = Made().try_all(14)
+MADE.candidate(Proposal((GELU,), "GELU", "smooth", "mlp", "tuner"), 0.03)
+BUNDLE = export.export(MADE.night, MADE.sources.__getitem__, OPEN)
+DATA = bundle.dump(BUNDLE)
+
+
+def changed(**top: Any) -> bytes:
+    """The file with other top-level fields, and the id that belongs to them where it still can be computed."""
+    value = {**json.loads(DATA), **top}
+    content = {key: entry for key, entry in value.items() if key not in ("format", "version", "id")}
+    with contextlib.suppress(schema.Mismatch):
+        value["id"] = schema.decode(Bundle, content).id
+    return json.dumps(value).encode()
+
+
+def finding(index: int, **fields: Any) -> bytes:
+    value = json.loads(DATA)["findings"]
+    value[index] = {**value[index], **fields}
+    return changed(findings=value)
+
+
+NAMES = st.sampled_from([f.name for f in fields(Bundle)])
+NUMBERS = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+JSON = st.recursive(
+    st.none() | st.booleans() | NUMBERS | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(NAMES, inner, max_size=5),
+    max_leaves=12,
+)

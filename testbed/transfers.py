@@ -1,0 +1,32 @@
+"""A night of another machine, whose changes are to be tried here."""
+
+from __future__ import annotations
+
+from autoresearch.findings.bundle import Bundle
+from autoresearch.records import Proposal, SearchReplace, Set
+from testbed.made_nights import GELU, Made, shared
+
+SHARP = 1e-6  # bpb; a sigma under which every made difference is clear
+BASE = Made().sources[0].replace("ROWS = 4 ", "DEVICE_BATCH_SIZE = 16\nSTACK_MATRICES = True\nROWS = 4 ")
+
+
+def idea(*edits: Set | SearchReplace, title: str = "an idea") -> Proposal:
+    return Proposal(tuple(edits), title, "because", "other", "tuner")
+
+
+def there() -> Bundle:
+    """Kept, least first: LR (and rows at once), a new norm, GELU, and depth; and what was not kept."""
+    made = Made(sigma_bpb=SHARP, source=BASE)
+    made.candidate(idea(Set("LR", "0.02"), Set("DEVICE_BATCH_SIZE", "32"), title="faster"), 0.01, "keep")
+    made.candidate(
+        idea(SearchReplace("    return mx.fast.rms_norm(x, None, 1e-5)", "    return x"), title="no norm"), 0.02, "keep"
+    )
+    made.candidate(idea(Set("WIDTH", "64"), title="wider"), -0.30, "discard")
+    made.candidate(idea(SearchReplace("    return x", "    return x * 0.5"), title="half"), 0.03, "keep")
+    made.candidate(idea(GELU, title="GELU"), 0.05, "keep")
+    made.candidate(idea(Set("DEPTH", "4"), title="deeper"), 0.40, "keep")
+    made.candidate(idea(Set("STACK_MATRICES", "False"), title="unstacked"), 0.001, "keep")
+    return shared(made)
+
+
+THERE = there()

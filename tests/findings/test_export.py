@@ -1,0 +1,50 @@
+"""A night as a bundle: what any night gives, and what gives none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autoresearch.errors import BundleError
+from autoresearch.findings import bundle, export
+from autoresearch.records import Proposal, Set
+from testbed.bundles import OPEN
+from testbed.honest import BASE
+from testbed.made_nights import Made
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(max_size=400), st.text(max_size=400))
+def test_whatever_a_model_writes_can_be_shared(title: str, hypothesis: str) -> None:
+    made = Made()
+    made.candidate(Proposal((Set("LR", "0.02"),), title[:80], hypothesis, "other", title), 0.0, "keep")
+    shared = export.export(made.night, made.sources.__getitem__, OPEN)
+    assert bundle.loads(bundle.dump(shared)) == shared
+
+
+def test_line_ends_of_windows_and_a_source_that_never_ran() -> None:
+    made = Made()
+    made.sources[0] = BASE.replace("\n", "\r\n")
+    n = made.propose("candidate", Proposal((), "no Python", "", "other", "tuner"), "def \x1b(:\n", 0.0)
+    made.decide(n, "crash", "contract: line 1: not valid Python")
+    shared = export.export(made.night, made.sources.__getitem__, OPEN)
+    assert shared.source(shared.findings[0]) == BASE and shared.findings[1].change is None
+
+
+def test_a_night_without_a_baseline_has_nothing_to_share(tmp_path: Path) -> None:
+    (tmp_path / "journal.jsonl").write_bytes(b"")
+    with pytest.raises(BundleError, match=r"nothing to share. Run: uv run loop.py"):
+        export.read(tmp_path, tmp_path)
+
+
+def test_hours_are_those_of_research() -> None:
+    made = Made()
+    first = export.decided_after(b"".join(map(export.journal.encode, made.events)))[0]
+    made.now = made.now.replace(year=2027)  # closed for a year, then resumed
+    made.events.append({**made.events[0], "t": made.now.isoformat()})
+    n = made.candidate(Proposal((Set("LR", "0.02"),), "later", "", "other", "tuner"), 0.05, "keep")
+    hours = export.decided_after(b"".join(map(export.journal.encode, made.events)))
+    assert hours[0] == first and first < hours[n] < first + 1

@@ -1,0 +1,106 @@
+"""The commands that share findings: export, compare, transfer, and what a name may be."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from autoresearch.errors import BundleError, UsageError
+from autoresearch.findings import bundle
+from autoresearch.loop import sharing
+from autoresearch.loop.session import Options
+from testbed.html_page import Page
+from testbed.made_nights import A, B, Made, set_to, shared
+from testbed.transfers import THERE
+
+
+def test_terminal_page_and_data_say_the_same(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for name, found in (("a", A), ("b", B)):
+        bundle.save(found, tmp_path / f"{name}.json")
+    args = argparse.Namespace(nights=[str(tmp_path)], html=tmp_path / "c.html", json=tmp_path / "c.data")
+    assert sharing.compare_command(tmp_path, args) == 0
+    shown = capsys.readouterr().out
+    data = json.loads((tmp_path / "c.data").read_text())
+    page = " ".join(Page((tmp_path / "c.html").read_text()).words)
+    for text in (
+        "Apple M4 Pro, 20 GPU cores",
+        "DEPTH 2 → 4",
+        "all gain",
+        "opposite",
+        "2 → 4",
+        "another question",
+    ):
+        assert text in page, text
+        assert text.split()[0] in shown and text.split()[-1] in shown, text
+    assert [row["agreement"] for row in data["shared"] if row["change"] == "code in MLP.__call__"] == ["opposite"]
+    assert data["nights"][0]["id"] == A.id
+
+
+def test_what_a_name_may_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTORESEARCH_CACHE", str(tmp_path / "cache"))
+    root, shared_file = tmp_path / "checkout", tmp_path / "a.json"
+    bundle.save(A, shared_file)
+    made = Made(tag="nov23")
+    made.candidate(set_to("DEPTH", 4), 0.1, "keep")
+    made.write(root / "runs" / "nov23")
+    (tmp_path / "results.tsv").write_text(
+        "commit\tval_bpb\tmemory_gb\tstatus\tdescription\nabc1234\t1.5\t2.0\tkeep\tbaseline\n"
+    )
+    assert [b.id for b in sharing.nights_of(root, str(shared_file))] == [A.id]
+    assert sharing.nights_of(root, "nov23")[0].finding(1) is not None
+    assert sharing.nights_of(root, str(tmp_path / "results.tsv"))[0].kind == "imported"
+    assert sharing.nights_of(root, str(tmp_path))[0].kind == "imported"
+    with pytest.raises(UsageError, match="runs holds no findings"):
+        sharing.nights_of(root, str(root / "runs"))
+    with pytest.raises(UsageError, match="dec24 is no file of findings"):
+        sharing.nights_of(root, "dec24")
+    (tmp_path / "b.json").write_text("{}")
+    with pytest.raises(BundleError, match="refused"):
+        sharing.nights_of(root, str(tmp_path / "b.json"))
+
+
+def test_export_writes_a_file_and_says_how_to_share_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AUTORESEARCH_CACHE", str(tmp_path / "cache"))
+    made = Made(tag="nov23")
+    made.candidate(set_to("DEPTH", 4), 0.1, "keep")
+    made.write(tmp_path / "runs" / "nov23")
+    assert sharing.export_command(tmp_path, argparse.Namespace(tag="nov23", output=None)) == 0
+    (file,) = (tmp_path / "findings").iterdir()
+    found = bundle.load(file)
+    assert file.name == f"apple-m4-pro-20-gpu-cores-24-gb-macos-26-2-2026-11-23-{found.id[:8]}.json"
+    said = capsys.readouterr().out
+    assert f"git add findings/{file.name}" in said and "2 experiments, 1 kept" in said
+
+
+def test_findings_that_tell_nothing_are_refused(tmp_path: Path) -> None:
+    bundle.save(shared(Made()), tmp_path / "empty.json")
+    with pytest.raises(UsageError, match="none of its 1 nights holds a clear gain or loss"):
+        sharing.hinted(tmp_path, str(tmp_path / "empty.json"))
+    (tmp_path / "bad.json").write_text("{}")
+    with pytest.raises(BundleError, match="refused"):
+        sharing.hinted(tmp_path, str(tmp_path / "bad.json"))
+
+
+def test_options_come_from_the_findings() -> None:
+    chosen = sharing.wanted(THERE, Options(deadline=9.0))
+    assert (chosen.tag, chosen.dataset, chosen.profile, chosen.time_budget_s, chosen.deadline) == (
+        f"transfer-{THERE.id[:8]}", "climbmix", "mac", 300.0, 9.0,
+    )  # fmt: skip
+    mine = sharing.wanted(THERE, Options(tag="t", dataset="stdlib", profile="tiny", time_budget_s=20.0))
+    assert (mine.tag, mine.dataset, mine.profile, mine.time_budget_s) == ("t", "stdlib", "tiny", 20.0)
+    with pytest.raises(BundleError, match=r"its profile '\.\./\.\./etc' is not known here; there are mac, tiny"):
+        sharing.wanted(replace(THERE, task=replace(THERE.task, profile="../../etc")), Options())
+    own_text = replace(THERE, task=replace(THERE.task, dataset="own text"))
+    assert sharing.wanted(own_text, Options()).dataset is None
+
+
+def test_nothing_to_transfer_is_said(tmp_path: Path) -> None:
+    bundle.save(shared(Made()), tmp_path / "nothing.json")
+    with pytest.raises(UsageError, match="has no kept changes to transfer"):
+        sharing.transfer_command(tmp_path, argparse.Namespace(file=tmp_path / "nothing.json"), Options())

@@ -1,0 +1,52 @@
+"""The comparison as a page and in the terminal: hostile texts, many nights."""
+
+from __future__ import annotations
+
+import io
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+
+from autoresearch.findings import bundle, compare
+from autoresearch.findings.bundle import Bundle
+from autoresearch.report import comparison_page
+from testbed.html_page import Page
+from testbed.made_nights import A, B, Made, shared
+
+
+def hostile(found: Bundle) -> Bundle:
+    """Texts that a page or a terminal might obey."""
+    evil = "<script>alert(1)</script> $\\frac{1}{0}$ [red]\" onload='x' {x} %s"
+    machine = replace(found.machine, chip=evil[:100])
+    names = {"LR": ("0.01", '"</td><script>"')}
+    findings = [
+        replace(f, title=evil, category=evil, change=f.change and replace(f.change, constants=names))
+        for f in found.findings
+    ]
+    return replace(found, machine=machine, findings=tuple(findings))
+
+
+def test_the_page_obeys_no_text_and_needs_no_network() -> None:
+    found = compare.compare([hostile(A), hostile(B)])
+    page = Page(comparison_page.html(found))
+    assert page.foreign == [] and any("<script>alert(1)</script>" in words for words in page.words)
+    console = Console(file=io.StringIO(), width=200, force_terminal=True, color_system=None)
+    comparison_page.show(found, console)
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "[red]" in shown and "\x1b]" not in shown
+
+
+def test_twenty_nights_of_a_hundred_experiments_take_seconds(tmp_path: Path) -> None:
+    one = shared(Made().try_all(100))
+    files = [tmp_path / f"{i}.json" for i in range(20)]
+    for i, file in enumerate(files):
+        findings = tuple(replace(f, val_bpb=f.val_bpb and f.val_bpb * (1 - 0.001 * i)) for f in one.findings)
+        bundle.save(replace(one, created=f"2026-11-{i + 1:02}", findings=findings), file)
+    started = time.process_time()
+    found = compare.compare([bundle.load(file) for file in files])
+    page = comparison_page.html(found)
+    comparison_page.show(found, Console(file=io.StringIO(), width=120))
+    assert time.process_time() - started < 20
+    assert len(found.nights) == 20 and found.nights[-1].key == "T" and len(page) < 3_000_000
