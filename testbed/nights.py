@@ -235,3 +235,18 @@ def source_of(n: int) -> str:
     """Every experiment has set EXTRA to its own number, and the odd ones another norm."""
     text = BASE.replace("EXTRA = 0", f"EXTRA = {n}")
     return text.replace("None, 1e-6", "None, 1e-5") if n % 2 else text
+
+
+def changed(change: Callable[[dict[str, Any]], None], experiments: int = 12) -> Night:
+    """A night whose events were changed before they were replayed."""
+
+    def edit(builder: Builder) -> None:
+        original = builder.event
+
+        def event(type: str, **fields: Any) -> None:
+            original(type, **fields)
+            change(builder.events[-1])
+
+        builder.event = event  # type: ignore[method-assign]
+
+    return night(experiments, edit=edit)

@@ -25,7 +25,7 @@ def test_terminal_page_and_data_say_the_same(capsys: pytest.CaptureFixture[str],
     assert sharing.compare_command(tmp_path, args) == 0
     shown = capsys.readouterr().out
     data = json.loads((tmp_path / "c.data").read_text())
-    page = " ".join(Page((tmp_path / "c.html").read_text()).words)
+    page = " ".join(Page((tmp_path / "c.html").read_text()).text)
     for text in (
         "Apple M4 Pro, 20 GPU cores",
         "DEPTH 2 → 4",

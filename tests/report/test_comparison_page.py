@@ -31,7 +31,7 @@ def hostile(found: Bundle) -> Bundle:
 def test_the_page_obeys_no_text_and_needs_no_network() -> None:
     found = compare.compare([hostile(A), hostile(B)])
     page = Page(comparison_page.html(found))
-    assert page.foreign == [] and any("<script>alert(1)</script>" in words for words in page.words)
+    assert page.loads == [] and any("<script>alert(1)</script>" in words for words in page.text)
     console = Console(file=io.StringIO(), width=200, force_terminal=True, color_system=None)
     comparison_page.show(found, console)
     shown = console.file.getvalue()  # type: ignore[attr-defined]

@@ -1,0 +1,33 @@
+"""The live view in the middle of a run."""
+
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+
+from autoresearch.decide import estimates
+from autoresearch.report.dashboard import Moment, draw
+from autoresearch.report.live_state import LiveState
+from testbed import nights
+
+STEP = {"event": "step", "step": 12, "progress": 0.5, "loss": 3.21, "tokens": 50_000}
+MOMENT = Moment(wall=1_800_000_000.0, monotonic=1000.0)
+
+
+def board() -> LiveState:
+    """A board in the middle of a long night's run."""
+    made = LiveState(tag="nov23", budget_s=10.0, machine="Apple M4 Pro", started=500.0, since=990.0)
+    night = nights.night(60)
+    made.take(night, estimates.read(night))
+    made.begin(61, 0, "Halve the batch", "More steps.")
+    made.since, made.state = 990.0, {"power": "ac", "swap_mb": 512, "free_memory_mb": 15000, "thermal": "nominal"}
+    made.hear({**STEP, "progress": 0.25, "loss": 5.0})
+    made.hear(STEP)
+    return made
+
+
+def drawn(made: LiveState, width: int = 100, height: int = 1000) -> list[str]:
+    console = Console(width=width, file=io.StringIO(), force_terminal=True, color_system=None)
+    console.print(draw(made, width, height, MOMENT))
+    return console.file.getvalue().splitlines()  # type: ignore[attr-defined]

@@ -1,0 +1,73 @@
+"""The panel at every size: what it shows, and what gives way."""
+
+from __future__ import annotations
+
+import re
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autoresearch.report.dashboard import SPARKS, at, clock, sparkline
+from autoresearch.report.live_state import SAID, LiveState
+from testbed.boards import MOMENT, board, drawn
+
+FULL = board()
+FULL.said = [f"line {i}" for i in range(SAID)]
+
+
+def test_the_panel_shows_what_matters() -> None:
+    made = board()
+    made.ends_at, made.validation_at, made.experiments, made.decided = MOMENT.wall + 27_960, None, 80, 12
+    text = "\n".join(drawn(made, 130))
+    for expected in (
+        *("autoresearch/nov23", "#61 run 1  Halve the batch", "More steps.", "50%", "5 s left", "3.2100 at step 12"),
+        *("best", "baseline", "sigma of one run", "history", " → ", "60 experiments: 7 kept", "in 8:20 min"),
+        *("12 of 80 asked for", "tuner: ", "tried (", "1 empty turns", "s an idea", "10,000 tok/s", "14.6 GB free"),
+        *("swap 0.5 GB", "on mains", "heat nominal", "Apple M4 Pro", "in 7 h 46 min", "incumbent"),
+    ):
+        assert expected in text, expected
+    assert re.search(r"#60 +(discard|crash|keep)", text)
+    assert re.search(r"\d\.\d{4} (above|below) it here", text)
+
+
+@settings(max_examples=40)
+@given(st.integers(24, 200), st.integers(4, 60))
+def test_the_panel_fits_every_terminal(width: int, height: int) -> None:
+    lines = drawn(FULL, width, height)
+    assert len(lines) <= height
+    assert max(map(len, lines)) <= width
+    assert "Halve the batch"[: width - 20] in lines[1]
+
+
+def test_the_panel_says_when_it_waits_pauses_and_ends() -> None:
+    made = board()
+    made.wait("asking the model")
+    made.since = 940.0
+    assert "asking the model  1:00 min" in drawn(made)[1]
+    made.over = "the time is up"
+    assert "ended: the time is up" in drawn(made)[1]
+    assert "no better" in "\n".join(drawn(LiveState()))  # a board of which nothing is known yet
+
+
+def test_the_clock_says_when_the_night_ends() -> None:
+    made = LiveState()
+    assert clock(made, MOMENT).endswith("runs until Ctrl-C")
+    made.experiments = 12
+    assert clock(made, MOMENT).endswith("ends after 12 experiments")
+    made.ends_at, made.validation_at = MOMENT.wall + 3600, MOMENT.wall + 1800
+    assert re.search(r"ends \d\d:\d\d, in 1 h 0 min · validation from \d\d:\d\d", clock(made, MOMENT))
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(-1e6, 1e6)), max_size=200), st.integers(1, 80))
+def test_a_sparkline_stands_over_the_progress(curve: list[tuple[float, float]], columns: int) -> None:
+    curve.sort()
+    losses = [loss for _, loss in curve] or [0.0]
+    line = sparkline(curve, columns, min(losses), max(losses))
+    assert set(line) <= {*SPARKS, " "}
+    assert len(line) == (min(columns - 1, int(curve[-1][0] * columns)) + 1 if curve else 0)
+
+
+def test_sparklines_times_and_curves() -> None:
+    assert sparkline([(0.0, 3.0), (0.4, 2.0), (0.9, 1.0)], 3, 1.0, 3.0) == "█▄▁"
+    assert sparkline([(0.0, 30.0), (0.9, 1.0)], 3, 1.0, 3.0) == "██▁"
+    assert at([(0.0, 4.0), (0.5, 2.0)], 0.25) == 3.0 and at([(0.0, 4.0), (0.5, 2.0)], 0.6) is None
