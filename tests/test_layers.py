@@ -20,7 +20,6 @@ REMAINING = {
     "autoresearch/findings/transfer -> loop",
     "autoresearch/report/page -> loop",
     "autoresearch/report/status -> loop",
-    "autoresearch/search/choose -> tasks",
 }
 
 

@@ -39,12 +39,12 @@ def run(root: Path, args: Namespace) -> int:
     from autoresearch.findings import hints
     from autoresearch.loop import validate
     from autoresearch.loop.sharing import hinted
-    from autoresearch.search.choose import Wanted, choose
+    from autoresearch.search.choose import ProposerOptions, choose
 
     if args.resume and not _cut_off(root, args.tag):
         print("nothing to resume: the last night ended by itself")
         return 0
-    wanted = Wanted(args.proposer, args.model, args.base_url, args.command, args.seed, read_program(root))
+    wanted = ProposerOptions(args.proposer, args.model, args.base_url, args.command, args.seed, read_program(root))
     ends = deadline(args.hours, args.until)
     given = hinted(root, args.findings) if args.findings else []
 

@@ -1,4 +1,7 @@
-"""Who has the ideas tonight: what was asked for, else the best there is; said in one line."""
+"""Builds the proposer of a night from the command line's options, or from what this machine offers.
+
+`loop.py run` calls `choose`, which reports its decision in one line. A new proposer gets its `kind` here.
+"""
 
 from __future__ import annotations
 
@@ -7,64 +10,63 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from autoresearch.errors import ProposerError, UsageError
+from autoresearch.paths import Cache
 from autoresearch.records import Proposer
+from autoresearch.search.command import Command
+from autoresearch.search.hybrid import Hybrid
 from autoresearch.search.llm import prompt
 from autoresearch.search.scorecard import Scorecard
 from autoresearch.search.tuner.tuner import Tuner
 from autoresearch.system.machine import Facts
-from autoresearch.tasks.gpt.data import corpus
 
 if TYPE_CHECKING:
     from autoresearch.search.llm.dialogue import Dialogue
     from autoresearch.search.llm.model_choice import Offer
 
-OPENAI = "openai:"
+OPENAI = "openai:"  # the prefix of a --model behind an OpenAI-compatible endpoint
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What a person asks for: `kind` is auto, hybrid, ollama, tuner or command."""
+class ProposerOptions:
+    """The command line's choice of a proposer."""
 
-    kind: str = "auto"
-    model: str | None = None  # of the Ollama server, or openai:NAME with base_url
+    kind: str = "auto"  # auto, hybrid, ollama, tuner or command
+    model: str | None = None  # the name of an Ollama model, or openai:NAME with base_url
     base_url: str | None = None
     command: str | None = None
     seed: int = 0
-    program: str = ""  # program.md, which has to fit a model's context
+    program: str = ""  # the text of program.md, which has to fit the model's context
 
 
-def choose(wanted: Wanted, facts: Facts, say: Callable[[str], None], offer: Offer | None = None) -> Proposer:
-    """The proposer of the night. Raises UsageError where what was asked for cannot be had.
+def choose(options: ProposerOptions, facts: Facts, say: Callable[[str], None], offer: Offer | None = None) -> Proposer:
+    """Return the proposer of the night. Raises UsageError when `options` ask for one that is not available.
 
-    `offer` asks the person who is there whether to pull a model where none is installed that fits.
+    `offer` asks the user whether to pull a model; it is called when no installed model fits this machine.
     """
-    tuner = Tuner(wanted.seed)
-    if wanted.kind == "tuner":
+    tuner = Tuner(options.seed)
+    if options.kind == "tuner":
         say("ideas: the built-in tuner")
         return tuner
-    from autoresearch.search.command import Command
-    from autoresearch.search.hybrid import Hybrid
-
-    if wanted.kind == "command":
-        if not wanted.command:
+    if options.kind == "command":
+        if not options.command:
             raise UsageError("--proposer command needs --command 'PROGRAM ARGUMENTS', e.g. --command 'claude -p'")
-        say(f"ideas: `{wanted.command}`; the tuner where it has none")
-        return Hybrid([Command(wanted.command)], fallback=tuner, say=say)
-    scorecard = Scorecard(corpus.cache_folder() / "scorecard.json", facts.slug())
-    model, line = _model(wanted, facts, scorecard, offer)
+        say(f"ideas: `{options.command}`; the tuner where it has none")
+        return Hybrid([Command(options.command)], fallback=tuner, say=say)
+    scorecard = Scorecard(Cache.default().scorecard, facts.slug())
+    model, line = _model(options, facts, scorecard, offer)
     if model is None:
-        if wanted.kind != "auto":
-            raise UsageError(f"--proposer {wanted.kind}: {line}")
+        if options.kind != "auto":
+            raise UsageError(f"--proposer {options.kind}: {line}")
         say(f"ideas: the built-in tuner ({line})")
         return tuner
-    alone = wanted.kind == "ollama"
+    alone = options.kind == "ollama"
     say(f"ideas: {line}; {'the tuner where it has none' if alone else 'shared with the tuner by what each achieves'}")
-    _warn(model, wanted.program, say)
+    _warn(model, options.program, say)
     return Hybrid([model] if alone else [tuner, model], fallback=tuner, scorecard=scorecard, say=say)
 
 
 def _warn(model: Dialogue, program: str, say: Callable[[str], None]) -> None:
-    """Says what a person had better know now, not in the morning: a silent server, a brief that does not fit."""
+    """Report problems that the user can still mend before the night: a silent server, a program.md that is too long."""
     try:
         model.backend.prepare()
         window = model.backend.largest_window()
@@ -75,22 +77,28 @@ def _warn(model: Dialogue, program: str, say: Callable[[str], None]) -> None:
         say(f"warning: {warning}")
 
 
-def _model(wanted: Wanted, facts: Facts, scorecard: Scorecard, offer: Offer | None) -> tuple[Dialogue | None, str]:
-    if wanted.model and wanted.model.startswith(OPENAI):
+def _model(
+    options: ProposerOptions, facts: Facts, scorecard: Scorecard, offer: Offer | None
+) -> tuple[Dialogue | None, str]:
+    """Return the language model to use, or None, and the line that says which and why.
+
+    The clients of model servers are imported here: they take a third of a second, which a night without a model saves.
+    """
+    if options.model and options.model.startswith(OPENAI):
         from autoresearch.search.llm.openai import OpenAIProposer
 
-        if not wanted.base_url:
-            raise UsageError(f"--model {wanted.model} needs --base-url, e.g. --base-url http://127.0.0.1:8080/v1")
-        name = wanted.model.removeprefix(OPENAI)
-        line = f"{name} at {wanted.base_url} (it stays in that server's memory)"
-        return OpenAIProposer(wanted.base_url, name, scorecard), line
+        if not options.base_url:
+            raise UsageError(f"--model {options.model} needs --base-url, e.g. --base-url http://127.0.0.1:8080/v1")
+        name = options.model.removeprefix(OPENAI)
+        line = f"{name} at {options.base_url} (it stays in that server's memory)"
+        return OpenAIProposer(options.base_url, name, scorecard), line
     from autoresearch.search.llm.model_choice import open_ollama
 
     return open_ollama(
         memory_bytes=facts.memory_mb * 2**20,
-        log_path=corpus.cache_folder() / "ollama.log",
+        log_path=Cache.default().ollama_log,
         scorecard=scorecard,
-        wanted=wanted.model,
+        wanted=options.model,
         offer=offer,
         measure=True,
     )

@@ -26,7 +26,7 @@ def chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tup
         monkeypatch.setenv("PATH", str(tmp_path))
         said: list[str] = []
         facts = replace(machine.facts(), memory_mb=16 * 1024)
-        return choice.choose(choice.Wanted(program=program, **wanted), facts, said.append), said
+        return choice.choose(choice.ProposerOptions(program=program, **wanted), facts, said.append), said
 
     return choose
 
