@@ -2,7 +2,7 @@
 
     uv run benchmarks/view.py [--seconds 60]
 
-The view draws into a real terminal (a pty that is read and thrown away) over the board of a night of 60 experiments,
+The view draws into a real terminal (a pty that is read and thrown away) over the state of a night of 60 experiments,
 and publishes it for `loop.py watch`. Shares are of the whole process's CPU time, less that of the same events without a
 view.
 """
@@ -31,7 +31,7 @@ from rich.console import Console
 from autoresearch.decide import estimates
 from autoresearch.report.console import LiveView, PlainView, Published, View
 from autoresearch.report.dashboard import draw
-from autoresearch.report.live_state import LiveState
+from autoresearch.report.live_state import LiveState, RunStart
 from testbed import nights
 
 SIZES = ((80, 24), (118, 30), (200, 60))
@@ -39,11 +39,12 @@ EVENTS_A_S = 4
 BUDGET_S = 300.0
 
 
-def fill(board: LiveState) -> None:
+def fill(state: LiveState) -> None:
     night = nights.night(60)
-    board.take(night, estimates.read(night))
-    board.tag, board.budget_s, board.machine = "nov23", BUDGET_S, "Apple M4 Pro, 20 GPU cores, 24 GB, macOS 26.2"
-    board.begin(61, 0, "Halve the batch", "More steps fit the same five minutes.")
+    state.take(night, estimates.read(night), 0)
+    machine = "Apple M4 Pro, 20 GPU cores, 24 GB, macOS 26.2"
+    state.open("nov23", BUDGET_S, machine, ends_at=None, experiments=None, earlier_s=0.0)
+    state.begin(RunStart(61, 0, "Halve the batch", "More steps fit the same five minutes."))
 
 
 @contextmanager
@@ -80,8 +81,8 @@ def share(view: View | None, seconds: float) -> float:
     return (time.process_time() - used) / (time.monotonic() - began)
 
 
-def show(console: Console, board: LiveState, columns: int, lines: int) -> None:
-    console.print(draw(board, columns, lines))
+def show(console: Console, state: LiveState, columns: int, lines: int) -> None:
+    console.print(draw(state, columns, lines))
 
 
 def each_ms(work: Callable[[], Any], times: int = 50) -> float:
@@ -104,14 +105,14 @@ def main() -> int:
         for columns, lines in SIZES:
             with terminal(columns, lines) as console:
                 view = Published(LiveView(console), path)
-                fill(view.board)
+                fill(view.state)
                 view.open()
                 row = {"view": f"screen {columns} x {lines}", "% of a core": 100 * (share(view, seconds) - idle)}
                 view.close()
-                drawing = partial(show, console, view.board, columns, lines)
+                drawing = partial(show, console, view.state, columns, lines)
                 rows.append(row | {"ms a drawing": each_ms(drawing)})
         lines_only = Published(PlainView(io.StringIO()), path)
-        fill(lines_only.board)
+        fill(lines_only.state)
         row = {"view": "log lines", "% of a core": 100 * (share(lines_only, seconds) - idle)}
         rows.append(row | {"ms a publication": each_ms(lines_only.publish), "bytes": path.stat().st_size})
     assert threading.active_count() == 1

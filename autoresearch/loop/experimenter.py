@@ -26,7 +26,7 @@ from autoresearch.record.journal import SOURCE_NAME, Journal, read_source, run_f
 from autoresearch.record.night import Experiment, Night, Purpose
 from autoresearch.records import Decision, Measurement, Proposal, Proposer
 from autoresearch.report.console import View
-from autoresearch.report.live_state import result_of
+from autoresearch.report.live_state import RunStart, result_of
 from autoresearch.system import awake, machine
 from autoresearch.tasks.gpt import contract
 from autoresearch.tasks.gpt.comparable import comparable
@@ -178,11 +178,11 @@ class Experimenter:
             return
         self._free_memory()
         self.journal.append("paused")
-        self.view.board.paused_at = since
+        self.view.state.pause(since)
         self.view.status(f"paused; to go on: {pause.GO_ON}")
         while pause.asked(self.folder) is not None and not until():
             time.sleep(pause.POLL_S)
-        self.view.board.paused_at = None
+        self.view.state.resume()
         self.journal.append("resumed")
         self.view.say(f"paused for {span(time.time() - since)}; going on")
 
@@ -202,13 +202,11 @@ class Experimenter:
         seed = run_seed(self.seed, x.n, run) if seed is None else seed
         self.journal.append("started", n=x.n, run=run, seed=seed, purpose=purpose)
         title = x.proposal.title if purpose in ("search", "repeat") else f"the incumbent again: {x.proposal.title}"
-        self.view.begin(x.n, run, title, x.proposal.hypothesis)
         before = machine.sample()
-        board = self.view.board
-        board.category, board.proposer, board.state = x.proposal.category, x.proposal.proposer, before
         if before.get("power") != self.since_power.get("power"):
             self.since_power = before
-        board.battery = awake.battery_outlook(before, self.since_power)
+        self.view.state.observe(before, awake.battery_outlook(before, self.since_power))
+        self.view.begin(RunStart.of(x.n, run, x.proposal, title))
         path = run_folder(self.folder, x.n) / SOURCE_NAME
         ours = x.role == "baseline"  # the person's own file: it is measured however slow, and its kernels are kept
         bench = replace(self.bench, min_steps=LEAST_STEPS) if ours or purpose != "search" else self.bench
@@ -357,8 +355,7 @@ class Experimenter:
         return run_folder(self.folder, n) / f"run-{run}"
 
     def show_standing(self) -> None:
-        self.view.board.take(self.night, self.reading())
-        self.view.board.decided = self.decided
+        self.view.state.take(self.night, self.reading(), self.decided)
 
 
 def _doubtful(x: Experiment) -> bool:

@@ -112,8 +112,8 @@ def workplace(root: Path, folder: Path, night: Night, no_sandbox: bool, say: Say
     if data is None or corpus.load_meta(data)["fingerprint"] != night.task.get("fingerprint"):
         known = f"{night.task.get('dataset')}/{night.task.get('profile')} {night.task.get('fingerprint')}"
         raise UsageError(f"the data of {night.tag} ({known}) is not in {corpus.cache_folder()}. Run: uv run prepare.py")
-    board = watch.running(folder)
-    pausing = board is not None and board.paused_at is not None
+    live = watch.running(folder)
+    pausing = live is not None and live.paused_at is not None
     lock = contextlib.nullcontext() if pausing else hold(corpus.cache_folder() / "machine.lock", "this machine")
     with lock:
         bench = workbench(data, folder, root, night.task.get("budget_s"), no_sandbox, say)

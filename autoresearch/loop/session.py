@@ -129,9 +129,7 @@ def open_night(
             afterwards=Housekeeping(root, folder, view.say),
         )
         view.open()
-        board = view.board
-        board.tag, board.budget_s, board.machine = tag, bench.budget_s, facts.describe()
-        board.ends_at, board.experiments, board.earlier_s = options.deadline, options.experiments, earlier_s
+        view.state.open(tag, bench.budget_s, facts.describe(), options.deadline, options.experiments, earlier_s)
         view.say(f"night: {tag} on {task['dataset']}/{task['profile']}, {bench.budget_s:g} s of training a run")
         why = "an error"
         try:
@@ -141,7 +139,7 @@ def open_night(
             why = str(stop) or "stopped by Ctrl-C"
             raise
         finally:
-            board.over = why
+            view.state.end(why)
             close_night(research, why, priors_path)
 
 

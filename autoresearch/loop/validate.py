@@ -60,7 +60,7 @@ def night(research: Research) -> str:
     chosen = plan(end - time.time(), run_s)
     kept_s = chosen.runs * run_s if chosen else 0.0
     research.limits = replace(research.limits, deadline=end - kept_s, run_s=run_s)
-    research.view.board.validation_at = end - kept_s if chosen else None
+    research.view.state.reserve(end - kept_s if chosen else None)
     try:
         why = research.run()
     except ExhaustedError:

@@ -23,20 +23,20 @@ from rich.text import Text
 
 from autoresearch.files import write_atomic
 from autoresearch.report.dashboard import draw, result_line
-from autoresearch.report.live_state import LiveState, Result
+from autoresearch.report.live_state import LiveState, Result, RunStart
 from autoresearch.system import machine
 from autoresearch.system.process import own_mark
 
 REFRESH_S = 1.0  # between two drawings: a loss changes little in a second, and a Mac asleep wants its peace
 PUBLISH_S = 0.5  # between two states for `watch`
-LIVE = "live.json"  # in runs/TAG: the board, for `watch`
+LIVE = "live.json"  # in runs/TAG: the state, for `watch`
 LOG = "night.log"  # in runs/TAG: the lines of a loop whose terminal went away
 TRANSCRIPT = 2000  # lines that are printed when the full screen closes
 GONE = (OSError, ValueError)  # what writing to a terminal that went away raises
 
 
 class View(Protocol):
-    board: LiveState
+    state: LiveState
     log: Path | None  # where lines go when the terminal has gone away
 
     def open(self) -> None:
@@ -53,7 +53,7 @@ class View(Protocol):
 
     def hear(self, event: Mapping[str, Any]) -> None: ...
 
-    def begin(self, n: int, run: int, title: str, hypothesis: str) -> None: ...
+    def begin(self, run: RunStart) -> None: ...
 
     def decided(self, result: Result) -> None: ...
 
@@ -67,8 +67,8 @@ class View(Protocol):
 class PlainView:
     """Log lines: one a tenth of a training, one a result. Goes on in `log` when the terminal or pipe has gone away."""
 
-    def __init__(self, stream: IO[str] | None = None, board: LiveState | None = None) -> None:
-        self.board, self._tenth = board or LiveState(), 0
+    def __init__(self, stream: IO[str] | None = None, state: LiveState | None = None) -> None:
+        self.state, self._tenth = state or LiveState(), 0
         self.log: Path | None = None
         self._stream = stream or sys.stdout
 
@@ -76,7 +76,7 @@ class PlainView:
         pass
 
     def say(self, text: str) -> None:
-        self.board.say(text)
+        self.state.say(text)
         self.put(text)
 
     def put(self, text: str) -> None:
@@ -89,21 +89,21 @@ class PlainView:
                 self._stream.flush()  # what could not be written waits in its buffer
 
     def status(self, text: str) -> None:
-        self.board.wait(text)
+        self.state.wait(text)
         self.put(f"{time.strftime('%H:%M:%S')}  {text}")
 
-    def begin(self, n: int, run: int, title: str, hypothesis: str) -> None:
-        self.board.begin(n, run, title, hypothesis)
+    def begin(self, run: RunStart) -> None:
+        self.state.begin(run)
         self._tenth = 0
-        self.put(f"{time.strftime('%H:%M:%S')}  #{n} run {run}: {title}")
+        self.put(f"{time.strftime('%H:%M:%S')}  #{run.n} run {run.run}: {run.title}")
 
     def hear(self, event: Mapping[str, Any]) -> None:
-        board = self.board
-        board.hear(event)
-        if event["event"] == "step" and int(board.progress * 10) > self._tenth:
-            self._tenth = int(board.progress * 10)
-            speed = f"  {board.tok_s:,.0f} tok/s" if board.tok_s else ""
-            self.put(f"           {board.progress:4.0%}  step {event['step']:5d}  loss {board.loss:.4f}{speed}")
+        state = self.state
+        state.hear(event)
+        if event["event"] == "step" and int(state.progress * 10) > self._tenth:
+            self._tenth = int(state.progress * 10)
+            speed = f"  {state.tok_s:,.0f} tok/s" if state.tok_s else ""
+            self.put(f"           {state.progress:4.0%}  step {event['step']:5d}  loss {state.loss:.4f}{speed}")
 
     def decided(self, result: Result) -> None:
         value = f"{result.val_bpb:.6f}" if result.val_bpb is not None else "   —    "
@@ -125,12 +125,12 @@ class LiveView:
     """
 
     def __init__(self, console: Console | None = None, refresh_s: float = REFRESH_S) -> None:
-        self.board = LiveState()
+        self.state = LiveState()
         self.log: Path | None = None
         self._console = console or Console()
         self._lines: deque[Text] = deque(maxlen=TRANSCRIPT)
         self._live = Live(
-            get_renderable=lambda: draw(self.board, *self._console.size),
+            get_renderable=lambda: draw(self.state, *self._console.size),
             console=self._console,
             screen=True,
             auto_refresh=False,
@@ -149,22 +149,22 @@ class LiveView:
             self._ticker.start()
 
     def say(self, text: str) -> None:
-        self.board.say(text)
+        self.state.say(text)
         self._keep(Text(text))
 
     def status(self, text: str) -> None:
-        self.board.wait(text)
+        self.state.wait(text)
         if self._plain:
             self._plain.status(text)
 
-    def begin(self, n: int, run: int, title: str, hypothesis: str) -> None:
+    def begin(self, run: RunStart) -> None:
         if self._plain:
-            self._plain.begin(n, run, title, hypothesis)
+            self._plain.begin(run)
         else:
-            self.board.begin(n, run, title, hypothesis)
+            self.state.begin(run)
 
     def hear(self, event: Mapping[str, Any]) -> None:
-        (self._plain or self.board).hear(event)
+        (self._plain or self.state).hear(event)
 
     def decided(self, result: Result) -> None:
         self._keep(result_line(result))
@@ -205,7 +205,7 @@ class LiveView:
 
     def _tick(self, refresh_s: float) -> None:
         while not self._closing.wait(refresh_s) and self._plain is None:
-            self.board.memory_mb = machine.free_memory_mb()
+            self.state.memory_mb = machine.free_memory_mb()
             with self._lock:
                 self._guarded(self._refresh)
 
@@ -224,7 +224,7 @@ class LiveView:
             stream = self._console.file
             let_go(stream, self.log)
             self._console.quiet = True
-            self._plain = PlainView(stream, self.board)
+            self._plain = PlainView(stream, self.state)
             self._plain.log = self.log
             self._plain.put(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  the terminal went away; the night goes on")
             for line in self._lines:
@@ -248,13 +248,13 @@ def let_go(stream: IO[str], log: Path | None) -> None:
 
 
 class Published:
-    """Another view, whose board is also written for `loop.py watch`: at most twice a second, and at every turn."""
+    """Another view, whose state is also written for `loop.py watch`: at most twice a second, and at every turn."""
 
     def __init__(self, view: View, path: Path) -> None:
         self.view, self.path, self._written = view, path, 0.0
-        self.board: LiveState = view.board
+        self.state: LiveState = view.state
         self.log: Path | None = view.log
-        self.board.mark = own_mark()
+        self.state.mark = own_mark()
 
     def open(self) -> None:
         self.view.open()
@@ -267,8 +267,8 @@ class Published:
         self.view.status(text)
         self.publish()
 
-    def begin(self, n: int, run: int, title: str, hypothesis: str) -> None:
-        self.view.begin(n, run, title, hypothesis)
+    def begin(self, run: RunStart) -> None:
+        self.view.begin(run)
         self.publish()
 
     def hear(self, event: Mapping[str, Any]) -> None:
@@ -290,7 +290,7 @@ class Published:
     def publish(self) -> None:
         self._written = time.monotonic()
         with contextlib.suppress(OSError):  # a full disk: nobody watches, and the night goes on
-            write_atomic(self.path, self.board.to_json(), lasting=False)
+            write_atomic(self.path, self.state.to_json(), lasting=False)
 
 
 @contextlib.contextmanager
@@ -302,7 +302,7 @@ def published(view: View, folder: Path) -> Iterator[View]:
         shown.publish()
         yield shown
     finally:
-        view.board.over = view.board.over or "stopped"
+        view.state.end("stopped")
         shown.publish()
 
 

@@ -42,41 +42,41 @@ class Moment:
         return cls(time.time(), time.monotonic())
 
 
-def draw(board: LiveState, width: int, height: int = 1000, moment: Moment | None = None) -> Panel:
+def draw(state: LiveState, width: int, height: int = 1000, moment: Moment | None = None) -> Panel:
     """The night at this moment in at most `width` columns and `height` lines."""
     moment, inner = moment or Moment.now(), min(width, WIDEST) - 4
-    lines = _fit(_sections(board, inner, moment), height - 2)
+    lines = _fit(_sections(state, inner, moment), height - 2)
     for line in lines:
         line.truncate(inner, overflow="ellipsis")
-    title = Text(f"autoresearch/{board.tag}", style="bold") if board.tag else None
+    title = Text(f"autoresearch/{state.tag}", style="bold") if state.tag else None
     return Panel(
         Group(*lines),
         box=ROUNDED,
         title=title,
         title_align="left",
-        subtitle=Text(clock(board, moment)),
+        subtitle=Text(clock(state, moment)),
         subtitle_align="right",
-        border_style="yellow" if board.paused_at else "dim",
+        border_style="yellow" if state.paused_at else "dim",
         width=min(width, WIDEST),
     )
 
 
-def _sections(board: LiveState, inner: int, moment: Moment) -> list[tuple[int, list[Text]]]:
+def _sections(state: LiveState, inner: int, moment: Moment) -> list[tuple[int, list[Text]]]:
     """(importance, lines) from top to bottom; the least important go first where the terminal is low."""
-    results = [result_line(r) for r in reversed(board.results)]
+    results = [result_line(r) for r in reversed(state.results)]
     return [
-        (9, _now(board, moment)),
-        (4, [Text(board.hypothesis, style="italic")] if board.hypothesis else []),
-        (8, _run(board, inner, moment)),
-        (6, _curves(board, inner)),
-        (7, _standing(board)),
-        (3, _history(board, inner)),
+        (9, _now(state, moment)),
+        (4, [Text(state.hypothesis, style="italic")] if state.hypothesis else []),
+        (8, _run(state, inner, moment)),
+        (6, _curves(state, inner)),
+        (7, _standing(state)),
+        (3, _history(state, inner)),
         (2, results[:LEAST_RESULTS]),
         (0, results[LEAST_RESULTS:]),
-        (5, _tally(board, moment)),
-        (1, _shares(board)),
-        (3, _machine(board)),
-        (1, [_named("" if i else "said", line, "dim") for i, line in enumerate(board.said[-3:])]),
+        (5, _tally(state, moment)),
+        (1, _shares(state)),
+        (3, _machine(state)),
+        (1, [_named("" if i else "said", line, "dim") for i, line in enumerate(state.said[-3:])]),
     ]
 
 
@@ -106,48 +106,48 @@ def _cut(sections: Sequence[tuple[int, list[Text]]], height: int) -> None:
 # --- the present run ------------------------------------------------------------------------------------------------
 
 
-def _now(board: LiveState, moment: Moment) -> list[Text]:
-    if board.over is not None:
-        return [Text(f"ended: {board.over}", style="bold")]
-    if board.phase == "waiting" or not board.phase:
-        line = Text().append(board.title, style="bold yellow" if board.paused_at else "bold")
-        return [line.append(f"  {span(moment.monotonic - board.since)}", style="dim")]
-    line = Text().append(f"#{board.n} run {board.run + 1}  ", style="cyan").append(board.title, style="bold")
-    who = " · ".join(word for word in (board.category, board.proposer) if word)
+def _now(state: LiveState, moment: Moment) -> list[Text]:
+    if state.over is not None:
+        return [Text(f"ended: {state.over}", style="bold")]
+    if state.phase == "waiting" or not state.phase:
+        line = Text().append(state.title, style="bold yellow" if state.paused_at else "bold")
+        return [line.append(f"  {span(moment.monotonic - state.since)}", style="dim")]
+    line = Text().append(f"#{state.n} run {state.run + 1}  ", style="cyan").append(state.title, style="bold")
+    who = " · ".join(word for word in (state.category, state.proposer) if word)
     return [line.append(f"  {who}" if who else "", style="dim")]
 
 
-def _run(board: LiveState, inner: int, moment: Moment) -> list[Text]:
-    if board.phase in ("", "waiting") or board.over is not None:
+def _run(state: LiveState, inner: int, moment: Moment) -> list[Text]:
+    if state.phase in ("", "waiting") or state.over is not None:
         return []
     columns = max(10, min(50, inner - LABEL - 34))
-    line = _named(board.phase)
-    if board.phase in ("training", "evaluating"):
-        done = int(board.progress * columns)
+    line = _named(state.phase)
+    if state.phase in ("training", "evaluating"):
+        done = int(state.progress * columns)
         line.append("━" * done, style="green").append("━" * (columns - done), style="bright_black")
-        line.append(f"  {board.progress:4.0%}")
-        if board.phase == "training":
-            line.append(f"  {span((1 - board.progress) * board.budget_s)} left", style="dim")
+        line.append(f"  {state.progress:4.0%}")
+        if state.phase == "training":
+            line.append(f"  {span((1 - state.progress) * state.budget_s)} left", style="dim")
     else:
-        line.append(span(moment.monotonic - board.since), style="dim")
+        line.append(span(moment.monotonic - state.since), style="dim")
     return [line]
 
 
-def _curves(board: LiveState, inner: int) -> list[Text]:
+def _curves(state: LiveState, inner: int) -> list[Text]:
     """This run's loss above the incumbent's at the same progress, on one scale."""
-    if not board.curve or board.loss is None:
+    if not state.curve or state.loss is None:
         return []
     columns = max(10, min(50, inner - LABEL - 34))
-    low, high = scale([board.curve, board.incumbent_curve])
-    ours = sparkline(board.curve, columns, low, high).ljust(columns)
-    line = _named("loss").append(ours, style="cyan").append(f"  {board.loss:.4f} at step {board.step}")
+    low, high = scale([state.curve, state.incumbent_curve])
+    ours = sparkline(state.curve, columns, low, high).ljust(columns)
+    line = _named("loss").append(ours, style="cyan").append(f"  {state.loss:.4f} at step {state.step}")
     lines = [line]
-    if board.incumbent_curve:
-        theirs = sparkline(board.incumbent_curve, columns, low, high).ljust(columns)
+    if state.incumbent_curve:
+        theirs = sparkline(state.incumbent_curve, columns, low, high).ljust(columns)
         dim = _named("incumbent").append(theirs, style="bright_black")
-        here = at(board.incumbent_curve, board.curve[-1][0])
+        here = at(state.incumbent_curve, state.curve[-1][0])
         if here is not None:
-            lead = smoothed(board.curve) - here
+            lead = smoothed(state.curve) - here
             side, style = ("below", "green") if lead < 0 else ("above", "yellow")
             dim.append(f"  {abs(lead):.4f} {side} it here", style=style)
         lines.append(dim)
@@ -197,24 +197,24 @@ def smoothed(curve: Curve) -> float:
 # --- the night ------------------------------------------------------------------------------------------------------
 
 
-def _standing(board: LiveState) -> list[Text]:
-    if board.incumbent_bpb is None:
+def _standing(state: LiveState) -> list[Text]:
+    if state.incumbent_bpb is None:
         return []
-    line = _named("best").append(f"{board.incumbent_bpb:.6f}", style="bold green")
-    sigma, first = board.sigma_bpb or 0.0, board.baseline_bpb
-    if first is None or first == board.incumbent_bpb:
+    line = _named("best").append(f"{state.incumbent_bpb:.6f}", style="bold green")
+    sigma, first = state.sigma_bpb or 0.0, state.baseline_bpb
+    if first is None or first == state.incumbent_bpb:
         return [line.append(f"  the baseline; sigma of one run {sigma:.4f}")]
-    gain = first - board.incumbent_bpb
+    gain = first - state.incumbent_bpb
     sigmas = f" = {gain / sigma:.1f} sigma of one run ({sigma:.4f})" if sigma else ""
     lead = f"{first:.6f}  the best is {gain:.4f} better{sigmas}"
-    return [line.append(f"  #{board.incumbent_n} {board.incumbent_title}"), _named("baseline", lead, "dim")]
+    return [line.append(f"  #{state.incumbent_n} {state.incumbent_title}"), _named("baseline", lead, "dim")]
 
 
-def _history(board: LiveState, inner: int) -> list[Text]:
+def _history(state: LiveState, inner: int) -> list[Text]:
     """The running best, the latest steps of it."""
-    if len(board.history) < 2:
+    if len(state.history) < 2:
         return []
-    first, *steps = [f"{bpb:.4f}" + (f" (#{n})" if n else "") for n, bpb in board.history]
+    first, *steps = [f"{bpb:.4f}" + (f" (#{n})" if n else "") for n, bpb in state.history]
     text = " → ".join([first, *steps])
     while len(text) > inner - LABEL and len(steps) > 1:
         steps = steps[1:]
@@ -232,20 +232,20 @@ def result_line(result: Result) -> Text:
     return line.append(result.title, style=bold).append(f"  {result.reason}", style="dim")
 
 
-def _tally(board: LiveState, moment: Moment) -> list[Text]:
-    counts = board.counts
+def _tally(state: LiveState, moment: Moment) -> list[Text]:
+    counts = state.counts
     tried = sum(counts.values())
-    hours = span(board.earlier_s + moment.monotonic - board.started)
+    hours = span(state.earlier_s + moment.monotonic - state.started)
     text = f"{tried} experiment{'' if tried == 1 else 's'}: {counts['keep']} kept, {counts['discard']} no better, "
     text += f"{counts['crash']} crashed, in {hours}"
-    if board.experiments is not None:
-        text += f"; {board.decided} of {board.experiments} asked for"
+    if state.experiments is not None:
+        text += f"; {state.decided} of {state.experiments} asked for"
     return [_named("so far", text)]
 
 
-def _shares(board: LiveState) -> list[Text]:
-    total = sum(share.tried for share in board.shares)
-    return [_named("ideas" if i == 0 else "", _share(share, total), "dim") for i, share in enumerate(board.shares[:3])]
+def _shares(state: LiveState) -> list[Text]:
+    total = sum(share.tried for share in state.shares)
+    return [_named("ideas" if i == 0 else "", _share(share, total), "dim") for i, share in enumerate(state.shares[:3])]
 
 
 def _share(share: Share, total: int) -> str:
@@ -257,32 +257,32 @@ def _share(share: Share, total: int) -> str:
     return ", ".join(parts)
 
 
-def _machine(board: LiveState) -> list[Text]:
-    state = board.state
-    speed = board.tok_s or board.incumbent_tok_s
-    free = board.memory_mb if board.memory_mb is not None else state.get("free_memory_mb")
+def _machine(state: LiveState) -> list[Text]:
+    sample = state.sample
+    speed = state.tok_s or state.incumbent_tok_s
+    free = state.memory_mb if state.memory_mb is not None else sample.get("free_memory_mb")
     parts = [f"{speed:,.0f} tok/s"] if speed else []
     parts += [f"{free / 1024:.1f} GB free"] if free is not None else []
-    parts += [f"swap {state['swap_mb'] / 1024:.1f} GB"] if state.get("swap_mb") is not None else []
-    parts += [POWER.get(str(state.get("power")), "")]
-    parts += [board.battery] if board.battery else []
-    parts += ["low-power mode"] if state.get("low_power") else []
-    parts += [f"heat {state['thermal']}"] if state.get("thermal") else []
-    lines = [_named("machine", " · ".join(part for part in parts if part), "dim")] if speed or state else []
-    return [*lines, *([_named("", board.machine, "dim")] if board.machine else [])]
+    parts += [f"swap {sample['swap_mb'] / 1024:.1f} GB"] if sample.get("swap_mb") is not None else []
+    parts += [POWER.get(str(sample.get("power")), "")]
+    parts += [state.battery] if state.battery else []
+    parts += ["low-power mode"] if sample.get("low_power") else []
+    parts += [f"heat {sample['thermal']}"] if sample.get("thermal") else []
+    lines = [_named("machine", " · ".join(part for part in parts if part), "dim")] if speed or sample else []
+    return [*lines, *([_named("", state.machine, "dim")] if state.machine else [])]
 
 
-def clock(board: LiveState, moment: Moment) -> str:
+def clock(state: LiveState, moment: Moment) -> str:
     """`23:14 · ends 07:00, in 7 h 46 min`"""
     text = f"{datetime.fromtimestamp(moment.wall):%H:%M}"
-    if board.over is not None:
+    if state.over is not None:
         return text
-    if board.ends_at is not None:
-        text += f" · ends {datetime.fromtimestamp(board.ends_at):%H:%M}, in {span(board.ends_at - moment.wall)}"
-        if board.validation_at is not None:
-            text += f" · validation from {datetime.fromtimestamp(board.validation_at):%H:%M}"
-    elif board.experiments is not None:
-        text += f" · ends after {board.experiments} experiments"
+    if state.ends_at is not None:
+        text += f" · ends {datetime.fromtimestamp(state.ends_at):%H:%M}, in {span(state.ends_at - moment.wall)}"
+        if state.validation_at is not None:
+            text += f" · validation from {datetime.fromtimestamp(state.validation_at):%H:%M}"
+    elif state.experiments is not None:
+        text += f" · ends after {state.experiments} experiments"
     else:
         text += " · runs until Ctrl-C"
     return text

@@ -14,7 +14,7 @@ from typing import Any
 from autoresearch.decide.estimates import Estimates
 from autoresearch.errors import JournalError
 from autoresearch.record.night import Experiment, Night
-from autoresearch.records import Verdict
+from autoresearch.records import Proposal, Verdict
 from autoresearch.report import analysis
 
 SHOWN = 12  # decided experiments, the latest
@@ -36,6 +36,22 @@ class Result:
     reason: str
     proposer: str
     sigmas: float | None = None  # of one run at its time; positive is better
+
+
+@dataclass(frozen=True)
+class RunStart:
+    """A run that begins, as the view shows it: run `run` of experiment `n`."""
+
+    n: int
+    run: int
+    title: str
+    hypothesis: str = ""
+    category: str = ""
+    proposer: str = ""
+
+    @classmethod
+    def of(cls, n: int, run: int, proposal: Proposal, title: str) -> RunStart:
+        return cls(n, run, title, proposal.hypothesis, proposal.category, proposal.proposer)
 
 
 @dataclass(frozen=True)
@@ -83,7 +99,7 @@ class LiveState:
     said: list[str] = field(default_factory=list)
     machine: str = ""
     memory_mb: int | None = None
-    state: dict[str, Any] = field(default_factory=dict)  # machine.sample(): power, heat, memory, swap
+    sample: dict[str, Any] = field(default_factory=dict)  # machine.sample(): power, heat, memory, swap
     battery: str | None = None  # its charge and how long it lasts; None on mains
     ends_at: float | None = None
     validation_at: float | None = None  # from when on the night belongs to the final validation
@@ -113,14 +129,15 @@ class LiveState:
         elif name in PHASES:
             self.phase, self.progress, self.since = PHASES[name], 0.0, time.monotonic()
 
-    def begin(self, n: int, run: int, title: str, hypothesis: str) -> None:
-        self.n, self.run, self.title, self.hypothesis = n, run, title, hypothesis
+    def begin(self, run: RunStart) -> None:
+        self.n, self.run, self.title, self.hypothesis = run.n, run.run, run.title, run.hypothesis
+        self.category, self.proposer = run.category, run.proposer
         self.phase, self.progress, self.step, self.loss, self.tok_s = "starting", 0.0, 0, None, None
-        self.curve, self.since, self.category, self.proposer = [], time.monotonic(), "", ""
+        self.curve, self.since = [], time.monotonic()
 
     def wait(self, text: str) -> None:
         """Between two runs: asking for an idea, waiting for memory, pausing."""
-        self.begin(self.n, self.run, text, "")
+        self.begin(RunStart(self.n, self.run, text))
         self.phase = "waiting"
 
     def say(self, text: str) -> None:
@@ -128,8 +145,40 @@ class LiveState:
 
     # --- the night ---
 
-    def take(self, night: Night, now: Estimates) -> None:
-        """Takes in where the night stands. `now` reads it, with what earlier nights knew of the noise."""
+    def open(
+        self,
+        tag: str,
+        budget_s: float,
+        machine: str,
+        ends_at: float | None,
+        experiments: int | None,
+        earlier_s: float,
+    ) -> None:
+        """Begin the night `tag`: what was asked for, on which machine; earlier starts took `earlier_s` seconds."""
+        self.tag, self.budget_s, self.machine = tag, budget_s, machine
+        self.ends_at, self.experiments, self.earlier_s = ends_at, experiments, earlier_s
+
+    def reserve(self, validation_at: float | None) -> None:
+        """Reserve the night from `validation_at` on for the final validation; None reserves nothing."""
+        self.validation_at = validation_at
+
+    def observe(self, sample: Mapping[str, Any], battery: str | None) -> None:
+        """Take in the machine's state, as machine.sample() gives it, and the battery's outlook."""
+        self.sample, self.battery = dict(sample), battery
+
+    def pause(self, since: float) -> None:
+        self.paused_at = since
+
+    def resume(self) -> None:
+        self.paused_at = None
+
+    def end(self, why: str) -> None:
+        """End the session; the first reason given is the one that stands."""
+        self.over = self.over or why
+
+    def take(self, night: Night, now: Estimates, decided: int) -> None:
+        """Take in where the night stands: `now` are its estimates, `decided` counts this session's candidates."""
+        self.decided = decided
         tallies = analysis.by_proposer(night)
         self.shares = [Share(t.name, t.total, t.keep, t.crash, t.gain_bpb, t.failed_turns, t.idea_s) for t in tallies]
         tried = analysis.candidates(night)

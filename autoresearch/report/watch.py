@@ -32,20 +32,20 @@ def read(folder: Path) -> LiveState | None:
 
 
 def running(folder: Path) -> LiveState | None:
-    """The board of the loop that is running on runs/TAG at this moment; None where none is."""
-    board = read(folder)
-    return board if board is not None and board.over is None and process.alive(board.mark) else None
+    """The state of the loop that is running on runs/TAG at this moment; None where none is."""
+    state = read(folder)
+    return state if state is not None and state.over is None and process.alive(state.mark) else None
 
 
 def watch(root: Path, tag: str | None, console: Console | None = None, look_s: float = LOOK_S) -> int:
     """Shows the running night until it ends or Ctrl-C; the exit code: 1 where the loop is gone without a last word."""
     console = console or Console()
     folder = root / "runs" / status.find_tag(root, tag)
-    board = running(folder)
+    state = running(folder)
     try:
-        if board is not None:
+        if state is not None:
             show = _screen if console.is_terminal and not console.is_dumb_terminal else _lines
-            board = show(board, _boards(folder, look_s), console)
+            state = show(state, _states(folder, look_s), console)
         console.print(status.text(journal.read(folder)), highlight=False)
     except KeyboardInterrupt:
         return 0
@@ -58,45 +58,45 @@ def watch(root: Path, tag: str | None, console: Console | None = None, look_s: f
     return 0
 
 
-def _boards(folder: Path, look_s: float) -> Iterator[LiveState]:
-    """The board at every look, the last one included, while the loop lives."""
+def _states(folder: Path, look_s: float) -> Iterator[LiveState]:
+    """The state at every look, the last one included, while the loop lives."""
     path, seen, looked = folder / LIVE, 0, 0.0
-    board = read(folder)
-    while board is not None:
+    state = read(folder)
+    while state is not None:
         if time.monotonic() - looked > ALIVE_S:
             looked = time.monotonic()
-            if not process.alive(board.mark):
+            if not process.alive(state.mark):
                 return
-        yield board
-        if board.over is not None:
+        yield state
+        if state.over is not None:
             return
         time.sleep(look_s)
         changed = path.stat().st_mtime_ns if path.exists() else 0
         if changed != seen:
-            seen, board = changed, read(folder) or board
+            seen, state = changed, read(folder) or state
 
 
-def _screen(board: LiveState, boards: Iterator[LiveState], console: Console) -> LiveState:
-    current: list[LiveState] = [board]
+def _screen(state: LiveState, states: Iterator[LiveState], console: Console) -> LiveState:
+    current: list[LiveState] = [state]
     drawing: Callable[[], object] = lambda: draw(current[0], *console.size)  # noqa: E731
     with Live(get_renderable=drawing, console=console, screen=True, auto_refresh=False) as live:  # type: ignore[arg-type]
-        for current[0] in boards:
+        for current[0] in states:
             live.refresh()
     console.print(draw(current[0], console.width))
     return current[0]
 
 
-def _lines(board: LiveState, boards: Iterator[LiveState], console: Console) -> LiveState:
+def _lines(state: LiveState, states: Iterator[LiveState], console: Console) -> LiveState:
     """Where the output is no terminal: a line a result and a line a phase."""
     shown, phase = -1, ""
-    for board in boards:
-        for result in board.results:
+    for state in states:
+        for result in state.results:
             if result.n > shown:
                 console.print(result_line(result), soft_wrap=True)
                 shown = result.n
-        if phase != (phase := f"#{board.n} run {board.run + 1} {board.phase}: {board.title}"):
+        if phase != (phase := f"#{state.n} run {state.run + 1} {state.phase}: {state.title}"):
             console.print(f"{time.strftime('%H:%M:%S')}  {phase}", soft_wrap=True, highlight=False, markup=False)
-    return board
+    return state
 
 
 # --- pausing ---------------------------------------------------------------------------------------------------------
@@ -105,14 +105,14 @@ def _lines(board: LiveState, boards: Iterator[LiveState], console: Console) -> L
 def pause_command(root: Path, tag: str | None) -> None:
     """Asks the running loop to pause. Raises UsageError where none runs."""
     folder = root / "runs" / status.find_tag(root, tag)
-    board = running(folder)
-    if board is None:
+    state = running(folder)
+    if state is None:
         raise UsageError(f"no loop is running on {folder.name}, so there is nothing to pause")
     if (since := pause.asked(folder)) is not None:
         print(f"{folder.name} is paused since {datetime.fromtimestamp(since):%H:%M}; to go on: {pause.GO_ON}")
         return
     pause.begin(folder)
-    left = f" (training: {span((1 - board.progress) * board.budget_s)} left)" if board.phase == "training" else ""
+    left = f" (training: {span((1 - state.progress) * state.budget_s)} left)" if state.phase == "training" else ""
     print(f"{folder.name} pauses after the present run{left} and gives the memory back; to go on: {pause.GO_ON}")
 
 

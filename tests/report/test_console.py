@@ -1,4 +1,4 @@
-"""What a person sees: the board's state, the panel at every size, plain lines, a terminal that goes away."""
+"""What a person sees: plain lines, a panel that makes way, a terminal that goes away."""
 
 from __future__ import annotations
 
@@ -16,15 +16,9 @@ from rich.console import Console
 from rich.progress import Progress
 
 from autoresearch.report.console import LIVE, LOG, LiveView, PlainView, choose_view, published
-from autoresearch.report.live_state import LiveState, Result
-from testbed.boards import STEP, board
+from autoresearch.report.live_state import LiveState, Result, RunStart
+from testbed.live_states import STEP
 from testbed.toy import ROOT
-
-# --- the panel ---
-
-
-FULL = board()
-
 
 # --- the views ---
 
@@ -33,8 +27,8 @@ def test_plain_lines_without_a_terminal() -> None:
     stream = io.StringIO()
     view = choose_view(stream)
     assert isinstance(view, PlainView)
-    view.board.budget_s = 10.0
-    view.begin(1, 0, "Deeper", "")
+    view.state.budget_s = 10.0
+    view.begin(RunStart(1, 0, "Deeper"))
     view.hear({**STEP, "progress": 0.04})
     view.hear(STEP)
     view.hear({**STEP, "progress": 0.55})
@@ -82,8 +76,8 @@ def test_lines_go_into_the_log_when_nobody_reads_the_pipe(tmp_path: Path) -> Non
 
 def test_what_is_published_is_what_is_shown_and_says_how_it_ended(tmp_path: Path) -> None:
     with published(PlainView(io.StringIO()), tmp_path) as view:
-        view.board.budget_s = 10.0
-        view.begin(1, 0, "Deeper", "")
+        view.state.budget_s = 10.0
+        view.begin(RunStart(1, 0, "Deeper"))
         view.hear({**STEP, "progress": 0.1})
         view.hear({**STEP, "progress": 0.2})  # sooner than anybody looks: not written
         state = LiveState.from_json((tmp_path / LIVE).read_bytes())

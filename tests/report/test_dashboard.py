@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 
 from autoresearch.report.dashboard import SPARKS, at, clock, sparkline
 from autoresearch.report.live_state import SAID, LiveState
-from testbed.boards import MOMENT, board, drawn
+from testbed.live_states import MOMENT, drawn, live_state
 
-FULL = board()
+FULL = live_state()
 FULL.said = [f"line {i}" for i in range(SAID)]
 
 
 def test_the_panel_shows_what_matters() -> None:
-    made = board()
+    made = live_state()
     made.ends_at, made.validation_at, made.experiments, made.decided = MOMENT.wall + 27_960, None, 80, 12
     text = "\n".join(drawn(made, 130))
     for expected in (
@@ -40,13 +40,13 @@ def test_the_panel_fits_every_terminal(width: int, height: int) -> None:
 
 
 def test_the_panel_says_when_it_waits_pauses_and_ends() -> None:
-    made = board()
+    made = live_state()
     made.wait("asking the model")
     made.since = 940.0
     assert "asking the model  1:00 min" in drawn(made)[1]
     made.over = "the time is up"
     assert "ended: the time is up" in drawn(made)[1]
-    assert "no better" in "\n".join(drawn(LiveState()))  # a board of which nothing is known yet
+    assert "no better" in "\n".join(drawn(LiveState()))  # a night of which nothing is known yet
 
 
 def test_the_clock_says_when_the_night_ends() -> None:

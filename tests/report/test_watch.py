@@ -16,6 +16,7 @@ from autoresearch.loop.experimenter import Experimenter
 from autoresearch.record import journal, pause
 from autoresearch.report import watch
 from autoresearch.report.console import LIVE, PlainView, View, published
+from autoresearch.report.live_state import RunStart
 from testbed.made_nights import Made
 
 TAG = "nov23"
@@ -55,13 +56,13 @@ class Watcher:
 @pytest.mark.parametrize("terminal", [False, True])
 def test_watching_ends_with_the_night(folder: Path, terminal: bool) -> None:
     with published(PlainView(io.StringIO()), folder) as view:
-        view.board.tag = TAG
-        view.begin(7, 0, "Deeper", "")
+        view.state.tag = TAG
+        view.begin(RunStart(7, 0, "Deeper"))
         watcher = Watcher(folder.parents[1], terminal)
         watcher.wait_for("Deeper")
         view.status("asking the tuner")
         watcher.wait_for("asking the tuner")
-        view.board.over = "the time is up"
+        view.state.end("the time is up")
     said = watcher.end()
     assert watcher.code == 0
     assert "nov23: 6 experiments" in said and "go on: uv run loop.py --tag nov23" in said
@@ -70,7 +71,7 @@ def test_watching_ends_with_the_night(folder: Path, terminal: bool) -> None:
 
 def test_a_loop_that_is_gone_is_said_to_be(folder: Path) -> None:
     with published(PlainView(io.StringIO()), folder) as view:
-        view.board.mark = "1:0.00"  # a process number with another start: used again since
+        view.state.mark = "1:0.00"  # a process number with another start: used again since
         view.say("the last that was published before the kill")
         killed = (folder / LIVE).read_bytes()
     (folder / LIVE).write_bytes(killed)
@@ -120,10 +121,10 @@ def test_a_pause_waits_gives_the_memory_back_and_is_not_research(
         waiting.start()
         while not lab.night.pauses:
             time.sleep(0.01)
-        assert view.board.paused_at is not None and lab.proposer.released == 1
+        assert view.state.paused_at is not None and lab.proposer.released == 1
         watch.resume_command(folder.parents[1], TAG)
         waiting.join(60)
-        assert view.board.paused_at is None and not waiting.is_alive()
+        assert view.state.paused_at is None and not waiting.is_alive()
         lab.journal.close()
     night = journal.read(folder)
     assert night.pauses == 1 and night.paused_s > 0

@@ -8,20 +8,20 @@ from rich.console import Console
 
 from autoresearch.decide import estimates
 from autoresearch.report.dashboard import Moment, draw
-from autoresearch.report.live_state import LiveState
+from autoresearch.report.live_state import LiveState, RunStart
 from testbed import nights
 
 STEP = {"event": "step", "step": 12, "progress": 0.5, "loss": 3.21, "tokens": 50_000}
 MOMENT = Moment(wall=1_800_000_000.0, monotonic=1000.0)
 
 
-def board() -> LiveState:
-    """A board in the middle of a long night's run."""
+def live_state() -> LiveState:
+    """The state in the middle of a long night's run."""
     made = LiveState(tag="nov23", budget_s=10.0, machine="Apple M4 Pro", started=500.0, since=990.0)
     night = nights.night(60)
-    made.take(night, estimates.read(night))
-    made.begin(61, 0, "Halve the batch", "More steps.")
-    made.since, made.state = 990.0, {"power": "ac", "swap_mb": 512, "free_memory_mb": 15000, "thermal": "nominal"}
+    made.take(night, estimates.read(night), 0)
+    made.begin(RunStart(61, 0, "Halve the batch", "More steps."))
+    made.since, made.sample = 990.0, {"power": "ac", "swap_mb": 512, "free_memory_mb": 15000, "thermal": "nominal"}
     made.hear({**STEP, "progress": 0.25, "loss": 5.0})
     made.hear(STEP)
     return made
