@@ -95,7 +95,7 @@ def night(turns: int, seed: int, form: str, folder: Path) -> dict[str, Any]:
         "answer tokens a turn": round(statistics.mean(answers)),
         "harness s a turn, median": round(statistics.median(harness), 2),
         "harness s a turn, most": round(max(harness), 2),
-        "answers a turn": round(proposer.card.tally(form).asked / turns, 2),
+        "answers a turn": round(proposer.card.replies(form).asked / turns, 2),
         "turns with a proposal at once": tries.count(1),
         "turns saved by a repair": tries.count(2) + tries.count(3),
         "turns saved by a fresh sample": tries.count(4),

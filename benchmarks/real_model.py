@@ -89,7 +89,7 @@ def main() -> int:
         card, ends, errors = talk(backend, Path(folder), args.replies, began + 60 * args.minutes, args.seed)
     answers, minutes = backend.answers, (time.monotonic() - began) / 60
     limit = sum(answer.done_reason == "length" for answer in answers)
-    rates = {"tuner": policy.Tally(), "model": policy.Tally(before=policy.known_rate(*card.record()))}
+    rates = {"tuner": policy.TurnCounts(), "model": policy.TurnCounts(prior=card.turn_counts().rate)}
     size = f"{backend.parameters_b:.3g} billion parameters" if backend.parameters_b else "of unknown size"
     print(f"{args.model}, {size}; {machine.facts().describe()}, {date.today()}\n")
     print(f"{len(answers)} replies in {ends.total()} turns and {minutes:.1f} minutes; each was used or sent back.")

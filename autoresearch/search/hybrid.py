@@ -11,6 +11,7 @@ from typing import Protocol, runtime_checkable
 from autoresearch.errors import ProposerError
 from autoresearch.records import Context, Failure, Learning, Proposal, Proposer, Trial
 from autoresearch.search import policy
+from autoresearch.search.policy import TurnCounts
 from autoresearch.search.scorecard import Scorecard
 
 PATIENCE = 2  # failures in a row after which a proposer sits out
@@ -18,7 +19,7 @@ LONGEST_REST = 8  # turns that it sits out at most: 1, 2, 4, 8, 8, ...
 
 
 @runtime_checkable
-class Loading(Protocol):
+class DraftingProposer(Protocol):
     """A proposer that is slow to get ready, and knows how many ideas it had better be asked for at once."""
 
     def drafts_per_load(self) -> int: ...
@@ -63,7 +64,7 @@ class Hybrid:
         self.members, self.fallback, self.floor, self.say = list(members), fallback, floor, say
         self.accounts = {proposer.name: Account() for proposer in self._everyone()}
         self.scorecard = scorecard
-        self._before = {m.name: policy.known_rate(*scorecard.card(m.name).record()) for m in members if scorecard}
+        self._priors = {m.name: scorecard.card(m.name).turn_counts().rate for m in members} if scorecard else {}
 
     @property
     def name(self) -> str:
@@ -124,27 +125,27 @@ class Hybrid:
         if not awake:
             return list(dict.fromkeys([self.fallback, *self.members]))
         names = [member.name for member in awake]
-        scores = policy.tallies(context.history, names)
         budget_s = float(context.task.get("budget_s") or 0)
-        scores = {name: self._scored(name, scores[name], budget_s) for name in names}
-        turn = policy.whose_turn(scores, context.seed, min(self.floor, 1 / len(awake)))
+        counts = policy.turn_counts(context.history, names)
+        counts = {name: self._with_session(name, counts[name], budget_s) for name in names}
+        turn = policy.whose_turn(counts, context.seed, min(self.floor, 1 / len(awake)))
         first = next(member for member in awake if member.name == turn)
         return list(dict.fromkeys([first, self.fallback, *awake, *self.members]))
 
-    def _scored(self, name: str, tally: policy.Tally, budget_s: float) -> policy.Tally:
-        """With this session's failed turns, and what a turn's proposing takes beside its training."""
+    def _with_session(self, name: str, counts: TurnCounts, budget_s: float) -> TurnCounts:
+        """Add this session's failed turns, the cost of proposing beside training, and the rate of earlier nights."""
         account = self.accounts[name]
         proposing_s = account.seconds / account.asked if account.asked else 0.0
         cost = round(1 + proposing_s / budget_s, 1) if budget_s else 1.0  # rounded, so that equals stay equal
-        before = self._before.get(name, policy.known_rate(0, 0))
-        return replace(tally, turns=tally.turns + account.failed, cost=cost, before=before)
+        prior = self._priors.get(name, policy.PRIOR_RATE)
+        return replace(counts, turns=counts.turns + account.failed, cost=cost, prior=prior)
 
     def _ask(self, proposer: Proposer, context: Context, n: int) -> list[Proposal]:
         account = self.accounts[proposer.name]
         account.asked += 1
         started = time.monotonic()
         try:
-            drafts = proposer.drafts_per_load() if isinstance(proposer, Loading) else 1
+            drafts = proposer.drafts_per_load() if isinstance(proposer, DraftingProposer) else 1
             proposals = proposer.propose(context, max(n, drafts))
         except ProposerError:
             account.fail(context.turn)

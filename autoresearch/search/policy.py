@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
@@ -24,7 +25,7 @@ NEAR_SIGMA = 1.0  # a discard no worse than this is a near miss
 SAME_TO = 2  # significant digits to which two values of a constant are the same try
 RECENT = 40  # experiments that count for the shares: what a proposer finds wears off
 FLOOR = 0.25  # of the turns, for each proposer of two
-PRIOR_KEPT, PRIOR_TURNS = 1.0, 8.0  # what each is credited with before any night has measured it
+PRIOR_RATE, PRIOR_TURNS = 1 / 8, 8.0  # keeps a turn that a proposer is credited with, and for how many turns
 MOVED_ON = 3  # constants that have changed since, from which on an old result no longer speaks for a new file
 
 LEVERS = {
@@ -145,8 +146,10 @@ def _repeats(new: Version, old: Version, trial: Trial) -> bool:
     if not new.structure == old.structure == tried.structure == before.structure:
         return False
     change = new.changed_from(old)
+    if not change or _rounded(change) != _rounded(tried.changed_from(before)):
+        return False
     moved_on = before.changed_from(old).keys() - change.keys()
-    return _rounded(change) == _rounded(tried.changed_from(before)) != {} and len(moved_on) < MOVED_ON
+    return len(moved_on) < MOVED_ON
 
 
 def _rounded(value: Any) -> Any:
@@ -165,59 +168,52 @@ def _rounded(value: Any) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
-    """What a proposer's turns came to. `cost` is a turn's time in experiments: 1.0, more where proposing is slow.
-
-    `before` is the rate that it is taken to have until it is measured: what earlier nights have shown of it.
-    """
+class TurnCounts:
+    """The turns of one proposer, how many of them were kept, and the rate of keeps that follows."""
 
     turns: int = 0
     kept: int = 0
-    cost: float = 1.0
-    before: float = PRIOR_KEPT / PRIOR_TURNS
+    cost: float = 1.0  # a turn's time in experiments: 1.0, more where proposing is slow
+    prior: float = PRIOR_RATE  # the rate assumed before any turn is counted
 
     @property
     def rate(self) -> float:
-        """Keeps for the time of an experiment, shrunk towards `before`: Tally().rate -> 0.125."""
-        return (self.kept + PRIOR_TURNS * self.before) / (self.turns + PRIOR_TURNS) / self.cost
+        """Keeps in the time of an experiment, shrunk towards `prior` as if PRIOR_TURNS turns had shown it.
+
+        TurnCounts().rate -> 0.125, TurnCounts(92, 4).rate -> 0.05
+        """
+        return (self.kept + PRIOR_TURNS * self.prior) / (self.turns + PRIOR_TURNS) / self.cost
 
 
-def tallies(history: Sequence[Trial], names: Sequence[str]) -> dict[str, Tally]:
-    """Turns and keeps of each proposer in the last RECENT experiments."""
+def turn_counts(history: Sequence[Trial], names: Sequence[str]) -> dict[str, TurnCounts]:
+    """Count the turns and keeps of each proposer in the last RECENT experiments that any of them proposed."""
     recent = [trial for trial in history if trial.proposer in names][-RECENT:]
-    return {
-        name: Tally(len(own), sum(trial.verdict == "keep" for trial in own))
-        for name in names
-        for own in [[trial for trial in recent if trial.proposer == name]]
-    }
+    turns = Counter(trial.proposer for trial in recent)
+    kept = Counter(trial.proposer for trial in recent if trial.verdict == "keep")
+    return {name: TurnCounts(turns[name], kept[name]) for name in names}
 
 
-def known_rate(turns: int, kept: int) -> float:
-    """Keeps a turn after so many turns of earlier nights: known_rate(0, 0) -> 0.125, known_rate(92, 4) -> 0.05."""
-    return (kept + PRIOR_KEPT) / (turns + PRIOR_TURNS)
+def shares(counts: Mapping[str, TurnCounts], floor: float = FLOOR) -> dict[str, float]:
+    """Return each proposer's share of the turns, in proportion to its rate and none below `floor`.
 
-
-def shares(scores: Mapping[str, Tally], floor: float = FLOOR) -> dict[str, float]:
-    """Each proposer's share of the turns, in proportion to its rate, none below `floor`.
-
-    shares({"tuner": Tally(20, 6), "ollama:x": Tally(20, 0)}) -> {"tuner": 0.75, "ollama:x": 0.25}
+    shares({"tuner": TurnCounts(20, 6), "ollama:x": TurnCounts(20, 0)}) -> {"tuner": 0.75, "ollama:x": 0.25}
     """
-    if not 0 <= floor * len(scores) <= 1:
-        raise ValueError(f"a floor of {floor} for each of {len(scores)} proposers")
+    if not 0 <= floor * len(counts) <= 1:
+        raise ValueError(f"a floor of {floor} for each of {len(counts)} proposers")
     raised: set[str] = set()
     while True:
-        free = [name for name in scores if name not in raised]
-        left, total = 1 - floor * len(raised), sum(scores[name].rate for name in free)
-        result = {name: floor if name in raised else left * scores[name].rate / total for name in scores}
+        free = [name for name in counts if name not in raised]
+        left, total = 1 - floor * len(raised), sum(counts[name].rate for name in free)
+        result = {name: floor if name in raised else left * counts[name].rate / total for name in counts}
         low = {name for name in free if result[name] < floor}
         if not low:
             return result
         raised |= low
 
 
-def whose_turn(scores: Mapping[str, Tally], seed: int, floor: float = FLOOR) -> str:
-    """The proposer that is furthest behind its share of the turns; `seed` decides between equals."""
-    turns = sum(tally.turns for tally in scores.values()) + 1
-    behind = {name: share * turns - scores[name].turns for name, share in shares(scores, floor).items()}
+def whose_turn(counts: Mapping[str, TurnCounts], seed: int, floor: float = FLOOR) -> str:
+    """Return the proposer that is furthest behind its share of the turns; `seed` breaks ties."""
+    turns = sum(count.turns for count in counts.values()) + 1
+    behind = {name: share * turns - counts[name].turns for name, share in shares(counts, floor).items()}
     furthest = max(behind.values())
     return random.Random(seed).choice([name for name, amount in behind.items() if furthest - amount < 1e-9])

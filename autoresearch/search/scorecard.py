@@ -15,6 +15,7 @@ from typing import Any
 from autoresearch.failures import cost_no_training
 from autoresearch.files import write_atomic
 from autoresearch.records import Trial
+from autoresearch.search.policy import TurnCounts
 
 VERSION = 1
 
@@ -33,16 +34,12 @@ REVISIT = 12  # every so many turns the format tried least is tried once more
 
 
 @dataclass(slots=True)
-class Tally:
-    """What came of the replies in one format."""
+class ReplyCounts:
+    """The replies of one model in one format."""
 
-    asked: int = 0  # replies
-    parsed: int = 0
-    applied: int = 0
-
-    @property
-    def rate(self) -> float | None:
-        return self.applied / self.asked if self.asked else None
+    asked: int = 0  # replies asked for
+    parsed: int = 0  # of them, those that hold edits
+    applied: int = 0  # of them, those whose edits apply to the script
 
 
 @dataclass(slots=True)
@@ -62,14 +59,25 @@ class Card:
     bytes_per_token: float | None = None
     loaded_bytes: float | None = None  # of memory, as the server told when it was loaded with its largest context
     file_bytes: float | None = None  # of the model's file then
-    formats: dict[str, Tally] = field(default_factory=dict)
+    formats: dict[str, ReplyCounts] = field(default_factory=dict)
 
-    def tally(self, form: str) -> Tally:
-        return self.formats.setdefault(form, Tally())
+    @property
+    def asked(self) -> int:
+        """Replies asked for, in all formats."""
+        return sum(replies.asked for replies in self.formats.values())
 
-    def record(self) -> tuple[int, int]:
-        """(turns, keeps): experiments decided and turns without a proposal, and how many were kept."""
-        return self.decided + max(0, self.turns - self.proposals), self.kept
+    @property
+    def applied(self) -> int:
+        """Replies whose edits applied, in all formats."""
+        return sum(replies.applied for replies in self.formats.values())
+
+    def replies(self, form: str) -> ReplyCounts:
+        """Return the counts of a format, to be changed in place."""
+        return self.formats.setdefault(form, ReplyCounts())
+
+    def turn_counts(self) -> TurnCounts:
+        """Count as turns the experiments decided and the turns without a proposal."""
+        return TurnCounts(self.decided + max(0, self.turns - self.proposals), self.kept)
 
     def learn(self, name: str, trials: Sequence[Trial], since: int) -> None:
         """Counts how those of `trials` with a number above `since` ended which `name` proposed."""
@@ -133,7 +141,7 @@ def choose_format(card: Card, parameters_b: float | None, allowed: Sequence[str]
     Every REVISIT turns it is the allowed format with the fewest replies, since models and prompts change.
     """
     if len(allowed) > 1 and card.turns and card.turns % REVISIT == 0:
-        return min(allowed, key=lambda form: card.tally(form).asked)
+        return min(allowed, key=lambda form: card.replies(form).asked)
     return max(allowed, key=lambda form: WORTH[form] * expected_rate(card, form, parameters_b))
 
 
@@ -141,8 +149,8 @@ def expected_rate(card: Card, form: str, parameters_b: float | None) -> float:
     """The share of replies in `form` that apply: expected_rate(Card(), "set", 3.0) -> 0.85."""
     size = 8.0 if parameters_b is None else parameters_b
     prior = next(rate for least, rate in PRIOR[form] if size >= least)
-    tally = card.tally(form)
-    return (tally.applied + PRIOR_WEIGHT * prior) / (tally.asked + PRIOR_WEIGHT)
+    replies = card.replies(form)
+    return (replies.applied + PRIOR_WEIGHT * prior) / (replies.asked + PRIOR_WEIGHT)
 
 
 def _card(stored: Any) -> Card:
@@ -150,11 +158,12 @@ def _card(stored: Any) -> Card:
     if not isinstance(stored, Mapping):
         return Card()
     formats = stored.get("formats")
-    tallies = {k: Tally(**_numbers(Tally, v)) for k, v in formats.items()} if isinstance(formats, Mapping) else {}
-    return Card(**_numbers(Card, stored), formats=tallies)
+    stored_formats = formats.items() if isinstance(formats, Mapping) else ()
+    replies = {form: ReplyCounts(**_numbers(ReplyCounts, counts)) for form, counts in stored_formats}
+    return Card(**_numbers(Card, stored), formats=replies)
 
 
-def _numbers(kind: type[Card] | type[Tally], stored: Any) -> dict[str, Any]:
+def _numbers(kind: type[Card] | type[ReplyCounts], stored: Any) -> dict[str, Any]:
     names = {f.name for f in fields(kind)}
     items = stored.items() if isinstance(stored, Mapping) else ()
     return {k: v for k, v in items if k in names and isinstance(v, int | float)}

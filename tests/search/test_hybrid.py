@@ -13,6 +13,7 @@ import pytest
 from autoresearch.errors import ProposerError
 from autoresearch.records import Context, Failure, Proposal, Set, Trial, Verdict
 from autoresearch.search.hybrid import Hybrid
+from autoresearch.search.policy import TurnCounts
 from autoresearch.search.scorecard import Card, Scorecard
 from autoresearch.search.tuner.tuner import Tuner
 
@@ -158,12 +159,14 @@ def test_the_tuner_s_record_is_kept_for_later_nights(tmp_path: Path) -> None:
     tuner = Scripted("tuner")
     hybrid = Hybrid([tuner], fallback=tuner, scorecard=scorecard)
     history = night(hybrid, 9, {"tuner": 0.25})
-    assert Scorecard(tmp_path / "scorecard.json", "mac").card("tuner").record() == (8, 2)  # the ninth is not told yet
+    kept = Scorecard(tmp_path / "scorecard.json", "mac")
+    assert kept.card("tuner").turn_counts() == TurnCounts(8, 2)  # the ninth is not told yet
     for _ in range(2):
         hybrid.learn(history)
     resumed = Hybrid([tuner], fallback=tuner, scorecard=Scorecard(tmp_path / "scorecard.json", "mac"))
     resumed.propose(context(history))
-    assert Scorecard(tmp_path / "scorecard.json", "mac").card("tuner").record() == (9, 2)  # nothing counted twice
+    kept = Scorecard(tmp_path / "scorecard.json", "mac")
+    assert kept.card("tuner").turn_counts() == TurnCounts(9, 2)  # nothing counted twice
 
 
 def test_failed_turns_count_against_a_proposer_though_history_does_not_show_them() -> None:

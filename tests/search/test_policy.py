@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from autoresearch.candidate import edits
 from autoresearch.records import CATEGORIES, Edit, SearchReplace, Set, Trial, Verdict
 from autoresearch.search import policy
-from autoresearch.search.policy import Tally
+from autoresearch.search.policy import TurnCounts
 
 SOURCE = """DEPTH = 4  # layers
 MATRIX_LR = 0.04
@@ -233,50 +233,53 @@ def test_a_constant_set_in_words_is_read_from_the_source() -> None:
 
 counts = st.integers(0, 40).flatmap(lambda turns: st.tuples(st.just(turns), st.integers(0, turns)))
 scores = st.lists(counts, min_size=1, max_size=4).map(
-    lambda rows: {f"p{i}": Tally(turns, kept) for i, (turns, kept) in enumerate(rows)}
+    lambda rows: {f"p{i}": TurnCounts(turns, kept) for i, (turns, kept) in enumerate(rows)}
 )
 
 
 @settings(deadline=None)
 @given(scores)
-def test_shares_sum_to_one_above_the_floor(tallies: dict[str, Tally]) -> None:
-    shares = policy.shares(tallies, 0.2)
+def test_shares_sum_to_one_above_the_floor(counts: dict[str, TurnCounts]) -> None:
+    shares = policy.shares(counts, 0.2)
     assert sum(shares.values()) == pytest.approx(1)
     assert min(shares.values()) >= 0.2 - 1e-9
 
 
 def test_shares_follow_keeps_for_the_time_they_took() -> None:
-    assert policy.shares({"a": Tally(), "b": Tally()}) == {"a": 0.5, "b": 0.5}
-    assert policy.shares({"a": Tally(20, 6), "b": Tally(20, 0)}) == {"a": 0.75, "b": 0.25}
-    better = policy.shares({"a": Tally(20, 4), "b": Tally(20, 2)})
-    slower = policy.shares({"a": Tally(20, 4, cost=1.5), "b": Tally(20, 2)})
+    assert policy.shares({"a": TurnCounts(), "b": TurnCounts()}) == {"a": 0.5, "b": 0.5}
+    assert policy.shares({"a": TurnCounts(20, 6), "b": TurnCounts(20, 0)}) == {"a": 0.75, "b": 0.25}
+    better = policy.shares({"a": TurnCounts(20, 4), "b": TurnCounts(20, 2)})
+    slower = policy.shares({"a": TurnCounts(20, 4, cost=1.5), "b": TurnCounts(20, 2)})
     assert better["a"] == pytest.approx(5 / 8)
     assert slower["a"] == pytest.approx(10 / 19)
 
 
 def test_a_floor_that_cannot_hold_is_refused() -> None:
     with pytest.raises(ValueError, match=r"a floor of 0.6 for each of 2"):
-        policy.shares({"a": Tally(), "b": Tally()}, 0.6)
+        policy.shares({"a": TurnCounts(), "b": TurnCounts()}, 0.6)
 
 
-def test_tallies_count_the_recent_experiments_of_those_who_play() -> None:
+def test_turn_counts_cover_the_recent_experiments_of_those_who_play() -> None:
     history = [
         tried(n, [Set("MATRIX_LR", str(1 + n / 1000))], "keep" if n == 1 else "discard", proposer="ab"[n % 2])
         for n in range(1, 51)
     ]
     by_hand = tried(51, [Set("DEPTH", "2")], "keep", proposer="by hand")
-    assert policy.tallies([*history[:10], by_hand], ["a", "b"]) == {"a": Tally(5, 0), "b": Tally(5, 1)}
-    assert policy.tallies(history, ["a", "b"]) == {"a": Tally(20, 0), "b": Tally(20, 0)}  # the keep is too old
+    assert policy.turn_counts([*history[:10], by_hand], ["a", "b"]) == {"a": TurnCounts(5, 0), "b": TurnCounts(5, 1)}
+    assert policy.turn_counts(history, ["a", "b"]) == {
+        "a": TurnCounts(20, 0),
+        "b": TurnCounts(20, 0),
+    }  # the keep is too old
 
 
 def played(success: dict[str, float], turns: int, seed: int) -> Counter[str]:
     """Turns given when every so many of a proposer's experiments are kept."""
-    tallies, given_to = {name: Tally() for name in success}, Counter[str]()
+    counts, given_to = {name: TurnCounts() for name in success}, Counter[str]()
     for _ in range(turns):
-        name = policy.whose_turn(tallies, seed)
+        name = policy.whose_turn(counts, seed)
         given_to[name] += 1
         kept = int(given_to[name] * success[name]) - int((given_to[name] - 1) * success[name])
-        tallies[name] = Tally(tallies[name].turns + 1, tallies[name].kept + kept)
+        counts[name] = TurnCounts(counts[name].turns + 1, counts[name].kept + kept)
     return given_to
 
 
@@ -290,6 +293,6 @@ def test_turns_follow_the_shares_and_the_useless_one_costs_a_bounded_part(seed: 
 
 
 def test_the_seed_decides_who_begins() -> None:
-    first = [policy.whose_turn({"a": Tally(), "b": Tally()}, seed) for seed in range(20)]
+    first = [policy.whose_turn({"a": TurnCounts(), "b": TurnCounts()}, seed) for seed in range(20)]
     assert set(first) == {"a", "b"}
-    assert first == [policy.whose_turn({"a": Tally(), "b": Tally()}, seed) for seed in range(20)]
+    assert first == [policy.whose_turn({"a": TurnCounts(), "b": TurnCounts()}, seed) for seed in range(20)]

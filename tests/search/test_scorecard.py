@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoresearch.search.scorecard import FORMATS, Card, Scorecard, Tally, choose_format, expected_rate
+from autoresearch.search.scorecard import FORMATS, Card, ReplyCounts, Scorecard, choose_format, expected_rate
 
 
 def test_cards_last_across_nights(tmp_path: Path) -> None:
@@ -17,7 +17,7 @@ def test_cards_last_across_nights(tmp_path: Path) -> None:
     first = Scorecard(path, "M4 16 GB")
     card = first.card("ollama:a")
     card.turns, card.kept, card.bytes_per_token = 7, 2, 3.9
-    card.tally("blocks").asked = 9
+    card.replies("blocks").asked = 9
     first.save("ollama:a")
     again = Scorecard(path, "M4 16 GB")
     assert again.card("ollama:a") == card
@@ -58,16 +58,20 @@ def test_a_large_model_edits_code_and_a_small_one_sets_constants() -> None:
 
 
 def test_the_format_that_does_not_apply_here_is_left() -> None:
-    card = Card(turns=6, formats={"blocks": Tally(asked=8, parsed=4, applied=1)})
+    card = Card(turns=6, formats={"blocks": ReplyCounts(asked=8, parsed=4, applied=1)})
     assert choose_format(card, 9.0) in ("set", "file")
-    strong = Card(turns=6, formats={"blocks": Tally(asked=8, parsed=8, applied=7)})
+    strong = Card(turns=6, formats={"blocks": ReplyCounts(asked=8, parsed=8, applied=7)})
     assert choose_format(strong, 3.0) == "blocks"
-    files = Card(turns=20, formats={"blocks": Tally(20, 5, 2), "file": Tally(6, 6, 6), "set": Tally(10, 10, 9)})
+    files = Card(
+        turns=20, formats={"blocks": ReplyCounts(20, 5, 2), "file": ReplyCounts(6, 6, 6), "set": ReplyCounts(10, 10, 9)}
+    )
     assert choose_format(files, 9.0) == "file"
 
 
 def test_every_twelfth_turn_looks_at_the_format_tried_least() -> None:
-    card = Card(turns=12, formats={"blocks": Tally(9, 9, 9), "file": Tally(1, 0, 0), "set": Tally(2, 2, 2)})
+    card = Card(
+        turns=12, formats={"blocks": ReplyCounts(9, 9, 9), "file": ReplyCounts(1, 0, 0), "set": ReplyCounts(2, 2, 2)}
+    )
     assert choose_format(card, 27.0) == "file"
     card.turns = 13
     assert choose_format(card, 27.0) == "blocks"
@@ -77,5 +81,5 @@ def test_every_twelfth_turn_looks_at_the_format_tried_least() -> None:
 @given(st.integers(0, 500), st.integers(0, 500), st.sampled_from(FORMATS), st.floats(0.1, 100.0))
 def test_expected_rates_are_shares_and_grow_with_success(asked: int, applied: int, form: str, size: float) -> None:
     applied = min(applied, asked)
-    rate = expected_rate(Card(formats={form: Tally(asked + 1, asked + 1, applied + 1)}), form, size)
-    assert 0 < expected_rate(Card(formats={form: Tally(asked + 1, asked, applied)}), form, size) < rate < 1
+    rate = expected_rate(Card(formats={form: ReplyCounts(asked + 1, asked + 1, applied + 1)}), form, size)
+    assert 0 < expected_rate(Card(formats={form: ReplyCounts(asked + 1, asked, applied)}), form, size) < rate < 1

@@ -271,14 +271,14 @@ class Dialogue:
 
     def _proposal(self, context: Context, answer: Answer, form: str, turn: Turn) -> Proposal:
         """What a reply proposes; raises EditError where it cannot be used. The scorecard hears of every reply."""
-        tally = self.card.tally(form)
-        tally.asked += 1
+        replies = self.card.replies(form)
+        replies.asked += 1
         if answer.done_reason == "length":  # even what parses may lack its end: `SET LR = 0.0` of 0.05
             raise EditError(f"The answer was cut off after {answer.answer_tokens or 'too many'} tokens. Be shorter.")
         reply = edits.parse(answer.text, whole_file=form == "file")
-        tally.parsed += 1
+        replies.parsed += 1
         candidate = edits.apply(context.source, reply.edits)
-        tally.applied += 1
+        replies.applied += 1
         if (trial := policy.repeat_of(candidate, context.source, context.history)) is not None:
             raise EditError(policy.repeat_sentence(candidate, trial))
         if constants.normalised(candidate) in turn.taken:

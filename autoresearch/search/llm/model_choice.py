@@ -233,8 +233,7 @@ def table(models: Sequence[Model], scorecard: Scorecard) -> Table:
     cards = scorecard.known()
     for model in models:
         card = cards.get(f"ollama:{model.name}", Card())
-        asked = sum(tally.asked for tally in card.formats.values())
-        applied = sum(tally.applied for tally in card.formats.values())
+        asked, applied = card.asked, card.applied
         view.add_row(
             model.name,
             f"{model.size / GIB:.1f}",
@@ -311,9 +310,7 @@ def _worth(model: Model) -> float:
 
 def useless(card: Card | None) -> bool:
     """Whether a model's replies hardly ever apply here: it is chosen last."""
-    tallies = card.formats.values() if card else ()
-    asked, applied = sum(t.asked for t in tallies), sum(t.applied for t in tallies)
-    return asked >= FEWEST_REPLIES and applied < LOWEST_RATE * asked
+    return card is not None and card.asked >= FEWEST_REPLIES and card.applied < LOWEST_RATE * card.asked
 
 
 def _too_large(model: Model) -> str:

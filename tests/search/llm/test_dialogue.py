@@ -14,7 +14,7 @@ from autoresearch.errors import ProposerError
 from autoresearch.records import Directive, Failure, Proposer, Set
 from autoresearch.search.llm.ollama import OllamaProposer
 from autoresearch.search.llm.ollama_server import OllamaServer
-from autoresearch.search.scorecard import Scorecard, Tally
+from autoresearch.search.scorecard import ReplyCounts, Scorecard
 from testbed.fake_ollama import MODEL, FakeOllama
 from testbed.proposer_kit import BAD, BLOCK, CONTEXT, GOOD, NAME, QUICK, Make, discarded, proposal_of, proposer, seen
 from testbed.reply_cases import APPLIED, REFUSED, SOURCE, SQUARED
@@ -224,7 +224,7 @@ def test_the_scorecard_counts_replies_by_format_and_outcomes(make: Make) -> None
             decided.append(discarded(n, change, proposer=proposer.name, verdict=verdict, failure=failure))
         proposer.propose(replace(CONTEXT, history=decided, turn=3))
         card = proposer.card
-        assert card.formats["blocks"] == Tally(asked=4, parsed=3, applied=3)
+        assert card.formats["blocks"] == ReplyCounts(asked=4, parsed=3, applied=3)
         assert (card.turns, card.proposals, card.decided, card.warmed_up, card.kept) == (3, 3, 2, 1, 1)
         assert make(fake).card == card  # another night reads it from the cache
 

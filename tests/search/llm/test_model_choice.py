@@ -17,7 +17,7 @@ from autoresearch.errors import ProposerError
 from autoresearch.search.llm import model_choice
 from autoresearch.search.llm.ollama_server import OllamaServer
 from autoresearch.search.llm.transport import Timeouts
-from autoresearch.search.scorecard import Scorecard, Tally
+from autoresearch.search.scorecard import ReplyCounts, Scorecard
 from testbed.fake_ollama import CLOUD, EMBEDDER, MODEL, THINKER, FakeOllama, install
 
 GIB = 2**30
@@ -63,7 +63,7 @@ def test_the_need_counts_keys_and_values() -> None:
 
 def test_a_model_that_does_not_work_here_goes_to_the_end(tmp_path: Path) -> None:
     scorecard = Scorecard(tmp_path / "scorecard.json", "mac")
-    scorecard.card("ollama:qwen3.5:9b").formats["set"] = Tally(asked=20, parsed=4, applied=1)
+    scorecard.card("ollama:qwen3.5:9b").formats["set"] = ReplyCounts(asked=20, parsed=4, applied=1)
     scorecard.save("ollama:qwen3.5:9b")
     with FakeOllama(models=[MODEL, THINKER]) as fake:
         found = model_choice.installed(OllamaServer(fake.url), 16 * GIB, scorecard)
@@ -150,7 +150,7 @@ def test_the_table_shows_each_model_with_its_card(tmp_path: Path) -> None:
     scorecard = Scorecard(tmp_path / "scorecard.json", "mac")
     card = scorecard.card("ollama:qwen2.5-coder:7b")
     card.turns, card.seconds, card.decided, card.warmed_up, card.kept = 10, 250.0, 8, 6, 2
-    card.formats["blocks"] = Tally(asked=20, parsed=15, applied=10)
+    card.formats["blocks"] = ReplyCounts(asked=20, parsed=15, applied=10)
     with FakeOllama(models=[MODEL, LARGE]) as fake:
         found = model_choice.installed(OllamaServer(fake.url), 16 * GIB, scorecard)
     console = Console(file=io.StringIO(), width=80)
