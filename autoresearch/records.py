@@ -93,6 +93,26 @@ class Failure:
     detail: str = ""  # the relevant end of the traceback or log, for repair
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineState:
+    """State of the machine at one moment: power, heat, memory and clocks. None stands for what it cannot tell.
+
+    `monotonic` stands still while the machine sleeps, `since_boot` does not, and `wall` can be set by hand.
+    """
+
+    monotonic: float  # seconds, from any origin
+    since_boot: float  # seconds
+    wall: float  # POSIX seconds
+    free_memory_mb: int  # available without swapping
+    swap_mb: int | None = None  # in use
+    memory_pressure: str | None = None  # "normal", "warning" or "critical"; macOS only
+    power: str | None = None  # "ac" or "battery"
+    battery_percent: int | None = None  # None where there is no battery
+    battery_left_s: int | None = None  # by the system's own estimate
+    low_power: bool | None = None
+    thermal: str | None = None  # one of machine.THERMAL_LEVELS; macOS only
+
+
 @dataclass(frozen=True, slots=True)
 class Measurement:
     """One run of a candidate. Absent is None: a crash has no val_bpb. Units are in the names."""
@@ -118,7 +138,8 @@ class Measurement:
     behind_nats: float | None = None  # training loss above the incumbent's at half the budget, where both compare
     stop_limit_nats: float | None = None  # of the early stop in force; None: it was off
     speed_index: float | None = None  # a fixed micro-benchmark around the training, 1.0 = this machine's usual speed
-    machine: Mapping[str, Any] = field(default_factory=dict)  # power, thermal, swap and memory at start and end
+    machine_before: MachineState | None = None
+    machine_after: MachineState | None = None
 
     @property
     def ok(self) -> bool:

@@ -325,12 +325,13 @@ def ollama(folder: Path, count: int, rng: random.Random) -> dict[str, Any]:
 
 SWAPPING = """
 import sys
+from dataclasses import replace
 sys.path.insert(0, {root!r})
 from autoresearch.system import machine
 real, calls = machine.sample, [0]
 def sample(*args):
     calls[0] += 1
-    return {{**real(*args), "swap_mb": 512 + (700 if calls[0] in {when!r} else 0)}}
+    return replace(real(*args), swap_mb=512 + (700 if calls[0] in {when!r} else 0))
 machine.sample = sample
 import loop
 sys.argv = ["loop.py", *sys.argv[1:]]

@@ -7,6 +7,7 @@ import io
 from rich.console import Console
 
 from autoresearch.decide import estimates
+from autoresearch.records import MachineState
 from autoresearch.report.dashboard import Moment, draw
 from autoresearch.report.live_state import LiveState, RunStart
 from testbed import nights
@@ -21,7 +22,16 @@ def live_state() -> LiveState:
     night = nights.night(60)
     made.take(night, estimates.read(night), 0)
     made.begin(RunStart(61, 0, "Halve the batch", "More steps."))
-    made.since, made.sample = 990.0, {"power": "ac", "swap_mb": 512, "free_memory_mb": 15000, "thermal": "nominal"}
+    made.since = 990.0
+    made.machine_state = MachineState(
+        monotonic=990.0,
+        since_boot=990.0,
+        wall=MOMENT.wall,
+        free_memory_mb=15000,
+        swap_mb=512,
+        power="ac",
+        thermal="nominal",
+    )
     made.hear({**STEP, "progress": 0.25, "loss": 5.0})
     made.hear(STEP)
     return made

@@ -13,7 +13,7 @@ from autoresearch.findings import export
 from autoresearch.findings.bundle import Bundle
 from autoresearch.findings.scrub import Scrubber
 from autoresearch.record import codec, journal
-from autoresearch.records import Failure, Measurement, Proposal, SearchReplace, Set
+from autoresearch.records import Failure, MachineState, Measurement, Proposal, SearchReplace, Set
 from testbed.honest import BASE
 
 M4 = {
@@ -95,9 +95,13 @@ class Made:
         for i, purpose in enumerate(purposes, first):
             bpb = None if failure else self.truth[n] + self.random.gauss(0, self.sigma_bpb)
             self.add("started", n=n, run=i, seed=1000 * n + i, purpose=purpose)
-            state = {"start": {"power": "ac", "thermal": "nominal", "low_power": False}}
-            m = Measurement(1000 * n + i, bpb, failure, 300.0, 330.0, num_steps=700, tok_s=self.tok_s, machine=state,
-                            peak_memory_mb=4000.0, mfu_percent=25.0, num_params=11_500_000)  # fmt: skip
+            state = MachineState(
+                monotonic=0.0, since_boot=0.0, wall=self.now.timestamp(), free_memory_mb=16_000,
+                power="ac", thermal="nominal", low_power=False,
+            )  # fmt: skip
+            m = Measurement(1000 * n + i, bpb, failure, 300.0, 330.0, num_steps=700, tok_s=self.tok_s,
+                            machine_before=state, peak_memory_mb=4000.0, mfu_percent=25.0,
+                            num_params=11_500_000)  # fmt: skip
             self.add("measured", seconds=330.0, n=n, run=i, measurement=m)
             values += [bpb] if bpb is not None else []
         return values

@@ -111,7 +111,7 @@ class Builder:
         start, took = self.sample(n), 300.0 if failure is None else 12.0
         self.t += timedelta(seconds=took + 41)
         measurement: dict[str, Any] = {"seed": n * 1000 + run, "total_s": took + 41}
-        measurement["machine"] = {"wall_s": took + 41, "start": start, "end": self.sample(n)}
+        measurement |= {"machine_before": start, "machine_after": self.sample(n)}
         if failure is not None:
             measurement["failure"] = {"kind": failure[0], "message": failure[1], "detail": ""}
         else:

@@ -1,20 +1,19 @@
 """Was a run disturbed by the machine? A disturbed run is repeated, not discarded: it says nothing about the idea.
 
-Pure functions over Measurements. `Measurement.machine` holds `start` and `end`, two of machine.py's samples taken
-around the run. What a platform cannot tell is None or absent there, and then nothing is concluded from it.
+Pure functions over Measurements, whose `machine_before` and `machine_after` are the machine's states around the run.
+What a platform cannot tell is None there, and then nothing is concluded from it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
-from typing import Any
 
 from autoresearch.decide.interval import t_quantile
 from autoresearch.record.night import Night
-from autoresearch.records import Measurement
+from autoresearch.records import MachineState, Measurement
 from autoresearch.system import machine
 
 ATTEMPTS = 2  # repetitions of a disturbed run; the third result stands, since then it is how the machine is now
@@ -59,30 +58,32 @@ def usual(night: Night, source_sha256: str, since: float) -> Expectation:
 
 def contaminated(measurement: Measurement, expected: Expectation) -> str | None:
     """Why the run does not count, in one line for a person; None where nothing is known against it."""
-    start, end = measurement.machine.get("start", {}), measurement.machine.get("end", {})
+    before, after = measurement.machine_before, measurement.machine_after
     return (
-        _slept(start, end)
-        or _changed(start, end)
-        or _swapped(start.get("swap_mb"), end.get("swap_mb"))
+        (_changed(before, after) if before and after else None)
         or _off(measurement.speed_index, expected.index, "the machine")
         or _off(measurement.tok_s, expected.tok_s, "training")
     )
 
 
-def _slept(start: Mapping[str, Any], end: Mapping[str, Any]) -> str | None:
-    """By the clock that runs on in sleep against the one that stands still; a wall clock set by hand is neither."""
-    if not {"since_boot", "monotonic"} <= start.keys() & end.keys():
-        return None
-    asleep_s = machine.slept_s(start, end)
+def _changed(before: MachineState, after: MachineState) -> str | None:
+    return (
+        _slept(machine.slept_s(before, after))
+        or _went("power", before.power, after.power)
+        or _went("low-power mode", before.low_power, after.low_power)
+        or _went("thermal state", before.thermal, after.thermal)
+        or _swapped(before.swap_mb, after.swap_mb)
+    )
+
+
+def _slept(asleep_s: float) -> str | None:
     return f"the machine slept for {asleep_s:.0f} s of the run" if asleep_s > SLEPT_S else None
 
 
-def _changed(start: Mapping[str, Any], end: Mapping[str, Any]) -> str | None:
-    for key, what in (("power", "power"), ("low_power", "low-power mode"), ("thermal", "thermal state")):
-        before, after = start.get(key), end.get(key)
-        if before is not None and after is not None and before != after:
-            return f"{what} went from {_name(before)} to {_name(after)} during the run"
-    return None
+def _went(what: str, before: str | bool | None, after: str | bool | None) -> str | None:
+    if before is None or after is None or before == after:
+        return None
+    return f"{what} went from {_name(before)} to {_name(after)} during the run"
 
 
 def _name(state: object) -> str:

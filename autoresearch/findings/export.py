@@ -177,14 +177,14 @@ class _Builder:
     def _run(self, run: RunRecord) -> SharedRun:
         m = run.measurement
         assert m is not None
-        state = m.machine.get("start") or {}
+        before = m.machine_before
         numbers = {name: _finite(getattr(m, name)) for name in NUMBERS}
         return SharedRun(
             purpose=run.purpose,
             hour=max(0.0, run.started - self.began) / 3600,
-            power=state.get("power"),
-            low_power=state.get("low_power"),
-            thermal=state.get("thermal"),
+            power=before.power if before else None,
+            low_power=before.low_power if before else None,
+            thermal=before.thermal if before else None,
             failure=_kind(m),
             **numbers,
         )

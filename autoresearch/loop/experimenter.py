@@ -24,7 +24,7 @@ from autoresearch.record import pause, results_tsv
 from autoresearch.record.git import Repository
 from autoresearch.record.journal import SOURCE_NAME, Journal, read_source, run_folder, store_source
 from autoresearch.record.night import Experiment, Night, Purpose
-from autoresearch.records import Decision, Measurement, Proposal, Proposer
+from autoresearch.records import Decision, MachineState, Measurement, Proposal, Proposer
 from autoresearch.report.console import View
 from autoresearch.report.live_state import RunStart, result_of
 from autoresearch.system import awake, machine
@@ -61,7 +61,7 @@ class Experimenter:
     since_baseline: int = 0  # experiments decided since the baseline's last run
     patience_s: tuple[float, ...] = PATIENCE_S
     usual_since: float = field(default_factory=time.time)  # runs since then say how fast the machine is: this session's
-    since_power: Mapping[str, Any] = field(default_factory=dict)  # the first sample on this source of power
+    since_power: MachineState | None = None  # the first one on the present source of power
     limit_nats: float | None = None  # of the early stop, as last said
 
     def finish(self, n: int) -> Experiment:
@@ -203,7 +203,7 @@ class Experimenter:
         self.journal.append("started", n=x.n, run=run, seed=seed, purpose=purpose)
         title = x.proposal.title if purpose in ("search", "repeat") else f"the incumbent again: {x.proposal.title}"
         before = machine.sample()
-        if before.get("power") != self.since_power.get("power"):
+        if self.since_power is None or before.power != self.since_power.power:
             self.since_power = before
         self.view.state.observe(before, awake.battery_outlook(before, self.since_power))
         self.view.begin(RunStart.of(x.n, run, x.proposal, title))
@@ -219,7 +219,7 @@ class Experimenter:
         except KeyboardInterrupt:
             self.journal.append("abandoned", n=x.n, run=run, why="stopped by Ctrl-C")
             raise
-        return replace(m, machine={"start": before, "end": machine.sample()})
+        return replace(m, machine_before=before, machine_after=machine.sample())
 
     def _halfway(self, x: Experiment) -> EarlyStopCheck | None:
         """The look at half the budget of a candidate's first run; None where its curve says nothing about its end."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from numbers import Integral, Real
 from typing import Any
 
 from autoresearch.candidate import edits
 from autoresearch.errors import JournalError
-from autoresearch.records import Failure, Measurement, Proposal
+from autoresearch.records import Failure, MachineState, Measurement, Proposal
 
 VERSION = 2  # of the schema; a reader of another version refuses
 
@@ -65,8 +65,8 @@ def proposal_from_json(obj: Mapping[str, Any]) -> Proposal:
 def measurement_to_json(measurement: Measurement) -> dict[str, Any]:
     """What is absent is left out."""
     said = {f.name: getattr(measurement, f.name) for f in fields(measurement)}
-    if measurement.failure:
-        said["failure"] = {f.name: getattr(measurement.failure, f.name) for f in fields(measurement.failure)}
+    for name in ("failure", "machine_before", "machine_after"):
+        said[name] = asdict(said[name]) if said[name] is not None else None
     return {name: value for name, value in said.items() if value is not None}
 
 
@@ -75,6 +75,8 @@ def measurement_from_json(obj: Mapping[str, Any]) -> Measurement:
     if "failure" in known:
         failure = known["failure"]
         known["failure"] = Failure(failure["kind"], failure["message"], failure.get("detail", ""))
+    for name in {"machine_before", "machine_after"} & known.keys():
+        known[name] = MachineState(**known[name])
     curve = [(p, loss) for p, loss in known.get("loss_curve", ()) if p is not None and loss is not None]
     return Measurement(**{**known, "loss_curve": tuple(curve)})
 

@@ -6,7 +6,7 @@ Pure functions over the journal's Night; report.py and the charts show what they
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -263,19 +263,18 @@ def measured(night: Night) -> list[tuple[Experiment, RunRecord, Measurement]]:
 
 
 def moments(night: Night) -> list[Moment]:
-    samples = [s for _, _, m in measured(night) for s in (m.machine.get("start"), m.machine.get("end")) if s]
+    states = [s for _, _, m in measured(night) for s in (m.machine_before, m.machine_after) if s]
     return [
         Moment(
-            t=float(s["wall"]),
-            free_gb=_gb(s.get("free_memory_mb")),
-            swap_gb=_gb(s.get("swap_mb")),
-            power=s.get("power"),
-            battery_percent=s.get("battery_percent"),
-            thermal=s.get("thermal"),
-            low_power=s.get("low_power"),
+            t=s.wall,
+            free_gb=_gb(s.free_memory_mb),
+            swap_gb=_gb(s.swap_mb),
+            power=s.power,
+            battery_percent=s.battery_percent,
+            thermal=s.thermal,
+            low_power=s.low_power,
         )
-        for s in samples
-        if s.get("wall") is not None
+        for s in states
     ]
 
 
@@ -349,10 +348,8 @@ def _states(night: Night, seen: Sequence[Moment]) -> Iterable[str]:
 
 
 def _slept(m: Measurement) -> float:
-    start: Mapping[str, float] | None = m.machine.get("start")
-    end: Mapping[str, float] | None = m.machine.get("end")
-    both = start and end and "since_boot" in start and "since_boot" in end
-    return machine.slept_s(start, end) if both and start and end else 0.0
+    before, after = m.machine_before, m.machine_after
+    return machine.slept_s(before, after) if before and after else 0.0
 
 
 def _counted(count: int, noun: str) -> str:

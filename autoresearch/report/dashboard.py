@@ -258,17 +258,17 @@ def _share(share: Share, total: int) -> str:
 
 
 def _machine(state: LiveState) -> list[Text]:
-    sample = state.sample
+    at_start = state.machine_state
     speed = state.tok_s or state.incumbent_tok_s
-    free = state.memory_mb if state.memory_mb is not None else sample.get("free_memory_mb")
+    free = state.memory_mb if state.memory_mb is not None or at_start is None else at_start.free_memory_mb
     parts = [f"{speed:,.0f} tok/s"] if speed else []
     parts += [f"{free / 1024:.1f} GB free"] if free is not None else []
-    parts += [f"swap {sample['swap_mb'] / 1024:.1f} GB"] if sample.get("swap_mb") is not None else []
-    parts += [POWER.get(str(sample.get("power")), "")]
+    parts += [f"swap {at_start.swap_mb / 1024:.1f} GB"] if at_start and at_start.swap_mb is not None else []
+    parts += [POWER.get(at_start.power or "", "")] if at_start else []
     parts += [state.battery] if state.battery else []
-    parts += ["low-power mode"] if sample.get("low_power") else []
-    parts += [f"heat {sample['thermal']}"] if sample.get("thermal") else []
-    lines = [_named("machine", " · ".join(part for part in parts if part), "dim")] if speed or sample else []
+    parts += ["low-power mode"] if at_start and at_start.low_power else []
+    parts += [f"heat {at_start.thermal}"] if at_start and at_start.thermal else []
+    lines = [_named("machine", " · ".join(part for part in parts if part), "dim")] if speed or at_start else []
     return [*lines, *([_named("", state.machine, "dim")] if state.machine else [])]
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from autoresearch.decide.estimates import Estimates
 from autoresearch.errors import JournalError
 from autoresearch.record.night import Experiment, Night
-from autoresearch.records import Proposal, Verdict
+from autoresearch.records import MachineState, Proposal, Verdict
 from autoresearch.report import analysis
 
 SHOWN = 12  # decided experiments, the latest
@@ -99,7 +99,7 @@ class LiveState:
     said: list[str] = field(default_factory=list)
     machine: str = ""
     memory_mb: int | None = None
-    sample: dict[str, Any] = field(default_factory=dict)  # machine.sample(): power, heat, memory, swap
+    machine_state: MachineState | None = None  # as the present run began
     battery: str | None = None  # its charge and how long it lasts; None on mains
     ends_at: float | None = None
     validation_at: float | None = None  # from when on the night belongs to the final validation
@@ -162,9 +162,9 @@ class LiveState:
         """Reserve the night from `validation_at` on for the final validation; None reserves nothing."""
         self.validation_at = validation_at
 
-    def observe(self, sample: Mapping[str, Any], battery: str | None) -> None:
-        """Take in the machine's state, as machine.sample() gives it, and the battery's outlook."""
-        self.sample, self.battery = dict(sample), battery
+    def observe(self, machine_state: MachineState, battery: str | None) -> None:
+        """Take in the machine's state and the battery's outlook."""
+        self.machine_state, self.battery = machine_state, battery
 
     def pause(self, since: float) -> None:
         self.paused_at = since
@@ -198,7 +198,7 @@ class LiveState:
     # --- as JSON ---
 
     def to_json(self) -> bytes:
-        return json.dumps(vars(self), default=vars, separators=(",", ":")).encode()
+        return json.dumps(asdict(self), separators=(",", ":")).encode()
 
     @classmethod
     def from_json(cls, data: bytes) -> LiveState:
@@ -208,6 +208,8 @@ class LiveState:
             known = {f.name: said[f.name] for f in fields(cls) if f.name in said}
             known["results"] = [_known(Result, r) for r in known.get("results", ())]
             known["shares"] = [_known(Share, s) for s in known.get("shares", ())]
+            at_start = known.get("machine_state")
+            known["machine_state"] = _known(MachineState, at_start) if at_start else None
             return cls(**known)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise JournalError(f"the live state cannot be read: {error!r}") from None

@@ -11,11 +11,12 @@ import os
 import platform
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from autoresearch.formats import span
+from autoresearch.records import MachineState
 from autoresearch.system import machine
 from autoresearch.system.machine import Ask
 from autoresearch.system.process import Child
@@ -117,39 +118,39 @@ def lid_sleeps(run: Ask = machine.ask) -> bool:
     return answer[1] == "Yes" if answer else '"AppleClamshellState"' in text
 
 
-def must_stop(sample: Mapping[str, Any], floor: int = BATTERY_FLOOR) -> str | None:
+def must_stop(now: MachineState, floor: int = BATTERY_FLOOR) -> str | None:
     """Why the night has to end cleanly now: the battery is at its floor, or the machine is about to sleep of heat."""
-    percent = sample.get("battery_percent")
-    if sample.get("power") == "battery" and percent is not None and percent <= floor:
+    percent = now.battery_percent
+    if now.power == "battery" and percent is not None and percent <= floor:
         return f"the battery is at {percent}% (floor {floor}%); plug in and start the same command again"
-    if sample.get("thermal") == "sleeping":
+    if now.thermal == "sleeping":
         return "the machine is about to sleep of heat; let it cool and start the same command again"
     return None
 
 
-def battery_outlook(now: Mapping[str, Any], start: Mapping[str, Any] | None, floor: int = BATTERY_FLOOR) -> str | None:
+def battery_outlook(now: MachineState, start: MachineState | None, floor: int = BATTERY_FLOOR) -> str | None:
     """How long the battery will last, e.g. "64%, about 1 h 50 min to the floor of 20%"; None on mains.
 
     From its own drain since `start` (a sample of the same night on battery) where that is known, since the system's
     estimate lags minutes behind a GPU that has just begun to work.
     """
-    return _outlook(now, start, floor) if now.get("power") == "battery" else None
+    return _outlook(now, start, floor) if now.power == "battery" else None
 
 
-def _outlook(now: Mapping[str, Any], start: Mapping[str, Any] | None, floor: int) -> str:
-    percent = now.get("battery_percent")
+def _outlook(now: MachineState, start: MachineState | None, floor: int) -> str:
+    percent = now.battery_percent
     if percent is None:
         return "charge unknown"
     left_s = _measured_left(now, start, floor)
-    if left_s is None and (estimate_s := now.get("battery_left_s")) and percent > 0:
+    if left_s is None and (estimate_s := now.battery_left_s) and percent > 0:
         left_s = estimate_s * max(0, percent - floor) / percent
     return f"{percent}%" + (f", about {span(left_s)} to the floor of {floor}%" if left_s is not None else "")
 
 
-def _measured_left(now: Mapping[str, Any], start: Mapping[str, Any] | None, floor: int) -> float | None:
-    if not start or start.get("power") != "battery" or start.get("battery_percent") is None:
+def _measured_left(now: MachineState, start: MachineState | None, floor: int) -> float | None:
+    if start is None or start.power != "battery" or start.battery_percent is None or now.battery_percent is None:
         return None
-    used, elapsed = start["battery_percent"] - now["battery_percent"], now["monotonic"] - start["monotonic"]
+    used, elapsed = start.battery_percent - now.battery_percent, now.monotonic - start.monotonic
     if used < MEASURED_DRAIN or elapsed <= 0:
         return None
-    return float(max(0, now["battery_percent"] - floor) * elapsed / used)
+    return max(0, now.battery_percent - floor) * elapsed / used

@@ -22,6 +22,7 @@ from typing import Any
 import psutil
 
 from autoresearch.errors import CommandError
+from autoresearch.records import MachineState
 from autoresearch.system import process
 
 Ask = Callable[[Sequence[str]], str]
@@ -127,19 +128,25 @@ def facts(run: Ask = ask, system: str | None = None) -> Facts:
         mlx=_installed("mlx"),
         ollama=_search(r"(\d+\.\d+\.\d+\S*)", run(OLLAMA)),
         **(_mac_hardware(run) if system == "Darwin" else _linux_hardware()),
-        **{key: now[key] for key in ("power", "battery_percent", "low_power", "thermal", "free_memory_mb", "swap_mb")},
+        power=now.power,
+        battery_percent=now.battery_percent,
+        low_power=now.low_power,
+        thermal=now.thermal,
+        free_memory_mb=now.free_memory_mb,
+        swap_mb=now.swap_mb,
     )
 
 
-def sample(run: Ask = ask, system: str | None = None) -> dict[str, Any]:
-    """The changing part: power, heat, memory and the clocks. Milliseconds; taken around every experiment.
-
-    `monotonic` stands still while the machine sleeps, `since_boot` does not, `wall` is whatever the clock says: see
-    `slept_s` and `clock_step_s`.
-    """
+def sample(run: Ask = ask, system: str | None = None) -> MachineState:
+    """Take the state of the machine at this moment. It takes milliseconds; the loop does it around every run."""
     state = _mac_state(run) if (system or platform.system()) == "Darwin" else _linux_state()
-    clocks = {"monotonic": time.monotonic(), "since_boot": _since_boot(), "wall": time.time()}
-    return {**state, "free_memory_mb": free_memory_mb(), **clocks}
+    return MachineState(
+        monotonic=time.monotonic(),
+        since_boot=_since_boot(),
+        wall=time.time(),
+        free_memory_mb=free_memory_mb(),
+        **state,
+    )
 
 
 def free_memory_mb() -> int:
@@ -147,15 +154,9 @@ def free_memory_mb() -> int:
     return int(psutil.virtual_memory().available >> 20)
 
 
-def slept_s(before: Mapping[str, Any], after: Mapping[str, Any]) -> float:
+def slept_s(before: MachineState, after: MachineState) -> float:
     """Seconds that the machine was asleep between two samples of one boot; a clock set by hand does not count."""
-    asleep = (after["since_boot"] - before["since_boot"]) - (after["monotonic"] - before["monotonic"])
-    return max(0.0, float(asleep))
-
-
-def clock_step_s(before: Mapping[str, Any], after: Mapping[str, Any]) -> float:
-    """How far the wall clock was set, in seconds, between two samples of one boot; positive is forwards."""
-    return float((after["wall"] - before["wall"]) - (after["since_boot"] - before["since_boot"]))
+    return max(0.0, (after.since_boot - before.since_boot) - (after.monotonic - before.monotonic))
 
 
 def _since_boot() -> float:

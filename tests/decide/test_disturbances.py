@@ -1,22 +1,26 @@
 """Which runs the machine spoiled, in words; and no false alarm from what is usual or unknown."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from autoresearch.decide.disturbances import NEEDED, Expectation, Speed, contaminated, expectation, usual
-from autoresearch.records import Measurement
+from autoresearch.records import MachineState, Measurement
 from autoresearch.system import machine
 from testbed import nights
 
-CALM = {"power": "ac", "low_power": False, "thermal": "nominal", "swap_mb": 100, "since_boot": 50.0, "monotonic": 40.0}
+CALM = MachineState(
+    power="ac", low_power=False, thermal="nominal", swap_mb=100,
+    since_boot=50.0, monotonic=40.0, wall=1e9, free_memory_mb=8000,
+)  # fmt: skip
 USUAL = Expectation(tok_s=Speed(1000.0, 0.08), index=Speed(2.0, 0.08))
 
 
 def _run(tok_s=1000.0, index=2.0, **end):
-    later = {"since_boot": 350.0, "monotonic": 340.0}
-    return Measurement(1, 1.0, tok_s=tok_s, speed_index=index, machine={"start": CALM, "end": {**CALM, **later, **end}})
+    after = replace(CALM, **{"since_boot": 350.0, "monotonic": 340.0, **end})
+    return Measurement(1, 1.0, tok_s=tok_s, speed_index=index, machine_before=CALM, machine_after=after)
 
 
 @pytest.mark.parametrize(
@@ -40,12 +44,12 @@ def test_reasons(run, reason):
     assert contaminated(run, USUAL) == reason
 
 
-@pytest.mark.parametrize("key", CALM)
+@pytest.mark.parametrize("key", ["power", "low_power", "thermal", "swap_mb"])
 def test_what_a_platform_cannot_tell_proves_nothing(key):
-    start, end = {**CALM, key: None}, {**CALM, "power": "ac", key: None}
-    if key in ("since_boot", "monotonic"):
-        start.pop(key)
-    assert contaminated(Measurement(1, 1.0, machine={"start": start, "end": end}), Expectation()) is None
+    unknown = replace(CALM, **{key: None})
+    for before, after in ((unknown, CALM), (CALM, unknown), (unknown, unknown), (CALM, None), (None, CALM)):
+        measurement = Measurement(1, 1.0, machine_before=before, machine_after=after)
+        assert contaminated(measurement, Expectation()) is None
 
 
 def test_nothing_known_nothing_said():
@@ -55,10 +59,10 @@ def test_nothing_known_nothing_said():
 
 def test_reads_the_samples_that_this_machine_gives():
     here = machine.sample()
-    measurement = Measurement(1, 1.0, machine={"start": here, "end": machine.sample()})
+    measurement = Measurement(1, 1.0, machine_before=here, machine_after=machine.sample())
     assert contaminated(measurement, Expectation()) is None
-    asleep = {**here, "since_boot": here["since_boot"] + 60}
-    slept = Measurement(1, 1.0, machine={"start": here, "end": asleep})
+    asleep = replace(here, since_boot=here.since_boot + 60)
+    slept = Measurement(1, 1.0, machine_before=here, machine_after=asleep)
     assert contaminated(slept, Expectation()) == "the machine slept for 60 s of the run"
 
 

@@ -91,7 +91,7 @@ def test_sleep_reboots_and_lost_runs_are_told() -> None:
     builder.event("started", n=5, run=0, seed=1, purpose="search")
     builder.open()
     builder.run(5, 1, 1.5)
-    builder.events[-1]["measurement"]["machine"]["end"]["since_boot"] += 1800
+    builder.events[-1]["measurement"]["machine_after"]["since_boot"] += 1800
     lines = "\n".join(analysis.incidents(replay(builder.events)))
     assert "2 sessions" in lines and "1 run cut off" in lines and "slept for 30 min" in lines
 

@@ -8,11 +8,13 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
+from autoresearch.records import MachineState
 from autoresearch.system import awake, machine
 from autoresearch.system.awake import Awake
 from testbed.recorded import replay
@@ -26,6 +28,7 @@ while kill -0 "$4" 2>/dev/null; do sleep 0.05; done
 
 LOOP = """
 import sys, time
+from dataclasses import replace
 from pathlib import Path
 from autoresearch.system.awake import Awake
 with Awake(print, Path(sys.argv[1]), "Darwin") as awake:
@@ -211,29 +214,37 @@ def test_the_display_is_switched_off_where_that_is_wanted(system: str, wanted: b
     [("battery", 20, True), ("battery", 21, False), ("battery", 3, True), ("ac", 3, False), ("battery", None, False)],
 )
 def test_the_battery_floor(power: str, percent: int | None, stops: bool) -> None:
-    reason = awake.must_stop({"power": power, "battery_percent": percent, "thermal": "nominal"}, 20)
+    reason = awake.must_stop(replace(moment(0, 0, percent), power=power, thermal="nominal"), 20)
     assert (reason is not None) is stops
     assert reason is None or f"{percent}% (floor 20%)" in reason
 
 
 def test_a_machine_that_is_about_to_sleep_of_heat_stops() -> None:
-    assert awake.must_stop({"power": "ac", "thermal": "sleeping"})
-    assert not awake.must_stop({"power": "ac", "thermal": "trapping"})
+    on_mains = replace(moment(0, 0, 100), power="ac")
+    assert awake.must_stop(replace(on_mains, thermal="sleeping"))
+    assert not awake.must_stop(replace(on_mains, thermal="trapping"))
 
 
-def moment(monotonic: float, since_boot: float, percent: int, left_s: int | None = None) -> dict[str, object]:
-    clocks = {"monotonic": monotonic, "since_boot": since_boot, "wall": since_boot}
-    return {**clocks, "power": "battery", "battery_percent": percent, "battery_left_s": left_s}
+def moment(monotonic: float, since_boot: float, percent: int | None, left_s: int | None = None) -> MachineState:
+    return MachineState(
+        monotonic=monotonic,
+        since_boot=since_boot,
+        wall=since_boot,
+        free_memory_mb=8000,
+        power="battery",
+        battery_percent=percent,
+        battery_left_s=left_s,
+    )
 
 
 def test_the_outlook_follows_the_measured_drain_once_there_is_one() -> None:
     start = moment(0, 0, 90, 36000)
     assert awake.battery_outlook(moment(60, 60, 89, 34200), start) == "89%, about 7 h 21 min to the floor of 20%"
     assert awake.battery_outlook(moment(3600, 3600, 70, 30000), start) == "70%, about 2 h 30 min to the floor of 20%"
-    assert awake.battery_outlook({**start, "power": "ac"}, start) is None
+    assert awake.battery_outlook(replace(start, power="ac"), start) is None
 
 
 def test_time_passes_for_real_between_samples() -> None:
     before = machine.sample()
     time.sleep(0.05)
-    assert machine.sample()["monotonic"] - before["monotonic"] >= 0.05
+    assert machine.sample().monotonic - before.monotonic >= 0.05
