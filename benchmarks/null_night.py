@@ -25,6 +25,7 @@ from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
 
+from autoresearch.decide import validation
 from autoresearch.decide.interval import ROUNDS, Interval
 from autoresearch.loop import validate
 from autoresearch.loop.session import Options, open_night
@@ -134,7 +135,7 @@ def main() -> int:
     os.environ["AUTORESEARCH_CACHE"] = str(folder / "cache")
     dataset = data(args.text, args.characters, folder)
     found = night(folder, dataset, args.time_budget, args.experiments, args.rounds, args.seed)
-    print(f"\n{status.text(found)}\n\n{verdict(found, validate.validated(found))}\n")
+    print(f"\n{status.text(found)}\n\n{verdict(found, validation.validated(found))}\n")
     print(trust_table(read_events(folder / "checkout" / "runs" / "null")))
     return 0
 

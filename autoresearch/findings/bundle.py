@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from autoresearch.decide import validation
 from autoresearch.errors import BundleError
 from autoresearch.files import write_atomic
 from autoresearch.findings import schema
@@ -224,12 +225,9 @@ class Bundle:
 
     @property
     def baseline(self) -> Finding | None:
-        """The one that the best grew from; else the first."""
+        """Return the one that the best grew from; where no best is known, the first."""
         first = next((f for f in self.findings if f.role == "baseline"), None)
-        f = self.finding(self.best)
-        while f is not None and f.role != "baseline":
-            f = self.finding(f.parent)
-        return f or first
+        return validation.root(self.finding(self.best), lambda f: self.finding(f.parent)) or first
 
     def source(self, f: Finding | None) -> str | None:
         return self.sources.get(f.source) if f is not None and f.source is not None else None

@@ -12,12 +12,12 @@ import math
 from collections.abc import Sequence
 from statistics import fmean
 
+from autoresearch.decide import validation
 from autoresearch.decide.estimates import Estimates
 from autoresearch.decide.interval import t_quantile
 from autoresearch.decide.noise import Noise
 from autoresearch.findings.bundle import LEVEL, Effect
 from autoresearch.record.night import Experiment, Night, RunRecord
-from autoresearch.report import analysis
 
 
 def pooled(runs: Sequence[float], against: Sequence[float], noise: Noise, told: str = "") -> Effect:
@@ -51,7 +51,7 @@ def of(night: Night, x: Experiment, now: Estimates) -> Effect | None:
 
 def validated(night: Night) -> Effect | None:
     """Baseline against the best on fresh seeds and the test split; None before two whole rounds."""
-    found = analysis.validated(night)
+    found = validation.validated(night)
     if found is None:
         return None
     method = "paired t, interleaved, fresh seeds, test split"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from autoresearch.candidate import patches
-from autoresearch.decide import estimates
+from autoresearch.decide import estimates, validation
 from autoresearch.decide.estimates import Estimates
 from autoresearch.decide.noise import Noise
 from autoresearch.errors import BundleError, EditError
@@ -33,7 +33,6 @@ from autoresearch.record import journal
 from autoresearch.record.codec import decode_all
 from autoresearch.record.night import Experiment, Night, RunRecord
 from autoresearch.records import Measurement, SearchReplace, Set
-from autoresearch.report import analysis
 
 SourceOf = Callable[[int], str]
 
@@ -89,7 +88,7 @@ def read(folder: Path, root: Path, *, prior: Noise | None = None, transfer: Tran
     def source_of(n: int) -> str:
         return journal.read_source(folder, night.experiments[n])
 
-    baseline = analysis.baseline_of(night)
+    baseline = validation.baseline_of(night)
     scrub = scrubber(root, source_of(baseline.n) if baseline else "", own_text(night.task))
     hours = decided_after((folder / journal.NAME).read_bytes())
     return export(night, source_of, scrub, hours=hours, prior=prior, transfer=transfer)

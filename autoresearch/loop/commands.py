@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from autoresearch.decide import validation
 from autoresearch.errors import UsageError
 from autoresearch.loop.experimenter import FILE
 from autoresearch.loop.research import Research, read_program
@@ -111,7 +112,7 @@ def final_validation(root: Path, args: Namespace) -> int:
 
     with _night(root, _options(args), _by_hand) as research:
         interval = validate.validate(research, validate.Plan(retests=args.retests, rounds=args.rounds))
-        text = validate.text(research.night)
+        text = validation.text(research.night)
     print(text or "nothing was kept, so there is nothing to validate")
     return 0 if interval is not None and interval.real else 10
 
@@ -179,8 +180,6 @@ def transfer(root: Path, args: Namespace) -> int:
 
 def adopt(root: Path, args: Namespace) -> int:
     """The winner's file onto the person's own branch, as one commit."""
-    from autoresearch.loop import validate
-
     tag = summary.find_tag(root, args.tag)
     repo, night = Repository.at(root), journal.read(root / "runs" / tag)
     if tag_of(repo.branch()):
@@ -190,7 +189,7 @@ def adopt(root: Path, args: Namespace) -> int:
     if night.incumbent is None or night.incumbent.role == "baseline":
         raise UsageError(f"{tag} kept nothing, so there is nothing to adopt")
     source = journal.read_source(root / "runs" / tag, night.incumbent)
-    figures = validate.text(night) or summary.text(night).splitlines()[1]
+    figures = validation.text(night) or summary.text(night).splitlines()[1]
     kept = [x for x in night.decided if x.verdict == "keep" and x.role == "candidate"]
     steps = "\n".join(f"- {x.proposal.title}: {x.reason}" for x in kept)
     message = f"Adopt the winner of {branch_name(tag)}\n\n{figures}\n\n{steps}\n"

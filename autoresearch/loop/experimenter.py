@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from autoresearch.decide import early_stop, estimates, halfway
+from autoresearch.decide import early_stop, estimates, halfway, validation
 from autoresearch.decide.disturbances import ATTEMPTS, contaminated, usual
 from autoresearch.decide.early_stop import EarlyStopCheck, Finished
 from autoresearch.decide.keep_rule import decide, implausible, simplifies
@@ -349,7 +349,9 @@ class Experimenter:
         return incumbent
 
     def baseline(self) -> Experiment:
-        return next(x for x in reversed(list(self.night.experiments.values())) if x.role == "baseline")
+        baseline = validation.baseline_of(self.night)
+        assert baseline is not None, "a baseline is measured first"
+        return baseline
 
     def run_dir_of(self, n: int, run: int) -> Path:
         return run_folder(self.folder, n) / f"run-{run}"

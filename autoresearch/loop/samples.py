@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from autoresearch.decide import validation
 from autoresearch.errors import AutoresearchError, UsageError
 from autoresearch.files import write_atomic
 from autoresearch.measure import experiment
@@ -25,7 +26,7 @@ from autoresearch.measure.run_folder import CHECKPOINT
 from autoresearch.record import journal
 from autoresearch.record.journal import SOURCE_NAME, run_folder
 from autoresearch.record.night import Experiment, Night
-from autoresearch.report import analysis, status, watch
+from autoresearch.report import status, watch
 from autoresearch.system.locks import hold
 from autoresearch.tasks.gpt.data import corpus, tokenizer
 from autoresearch.tasks.gpt.workbench import Say, workbench
@@ -125,7 +126,7 @@ def workplace(root: Path, folder: Path, night: Night, no_sandbox: bool, say: Say
 
 def pair(night: Night) -> tuple[Experiment, Experiment] | None:
     """Baseline and winner; None where they are one."""
-    baseline, winner = analysis.baseline_of(night), night.incumbent
+    baseline, winner = validation.baseline_of(night), night.incumbent
     return (baseline, winner) if baseline and winner and baseline is not winner else None
 
 
@@ -216,7 +217,7 @@ def sample_command(root: Path, args: Namespace) -> None:
 
 def _meant(night: Night, of: str) -> Experiment:
     """`baseline`, `winner` or a number."""
-    named = {"baseline": analysis.baseline_of(night), "winner": night.incumbent}
+    named = {"baseline": validation.baseline_of(night), "winner": night.incumbent}
     x = named.get(of) or (night.experiments.get(int(of)) if of.isdecimal() else None)
     if x is None:
         known = f"0 to {night.next_n - 1}" if night.experiments else "none yet"

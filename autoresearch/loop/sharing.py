@@ -180,7 +180,7 @@ def differences(there: Bundle, research: Research) -> Sequence[str]:
         a, b = getattr(there.task, name), getattr(here, name)
         if a != b:
             lines.append(f"{name} was {a} there and is {b} here: {compare.FORBIDDING[name]}")
-    baseline, theirs = next(x for x in night.decided if x.role == "baseline"), there.source(there.baseline)
+    baseline, theirs = research.baseline(), there.source(there.baseline)
     if theirs is not None:
         ours = research.source_of(baseline.n)
         if constants.structure(ours) != constants.structure(theirs):

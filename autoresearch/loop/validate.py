@@ -9,11 +9,11 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 
-from autoresearch.decide import estimates as standing
-from autoresearch.decide.interval import RETESTS, ROUNDS, Interval, interleaved, paired, top, winner
+from autoresearch.decide import validation
+from autoresearch.decide.interval import RETESTS, ROUNDS, Interval, interleaved, top, winner
 from autoresearch.errors import ExhaustedError
 from autoresearch.loop.research import Research
-from autoresearch.record.night import Experiment, Night
+from autoresearch.record.night import Experiment
 
 SHARE = 0.2  # of a night with an end that is kept for the validation
 RETESTED = 3  # the best by the search's figure are run again before one of them is validated
@@ -86,15 +86,15 @@ def validate(research: Research, chosen: Plan) -> Interval | None:
         research.view.say("validation: nothing was kept, so there is nothing to validate")
         return None
     best = _winner(research, chosen)
-    baseline = baseline_of(night)
+    baseline = research.baseline()
     research.view.say(f"validation: #{best.n} {best.proposal.title} against the baseline, {chosen.rounds} rounds")
     for n, seed in interleaved([baseline.n, best.n], chosen.rounds, FIRST_SEED):
-        if seed not in validation_bpbs(research.night.experiments[n]):
+        if seed not in validation.final_bpbs(research.night.experiments[n]):
             if why := research.must_stop():
                 research.view.say(f"validation: {why}; go on with: uv run loop.py validate")
                 break
             research.measure(n, "final", seed)
-    return validated(research.night)
+    return validation.validated(research.night)
 
 
 def _winner(research: Research, chosen: Plan) -> Experiment:
@@ -112,44 +112,3 @@ def _winner(research: Research, chosen: Plan) -> Experiment:
     retests = {n: now.values(night.experiments[n], "incumbent")[before[n] :] for n in contenders}
     search = {n: (estimates[n], len(night.experiments[n].bpbs)) for n in contenders}
     return night.experiments[winner(search, {n: runs for n, runs in retests.items() if runs})]
-
-
-# --- reading the result -----------------------------------------------------------------------------------------------
-
-
-def baseline_of(night: Night) -> Experiment:
-    """The latest measured baseline."""
-    return next(x for x in reversed(night.decided) if x.role == "baseline")
-
-
-def validation_bpbs(x: Experiment) -> dict[int, float]:
-    """val_bpb on the test split by the seed of the round."""
-    done = [(r.seed, r.measurement.val_bpb) for r in x.runs.values() if r.purpose == "final" and r.measurement]
-    return {seed: bpb for seed, bpb in done if bpb is not None}
-
-
-def winner_of(night: Night) -> Experiment | None:
-    """The candidate with the most validation runs."""
-    candidates = [x for x in night.decided if x.role == "candidate" and validation_bpbs(x)]
-    return max(candidates, key=lambda x: (len(validation_bpbs(x)), x.n), default=None)
-
-
-def validated(night: Night) -> Interval | None:
-    """Baseline against the validated winner, round by round; None before two whole rounds."""
-    best = winner_of(night)
-    if best is None:
-        return None
-    ours, theirs = validation_bpbs(best), validation_bpbs(baseline_of(night))
-    rounds = [(theirs[seed], ours[seed]) for seed in ours if seed in theirs]
-    return paired(rounds) if len(rounds) >= 2 else None
-
-
-def text(night: Night) -> str | None:
-    """Search figure and validated figure of one candidate side by side; None before a validation."""
-    interval, best = validated(night), winner_of(night)
-    if interval is None or best is None:
-        return None
-    now = standing.read(night)
-    gain = now.estimate(baseline_of(night)).mean - now.estimate(best).mean
-    whose = "" if best.n == night.incumbent_n else f" (both of #{best.n}, which is not the branch's last)"
-    return f"search: {gain:.4f} bpb better (optimistic); validated on the test split: {interval}{whose}"

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from autoresearch.decide import estimates
+from autoresearch.decide import estimates, validation
 from autoresearch.decide.estimates import Estimates
-from autoresearch.decide.interval import Interval, paired
+from autoresearch.decide.interval import Interval
 from autoresearch.failures import KINDS, meaning
 from autoresearch.record.night import Experiment, Night, RunRecord
 from autoresearch.records import CATEGORIES, Measurement
@@ -124,10 +124,10 @@ def verdict_of(x: Experiment) -> str:
 def headline(night: Night) -> Headline:
     tried, now = candidates(night), estimates.read(night)
     counts = Counter(map(verdict_of, tried))
-    baseline, best = baseline_of(night), night.incumbent
-    first = now.estimate(baseline).mean if baseline and baseline.bpbs else None
+    baseline, best = validation.baseline_of(night), night.incumbent
+    first = now.estimate(baseline).mean if baseline else None
     last = now.estimate(best).mean if best and best.bpbs else None
-    interval = validated(night)
+    interval = validation.validated(night)
     search_gain = first - last if first is not None and last is not None else None
     return Headline(
         baseline_bpb=first,
@@ -141,31 +141,6 @@ def headline(night: Night) -> Headline:
         crashes=counts["crash"],
         hours=night.elapsed_s / 3600,
     )
-
-
-def baseline_of(night: Night) -> Experiment | None:
-    """The baseline that the present line of keeps grew from."""
-    x = night.incumbent
-    while x is not None and x.role != "baseline" and x.parent_n is not None:
-        x = night.experiments[x.parent_n]
-    return x
-
-
-def validated(night: Night) -> Interval | None:
-    """Baseline against winner on fresh seeds and the test split, by rounds of one seed; None before two rounds."""
-    first = _validation(baseline_of(night))
-    others = [_validation(x) for x in night.experiments.values() if x.role == "candidate"]
-    rounds = max(([(first[s], v[s]) for s in first if s in v] for v in others), key=len, default=[])
-    return paired(rounds) if len(rounds) >= 2 else None
-
-
-def _validation(x: Experiment | None) -> dict[int, float]:
-    runs = x.runs.values() if x else ()
-    return {
-        r.seed: r.measurement.val_bpb
-        for r in runs
-        if r.purpose == "final" and r.measurement and r.measurement.val_bpb is not None
-    }
 
 
 def points(night: Night, now: Estimates) -> list[Point]:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from autoresearch.decide import validation
 from autoresearch.decide.estimates import Estimates
 from autoresearch.errors import JournalError
 from autoresearch.record.night import Experiment, Night
@@ -184,7 +185,7 @@ class LiveState:
         tried = analysis.candidates(night)
         self.results = [result_of(x) for x in tried[-SHOWN:]]
         self.counts = {v: sum(analysis.verdict_of(x) == v for x in tried) for v in ("keep", "discard", "crash")}
-        incumbent, baseline = night.incumbent, analysis.baseline_of(night)
+        incumbent, baseline = night.incumbent, validation.baseline_of(night)
         if incumbent is None or baseline is None:
             return
         self.incumbent_n, self.incumbent_title = incumbent.n, incumbent.proposal.title

@@ -11,7 +11,7 @@ from datetime import datetime
 from html import escape as e
 from pathlib import Path
 
-from autoresearch.decide import estimates, halfway
+from autoresearch.decide import estimates, halfway, validation
 from autoresearch.errors import AutoresearchError
 from autoresearch.files import write_atomic
 from autoresearch.findings import hints
@@ -320,9 +320,9 @@ def _shares(night: Night) -> str:
 
 
 def _losses(night: Night) -> str:
-    pairs = [("baseline", analysis.baseline_of(night)), ("best", night.incumbent)]
+    pairs = [("baseline", validation.baseline_of(night)), ("best", night.incumbent)]
     curves = {name: m.loss_curve for name, x in pairs if x for m in x.measurements[-1:] if m.loss_curve}
-    if len(curves) < 2 or night.incumbent is analysis.baseline_of(night):
+    if len(curves) < 2 or night.incumbent is validation.baseline_of(night):
         return ""
     pictures = _both(*(charts.losses_svg(curves, size) for size in (charts.WIDE, charts.NARROW)))
     return _section("How they learn", pictures, "Training loss over the budget, baseline and best.")

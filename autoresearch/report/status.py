@@ -8,9 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from autoresearch.decide import estimates, halfway
+from autoresearch.decide import estimates, halfway, validation
 from autoresearch.errors import UsageError
-from autoresearch.loop import validate
 from autoresearch.record import journal, pause
 from autoresearch.record.git import Repository, tag_of
 from autoresearch.record.journal import NAME
@@ -27,7 +26,7 @@ def text(night: Night) -> str:
     counts = ", ".join(f"{sum(x.verdict == v for x in candidates)} {v}" for v in ("keep", "discard", "crash"))
     hours, minutes = divmod(int(night.elapsed_s) // 60, 60)
     lines = [f"{night.tag}: {len(candidates)} experiments ({counts}) in {hours}:{minutes:02d} h"]
-    baseline = next((x for x in night.decided if x.role == "baseline"), None)
+    baseline = validation.baseline_of(night)
     if baseline is not None and night.incumbent is not None:
         now = estimates.read(night)
         first, last = now.estimate(baseline).mean, now.estimate(night.incumbent).mean
@@ -36,7 +35,7 @@ def text(night: Night) -> str:
             f"sigma {now.noise.sigma_bpb:.4f}); the search's own figure, which is optimistic"
         )
     fit = estimates.read(night).fit
-    lines += [line for line in (str(fit) if fit else None, halfway.text(night), validate.text(night)) if line]
+    lines += [line for line in (str(fit) if fit else None, halfway.text(night), validation.text(night)) if line]
     lines.append(f"go on: uv run loop.py --tag {night.tag}    the kept changes: git log autoresearch/{night.tag}")
     return "\n".join(lines)
 

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import pytest
 
+from autoresearch.decide import validation
 from autoresearch.errors import ExhaustedError
 from autoresearch.loop import validate
 from autoresearch.loop.research import Limits, Research
@@ -104,10 +105,10 @@ def test_baseline_and_winner_on_the_confirm_split(
     assert night.experiments[1].reason.startswith("implausible: ")
     assert any(note.startswith("#2, far better than all before") for note in night.notes)
     assert interval is not None and interval.rounds == 2 and interval.gain_bpb > 1
-    winner, baseline = night.incumbent, validate.baseline_of(night)
+    winner, baseline = night.incumbent, validation.baseline_of(night)
     assert winner is not None and winner.proposal.title == "learn faster"
-    ours, theirs = validate.validation_bpbs(winner), validate.validation_bpbs(baseline)
+    ours, theirs = validation.final_bpbs(winner), validation.final_bpbs(baseline)
     assert ours.keys() == theirs.keys() and len(ours) == 2  # a round shares its seed
     assert not set(ours.values()) & set(winner.bpbs)  # another split, fresh seeds: the search's figures stay apart
-    text = validate.text(night)
+    text = validation.text(night)
     assert text is not None and "search: " in text and "interval" in text

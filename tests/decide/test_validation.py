@@ -1,0 +1,152 @@
+"""The baseline and the validated result: one answer for every screen, whatever became of the night's baselines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from autoresearch.decide import validation
+from autoresearch.decide.interval import paired
+from autoresearch.findings import effects
+from autoresearch.record.journal import Journal
+from autoresearch.record.night import Night
+from autoresearch.report import analysis, status
+from testbed.journals import OPENED, baseline, decided, measured, proposed
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    with Journal(tmp_path / "t") as journal:
+        journal.append("opened", **OPENED)
+        yield journal
+
+
+def kept(journal: Journal, *bpbs: float) -> int:
+    n = proposed(journal)
+    for bpb in bpbs:
+        measured(journal, n, bpb)
+    decided(journal, n, "keep", bpbs[0])
+    return n
+
+
+def failed_baseline(journal: Journal) -> int:
+    n = proposed(journal, "baseline")
+    measured(journal, n, None)
+    decided(journal, n, "crash")
+    return n
+
+
+def final(journal: Journal, n: int, *bpbs: float, first_seed: int = 9000) -> None:
+    for seed, bpb in enumerate(bpbs, first_seed):
+        run = journal.night.experiments[n].next_run
+        journal.append("started", n=n, run=run, seed=seed, purpose="final")
+        journal.append("measured", n=n, run=run, measurement={"seed": seed, "val_bpb": bpb})
+
+
+def number_of(night: Night) -> int | None:
+    found = validation.baseline_of(night)
+    return None if found is None else found.n
+
+
+def test_no_screen_disagrees_on_a_second_baseline(journal: Journal) -> None:
+    """An update of MLX made everything faster: 1.601 before, 1.541 after, and 1.534 by a change since."""
+    baseline(journal, 1.601)
+    kept(journal, 1.590, 1.591)
+    second = baseline(journal, 1.541)
+    kept(journal, 1.534, 1.5336)
+    night = journal.night
+    assert number_of(night) == second
+    headline = analysis.headline(night)
+    assert headline.baseline_bpb == pytest.approx(1.541)
+    assert headline.gain_bpb == pytest.approx(0.0072, abs=0.005)
+    first, last = headline.baseline_bpb, headline.best_bpb
+    assert f"val_bpb {first:.6f} -> {last:.6f}" in status.text(night)
+
+
+def test_a_failed_baseline_is_passed_over(journal: Journal) -> None:
+    """`status` used to fail here: "an estimate needs finite runs"."""
+    failed_baseline(journal)
+    assert number_of(journal.night) is None and "val_bpb" not in status.text(journal.night)
+    mended = baseline(journal, 1.5)
+    kept(journal, 1.4, 1.41)
+    assert number_of(journal.night) == mended
+    assert "val_bpb 1.500000 -> " in status.text(journal.night)
+
+
+def test_a_second_baseline_counts_once_it_is_measured(journal: Journal) -> None:
+    first = baseline(journal, 1.5)
+    best = kept(journal, 1.4, 1.41)
+    final(journal, first, 1.50, 1.52)
+    final(journal, best, 1.40, 1.41)
+    before = validation.text(journal.night)
+    second = proposed(journal, "baseline")
+    assert number_of(journal.night) == first and validation.text(journal.night) == before
+    measured(journal, second, 1.3)
+    assert number_of(journal.night) == first
+    decided(journal, second, "keep", 1.3)
+    assert number_of(journal.night) == second
+
+
+@pytest.mark.parametrize("ends", ["abandoned", "failed"])
+def test_a_second_baseline_that_was_not_measured_changes_nothing(journal: Journal, ends: str) -> None:
+    first = baseline(journal, 1.5)
+    kept(journal, 1.4, 1.41)
+    if ends == "failed":
+        failed_baseline(journal)
+    else:
+        n = proposed(journal, "baseline")
+        journal.append("started", n=n, run=0, seed=1, purpose="search")
+        journal.append("abandoned", n=n, run=0, why="stopped by Ctrl-C")
+    assert number_of(journal.night) == first
+
+
+def test_rounds_are_paired_by_seed(journal: Journal) -> None:
+    first = baseline(journal, 1.5)
+    best = kept(journal, 1.4, 1.41)
+    final(journal, first, 1.50, 1.52, 1.51)
+    final(journal, best, 1.40)
+    assert validation.validated(journal.night) is None and validation.text(journal.night) is None
+    final(journal, best, 1.41, first_seed=9001)
+    final(journal, best, 1.39, first_seed=9007)  # the baseline has no such round
+    night = journal.night
+    assert validation.rounds(night, night.experiments[best]) == [(1.50, 1.40), (1.52, 1.41)]
+    assert validation.validated(night) == paired([(1.50, 1.40), (1.52, 1.41)])
+    shared = effects.validated(night)
+    assert shared is not None and shared.gain_bpb == analysis.headline(night).gain_bpb == pytest.approx(0.105)
+    assert str(validation.validated(night)) in status.text(night)
+
+
+def test_the_validation_of_another_line_does_not_count(journal: Journal) -> None:
+    """Five rounds against the first baseline say nothing of the second, although their seeds are the same."""
+    old = [baseline(journal, 1.5), kept(journal, 1.4, 1.41)]
+    for n in old:
+        final(journal, n, 1.5, 1.5, 1.4, 1.5, 1.5)
+    new = [baseline(journal, 1.3), kept(journal, 1.2, 1.21)]
+    night = journal.night
+    assert validation.winner_of(night) is None and validation.validated(night) is None
+    for n, bpbs in zip(new, [(1.30, 1.32), (1.20, 1.21)], strict=True):
+        final(journal, n, *bpbs)
+    winner = validation.winner_of(journal.night)
+    assert winner is not None and winner.n == new[1]
+    interval = validation.validated(journal.night)
+    assert interval is not None and interval.rounds == 2
+
+
+@pytest.mark.parametrize(("rounds", "wins"), [((2, 3), 1), ((3, 2), 0), ((2, 2), 1)])
+def test_the_winner_has_the_most_rounds(journal: Journal, rounds: tuple[int, int], wins: int) -> None:
+    first = baseline(journal, 1.5)
+    both = [kept(journal, 1.4, 1.41), kept(journal, 1.3, 1.31)]
+    final(journal, first, 1.50, 1.52, 1.51)
+    for n, count in zip(both, rounds, strict=True):
+        final(journal, n, *[1.4] * count)
+    winner = validation.winner_of(journal.night)
+    assert winner is not None and winner.n == both[wins]
+    told = validation.text(journal.night)
+    assert told is not None and ("not the branch's last" in told) is (wins == 0)
+
+
+@pytest.mark.parametrize("show", [status.text, validation.text, validation.validated, analysis.headline])
+def test_an_empty_night_can_be_read(show: Callable[[Night], object]) -> None:
+    assert show(Night()) or True
