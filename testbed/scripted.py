@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 from autoresearch.errors import ProposerError
 from autoresearch.records import Context, Edit, Failure, Proposal, Trial
+from autoresearch.search.proposer import BaseProposer
 
 Idea = tuple[str, tuple[Edit, ...]]
 
 
-class Scripted:
+class Scripted(BaseProposer):
     """A proposer that says its lines, and keeps what it was asked."""
 
     name = "scripted"
@@ -37,9 +38,6 @@ class Scripted:
 
     def release(self) -> None:
         self.released += 1
-
-    def close(self) -> None:
-        pass
 
     def _say(self, idea: Idea) -> Proposal:
         return Proposal(idea[1], idea[0], f"{idea[0]}: worth a try", "other", self.name)

@@ -19,8 +19,9 @@ from autoresearch.findings.bundle import Bundle, Effect, Finding, Outcome, Row, 
 from autoresearch.findings.export import origin, title_of
 from autoresearch.loop.research import Research
 from autoresearch.record.night import Experiment, Night
-from autoresearch.records import CATEGORIES, Context, Edit, Failure, Proposal, SearchReplace, Set, Trial
+from autoresearch.records import CATEGORIES, Context, Edit, Proposal, SearchReplace, Set, Trial
 from autoresearch.search import policy
+from autoresearch.search.proposer import BaseProposer
 from autoresearch.tasks.gpt.calibrate import MACHINE_FIT, ROWS
 
 HALVINGS = 2  # of the rows at once, for a change that does not fit into this machine's memory
@@ -68,7 +69,7 @@ def _makes_its_source(f: Finding, patch: Sequence[Edit], bundle: Bundle) -> bool
         return False
 
 
-class Transfer:
+class Transfer(BaseProposer):
     """A proposer that replays a bundle. It remembers nothing: what was tried is in the history."""
 
     def __init__(self, bundle: Bundle) -> None:
@@ -88,15 +89,6 @@ class Transfer:
 
     def left(self, context: Context) -> bool:
         return any(self._next(change, context) is not None for change in self.changes)
-
-    def repair(self, context: Context, proposal: Proposal, failure: Failure) -> Proposal | None:
-        return None
-
-    def release(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
 
     def _next(self, change: Replayed, context: Context) -> tuple[Edit, ...] | None:
         """The edits to try for this change now; None where it was tried, or cannot be."""

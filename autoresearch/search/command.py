@@ -22,6 +22,7 @@ from autoresearch.errors import CommandError, EditError, ProposerError, UsageErr
 from autoresearch.records import CATEGORIES, Context, Edit, Failure, Proposal, Set, WholeFile
 from autoresearch.search import history
 from autoresearch.search.llm import prompt, replies
+from autoresearch.search.proposer import BaseProposer
 from autoresearch.system import process
 
 FILE, NOTE, PROMPT, HISTORY, PROGRAM = "train_mlx.py", "NOTE.md", "PROMPT.md", "HISTORY.md", "program.md"
@@ -65,7 +66,7 @@ _FIELD = re.compile(r"^\W*(TITLE|HYPOTHESIS|CATEGORY)\W*:\s*(\S.*)$", re.IGNOREC
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")  # a terminal's colours
 
 
-class Command:
+class Command(BaseProposer):
     """records.Proposer by an outside command, one proposal a run."""
 
     name = "command"
@@ -99,12 +100,6 @@ class Command:
         except ProposerError:
             return None
         return replace(mended, title=proposal.title, hypothesis=proposal.hypothesis, category=proposal.category)
-
-    def release(self) -> None:
-        pass  # the command has ended, and with it what it held
-
-    def close(self) -> None:
-        pass
 
     def _run(self, context: Context, source: str, task: str) -> Proposal:
         started = time.monotonic()

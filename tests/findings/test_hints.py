@@ -22,6 +22,7 @@ from autoresearch.report import page as report
 from autoresearch.report.console import PlainView
 from autoresearch.search import command, history
 from autoresearch.search.llm import prompt
+from autoresearch.search.proposer import BaseProposer
 from autoresearch.search.tuner.tuner import Tuner
 from testbed.honest import BASE
 from testbed.made_nights import M1, A, B, Made, set_to, shared
@@ -147,7 +148,7 @@ def test_what_the_tuner_leaves_alone(hint: HintLine) -> None:
 # --- a night of it ----------------------------------------------------------------------------------------------------
 
 
-class Silent:
+class Silent(BaseProposer):
     """A proposer that keeps what it was told and has no ideas."""
 
     name = "silent"
@@ -158,15 +159,6 @@ class Silent:
     def propose(self, context: Context, n: int = 1) -> list[Proposal]:
         self.hints.append(context.hints)
         raise ProposerError("nothing to say")
-
-    def repair(self, *_: object) -> None:
-        return None
-
-    def release(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
 
 
 @pytest.fixture

@@ -15,8 +15,9 @@ from itertools import combinations, islice
 
 from autoresearch.candidate.versions import Version, candidate, version
 from autoresearch.errors import ProposerError
-from autoresearch.records import Context, Failure, Proposal
+from autoresearch.records import Context, Proposal
 from autoresearch.search import policy
+from autoresearch.search.proposer import BaseProposer
 from autoresearch.search.tuner.axes import Axis, Value
 from autoresearch.search.tuner.observations import observe
 from autoresearch.search.tuner.space import WIDTH, Values, infer
@@ -46,7 +47,7 @@ LEAST = 0.12  # coarse steps that are worth an edit
 LOOKS = 300  # moves looked at before the tuner says that it has nothing new
 
 
-class Tuner:
+class Tuner(BaseProposer):
     """Proposals of SET edits. The same seed and context give the same proposals."""
 
     name = "tuner"
@@ -65,16 +66,6 @@ class Tuner:
             raise ProposerError(f"the tuner has {why}", reason="exhausted")
         usage = {"seconds": (time.perf_counter() - started) / len(found)}
         return [describe(search.space, move, self.name, usage) for move in found]
-
-    def repair(self, context: Context, proposal: Proposal, failure: Failure) -> Proposal | None:
-        """None: the crash is in the history now, and the next setting is as good as a mended one."""
-        return None
-
-    def release(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
 
 
 class _Search:
