@@ -30,10 +30,9 @@ from autoresearch.errors import ProposerError
 from autoresearch.records import Context, Trial
 from autoresearch.search import policy
 from autoresearch.search.llm import model_choice
+from autoresearch.search.llm.backend import Answer, Message
 from autoresearch.search.llm.dialogue import Dialogue
 from autoresearch.search.llm.openai import OpenAIBackend
-from autoresearch.search.llm.prompt import Message
-from autoresearch.search.llm.transport import Answer
 from autoresearch.search.scorecard import Card, Scorecard
 from autoresearch.system import machine
 

@@ -12,15 +12,13 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 from autoresearch.candidate import constants, edits
 from autoresearch.errors import EditError, ProposerError
 from autoresearch.records import Context, Failure, Proposal, Set, Trial, WholeFile
 from autoresearch.search import policy
 from autoresearch.search.llm import prompt
-from autoresearch.search.llm.prompt import Message
-from autoresearch.search.llm.transport import Answer
+from autoresearch.search.llm.backend import Answer, Backend, Message
 from autoresearch.search.scorecard import FORMATS, SIMPLER, Card, Scorecard, choose_format
 from autoresearch.search.tuner import wording
 
@@ -39,43 +37,6 @@ SQUEEZE = 0.8  # what a prompt that the server finds too long is shortened to, b
 RETRIES = {"runner": 1, "out_of_memory": 1, "server_busy": 3, "cut_off": 1, "server_gone": 1}
 # What ends the drafting: no further draft of this turn can do better.
 HOPELESS = {"server_gone", "server_busy", "no_model", "out_of_memory", "runner", "cancelled", "too_large", "timeout"}
-
-
-class Backend(Protocol):
-    """A model behind a server. Its methods raise ProposerError, with a reason that streams.py lists."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def parameters_b(self) -> float | None:
-        """Billions of parameters, where known."""
-        ...
-
-    @property
-    def thinking_tokens(self) -> int:
-        """What thinking may add to an answer; 0 where the model does not think."""
-        ...
-
-    def prepare(self) -> None:
-        """Returns when the server can be asked."""
-        ...
-
-    def largest_window(self) -> int:
-        """The largest context in tokens that the model can have here."""
-        ...
-
-    def window(self, wanted: int, least: int) -> int:
-        """The context in tokens. It stays what it was as long as `least` tokens fit, since another one loads again."""
-        ...
-
-    def ask(self, messages: Sequence[Message], *, max_tokens: int, temperature: float, seed: int) -> Answer: ...
-
-    def release(self) -> None: ...
-
-    def close(self) -> None: ...
-
-    def cancel(self) -> None: ...
 
 
 @dataclass(slots=True)
@@ -145,7 +106,7 @@ class Dialogue:
     def propose(self, context: Context, n: int = 1) -> list[Proposal]:
         """At most n different ideas for the incumbent, asked for in one load of the model.
 
-        Raises ProposerError where there is none: its `reason` is the server's (streams.py), or `unparseable` where no
+        Raises ProposerError where there is none: its `reason` is the server's (transport.py), or `unparseable` where no
         reply could be used, with what the turn cost in `usage` and the last reply's beginning in `detail`.
         """
         self._cancelled.clear()

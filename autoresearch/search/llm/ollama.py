@@ -11,16 +11,14 @@ import psutil
 from ollama import ProcessResponse
 
 from autoresearch.errors import ProposerError
+from autoresearch.search.llm.backend import THINKING_TOKENS, Answer, Message, added
 from autoresearch.search.llm.dialogue import Dialogue
 from autoresearch.search.llm.ollama_server import OllamaServer, full_name
-from autoresearch.search.llm.prompt import Message
-from autoresearch.search.llm.transport import Answer, added
 from autoresearch.search.scorecard import FORMATS, Scorecard
 
 KEEP_ALIVE = "15m"  # longer than a pause between drafts; `release` unloads at once
 CONTEXT_STEPS = (8192, 12288, 16384, 24576, 32768, 49152, 65536)  # few, since each other one loads the model again
 HISTORY_GROWTH = 1500  # tokens that a night's history may still grow by
-THINKING_TOKENS = 4096
 MEMORY_WAIT_S = 15.0  # until the memory of an unloaded model shows as available
 MEMORY_BACK = 0.5  # of the model's size has to come back; the rest may be anybody's
 SLOW_LOAD = 0.2  # of a turn: a load that takes more is shared by several drafts
@@ -30,7 +28,7 @@ Think = bool | str | None
 
 
 class OllamaBackend:
-    """One model of one server, as dialogue.Backend asks for it."""
+    """One model of one server, as backend.Backend asks for it."""
 
     def __init__(
         self,

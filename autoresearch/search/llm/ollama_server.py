@@ -20,7 +20,8 @@ from typing import Any
 import ollama
 
 from autoresearch.errors import CommandError, ProposerError
-from autoresearch.search.llm.transport import Answer, Http, Timeouts, error_of, is_loopback, named_failures
+from autoresearch.search.llm.backend import Answer, Message
+from autoresearch.search.llm.transport import Http, Timeouts, error_of, is_loopback, named_failures
 from autoresearch.system.process import Child
 
 DEFAULT_PORT = 11434
@@ -56,7 +57,7 @@ def base_url(host: str | None) -> str:
 
 
 class OllamaServer:
-    """One Ollama server over HTTP. All failures are ProposerErrors whose `reason` streams.py lists."""
+    """One Ollama server over HTTP. All failures are ProposerErrors whose `reason` transport.py lists."""
 
     def __init__(self, url: str, timeouts: Timeouts | None = None, own: OwnServer | None = None) -> None:
         self.timeouts = timeouts or Timeouts()
@@ -109,7 +110,7 @@ class OllamaServer:
     def chat(
         self,
         model: str,
-        messages: Sequence[Mapping[str, str]],
+        messages: Sequence[Message],
         *,
         num_ctx: int,
         num_predict: int,

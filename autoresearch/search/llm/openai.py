@@ -15,18 +15,17 @@ from typing import Any
 import httpx
 
 from autoresearch.errors import ProposerError, UsageError
+from autoresearch.search.llm.backend import THINKING_TOKENS, Answer, Message, added
 from autoresearch.search.llm.dialogue import Dialogue
-from autoresearch.search.llm.prompt import Message
-from autoresearch.search.llm.transport import Answer, Http, Timeouts, added, error_of
+from autoresearch.search.llm.transport import Http, Timeouts, error_of
 from autoresearch.search.scorecard import FORMATS, Scorecard
 
 CONTEXT_TOKENS = 16384  # where the server does not tell its own
-THINKING_TOKENS = 4096  # room for thinking, once a model has shown that it thinks
 DONE = "[DONE]"
 
 
 class OpenAIBackend:
-    """One model of one endpoint, as dialogue.Backend asks for it."""
+    """One model of one endpoint, as backend.Backend asks for it."""
 
     def __init__(
         self,

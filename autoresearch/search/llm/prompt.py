@@ -16,6 +16,7 @@ from autoresearch.candidate import constants
 from autoresearch.errors import ProposerError
 from autoresearch.records import CATEGORIES, Context, Failure, Proposal
 from autoresearch.search import history
+from autoresearch.search.llm.backend import Message
 
 BYTES_PER_TOKEN = 3.0  # of code, on the safe side, until the server has counted a prompt
 MESSAGE_TOKENS = 8  # what a chat template adds to a message
@@ -25,8 +26,6 @@ PROGRAM_TOKENS = 2000  # what program.md may take of a small context
 LONGEST_CONSTANT = 160  # characters; what is longer is a table, not a setting
 ERROR_CHARS = 1500
 FAILURE_CHARS = 1800
-
-Message = dict[str, str]
 
 INSTRUCTIONS = """\
 You are the researcher in an automated loop. You change one small language-model training script, the loop trains it \

@@ -24,7 +24,7 @@ import re
 import socket
 import time
 from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -54,29 +54,6 @@ class Timeouts:
     start_s: float = 30.0  # until a server of our own answers
     unload_s: float = 60.0  # until an unloaded model's memory is free
     retry_s: float = 5.0  # before a second attempt
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a model has said. Token counts are None where the server does not tell.
-
-    Some servers count only the tokens of a prompt that their cache does not hold. `fresh` says that it held none, so
-    that `prompt_tokens` counts the whole prompt.
-    """
-
-    text: str
-    thinking: str
-    done_reason: str  # "stop", "length", ...
-    prompt_tokens: int | None
-    answer_tokens: int | None
-    seconds: float
-    fresh: bool = False
-
-
-def added(first: Answer, second: Answer) -> Answer:
-    """The second answer with what both have cost."""
-    tokens = (first.answer_tokens or 0) + (second.answer_tokens or 0)
-    return replace(second, answer_tokens=tokens, seconds=first.seconds + second.seconds)
 
 
 class Http:

@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 
 from autoresearch.errors import ProposerError
+from autoresearch.search.llm.backend import Answer
 from autoresearch.search.llm.ollama_server import OFFLINE, OllamaServer, base_url, connect
-from autoresearch.search.llm.transport import Answer, Timeouts
+from autoresearch.search.llm.transport import Timeouts
 from testbed.fake_ollama import CLOUD, MODEL, THINKER, FakeOllama, install
 
 NAME = "qwen2.5-coder:7b"

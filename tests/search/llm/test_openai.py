@@ -11,8 +11,9 @@ import pytest
 
 from autoresearch.errors import ProposerError, UsageError
 from autoresearch.records import Context, Set
+from autoresearch.search.llm.backend import Answer
 from autoresearch.search.llm.openai import OpenAIBackend, OpenAIProposer, endpoint
-from autoresearch.search.llm.transport import Answer, Timeouts
+from autoresearch.search.llm.transport import Timeouts
 from autoresearch.search.scorecard import Scorecard
 from testbed.fake_ollama import FakeOllama
 from testbed.reply_cases import SOURCE

@@ -1,0 +1,85 @@
+"""The interface of a model server: what `Dialogue` asks of it, and what an answer is.
+
+`OllamaBackend` and `OpenAIBackend` implement it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+Message = dict[str, str]  # {"role": "system" | "user" | "assistant", "content": text}
+
+THINKING_TOKENS = 4096  # room in an answer for a model's thinking
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A model's answer. Token counts are None when the server does not report them.
+
+    Some servers count only the prompt tokens that their cache does not hold. With `fresh` the cache held none of them,
+    so `prompt_tokens` counts the whole prompt.
+    """
+
+    text: str
+    thinking: str
+    done_reason: str  # "stop", "length", ...
+    prompt_tokens: int | None
+    answer_tokens: int | None
+    seconds: float
+    fresh: bool = False
+
+
+def added(first: Answer, second: Answer) -> Answer:
+    """Return the second answer with the cost of both."""
+    tokens = (first.answer_tokens or 0) + (second.answer_tokens or 0)
+    return replace(second, answer_tokens=tokens, seconds=first.seconds + second.seconds)
+
+
+class Backend(Protocol):
+    """A model behind a server. Its methods raise ProposerError with one of the reasons listed in transport.py."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def parameters_b(self) -> float | None:
+        """Billions of parameters, or None when unknown."""
+        ...
+
+    @property
+    def thinking_tokens(self) -> int:
+        """Tokens that thinking may add to an answer; 0 for a model that does not think."""
+        ...
+
+    def prepare(self) -> None:
+        """Return when the server can be asked."""
+        ...
+
+    def largest_window(self) -> int:
+        """Return the largest context, in tokens, that the model can have on this machine."""
+        ...
+
+    def window(self, wanted: int, least: int) -> int:
+        """Return the context, in tokens, to plan a prompt for: `wanted` where possible.
+
+        It changes only when fewer than `least` tokens fit, since another context loads the model again.
+        """
+        ...
+
+    def ask(self, messages: Sequence[Message], *, max_tokens: int, temperature: float, seed: int) -> Answer:
+        """Return one answer of at most `max_tokens` tokens."""
+        ...
+
+    def release(self) -> None:
+        """Free the model's memory; return when it is free."""
+        ...
+
+    def close(self) -> None:
+        """Release the model and stop what was started for it."""
+        ...
+
+    def cancel(self) -> None:
+        """End a running `ask`, from any thread or a signal handler; it raises `cancelled`."""
+        ...
