@@ -79,6 +79,8 @@ class Proposal:
     category: str  # one of CATEGORIES
     proposer: str  # "tuner", "ollama:qwen3.5:9b", "command", "by hand"
     usage: Mapping[str, float] = field(default_factory=dict)  # prompt_tokens, answer_tokens, seconds, repairs, ...
+    mends: int | None = None  # the experiment whose failure it mends; its own number where only the contract refused it
+    origin: int | None = None  # the experiment on another machine that it repeats, when a transfer proposed it
 
 
 # --- measurement ----------------------------------------------------------------------------------------------------
@@ -195,6 +197,7 @@ class Trial:
     tok_s: float | None = None
     num_steps: int | None = None
     peak_memory_mb: float | None = None
+    origin: int | None = None  # as Proposal.origin
 
 
 @dataclass(frozen=True, slots=True)

@@ -165,7 +165,7 @@ class _Builder:
             hour=self.hours.get(x.n),
             runs=tuple(self._run(run) for run in x.runs.values() if run.measurement is not None),
             failure=scrub.prose(f"{x.failure.kind}: {x.failure.message}", PROSE) if x.failure else None,
-            of=origin(x.proposal.proposer, x.proposal.title),
+            of=x.proposal.origin,
         )
 
     def _believed(self, x: Experiment) -> float | None:
@@ -215,17 +215,6 @@ def change(parent: str, child: str) -> Change | None:
         touches=patch.touches,
         code=patch.code,
     )
-
-
-def title_of(n: int, title: str) -> str:
-    """The title of a replayed change: title_of(7, "DEPTH 4 -> 2") -> "their #7: DEPTH 4 -> 2"."""
-    return f"their #{n}: {title}"[:79]
-
-
-def origin(proposer: str, title: str) -> int | None:
-    """The inverse, for what a proposer "transfer:1f0c39ae5d41" proposed; None for anything else."""
-    match = re.match(r"their #(\d+): ", title) if proposer.startswith("transfer:") else None
-    return int(match[1]) if match else None
 
 
 def _kind(m: Measurement) -> str | None:

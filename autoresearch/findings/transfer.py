@@ -16,7 +16,6 @@ from autoresearch.decide.estimates import Estimates
 from autoresearch.errors import BundleError, EditError, ProposerError
 from autoresearch.findings import effects
 from autoresearch.findings.bundle import Bundle, Effect, Finding, Outcome, Row, TransferOf, load, save
-from autoresearch.findings.export import origin, title_of
 from autoresearch.loop.research import Research
 from autoresearch.record.night import Experiment, Night
 from autoresearch.records import CATEGORIES, Context, Edit, Proposal, SearchReplace, Set, Trial
@@ -107,7 +106,8 @@ class Transfer(BaseProposer):
         if attempts(change, context.history, self.name):
             told += ["Fewer rows at once, since it did not fit into memory."]
         category = f.category if f.category in CATEGORIES else "other"
-        return Proposal(wanted, title_of(f.n, f.title), " ".join(filter(None, told)), category, self.name)
+        title = f"their #{f.n}: {f.title}"[:79]
+        return Proposal(wanted, title, " ".join(filter(None, told)), category, self.name, origin=f.n)
 
 
 def proposer_name(bundle: Bundle) -> str:
@@ -116,7 +116,7 @@ def proposer_name(bundle: Bundle) -> str:
 
 def attempts(change: Replayed, history: Sequence[Trial], name: str) -> list[Trial]:
     """The trials of `change` by the proposer `name`, oldest first."""
-    return [t for t in history if t.proposer == name and origin(t.proposer, t.title) == change.finding.n]
+    return [t for t in history if t.proposer == name and t.origin == change.finding.n]
 
 
 def adapted(change: Replayed, source: str, history: Sequence[Trial], halvings: int = 0) -> tuple[Edit, ...]:

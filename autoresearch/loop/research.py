@@ -31,7 +31,6 @@ MAX_FAILED_TURNS = 20  # turns in a row without a candidate: no proposer has any
 STARTUP_FLOOR_S = 60.0  # what a candidate's start may take in any case: new kernels, a busy machine
 COMPILING_FLOOR_S = 180.0  # where g++ compiles them
 EARLY = 0.1  # of the budget; failures up to then may be mended
-MENDS = "mends"  # in a proposal's usage: the number of the experiment whose failure it mends
 
 
 @dataclass(frozen=True)
@@ -158,7 +157,7 @@ class Research(Experimenter):
             return
         self.failed_turns = 0
         x = self.finish(self.propose("candidate", proposal, source, parent_n).n)
-        if x.verdict == "crash" and MENDS not in x.proposal.usage and (failure := _mendable(x)) is not None:
+        if x.verdict == "crash" and x.proposal.mends is None and (failure := _mendable(x)) is not None:
             self._ask_repair(x, failure)
 
     def attempt(self, source: str, message: str) -> Experiment:
@@ -224,10 +223,10 @@ class Research(Experimenter):
         if repeated := policy.repeat_of(source, context.source, context.history):
             raise ProposerError(f"{proposal.title}: {policy.repeat_sentence(source, repeated)}", reason="repeat")
         violations = contract.check(source, self.source_of(self.baseline().n))
-        if violations and MENDS not in proposal.usage:
+        if violations and proposal.mends is None:
             repaired = self.proposer.repair(context, proposal, Failure("contract", violations_text(violations)))
             if repaired is not None:
-                repaired = _mending(repaired, context.turn)
+                repaired = replace(repaired, mends=context.turn)
                 return repaired, edits.apply(context.source, repaired.edits), parent_n
         return proposal, source, parent_n
 
@@ -249,16 +248,12 @@ class Research(Experimenter):
             self._turn_failed(error)
             return
         if repaired is not None:
-            self.drafts.appendleft(_mending(repaired, x.n))
+            self.drafts.appendleft(replace(repaired, mends=x.n))
 
 
 def read_program(root: Path) -> str:
     """The person's brief, word for word; empty where there is none."""
     return (root / "program.md").read_text() if (root / "program.md").exists() else ""
-
-
-def _mending(proposal: Proposal, n: int) -> Proposal:
-    return replace(proposal, usage={**proposal.usage, MENDS: float(n)})
 
 
 def _mendable(x: Experiment) -> Failure | None:

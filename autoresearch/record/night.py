@@ -389,4 +389,5 @@ def _trial(x: Experiment, source_of: Callable[[int], str]) -> Trial:
         tok_s=first.tok_s,
         num_steps=first.num_steps,
         peak_memory_mb=first.peak_memory_mb,
+        origin=x.proposal.origin,
     )

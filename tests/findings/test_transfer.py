@@ -13,7 +13,7 @@ from autoresearch.decide import earlier_nights
 from autoresearch.decide.estimates import Estimates
 from autoresearch.decide.noise import Noise
 from autoresearch.errors import BundleError, ProposerError
-from autoresearch.findings import bundle, export, transfer
+from autoresearch.findings import bundle, transfer
 from autoresearch.findings.bundle import Bundle, Finding
 from autoresearch.loop import sharing
 from autoresearch.loop.session import Options
@@ -94,8 +94,7 @@ def test_it_says_where_it_comes_from() -> None:
     proposal = Here().propose()
     assert proposal.proposer == f"transfer:{THERE.id[:12]}" and proposal.title == "their #6: deeper"
     assert "Found on Apple M4 Pro, 20 GPU cores, 24 GB, macOS 26.2. It gained 0.4000 bpb there." in proposal.hypothesis
-    assert export.origin(proposal.proposer, proposal.title) == 6
-    assert export.origin("tuner", "their #6: deeper") is None and export.origin(proposal.proposer, "deeper") is None
+    assert proposal.origin == 6
 
 
 def test_a_change_that_runs_out_of_memory_is_tried_with_fewer_rows() -> None:
