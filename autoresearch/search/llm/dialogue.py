@@ -19,6 +19,7 @@ from autoresearch.records import Context, Failure, Proposal, Set, Trial, WholeFi
 from autoresearch.search import policy
 from autoresearch.search.llm import prompt
 from autoresearch.search.llm.backend import Answer, Backend, Message
+from autoresearch.search.llm.tokens import TokenScale, estimate
 from autoresearch.search.scorecard import FORMATS, SIMPLER, Card, Scorecard, choose_format
 from autoresearch.search.tuner import wording
 
@@ -27,11 +28,7 @@ TEMPERATURE, REPAIR_TEMPERATURE = 0.8, 0.2
 ANSWER_TOKENS = {"set": 600, "blocks": 2000}
 FILE_GROWTH = 1.1  # a whole file may be so much longer than the script
 ERROR_TOKENS = 700  # an error sent back, at most
-TRUNCATED = 0.6  # of the estimate: a prompt that counts fewer tokens was cut
-LEAST_WINDOW = 4096  # tokens: no server has a smaller context by default
 LONG_TRIES = 3  # prompts that the server finds too long before the turn is given up
-LEAST_BYTES, MOST_BYTES, SAFETY = 2.0, 5.0, 0.95  # of the bytes a token that the server's count shows
-SQUEEZE = 0.8  # what a prompt that the server finds too long is shortened to, by the count of its tokens
 
 # What another attempt may mend: reason -> how many times.
 RETRIES = {"runner": 1, "out_of_memory": 1, "server_busy": 3, "cut_off": 1, "server_gone": 1}
@@ -90,9 +87,7 @@ class Dialogue:
     ) -> None:
         self.backend, self.scorecard, self.formats = backend, scorecard, tuple(formats)
         self.retry_s = retry_s  # before another attempt at a server in trouble
-        self._squeeze = 1.0  # of the bytes a token is taken for, after the server has found a prompt too long
-        self._suspect = False  # the server has cut a prompt: its counts are looked at until one is right
-        self._most = sys.maxsize  # tokens of context that a server which cuts prompts has shown to have
+        self._scale = TokenScale(self.card)
         self._cancelled = threading.Event()
 
     @property
@@ -138,7 +133,7 @@ class Dialogue:
         kinds = {type(edit) for edit in proposal.edits}
         form = "file" if WholeFile in kinds else "set" if kinds == {Set} else "blocks"
         reply = f"TITLE: {proposal.title}\nCATEGORY: {proposal.category}\n\n{edits.render(proposal.edits)}"
-        extra = prompt.estimate(reply + failure.detail[-prompt.FAILURE_CHARS :]) + ERROR_TOKENS
+        extra = estimate(reply + failure.detail[-prompt.FAILURE_CHARS :]) + ERROR_TOKENS
         mended = None
         try:
             self.backend.prepare()
@@ -199,7 +194,7 @@ class Dialogue:
             except ProposerError as error:
                 if error.reason != "too_long" or not tries_left:
                     raise
-                self._squeeze *= SQUEEZE
+                self._scale.squeeze()
         raise AssertionError("the last try returns or raises")
 
     def _sample(self, context: Context, request: Request, turn: Turn) -> tuple[Proposal, Answer]:
@@ -249,19 +244,14 @@ class Dialogue:
 
     # --- asking ---
 
-    @property
-    def _bytes_per_token(self) -> float:
-        return self.card.bytes_per_token or prompt.BYTES_PER_TOKEN
-
     def _request(self, context: Context, form: str, drafted: Sequence[Proposal], extra: int = 0) -> Request:
         """The prompt within the context that the backend gives, with room for an answer and, if there is, repairs."""
-        scale = self._squeeze * self._bytes_per_token
-        script_tokens = prompt.estimate(context.source, scale)
-        answer = ANSWER_TOKENS.get(form) or math.ceil(FILE_GROWTH * script_tokens)
+        scale = self._scale.planned
+        answer = ANSWER_TOKENS.get(form) or math.ceil(FILE_GROWTH * estimate(context.source, scale))
         answer += self.backend.thinking_tokens
         whole = prompt.build(context, form, budget=sys.maxsize, bytes_per_token=scale, drafted=drafted)
         once, again = answer + extra, 2 * answer + ERROR_TOKENS + extra
-        window = min(self._most, self.backend.window(whole.tokens + again, whole.least + once))
+        window = min(self._scale.largest_window, self.backend.window(whole.tokens + again, whole.least + once))
         room, repairs = (again, REPAIRS) if window >= whole.least + again else (once, 0)
         fitted = prompt.build(context, form, budget=window - room, bytes_per_token=scale, drafted=drafted)
         directive = context.directive
@@ -291,26 +281,8 @@ class Dialogue:
         turn.prompt_tokens += answer.prompt_tokens or 0
         turn.answer_tokens += answer.answer_tokens or 0
         turn.reply = answer.text
-        self._calibrate(messages, answer)
+        self._scale.learn(messages, answer)
         return answer
-
-    def _calibrate(self, messages: tuple[Message, ...], answer: Answer) -> None:
-        """Learns the bytes a token from the server's count. Raises where the count shows that the prompt was cut."""
-        counted = answer.prompt_tokens
-        if counted is None or not (answer.fresh or self._suspect):
-            return
-        expected = prompt.conversation_tokens(messages, self._bytes_per_token)
-        self._suspect = counted < TRUNCATED * expected
-        if self._suspect:
-            self._most = max(counted, LEAST_WINDOW)
-            raise ProposerError(
-                f"the server read {counted} tokens of a prompt of about {expected}: it cut the prompt",
-                reason="truncated",
-            )
-        size = sum(len(message["content"].encode("utf-8", "replace")) for message in messages)
-        measured = size / max(1, counted - len(messages) * prompt.MESSAGE_TOKENS)
-        self.card.bytes_per_token = min(MOST_BYTES, max(LEAST_BYTES, SAFETY * measured))
-        self._squeeze = 1.0
 
     # --- the scorecard ---
 

@@ -7,7 +7,6 @@ for the server to cut.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,9 +16,8 @@ from autoresearch.errors import ProposerError
 from autoresearch.records import CATEGORIES, Context, Failure, Proposal
 from autoresearch.search import history
 from autoresearch.search.llm.backend import Message
+from autoresearch.search.llm.tokens import BYTES_PER_TOKEN, conversation_tokens, estimate
 
-BYTES_PER_TOKEN = 3.0  # of code, on the safe side, until the server has counted a prompt
-MESSAGE_TOKENS = 8  # what a chat template adds to a message
 HISTORY_TOKENS = 2500  # more history costs time and helps little
 HINT_TOKENS = 700  # what other machines found may take
 PROGRAM_TOKENS = 2000  # what program.md may take of a small context
@@ -168,15 +166,6 @@ def _answered(messages: Sequence[Message], reply: str, request: str) -> tuple[Me
 
 
 _AGAIN = "Answer again in the form asked for, with all edits, corrected, against the script as shown above."
-
-
-def estimate(text: str, bytes_per_token: float = BYTES_PER_TOKEN) -> int:
-    """Tokens of `text`, rather too many than too few."""
-    return math.ceil(len(text.encode("utf-8", "replace")) / bytes_per_token)
-
-
-def conversation_tokens(messages: Sequence[Message], bytes_per_token: float = BYTES_PER_TOKEN) -> int:
-    return sum(estimate(m["content"], bytes_per_token) + MESSAGE_TOKENS for m in messages)
 
 
 def program_warning(program: str, num_ctx: int) -> str | None:

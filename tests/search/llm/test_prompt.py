@@ -13,6 +13,7 @@ from autoresearch.candidate import edits
 from autoresearch.errors import EditError, ProposerError
 from autoresearch.records import Context, Directive, Failure, Proposal, Set, Trial
 from autoresearch.search.llm import prompt
+from autoresearch.search.llm.tokens import conversation_tokens
 from testbed.reply_cases import SOURCE
 from testbed.trials import SIGMA, trial
 
@@ -122,7 +123,7 @@ def test_a_prompt_keeps_to_its_budget_by_the_real_count(budget: int, bytes_per_t
         made = prompt.build(context(FORTY[:count]), "set", budget=budget, bytes_per_token=bytes_per_token)
     except ProposerError:
         return
-    assert prompt.conversation_tokens(made.messages, bytes_per_token) <= budget
+    assert conversation_tokens(made.messages, bytes_per_token) <= budget
 
 
 def test_repair_turns_carry_the_exact_error_and_the_reply() -> None:
@@ -142,12 +143,6 @@ def test_failures_before_training_carry_the_end_of_the_traceback() -> None:
     request = prompt.after_failure(made.messages, "SET DEPTH = 6", failure)[-1]["content"]
     assert "(build): NameError" in request and request.count("line 12, in build_model") == 1
     assert len(request) < 2500
-
-
-def test_estimates_are_on_the_safe_side_for_code() -> None:
-    """Real tokenizers take 3.3 to 4.5 bytes of this code for a token."""
-    assert prompt.estimate(SOURCE) == -(-len(SOURCE.encode()) // 3)
-    assert prompt.estimate("é" * 30) == 20
 
 
 def test_a_brief_that_outgrows_the_context_is_told() -> None:
