@@ -12,6 +12,7 @@ AutoresearchError            exit 1: something a person can mend
   CommandError               a subprocess failed; carries command, exit code and both streams
   ProposerError              a proposer cannot give a proposal now; the loop goes on with another
     EditError                a reply or its edits cannot be understood or applied; the text is shown to the model
+      RepeatError            the edits make what this night has measured already
 """
 
 from __future__ import annotations
@@ -77,4 +78,8 @@ class ProposerError(AutoresearchError):
 
 
 class EditError(ProposerError):
+    pass
+
+
+class RepeatError(EditError):
     pass

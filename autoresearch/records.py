@@ -83,6 +83,16 @@ class Proposal:
     origin: int | None = None  # the experiment on another machine that it repeats, when a transfer proposed it
 
 
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A proposal made into a source: applied, new, and checked once. search/gate.py makes it; what runs is `source`."""
+
+    source: str
+    proposal: Proposal
+    parent_n: int | None  # the experiment whose source the edits changed; None for a baseline
+    violations: tuple[str, ...] = ()  # of the contract; with any, it is recorded as a crash and never run
+
+
 # --- measurement ----------------------------------------------------------------------------------------------------
 
 

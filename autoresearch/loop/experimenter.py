@@ -22,9 +22,9 @@ from autoresearch.measure import experiment
 from autoresearch.measure.experiment import FREE_DISK, Workbench
 from autoresearch.record import pause, results_tsv
 from autoresearch.record.git import Repository
-from autoresearch.record.journal import SOURCE_NAME, Journal, read_source, run_folder, store_source
-from autoresearch.record.night import Experiment, Night, Purpose
-from autoresearch.records import Decision, MachineState, Measurement, Proposal, Proposer
+from autoresearch.record.journal import SOURCE_NAME, Journal, read_source, run_folder
+from autoresearch.record.night import Experiment, Night, Purpose, Role
+from autoresearch.records import Candidate, Decision, MachineState, Measurement, Proposer
 from autoresearch.report.console import View
 from autoresearch.report.live_state import RunStart, result_of
 from autoresearch.system import awake, machine
@@ -64,12 +64,27 @@ class Experimenter:
     since_power: MachineState | None = None  # the first one on the present source of power
     limit_nats: float | None = None  # of the early stop, as last said
 
-    def finish(self, n: int) -> Experiment:
-        """Runs experiment n until the keep rule has a verdict, and records it."""
-        x = self.night.experiments[n]
-        violations = contract.check(self.source_of(n), self.source_of(self.baseline().n))
-        if violations:
-            return self.conclude(n, Decision("crash", None, f"contract: {violations_text(violations)}"))
+    def try_out(self, candidate: Candidate) -> Experiment:
+        """Record a candidate, run it until the keep rule has a verdict, and record that."""
+        x = self.propose("candidate", candidate)
+        return self.reject(x, candidate.violations) if candidate.violations else self.finish(x)
+
+    def try_again(self, x: Experiment) -> Experiment:
+        """Finish a candidate of an earlier session. It is checked again, since its source comes from the disk."""
+        violations = self.violations(self.source_of(x.n))
+        return self.reject(x, violations) if violations else self.finish(x)
+
+    def violations(self, source: str) -> tuple[str, ...]:
+        """Return what `source` breaks of the task's contract."""
+        return tuple(str(violation) for violation in contract.check(source, self.source_of(self.baseline().n)))
+
+    def reject(self, x: Experiment, violations: Sequence[str]) -> Experiment:
+        """Record a candidate that breaks the contract as a crash."""
+        return self.conclude(x.n, Decision("crash", None, f"contract: {listed(violations)}"))
+
+    def finish(self, x: Experiment) -> Experiment:
+        """Run an experiment until the keep rule has a verdict, and record it."""
+        n = x.n
         while True:
             decision = self._decide(x)
             if decision.verdict is not None:
@@ -90,16 +105,16 @@ class Experimenter:
             self._note(f"the machine gives other values than before: {found.shift_bpb:+.4f} bpb; estimates begin anew")
         self.show_standing()
 
-    def propose(self, role: str, proposal: Proposal, source: str, parent_n: int | None) -> Experiment:
+    def propose(self, role: Role, candidate: Candidate) -> Experiment:
+        """Store the candidate's source and record it as the next experiment."""
         n = self.night.next_n
-        sha256 = store_source(self.folder, n, source)
         self.journal.append(
             "proposed",
             n=n,
             role=role,
-            proposal=proposal,
-            source_sha256=sha256,
-            parent_n=parent_n,
+            proposal=candidate.proposal,
+            source_sha256=self.journal.store_source(n, candidate.source),
+            parent_n=candidate.parent_n,
             parent_commit=self.repo.head(),
         )
         return self.night.experiments[n]
@@ -207,6 +222,7 @@ class Experimenter:
             self.since_power = before
         self.view.state.observe(before, awake.battery_outlook(before, self.since_power))
         self.view.begin(RunStart.of(x.n, run, x.proposal, title))
+        read_source(self.folder, x)  # what runs is what was proposed
         path = run_folder(self.folder, x.n) / SOURCE_NAME
         ours = x.role == "baseline"  # the person's own file: it is measured however slow, and its kernels are kept
         bench = replace(self.bench, min_steps=LEAST_STEPS) if ours or purpose != "search" else self.bench
@@ -341,7 +357,7 @@ class Experimenter:
         return max(m.total_s for m in self.incumbent().measurements if m.ok)
 
     def source_of(self, n: int) -> str:
-        return read_source(self.folder, self.night.experiments[n])
+        return self.journal.source_of(n)
 
     def incumbent(self) -> Experiment:
         incumbent = self.night.incumbent
@@ -365,8 +381,8 @@ def _doubtful(x: Experiment) -> bool:
     return x.role == "candidate" and not x.bpbs
 
 
-def violations_text(violations: list[contract.Violation]) -> str:
-    return "; ".join(str(v) for v in violations[:5])
+def listed(violations: Sequence[str]) -> str:
+    return "; ".join(violations[:5])
 
 
 def run_seed(seed: int, n: int, run: int) -> int:

@@ -12,17 +12,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from autoresearch.candidate import constants, edits
+from autoresearch.candidate import constants
 from autoresearch.decide.keep_rule import baseline_due, incumbent_due
-from autoresearch.errors import AutoresearchError, EditError, ExhaustedError, ProposerError, UsageError
+from autoresearch.errors import AutoresearchError, EditError, ExhaustedError, ProposerError, RepeatError, UsageError
 from autoresearch.failures import KINDS
 from autoresearch.findings import hints
-from autoresearch.loop.experimenter import FILE, Experimenter, describe_machine, violations_text
+from autoresearch.loop.experimenter import FILE, Experimenter, describe_machine, listed
 from autoresearch.record import pause
 from autoresearch.record.night import Experiment
-from autoresearch.records import Context, Decision, Failure, Learning, Proposal, Trial, WholeFile
-from autoresearch.search import policy
-from autoresearch.tasks.gpt import contract
+from autoresearch.records import Candidate, Context, Decision, Failure, Learning, Proposal, Trial, WholeFile
+from autoresearch.search import gate, policy
 
 BASELINE_RUNS = 3  # replicates of a baseline: the first look at sigma
 BASELINE_RUNS_KNOWN = 2  # where earlier nights of this machine and task know sigma already
@@ -95,7 +94,7 @@ class Research(Experimenter):
         for x in (*self.night.unfinished(), *self.night.abandoned()):
             if x.role == "candidate" and self.night.incumbent is not None:
                 self.view.say(f"#{x.n} {x.proposal.title}: unfinished; going on with it")
-                self.finish(x.n)
+                self.try_again(x)
 
     def ensure_baseline(self) -> None:
         """Measures the tree's file where there is no incumbent, or where the old one no longer compares."""
@@ -111,7 +110,7 @@ class Research(Experimenter):
         else:
             title = f"baseline ({self.facts.describe()}; {self.bench.budget_s:g} s)"
             proposal = Proposal((), title, f"measured because {why}", "other", "by hand")
-            x = self.propose("baseline", proposal, source, None)
+            x = self.propose("baseline", Candidate(source, proposal, None))
         known = self.prior is not None and self.prior.df >= KNOWN_DF
         while len(x.bpbs) < (BASELINE_RUNS_KNOWN if known else BASELINE_RUNS):
             x = self.measure(x.n, "repeat" if x.bpbs else "search")
@@ -151,12 +150,12 @@ class Research(Experimenter):
             self.rerun(self.baseline())
             return
         try:
-            proposal, source, parent_n = self._next_candidate()
+            candidate = self._next_candidate()
         except ProposerError as error:
             self._turn_failed(error)
             return
         self.failed_turns = 0
-        x = self.finish(self.propose("candidate", proposal, source, parent_n).n)
+        x = self.try_out(candidate)
         if x.verdict == "crash" and x.proposal.mends is None and (failure := _mendable(x)) is not None:
             self._ask_repair(x, failure)
 
@@ -169,7 +168,7 @@ class Research(Experimenter):
             raise UsageError("the file computes what the incumbent computes: there is nothing to measure")
         title, _, why = message.strip().partition("\n")
         proposal = Proposal((WholeFile(source),), title[:80], why.strip() or title, "other", "by hand")
-        return self.finish(self.propose("candidate", proposal, source, self.incumbent().n).n)
+        return self.try_out(Candidate(source, proposal, self.incumbent().n, self.violations(source)))
 
     # --- ideas ---
 
@@ -205,8 +204,8 @@ class Research(Experimenter):
             return self.incumbent().n
         return self.baseline().n if ancestor == 0 else ancestor
 
-    def _next_candidate(self) -> tuple[Proposal, str, int]:
-        """The next new idea, the source it makes and the experiment it edits. Raises ProposerError."""
+    def _next_candidate(self) -> Candidate:
+        """Return the candidate of the next new idea, mended where it broke the contract. Raises ProposerError."""
         context = self.context()
         parent_n = self._parent(context.history)
         fresh = not self.drafts
@@ -215,20 +214,19 @@ class Research(Experimenter):
             self.drafts.extend(self.proposer.propose(context))
         proposal = self.drafts.popleft()
         try:
-            source = edits.apply(context.source, proposal.edits)
+            candidate = gate.admit(context, parent_n, proposal, self.violations)
+        except RepeatError as error:
+            raise ProposerError(f"{proposal.title}: {error}", reason=error.reason) from error
         except EditError as error:
-            if not fresh:
-                raise ProposerError(f"dropped a stale draft, {proposal.title}: {error}") from error
-            raise
-        if repeated := policy.repeat_of(source, context.source, context.history):
-            raise ProposerError(f"{proposal.title}: {policy.repeat_sentence(source, repeated)}", reason="repeat")
-        violations = contract.check(source, self.source_of(self.baseline().n))
-        if violations and proposal.mends is None:
-            repaired = self.proposer.repair(context, proposal, Failure("contract", violations_text(violations)))
-            if repaired is not None:
-                repaired = replace(repaired, mends=context.turn)
-                return repaired, edits.apply(context.source, repaired.edits), parent_n
-        return proposal, source, parent_n
+            if fresh:
+                raise
+            raise ProposerError(f"dropped a stale draft, {proposal.title}: {error}") from error
+        if not candidate.violations or proposal.mends is not None:
+            return candidate
+        repaired = self.proposer.repair(context, proposal, Failure("contract", listed(candidate.violations)))
+        if repaired is None:
+            return candidate
+        return gate.admit(context, parent_n, replace(repaired, mends=context.turn), self.violations)
 
     def _turn_failed(self, error: ProposerError) -> None:
         self.failed_turns += 1

@@ -40,6 +40,7 @@ class Journal:
         A torn last line is moved to a file of its own. `now` gives the time with its offset.
         """
         self.folder, self._now = folder, now
+        self._sources: dict[tuple[int, str], str] = {}  # by experiment and sha256
         path = folder / NAME
         night, data, torn = _load(path)
         try:
@@ -78,6 +79,20 @@ class Journal:
             why = f"cannot record `{type}` in {self.folder / NAME}: {error} ({mb} MB are free)"
             raise JournalError(f"{why}. Nothing was lost: make room and start again") from None
         return event
+
+    def store_source(self, n: int, source: str) -> str:
+        """Put the source of experiment n on the disk, before it is `proposed`, and return its sha256."""
+        sha256 = store_source(self.folder, n, source)
+        self._sources[n, sha256] = source
+        return sha256
+
+    def source_of(self, n: int) -> str:
+        """Return the source of experiment n; it is read and verified once. Raises JournalError as read_source does."""
+        x = self.night.experiments[n]
+        key = n, x.source_sha256
+        if key not in self._sources:
+            self._sources[key] = read_source(self.folder, x)
+        return self._sources[key]
 
     def _write(self, line: bytes, night: Night) -> None:
         """State and size change in one assignment: Ctrl-C before it leaves a line that the next write cuts off."""

@@ -162,6 +162,13 @@ def test_a_source_that_is_gone_or_changed_is_named(journal: Journal) -> None:
         read_source(journal.folder, experiment)
 
 
+def test_a_source_is_read_and_verified_once(journal: Journal) -> None:
+    n = proposed(journal, source="x = 1\n")
+    assert journal.source_of(n) == "x = 1\n"
+    run_folder(journal.folder, n).joinpath("train_mlx.py").unlink()
+    assert journal.source_of(n) == "x = 1\n"
+
+
 # --- any journal, cut at any byte -----------------------------------------------------------------------------------
 
 

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from autoresearch.candidate import constants, edits
-from autoresearch.errors import EditError, ProposerError
+from autoresearch.errors import EditError, ProposerError, RepeatError
 from autoresearch.records import Context, Failure, Proposal, Set, Trial, WholeFile
-from autoresearch.search import policy
+from autoresearch.search import gate
 from autoresearch.search.llm import prompt
 from autoresearch.search.llm.backend import Answer, Backend, Message
 from autoresearch.search.llm.tokens import TokenScale, estimate
@@ -110,7 +110,7 @@ class Dialogue:
         drafts: list[Proposal] = []
         failure: ProposerError | None = None
         for index in range(n):
-            taken = [constants.normalised(edits.apply(context.source, draft.edits)) for draft in drafts]
+            taken = [constants.normalised(gate.changed(context, draft.edits)) for draft in drafts]
             turn = Turn(_seed(context, index), taken)
             try:
                 drafts.append(self._draft(context, drafts, turn))
@@ -233,13 +233,15 @@ class Dialogue:
             raise EditError(f"The answer was cut off after {answer.answer_tokens or 'too many'} tokens. Be shorter.")
         reply = edits.parse(answer.text, whole_file=form == "file")
         replies.parsed += 1
-        candidate = edits.apply(context.source, reply.edits)
+        try:
+            source = gate.changed(context, reply.edits)
+        except RepeatError:
+            replies.applied += 1
+            raise
         replies.applied += 1
-        if (trial := policy.repeat_of(candidate, context.source, context.history)) is not None:
-            raise EditError(policy.repeat_sentence(candidate, trial))
-        if constants.normalised(candidate) in turn.taken:
+        if constants.normalised(source) in turn.taken:
             raise EditError("That is already proposed this turn. Propose something else.")
-        category = wording.category(context.source, candidate) or reply.category
+        category = wording.category(context.source, source) or reply.category
         return Proposal(reply.edits, reply.title, reply.hypothesis, category, self.name, turn.usage())
 
     # --- asking ---
