@@ -38,5 +38,14 @@ def toy_data(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def toy_cache(toy_data: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The cache of the toy, as this machine's; children do not compile their steps."""
+    cache = toy_data.parents[2]
+    monkeypatch.setenv("AUTORESEARCH_CACHE", str(cache))
+    monkeypatch.setenv("MLX_DISABLE_COMPILE", "1")
+    return cache
+
+
+@pytest.fixture
 def repository(tmp_path: Path) -> Path:
     return make_repository(tmp_path / "repository")

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from autoresearch.errors import ProposerError
-from autoresearch.records import Context, Edit, Failure, Proposal, Trial
+from autoresearch.loop.session import Options, open_night
+from autoresearch.record.night import Night
+from autoresearch.records import Context, Edit, Failure, Proposal, SearchReplace, Set, Trial
+from autoresearch.report.console import PlainView
 from autoresearch.search.proposer import BaseProposer
 
 Idea = tuple[str, tuple[Edit, ...]]
@@ -41,3 +45,16 @@ class Scripted(BaseProposer):
 
     def _say(self, idea: Idea) -> Proposal:
         return Proposal(idea[1], idea[0], f"{idea[0]}: worth a try", "other", self.name)
+
+
+def night(root: Path, proposer: Scripted, experiments: int = 1, **options: object) -> Night:
+    chosen = Options(dataset="toy", profile="tiny", time_budget_s=1.0, experiments=experiments, **options)
+    with open_night(root, chosen, PlainView(), lambda facts: proposer) as research:
+        research.run()
+        return research.night
+
+
+# 100 times slower learning is worse by hundreds of sigma; a head that starts there is better by as many.
+WORSE: Idea = ("learn slowly", (Set("LR", "0.0001"),))
+SLOWER: Idea = ("learn very slowly", (Set("LR", "0.00001"),))
+BROKEN: Idea = ("forget a bracket", (SearchReplace("    opt = optim.Adam(LR)", "    opt = optim.Nothing(LR)"),))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,12 +10,9 @@ import mlx.core as mx
 import pytest
 
 import prepare
-from autoresearch.errors import UsageError
 from autoresearch.measure import experiment
 from autoresearch.measure.experiment import Workbench
-from autoresearch.system import machine
 from autoresearch.system.sandbox import select
-from autoresearch.tasks.gpt.workbench import children_environment
 from testbed.toy import HONEST, ROOT
 from testbed.trainer_support import TASK, ScriptedRun, arrays, tokens, trainer
 
@@ -107,19 +103,3 @@ def test_speed_is_of_all_cores(cores: Callable[[int], None], monkeypatch: pytest
     monkeypatch.setattr(mx, "matmul", lambda a, b, stream: used.append(stream) or matmul(a, b, stream=stream))
     assert 0 < prepare.matmul_tflops(seconds=0.01) < 100
     assert tuple(used[:3]) == prepare.streams() and len(used) % 3 == 0
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere MLX runs on the GPU")
-def test_children_get_the_cores_that_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    if Path("/dev/nvidia0").exists():
-        pytest.skip("MLX runs on the GPU")
-    monkeypatch.delenv("AUTORESEARCH_CORES", raising=False)
-    said: list[str] = []
-    env = children_environment(said.append)
-    assert env["AUTORESEARCH_CORES"] == str(min(machine.usable_cores(), 8)) and env["OPENBLAS_NUM_THREADS"] == "1"
-    monkeypatch.setenv("AUTORESEARCH_CORES", "3")
-    assert children_environment(said.append)["AUTORESEARCH_CORES"] == "3"
-    for nonsense in ("0", "two", "-1", "", "²"):
-        monkeypatch.setenv("AUTORESEARCH_CORES", nonsense)
-        with pytest.raises(UsageError, match="a number of cores"):
-            children_environment(said.append)

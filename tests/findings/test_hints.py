@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -161,25 +161,19 @@ class Silent(BaseProposer):
         raise ProposerError("nothing to say")
 
 
-@pytest.fixture
-def night_folder(repository: Path, toy_data: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A night on the toy that has a baseline: made, and measured by nobody."""
-    monkeypatch.setenv("AUTORESEARCH_CACHE", str(toy_data.parents[2]))
-    yield repository
-
-
-def test_hints_are_journaled_and_survive_a_resume(night_folder: Path, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("toy_cache")
+def test_hints_are_journaled_and_survive_a_resume(repository: Path, tmp_path: Path) -> None:
     bundle.save(A, tmp_path / "a.json")
-    given = sharing.hinted(night_folder, str(tmp_path / "a.json"))
+    given = sharing.hinted(repository, str(tmp_path / "a.json"))
     tag, options = "hinted", Options("hinted", "toy", "tiny", 1.0)
     for again in range(2):
-        with open_night(night_folder, options, PlainView(), lambda facts: Silent()) as research:
+        with open_night(repository, options, PlainView(), lambda facts: Silent()) as research:
             research.hint(given if not again else [])
-    with open_night(night_folder, options, PlainView(), lambda facts: Silent()) as research:
+    with open_night(repository, options, PlainView(), lambda facts: Silent()) as research:
         research.hint(given)  # the same once more
-    events = (night_folder / "runs" / tag / journal.NAME).read_text()
+    events = (repository / "runs" / tag / journal.NAME).read_text()
     assert events.count('"type":"hinted"') == 1
-    assert [seed.finding.title for seed in seeds.from_json(journal.read(night_folder / "runs" / tag).hinted)] == [
+    assert [seed.finding.title for seed in seeds.from_json(journal.read(repository / "runs" / tag).hinted)] == [
         "DEPTH -> 4", "GELU", "LR -> 0.02",
     ]  # fmt: skip
 

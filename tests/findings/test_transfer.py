@@ -176,11 +176,9 @@ def toy_findings(path: Path) -> Bundle:
 
 
 @pytest.fixture
-def toy(repository: Path, toy_data: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def toy(repository: Path, toy_cache: Path) -> Path:
     """A slow learner in a repository, on a machine whose noise is known, so that two baseline runs are enough."""
-    monkeypatch.setenv("AUTORESEARCH_CACHE", str(toy_data.parents[2]))
-    monkeypatch.setenv("MLX_DISABLE_COMPILE", "1")
-    known = toy_data.parents[2] / "machines" / machine.facts().slug() / "noise.json"
+    known = toy_cache / "machines" / machine.facts().slug() / "noise.json"
     task = {"dataset": "toy", "profile": "tiny", "fingerprint": "toy0" * 4, "budget_s": 1.0}
     earlier_nights.save(known, task, "earlier", Noise(0.02, 12.0), [])
     (repository / "train_mlx.py").write_text(HONEST.read_text().replace("LR = 0.01", "LR = 0.0003"))

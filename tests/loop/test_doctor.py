@@ -235,8 +235,9 @@ def test_ollama_is_asked_for_real(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert not ready and "no local model" in said
 
 
+@pytest.mark.usefixtures("toy_cache")
 def test_the_training_has_the_constants_that_a_night_here_would_begin_with(
-    repository: Path, toy_data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    repository: Path, toy_data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The file has the Mac's, with which a CPU would need seconds for a step: the toy fails with what it was given."""
     meta = json.loads((toy_data / "meta.json").read_text())
@@ -245,8 +246,6 @@ def test_the_training_has_the_constants_that_a_night_here_would_begin_with(
     end = toy.index(":\n", toy.index("def build_model")) + 2
     (repository / "train_mlx.py").write_text(f"{toy[:end]}    raise ValueError(f'{{LR=}}')\n{toy[end:]}")
     git(repository, "commit", "-q", "-am", "a toy that fails")
-    monkeypatch.setenv("AUTORESEARCH_CACHE", str(toy_data.parents[2]))
-    monkeypatch.setenv("MLX_DISABLE_COMPILE", "1")
     assert commands.doctor(repository, Namespace(dataset="toy", profile="tiny", no_sandbox=True)) != 0
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("✗ training: ")]
     assert "LR=0.125" in line

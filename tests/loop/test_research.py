@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
 import subprocess
@@ -13,34 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch.errors import AutoresearchError, JournalError, UsageError
-from autoresearch.loop.session import Options, open_night
+from autoresearch.errors import AutoresearchError
 from autoresearch.record import journal
-from autoresearch.record.night import Night
 from autoresearch.records import SearchReplace, Set
-from autoresearch.report.console import PlainView
-from testbed.scripted import Idea, Scripted
+from testbed.program import TASK, loop
+from testbed.scripted import BROKEN, SLOWER, WORSE, Idea, Scripted, night
 from testbed.toy import HONEST, git
 
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch, toy_data: Path) -> None:
-    monkeypatch.setenv("AUTORESEARCH_CACHE", str(toy_data.parents[2]))
-    monkeypatch.setenv("MLX_DISABLE_COMPILE", "1")
+pytestmark = pytest.mark.usefixtures("toy_cache")
 
 
-def night(root: Path, proposer: Scripted, experiments: int = 1, **options: object) -> Night:
-    chosen = Options(dataset="toy", profile="tiny", time_budget_s=1.0, experiments=experiments, **options)
-    with open_night(root, chosen, PlainView(), lambda facts: proposer) as research:
-        research.run()
-        return research.night
-
-
-# 100 times slower learning is worse by hundreds of sigma; a head that starts there is better by as many.
-WORSE: Idea = ("learn slowly", (Set("LR", "0.0001"),))
-LOOP = "    for step, (x, y) in enumerate(run.batches(16)):"
-SLOWER: Idea = ("learn very slowly", (Set("LR", "0.00001"),))
-BROKEN: Idea = ("forget a bracket", (SearchReplace("    opt = optim.Adam(LR)", "    opt = optim.Nothing(LR)"),))
 FORBIDDEN: Idea = ("look around", (SearchReplace("import prepare", "import os\nimport prepare"),))
 
 
@@ -104,47 +85,11 @@ def test_a_failure_that_cost_no_training_goes_back_once(repository: Path) -> Non
     assert [failure.kind for failure in proposer.failures] == ["memory", "diverged"]
 
 
-def test_the_same_command_goes_on(repository: Path) -> None:
-    first = night(repository, Scripted(WORSE))
-    again = Scripted(WORSE, ("the batch", (SearchReplace(LOOP, LOOP.replace("16", "4")),)))
-    second = night(repository, again, experiments=1)
-    assert second.experiments[0] == first.experiments[0]  # no second baseline
-    assert [x.proposal.title for x in second.experiments.values()][2:] == ["the batch"]
-    assert any("experiment 1 again" in str(turn["reason"]) for turn in second.turns_failed)
-    with (
-        pytest.raises(JournalError, match=r"budget_s was 1\.0, is 2\.0"),
-        open_night(
-            repository, Options(time_budget_s=2.0, dataset="toy", profile="tiny"), PlainView(), lambda facts: Scripted()
-        ),
-    ):
-        pass
-
-
-def test_one_loop_a_machine(repository: Path, toy_data: Path) -> None:
-    options = Options(dataset="toy", profile="tiny", time_budget_s=1.0)
-    with open_night(repository, options, PlainView(), lambda facts: Scripted()):
-        code = (
-            "from pathlib import Path; from autoresearch.loop.session import Options, open_night\n"
-            "from autoresearch.report.console import PlainView; from autoresearch.errors import LockedError\n"
-            f"try:\n    open_night(Path({str(repository)!r}), Options(), PlainView(), None).__enter__()\n"
-            "except LockedError as error: print(error)\n"
-        )
-        out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert f"process {os.getpid()}" in out
-
-
 def test_a_baseline_that_does_not_run_is_said(repository: Path) -> None:
     (repository / "train_mlx.py").write_text(HONEST.read_text().replace("optim.Adam(LR)", "optim.Nothing(LR)"))
     git(repository, "commit", "-q", "-am", "broken")
     with pytest.raises(AutoresearchError, match=r"the baseline does not run .*Nothing"):
         night(repository, Scripted(WORSE))
-
-
-def test_work_that_is_not_committed_is_not_swept_up(repository: Path) -> None:
-    (repository / "train_mlx.py").write_text(HONEST.read_text() + "# mine\n")
-    with pytest.raises(UsageError, match="uncommitted changes"):
-        night(repository, Scripted(WORSE))
-    assert (repository / "train_mlx.py").read_text().endswith("# mine\n")
 
 
 def test_without_ideas_the_night_ends_and_says_so(repository: Path) -> None:
@@ -153,31 +98,6 @@ def test_without_ideas_the_night_ends_and_says_so(repository: Path) -> None:
 
 
 # --- the command line, as a person and as an outside agent use it ----------------------------------------------------
-
-
-def loop(root: Path, *args: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "loop.py", *args], cwd=root, capture_output=True, text=True, timeout=120)
-
-
-TASK = ("--dataset", "toy", "--profile", "tiny", "--time-budget", "1")
-
-
-def test_try_measures_a_file_and_says_so_by_its_exit_code(repository: Path) -> None:
-    assert loop(repository, "try", "nowhere.py", "-m", "x", *TASK).returncode == 2
-    assert not (repository / "runs").exists()  # a slip of the keyboard begins no night
-    candidate = repository / "train_mlx.py"
-    candidate.write_text(HONEST.read_text().replace("LR = 0.01", "LR = 0.0001"))
-    done = loop(repository, "try", "train_mlx.py", "-m", "learn slowly\nit may generalise", *TASK)
-    assert done.returncode == 10, done.stderr
-    assert "discard: " in done.stdout and "sigma" in done.stdout
-    candidate.write_text("import os\n")
-    done = loop(repository, "try", "train_mlx.py", "-m", "nonsense", *TASK)
-    assert done.returncode == 11 and "contract" in done.stdout
-    candidate.write_text("def broken(:\n")
-    done = loop(repository, "try", "train_mlx.py", "-m", "no Python", *TASK)
-    assert done.returncode == 1 and "not valid Python" in done.stderr
-    status = loop(repository, "status")
-    assert status.returncode == 0 and "learn slowly" in status.stdout
 
 
 def test_ctrl_c_ends_cleanly_and_the_idea_is_not_lost(repository: Path) -> None:

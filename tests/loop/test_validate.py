@@ -85,11 +85,8 @@ def test_how_a_night_ends(how: dict[str, Any], validates: bool) -> None:
     assert ("validation: nothing was kept" in ending.stream.getvalue()) is validates
 
 
-def test_baseline_and_winner_on_the_confirm_split(
-    repository: Path, toy_data: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("AUTORESEARCH_CACHE", str(toy_data.parents[2]))
-    monkeypatch.setenv("MLX_DISABLE_COMPILE", "1")
+@pytest.mark.usefixtures("toy_cache")
+def test_baseline_and_winner_on_the_test_split(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUTORESEARCH_CORES", "1")  # two would score four rows each, and the cheat is for eight
     (repository / "train_mlx.py").write_text(HONEST.read_text().replace("LR = 0.01", "LR = 0.0001"))
     git(repository, "commit", "-q", "-am", "a slow learner")

@@ -12,10 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from autoresearch.failures import classify
 from autoresearch.measure import experiment
 from autoresearch.measure.experiment import Workbench
-from autoresearch.records import Failure
 from autoresearch.system.sandbox import select
 from testbed.toy import HONEST, ROOT
 
@@ -115,22 +113,6 @@ def test_the_source_that_runs_is_the_source_that_was_hashed(bench: Workbench, tm
     (run_dir / "json.py").write_text("raise SystemExit('planted')")
     (tmp_path / "json.py").write_text("raise SystemExit('planted')")
     assert experiment.measure(bench, source, run_dir, seed=1).ok
-
-
-@pytest.mark.parametrize(
-    ("message", "kind"),
-    [
-        ("[METAL] Command buffer execution failed: Insufficient Memory (00000008:kIOGPUCommandBuffer)", "memory"),
-        ("[metal::malloc] Attempting to allocate 17179869184 bytes which is greater than the maximum", "memory"),
-        ("[malloc] Unable to allocate 1099511627776 bytes.", "memory"),
-        ("[METAL] Command buffer execution failed: Caused GPU Timeout Error (00000002)", "machine"),
-        ("[METAL] Command buffer execution failed: Impacting Interactivity (0000000e)", "machine"),
-        ("[metal::malloc] Resource limit (499000) exceeded.", "machine"),
-        ("ValueError: shapes do not match", "train"),
-    ],
-)
-def test_mlx_messages_are_recognised(message: str, kind: str) -> None:
-    assert classify(Failure("train", message)).kind == kind
 
 
 def test_rows_of_the_data_reach_the_candidate_whole(toy_data: Path) -> None:

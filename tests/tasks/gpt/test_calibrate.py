@@ -13,7 +13,7 @@ from autoresearch.measure.experiment import Workbench
 from autoresearch.records import Set
 from autoresearch.system import machine
 from autoresearch.system.sandbox import Unconfined
-from autoresearch.tasks.gpt import calibrate, roofline
+from autoresearch.tasks.gpt import calibrate
 from autoresearch.tasks.gpt.calibrate import Fit, Known, SpeedTrial, axes, efficiency, fit, known, remember
 from autoresearch.tasks.gpt.roofline import Roofline
 from testbed.recorded import replay
@@ -78,18 +78,6 @@ def test_a_choice_that_takes_too_much_memory_is_none(bench: Workbench, tmp_path:
 
 
 # --- the roofline -----------------------------------------------------------------------------------------------------
-
-
-def test_the_roofline_is_measured_by_a_child() -> None:
-    found = roofline.measure({"MLX_DISABLE_COMPILE": "1"})
-    assert found.tflops["float32"] > 0 and found.bandwidth_gb_s > 0 and found.compile_s is None
-    assert "steps are not compiled here" in found.table(machine.facts())
-
-
-def test_the_loop_holds_no_metal_memory() -> None:
-    code = "import sys, loop; from autoresearch.tasks.gpt import calibrate, roofline; print('mlx' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout == "False\n"
 
 
 def test_speed_is_read_against_the_product_and_the_chips_table() -> None:

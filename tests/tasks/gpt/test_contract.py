@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import prepare
-from autoresearch.tasks.gpt import allowlist, contract
+from autoresearch.tasks.gpt import contract
 from testbed.honest import BASE, EDITS, edited
 from testbed.toy import HONEST, ROOT
 
@@ -225,13 +225,6 @@ def test_what_the_baseline_uses_is_granted() -> None:
 
 def test_a_broken_baseline_grants_nothing() -> None:
     assert messages(BASE, "def (") == []
-
-
-def test_the_tables_name_what_the_harness_offers() -> None:
-    run = prepare.Run.__new__(prepare.Run)
-    offered = {n for n in dir(run) if not n.startswith("_")} | {"task", "seed"}
-    assert offered == allowlist.RUN
-    assert all(hasattr(prepare, name) for name in allowlist.PREPARE)
 
 
 def test_the_trainer_keeps_the_contract() -> None:

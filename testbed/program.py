@@ -1,0 +1,13 @@
+"""The command line, as a person and as an outside agent use it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+TASK = ("--dataset", "toy", "--profile", "tiny", "--time-budget", "1")
+
+
+def loop(root: Path, *args: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "loop.py", *args], cwd=root, capture_output=True, text=True, timeout=120)
