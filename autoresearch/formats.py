@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
+# Characters that a terminal or a page obeys instead of showing: controls, line separators, overrides of direction, and
+# halves of surrogate pairs, which are no characters. Line breaks and tabs are not among them.
+CONTROL = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
 
 def span(seconds: float) -> str:
     """Format a duration: span(45) -> "45 s", span(129) -> "2:09 min", span(27960) -> "7 h 46 min"."""

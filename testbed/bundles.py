@@ -26,8 +26,8 @@ def changed(**top: Any) -> bytes:
     """The file with other top-level fields, and the id that belongs to them where it still can be computed."""
     value = {**json.loads(DATA), **top}
     content = {key: entry for key, entry in value.items() if key not in ("format", "version", "id")}
-    with contextlib.suppress(schema.Mismatch):
-        value["id"] = schema.decode(Bundle, content).id
+    with contextlib.suppress(ValueError):
+        value["id"] = schema.read(bundle.ADAPTER, json.dumps(content).encode()).id
     return json.dumps(value).encode()
 
 

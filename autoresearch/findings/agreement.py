@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from autoresearch.candidate import constants
-from autoresearch.findings.bundle import Bundle, Effect, Finding
+from autoresearch.findings.bundle import Bundle
+from autoresearch.findings.finding import Effect, Finding
 
 LITERAL_CHARS = 40
 Agreement = Literal["same direction", "null", "opposite", "differs", "undecided", "no intervals"]

@@ -12,7 +12,8 @@ from typing import Any
 from autoresearch.candidate import constants
 from autoresearch.errors import EditError
 from autoresearch.findings.agreement import SharedRow, in_sigma, shared
-from autoresearch.findings.bundle import Bundle, Effect, Finding, Row
+from autoresearch.findings.bundle import Bundle
+from autoresearch.findings.finding import Effect, Finding, TransferOutcome
 from autoresearch.records import CATEGORIES
 
 FEW_DF = 6.0  # degrees of freedom below which sigma itself is known to half or double at best
@@ -120,7 +121,7 @@ class TransferRow:
     n: int
     title: str
     there: Effect | None
-    cells: tuple[Row | None, ...]
+    cells: tuple[TransferOutcome | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,7 +291,7 @@ def _transfers(bundles: Sequence[Bundle], keys: Mapping[str, str]) -> Iterator[T
     """A row for each change that was replayed, a column for each night."""
     replays = [(i, bundle.transfer) for i, bundle in enumerate(bundles) if bundle.transfer is not None]
     for of in dict.fromkeys(transfer.id for _, transfer in replays):
-        rows: dict[int, dict[int, Row]] = {}
+        rows: dict[int, dict[int, TransferOutcome]] = {}
         for i, transfer in replays:
             if transfer.id == of:
                 for row in transfer.rows:

@@ -14,9 +14,9 @@ from statistics import fmean
 
 from autoresearch.decide import validation
 from autoresearch.decide.estimates import Estimates
-from autoresearch.decide.interval import t_quantile
+from autoresearch.decide.interval import LEVEL, t_quantile
 from autoresearch.decide.noise import Noise
-from autoresearch.findings.bundle import LEVEL, Effect
+from autoresearch.findings.finding import Effect
 from autoresearch.record.night import Experiment, Night, RunRecord
 
 

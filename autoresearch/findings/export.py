@@ -15,18 +15,15 @@ from autoresearch.decide.estimates import Estimates
 from autoresearch.decide.noise import Noise
 from autoresearch.errors import BundleError, EditError
 from autoresearch.findings import effects
-from autoresearch.findings.bundle import (
-    Block,
-    Bundle,
+from autoresearch.findings.bundle import Bundle, dump, loads, sha256
+from autoresearch.findings.finding import (
     Change,
     Finding,
+    PatchBlock,
     SharedMachine,
     SharedRun,
     SharedTask,
-    TransferOf,
-    dump,
-    loads,
-    sha256,
+    TransferReport,
 )
 from autoresearch.findings.scrub import Scrubber, scrubber
 from autoresearch.record import journal
@@ -48,7 +45,7 @@ def export(
     *,
     hours: Mapping[int, float] | None = None,
     prior: Noise | None = None,
-    transfer: TransferOf | None = None,
+    transfer: TransferReport | None = None,
 ) -> Bundle:
     """The night as a bundle. `source_of(n)` reads the source of experiment n; `hours` are those of `decided_after`.
 
@@ -79,7 +76,7 @@ def export(
     return loads(dump(bundle))  # nothing is written that could not be read
 
 
-def read(folder: Path, root: Path, *, prior: Noise | None = None, transfer: TransferOf | None = None) -> Bundle:
+def read(folder: Path, root: Path, *, prior: Noise | None = None, transfer: TransferReport | None = None) -> Bundle:
     """`export` of the night in runs/TAG of the checkout `root`."""
     night = journal.read(folder)
     if night.incumbent is None:
@@ -211,7 +208,7 @@ def change(parent: str, child: str) -> Change | None:
     return Change(
         constants=patch.constants,
         set={edit.name: edit.literal for edit in patch.edits if isinstance(edit, Set)},
-        blocks=tuple(Block(e.search, e.replace) for e in patch.edits if isinstance(e, SearchReplace)),
+        blocks=tuple(PatchBlock(e.search, e.replace) for e in patch.edits if isinstance(e, SearchReplace)),
         touches=patch.touches,
         code=patch.code,
     )

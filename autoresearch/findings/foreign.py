@@ -14,18 +14,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from autoresearch.errors import BundleError, CommandError
-from autoresearch.findings.bundle import (
-    Bundle,
-    Effect,
-    Finding,
-    SharedMachine,
-    SharedRun,
-    SharedTask,
-    SharedVerdict,
-    sha256,
-)
+from autoresearch.findings.bundle import Bundle, sha256
 from autoresearch.findings.export import change
-from autoresearch.findings.schema import UNPRINTABLE
+from autoresearch.findings.finding import Effect, Finding, SharedMachine, SharedRun, SharedTask, SharedVerdict
+from autoresearch.formats import CONTROL
 from autoresearch.system import process
 
 FILES = ("train_mlx.py", "train.py")  # the one editable file, by port
@@ -176,7 +168,7 @@ def _with_history(folder: Path, entry: Entry) -> Entry:
     if not told.isdecimal():
         return entry
     sources = (_git(folder, "cat-file", "blob", f"{entry.commit}:./{name}") for name in FILES)
-    source = next((UNPRINTABLE.sub(" ", source) for source in sources if 0 < len(source) < 1_000_000), None)
+    source = next((CONTROL.sub(" ", source) for source in sources if 0 < len(source) < 1_000_000), None)
     return Entry(entry.commit, entry.val_bpb, entry.memory_gb, entry.status, entry.description, float(told), source)
 
 
@@ -197,4 +189,4 @@ def _number(text: str | None) -> float | None:
 
 
 def _line(text: str) -> str:
-    return " ".join(UNPRINTABLE.sub(" ", text).split())[:200]
+    return " ".join(CONTROL.sub(" ", text).split())[:200]

@@ -6,16 +6,20 @@ was measured here.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+
+from pydantic import TypeAdapter, with_config
 
 from autoresearch.candidate import constants
 from autoresearch.errors import AutoresearchError
 from autoresearch.findings import schema
 from autoresearch.findings.agreement import change_key, described, direction_key, in_sigma
-from autoresearch.findings.bundle import Bundle, Finding
+from autoresearch.findings.bundle import Bundle
 from autoresearch.findings.export import change
+from autoresearch.findings.finding import Finding
 from autoresearch.record.night import Experiment, Night
 from autoresearch.records import CATEGORIES, HintLine
 from autoresearch.tasks.gpt.calibrate import MACHINE_FIT
@@ -37,6 +41,7 @@ class Found:
         return f"{self.gain_sigma:+.1f} sigma on {self.machine} ({self.task})"
 
 
+@with_config(schema.STRICT)
 @dataclass(frozen=True, slots=True)
 class Hint:
     """A change that other machines tried, with a clear gain or loss on each; `finding` is the clearest one's."""
@@ -64,6 +69,9 @@ class Hint:
 
     def __str__(self) -> str:
         return f"{self.change}: {self.there}"
+
+
+ADAPTER = TypeAdapter(Hint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,12 +137,12 @@ def _found(f: Finding, bundle: Bundle) -> Found:
 
 def to_json(given: Sequence[Hint]) -> list[dict[str, Any]]:
     """As the journal holds them."""
-    return [schema.encode(seed) for seed in given]
+    return [schema.write(ADAPTER, seed) for seed in given]
 
 
 def from_json(hinted: Sequence[Mapping[str, Any]]) -> list[Hint]:
     """The inverse. Raises strict.Mismatch, a ValueError, for what no `to_json` wrote."""
-    return [schema.decode(Hint, dict(seed), f"hint {i}") for i, seed in enumerate(hinted, 1)]
+    return [schema.read(ADAPTER, json.dumps(dict(seed)).encode(), f"hint {i}") for i, seed in enumerate(hinted, 1)]
 
 
 def hints(hinted: Sequence[Mapping[str, Any]]) -> tuple[HintLine, ...]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from autoresearch.candidate import constants
 from autoresearch.errors import BundleError, CommandError
-from autoresearch.findings.schema import UNPRINTABLE
+from autoresearch.formats import CONTROL
 from autoresearch.system import process
 
 PART = r"[^\s/'\"`,;:()\[\]{}<>|]"  # a character of a file's name
@@ -47,7 +47,7 @@ class Scrubber:
 
         Raises BundleError where code would change and the experiment `ran`: its figures would be of another program.
         """
-        clean = UNPRINTABLE.sub(" ", self._without_paths(self._unnamed(source.replace("\r\n", "\n"))))
+        clean = CONTROL.sub(" ", self._without_paths(self._unnamed(source.replace("\r\n", "\n"))))
         if ran and clean != source and constants.normalised(clean) != constants.normalised(source):
             pairs = zip(source.splitlines(), clean.splitlines(), strict=False)
             line = next(i for i, (old, new) in enumerate(pairs, 1) if old != new)
@@ -58,7 +58,7 @@ class Scrubber:
         return clean
 
     def _scrubbed(self, text: str) -> str:
-        return UNPRINTABLE.sub(" ", MAIL.sub(PRIVATE, self._without_paths(self._unnamed(text))))
+        return CONTROL.sub(" ", MAIL.sub(PRIVATE, self._without_paths(self._unnamed(text))))
 
     def _without_paths(self, text: str) -> str:
         """Of a path its last part stays: "no '/tmp/my data/x.bin'" -> "no '.../x.bin'"."""

@@ -15,7 +15,8 @@ from autoresearch.candidate import constants, edits
 from autoresearch.decide.estimates import Estimates
 from autoresearch.errors import BundleError, EditError, ProposerError
 from autoresearch.findings import effects
-from autoresearch.findings.bundle import Bundle, Effect, Finding, Outcome, Row, TransferOf, load, save
+from autoresearch.findings.bundle import Bundle, load, save
+from autoresearch.findings.finding import Effect, Finding, TransferOutcome, TransferReport, TransferVerdict
 from autoresearch.loop.research import Research
 from autoresearch.record.night import Experiment, Night
 from autoresearch.records import CATEGORIES, Context, Edit, Proposal, SearchReplace, Set, Trial
@@ -178,7 +179,7 @@ def replay(research: Research, transfer: Transfer) -> str:
 # --- what became of them ----------------------------------------------------------------------------------------------
 
 
-def outcome(bundle: Bundle, night: Night, source_of: Callable[[int], str], now: Estimates) -> TransferOf:
+def outcome(bundle: Bundle, night: Night, source_of: Callable[[int], str], now: Estimates) -> TransferReport:
     """The verdict on each change so far, in the order of promise.
 
     transfers: kept by this machine's rule, and its interval here lies above zero. reverses: it lies below. cannot run:
@@ -193,13 +194,13 @@ def outcome(bundle: Bundle, night: Night, source_of: Callable[[int], str], now: 
         if tried and not _short_of_memory(tried, source):
             x = night.experiments[tried[-1].n]
             here = effects.of(night, x, now)
-            rows.append(Row(f.n, f.title, _verdict(x, here), x.reason, x.n, f.effect, here))
+            rows.append(TransferOutcome(f.n, f.title, _verdict(x, here), x.reason, x.n, f.effect, here))
         elif not tried and (why := _why_not(change, source, history)):
-            rows.append(Row(f.n, f.title, "cannot run", why, None, f.effect))
-    return TransferOf(bundle.id, bundle.machine.describe(), bundle.sigma_bpb, tuple(rows))
+            rows.append(TransferOutcome(f.n, f.title, "cannot run", why, None, f.effect))
+    return TransferReport(bundle.id, bundle.machine.describe(), bundle.sigma_bpb, tuple(rows))
 
 
-def _verdict(x: Experiment, here: Effect | None) -> Outcome:
+def _verdict(x: Experiment, here: Effect | None) -> TransferVerdict:
     if x.verdict not in ("keep", "discard") or here is None:
         return "cannot run"
     if x.verdict == "keep" and here.direction == 1:

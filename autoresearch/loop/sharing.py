@@ -16,6 +16,7 @@ from autoresearch.errors import BundleError, UsageError
 from autoresearch.files import write_atomic
 from autoresearch.findings import bundle, compare, export, foreign, hints, transfer
 from autoresearch.findings.bundle import Bundle
+from autoresearch.findings.finding import TransferReport
 from autoresearch.loop.research import Research
 from autoresearch.loop.session import Options, open_night
 from autoresearch.record import journal
@@ -57,7 +58,7 @@ def bundle_of(root: Path, folder: Path) -> Bundle:
     return export.read(folder, root, prior=prior, transfer=replayed)
 
 
-def _outcome(origin: Bundle, folder: Path, night: Night, prior: Noise | None) -> bundle.TransferOf:
+def _outcome(origin: Bundle, folder: Path, night: Night, prior: Noise | None) -> TransferReport:
     def source_of(n: int) -> str:
         return journal.read_source(folder, night.experiments[n])
 

@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from autoresearch.findings.agreement import SharedRow, Tried, brief
-from autoresearch.findings.bundle import Effect, Row
 from autoresearch.findings.compare import CategoryRow, Comparison, ConstantRow, NightRow, Paid, TransferRow
+from autoresearch.findings.finding import Effect, TransferOutcome
 from autoresearch.report.charts import NARROW, WIDE
 from autoresearch.report.comparison_charts import agreement_svg, trajectories_svg
 from autoresearch.report.markup import section as _section
@@ -143,7 +143,7 @@ def _tried(cell: Tried | None) -> str:
     return effect_text(cell.effect) if cell.effect else cell.verdict
 
 
-def _replayed(row: Row) -> str:
+def _replayed(row: TransferOutcome) -> str:
     """ "transfers +0.0210 [...]", or "cannot run: SEARCH block 1: ..."."""
     return f"{row.verdict} {effect_text(row.here)}" if row.here else f"{row.verdict}: {row.reason}"[:160]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from autoresearch.findings import agreement
-from autoresearch.findings.bundle import Change, Effect, Finding
+from autoresearch.findings.finding import Change, Effect, Finding
 
 
 def effect(low: float, high: float) -> Effect:

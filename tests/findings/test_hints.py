@@ -13,7 +13,8 @@ from autoresearch.candidate import edits
 from autoresearch.errors import JournalError, ProposerError
 from autoresearch.findings import bundle
 from autoresearch.findings import hints as seeds
-from autoresearch.findings.bundle import Bundle, Change, Finding
+from autoresearch.findings.bundle import Bundle
+from autoresearch.findings.finding import Change, Finding
 from autoresearch.loop import sharing
 from autoresearch.loop.session import Options, open_night
 from autoresearch.record import journal
@@ -74,7 +75,7 @@ def test_the_journal_holds_them() -> None:
     night = Made()
     night.add("hinted", findings=seeds.to_json(given))
     assert seeds.from_json(night.night.hinted) == given
-    with pytest.raises(ValueError, match=r"hint 1: missing fields: finding, found"):
+    with pytest.raises(ValueError, match=r"hint 1.finding: Field required"):
         seeds.from_json([{}])
     night.add("hinted", findings=["no object"])
     with pytest.raises(JournalError, match="`hinted`"):

@@ -14,7 +14,8 @@ from autoresearch.decide.estimates import Estimates
 from autoresearch.decide.noise import Noise
 from autoresearch.errors import BundleError, ProposerError
 from autoresearch.findings import bundle, transfer
-from autoresearch.findings.bundle import Bundle, Finding
+from autoresearch.findings.bundle import Bundle
+from autoresearch.findings.finding import Finding
 from autoresearch.loop import sharing
 from autoresearch.loop.session import Options
 from autoresearch.record import journal

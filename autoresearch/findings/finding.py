@@ -1,0 +1,179 @@
+"""Define a finding as it is shared: a change, its effect with an interval, what it cost, and where it was found.
+
+The constraints on the fields are those that schema.read() checks in files of other people.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from autoresearch.findings.schema import (
+    Amount,
+    CodeHash,
+    Count,
+    Identifier,
+    Line,
+    Literals,
+    Positive,
+    Prose,
+    Sha256,
+    SourceText,
+)
+from autoresearch.system import machine
+
+SharedVerdict = Literal["keep", "discard", "crash", "quarantined"]
+TransferVerdict = Literal["transfers", "null", "reverses", "cannot run"]
+
+
+@dataclass(frozen=True, slots=True)
+class SharedMachine:
+    """The kind of machine that a night ran on. Nothing in it identifies the person or the individual machine."""
+
+    chip: Line  # "Apple M4 Pro"; "unknown" in imported results
+    system: Line | None = None
+    os: Line | None = None  # "macOS 26.2"
+    model: Line | None = None  # "Mac16,11"
+    gpu_cores: Count | None = None
+    cpu_cores: Count | None = None  # physical
+    cpu_levels: Annotated[tuple[tuple[Line, Count], ...], Field(max_length=8)] = ()
+    memory_gb: Count | None = None
+    power: Line | None = None  # "ac" or "battery", at the start
+    low_power: bool | None = None
+
+    def describe(self) -> str:
+        """Return one line: "Apple M4 Pro, 20 GPU cores, 24 GB, macOS 26.2"."""
+        known = self.gpu_cores or self.cpu_cores
+        cores = machine.cores(self.gpu_cores, self.cpu_cores) if known else None
+        memory = f"{self.memory_gb} GB" if self.memory_gb else None
+        return ", ".join(str(part) for part in (self.chip, cores, memory, self.os) if part)
+
+
+@dataclass(frozen=True, slots=True)
+class SharedTask:
+    """The training data and the time budget. Figures compare within one fingerprint, profile and budget only."""
+
+    dataset: Line | None = None  # a public name, or "own text"
+    profile: Line | None = None
+    fingerprint: Line | None = None  # of the prepared data
+    seq_len: Count | None = None
+    vocab_size: Count | None = None
+    eval_tokens: Count | None = None
+    eval_rows: Count | None = None
+    budget_s: Positive | None = None  # seconds of training a run
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """Bits per byte gained over the incumbent of that time; positive is better. Without replicates, no bounds."""
+
+    gain_bpb: float
+    low_bpb: float | None = None  # bounds of the 95% interval
+    high_bpb: float | None = None
+    runs: Count = 1
+    against: Count = 1  # runs of the incumbent
+    method: Line = ""
+
+    @property
+    def direction(self) -> int | None:
+        """1 better, -1 worse, 0 within the noise; None where there is no interval."""
+        if self.low_bpb is None or self.high_bpb is None:
+            return None
+        return 1 if self.low_bpb > 0 else -1 if self.high_bpb < 0 else 0
+
+
+@dataclass(frozen=True, slots=True)
+class PatchBlock:
+    """Replace the whole lines `search`, which occur once in the parent, by `replace`."""
+
+    search: SourceText
+    replace: SourceText
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """The patch against the parent: apply the blocks in their order, then set the constants of `set`."""
+
+    # All constants that differ: source text of the value before and after, null where the constant does not exist.
+    constants: Annotated[Mapping[Identifier, tuple[Literals | None, Literals | None]], Field(max_length=200)] = field(
+        default_factory=dict
+    )
+    set: Annotated[Mapping[Identifier, Literals], Field(max_length=200)] = field(default_factory=dict)
+    blocks: Annotated[tuple[PatchBlock, ...], Field(max_length=500)] = ()
+    touches: Annotated[tuple[Line, ...], Field(max_length=500)] = ()  # the blocks' definitions: "GPT.__call__"
+    code: CodeHash | None = None  # of the blocks, whatever surrounds them
+
+
+@dataclass(frozen=True, slots=True)
+class SharedRun:
+    """One training and evaluation: its val_bpb and its cost."""
+
+    purpose: Literal["search", "repeat", "incumbent", "final"]
+    val_bpb: Amount | None = None
+    hour: Amount | None = None  # hours into the night at its start
+    training_s: Amount | None = None
+    num_steps: Count | None = None
+    total_tokens: Count | None = None
+    num_params: Count | None = None
+    tok_s: Amount | None = None
+    peak_memory_mb: Amount | None = None
+    mfu_percent: Amount | None = None
+    speed_index: Amount | None = None  # the machine's speed at that moment
+    power: Line | None = None
+    low_power: bool | None = None
+    thermal: Line | None = None
+    failure: Line | None = None  # its kind
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One experiment: the change and the reason for it, the result, and the cost."""
+
+    n: Count
+    role: Literal["baseline", "candidate"]
+    verdict: SharedVerdict
+    title: Line
+    hypothesis: Prose = ""
+    category: Line = "other"
+    proposer: Line = ""
+    reason: Prose = ""  # for the verdict
+    parent: Count | None = None  # the experiment that was the incumbent at that time
+    source: Sha256 | None = None  # hash of its source, which the bundle holds
+    change: Change | None = None
+    effect: Effect | None = None
+    val_bpb: Amount | None = None  # the estimate at the end of the night, over all its runs
+    hour: Amount | None = None  # hours into the night when it was decided
+    runs: Annotated[tuple[SharedRun, ...], Field(max_length=1000)] = ()
+    failure: Prose | None = None  # its kind and message
+    of: Count | None = None  # number of the experiment in another bundle that it repeats
+
+    @property
+    def cost(self) -> SharedRun | None:
+        """The run that shows what the version costs: the first measured one."""
+        return next((run for run in self.runs if run.val_bpb is not None), None)
+
+
+@dataclass(frozen=True, slots=True)
+class TransferOutcome:
+    """The result here of one change that another machine kept."""
+
+    n: Count  # the experiment there
+    title: Line
+    verdict: TransferVerdict
+    reason: Prose = ""
+    experiment: Count | None = None  # the experiment here
+    there: Effect | None = None
+    here: Effect | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TransferReport:
+    """The bundle that a transfer replays: its id, its machine, and the verdict here on each of its changes."""
+
+    id: Sha256
+    machine: Line
+    sigma_bpb: Positive | None = None  # there
+    rows: Annotated[tuple[TransferOutcome, ...], Field(max_length=2000)] = ()
