@@ -35,6 +35,7 @@ import numpy as np
 from mlx.utils import tree_flatten
 
 Part = TypeVar("Part")
+Result = TypeVar("Result")
 
 PROBED = 64  # positions of the context, at least, after which evaluation replaces tokens to see whether that shows
 PROBE_NATS = 1e-3  # largest mean change of the loss, in nats a token, that a probe forgives
@@ -181,8 +182,10 @@ def cross_entropy(logits: mx.array, targets: mx.array, reduction: str = "mean") 
 def chunked_cross_entropy(head: Callable[..., mx.array], x: mx.array, weight: mx.array, targets: mx.array) -> mx.array:
     """Mean cross-entropy of the logits head(x, weight), never all of them at once: x (B, T, C), targets (B, T).
 
-    A chunk's gradients are taken while its logits (tokens, V) are there; `head` must treat tokens alike.
+    A chunk's gradients are taken while its logits (tokens, V) are there. `head` must treat tokens alike, and compute
+    with no other learned array than `weight`.
     """
+    _require_explicit_arrays("chunked_cross_entropy", head)
     x, targets = x.reshape(-1, x.shape[-1]), targets.reshape(-1)
     size = max(1, (GPU_LOGITS if mx.default_device() == mx.gpu else CPU_LOGITS) // (4 * weight.shape[0]))
 
@@ -205,19 +208,107 @@ def chunked_cross_entropy(head: Callable[..., mx.array], x: mx.array, weight: mx
     return in_chunks(x, weight)[0] / targets.size
 
 
-def shares(parts: int) -> int:
-    """How many streams can share that many equal parts evenly."""
+def relu_squared(x: mx.array) -> mx.array:
+    """mx.square(nn.relu(x)), with the gradient 2 relu(x), which needs no mask."""
+    return _relu_squared(x)
+
+
+@mx.custom_function
+def _relu_squared(x: mx.array) -> mx.array:
+    return mx.square(nn.relu(x))
+
+
+@_relu_squared.vjp
+def _relu_squared_vjp(x: mx.array, gradient: mx.array, _: mx.array) -> mx.array:
+    return 2 * nn.relu(x) * gradient
+
+
+def soft_cap(logits: mx.array, limit: float) -> mx.array:
+    """limit * mx.tanh(logits / limit): holds logits within +-limit. The gradient reuses the tanh."""
+    if isinstance(limit, mx.array):
+        raise TypeError("soft_cap: limit must be a number; for a learned limit write limit * mx.tanh(logits / limit)")
+
+    @mx.custom_function
+    def capped(logits: mx.array) -> mx.array:
+        return limit * mx.tanh(logits / limit)
+
+    @capped.vjp
+    def capped_vjp(_: mx.array, gradient: mx.array, output: mx.array) -> mx.array:
+        return gradient * (1 - mx.square(output / limit))
+
+    return capped(logits)
+
+
+def attend_in_blocks(
+    attend: Callable[..., mx.array], q: mx.array, k: mx.array, v: mx.array, window: int, size: int
+) -> mx.array:
+    """Attention of T positions in memory linear in T: attend(q, k, v, window) of `size` queries at a time.
+
+    q is (B, H, T, D), k and v are (B, H_kv, T, D). `attend` gets n queries with the m keys and values that end where
+    they end, and which `window` lets them see; it must compute with no other learned array. A block waits for the one
+    before, and the backward pass computes scores again: one block's are alive at a time.
+    """
+    _require_explicit_arrays("attend_in_blocks", attend)
+    T = q.shape[2]
+    spans = [(slice(s, s + size), slice(max(0, s - window), s + size)) for s in range(0, T, size)]
+
+    @mx.custom_function
+    def in_blocks(q: mx.array, k: mx.array, v: mx.array) -> mx.array:
+        blocks: list[mx.array] = []
+        for queries, keys in spans:
+            block = mx.depends(q[:, :, queries], blocks[-1:])
+            blocks.append(attend(block, k[:, :, keys], v[:, :, keys], window))
+        return mx.concatenate(blocks, axis=2)
+
+    @in_blocks.vjp
+    def in_blocks_vjp(primals: Any, gradient: mx.array, _: mx.array) -> tuple[mx.array, ...]:
+        q, k, v = primals
+        dq: list[mx.array] = []
+        dk, dv = k[:, :, :0], v[:, :, :0]
+        for queries, keys in spans:
+            block = mx.depends(q[:, :, queries], [*dq[-1:], dk, dv])
+            inputs = [block, k[:, :, keys], v[:, :, keys]]
+            _, grads = mx.vjp(functools.partial(attend, window=window), inputs, [gradient[:, :, queries]])
+            dq.append(grads[0])
+            dk, dv = _add_from(keys.start, dk, grads[1]), _add_from(keys.start, dv, grads[2])
+        return mx.concatenate(dq, axis=2), dk, dv
+
+    return in_blocks(q, k, v)
+
+
+def _require_explicit_arrays(caller: str, function: Callable[..., Any]) -> None:
+    """Raise TypeError where `function` holds arrays that are not its arguments: these would get no gradient."""
+    cells = [cell.cell_contents for cell in getattr(function, "__closure__", None) or ()]
+    bound = [getattr(function, "__self__", None)]
+    partial = [*function.args, *function.keywords.values()] if isinstance(function, functools.partial) else []
+    if any(isinstance(value, mx.array | nn.Module) for value in [*cells, *bound, *partial]):
+        raise TypeError(
+            f"prepare.{caller}: its function must take every array as an argument, since others get no gradient. Where"
+            " it needs more arrays, compute without chunks, e.g. prepare.cross_entropy(logits, targets)"
+        )
+
+
+def _add_from(start: int, x: mx.array, y: mx.array) -> mx.array:
+    """x + y (B, H, m, D), where y begins at x's position `start` and goes on beyond its end."""
+    both = x.shape[2] - start
+    return mx.concatenate([x[:, :, :start], x[:, :, start:] + y[:, :, :both], y[:, :, both:]], axis=2)
+
+
+def even_streams(parts: int) -> int:
+    """The largest number of streams that get the same number of `parts` each: 6 parts on 4 streams -> 3."""
     return max(n for n in range(1, len(streams()) + 1) if parts % n == 0)
 
 
-def side_by_side(parts: Iterable[Part]) -> Iterator[Part]:
-    """The parts, to loop over: what the body computes with each is computed beside what it computes with the others.
+def parallel(function: Callable[[Part], Result], parts: Iterable[Part]) -> list[Result]:
+    """[function(part) for part in parts], where MLX computes the results at the same time, one stream (core) each.
 
-    They are dealt to the streams in turn; within one, operations run one after another.
+    The parts are dealt to the streams in turn; within a stream, operations run one after another.
     """
-    for part, place in zip(parts, itertools.cycle(streams()), strict=False):
-        with mx.stream(place):
-            yield part
+    results = []
+    for part, stream in zip(parts, itertools.cycle(streams()), strict=False):
+        with mx.stream(stream):
+            results.append(function(part))
+    return results
 
 
 @functools.cache

@@ -148,41 +148,12 @@ def attend_last(q, k, v, window):
     return mx.fast.scaled_dot_product_attention(q, k, v, scale=q.shape[-1] ** -0.5, mask=mask)
 
 
-def add_from(start, x, y):
-    """x + y (B, H, m, D), where y begins at x's position `start` and goes on beyond its end."""
-    both = x.shape[2] - start
-    return mx.concatenate([x[:, :, :start], x[:, :, start:] + y[:, :, :both], y[:, :, both:]], axis=2)
-
-
 def attend(q, k, v, window):
     """Attention of all T positions, in memory linear in T."""
     T = q.shape[2]
     if T <= 2 * QUERY_BLOCK or (on_gpu() and window >= T - 1):
         return attend_last(q, k, v, window)
-    spans = [(slice(s, s + QUERY_BLOCK), slice(max(0, s - window), s + QUERY_BLOCK)) for s in range(0, T, QUERY_BLOCK)]
-
-    # A block waits for the one before; the backward pass computes scores again: one block's are alive.
-    @mx.custom_function
-    def in_blocks(q, k, v):
-        blocks = []
-        for queries, keys in spans:
-            block = mx.depends(q[:, :, queries], blocks[-1:])
-            blocks.append(attend_last(block, k[:, :, keys], v[:, :, keys], window))
-        return mx.concatenate(blocks, axis=2)
-
-    @in_blocks.vjp
-    def in_blocks_vjp(primals, gradient, _):
-        q, k, v = primals
-        dq, dk, dv = [], k[:, :, :0], v[:, :, :0]
-        for queries, keys in spans:
-            block = mx.depends(q[:, :, queries], [*dq[-1:], dk, dv])
-            inputs = [block, k[:, :, keys], v[:, :, keys]]
-            _, grads = mx.vjp(partial(attend_last, window=window), inputs, [gradient[:, :, queries]])
-            dq.append(grads[0])
-            dk, dv = add_from(keys.start, dk, grads[1]), add_from(keys.start, dv, grads[2])
-        return mx.concatenate(dq, axis=2), dk, dv
-
-    return in_blocks(q, k, v)
+    return prepare.attend_in_blocks(attend_last, q, k, v, window, QUERY_BLOCK)
 
 
 class Attention(nn.Module):
@@ -211,16 +182,6 @@ class Attention(nn.Module):
         return self.c_proj(y.transpose(0, 2, 1, 3).reshape(B, T, -1))
 
 
-@mx.custom_function
-def relu_squared(x):
-    return mx.square(nn.relu(x))
-
-
-@relu_squared.vjp
-def relu_squared_vjp(x, gradient, _):
-    return 2 * nn.relu(x) * gradient
-
-
 class MLP(nn.Module):
     def __init__(self, config: GPTConfig):
         super().__init__()
@@ -229,7 +190,7 @@ class MLP(nn.Module):
         self.c_proj = Linear(mx.zeros((C, hidden)))
 
     def __call__(self, x):
-        return self.c_proj(relu_squared(self.c_fc(x)))
+        return self.c_proj(prepare.relu_squared(self.c_fc(x)))
 
 
 class Block(nn.Module):
@@ -245,18 +206,10 @@ class Block(nn.Module):
         return x + self.mlp(norm(x))
 
 
-@mx.custom_function
-def soft_cap(logits):
-    return LOGIT_SOFTCAP * mx.tanh(logits / LOGIT_SOFTCAP)
-
-
-@soft_cap.vjp
-def soft_cap_vjp(_, gradient, capped):
-    return gradient * (1 - mx.square(capped / LOGIT_SOFTCAP))
-
-
 def head(x, weight):
-    return soft_cap((x @ weight.astype(x.dtype).T).astype(mx.float32))
+    """(B, T, C) -> logits (B, T, V) in float32."""
+    logits = (x @ weight.astype(x.dtype).T).astype(mx.float32)
+    return prepare.soft_cap(logits, LOGIT_SOFTCAP)
 
 
 class GPT(nn.Module):
@@ -337,7 +290,7 @@ def orthogonalize(X, steps):
     return X
 
 
-def even_out(X, second, beta2):
+def normuon(X, second, beta2):
     """NorMuon: divide rows (columns, where wide) by their running root mean square, keep the norm."""
     mean_square = mx.square(X).mean(axis=-1 if X.shape[-2] >= X.shape[-1] else -2, keepdims=True)
     second = second + (1 - beta2) * (mean_square - second)
@@ -383,13 +336,19 @@ class MuonAdamW:
         lr_scale, momentum, decay = hyper
         self.state["step"] = self.state["step"] + 1
         params, gradients = dict(tree_flatten(model.parameters())), dict(tree_flatten(gradients))
-        for path, (lr, betas) in prepare.side_by_side(self.adam.items()):
-            params[path] = self.adamw(path, params[path], gradients[path], lr_scale * lr, betas)
-        for name, paths in prepare.side_by_side(self.muon.items()):
-            p, g = mx.stack([params[path] for path in paths]), mx.stack([gradients[path] for path in paths])
+
+        def adamw(path):
+            lr, betas = self.adam[path]
+            return self.adamw(path, params[path], gradients[path], lr_scale * lr, betas)
+
+        def muon(name):
+            p, g = (mx.stack([tree[path] for path in self.muon[name]]) for tree in (params, gradients))
             lr = lr_scale * (MATRIX_LR * max(1, p.shape[-2] / p.shape[-1]) ** 0.5)
-            p = self.muon_step(name, p, g, lr, momentum, decay)
-            params.update(zip(paths, p, strict=True))
+            return list(self.muon_step(name, p, g, lr, momentum, decay))
+
+        params.update(zip(self.adam, prepare.parallel(adamw, self.adam), strict=True))
+        for paths, matrices in zip(self.muon.values(), prepare.parallel(muon, self.muon), strict=True):
+            params.update(zip(paths, matrices, strict=True))
         model.update(tree_unflatten(list(params.items())))
 
     def adamw(self, path, p, g, lr, betas):
@@ -405,7 +364,7 @@ class MuonAdamW:
         buffer, second = self.state["muon"][name]
         buffer = buffer + (1 - momentum) * (g - buffer)
         g = g + momentum * (buffer - g)  # Nesterov
-        g, second = even_out(orthogonalize(g, NS_STEPS), second, MUON_BETA2)
+        g, second = normuon(orthogonalize(g, NS_STEPS), second, MUON_BETA2)
         self.state["muon"][name] = [buffer, second]
         return p - lr * g - lr * decay * p * (g * p >= 0)  # cautious: decay only where the step shrinks p too
 
@@ -458,8 +417,8 @@ def build_model(task: prepare.Task) -> GPT:
 def batch_shape(seq_len: int) -> tuple[int, int]:
     """Rows at once and micro-batches a step: 4096 tokens, at most 16 rows of 128 -> (16, 2)."""
     rows = max(1, round(TOTAL_BATCH_SIZE / seq_len))
-    shares = prepare.shares(rows)
-    micro_batches = shares * math.ceil(rows / shares / DEVICE_BATCH_SIZE)
+    cores = prepare.even_streams(rows)
+    micro_batches = cores * math.ceil(rows / cores / DEVICE_BATCH_SIZE)
     return round(rows / micro_batches), micro_batches
 
 
@@ -478,8 +437,8 @@ def compiled_step(model: GPT, optimizer: MuonAdamW):
 
     @partial(mx.compile, inputs=state, outputs=state)
     def step(batches, hyper):
-        shares = prepare.shares(len(batches))
-        totals = [accumulate(batches[i::shares]) for i in prepare.side_by_side(range(shares))]
+        cores = prepare.even_streams(len(batches))
+        totals = prepare.parallel(accumulate, [batches[i::cores] for i in range(cores)])
         loss, gradients = tree_map(lambda *parts: sum(parts) / len(batches), *totals)
         optimizer.update(model, gradients, hyper)
         return loss

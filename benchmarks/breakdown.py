@@ -61,7 +61,7 @@ def waiting(step: Callable[[], Any], state: Any, repeats: int) -> float:
 
 def dealt(call: Callable[..., Any], batches: list[tuple[mx.array, mx.array]]) -> list[Any]:
     """The call on every batch, side by side on a CPU's cores, as a step and the evaluation do it."""
-    return [call(x, y) for x, y in prepare.side_by_side(batches)]
+    return prepare.parallel(lambda batch: call(*batch), batches)
 
 
 def main() -> int:
@@ -73,8 +73,8 @@ def main() -> int:
     optimizer, batches = train_mlx.MuonAdamW(model), [random_batch(task, rows)] * micro_batches
     loss_and_grad = nn.value_and_grad(model, lambda x, y: prepare.cross_entropy(model(x), y))
     gradients = loss_and_grad(*batches[0])[1]
-    shares = prepare.shares(task.eval_rows)
-    evaluation = [random_batch(task, task.eval_rows // shares)] * shares
+    cores = prepare.even_streams(task.eval_rows)
+    evaluation = [random_batch(task, task.eval_rows // cores)] * cores
     step = train_mlx.compiled_step(model, optimizer)
     hyper = train_mlx.hyperparameters(0.0, 0)
 

@@ -42,8 +42,8 @@ LEFT_OUT = shutil.ignore_patterns(".*", "runs", "__pycache__", "findings")
 
 Ideas = Sequence[tuple[str, str, Edit]]
 
-SQUARED_RELU = "    return mx.square(nn.relu(x))"
-GELU = "    return nn.gelu(x)"
+SQUARED_RELU = "        return self.c_proj(prepare.relu_squared(self.c_fc(x)))"
+GELU = "        return self.c_proj(nn.gelu(self.c_fc(x)))"
 IDEAS: Ideas = (
     ("depth", "Half the layers: more steps", Set("DEPTH", "2")),
     ("batch", "Half the batch: twice the steps", Set("TOTAL_BATCH_SIZE", "2**11")),

@@ -33,24 +33,23 @@ def cores(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
 
 
 @on_a_cpu
-@pytest.mark.parametrize(("count", "shares"), [(1, [1, 1, 1, 1, 1]), (2, [1, 2, 1, 2, 2]), (6, [1, 2, 5, 4, 6])])
-def test_parts_are_shared_evenly(cores: Callable[[int], None], count: int, shares: list[int]) -> None:
+@pytest.mark.parametrize(("count", "streams"), [(1, [1, 1, 1, 1, 1]), (2, [1, 2, 1, 2, 2]), (6, [1, 2, 5, 4, 6])])
+def test_parts_are_shared_evenly(cores: Callable[[int], None], count: int, streams: list[int]) -> None:
     cores(count)
-    assert [prepare.shares(parts) for parts in (1, 2, 5, 16, 12)] == shares
+    assert [prepare.even_streams(parts) for parts in (1, 2, 5, 16, 12)] == streams
 
 
 @on_a_cpu
 def test_each_part_is_computed_on_the_stream_it_is_dealt_to(cores: Callable[[int], None]) -> None:
     cores(3)
     before = mx.default_stream(mx.default_device())
-    dealt = [(part, mx.default_stream(mx.default_device())) for part in prepare.side_by_side("abcde")]
+    dealt = prepare.parallel(lambda part: (part, mx.default_stream(mx.default_device())), "abcde")
     a, b, c = prepare.streams()
     assert dealt == [("a", a), ("b", b), ("c", c), ("d", a), ("e", b)]
     assert len({str(stream) for stream in (a, b, c)}) == 3
     assert mx.default_stream(mx.default_device()) == before
-    for part in prepare.side_by_side("abcde"):
-        if part == "b":
-            break
+    with pytest.raises(KeyError):
+        prepare.parallel({}.__getitem__, "ab")
     assert mx.default_stream(mx.default_device()) == before
 
 

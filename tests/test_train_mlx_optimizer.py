@@ -106,9 +106,9 @@ def test_orthogonalize_brings_singular_values_near_one(shape):
     assert values.max() < 1.2
 
 
-def test_even_out_keeps_the_norm_and_evens_the_rows():
+def test_normuon_keeps_the_norm_and_evens_the_rows():
     X = mx.array((np.random.default_rng(0).standard_normal((2, 6, 4)) * np.arange(1, 7)[:, None]).astype(np.float32))
-    out, second = trainer().even_out(X, mx.zeros((2, 6, 1)), 0.95)
+    out, second = trainer().normuon(X, mx.zeros((2, 6, 1)), 0.95)
     np.testing.assert_allclose(np.linalg.norm(out, axis=(1, 2)), np.linalg.norm(X, axis=(1, 2)), rtol=1e-5)
     rows = np.linalg.norm(np.array(out), axis=2)
     np.testing.assert_allclose(rows, rows[:, :1].repeat(6, 1), rtol=1e-5)

@@ -43,8 +43,11 @@ getattr, setattr, eval, exec, mx.random.seed; and training code that runs at imp
 - run.batches(rows) -> iterator of x, y: the training data, until the budget is used; the clock starts with the first
 - run.log(step, loss): the previous step's loss, an mx.array in nats a token; ends a diverged run
 - prepare.cross_entropy(logits, targets) -> mean nats, float32
-- prepare.chunked_cross_entropy(head, x, weight, targets): the same of head(x, weight), never all logits at once
-- prepare.side_by_side(parts): to loop over; a CPU computes with the parts at once, one a core; on a GPU a plain loop
+- prepare.chunked_cross_entropy(head, x, weight, targets): the same of head(x, weight), never all logits at once; head
+  uses no other learned array
+- prepare.relu_squared(x) = mx.square(nn.relu(x)); prepare.soft_cap(logits, limit) = limit * mx.tanh(logits / limit)
+- prepare.attend_in_blocks(attend, q, k, v, window, size) = attend(q, k, v, window), in less memory
+- prepare.parallel(function, parts) -> [function(part) for part in parts], on a CPU at the same time, one a core
 - model(idx: (B, T) int32) -> logits (B, T, vocab_size); all that it has learned is in model.parameters()
 """
 

@@ -6,7 +6,10 @@ import importlib
 import types
 from functools import cache
 
-PREPARE = frozenset({"cross_entropy", "chunked_cross_entropy", "shares", "side_by_side", "main", "Task", "Run"})
+PREPARE = frozenset(
+    {"Task", "Run", "main", "cross_entropy", "chunked_cross_entropy", "relu_squared", "soft_cap", "attend_in_blocks"}
+    | {"even_streams", "parallel"}
+)
 RUN = frozenset({"task", "seed", "progress", "warmup_batch", "batches", "log"})
 
 _PURE = (

@@ -167,9 +167,9 @@ def evaluate_child(args: argparse.Namespace, emit: Reporter) -> None:
     prepare.check_same(again[:, ::8], stored, fixed[:, ::8], everywhere, logit_tolerance(again), "checkpoint", message)
 
     def score(x: mx.array, y: mx.array) -> mx.array:
-        shares = prepare.shares(len(x))
-        parts = prepare.side_by_side(zip(mx.split(x, shares), mx.split(y, shares), strict=True))
-        return mx.concatenate([cross_entropy(model(inputs), targets, "none") for inputs, targets in parts])
+        cores = prepare.even_streams(len(x))
+        parts = zip(mx.split(x, cores), mx.split(y, cores), strict=True)
+        return mx.concatenate(prepare.parallel(lambda part: cross_entropy(model(part[0]), part[1], "none"), parts))
 
     block = rows[:batch_rows]
     first = model(mx.array(block[:, :-1].astype(np.int32)))

@@ -15,7 +15,7 @@ LOSS = "prepare.chunked_cross_entropy(head, self.features(idx), self.lm_head.wei
         ("DEPTH = 4 ", "DEPTH = 6 ", True),
         ("TOTAL_BATCH_SIZE = 2**15", "TOTAL_BATCH_SIZE = 2**14", True),
         ("MATRIX_LR = 0.04", "MATRIX_LR = 0.08", True),
-        ("mx.square(nn.relu(x))", "nn.gelu(x)", True),
+        ("prepare.relu_squared(", "nn.gelu(", True),
         ("NS_STEPS = 5", "NS_STEPS = 3", True),
         ("WARMDOWN_RATIO = 0.5", "WARMDOWN_RATIO = 0.8", False),
         ("FINAL_LR_FRAC = 0.0", "FINAL_LR_FRAC = 0.1", False),
