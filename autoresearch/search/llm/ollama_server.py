@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
-import json
 import os
 import shutil
 import socket
@@ -21,7 +20,7 @@ import ollama
 
 from autoresearch.errors import CommandError, ProposerError
 from autoresearch.search.llm.backend import Answer, Message
-from autoresearch.search.llm.transport import Http, Timeouts, error_of, is_loopback, named_failures
+from autoresearch.search.llm.transport import Http, Timeouts, is_loopback, named_failures, streamed_object
 from autoresearch.system.process import Child
 
 DEFAULT_PORT = 11434
@@ -192,7 +191,7 @@ class OllamaServer:
         thinking: list[str] = []
         with contextlib.closing(self.http.lines(path, body)) as lines:
             for line in lines:
-                chunk = _chunk(line)
+                chunk = streamed_object(line)
                 message = chunk.get("message")
                 if isinstance(message, dict):
                     text.append(str(message.get("content") or ""))
@@ -305,19 +304,6 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def _chunk(line: str) -> dict[str, Any]:
-    """One line of a stream. Raises what an `error` line says; 200 has been sent by then."""
-    try:
-        chunk = json.loads(line)
-    except ValueError as error:
-        raise ProposerError(f"the answer holds a line that is not JSON: {line[:80]}", reason="cut_off") from error
-    if not isinstance(chunk, dict):
-        raise ProposerError(f"the answer holds a line that is not an object: {line[:80]}", reason="cut_off")
-    if chunk.get("error"):
-        raise error_of(str(chunk["error"]))
-    return chunk
 
 
 def _count(chunk: Mapping[str, Any], key: str) -> int | None:

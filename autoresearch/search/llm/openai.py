@@ -6,7 +6,6 @@ Such a server keeps its model in memory: it cannot be unloaded from here, so the
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,7 @@ import httpx
 from autoresearch.errors import ProposerError, UsageError
 from autoresearch.search.llm.backend import THINKING_TOKENS, Answer, Message, added
 from autoresearch.search.llm.dialogue import Dialogue
-from autoresearch.search.llm.transport import Http, Timeouts, error_of
+from autoresearch.search.llm.transport import Http, Timeouts, streamed_object
 from autoresearch.search.scorecard import FORMATS, Scorecard
 
 CONTEXT_TOKENS = 16384  # where the server does not tell its own
@@ -194,29 +193,12 @@ def _event(line: str) -> Any:
     """The object of a server-sent event, DONE, or None for a comment. Raises what an error event says."""
     if not line.startswith("data:"):
         if line.startswith("{"):  # an error that is not wrapped as an event
-            _raise(_parsed(line))
+            streamed_object(line)
         return None
     data = line.removeprefix("data:").strip()
     if data == DONE:
         return DONE
-    event = _parsed(data)
-    _raise(event)
-    return event
-
-
-def _parsed(text: str) -> dict[str, Any]:
-    try:
-        event = json.loads(text)
-    except ValueError as error:
-        raise ProposerError(f"the answer holds an event that is not JSON: {text[:80]}", reason="cut_off") from error
-    if not isinstance(event, dict):
-        raise ProposerError(f"the answer holds an event that is not an object: {text[:80]}", reason="cut_off")
-    return event
-
-
-def _raise(event: Mapping[str, Any]) -> None:
-    if error := event.get("error"):
-        raise error_of(str(error.get("message", error) if isinstance(error, dict) else error))
+    return streamed_object(data)
 
 
 def _choice(event: Mapping[str, Any]) -> dict[str, Any]:

@@ -162,11 +162,32 @@ def error_of(message: str, status: int = 500) -> ProposerError:
     return ProposerError(f"the model server says: {message[:500]} (HTTP {status})", reason=reason)
 
 
+def streamed_object(line: str) -> dict[str, Any]:
+    """Parse one JSON object of a streamed answer.
+
+    Raises ProposerError when it is none (`cut_off`), or when it reports an error: its HTTP status was 200 by then.
+    """
+    try:
+        streamed = json.loads(line)
+    except ValueError as error:
+        raise ProposerError(f"the answer holds a line that is not JSON: {line[:80]}", reason="cut_off") from error
+    if not isinstance(streamed, dict):
+        raise ProposerError(f"the answer holds a line that is not an object: {line[:80]}", reason="cut_off")
+    if text := _error_text(streamed):
+        raise error_of(text)
+    return streamed
+
+
+def _error_text(body: Mapping[str, Any]) -> str:
+    """Return the text of a body's `error` field: {"error": "x"} and {"error": {"message": "x"}} -> "x"."""
+    error = body.get("error")
+    return str(error.get("message", error) if isinstance(error, dict) else error or "")
+
+
 def _http_error(status: int, content: bytes) -> ProposerError:
     text = content.decode("utf-8", "replace").strip()
     with contextlib.suppress(ValueError):
-        error = json.loads(text).get("error") if text.startswith("{") else None
-        text = str(error.get("message", error) if isinstance(error, dict) else error or text)
+        text = (_error_text(json.loads(text)) if text.startswith("{") else "") or text
     return error_of(text or "nothing", status)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from autoresearch.search.llm.transport import error_of, is_loopback
+from autoresearch.errors import ProposerError
+from autoresearch.search.llm.transport import error_of, is_loopback, streamed_object
 
 
 def test_loopback_addresses() -> None:
@@ -28,3 +29,15 @@ def test_loopback_addresses() -> None:
 )
 def test_error_texts(message: str, status: int, expected: str) -> None:
     assert error_of(message, status).reason == expected
+
+
+def test_a_streamed_line_is_an_object_or_an_error() -> None:
+    assert streamed_object('{"done": true}') == {"done": True}
+    for line in ('{"error": "out of memory"}', '{"error": {"message": "out of memory", "code": 500}}'):
+        with pytest.raises(ProposerError, match="says: out of memory") as caught:
+            streamed_object(line)
+        assert caught.value.reason == "out_of_memory"
+    for line, why in (("{", "not JSON"), ("[]", "not an object")):
+        with pytest.raises(ProposerError, match=why) as caught:
+            streamed_object(line)
+        assert caught.value.reason == "cut_off"
