@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+GIB = 2**30  # bytes
 # Characters that a terminal or a page obeys instead of showing: controls, line separators, overrides of direction, and
 # halves of surrogate pairs, which are no characters. Line breaks and tabs are not among them.
 CONTROL = re.compile(

@@ -31,6 +31,8 @@ CATEGORIES = (
     "simplification",
     "other",
 )
+TITLE_CHARS = 79  # of a proposal's title, at most
+HYPOTHESIS_CHARS = 600  # of its hypothesis, at most
 
 
 # --- edits: the four ways to change the editable file ---------------------------------------------------------------
@@ -74,7 +76,7 @@ class Proposal:
     """One idea: edits to the incumbent and the reason for them."""
 
     edits: tuple[Edit, ...]
-    title: str  # under 80 characters
+    title: str  # at most TITLE_CHARS
     hypothesis: str
     category: str  # one of CATEGORIES
     proposer: str  # "tuner", "ollama:qwen3.5:9b", "command", "by hand"

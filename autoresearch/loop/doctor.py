@@ -18,6 +18,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from autoresearch.errors import AutoresearchError
+from autoresearch.formats import GIB
 from autoresearch.record.git import Repository
 from autoresearch.records import Measurement
 from autoresearch.system import awake, login, machine, process
@@ -27,7 +28,6 @@ from autoresearch.tasks.gpt.data import corpus
 from autoresearch.tasks.gpt.data.profiles import default_profile
 from autoresearch.tasks.gpt.workbench import openblas
 
-GIB = 2**30
 DISK_NEEDED, DISK_WANTED = (
     2 * GIB,
     10 * GIB,

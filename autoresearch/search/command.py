@@ -19,7 +19,18 @@ from pathlib import Path
 from autoresearch.candidate import constants, edits
 from autoresearch.candidate.versions import version
 from autoresearch.errors import CommandError, EditError, ProposerError, UsageError
-from autoresearch.records import CATEGORIES, Context, Edit, Failure, Proposal, Set, WholeFile
+from autoresearch.formats import counted
+from autoresearch.records import (
+    CATEGORIES,
+    HYPOTHESIS_CHARS,
+    TITLE_CHARS,
+    Context,
+    Edit,
+    Failure,
+    Proposal,
+    Set,
+    WholeFile,
+)
 from autoresearch.search import history
 from autoresearch.search.llm import prompt, replies
 from autoresearch.search.proposer import BaseProposer
@@ -27,7 +38,6 @@ from autoresearch.system import process
 
 FILE, NOTE, PROMPT, HISTORY, PROGRAM = "train_mlx.py", "NOTE.md", "PROMPT.md", "HISTORY.md", "program.md"
 TIMEOUT_S = 1200.0  # an agent on a local model reads the file, thinks and edits
-TITLE_CHARS, HYPOTHESIS_CHARS = 79, 600
 TOLD_CHARS = 2000  # of what a failed command printed
 MOST_BYTES = 200_000  # of an edited file: more is no training script
 
@@ -187,21 +197,17 @@ def _edits(incumbent: str, given: str, changed: str) -> tuple[Edit, ...]:
 
 def _fields(text: str) -> dict[str, str]:
     """TITLE:, HYPOTHESIS: and CATEGORY: lines, the last of each: agents think aloud before they conclude."""
-    return {name.lower(): _plain(value) for name, value in _FIELD.findall(_ESCAPES.sub("", text)) if _plain(value)}
+    found = _FIELD.findall(_ESCAPES.sub("", text))
+    return {name.lower(): line for name, value in found if (line := replies.plain_line(value, HYPOTHESIS_CHARS))}
 
 
 def _last_line(text: str) -> str:
-    lines = [_plain(line) for line in _ESCAPES.sub("", text).splitlines()]
+    lines = [replies.plain_line(line, TITLE_CHARS) for line in _ESCAPES.sub("", text).splitlines()]
     return next((line for line in reversed(lines) if line), "")
-
-
-def _plain(line: str) -> str:
-    """One line without Markdown's marks around it and without control characters."""
-    return "".join(c for c in line if c.isprintable()).strip(" #*`>_-")
 
 
 def _summary(old: str, new: str) -> str:
     """ "7 lines changed": where the command says nothing."""
     marks = [line[0] for line in difflib.ndiff(old.splitlines(), new.splitlines())]
     count = max(marks.count("+"), marks.count("-"))
-    return f"{count} line{'' if count == 1 else 's'} changed"
+    return f"{counted(count, 'line')} changed"

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from autoresearch.candidate import constants
 from autoresearch.candidate.versions import candidate, version
 from autoresearch.errors import EditError
-from autoresearch.records import HintLine, Trial
+from autoresearch.records import TITLE_CHARS, HintLine, Trial
 
 LEGEND = "* now, + kept, = within noise, - worse, x crashed"
 MOST_CHANGES = 3  # constants: the effect of more at once says little about each
+MOST_LISTED = 4  # constants in a trial's line
 HINTED = "Found on other machines, not measured on this one; it may be otherwise here:"
 SIMILAR = 0.5  # sigmas that count as no difference
-TITLE_CHARS = 79
 REASON_CHARS = 100
 
 
@@ -28,7 +29,7 @@ def line(trial: Trial, sigma_bpb: float) -> str:
     if trial.failure is not None:
         return f"#{trial.n} crash: {trial.failure.kind} ({_one_line(trial.failure.message)}): {title}"
     gain = f" {sigmas:+.1f}s" if sigmas is not None else f" ({_one_line(trial.reason)})" if trial.reason else ""
-    changes = ", ".join(f"{name} {_short(a)} -> {_short(b)}" for name, (a, b) in list(_changes(trial).items())[:4])
+    changes = _listed(dict(islice(_changes(trial).items(), MOST_LISTED)))
     return f"#{trial.n} {trial.verdict}{gain} {trial.category}: {title}" + (f" ({changes})" if changes else "")
 
 
@@ -45,9 +46,9 @@ def values_tried(source: str, history: Sequence[Trial], sigma_bpb: float) -> lis
             for name in [name for name in changes if name in now]:
                 row = tried.pop(name, {})
                 value = changes[name][1]
-                tried[name] = {**row, _short(value): (value, _mark(trial, sigma_bpb))}
+                tried[name] = {**row, _compact(value): (value, _mark(trial, sigma_bpb))}
     for name, row in tried.items():
-        row[_short(now[name])] = (now[name], "*")
+        row[_compact(now[name])] = (now[name], "*")
     return [f"{name}: " + " ".join(text + mark for text, (_, mark) in _ordered(row)) for name, row in tried.items()]
 
 
@@ -64,8 +65,8 @@ def hinted_numbers(hints: Sequence[HintLine], source: str) -> list[str]:
     known, lines = constants.read(source), []
     for hint in hints:
         if hint.constants and hint.constants.keys() <= known.keys():
-            values = ", ".join(f"{name} {_short(old)} -> {_short(new)}" for name, (old, new) in hint.constants.items())
-            lines.append(f"- {values}: {', '.join(f'{gain:+.1f}s' for gain in hint.gains_sigma[:8])}")
+            gains = ", ".join(f"{gain:+.1f}s" for gain in hint.gains_sigma[:8])
+            lines.append(f"- {_listed(hint.constants)}: {gains}")
     return [HINTED, *lines] if lines else []
 
 
@@ -85,6 +86,11 @@ def _changes(trial: Trial) -> dict[str, tuple[Any, Any]]:
 
 def _same_code(trial: Trial) -> bool:
     return candidate(trial).structure == version(trial.parent_source).structure
+
+
+def _listed(changes: Mapping[str, tuple[Any, Any]]) -> str:
+    """{"MATRIX_LR": (0.04, 0.05)} -> "MATRIX_LR .04 -> .05" """
+    return ", ".join(f"{name} {_compact(old)} -> {_compact(new)}" for name, (old, new) in changes.items())
 
 
 def _mark(trial: Trial, sigma_bpb: float) -> str:
@@ -107,10 +113,10 @@ def _ordered(row: dict[str, tuple[Any, str]]) -> list[tuple[str, tuple[Any, str]
     return sorted(row.items(), key=lambda item: item[1][0]) if numbers else list(row.items())
 
 
-def _short(value: Any) -> str:
+def _compact(value: Any) -> str:
     """A value in few characters: 0.04 -> ".04", (0.8, 0.95) -> "(.8,.95)"."""
     if isinstance(value, tuple | list):
-        return "(" + ",".join(_short(element) for element in value) + ")"
+        return "(" + ",".join(_compact(element) for element in value) + ")"
     if isinstance(value, float):
         text = f"{value:.4g}"
         return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text

@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 from autoresearch.errors import ProposerError
+from autoresearch.formats import counted
 from autoresearch.records import Context, Failure, Learning, Proposal, Proposer, Trial
 from autoresearch.search import policy
 from autoresearch.search.policy import TurnCounts
 from autoresearch.search.scorecard import Scorecard
 
-PATIENCE = 2  # failures in a row after which a proposer sits out
+FAILURES_BEFORE_REST = 2  # in a row
 LONGEST_REST = 8  # turns that it sits out at most: 1, 2, 4, 8, 8, ...
 
 
@@ -39,8 +40,8 @@ class Account:
     def fail(self, turn: int) -> None:
         self.failed += 1
         self.in_a_row += 1
-        if self.in_a_row >= PATIENCE:
-            self.rests_until = turn + 1 + min(LONGEST_REST, 2 ** (self.in_a_row - PATIENCE))
+        if self.in_a_row >= FAILURES_BEFORE_REST:
+            self.rests_until = turn + 1 + min(LONGEST_REST, 2 ** (self.in_a_row - FAILURES_BEFORE_REST))
 
 
 class Hybrid:
@@ -174,9 +175,9 @@ def _with_cost(proposal: Proposal, failures: Sequence[tuple[Proposer, ProposerEr
 
 
 def _told(name: str, account: Account) -> str:
-    parts = [f"{account.proposals} proposal{'' if account.proposals == 1 else 's'}"]
+    parts = [counted(account.proposals, "proposal")]
     if account.failed:
-        parts.append(f"{account.failed} turn{'' if account.failed == 1 else 's'} without one")
+        parts.append(f"{counted(account.failed, 'turn')} without one")
     if account.asked and account.seconds / account.asked >= 1:
         parts.append(f"{account.seconds / account.asked:.0f} s each")
     return f"{name}: {', '.join(parts)}"

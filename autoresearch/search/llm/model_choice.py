@@ -20,11 +20,10 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.table import Table
 
 from autoresearch.errors import ProposerError
+from autoresearch.formats import GIB
 from autoresearch.search.llm.ollama import OllamaProposer, context_length, parameters_b
 from autoresearch.search.llm.ollama_server import OllamaServer, connect, full_name
 from autoresearch.search.scorecard import FORMATS, Card, Scorecard
-
-GIB = 2**30
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +55,8 @@ FAMILY_WORTH = {
 }
 OTHER_WORTH = 0.7
 FEWEST_REPLIES, LOWEST_RATE = 12, 0.15  # a model with a lower share of applied replies is chosen last
-PATIENCE_S = 60.0  # for a person's answer
-LEGEND = "applied: of its replies; warm, kept: of its experiments; all on this machine"
+ANSWER_WAIT_S = 60.0  # for a person's answer
+CAPTION = "applied: of its replies; warm, kept: of its experiments; all on this machine"
 SMALLEST = 50 * 2**20  # bytes: below it are the stubs of models that run elsewhere
 
 
@@ -187,13 +186,13 @@ def _measured(card: Card | None, file_bytes: int) -> int | None:
     return int(card.loaded_bytes or 0) if card is not None and known else None
 
 
-def ask(question: str, stdin: TextIO | None = None, patience_s: float = PATIENCE_S) -> str:
+def ask(question: str, stdin: TextIO | None = None, wait_s: float = ANSWER_WAIT_S) -> str:
     """A person's answer; "" where none comes in time, since the night must not wait for one who has gone to bed."""
     print(question, end="", flush=True)
     stdin = stdin or sys.stdin
-    ready, _, _ = select.select([stdin], [], [], patience_s)
+    ready, _, _ = select.select([stdin], [], [], wait_s)
     if not ready:
-        print(f"\nno answer in {patience_s:g} s; going on without")
+        print(f"\nno answer in {wait_s:g} s; going on without")
     return stdin.readline() if ready else ""
 
 
@@ -226,7 +225,7 @@ def pull(server: OllamaServer, model: str, console: Console) -> None:
 
 def table(models: Sequence[Model], scorecard: Scorecard) -> Table:
     """What `loop.py models` shows: each model with its size, whether it fits, and what it has achieved here."""
-    view = Table(box=None, collapse_padding=True, pad_edge=False, caption=LEGEND, caption_justify="left")
+    view = Table(box=None, collapse_padding=True, pad_edge=False, caption=CAPTION, caption_justify="left")
     view.add_column("model", overflow="fold", min_width=17)  # names stay whole in a terminal of 80 columns
     for head in ("GB", "size", "context", "fits", "turns", "applied", "warm", "kept", "s/turn"):
         view.add_column(head, no_wrap=True, justify="left" if head == "fits" else "right")

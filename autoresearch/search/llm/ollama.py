@@ -11,6 +11,7 @@ import psutil
 from ollama import ProcessResponse
 
 from autoresearch.errors import ProposerError
+from autoresearch.formats import GIB
 from autoresearch.search.llm.backend import THINKING_TOKENS, Answer, Message, added
 from autoresearch.search.llm.dialogue import Dialogue
 from autoresearch.search.llm.ollama_server import OllamaServer, full_name
@@ -177,9 +178,9 @@ class OllamaBackend:
         self.size = size = int(loaded.size or 0)
         if self.memory_limit is not None and size > self.memory_limit:
             self.release()
-            room = self.memory_limit / 2**30
+            room = self.memory_limit / GIB
             raise ProposerError(
-                f"{self.model} takes {size / 2**30:.1f} GB once loaded; this machine has {room:.1f} GB for it. "
+                f"{self.model} takes {size / GIB:.1f} GB once loaded; this machine has {room:.1f} GB for it. "
                 "Choose a smaller one with --model; `loop.py models` shows which fit.",
                 reason="too_large",
             )

@@ -14,10 +14,18 @@ from typing import Literal
 
 from autoresearch.candidate import constants
 from autoresearch.errors import EditError
-from autoresearch.records import CATEGORIES, Edit, ReplaceDefinition, SearchReplace, Set, WholeFile
+from autoresearch.formats import printable
+from autoresearch.records import (
+    CATEGORIES,
+    HYPOTHESIS_CHARS,
+    TITLE_CHARS,
+    Edit,
+    ReplaceDefinition,
+    SearchReplace,
+    Set,
+    WholeFile,
+)
 
-TITLE_CHARS = 79
-HYPOTHESIS_CHARS = 600
 MAX_EDITS = 40
 MAX_LITERAL_CHARS = 500
 FIXED = ("build_model", "train")  # what a candidate has to define
@@ -109,8 +117,8 @@ def parse(reply: str, *, whole_file: bool = True) -> ParsedReply:
             raise EditError("The reply holds a whole file and other edits. Answer with the one or the other.")
         if not whole_file:
             raise EditError("A whole file was not asked for. Answer with only what changes, like this:\n" + EXAMPLE)
-    hypothesis = _plain(fields.get("hypothesis", ""), HYPOTHESIS_CHARS)
-    title = _plain(fields.get("title", ""), TITLE_CHARS) or _title(edits, hypothesis)
+    hypothesis = plain_line(fields.get("hypothesis", ""), HYPOTHESIS_CHARS)
+    title = plain_line(fields.get("title", ""), TITLE_CHARS) or _title(edits, hypothesis)
     return ParsedReply(title, hypothesis, category(fields.get("category", "")), tuple(edits))
 
 
@@ -316,14 +324,17 @@ def _title(edits: list[Edit], hypothesis: str) -> str:
     """A title for a reply without one."""
     sets = [f"{edit.name} = {edit.literal}" for edit in edits if isinstance(edit, Set)]
     if sets:
-        return _plain("Set " + ", ".join(sets), TITLE_CHARS)
+        return plain_line("Set " + ", ".join(sets), TITLE_CHARS)
     definitions = ", ".join(f"{edit.kind} {edit.name}" for edit in edits if isinstance(edit, ReplaceDefinition))
-    return _plain(hypothesis or f"Rewrite {definitions or 'some lines'}", TITLE_CHARS)
+    return plain_line(hypothesis or f"Rewrite {definitions or 'some lines'}", TITLE_CHARS)
 
 
-def _plain(text: str, chars: int) -> str:
-    """One line of printable text without markup, cut at a word where it is longer than `chars`."""
-    text = "".join(c if c.isprintable() else " " for c in text.replace("`", "")).strip(" *_\"'#")
+def plain_line(text: str, chars: int) -> str:
+    """Return one line of printable text without Markdown's marks, cut at a word to at most `chars` characters.
+
+    plain_line("**Raise `LR`**\n", 79) -> "Raise LR"
+    """
+    text = printable(text.replace("`", "")).strip(" *_\"'#>-")
     short = textwrap.shorten(text, chars, placeholder="...")
     return short if short != "..." else text[:chars]
 

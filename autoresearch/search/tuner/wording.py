@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from autoresearch.candidate.versions import version
-from autoresearch.records import Proposal
+from autoresearch.records import TITLE_CHARS, Proposal
 from autoresearch.search.tuner.axes import Axis, Value, axes_of
 from autoresearch.search.tuner.space import Space, Values
-
-TITLE_CHARS = 79
 
 Why = Literal["lever", "hint", "step", "tpe", "combine", "without"]
 
@@ -72,7 +70,7 @@ def _distance(axis: Axis, value: Value) -> float:
 
 def _title(axes: list[Axis], values: Values) -> str:
     """As many of the changes as fit: "MATRIX_LR 0.04 -> 0.06, DEPTH 4 -> 3 and 2 more"."""
-    parts = [f"{axis.name} {_short(axis.value)} -> {_short(values[axis.name])}" for axis in axes]
+    parts = [f"{axis.name} {_readable(axis.value)} -> {_readable(values[axis.name])}" for axis in axes]
     for shown in range(len(parts), 0, -1):
         rest = f" and {len(parts) - shown} more" if shown < len(parts) else ""
         title = ", ".join(parts[:shown]) + rest
@@ -81,7 +79,7 @@ def _title(axes: list[Axis], values: Values) -> str:
     return parts[0][:TITLE_CHARS]
 
 
-def _short(value: Value) -> str:
+def _readable(value: Value) -> str:
     """32768 -> "2**15", 0.0400 -> "0.04", "SSL" -> "SSL"."""
     if type(value) is int and value >= 1024 and value & (value - 1) == 0:
         return f"2**{value.bit_length() - 1}"

@@ -14,13 +14,13 @@ import pytest
 from rich.console import Console
 
 from autoresearch.errors import ProposerError
+from autoresearch.formats import GIB
 from autoresearch.search.llm import model_choice
 from autoresearch.search.llm.ollama_server import OllamaServer
 from autoresearch.search.llm.transport import Timeouts
 from autoresearch.search.scorecard import ReplyCounts, Scorecard
 from testbed.fake_ollama import CLOUD, EMBEDDER, MODEL, THINKER, FakeOllama, install
 
-GIB = 2**30
 LARGE: dict[str, Any] = {**MODEL, "name": "qwen3.6:27b", "size": 17 * GIB, "parameter_size": "27.4B"}
 STRANGER: dict[str, Any] = {**MODEL, "name": "someone/finetune:8b", "size": 5 * GIB, "parameter_size": "8.0B"}
 
@@ -254,9 +254,9 @@ def test_a_pull_is_offered_to_a_person(
 def test_a_question_does_not_wait_for_who_has_gone_to_bed(capsys: pytest.CaptureFixture[str]) -> None:
     ours, theirs = os.pipe()
     with os.fdopen(ours) as stdin:
-        assert model_choice.ask("Now? ", stdin, patience_s=0.05) == ""
+        assert model_choice.ask("Now? ", stdin, wait_s=0.05) == ""
         os.write(theirs, b"y\n")
-        assert model_choice.ask("Now? ", stdin, patience_s=5.0) == "y\n"
+        assert model_choice.ask("Now? ", stdin, wait_s=5.0) == "y\n"
         os.close(theirs)
-        assert model_choice.ask("Now? ", stdin, patience_s=5.0) == ""  # the terminal has gone
+        assert model_choice.ask("Now? ", stdin, wait_s=5.0) == ""  # the terminal has gone
     assert "going on without" in capsys.readouterr().out
