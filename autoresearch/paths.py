@@ -25,6 +25,7 @@ EDITABLE = "train_mlx.py"  # the one file that experiments change
 PROGRAM = "program.md"
 RESULTS = "results.tsv"
 JOURNAL = "journal.jsonl"
+SAMPLES = "samples.json"
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class Layout:
     @property
     def samples(self) -> Path:
         """The texts that checkpoints of the night wrote, for the report."""
-        return self.folder / "samples.json"
+        return self.folder / SAMPLES
 
     @property
     def origin(self) -> Path:

@@ -16,7 +16,6 @@ PEERS = ({"decide", "search"}, {"search", "record"}, {"candidate", "system"})  #
 REMAINING = {
     "autoresearch/candidate/edits -> search",
     "autoresearch/findings/transfer -> loop",
-    "autoresearch/report/page -> loop",
 }
 
 

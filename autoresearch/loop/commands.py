@@ -20,6 +20,7 @@ from autoresearch.errors import UsageError
 from autoresearch.loop.experimenter import FILE
 from autoresearch.loop.research import Research, read_program
 from autoresearch.loop.session import Options, open_night
+from autoresearch.paths import Layout
 from autoresearch.record import journal
 from autoresearch.record.git import Repository, branch_name, tag_of
 from autoresearch.records import Measurement, Proposer
@@ -149,7 +150,7 @@ def report(root: Path, args: Namespace) -> int:
 
     folder = root / "runs" / summary.find_tag(root, args.tag)
     samples.fill(root, folder, journal.read(folder), print)
-    print(page.write(root, folder))
+    print(page.write(Layout(root, folder.name)))
     return 0
 
 

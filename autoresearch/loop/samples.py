@@ -23,15 +23,16 @@ from autoresearch.measure import run_folder as rundir
 from autoresearch.measure.experiment import Workbench
 from autoresearch.measure.outcome import Outcome
 from autoresearch.measure.run_folder import CHECKPOINT
+from autoresearch.paths import SAMPLES
 from autoresearch.record import journal
 from autoresearch.record.journal import SOURCE_NAME, run_folder
 from autoresearch.record.night import Experiment, Night
 from autoresearch.report import status, watch
+from autoresearch.report.samples import pair, samples_of, stored
 from autoresearch.system.locks import hold
 from autoresearch.tasks.gpt.data import corpus, tokenizer
 from autoresearch.tasks.gpt.workbench import Say, workbench
 
-NAME = "samples.json"  # in runs/TAG
 MOST_BEGINNINGS = 200  # that are looked at
 PROMPTS, PROMPT_TOKENS = 3, 16  # of the report: the beginnings of so many documents of the validation split
 LIMIT_S = 600.0
@@ -45,15 +46,6 @@ class Wanted:
     tokens: int = 120
     temperature: float = 0.7
     seed: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """What two checkpoints write after the same prompt."""
-
-    prompt: str
-    baseline: str
-    winner: str
 
 
 def write(bench: Workbench, folder: Path, x: Experiment, prompts: Sequence[str], wanted: Wanted) -> list[str]:
@@ -124,28 +116,13 @@ def workplace(root: Path, folder: Path, night: Night, no_sandbox: bool, say: Say
 # --- the report's samples ---------------------------------------------------------------------------------------------
 
 
-def pair(night: Night) -> tuple[Experiment, Experiment] | None:
-    """Baseline and winner; None where they are one."""
-    baseline, winner = validation.baseline_of(night), night.incumbent
-    return (baseline, winner) if baseline and winner and baseline is not winner else None
-
-
-def cached(folder: Path, night: Night) -> list[Sample]:
-    """The samples that were made of this baseline and this winner; empty where they are still to be made."""
-    both, (prompts, texts) = pair(night), _stored(folder)
-    if both is None or not all(x.source_sha256 in texts for x in both):
-        return []
-    one, other = (texts[x.source_sha256] for x in both)
-    return [Sample(*three) for three in zip(prompts, one, other, strict=False)]
-
-
 def fill(root: Path, folder: Path, night: Night, say: Say, bench: Workbench | None = None) -> None:
     """Makes what is missing of the report's samples; a loop that holds the machine gives its workbench.
 
     What is in the way is said and no more: samples are no part of the research.
     """
     both = pair(night)
-    if both is None or cached(folder, night):
+    if both is None or samples_of(folder / SAMPLES, night):
         return
     try:
         here = contextlib.nullcontext(bench) if bench else workplace(root, folder, night, _unconfined(night), _quiet)
@@ -157,13 +134,13 @@ def fill(root: Path, folder: Path, night: Night, say: Say, bench: Workbench | No
 
 
 def _make(bench: Workbench, folder: Path, both: Sequence[Experiment]) -> None:
-    prompts, texts = _stored(folder)
-    prompts = prompts or beginnings(bench.data)
+    known = stored(folder / SAMPLES)
+    prompts, texts = known.prompts or beginnings(bench.data), known.texts
     for x in both:
         if x.source_sha256 not in texts:
             texts[x.source_sha256] = write(bench, folder, x, prompts, Wanted())
             said = {"prompts": prompts, "texts": texts}
-            write_atomic(folder / NAME, json.dumps(said, indent=1, ensure_ascii=False).encode())
+            write_atomic(folder / SAMPLES, json.dumps(said, indent=1, ensure_ascii=False).encode())
 
 
 def beginnings(data: Path) -> list[str]:
@@ -188,14 +165,6 @@ def _unconfined(night: Night) -> bool:
 
 def _quiet(line: str) -> None:
     pass
-
-
-def _stored(folder: Path) -> tuple[list[str], dict[str, list[str]]]:
-    try:
-        said = json.loads((folder / NAME).read_text())
-        return list(said["prompts"]), dict(said["texts"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return [], {}
 
 
 # --- the command ------------------------------------------------------------------------------------------------------

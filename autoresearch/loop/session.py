@@ -21,6 +21,7 @@ from autoresearch.loop import samples
 from autoresearch.loop.experimenter import FILE
 from autoresearch.loop.research import Limits, Research
 from autoresearch.measure.experiment import Workbench
+from autoresearch.paths import Layout
 from autoresearch.record import pause, results_tsv, retention
 from autoresearch.record.git import Repository, tag_of
 from autoresearch.record.journal import Journal
@@ -159,7 +160,7 @@ class Housekeeping:
         from autoresearch.report import page  # matplotlib takes half a second to import
 
         try:
-            page.write(self.root, self.folder)
+            page.write(Layout(self.root, self.folder.name))
         except OSError as error:  # a full disk ends the report, not the night
             self.say(f"the report could not be written: {error}")
         self._written = time.monotonic()

@@ -15,16 +15,16 @@ from autoresearch.decide import estimates, halfway, validation
 from autoresearch.errors import AutoresearchError
 from autoresearch.files import write_atomic
 from autoresearch.findings import hints
-from autoresearch.loop import samples
-from autoresearch.loop.samples import Sample
+from autoresearch.paths import Layout
 from autoresearch.record import journal
 from autoresearch.record.night import Experiment, Night
-from autoresearch.report import analysis, charts, diffs
+from autoresearch.report import analysis, charts, diffs, samples
 from autoresearch.report.analysis import Headline, Kept, Tally
 from autoresearch.report.markup import both as _both
 from autoresearch.report.markup import section as _section
 from autoresearch.report.markup import signed as _signed
 from autoresearch.report.markup import table as _table
+from autoresearch.report.samples import Sample
 from autoresearch.system import machine
 
 SourceOf = Callable[[int], str]
@@ -34,14 +34,14 @@ CRASHES_SHOWN = 6  # of one cause
 KIND_COLOURS = {"keep": "good", "crash": "bad"}
 
 
-def write(root: Path, folder: Path) -> Path:
-    """Writes ROOT/report.html and ROOT/progress.png for the night in `folder` (runs/TAG); the page's path."""
-    night = journal.read(folder)
-    texts = samples.cached(folder, night)
-    page = render(night, lambda n: journal.read_source(folder, night.experiments[n]), texts)
-    write_atomic(root / "progress.png", charts.progress_png(_progress(night)))
-    write_atomic(root / "report.html", page.encode())
-    return root / "report.html"
+def write(layout: Layout) -> Path:
+    """Write the checkout's report.html and progress.png for the night of `layout`; return the path of the page."""
+    night = journal.read(layout.folder)
+    texts = samples.samples_of(layout.samples, night)
+    page = render(night, lambda n: journal.read_source(layout.folder, night.experiments[n]), texts)
+    write_atomic(layout.progress, charts.progress_png(_progress(night)))
+    write_atomic(layout.report, page.encode())
+    return layout.report
 
 
 def render(night: Night, source_of: SourceOf, texts: Sequence[Sample] = (), now: datetime | None = None) -> str:

@@ -15,10 +15,12 @@ from autoresearch.loop import samples
 from autoresearch.loop.samples import Wanted
 from autoresearch.measure import experiment
 from autoresearch.measure.experiment import Workbench
+from autoresearch.paths import SAMPLES
 from autoresearch.record import journal
 from autoresearch.record.journal import Journal
 from autoresearch.record.night import Experiment
 from autoresearch.records import Proposal
+from autoresearch.report.samples import samples_of
 from autoresearch.system.sandbox import select
 from testbed.toy import HONEST, ROOT
 
@@ -81,14 +83,14 @@ def test_checkpoints_write_and_the_report_s_samples_are_made_once(night: tuple[W
         samples.fill(ROOT, folder, journal.read(folder), said.append, bench)
 
     fill()
-    assert said == [] and not (folder / samples.NAME).exists()  # the baseline alone: nothing to compare
+    assert said == [] and not (folder / SAMPLES).exists()  # the baseline alone: nothing to compare
     with Journal(folder) as book:  # one that can do with the task's context alone
         old = "        return self.head"
         check = '        if idx.shape[1] != 64:\n            raise ValueError("fussy")\n'
         measure(bench, folder, book, HONEST.read_text().replace(old, check + old))
     fill()
     assert said == ["samples: baseline and winner write for the report, once"]
-    made = samples.cached(folder, journal.read(folder))
+    made = samples_of(folder / SAMPLES, journal.read(folder))
     assert len(made) == samples.PROMPTS and all(s.prompt and s.baseline and s.winner for s in made)
     fill()
     assert len(said) == 1
@@ -120,9 +122,3 @@ def test_prompts_are_beginnings_of_documents(toy_data: Path) -> None:
     rows[1, 20], rows[1, 21 : 21 + len(text)] = 60, text
     rows.tofile(toy_data / "eval" / "val.u16")
     assert samples.beginnings(toy_data)[0] == "The end of a"  # what begins like a sentence comes first
-
-
-def test_damaged_samples_are_made_anew(tmp_path: Path) -> None:
-    for content in ("", "[]", "{}", '{"prompts": 3, "texts": 4}'):
-        (tmp_path / samples.NAME).write_text(content)
-        assert samples._stored(tmp_path) == ([], {})

@@ -15,11 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoresearch.errors import JournalError
+from autoresearch.paths import Layout
 from autoresearch.record import journal
 from autoresearch.record.night import Night
 from autoresearch.records import Set
 from autoresearch.report import analysis, charts
 from autoresearch.report import page as report
+from autoresearch.report.samples import Sample
 from testbed import nights
 from testbed.html_page import Page
 from testbed.nights import changed
@@ -55,7 +57,7 @@ def test_a_lost_source_costs_its_diff_and_nothing_else() -> None:
 
 
 def test_samples_stand_side_by_side() -> None:
-    sample = report.Sample("Once <upon>", "the the", "a small town")
+    sample = Sample("Once <upon>", "the the", "a small town")
     page = report._samples([sample])
     assert "Once &lt;upon&gt;" in page and "the the" in page and "a small town" in page
 
@@ -158,7 +160,7 @@ def test_write_puts_both_files_into_the_checkout(tmp_path: Path) -> None:
         proposal = {"edits": [], "title": "t", "hypothesis": "", "category": "other", "proposer": "p", "usage": {}}
         parent = {"parent_n": None, "parent_commit": "b" * 40}
         book.append("proposed", n=0, role="baseline", proposal=proposal, source_sha256=sha, **parent)
-    path = report.write(tmp_path, folder)
+    path = report.write(Layout(tmp_path, "nov23"))
     assert path == tmp_path / "report.html" and "Nothing measured yet" in path.read_text()
     assert (tmp_path / "progress.png").read_bytes().startswith(b"\x89PNG")
 
