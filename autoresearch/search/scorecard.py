@@ -6,14 +6,13 @@ One JSON file in the cache, replaced whole: machine -> model -> counts. Losing i
 from __future__ import annotations
 
 import contextlib
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from autoresearch.failures import cost_no_training
 from autoresearch.files import write_atomic
+from autoresearch.jsonable import MalformedError, from_json, to_json
 from autoresearch.records import Trial
 from autoresearch.search.policy import TurnCounts
 
@@ -88,6 +87,14 @@ class Card:
                 self.kept += trial.verdict == "keep"
 
 
+@dataclass(frozen=True, slots=True)
+class Cards:
+    """Content of the file."""
+
+    version: int
+    machines: dict[str, dict[str, Card]]  # machine -> model -> card
+
+
 class Scorecard:
     """The cards of one machine. Every `save` reads the file again, so that two programs lose no model of each other."""
 
@@ -99,7 +106,7 @@ class Scorecard:
     def card(self, model: str) -> Card:
         """The card of `model`, to be changed in place and then saved."""
         if model not in self._cards:
-            self._cards[model] = _card(self._stored().get(self.machine, {}).get(model))
+            self._cards[model] = self._stored().get(self.machine, {}).get(model, Card())
         return self._cards[model]
 
     def known(self) -> dict[str, Card]:
@@ -116,23 +123,19 @@ class Scorecard:
             self.save(model)
 
     def save(self, model: str) -> None:
-        """Writes the card of `model`; a full disk must not cost the turn."""
+        """Write the card of `model`. A full disk is ignored: it must not cost the turn."""
         machines = self._stored()
-        machines.setdefault(self.machine, {})[model] = asdict(self.card(model))
-        text = json.dumps({"version": VERSION, "machines": machines}, indent=1)
+        machines.setdefault(self.machine, {})[model] = self.card(model)
         with contextlib.suppress(OSError):
-            write_atomic(self.path, text.encode())
+            write_atomic(self.path, to_json(Cards(VERSION, machines), indent=1))
 
-    def _stored(self) -> dict[str, dict[str, Any]]:
-        """machine -> model -> card; empty where the file is missing, damaged or of another version."""
+    def _stored(self) -> dict[str, dict[str, Card]]:
+        """Read machine -> model -> card; empty when the file is missing, damaged or of another version."""
         try:
-            content = json.loads(self.path.read_text())
-        except (OSError, ValueError):
+            stored = from_json(Cards, self.path.read_bytes())
+        except (OSError, MalformedError):
             return {}
-        if not isinstance(content, dict) or content.get("version") != VERSION:
-            return {}
-        machines = content.get("machines")
-        return {k: v for k, v in machines.items() if isinstance(v, dict)} if isinstance(machines, dict) else {}
+        return stored.machines if stored.version == VERSION else {}
 
 
 def choose_format(card: Card, parameters_b: float | None, allowed: Sequence[str] = FORMATS) -> str:
@@ -151,19 +154,3 @@ def expected_rate(card: Card, form: str, parameters_b: float | None) -> float:
     prior = next(rate for least, rate in PRIOR[form] if size >= least)
     replies = card.replies(form)
     return (replies.applied + PRIOR_WEIGHT * prior) / (replies.asked + PRIOR_WEIGHT)
-
-
-def _card(stored: Any) -> Card:
-    """A card from JSON; what does not fit is left at its default."""
-    if not isinstance(stored, Mapping):
-        return Card()
-    formats = stored.get("formats")
-    stored_formats = formats.items() if isinstance(formats, Mapping) else ()
-    replies = {form: ReplyCounts(**_numbers(ReplyCounts, counts)) for form, counts in stored_formats}
-    return Card(**_numbers(Card, stored), formats=replies)
-
-
-def _numbers(kind: type[Card] | type[ReplyCounts], stored: Any) -> dict[str, Any]:
-    names = {f.name for f in fields(kind)}
-    items = stored.items() if isinstance(stored, Mapping) else ()
-    return {k: v for k, v in items if k in names and isinstance(v, int | float)}
