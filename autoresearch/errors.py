@@ -8,11 +8,12 @@ AutoresearchError            exit 1: something a person can mend
   BundleError                a file of findings cannot be read, or a night cannot be written as one
   LockedError                another loop holds this machine or this checkout
   SandboxError               a candidate cannot be confined here; says how to go on without
+  SourceError                a version of the editable file is not valid Python
+  EditError                  a reply holds no usable edit, or an edit does not apply; the text is shown to the model
+    RepeatError              the edits make what this night has measured already
   ExhaustedError             no proposer has a new idea; what was found so far is validated all the same
   CommandError               a subprocess failed; carries command, exit code and both streams
   ProposerError              a proposer cannot give a proposal now; the loop goes on with another
-    EditError                a reply or its edits cannot be understood or applied; the text is shown to the model
-      RepeatError            the edits make what this night has measured already
 """
 
 from __future__ import annotations
@@ -50,6 +51,18 @@ class SandboxError(AutoresearchError):
     pass
 
 
+class SourceError(AutoresearchError):
+    pass
+
+
+class EditError(AutoresearchError):
+    pass
+
+
+class RepeatError(EditError):
+    pass
+
+
 class ExhaustedError(AutoresearchError):
     pass
 
@@ -75,11 +88,3 @@ class ProposerError(AutoresearchError):
     ) -> None:
         super().__init__(message)
         self.reason, self.usage, self.detail = reason, dict(usage or {}), detail  # detail: a reply's beginning, a log
-
-
-class EditError(ProposerError):
-    pass
-
-
-class RepeatError(EditError):
-    pass

@@ -20,6 +20,7 @@ sys.path[:0] = [str(ROOT)]
 
 from autoresearch.candidate import constants, edits
 from autoresearch.records import WholeFile
+from autoresearch.search.llm import replies
 from testbed.fake_ollama import FakeOllama
 from testbed.proposer_kit import CONTEXT, GOOD, proposer
 from testbed.reply_cases import APPLIED, REFUSED, SOURCE, Case
@@ -31,7 +32,7 @@ def fate(case: Case, folder: Path) -> tuple[bool, str]:
     """Whether the reply is used at once, and what it changes or the error that goes back."""
     script = [{"reply": case.reply}, {"reply": ""}, GOOD]  # an empty reply is asked for again by itself
     with FakeOllama(script if not case.reply.strip() else [script[0], GOOD]) as fake:
-        whole = case.error is None and any(isinstance(e, WholeFile) for e in edits.parse(case.reply).edits)
+        whole = case.error is None and any(isinstance(e, WholeFile) for e in replies.parse(case.reply).edits)
         own = proposer(folder, fake, formats=("file",) if whole or "file" in case.habit else ("blocks",))
         (proposal,) = own.propose(CONTEXT)
         told = str(fake.chats()[-1]["messages"][-1]["content"]).removeprefix("Your answer could not be used:\n")

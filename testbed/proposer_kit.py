@@ -8,6 +8,7 @@ from typing import Any
 
 from autoresearch.candidate import edits
 from autoresearch.records import Context, Proposal, Set, Trial
+from autoresearch.search.llm import replies
 from autoresearch.search.llm.ollama import OllamaProposer
 from autoresearch.search.llm.ollama_server import OllamaServer
 from autoresearch.search.llm.transport import Timeouts
@@ -40,7 +41,7 @@ def seen(fake: FakeOllama, number: int) -> str:
 
 
 def proposal_of(reply: str) -> Proposal:
-    parsed = edits.parse(reply)
+    parsed = replies.parse(reply)
     return Proposal(parsed.edits, parsed.title, parsed.hypothesis, parsed.category, "ollama:m")
 
 

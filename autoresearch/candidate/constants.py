@@ -1,6 +1,8 @@
-"""The module-level constants of the editable file, read and replaced by their place in its syntax tree. Pure.
+"""Read and set the module-level constants of the editable file, and hash sources for comparison. No I/O.
 
-A constant is an UPPER_CASE name that is given a literal, or arithmetic of literals such as `2**16`, at module level.
+A constant is an UPPER_CASE name to which the module assigns a literal, or arithmetic of literals such as `2**16`. Its
+value is replaced at its place in the text, which the syntax tree tells, so everything around it stays as it is.
+Functions that take a source raise SourceError when it is not valid Python.
 """
 
 from __future__ import annotations
@@ -17,11 +19,12 @@ from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any
 
-from autoresearch.errors import EditError
+from autoresearch.candidate.syntax import parse
+from autoresearch.errors import EditError, SourceError
 
 NAME = re.compile(r"[A-Z][A-Z0-9_]*")
-REMEMBERED = 64  # hashes of sources: the incumbent is asked for with every reply
-MAX_BITS = 128  # of any whole number: `9**9**9` must not cost a minute, and every one has to fit a float
+CACHED = 64  # hashes of sources; the incumbent is compared with every reply
+MAX_BITS = 128  # of a whole number: `9**9**9` would take a minute, and every value has to fit a float
 
 _ARITHMETIC = {
     ast.Add: operator.add,
@@ -34,24 +37,11 @@ _ARITHMETIC = {
     ast.LShift: operator.lshift,
 }
 
-_DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
-
-
-def parse(source: str) -> ast.Module:
-    """The syntax tree of `source`. Raises EditError with the line number and the line for what Python cannot read."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a reply's "\d" is its own affair
-            return ast.parse(source)
-    except SyntaxError as error:
-        line = f"\n{error.lineno}: {error.text.rstrip()}" if error.text else ""
-        raise EditError(f"not valid Python: {error.msg} (line {error.lineno}){line}") from error
-    except (ValueError, RecursionError, MemoryError) as error:  # null bytes, lone surrogates, thousands of brackets
-        raise EditError(f"not valid Python: {error or type(error).__name__}") from error
+_DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef  # nodes that can have a docstring
 
 
 def read(source: str) -> dict[str, Any]:
-    """The constants and their values, in order.
+    """Return the constants and their values, in order.
 
     read("DEPTH = 8\\nBATCH = 2**16  # tokens\\nHEADS = DEPTH // 2\\n") -> {"DEPTH": 8, "BATCH": 65536}
     """
@@ -59,14 +49,20 @@ def read(source: str) -> dict[str, Any]:
 
 
 def literals(source: str) -> dict[str, str]:
-    """The constants and the source text of their values, in order: {"DEPTH": "8", "BATCH": "2**16"}."""
+    """Return the constants and the source text of their values, in order.
+
+    literals("DEPTH = 8\\nBATCH = 2**16  # tokens\\n") -> {"DEPTH": "8", "BATCH": "2**16"}
+    """
     tree = parse(source)
     lines = _byte_lines(source)
     return {name: _cut(lines, node)[1].decode() for name, node in _constants(tree)}
 
 
 def evaluate(text: str) -> Any:
-    """The value of a literal or of arithmetic of literals: evaluate("2**16") -> 65536. Raises ValueError otherwise."""
+    """Return the value of a literal or of arithmetic of literals. Raises ValueError for any other expression.
+
+    evaluate("2**16") -> 65536
+    """
     try:
         return _value(_expression(text))
     except (SyntaxError, ArithmeticError, RecursionError, MemoryError) as error:
@@ -74,11 +70,12 @@ def evaluate(text: str) -> Any:
 
 
 def assign(source: str, name: str, literal: str) -> str:
-    """`source` with the constant `name` set to `literal`; all else, a comment on the line too, stays as it is.
+    """Return `source` with the constant `name` set to `literal`, and all else as it is.
 
     assign("DEPTH = 8  # layers\\n", "DEPTH", "6") -> "DEPTH = 6  # layers\\n"
 
-    Raises EditError for an unknown name (naming the closest ones), for what is not a literal, and for a change of type.
+    Raises EditError when the name is unknown (the message names the closest ones), when `literal` is not a literal, and
+    when its type differs from that of the present value.
     """
     nodes = [node for found, node in _constants(parse(source)) if found == name]
     if not nodes:
@@ -89,27 +86,30 @@ def assign(source: str, name: str, literal: str) -> str:
     text, value = _literal(name, literal, _value(nodes[0]))
     before, _, after = _cut(_byte_lines(source), nodes[0])
     changed = (before + text.encode() + after).decode()
-    if read(changed).get(name) != value:
+    if _read_or_none(changed, name) != value:
         raise EditError(f"SET {name} = {literal}: the value cannot stand in that place. Use a SEARCH/REPLACE block.")
     return changed
 
 
 def changed(old: str, new: str) -> dict[str, tuple[Any, Any]]:
-    """The constants whose values differ, as name -> (old, new); a constant that one side lacks is None there."""
+    """Return the constants whose values differ, as name -> (old, new); None stands for a constant that is not there.
+
+    changed("A = 1\\nB = 2\\n", "A = 3\\nB = 2\\n") -> {"A": (1, 3)}
+    """
     before, after = read(old), read(new)
     names = list(dict.fromkeys([*before, *after]))
     return {n: (before.get(n), after.get(n)) for n in names if repr(before.get(n)) != repr(after.get(n))}
 
 
-@lru_cache(REMEMBERED)
+@lru_cache(CACHED)
 def normalised(source: str) -> str:
-    """A hash of what `source` does: comments, docstrings, layout and the spelling of constants are ignored."""
+    """Hash what `source` does; comments, docstrings, layout and the spelling of constants do not count."""
     return _hash(_tidied(source, lambda value: ast.Constant(repr(value))))
 
 
-@lru_cache(REMEMBERED)
+@lru_cache(CACHED)
 def structure(source: str) -> str:
-    """A hash of the code alone: as `normalised`, with the values of the constants blanked."""
+    """Hash the code alone: as `normalised`, with the values of the constants blanked."""
     return _hash(_tidied(source, lambda _: ast.Constant(None)))
 
 
@@ -124,6 +124,13 @@ def _constants(tree: ast.Module) -> Iterator[tuple[str, ast.expr]]:
                 continue
         if NAME.fullmatch(name) and _is_literal(value):
             yield name, value
+
+
+def _read_or_none(source: str, name: str) -> Any:
+    try:
+        return read(source).get(name)
+    except SourceError:
+        return None
 
 
 def _is_literal(node: ast.expr) -> bool:
@@ -141,7 +148,7 @@ def _expression(text: str) -> ast.expr:
 
 
 def _value(node: ast.expr) -> Any:
-    """The value of a literal or of arithmetic of literals. Raises ValueError for anything else."""
+    """Return the value of a literal or of arithmetic of literals. Raises ValueError for anything else."""
     match node:
         case ast.Constant(value=None | bool() | int() | float() | str() as value):
             if isinstance(value, int) and value.bit_length() > MAX_BITS:
@@ -181,7 +188,7 @@ def _calculate(op: ast.operator, left: float, right: float) -> int | float:
 
 
 def _literal(name: str, literal: str, old: Any) -> tuple[str, Any]:
-    """The source text and the value of `literal` as a new value for the constant `name`, which is `old` now."""
+    """Return the source text and the value of `literal` as a new value for the constant `name`, which is `old` now."""
     text = _spelled_as_python(literal.strip(), old)
     literal = textwrap.shorten(literal, 60)
     try:
@@ -203,7 +210,7 @@ def _literal(name: str, literal: str, old: Any) -> tuple[str, Any]:
 
 
 def _spelled_as_python(text: str, old: Any) -> str:
-    """JSON's true and false for a bool, and a bare word for a string, as Python writes them."""
+    """Write JSON's true and false for a bool, and a bare word for a string, as Python does."""
     if isinstance(old, bool) and text.lower() in ("true", "false"):
         return text.capitalize()
     if isinstance(old, str) and text.isidentifier():
@@ -218,7 +225,7 @@ def _finite(value: Any) -> bool:
 
 
 def _same_kind(old: Any, new: Any) -> bool:
-    """Whether `new` can take the place of `old`: a whole number may stand for a float, nothing else mixes."""
+    """Return whether `new` may replace `old`: a whole number may replace a float, otherwise the types must agree."""
     if old is None:
         return True
     if isinstance(old, tuple | list):
@@ -236,6 +243,7 @@ def _kind(value: Any) -> str:
 
 
 def _unknown(source: str, name: str) -> str:
+    """Explain why `source` has no constant `name`: it is computed, or it is not there; suggest others."""
     known = literals(source)
     for statement in parse(source).body:
         if isinstance(statement, ast.Assign) and any(ast.unparse(target) == name for target in statement.targets):
@@ -244,18 +252,17 @@ def _unknown(source: str, name: str) -> str:
                 "Set what it is computed from, or change the line with a SEARCH/REPLACE block."
             )
     closest = get_close_matches(name.upper()[:80], known, n=3, cutoff=0.5) or list(known)
-    return f"SET {name}: there is no such constant. Did you mean " + ", ".join(
-        f"{other} = {known[other]}" for other in closest
-    )
+    suggestions = ", ".join(f"{other} = {known[other]}" for other in closest)
+    return f"SET {name}: there is no such constant. Did you mean {suggestions}"
 
 
 def _byte_lines(source: str) -> list[bytes]:
-    """Lines as the syntax tree counts them: columns are UTF-8 bytes, and only newlines end a line."""
+    """Split `source` as the syntax tree counts it: columns are UTF-8 bytes, and only newlines end a line."""
     return source.encode().splitlines(keepends=True)
 
 
 def _cut(lines: list[bytes], node: ast.expr) -> tuple[bytes, bytes, bytes]:
-    """The source before, of and after `node`."""
+    """Return the source before, of and after `node`."""
     assert node.end_lineno is not None and node.end_col_offset is not None  # always set by ast.parse
     start = sum(map(len, lines[: node.lineno - 1])) + node.col_offset
     end = sum(map(len, lines[: node.end_lineno - 1])) + node.end_col_offset
@@ -264,7 +271,7 @@ def _cut(lines: list[bytes], node: ast.expr) -> tuple[bytes, bytes, bytes]:
 
 
 def _tidied(source: str, blank: Callable[[Any], ast.expr]) -> ast.Module:
-    """The syntax tree of `source` without docstrings, the values of its constants passed through `blank`."""
+    """Parse `source`, drop its docstrings, and replace the value of each constant by what `blank` returns for it."""
     tree = parse(source)
     for statement in tree.body:
         if isinstance(statement, ast.Assign | ast.AnnAssign):
@@ -280,4 +287,4 @@ def _hash(tree: ast.Module) -> str:
     try:
         return hashlib.sha256(ast.dump(tree).encode("utf-8", "surrogatepass")).hexdigest()[:16]
     except RecursionError as error:
-        raise EditError("not valid Python: nested too deeply") from error
+        raise SourceError("not valid Python: nested too deeply") from error

@@ -1,6 +1,6 @@
-"""Edits to the editable file: applied all or none, written out as a reply, kept as JSON. Pure.
+"""Apply edits to the editable file, write them out as a model's reply would, and convert them to JSON and back. No I/O.
 
-`parse` reads them from a model's reply (replies.py).
+search/llm/replies.py reads edits from a model's reply.
 """
 
 from __future__ import annotations
@@ -10,12 +10,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from autoresearch.candidate import constants, matching
-from autoresearch.errors import EditError
+from autoresearch.candidate import constants, edit_markers, matching, syntax
+from autoresearch.errors import EditError, SourceError
 from autoresearch.records import Edit, ReplaceDefinition, SearchReplace, Set, WholeFile
-from autoresearch.search.llm.replies import FIXED, ParsedReply, parse, unrenderable
 
-__all__ = ["ParsedReply", "apply", "from_json", "parse", "render", "to_json"]
+REQUIRED_FUNCTIONS = ("build_model", "train")  # what the harness calls; an edit may change but not remove them
 
 # Comments with which a model leaves out code that it does not repeat.
 _OMITTED = re.compile(
@@ -28,31 +27,35 @@ _OMITTED = re.compile(
 
 
 def apply(source: str, edits: Sequence[Edit]) -> str:
-    """`source` with all `edits`: blocks and definitions in their order, then the constants.
+    """Return `source` with all of `edits`: blocks and definitions in the given order, then the constants.
 
     apply("DEPTH = 8\\n...", [Set("DEPTH", "6")]) -> "DEPTH = 6\\n..."
 
-    Raises EditError where one of them does not apply, changes nothing, or leaves what Python cannot read.
+    Raises EditError when an edit does not apply, or when all of them together change nothing, leave invalid Python or
+    remove a required function.
     """
     if not edits:
         raise EditError("There is no edit to apply.")
-    text, blocks = source, 0
-    for edit in sorted(edits, key=lambda edit: isinstance(edit, Set)):
-        blocks += isinstance(edit, SearchReplace)
-        text = _applied(text, edit, f"SEARCH block {blocks}", source)
     try:
-        lost = _defined(source) - _defined(text)
-    except EditError as error:
+        text = _applied_in_order(source, edits)
+        lost = _defined_names(source) - _defined_names(text)
+        unchanged = constants.normalised(text) == constants.normalised(source)
+    except SourceError as error:
         raise EditError(f"With these edits the file is {error}") from error
-    if missing := [f"def {name}" for name in FIXED if name in lost]:
+    if missing := [f"def {name}" for name in REQUIRED_FUNCTIONS if name in lost]:
         raise EditError(f"With these edits the file lacks {' and '.join(missing)}, which have to stay.")
-    if constants.normalised(text) == constants.normalised(source):
+    if unchanged:
         raise EditError("The edits change nothing but comments or layout. Change what the program does.")
     return text
 
 
 def render(edits: Sequence[Edit]) -> str:
-    """Edits as the text of a reply: `parse(render(edits)).edits` are the same edits."""
+    """Write edits as the text of a reply, from which replies.parse reads the same edits.
+
+    render([Set("DEPTH", "6")]) -> "SET DEPTH = 6\\n"
+
+    Raises EditError for a block that holds a line which reads as a marker.
+    """
     return "\n\n".join(_rendered(edit) for edit in edits) + "\n"
 
 
@@ -62,13 +65,21 @@ def to_json(edit: Edit) -> dict[str, str]:
 
 
 def from_json(obj: dict[str, Any]) -> Edit:
-    """The inverse of `to_json`. Raises EditError for an edit that this version does not know."""
+    """Return the edit that `to_json` wrote. Raises EditError for an edit that this version does not know."""
     fields = {key: value for key, value in obj.items() if key != "edit"}
     kinds: dict[str, type[Edit]] = {kind.__name__: kind for kind in (Set, SearchReplace, ReplaceDefinition, WholeFile)}
     try:
         return kinds[obj["edit"]](**fields)
     except (KeyError, TypeError) as error:
         raise EditError(f"not a known edit: {obj}") from error
+
+
+def _applied_in_order(source: str, edits: Sequence[Edit]) -> str:
+    text, blocks = source, 0
+    for edit in sorted(edits, key=lambda edit: isinstance(edit, Set)):  # constants last: a block may define one
+        blocks += isinstance(edit, SearchReplace)
+        text = _applied(text, edit, f"SEARCH block {blocks}", source)
+    return text
 
 
 def _applied(text: str, edit: Edit, label: str, original: str) -> str:
@@ -88,10 +99,6 @@ def _applied(text: str, edit: Edit, label: str, original: str) -> str:
             return source.rstrip("\n") + "\n"
 
 
-def _defined(source: str) -> set[str]:
-    return {name for statement in constants.parse(source).body if (name := getattr(statement, "name", None))}
-
-
 def _assigned(text: str, name: str, literal: str, original: str) -> str:
     changed = constants.assign(text, name, literal)
     old = constants.read(original)
@@ -100,8 +107,15 @@ def _assigned(text: str, name: str, literal: str, original: str) -> str:
     return changed
 
 
+def _defined_names(source: str) -> set[str]:
+    return {name for name, _ in syntax.definitions(syntax.parse(source))}
+
+
 def _check_complete(new: str, original: str, label: str) -> None:
-    """Comments that stand for code which the model did not repeat would delete that code."""
+    """Refuse a comment or an ellipsis that stands for code the model did not repeat: applying it would delete the code.
+
+    A line that the original holds as well is no such comment.
+    """
     known = set(original.split("\n"))
     for line in new.split("\n"):
         if line not in known and (_OMITTED.match(line) or line.strip() in ("...", "…")):
@@ -112,18 +126,18 @@ def _rendered(edit: Edit) -> str:
     match edit:
         case Set(name, literal):
             return f"SET {name} = {' '.join(literal.split())}"
-        case SearchReplace(search, replacement):
-            if line := unrenderable(edit):
+        case SearchReplace():
+            if line := edit_markers.ambiguous_line(edit):
                 raise EditError(f"`{line}` reads as a marker and cannot stand in a SEARCH/REPLACE block.")
-            middle = f"{replacement}\n" if replacement else ""
-            return f"<<<<<<< SEARCH\n{search}\n=======\n{middle}>>>>>>> REPLACE"
+            return edit_markers.block(edit)
         case ReplaceDefinition(kind, name, body):
-            return f"REPLACE {kind} {name}\n{_fence(body)}"
+            return f"REPLACE {kind} {name}\n{_fenced(body)}"
         case WholeFile(source):
-            return _fence(source)
+            return _fenced(source)
 
 
-def _fence(body: str) -> str:
+def _fenced(body: str) -> str:
+    """Put a Markdown fence around `body` that is longer than any run of backticks in it."""
     longest = max((len(run) for run in re.findall(r"`+", body)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}python\n{body}\n{fence}"

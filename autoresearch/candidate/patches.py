@@ -1,12 +1,11 @@
-"""What changed between two versions of the editable file, as edits that can be tried on a third. Pure.
+"""Derive the edits that lead from one version of the editable file to another, so that a third can be edited likewise.
 
-The constants that differ become SET edits; what is left becomes SEARCH/REPLACE blocks with just enough lines around
-them to stand in one place. So a change says nothing of the rest of the file it was found in.
+Constants that differ become SET edits. Every other change becomes SEARCH/REPLACE blocks, each with just enough lines
+around it to match in one place, so that a patch depends as little as possible on the rest of the file. No I/O.
 """
 
 from __future__ import annotations
 
-import ast
 import difflib
 import hashlib
 import io
@@ -15,178 +14,203 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from autoresearch.candidate import constants, edits
+from autoresearch.candidate import constants, edits, syntax
 from autoresearch.errors import EditError
 from autoresearch.records import Edit, SearchReplace, Set
 
+CONTEXTS = (0, 2, 6, 20)  # unchanged lines around a block, tried in turn
+
 Lines = Sequence[str]
-CONTEXTS = (0, 2, 6, 20)  # unchanged lines around a block, at least; tried in turn
-Hunk = tuple[int, int, int, int]  # old lines i1..i2 became new lines j1..j2, ends excluded
+Literals = tuple[str | None, str | None]  # source text of a constant's value before and after; None: no such constant
 
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """`constants`: source text of each value that differs, (before, after), None where there is no such constant."""
+    """The difference between two versions of the editable file."""
 
-    constants: Mapping[str, tuple[str | None, str | None]]
+    constants: Mapping[str, Literals]  # those whose values differ
     edits: tuple[Edit, ...]  # SearchReplace in the order of the file, then Set
-    touches: tuple[str, ...]  # definitions that the blocks are in, e.g. "GPT.__call__"
-    code: str | None  # a hash of the blocks' changed lines; None where only constants differ
+    touches: tuple[str, ...]  # definitions that the blocks change, e.g. "GPT.__call__"
+    code: str | None  # hash of the blocks' changed lines, the same in any file; None when only constants differ
+
+
+@dataclass(frozen=True, slots=True)
+class Hunk:
+    """Old lines `start` to `end` that became new lines `new_start` to `new_end`; 0-based, ends excluded."""
+
+    start: int
+    end: int
+    new_start: int
+    new_end: int
+
+    def old(self, lines: Lines) -> Lines:
+        return lines[self.start : self.end]
+
+    def new(self, lines: Lines) -> Lines:
+        return lines[self.new_start : self.new_end]
+
+    def grown(self, above: int, below: int) -> Hunk:
+        """Add unchanged lines at both sides."""
+        return Hunk(self.start - above, self.end + below, self.new_start - above, self.new_end + below)
+
+    def joined(self, following: Hunk) -> Hunk:
+        """Return one hunk from the start of this one to the later of both ends."""
+        end = max(self.end, following.end)
+        return Hunk(self.start, end, self.new_start, following.new_end + end - following.end)
 
 
 def derive(parent: str, child: str) -> Patch:
-    """The patch from `parent` to `child`: edits.apply(parent, patch.edits) computes what `child` computes.
+    """Return the patch with which edits.apply(parent, patch.edits) computes what `child` computes.
 
     derive("A = 1\\nB = 2\\n", "A = 3\\nB = 2\\n").edits -> (Set("A", "3"),)
 
-    Raises EditError where they compute the same, or where a block finds no place of its own.
+    Raises EditError when both compute the same or when blocks cannot express the change, and SourceError when one is
+    not valid Python.
     """
     before, after = _literals(parent), constants.literals(child)
-    pairs = {name: (before.get(name), after.get(name)) for name in [*before, *after]}
-    differ = {name: (a, b) for name, (a, b) in pairs.items() if _value(a) != _value(b)}
-    sets, rest = _settable(child, {name: (a, b) for name, (a, b) in pairs.items() if a != b})
+    literals = {name: (before.get(name), after.get(name)) for name in [*before, *after]}
+    differing = {name: (a, b) for name, (a, b) in literals.items() if _value(a) != _value(b)}
+    sets, rest = _without_settable(child, literals)
     old = parent.split("\n")
-    new = _kept_comments(old, rest.split("\n"))
+    new = _with_old_comments(old, rest.split("\n"))
     hunks = _hunks(old, new)
+    if not hunks and not sets:
+        raise EditError("the two versions do not differ")
     if not hunks:
-        if not sets:
-            raise EditError("the two versions do not differ")
-        return Patch(differ, tuple(sets), (), None)
+        return Patch(differing, tuple(sets), (), None)
     for context in CONTEXTS:
-        patch: tuple[Edit, ...] = (*(_block(old, new, hunk) for hunk in _alone(old, hunks, context)), *sets)
-        try:
-            if constants.normalised(edits.apply(parent, patch)) == constants.normalised(child):
-                return Patch(differ, patch, tuple(_touched(parent, hunks)), _hash(old, new, hunks))
-        except EditError:  # what an earlier block brings looks like what a later one searches
-            continue
-    raise EditError("the change cannot be said in blocks that each have a place of their own")
+        patch: tuple[Edit, ...] = (*(_block(old, new, hunk) for hunk in _unique_hunks(old, hunks, context)), *sets)
+        if _leads_to(parent, patch, child):
+            return Patch(differing, patch, tuple(_touched(parent, hunks)), _hash(old, new, hunks))
+    raise EditError("the change cannot be expressed in blocks that each match in one place")
+
+
+def _leads_to(parent: str, patch: Sequence[Edit], child: str) -> bool:
+    try:
+        return constants.normalised(edits.apply(parent, patch)) == constants.normalised(child)
+    except EditError:  # the lines that one block adds can be what a later one searches
+        return False
+
+
+# --- constants --------------------------------------------------------------------------------------------------------
+
+
+@lru_cache(8)
+def _literals(parent: str) -> dict[str, str]:
+    """Cached because many experiments share a parent."""
+    return constants.literals(parent)
 
 
 def _value(literal: str | None) -> str | None:
-    """To compare by: `2**16` and `65536` are the same, 1 and 1.0 are not."""
+    """Return the value in a form to compare: `2**16` and `65536` are equal, 1 and 1.0 are not."""
     return None if literal is None else repr(constants.evaluate(literal))
 
 
-def _settable(child: str, pairs: Mapping[str, tuple[str | None, str | None]]) -> tuple[list[Set], str]:
-    """SET edits for the values that differ, where they can say it, and `child` with those constants as they were.
+def _without_settable(child: str, literals: Mapping[str, Literals]) -> tuple[list[Set], str]:
+    """Return the SET edits that express a difference, and `child` with these constants as in the parent.
 
-    Another spelling of the same value (`2**16`, `65536`) is put back too, and is no edit.
+    Another spelling of the same value (`2**16`, `65536`) is put back as well, without an edit.
     """
     sets, rest = [], child
-    for name, (old, new) in pairs.items():
-        if old is None or new is None:
+    for name, (old, new) in literals.items():
+        if old is None or new is None or old == new:
             continue
         try:
             constants.assign(f"{name} = {old}\n", name, new)
             rest = constants.assign(rest, name, old)
-        except EditError:  # another type of value, or two assignments: the block with the line says it
+        except EditError:  # a value of another type, or two assignments: a block has to change the line
             continue
         if _value(old) != _value(new):
             sets.append(Set(name, new))
     return sets, rest
 
 
-@lru_cache(8)
-def _literals(parent: str) -> dict[str, str]:
-    """Remembered: many experiments have one parent."""
-    return constants.literals(parent)
+# --- blocks -----------------------------------------------------------------------------------------------------------
 
 
 def _hunks(old: Lines, new: Lines) -> list[Hunk]:
     matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
-    return [(i1, i2, j1, j2) for tag, i1, i2, j1, j2 in matcher.get_opcodes() if tag != "equal"]
+    return [Hunk(i1, i2, j1, j2) for tag, i1, i2, j1, j2 in matcher.get_opcodes() if tag != "equal"]
 
 
-def _kept_comments(old: Lines, new: Lines) -> list[str]:
-    """`new` with the old lines where only comments or blank lines differ: in a patch they would stand in the way."""
-    lines, at = [], 0
-    for i1, i2, j1, j2 in _hunks(old, new):
-        same = _code(old[i1:i2]) == _code(new[j1:j2]) and _indents(old[i1:i2]) == _indents(new[j1:j2])
-        lines += [*new[at:j1], *(old[i1:i2] if same else new[j1:j2])]
-        at = j2
+def _with_old_comments(old: Lines, new: Lines) -> list[str]:
+    """Return `new` with the old lines where only comments or blank lines differ, so that no block depends on them."""
+    lines: list[str] = []
+    at = 0
+    for hunk in _hunks(old, new):
+        before, after = hunk.old(old), hunk.new(new)
+        same = _tokens(before) == _tokens(after) and _indents(before) == _indents(after)
+        lines += [*new[at : hunk.new_start], *(before if same else after)]
+        at = hunk.new_end
     return [*lines, *new[at:]]
 
 
-def _alone(old: Lines, hunks: Sequence[Hunk], context: int) -> list[Hunk]:
-    """Hunks with `context` unchanged lines, and more until each stands in one place; those that then touch are one."""
-    grown: list[Hunk] = []
-    for i1, i2, j1, j2 in hunks:
-        above, below = min(context, i1), min(context, len(old) - i2)
-        hunk = _grown(old, (i1 - above, i2 + below, j1 - above, j2 + below))
-        while grown and hunk[0] <= grown[-1][1]:
-            i1, last, j1, _ = grown.pop()
-            end = max(last, hunk[1])
-            hunk = _grown(old, (i1, end, j1, hunk[3] + end - hunk[1]))
-        grown.append(hunk)
-    return grown
+def _unique_hunks(old: Lines, hunks: Sequence[Hunk], context: int) -> list[Hunk]:
+    """Grow each hunk by `context` lines and until its old text is unique in the file; join hunks that then touch."""
+    unique: list[Hunk] = []
+    for hunk in hunks:
+        grown = hunk.grown(above=min(context, hunk.start), below=min(context, len(old) - hunk.end))
+        grown = _grown_until_unique(old, grown)
+        while unique and grown.start <= unique[-1].end:
+            grown = _grown_until_unique(old, unique.pop().joined(grown))
+        unique.append(grown)
+    return unique
 
 
-def _grown(old: Lines, hunk: Hunk) -> Hunk:
-    i1, i2, j1, j2 = hunk
-    before = False
-    while not _stands_alone(old, old[i1:i2]) and (i1 > 0 or i2 < len(old)):
-        before = not before
-        if (before and i1 > 0) or i2 == len(old):
-            i1, j1 = i1 - 1, j1 - 1
-        else:
-            i2, j2 = i2 + 1, j2 + 1
-    return i1, i2, j1, j2
+def _grown_until_unique(old: Lines, hunk: Hunk) -> Hunk:
+    """Add one line above and one below in turn."""
+    above = False
+    while not _is_unique(old, hunk.old(old)) and (hunk.start > 0 or hunk.end < len(old)):
+        above = not above
+        upwards = (above and hunk.start > 0) or hunk.end == len(old)
+        hunk = hunk.grown(above=1, below=0) if upwards else hunk.grown(above=0, below=1)
+    return hunk
 
 
-def _stands_alone(old: Lines, wanted: Lines) -> bool:
-    """Whether the lines stand in one place only, indentation and blank lines aside, as matching.py looks for them."""
-    want, have = _bare(wanted), _bare(old)
+def _is_unique(old: Lines, wanted: Lines) -> bool:
+    """Return whether the lines match one place only when indentation and blank lines are ignored, as in matching.py."""
+    want, have = _stripped(wanted), _stripped(old)
     places = sum(have[i : i + len(want)] == want for i in range(len(have) - len(want) + 1))
     return bool(want) and places == 1
 
 
-def _bare(lines: Lines) -> list[str]:
+def _stripped(lines: Lines) -> list[str]:
     return [line.strip() for line in lines if line.strip()]
 
 
 def _block(old: Lines, new: Lines, hunk: Hunk) -> SearchReplace:
-    i1, i2, j1, j2 = hunk
-    return SearchReplace("\n".join(old[i1:i2]), "\n".join(new[j1:j2]))
+    return SearchReplace("\n".join(hunk.old(old)), "\n".join(hunk.new(new)))
 
 
-# --- what it is, wherever it stands -----------------------------------------------------------------------------------
+# --- what a patch changes, wherever it applies ------------------------------------------------------------------------
 
 
 def _touched(parent: str, hunks: Sequence[Hunk]) -> Iterator[str]:
-    """The innermost named definitions that lose, gain or change lines; "module" for what is outside of all."""
-    places = list(_definitions(constants.parse(parent)))
+    """Yield the innermost named definition of each hunk once; "module" for a hunk outside of all definitions."""
+    definitions = syntax.definitions(syntax.parse(parent))
+    places = [(name, node.lineno, node.end_lineno or node.lineno) for name, node in definitions]
     inside = (
-        [name for name, first, last in places if first < max(i2, i1 + 1) + 1 and i1 < last] for i1, i2, _, _ in hunks
+        [name for name, first, last in places if first <= max(hunk.end, hunk.start + 1) and hunk.start < last]
+        for hunk in hunks
     )
     yield from dict.fromkeys(names[-1] if names else "module" for names in inside)
 
 
-def _definitions(tree: ast.Module) -> Iterator[tuple[str, int, int]]:
-    """(name, first line, last line), 1-based; a class before its methods."""
-    kinds = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
-    for node in tree.body:
-        if isinstance(node, kinds):
-            yield node.name, node.lineno, node.end_lineno or node.lineno
-        if isinstance(node, ast.ClassDef):
-            inner = [n for n in node.body if isinstance(n, kinds)]
-            yield from ((f"{node.name}.{n.name}", n.lineno, n.end_lineno or n.lineno) for n in inner)
+def _hash(old: Lines, new: Lines, hunks: Sequence[Hunk]) -> str:
+    """Hash the lines that the hunks remove and add; comments and layout do not count."""
+    code = [(_tokens(hunk.old(old)), _tokens(hunk.new(new))) for hunk in hunks]
+    return hashlib.sha256(repr(code).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-def _hash(old: Lines, new: Lines, hunks: Sequence[Hunk]) -> str | None:
-    """The same for the same lines taken and given, in any file; None for none."""
-    code = [(_code(old[i1:i2]), _code(new[j1:j2])) for i1, i2, j1, j2 in hunks]
-    return hashlib.sha256(repr(code).encode("utf-8", "surrogatepass")).hexdigest()[:16] if code else None
-
-
-def _code(lines: Lines) -> list[str]:
-    """The tokens of the lines without comments, indentation and line ends."""
+def _tokens(lines: Lines) -> list[str]:
+    """Return the tokens of the lines without comments, indentation and line ends."""
     try:
         tokens = list(tokenize.generate_tokens(io.StringIO("\n".join(line.strip() for line in lines)).readline))
     except (tokenize.TokenError, SyntaxError):  # a part of a longer expression or string
-        return _bare(lines)
+        return _stripped(lines)
     return [token.string for token in tokens if token.string.strip() and token.type != tokenize.COMMENT]
 
 
 def _indents(lines: Lines) -> list[int]:
-    """Columns that the lines of code are indented by."""
+    """Return the indentation of each line of code, in columns."""
     return [len(line) - len(line.lstrip()) for line in lines if line.strip() and not line.lstrip().startswith("#")]

@@ -1,8 +1,8 @@
-"""What a version of the editable file is when versions are compared: the code, and the values of its constants. Pure.
+"""Identify a version of the editable file by its code and the values of its constants. No I/O.
 
-Two sources are the same version where both agree: comments, docstrings, layout and the spelling of a constant do not
-count, as in `constants.normalised`. A night asks this of every experiment again and again, so answers are remembered,
-and a trial that only set constants is read off its parent.
+Two sources are the same version when both agree; comments, docstrings, layout and the spelling of a constant do not
+count. The search policy, the tuner and the prompt compare every experiment of a night again at each turn, so results
+are cached, and the version of a trial that only set constants is derived from its parent's.
 """
 
 from __future__ import annotations
@@ -14,38 +14,38 @@ from functools import lru_cache
 from typing import Any
 
 from autoresearch.candidate import constants
-from autoresearch.errors import EditError
+from autoresearch.errors import SourceError
 from autoresearch.records import Set, Trial
 
-REMEMBERED = 512  # sources, of some 20 KB each
+CACHED = 512  # sources, of some 20 KB each
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """`structure` is the hash of the code with its constants blanked; `constants` are name -> value."""
+    """Identity of a source: a hash of the code with its constants blanked, and the constants by name."""
 
     structure: str
     constants: Mapping[str, Any]
 
     def changed_from(self, other: Version) -> dict[str, Any]:
-        """The constants whose values are not `other`'s, with their values here."""
+        """Return the constants whose values differ from `other`'s, with their values here."""
         return {name: value for name, value in self.constants.items() if other.constants.get(name) != value}
 
 
-@lru_cache(REMEMBERED)
+@lru_cache(CACHED)
 def version(source: str) -> Version:
-    """The version that `source` is. What Python cannot read is a version of its own, without constants."""
+    """Return the version of `source`. A text that is not valid Python is a version of its own, without constants."""
     try:
         return Version(constants.structure(source), constants.read(source))
-    except EditError:
+    except SourceError:
         return Version(hashlib.sha256(source.encode("utf-8", "surrogatepass")).hexdigest(), {})
 
 
-def candidate(trial: Trial) -> Version:
-    """The version that `trial` measured."""
+def trial_version(trial: Trial) -> Version:
+    """Return the version of `trial.source`; without parsing it where the trial only set constants of its parent."""
     sets = [edit for edit in trial.edits if isinstance(edit, Set)]
     values = version("\n".join(f"{edit.name} = {edit.literal}" for edit in sets)).constants
-    before = version(trial.parent_source)
+    parent = version(trial.parent_source)
     if not sets or len(sets) < len(trial.edits) or not all(edit.name in values for edit in sets):
         return version(trial.source)
-    return Version(before.structure, {**before.constants, **values})
+    return Version(parent.structure, {**parent.constants, **values})

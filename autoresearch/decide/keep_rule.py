@@ -11,7 +11,6 @@ what is clear, three settle the rest.
 
 from __future__ import annotations
 
-import ast
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -154,38 +153,3 @@ def implausible(delta_bpb: float, kept_gains_bpb: Sequence[float], noise: Noise)
     """Whether an improvement is so far beyond the night's largest that it is evaluated again, otherwise, first."""
     largest = max(kept_gains_bpb, default=0.0)
     return delta_bpb > max(IMPLAUSIBLE_SIGMA * noise.sigma_bpb, IMPLAUSIBLE_RATIO * largest)
-
-
-def simplifies(old_source: str, new_source: str) -> bool:
-    """Fewer syntax nodes, or a name gone from the module at no more of them.
-
-    Docstrings do not count, and a value of literals counts as one node: `LR = 2**-4` -> `LR = 0.06` is not simpler.
-    """
-    (old_size, old_names), (new_size, new_names) = _size(old_source), _size(new_source)
-    return new_size < old_size or (new_names < old_names and new_size <= old_size)
-
-
-def _size(source: str) -> tuple[int, set[str]]:
-    """Syntax nodes, and the constants and definitions of the module."""
-    tree = ast.parse(source)
-    names = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
-    for node in tree.body:
-        if isinstance(node, ast.Assign):
-            names |= {name.id for target in node.targets for name in ast.walk(target) if isinstance(name, ast.Name)}
-    return _nodes(tree), names
-
-
-def _nodes(node: ast.AST) -> int:
-    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-        return 0  # a docstring
-    if isinstance(node, ast.expr) and _is_value(node):
-        return 1
-    children = (child for child in ast.iter_child_nodes(node) if not isinstance(child, ast.expr_context | ast.operator))
-    return 1 + sum(map(_nodes, children))
-
-
-def _is_value(node: ast.AST) -> bool:
-    """A literal, or arithmetic and containers of literals."""
-    kinds = (ast.Constant, ast.UnaryOp, ast.BinOp, ast.Tuple, ast.List, ast.Dict, ast.Set)
-    marks = (ast.operator, ast.unaryop, ast.expr_context)
-    return isinstance(node, kinds) and all(_is_value(n) for n in ast.iter_child_nodes(node) if not isinstance(n, marks))

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from autoresearch.candidate import constants
-from autoresearch.errors import EditError
+from autoresearch.errors import SourceError
 from autoresearch.findings.agreement import SharedRow, in_sigma, shared
 from autoresearch.findings.bundle import Bundle
 from autoresearch.findings.finding import Effect, Finding, TransferOutcome
@@ -265,7 +265,7 @@ def _constants(bundles: Sequence[Bundle]) -> list[ConstantRow]:
 def _literals(source: str | None) -> Mapping[str, str]:
     try:
         return constants.literals(source) if source is not None else {}
-    except EditError:  # an imported file may be anything
+    except SourceError:  # an imported file may be anything
         return {}
 
 

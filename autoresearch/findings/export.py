@@ -13,7 +13,7 @@ from autoresearch.candidate import patches
 from autoresearch.decide import estimates, validation
 from autoresearch.decide.estimates import Estimates
 from autoresearch.decide.noise import Noise
-from autoresearch.errors import BundleError, EditError
+from autoresearch.errors import BundleError, EditError, SourceError
 from autoresearch.findings import effects
 from autoresearch.findings.bundle import Bundle, dump, loads, sha256
 from autoresearch.findings.finding import (
@@ -203,7 +203,7 @@ def change(parent: str, child: str) -> Change | None:
     """The change between two sources; None where there is none, or it is more than blocks can say."""
     try:
         patch = patches.derive(parent, child)
-    except EditError:
+    except (SourceError, EditError):
         return None
     return Change(
         constants=patch.constants,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from autoresearch.candidate import constants, edits
 from autoresearch.decide.estimates import Estimates
-from autoresearch.errors import BundleError, EditError, ProposerError
+from autoresearch.errors import BundleError, EditError, ProposerError, SourceError
 from autoresearch.findings import effects
 from autoresearch.findings.bundle import Bundle, load, save
 from autoresearch.findings.finding import Effect, Finding, TransferOutcome, TransferReport, TransferVerdict
@@ -65,7 +65,7 @@ def _makes_its_source(f: Finding, patch: Sequence[Edit], bundle: Bundle) -> bool
     try:
         made = edits.apply(before or "", patch)
         return constants.normalised(made) == constants.normalised(after or "")
-    except EditError:
+    except (SourceError, EditError):
         return False
 
 

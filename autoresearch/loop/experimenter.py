@@ -10,10 +10,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from autoresearch.candidate.complexity import simplifies
 from autoresearch.decide import early_stop, estimates, halfway, validation
 from autoresearch.decide.disturbances import ATTEMPTS, contaminated, usual
 from autoresearch.decide.early_stop import EarlyStopCheck, Finished
-from autoresearch.decide.keep_rule import decide, implausible, simplifies
+from autoresearch.decide.keep_rule import decide, implausible
 from autoresearch.decide.noise import Noise
 from autoresearch.errors import AutoresearchError, ProposerError
 from autoresearch.failures import KINDS

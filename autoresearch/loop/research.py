@@ -213,20 +213,23 @@ class Research(Experimenter):
             self.view.status(f"asking {self.proposer.name} for an idea")
             self.drafts.extend(self.proposer.propose(context))
         proposal = self.drafts.popleft()
-        try:
-            candidate = gate.admit(context, parent_n, proposal, self.violations)
-        except RepeatError as error:
-            raise ProposerError(f"{proposal.title}: {error}", reason=error.reason) from error
-        except EditError as error:
-            if fresh:
-                raise
-            raise ProposerError(f"dropped a stale draft, {proposal.title}: {error}") from error
+        candidate = self._admitted(context, parent_n, proposal, stale=not fresh)
         if not candidate.violations or proposal.mends is not None:
             return candidate
         repaired = self.proposer.repair(context, proposal, Failure("contract", listed(candidate.violations)))
         if repaired is None:
             return candidate
-        return gate.admit(context, parent_n, replace(repaired, mends=context.turn), self.violations)
+        return self._admitted(context, parent_n, replace(repaired, mends=context.turn))
+
+    def _admitted(self, context: Context, parent_n: int, proposal: Proposal, *, stale: bool = False) -> Candidate:
+        """Return the candidate that `proposal` makes. Raises ProposerError where it makes none."""
+        try:
+            return gate.admit(context, parent_n, proposal, self.violations)
+        except RepeatError as error:
+            raise ProposerError(f"{proposal.title}: {error}", reason="repeat") from error
+        except EditError as error:
+            why = f"dropped a stale draft, {proposal.title}: {error}" if stale else str(error)
+            raise ProposerError(why) from error
 
     def _turn_failed(self, error: ProposerError) -> None:
         self.failed_turns += 1

@@ -16,9 +16,9 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from autoresearch.candidate import constants, edits
+from autoresearch.candidate import constants, edits, syntax
 from autoresearch.candidate.versions import version
-from autoresearch.errors import CommandError, EditError, ProposerError, UsageError
+from autoresearch.errors import CommandError, EditError, ProposerError, SourceError, UsageError
 from autoresearch.formats import counted
 from autoresearch.records import (
     CATEGORIES,
@@ -107,7 +107,7 @@ class Command(BaseProposer):
         try:
             broken = edits.apply(context.source, proposal.edits)
             mended = self._run(context, broken, _task(context) + "\n" + MEND.format(file=FILE, **told))
-        except ProposerError:
+        except (EditError, ProposerError):
             return None
         return replace(mended, title=proposal.title, hypothesis=proposal.hypothesis, category=proposal.category)
 
@@ -122,7 +122,7 @@ class Command(BaseProposer):
         usage = {"seconds": time.monotonic() - started}
         try:
             change = _edits(context.source, source, changed)
-        except EditError as error:
+        except (SourceError, EditError) as error:
             raise ProposerError(f"{self.argv[0]}: {error}", reason="unusable", usage=usage) from error
         told = {**_fields(printed), **_fields(note)}
         title = told.get("title") or _last_line(note) or _last_line(printed) or _summary(context.source, changed)
@@ -180,8 +180,8 @@ def _read(path: Path, missing: str | None = None) -> str:
 
 
 def _edits(incumbent: str, given: str, changed: str) -> tuple[Edit, ...]:
-    """The change: SET edits where only constants differ, else the whole file. Raises EditError where there is none."""
-    constants.parse(changed)
+    """The change: SET edits where only constants differ, else the whole file. Raises SourceError and EditError."""
+    syntax.parse(changed)
     if version(changed) == version(given):
         raise EditError(f"{FILE} was left as it was")
     whole = (WholeFile(changed),)

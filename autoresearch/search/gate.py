@@ -37,5 +37,5 @@ def changed(context: Context, change: Sequence[Edit]) -> str:
 def _changed(parent: str, change: tuple[Edit, ...], history: tuple[Trial, ...]) -> str:
     source = edits.apply(parent, change)
     if (trial := policy.repeat_of(source, parent, history)) is not None:
-        raise RepeatError(policy.repeat_sentence(source, trial), reason="repeat")
+        raise RepeatError(policy.repeat_sentence(source, trial))
     return source

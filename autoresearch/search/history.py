@@ -7,8 +7,7 @@ from itertools import islice
 from typing import Any
 
 from autoresearch.candidate import constants
-from autoresearch.candidate.versions import candidate, version
-from autoresearch.errors import EditError
+from autoresearch.candidate.versions import trial_version, version
 from autoresearch.records import TITLE_CHARS, HintLine, Trial
 
 LEGEND = "* now, + kept, = within noise, - worse, x crashed"
@@ -76,16 +75,13 @@ def _one_line(text: str) -> str:
 
 def _changes(trial: Trial) -> dict[str, tuple[Any, Any]]:
     """The constants that the trial gave another value, as name -> (old, new)."""
-    try:
-        new, old = candidate(trial), version(trial.parent_source)
-    except EditError:
-        return {}
+    new, old = trial_version(trial), version(trial.parent_source)
     values = new.changed_from(old)
     return {name: (old.constants[name], value) for name, value in values.items() if name in old.constants}
 
 
 def _same_code(trial: Trial) -> bool:
-    return candidate(trial).structure == version(trial.parent_source).structure
+    return trial_version(trial).structure == version(trial.parent_source).structure
 
 
 def _listed(changes: Mapping[str, tuple[Any, Any]]) -> str:

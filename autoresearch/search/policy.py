@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Any
 
-from autoresearch.candidate.versions import Version, candidate, version
+from autoresearch.candidate.versions import Version, trial_version, version
 from autoresearch.records import CATEGORIES, Directive, Trial
 
 PLATEAU = 8  # experiments without a keep: an unused category and a higher temperature
@@ -140,7 +140,7 @@ def repeat_sentence(source: str, trial: Trial) -> str:
 
 
 def _repeats(new: Version, old: Version, trial: Trial) -> bool:
-    tried, before = candidate(trial), version(trial.parent_source)
+    tried, before = trial_version(trial), version(trial.parent_source)
     if new in (tried, before):
         return new != old
     if not new.structure == old.structure == tried.structure == before.structure:

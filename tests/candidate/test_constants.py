@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from autoresearch.candidate import constants
-from autoresearch.errors import EditError
+from autoresearch.errors import EditError, SourceError
 
 SOURCE = '''"""A docstring with DEPTH = 99."""
 import math
@@ -143,15 +143,10 @@ def test_structure_ignores_the_values_of_constants_only() -> None:
 
 
 @pytest.mark.parametrize("source", ["def (", "a = '\0'", "x = '\ud800'", "(" * 5000, "x = " + "-" * 100_000 + "1"])
-def test_what_python_cannot_read_is_an_edit_error(source: str) -> None:
+def test_invalid_python_is_a_source_error(source: str) -> None:
     for function in (constants.read, constants.literals, constants.normalised, constants.structure):
-        with pytest.raises(EditError, match="not valid Python"):
+        with pytest.raises(SourceError, match="not valid Python"):
             function(source)
-
-
-def test_a_syntax_error_names_the_line() -> None:
-    with pytest.raises(EditError, match=r"\(line 2\)\n2: y = = 2"):
-        constants.parse("x = 1\ny = = 2\n")
 
 
 finite = st.floats(allow_nan=False, allow_infinity=False)

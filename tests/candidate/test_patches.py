@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoresearch.candidate import constants, edits, patches
-from autoresearch.errors import EditError
+from autoresearch.errors import EditError, SourceError
 from autoresearch.records import SearchReplace, Set
 from testbed.honest import BASE, EDITS, edited
 
@@ -91,6 +91,6 @@ def test_a_block_that_an_earlier_one_would_double_is_widened() -> None:
     assert edits.apply(old, patches.derive(old, new).edits) == new
 
 
-def test_a_version_that_is_no_python_is_an_edit_error() -> None:
-    with pytest.raises(EditError):
+def test_a_version_that_is_not_python() -> None:
+    with pytest.raises(SourceError):
         patches.derive(BASE, BASE + "def f(:\n")

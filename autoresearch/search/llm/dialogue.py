@@ -17,7 +17,7 @@ from autoresearch.candidate import constants, edits
 from autoresearch.errors import EditError, ProposerError, RepeatError
 from autoresearch.records import Context, Failure, Proposal, Set, Trial, WholeFile
 from autoresearch.search import gate
-from autoresearch.search.llm import prompt
+from autoresearch.search.llm import prompt, replies
 from autoresearch.search.llm.backend import Answer, Backend, Message
 from autoresearch.search.llm.tokens import TokenScale, estimate
 from autoresearch.search.scorecard import FORMATS, SIMPLER, Card, Scorecard, choose_format
@@ -132,10 +132,10 @@ class Dialogue:
         turn = Turn(_seed(context, len(context.history)))
         kinds = {type(edit) for edit in proposal.edits}
         form = "file" if WholeFile in kinds else "set" if kinds == {Set} else "blocks"
-        reply = f"TITLE: {proposal.title}\nCATEGORY: {proposal.category}\n\n{edits.render(proposal.edits)}"
-        extra = estimate(reply + failure.detail[-prompt.FAILURE_CHARS :]) + ERROR_TOKENS
         mended = None
         try:
+            reply = f"TITLE: {proposal.title}\nCATEGORY: {proposal.category}\n\n{edits.render(proposal.edits)}"
+            extra = estimate(reply + failure.detail[-prompt.FAILURE_CHARS :]) + ERROR_TOKENS
             self.backend.prepare()
             request = self._request(context, form, (), extra)
             messages = prompt.after_failure(request.messages, reply, failure)
@@ -143,8 +143,8 @@ class Dialogue:
                 request, messages=messages, repairs=min(1, request.repairs), temperature=REPAIR_TEMPERATURE
             )
             mended, _ = self._sample(context, request, turn)
-        except ProposerError as error:
-            if error.reason == "cancelled":
+        except (EditError, ProposerError) as error:
+            if isinstance(error, ProposerError) and error.reason == "cancelled":
                 raise
         self._count(turn, proposed=mended is not None)
         return mended
@@ -227,18 +227,18 @@ class Dialogue:
 
     def _proposal(self, context: Context, answer: Answer, form: str, turn: Turn) -> Proposal:
         """What a reply proposes; raises EditError where it cannot be used. The scorecard hears of every reply."""
-        replies = self.card.replies(form)
-        replies.asked += 1
+        counts = self.card.replies(form)
+        counts.asked += 1
         if answer.done_reason == "length":  # even what parses may lack its end: `SET LR = 0.0` of 0.05
             raise EditError(f"The answer was cut off after {answer.answer_tokens or 'too many'} tokens. Be shorter.")
-        reply = edits.parse(answer.text, whole_file=form == "file")
-        replies.parsed += 1
+        reply = replies.parse(answer.text, whole_file=form == "file")
+        counts.parsed += 1
         try:
             source = gate.changed(context, reply.edits)
         except RepeatError:
-            replies.applied += 1
+            counts.applied += 1
             raise
-        replies.applied += 1
+        counts.applied += 1
         if constants.normalised(source) in turn.taken:
             raise EditError("That is already proposed this turn. Propose something else.")
         category = wording.category(context.source, source) or reply.category

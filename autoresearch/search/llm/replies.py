@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from autoresearch.candidate import constants
+from autoresearch.candidate.edit_markers import BEGIN_LINE, DIVIDER_LINE, END_LINE
+from autoresearch.candidate.edits import REQUIRED_FUNCTIONS
 from autoresearch.errors import EditError
 from autoresearch.formats import printable
 from autoresearch.records import (
@@ -28,7 +30,6 @@ from autoresearch.records import (
 
 MAX_EDITS = 40
 MAX_LITERAL_CHARS = 500
-FIXED = ("build_model", "train")  # what a candidate has to define
 
 EXAMPLE = "SET DEPTH = 6\n\n<<<<<<< SEARCH\nthe exact lines to change\n=======\nthe new lines\n>>>>>>> REPLACE"
 
@@ -46,9 +47,6 @@ _DEFINITION = re.compile(
     _LEAD + r"REPLACE\s+(def|class|function|method)\s+`?([A-Za-z_][\w.]*)(?:\([^()]*\))?[`*\s:]*(?:with[`*\s:]*)?",
     re.IGNORECASE,
 )
-_BEGIN = re.compile(r"\s*<{5,9}[\w./:\s]*")
-_DIVIDER = re.compile(r"\s*={5,9}\s*(?:REPLACE\s*)?", re.IGNORECASE)
-_END = re.compile(r"\s*>{5,9}[\w./:\s]*")
 _FENCE = re.compile(r"\s*(?:`{3,}[^`]*|~{3,}[^~]*)")
 
 _THINK = r"(?:think(?:ing)?|thought|reasoning|seed:think)"
@@ -176,7 +174,7 @@ def _continues(field: str, value: str, line: str) -> bool:
 def _edit_at(lines: list[str], at: int) -> tuple[Edit | None, int]:
     """The edit that begins at line `at`, or None, and the line after it."""
     line = lines[at]
-    if _BEGIN.fullmatch(line):
+    if BEGIN_LINE.fullmatch(line):
         return _block(lines, at)
     if _DEFINITION.fullmatch(line):
         return _replaced_definition(lines, at)
@@ -203,11 +201,11 @@ def _block(lines: list[str], start: int) -> tuple[Edit, int]:
     where = f"The SEARCH block at line {start + 1} of the reply"
     divider = None
     for at in range(start + 1, len(lines)):
-        if _END.fullmatch(lines[at]) and divider is not None:
+        if END_LINE.fullmatch(lines[at]) and divider is not None:
             return SearchReplace(_section(lines[start + 1 : divider]), _section(lines[divider + 1 : at])), at + 1
-        if _BEGIN.fullmatch(lines[at]) or _END.fullmatch(lines[at]):
+        if BEGIN_LINE.fullmatch(lines[at]) or END_LINE.fullmatch(lines[at]):
             break
-        if divider is None and _DIVIDER.fullmatch(lines[at]):
+        if divider is None and DIVIDER_LINE.fullmatch(lines[at]):
             divider = at
     lacks = "======= line between the old and the new lines" if divider is None else ">>>>>>> REPLACE line at its end"
     raise EditError(f"{where} has no {lacks}. Write it like this:\n{EXAMPLE}")
@@ -233,14 +231,14 @@ def _replaced_definition(lines: list[str], start: int) -> tuple[Edit | None, int
     else:
         after = next((i for i in range(at, len(lines)) if _is_directive(lines[i])), len(lines))
         body = lines[at:after]
-    if any(_BEGIN.fullmatch(line) for line in body or lines[at : at + 1]):
+    if any(BEGIN_LINE.fullmatch(line) for line in body or lines[at : at + 1]):
         return None, start + 1  # the line is the heading of a SEARCH block
     kind: Literal["def", "class"] = "class" if match[1].lower() == "class" else "def"
     return ReplaceDefinition(kind, match[2], "\n".join(body).strip("\n")), after
 
 
 def _is_directive(line: str) -> bool:
-    return any(p.fullmatch(line) for p in (_BEGIN, _DEFINITION, _FIELD, _SET, _FENCE))
+    return any(p.fullmatch(line) for p in (BEGIN_LINE, _DEFINITION, _FIELD, _SET, _FENCE))
 
 
 def _fenced(lines: list[str], start: int) -> tuple[list[str], int]:
@@ -256,8 +254,8 @@ def _fenced(lines: list[str], start: int) -> tuple[list[str], int]:
 
 def _is_file(lines: list[str]) -> bool:
     heads = [line for line in lines if line.startswith("def ")]
-    return all(any(re.match(rf"def {name}\b", head) for head in heads) for name in FIXED) and not any(
-        _BEGIN.fullmatch(line) or _DEFINITION.fullmatch(line) for line in lines
+    return all(any(re.match(rf"def {name}\b", head) for head in heads) for name in REQUIRED_FUNCTIONS) and not any(
+        BEGIN_LINE.fullmatch(line) or _DEFINITION.fullmatch(line) for line in lines
     )
 
 
@@ -337,10 +335,3 @@ def plain_line(text: str, chars: int) -> str:
     text = printable(text.replace("`", "")).strip(" *_\"'#>-")
     short = textwrap.shorten(text, chars, placeholder="...")
     return short if short != "..." else text[:chars]
-
-
-def unrenderable(edit: SearchReplace) -> str | None:
-    """A line of a block that would be read as one of its markers, or None."""
-    markers = [(line, pattern) for line in edit.search.split("\n") for pattern in (_BEGIN, _DIVIDER, _END)]
-    markers += [(line, pattern) for line in edit.replace.split("\n") for pattern in (_BEGIN, _END)]
-    return next((line for line, pattern in markers if pattern.fullmatch(line)), None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from autoresearch.candidate.versions import Version, candidate, version
+from autoresearch.candidate.versions import Version, trial_version, version
 from autoresearch.records import Trial
 from autoresearch.search.tuner.space import Space, Values
 
@@ -45,7 +45,7 @@ def observe(space: Space, start: Version, history: Sequence[Trial]) -> Observati
     code = version(history[0].parent_source).structure if history else start.structure
     codes, level, level_of_start, trials = {code}, 0.0, 0.0, []
     for trial in history:
-        tried, before = candidate(trial), version(trial.parent_source)
+        tried, before = trial_version(trial), version(trial.parent_source)
         kept, same_code = trial.verdict == "keep", tried.structure == before.structure
         if same_code and before.structure == code:
             reached = None if trial.delta_bpb is None else level - trial.delta_bpb

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from autoresearch.candidate import constants
+from autoresearch.candidate import constants, syntax
 from autoresearch.records import Set
 from autoresearch.search.tuner.axes import Axis, Value, axes_of, on_grid
 
@@ -93,7 +93,7 @@ class Space:
 
 def infer(source: str, seq_len: int | None = None) -> Space:
     """The search space of a candidate's source. `seq_len` (tokens a row) ties rows to a total batch given in tokens."""
-    values, turnable = constants.read(source), _turnable(constants.parse(source))
+    values, turnable = constants.read(source), _turnable(syntax.parse(source))
     names = [name for name in values if name in turnable and _matters(name, values)]
     axes = [axis for name in names for axis in axes_of(name, values[name])]
     if all(isinstance(values.get(name), int) and values[name] > 0 for name in ("DEPTH", "ASPECT_RATIO", "HEAD_DIM")):
@@ -204,7 +204,7 @@ def _needs_whole_batches(source: str) -> bool:
         and isinstance(node.op, ast.Mod | ast.FloorDiv)
         and isinstance(node.left, ast.Name)
         and "BATCH" in node.left.id
-        for node in ast.walk(constants.parse(source))
+        for node in ast.walk(syntax.parse(source))
     )
 
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from itertools import combinations, islice
 
-from autoresearch.candidate.versions import Version, candidate, version
+from autoresearch.candidate.versions import Version, trial_version, version
 from autoresearch.errors import ProposerError
 from autoresearch.records import Context, Proposal
 from autoresearch.search import policy
@@ -158,7 +158,7 @@ class _Search:
 
     def _combined(self) -> Iterator[Move]:
         """Two near misses at once, the best pair first."""
-        near = [self.space.values(candidate(trial).constants) for trial in policy.near_misses(self.context.history)]
+        near = [self.space.values(trial_version(trial).constants) for trial in policy.near_misses(self.context.history)]
         changes = [{k: v for k, v in values.items() if v != self.space[k].value} for values in near]
         for one, other in combinations(changes, 2):
             if one and other and one.keys().isdisjoint(other):

@@ -12,8 +12,8 @@ import ast
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
-from autoresearch.candidate import constants
-from autoresearch.errors import EditError
+from autoresearch.candidate import constants, syntax
+from autoresearch.errors import SourceError
 
 MARKS = frozenset({"progress", "cross_entropy", "chunked_cross_entropy", "log"})
 ROW_LENGTH = ("seq_len", 1)  # of run.batches(rows, seq_len): by its name, by its place
@@ -30,14 +30,14 @@ def comparable(one: str, other: str) -> bool:
     """
     try:
         return _parts(one) == _parts(other)
-    except EditError:
+    except SourceError:
         return False
 
 
 @lru_cache(REMEMBERED)
 def _parts(source: str) -> Parts:
     """The code that decides it, as text that layout and comments do not change."""
-    tree = constants.parse(source)
+    tree = syntax.parse(source)
     module = {name: node for node in tree.body for name in _bound(node)}
     found: dict[int, ast.AST] = {}
     waiting = [node for function in _functions(tree) for node in _seeds(function)]

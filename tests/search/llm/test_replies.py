@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from autoresearch.candidate import constants, edits
 from autoresearch.errors import EditError
 from autoresearch.records import CATEGORIES, Edit, ReplaceDefinition, SearchReplace, Set, WholeFile
+from autoresearch.search.llm import replies
 from testbed.reply_cases import APPLIED, BLOCK, REFUSED, SOURCE, Case
 from testbed.toy import ROOT
 
@@ -21,7 +22,7 @@ def names(cases: Sequence[Case]) -> list[str]:
 
 @pytest.mark.parametrize("case", APPLIED, ids=names(APPLIED))
 def test_replies_that_apply(case: Case) -> None:
-    result = edits.apply(SOURCE, edits.parse(case.reply).edits)
+    result = edits.apply(SOURCE, replies.parse(case.reply).edits)
     assert {name: new for name, (_, new) in constants.changed(SOURCE, result).items()} == case.sets
     added = set(result.split("\n")) - set(SOURCE.split("\n"))
     assert set(case.added) <= added
@@ -31,7 +32,7 @@ def test_replies_that_apply(case: Case) -> None:
 @pytest.mark.parametrize("case", REFUSED, ids=names(REFUSED))
 def test_replies_that_are_sent_back(case: Case) -> None:
     with pytest.raises(EditError) as caught:
-        edits.apply(SOURCE, edits.parse(case.reply).edits)
+        edits.apply(SOURCE, replies.parse(case.reply).edits)
     assert case.error is not None and case.error in str(caught.value)
     assert len(str(caught.value)) < 1500
 
@@ -45,26 +46,26 @@ def test_the_published_table_is_of_these_replies() -> None:
 
 
 def test_fields_in_the_forms_that_models_write_them() -> None:
-    plain = edits.parse("HYPOTHESIS: More layers\nlearn more.\n\nCATEGORY: depth\nTITLE: Deeper\nSET DEPTH = 9\n")
+    plain = replies.parse("HYPOTHESIS: More layers\nlearn more.\n\nCATEGORY: depth\nTITLE: Deeper\nSET DEPTH = 9\n")
     assert (plain.title, plain.hypothesis, plain.category) == ("Deeper", "More layers learn more.", "depth")
     marked = "**Hypothesis:** Faster.\n\n### Category: Learning rate\n- **TITLE**: *Raise `LR`*\nSET LR = 0.05"
-    reply = edits.parse(marked)
+    reply = replies.parse(marked)
     assert (reply.title, reply.hypothesis, reply.category) == ("Raise LR", "Faster.", "learning_rate")
-    below = edits.parse("## HYPOTHESIS\n\nFaster.\n\n## TITLE\nShallow\n\nSET DEPTH = 4")
+    below = replies.parse("## HYPOTHESIS\n\nFaster.\n\n## TITLE\nShallow\n\nSET DEPTH = 4")
     assert (below.title, below.hypothesis) == ("Shallow", "Faster.")
 
 
 def test_a_reply_without_a_title_gets_one() -> None:
-    assert edits.parse("SET DEPTH = 9\nSET MATRIX_LR = 0.05").title == "Set DEPTH = 9, MATRIX_LR = 0.05"
-    assert edits.parse("HYPOTHESIS: Squares are sparse\n" + BLOCK).title == "Squares are sparse"
-    assert edits.parse("REPLACE def f\n```\ndef f(): pass\n```").title == "Rewrite def f"
-    assert edits.parse(BLOCK).title == "Rewrite some lines"
+    assert replies.parse("SET DEPTH = 9\nSET MATRIX_LR = 0.05").title == "Set DEPTH = 9, MATRIX_LR = 0.05"
+    assert replies.parse("HYPOTHESIS: Squares are sparse\n" + BLOCK).title == "Squares are sparse"
+    assert replies.parse("REPLACE def f\n```\ndef f(): pass\n```").title == "Rewrite def f"
+    assert replies.parse(BLOCK).title == "Rewrite some lines"
 
 
 def test_titles_are_one_short_line_of_text() -> None:
-    title = edits.parse("TITLE: \x1b[31m" + "word " * 40 + "\nSET DEPTH = 9").title
+    title = replies.parse("TITLE: \x1b[31m" + "word " * 40 + "\nSET DEPTH = 9").title
     assert len(title) < 80 and title.endswith("...") and title.isprintable()
-    assert len(edits.parse("TITLE: " + "x" * 500 + "\nSET DEPTH = 9").title) == 79
+    assert len(replies.parse("TITLE: " + "x" * 500 + "\nSET DEPTH = 9").title) == 79
 
 
 @pytest.mark.parametrize(
@@ -83,12 +84,12 @@ def test_titles_are_one_short_line_of_text() -> None:
     ],
 )
 def test_categories(text: str, category: str) -> None:
-    assert edits.parse(f"CATEGORY: {text}\nSET DEPTH = 9").category == category
+    assert replies.parse(f"CATEGORY: {text}\nSET DEPTH = 9").category == category
 
 
 def test_a_whole_file_is_refused_where_it_was_not_asked_for() -> None:
     with pytest.raises(EditError, match="A whole file was not asked for"):
-        edits.parse(f"```python\n{SOURCE}```", whole_file=False)
+        replies.parse(f"```python\n{SOURCE}```", whole_file=False)
 
 
 LINES = SOURCE.split("\n")
@@ -146,7 +147,7 @@ broken_replies = st.lists(fragments | st.text(max_size=30), max_size=25).map("\n
 @example("<<<<<<< SEARCH\n" + "x" * 20_000 + "\n=======\n>>>>>>> REPLACE")
 def test_no_reply_raises_anything_but_an_edit_error(reply: str) -> None:
     try:
-        parsed = edits.parse(reply)
+        parsed = replies.parse(reply)
         result = edits.apply(SOURCE, parsed.edits)
     except EditError as error:
         assert str(error)
@@ -176,14 +177,14 @@ def test_rendered_edits_read_back_the_same(change: list[Edit]) -> None:
     ):
         change = [edit for edit in change if not isinstance(edit, Set)] or [Set("DEPTH", "6")]
     text = edits.render(change)
-    assert edits.parse(text).edits == tuple(change)
-    assert outcome(edits.parse(text).edits) == outcome(change)
+    assert replies.parse(text).edits == tuple(change)
+    assert outcome(replies.parse(text).edits) == outcome(change)
     assert [edits.from_json(edits.to_json(edit)) for edit in change] == change
 
 
 def test_a_whole_file_reads_back_the_same() -> None:
     file = WholeFile(SOURCE.replace("= 8", "= 6").rstrip("\n"))
-    assert edits.parse(edits.render([file])).edits == (file,)
+    assert replies.parse(edits.render([file])).edits == (file,)
     assert edits.from_json(edits.to_json(file)) == file
 
 

@@ -1,0 +1,33 @@
+"""Parse the editable file and find its functions and classes. No I/O."""
+
+from __future__ import annotations
+
+import ast
+import warnings
+from collections.abc import Iterator
+
+from autoresearch.errors import SourceError
+
+Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+
+
+def parse(source: str) -> ast.Module:
+    """Return the syntax tree of `source`. Raises SourceError, with the line and its number, for invalid Python."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a model's "\d" would print a SyntaxWarning
+            return ast.parse(source)
+    except SyntaxError as error:
+        line = f"\n{error.lineno}: {error.text.rstrip()}" if error.text else ""
+        raise SourceError(f"not valid Python: {error.msg} (line {error.lineno}){line}") from error
+    except (ValueError, RecursionError, MemoryError) as error:  # null bytes, lone surrogates, thousands of brackets
+        raise SourceError(f"not valid Python: {error or type(error).__name__}") from error
+
+
+def definitions(tree: ast.Module) -> Iterator[tuple[str, Definition]]:
+    """Yield each module-level function and class with its name, and after a class its methods as `Class.method`."""
+    for node in tree.body:
+        if isinstance(node, Definition):
+            yield node.name, node
+        if isinstance(node, ast.ClassDef):
+            yield from ((f"{node.name}.{inner.name}", inner) for inner in node.body if isinstance(inner, Definition))
