@@ -53,6 +53,7 @@ def test_each_part_is_computed_on_the_stream_it_is_dealt_to(cores: Callable[[int
     assert mx.default_stream(mx.default_device()) == before
 
 
+@pytest.mark.slow
 @on_a_cpu
 def test_a_step_computes_the_same_on_one_core_and_on_several(cores: Callable[[int], None]) -> None:
     """Equal micro-batches, equal bits: whichever stream is faster."""
@@ -84,6 +85,7 @@ def test_a_batch_keeps_its_size_whatever_the_cores(cores: Callable[[int], None])
     assert set(run.shapes) == {(3, 32)} and len(run.shapes) == 8 and sorted(run.losses) == [0, 1, 2, 3]
 
 
+@pytest.mark.slow
 @on_a_cpu
 def test_the_metric_is_the_same_on_one_core_and_on_several(toy_data: Path, tmp_path: Path) -> None:
     env = {"MLX_DISABLE_COMPILE": "1", "AUTORESEARCH_CORES": "1"}
@@ -95,6 +97,7 @@ def test_the_metric_is_the_same_on_one_core_and_on_several(toy_data: Path, tmp_p
         assert again.val_bpb == pytest.approx(m.val_bpb, rel=1e-6)
 
 
+@pytest.mark.slow
 @on_a_cpu
 def test_speed_is_of_all_cores(cores: Callable[[int], None], monkeypatch: pytest.MonkeyPatch) -> None:
     cores(3)

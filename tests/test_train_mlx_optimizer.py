@@ -27,6 +27,7 @@ def gradients_like(params: dict[str, np.ndarray], step: int) -> dict[str, np.nda
     return {name: 1e-2 * rng.standard_normal(p.shape) for name, p in params.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stack", [True, False])
 def test_twelve_steps_on_given_gradients(stack):
     train_mlx = trainer(STACK_MATRICES=stack, DEPTH=3, ASPECT_RATIO=16, HEAD_DIM=16)
@@ -44,6 +45,7 @@ def test_twelve_steps_on_given_gradients(stack):
     assert optimizer.state["step"].item() == STEPS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stack", [True, False])
 def test_twelve_steps_of_training(stack):
     """Forward, backward and update together; each side goes on from its own parameters. Bigrams are left out: most rows

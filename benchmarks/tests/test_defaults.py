@@ -29,6 +29,7 @@ def reference() -> list[float]:
     return losses(defaults.REFERENCE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*list(defaults.CANDIDATES)[1:], "bigram embedding + half the keys a token late"])
 def test_a_change_fits_the_trainer_and_changes_what_it_learns(name: str, reference: list[float]) -> None:
     found = losses(name)

@@ -15,6 +15,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 from mac import Case, cases
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quick", [True, False])
 def test_the_cases_of_a_gpu_are_whole_steps_of_the_trainer(quick: bool) -> None:
     found = [case for case in cases("gpu", quick, display=True) if isinstance(case, Case)]

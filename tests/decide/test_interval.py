@@ -27,6 +27,7 @@ def test_says_its_method():
     assert str(Interval(-0.001, -0.02, 0.018, 0.95, 5)).startswith("0.0010 bpb worse, 95% interval -0.0200 to +0.0180")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "noise",
     [

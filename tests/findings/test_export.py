@@ -16,6 +16,7 @@ from testbed.honest import BASE
 from testbed.made_nights import Made
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.text(max_size=400), st.text(max_size=400))
 def test_whatever_a_model_writes_can_be_shared(title: str, hypothesis: str) -> None:

@@ -162,6 +162,7 @@ class Silent(BaseProposer):
         raise ProposerError("nothing to say")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("toy_cache")
 def test_hints_are_journaled_and_survive_a_resume(repository: Path, tmp_path: Path) -> None:
     bundle.save(A, tmp_path / "a.json")
@@ -188,6 +189,7 @@ def hinted_night(gains: Mapping[str, float]) -> Made:
     return made
 
 
+@pytest.mark.slow
 def test_the_report_says_how_many_held() -> None:
     made = hinted_night({"LR 0.05": -0.01, "LR 0.02": -0.01, "DEPTH 4": 0.1})
     fates = seeds.of_night(made.night, made.sources.__getitem__)

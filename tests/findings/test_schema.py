@@ -6,6 +6,7 @@ import json
 from dataclasses import fields
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 
 from autoresearch.errors import BundleError
@@ -21,6 +22,7 @@ def test_the_published_schema_is_that_of_the_loader() -> None:
     assert set(properties) == {"format", "version", "id", *(f.name for f in fields(Bundle))}
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(JSON, NAMES)
 def test_any_json_is_refused_in_words(value: Any, name: str) -> None:

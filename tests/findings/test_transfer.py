@@ -187,6 +187,7 @@ def toy(repository: Path, toy_cache: Path) -> Path:
     return repository
 
 
+@pytest.mark.slow
 def test_a_transfer_from_start_to_end(toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "theirs.json"
     theirs = toy_findings(file)

@@ -9,7 +9,7 @@ import pytest
 from testbed.program import TASK, loop
 from testbed.toy import HONEST
 
-pytestmark = pytest.mark.usefixtures("toy_cache")
+pytestmark = [pytest.mark.usefixtures("toy_cache"), pytest.mark.slow]
 
 
 def test_try_measures_a_file_and_says_so_by_its_exit_code(repository: Path) -> None:

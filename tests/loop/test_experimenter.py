@@ -110,6 +110,7 @@ def test_an_idea_s_own_failure_is_its_own_at_once(laboratory: Callable[..., Rehe
     assert lab.ran == [4]
 
 
+@pytest.mark.slow
 def test_a_machine_that_swaps_under_a_run_is_the_machine_s_failure(toy_data: Path, tmp_path: Path) -> None:
     """With a recorded swap instead of one of this machine's."""
     from autoresearch.measure import experiment

@@ -19,7 +19,7 @@ from testbed.program import TASK, loop
 from testbed.scripted import BROKEN, SLOWER, WORSE, Idea, Scripted, night
 from testbed.toy import HONEST, git
 
-pytestmark = pytest.mark.usefixtures("toy_cache")
+pytestmark = [pytest.mark.usefixtures("toy_cache"), pytest.mark.slow]
 
 
 FORBIDDEN: Idea = ("look around", (SearchReplace("import prepare", "import os\nimport prepare"),))

@@ -23,6 +23,8 @@ from autoresearch.system import machine
 from testbed.scripted import Idea, Scripted
 from testbed.toy import HONEST
 
+pytestmark = pytest.mark.slow
+
 TASK = {"dataset": "toy", "profile": "tiny", "fingerprint": "toy0" * 4, "budget_s": 1.0}
 
 

@@ -8,9 +8,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from autoresearch.record import journal
 from testbed.fake_ollama import FakeOllama
 from testbed.toy import git
+
+pytestmark = pytest.mark.slow
 
 TRAIN = "def train(model: nn.Module, run: prepare.Run) -> None:\n"
 ADAM = "    opt = optim.Adam(LR)\n"

@@ -70,6 +70,7 @@ def experiment_0(folder: Path) -> Experiment:
     return journal.read(folder).experiments[0]
 
 
+@pytest.mark.slow
 def test_checkpoints_write_and_the_report_s_samples_are_made_once(night: tuple[Workbench, Path]) -> None:
     bench, folder = night
     x, checkpoint = experiment_0(folder), folder / "0000" / "run-0" / samples.CHECKPOINT

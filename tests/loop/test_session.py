@@ -16,7 +16,7 @@ from autoresearch.report.console import PlainView
 from testbed.scripted import WORSE, Scripted, night
 from testbed.toy import HONEST
 
-pytestmark = pytest.mark.usefixtures("toy_cache")
+pytestmark = [pytest.mark.usefixtures("toy_cache"), pytest.mark.slow]
 
 
 LOOP = "    for step, (x, y) in enumerate(run.batches(16)):"

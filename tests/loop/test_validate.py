@@ -85,6 +85,7 @@ def test_how_a_night_ends(how: dict[str, Any], validates: bool) -> None:
     assert ("validation: nothing was kept" in ending.stream.getvalue()) is validates
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("toy_cache")
 def test_baseline_and_winner_on_the_test_split(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUTORESEARCH_CORES", "1")  # two would score four rows each, and the cheat is for eight

@@ -17,6 +17,8 @@ from autoresearch.measure.experiment import Workbench
 from autoresearch.system.sandbox import select
 from testbed.toy import HONEST, ROOT
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def bench(toy_data: Path) -> Workbench:

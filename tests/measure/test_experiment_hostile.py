@@ -49,6 +49,7 @@ def test_the_contract_refuses_what_it_must_and_nothing_else(name: str) -> None:
     assert bool(found) == CANDIDATES[name].by_contract, found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [c.name for c in CANDIDATES.values() if c.outcomes])
 def test_without_the_contract_it_gets_nothing_unearned(
     name: str, night: tuple[Bench, dict[str, Future[Measurement]]]
@@ -69,6 +70,7 @@ def test_without_the_contract_it_gets_nothing_unearned(
     assert all(p.stat().st_size < 4 * 2**20 for p in (bench.runs / name / "run").glob("*.log"))
 
 
+@pytest.mark.slow
 def test_nothing_was_touched_and_nothing_survived(night: tuple[Bench, dict[str, Future[Measurement]]]) -> None:
     """Last: data, harness, journal, the other run's checkpoint and all sources are as they were; no process is left."""
     bench, results = night
@@ -86,6 +88,7 @@ def test_nothing_was_touched_and_nothing_survived(night: tuple[Bench, dict[str, 
     assert left == []
 
 
+@pytest.mark.slow
 def test_what_a_candidate_says_of_itself_is_checked(night: tuple[Bench, dict[str, Future[Measurement]]]) -> None:
     results = night[1]
     if "lies_about_itself" not in results:

@@ -7,6 +7,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from autoresearch.measure import run_folder
 from autoresearch.system.process import run
 
@@ -36,6 +38,7 @@ def test_tidy_keeps_what_is_named_and_regular(tmp_path: Path) -> None:
     run_folder.tidy(tmp_path / "nowhere", ())
 
 
+@pytest.mark.slow
 def test_tidy_removes_what_is_locked_or_nested_without_end(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     (folder / "locked" / "inner").mkdir(parents=True)
@@ -59,6 +62,7 @@ def test_make_starts_afresh_with_the_kernels(tmp_path: Path) -> None:
     assert list((tmp_path / "new").iterdir()) == [tmp_path / "new" / "tmp"]
 
 
+@pytest.mark.slow
 def test_written_counts_and_stops_counting(tmp_path: Path) -> None:
     assert run_folder.written(tmp_path / "nowhere", 10) == (0, 0)
     (tmp_path / "a").mkdir()

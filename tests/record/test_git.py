@@ -195,6 +195,7 @@ def test_the_person_left_the_branch(repo: Repository, folder: Path, where: list[
     consistent(folder)
 
 
+@pytest.mark.slow
 def test_the_persons_index_is_locked(repo: Repository, folder: Path) -> None:
     lock = folder / ".git" / "index.lock"
     lock.touch()

@@ -92,6 +92,7 @@ def test_packed_refs_and_a_lock_left_by_a_power_cut(repo: Repository, folder: Pa
     consistent(folder)
 
 
+@pytest.mark.slow
 def test_a_fresh_ref_lock_is_not_broken(repo: Repository, folder: Path) -> None:
     lock = folder / ".git" / "refs" / "heads" / "autoresearch" / "t.lock"
     lock.touch()
@@ -144,6 +145,7 @@ def killed_with_its_children(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
+@pytest.mark.slow
 def test_kill_9_at_any_moment_leaves_a_repository_that_goes_on(repo: Repository, folder: Path) -> None:
     (folder / "README").write_text("staged\n")
     git(folder, "add", "README")

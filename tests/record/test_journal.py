@@ -201,6 +201,7 @@ def possible(night: Night, draw: st.DataObject) -> dict[str, Any]:
     return draw.draw(st.sampled_from(moves))
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_any_journal_cut_at_any_byte_replays_and_loses_no_decided_result(
@@ -317,6 +318,7 @@ def killed_night(checkout: Path, after_s: float) -> list[int]:
     return [int(line.split()[1]) for line in said.splitlines() if line.startswith("decided") and line.split()[1:]]
 
 
+@pytest.mark.slow
 def test_kill_9_at_random_moments_of_a_night(checkout: Path) -> None:
     chance = random.Random(7)
     said: set[int] = set()

@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
 from autoresearch.findings import bundle, compare
@@ -28,6 +29,7 @@ def hostile(found: Bundle) -> Bundle:
     return replace(found, machine=machine, findings=tuple(findings))
 
 
+@pytest.mark.slow
 def test_the_page_obeys_no_text_and_needs_no_network() -> None:
     found = compare.compare([hostile(A), hostile(B)])
     page = Page(comparison_page.html(found))
@@ -38,6 +40,7 @@ def test_the_page_obeys_no_text_and_needs_no_network() -> None:
     assert "[red]" in shown and "\x1b]" not in shown
 
 
+@pytest.mark.slow
 def test_twenty_nights_of_a_hundred_experiments_take_seconds(tmp_path: Path) -> None:
     one = shared(Made().try_all(100))
     files = [tmp_path / f"{i}.json" for i in range(20)]

@@ -190,6 +190,7 @@ def test_no_usable_change_is_a_failed_turn_with_its_cause(
     assert raised.value.reason == reason
 
 
+@pytest.mark.slow
 def test_one_that_runs_too_long_is_ended_with_all_that_it_started(tmp_path: Path) -> None:
     ticks = tmp_path / "ticks"
     child = f"""

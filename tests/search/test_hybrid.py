@@ -100,6 +100,7 @@ def test_turns_are_shared_by_what_each_achieves() -> None:
     assert even == {"a": 10, "b": 10}
 
 
+@pytest.mark.slow
 def test_a_slow_proposer_gets_fewer_turns() -> None:
     slow, tuner = Scripted("slow", takes_s=0.1), Scripted("tuner")
     hybrid = Hybrid([slow, tuner], fallback=tuner, floor=0.1)

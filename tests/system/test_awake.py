@@ -86,6 +86,7 @@ def test_an_exception_leaves_nothing_behind(caffeinate: Path, tmp_path: Path) ->
     assert gone(pid)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "end"),
     [

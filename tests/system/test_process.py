@@ -142,6 +142,7 @@ def test_bad_event_lines_are_counted_and_dropped(start: Callable[..., Child]) ->
     assert child.dropped_events == 7
 
 
+@pytest.mark.slow
 def test_a_flood_of_events_is_dropped_and_the_child_never_blocks(start: Callable[..., Child]) -> None:
     flood = 'line = b\'{"type": "step"}\\n\' * 1000\nfor _ in range(300): events.write(line)\n'
     with start(SEND + flood + "time.sleep(1); send(type='result')") as child:
@@ -205,6 +206,7 @@ def test_the_watchdog_is_asked_and_its_reason_kept(start: Callable[..., Child]) 
     assert child.stopped.endswith("MB")
 
 
+@pytest.mark.slow
 def test_a_child_that_ignores_sigterm_is_killed(start: Callable[..., Child]) -> None:
     with start(SEND + "import signal; signal.signal(15, signal.SIG_IGN); send(ready=1); time.sleep(60)") as child:
         child.next_event()
@@ -298,6 +300,7 @@ def test_a_loop_that_forgets_its_child_does_not_leave_it_behind(tmp_path: Path) 
     assert gone(child)
 
 
+@pytest.mark.slow
 def test_what_a_killed_loop_left_is_ended_by_the_next(tmp_path: Path) -> None:
     other = Child(python("import time; time.sleep(60)"), cwd=tmp_path, env=os.environ, log_path=tmp_path / "log2")
     with other:

@@ -121,6 +121,7 @@ def test_a_pull_that_fails_says_why(lines: list[dict[str, Any]], message: str) -
         OllamaServer(fake.url).pull("no:such", lambda *_: None)
 
 
+@pytest.mark.slow
 def test_a_pull_takes_as_long_as_it_needs_but_not_without_a_byte() -> None:
     steps = [{**line, "pause_s": 0.15} for line in PULL]
     with FakeOllama(models=[], pull=steps) as fake:

@@ -90,6 +90,7 @@ def _tokens(chat: dict[str, Any]) -> int:
     return sum(len(message["content"].encode()) // 4 for message in chat["messages"])
 
 
+@pytest.mark.slow
 def test_a_longer_script_gets_a_larger_context_and_what_never_fits_the_constants(make: Make) -> None:
     longer = SOURCE + "\n\ndef unused(x):\n" + "".join(f"    x = x + {i}  # a line of code\n" for i in range(1200))
     with FakeOllama([GOOD, {"reply": "SET DEPTH = 4"}, {"reply": "SET DEPTH = 2"}]) as fake:
@@ -109,6 +110,7 @@ def test_bytes_a_token_are_learned_from_the_server(make: Make) -> None:
     assert proposer.card.bytes_per_token == pytest.approx(3.8, abs=0.1)  # the fake counts 4; 5% are kept in reserve
 
 
+@pytest.mark.slow
 def test_a_prompt_that_the_server_finds_too_long_is_shortened(make: Make) -> None:
     refusal = {"status": 400, "error": "the input length exceeds the context length"}
     with FakeOllama([refusal, GOOD, {"reply": "SET DEPTH = 4"}]) as fake:
@@ -166,6 +168,7 @@ def test_what_another_attempt_mends(make: Make, trouble: Sequence[dict[str, Any]
     assert proposal.usage["answers"] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("step", "reason", "chats"),
     [

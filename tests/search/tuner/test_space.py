@@ -66,6 +66,7 @@ def whatever(space: Space) -> st.SearchStrategy[Values]:
     return st.fixed_dictionaries({axis.name: of(axis) for axis in space.axes})
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(whatever(SPACE))
 def test_what_the_edits_write_is_what_was_asked_for(values: Values) -> None:

@@ -53,6 +53,7 @@ def bowl(values: dict[str, Any]) -> float | None:
 # --- the first experiments --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_night_begins_with_the_big_levers_both_ways() -> None:
     history: list[Trial] = []
     for n in range(1, 11):
@@ -95,6 +96,7 @@ def test_a_value_that_somebody_else_tried_closes_its_side() -> None:
     assert proposal.title == "DEPTH 4 -> 6"
 
 
+@pytest.mark.slow
 def test_several_drafts_differ_and_apply() -> None:
     proposals = Tuner().propose(context(REAL), 12)
     candidates = {constants.normalised(edits.apply(REAL, proposal.edits)) for proposal in proposals}

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from autoresearch.records import Failure, Measurement
 from autoresearch.tasks.gpt.by_hand import summary, with_profile
 from testbed.toy import HONEST, git
@@ -48,6 +50,7 @@ def test_a_profile_sets_what_the_person_has_not_changed(repository: Path) -> Non
     assert with_profile(path, wanted) == path.read_text()  # on a branch of the loop they were set or found
 
 
+@pytest.mark.slow
 def test_by_hand(repository: Path, toy_data: Path) -> None:
     env = {
         **os.environ,

@@ -47,6 +47,7 @@ def test_rows_at_once_are_doubled_up_to_the_whole_batch(bench: Workbench) -> Non
     assert upwards(64 * 8, pieces=2) == ["16"]
 
 
+@pytest.mark.slow
 def test_the_faster_choice_is_taken_and_remembered(bench: Workbench, tmp_path: Path) -> None:
     """The toy wastes time where STACK_MATRICES is on."""
     waste = "        if STACK_MATRICES:\n            mx.eval(mx.ones((600, 600)) @ mx.ones((600, 600)))\n"
@@ -65,11 +66,13 @@ def test_the_faster_choice_is_taken_and_remembered(bench: Workbench, tmp_path: P
     assert known(path, source, bench) is None
 
 
+@pytest.mark.slow
 def test_trials_that_all_failed_are_forgotten(bench: Workbench, tmp_path: Path) -> None:
     remember(tmp_path / "fits.json", "A = 1\n", bench, Fit((), (SpeedTrial("A", "1", None, None, "memory: ..."),)), "")
     assert known(tmp_path / "fits.json", "A = 1\n", bench) is None
 
 
+@pytest.mark.slow
 def test_a_choice_that_takes_too_much_memory_is_none(bench: Workbench, tmp_path: Path) -> None:
     source = HONEST.read_text().replace("LR = 0.01", "STACK_MATRICES = True\nLR = 0.01")
     found = fit(bench, source, tmp_path / "fit", 1, "cpu", trial_s=0.3)
@@ -97,6 +100,7 @@ def test_speed_is_read_against_the_product_and_the_chips_table() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_command_prints_the_fit_and_remembers_it(toy_data: Path, repository: Path) -> None:
     """The toy has no constant to turn: what is left is the roofline, and a second start that reads it back."""
     env = {**os.environ, "AUTORESEARCH_CACHE": str(toy_data.parent.parent.parent), "MLX_DISABLE_COMPILE": "1"}

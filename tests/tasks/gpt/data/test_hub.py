@@ -31,6 +31,7 @@ def from_hub(hub: FakeHub, tmp_path: Path, *arguments: str, **environment: str) 
     return finished(command("--profile", "tiny", *arguments, **{**settings, **environment}))
 
 
+@pytest.mark.slow
 def test_climbmix_then_offline_from_the_hubs_cache(hub: FakeHub, tmp_path: Path) -> None:
     code, _, err = from_hub(hub, tmp_path, "--shards", "2")
     assert code == 0, err
@@ -53,6 +54,7 @@ def test_climbmix_then_offline_from_the_hubs_cache(hub: FakeHub, tmp_path: Path)
     assert corpus.load_meta(folder)["fingerprint"] == meta["fingerprint"]
 
 
+@pytest.mark.slow
 def test_a_transfer_that_breaks_off_is_resumed_and_a_refused_one_repeated(tmp_path: Path) -> None:
     chunk = 10 * 2**20  # what the hub's client writes at a time
     files = {
@@ -82,6 +84,7 @@ def test_a_missing_shard_keeps_the_others(hub: FakeHub, tmp_path: Path) -> None:
     assert len(hub.transfers) == 3
 
 
+@pytest.mark.slow
 def test_without_a_hub_the_offline_data_set_is_named(hub: FakeHub, tmp_path: Path) -> None:
     code, _, err = from_hub(hub, tmp_path, HF_ENDPOINT="http://127.0.0.1:9")
     assert code == 1

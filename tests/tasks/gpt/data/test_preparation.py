@@ -18,6 +18,7 @@ from testbed.texts import COMMAND, command, copied, finished, invented
 from testbed.toy import ROOT
 
 
+@pytest.mark.slow
 def test_kill_at_any_moment_then_the_same_data(own: tuple[Path, Path], tmp_path: Path) -> None:
     text, folder = own
     fingerprint = corpus.load_meta(folder)["fingerprint"]

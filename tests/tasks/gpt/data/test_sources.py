@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -65,6 +66,7 @@ def test_half_a_surrogate_pair_and_broken_utf8_do_no_harm(tmp_path: Path) -> Non
     assert sorted(texts) == ["broken \ufffd byte", "half ? a pair"]
 
 
+@pytest.mark.slow
 def test_the_standard_library_is_text_of_this_python() -> None:
     source = sources.standard_library()
     names = {path.relative_to(source.root).as_posix() for path in source.paths}
