@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import combinations, islice
 
 from autoresearch.candidate.versions import Version, trial_version, version
@@ -24,16 +25,24 @@ from autoresearch.search.tuner.space import WIDTH, Values, infer
 from autoresearch.search.tuner.tpe import suggestions
 from autoresearch.search.tuner.wording import Move, describe
 
-Lever = tuple[tuple[str, ...], tuple[float, float]]  # the names it goes by, and its moves in coarse steps of its axis
-LEVERS: tuple[Lever, ...] = (  # the first experiments, in this order
-    (("DEPTH", "N_LAYER", "NUM_LAYERS"), (-1, 0.6)),
-    (("TOTAL_BATCH_SIZE", "BATCH_SIZE"), (-1, 1)),
-    ((WIDTH, "N_EMBD", "D_MODEL", "MODEL_DIM"), (-1, 1)),
-    (("MATRIX_LR", "LEARNING_RATE", "LR"), (1, -1)),
-    (("EMBEDDING_LR",), (1, -1)),
-    (("WARMDOWN_RATIO",), (1, -1)),
-    (("UNEMBEDDING_LR",), (1, -1)),
-    (("WEIGHT_DECAY",), (-1, 1)),
+
+@dataclass(frozen=True, slots=True)
+class Lever:
+    """A constant that is worth an experiment of its own early in a night."""
+
+    names: tuple[str, ...]  # that scripts give it; the first that the search space has counts
+    steps: tuple[float, float]  # the moves to try, in coarse steps of its axis
+
+
+LEVERS = (  # the first experiments, in this order
+    Lever(("DEPTH", "N_LAYER", "NUM_LAYERS"), (-1, 0.6)),
+    Lever(("TOTAL_BATCH_SIZE", "BATCH_SIZE"), (-1, 1)),
+    Lever((WIDTH, "N_EMBD", "D_MODEL", "MODEL_DIM"), (-1, 1)),
+    Lever(("MATRIX_LR", "LEARNING_RATE", "LR"), (1, -1)),
+    Lever(("EMBEDDING_LR",), (1, -1)),
+    Lever(("WARMDOWN_RATIO",), (1, -1)),
+    Lever(("UNEMBEDDING_LR",), (1, -1)),
+    Lever(("WEIGHT_DECAY",), (-1, 1)),
 )
 PULLS = 4  # experiments that one lever gets at first
 STARTUP = 10  # settings that TPE needs; until then one- to three-knob steps from the incumbent
@@ -111,16 +120,26 @@ class _Search:
                     yield Move(values, "hint")
 
     def _levers(self) -> Iterator[Move]:
-        """One lever at a time: on in a direction while that is kept, but never to a side where a value is known."""
-        for names, steps in self.levers:
-            for axis in [self.space[name] for name in names if name in self.space][:1]:
-                pulls = [seen for seen in self.seen.trials if axis.name in seen.moved and len(seen.moved) <= 2]
-                known = [value for seen in pulls for value in (seen.values[axis.name], seen.before[axis.name])]
-                sides = [float(value) - float(axis.value) for value in known]
-                for step in steps if len(pulls) < PULLS else ():
-                    value = axis.moved(axis.value, step)
-                    if value is not None and not any(side * step > 0 for side in sides):
-                        yield Move({**self.space.current, axis.name: value}, "lever")
+        """Yield the moves of each lever in turn."""
+        for lever in self.levers:
+            name = next((name for name in lever.names if name in self.space), None)
+            if name is not None:
+                yield from self._pulled(self.space[name], lever.steps)
+
+    def _pulled(self, axis: Axis, steps: tuple[float, float]) -> Iterator[Move]:
+        """Yield the moves of one lever, except to a side of the incumbent where a value has been tried.
+
+        A direction is therefore followed for as long as its moves are kept.
+        """
+        pulls = [seen for seen in self.seen.trials if axis.name in seen.moved and len(seen.moved) <= 2]
+        if len(pulls) >= PULLS:
+            return
+        tried = [value for seen in pulls for value in (seen.values[axis.name], seen.before[axis.name])]
+        sides = [float(value) - float(axis.value) for value in tried]
+        for step in steps:
+            value = axis.moved(axis.value, step)
+            if value is not None and not any(side * step > 0 for side in sides):
+                yield Move({**self.space.current, axis.name: value}, "lever")
 
     def _steps(self) -> Iterator[Move]:
         """One- to three-knob steps from the incumbent, without end."""
