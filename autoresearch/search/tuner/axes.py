@@ -1,7 +1,8 @@
-"""One searched value of a candidate, inferred from the name and the value of a module-level constant. Pure.
+"""Infers the searched axes of a module-level constant, with their ranges, from its name and value. No I/O.
 
-Numbers are searched in a coordinate that suits them: log2 for rates and sizes, log2 of 1 - beta for averaging factors,
-the plain value for fractions. The words of a name say which; a name that says nothing gets a factor of two either way.
+Each number is searched in a coordinate that suits it: log2 for rates and sizes, log2 of 1 - beta for averaging factors,
+the plain value for fractions. The words in the name decide which (RULES); a name with no known word is searched up to a
+factor of two up and down.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {"PATTERN": ("L", "SL", "SSL", "SSSL"),
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """One searched value. `low`, `high` and `step` (one coarse move) are coordinates: see `coordinate`."""
+    """A constant, or an element of a tuple, that the tuner may change. `low`, `high` and `step` are coordinates."""
 
     name: str  # "MATRIX_LR", "ADAM_BETAS[1]", "WIDTH"
     constant: str
@@ -29,20 +30,20 @@ class Axis:
     scale: Scale
     low: float = 0.0
     high: float = 0.0
-    step: float = 1.0
-    grid: tuple[Value, ...] = ()  # the only values there are, in order; empty: every number in between
-    index: int | None = None  # the place in a tuple
+    step: float = 1.0  # one coarse move
+    grid: tuple[Value, ...] = ()  # the allowed values, in order; empty: every number from low to high
+    index: int | None = None  # of the element in a tuple
     neutral: Value | None = None  # the value that switches the mechanism off
     minor: bool = False  # seldom matters, or is fitted to the machine before the night
 
     @property
     def key(self) -> str:
-        """The name with the signature of its distribution: a constant of another type or scale is another axis."""
+        """The name with scale and type, which together identify a distribution of Optuna."""
         kind = ",".join(map(str, self.grid)) if self.scale == "choice" else type(self.value).__name__
         return f"{self.name}:{self.scale}:{kind}"
 
     def coordinate(self, value: Value) -> float:
-        """Where a number lies, clipped to low..high: on a log scale 8 -> 3.0; as a complement 0.875 -> -3.0."""
+        """Return a number's coordinate, clipped to low..high: 8 -> 3.0 on a log scale, 0.875 -> -3.0 as complement."""
         number = float(value)
         if self.scale == "log":
             place = math.log2(number) if number > 0 else self.low
@@ -53,7 +54,7 @@ class Axis:
         return min(max(place, self.low), self.high)
 
     def holds(self, value: Value) -> bool:
-        """Whether a value lies in the range: 0 is on no log scale, 1 on none of complements."""
+        """Whether a value lies in the range: 0 is on no log scale, and 1 on no scale of complements."""
         if self.scale == "choice":
             return value in self.grid
         number = float(value)
@@ -62,7 +63,7 @@ class Axis:
         return replace(self, low=-math.inf, high=math.inf).coordinate(value) == self.coordinate(value)
 
     def at(self, coordinate: float) -> Value:
-        """The nearest allowed value, rounded to what matters: on a log scale -4.6 -> 0.041."""
+        """Return the allowed value nearest to a coordinate, to two significant digits: on a log scale -4.6 -> 0.041."""
         place = min(max(coordinate, self.low), self.high)
         if self.grid:
             return min(self.grid, key=lambda value: abs(self.coordinate(value) - place))
@@ -72,7 +73,7 @@ class Axis:
         return round(1 - number, 10) if self.scale == "complement" else number
 
     def moved(self, value: Value, steps: float) -> Value | None:
-        """`value` moved up or down by so many coarse steps, at least one place on a grid; None at the range's end."""
+        """Move `value` by a number of coarse steps, on a grid by at least one place. None: the range ends there."""
         upward = -1 if self.scale == "complement" else 1
         target = self.at(self.coordinate(value) + upward * steps * self.step)
         if target == value and value in self.grid:
@@ -81,7 +82,7 @@ class Axis:
         return target if (float(target) - float(value)) * steps > 0 else None
 
     def admits(self, value: Any) -> bool:
-        """Whether a value found under this name in another candidate means the same thing here."""
+        """Whether another candidate's value of the constant has a type that fits this axis."""
         if self.scale == "choice":
             return type(value) is type(self.value) and value in self.grid
         return isinstance(value, int | float) and not isinstance(value, bool)
@@ -89,14 +90,14 @@ class Axis:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """How constants are searched that have one of `words` in their name; the first rule that fits counts."""
+    """Range of the constants whose name contains one of `words`. The first rule that fits is used."""
 
-    words: str
+    words: str  # separated by blanks
     category: str
     kind: Literal["factor", "octaves", "complement", "fraction", "count"]
-    span: float  # log2 of the furthest factor; the largest value of a fraction or a count
+    span: float  # log2 of the largest factor; the largest value of a fraction or a count
     step: float
-    up: float | None = None  # log2 of the furthest factor upwards, where that is another
+    up: float | None = None  # log2 of the largest factor upwards, if it differs from `span`
     minor: bool = False
 
 
@@ -136,7 +137,7 @@ UNKNOWN = Rule("", "other", "factor", 1, 0.5, minor=True)
 
 
 def axes_of(name: str, value: Any) -> Iterator[Axis]:
-    """The axes of a constant: one for a number or choice, one an element for a short tuple, none for what is unknown.
+    """Yield the axes of a constant: one for a number or choice, one per element of a short tuple, none for the rest.
 
     [axis.name for axis in axes_of("ADAM_BETAS", (0.8, 0.95))] -> ["ADAM_BETAS[0]", "ADAM_BETAS[1]"]
     """
@@ -158,7 +159,7 @@ def axes_of(name: str, value: Any) -> Iterator[Axis]:
 
 
 def _number(axis: Axis, rule: Rule) -> Axis | None:
-    """The axis of a number; None where its name and value do not say what a sensible range is."""
+    """Return the axis of a number, or None when its name and value suggest no sensible range."""
     value, whole = float(axis.value), isinstance(axis.value, int)
     axis = replace(axis, step=rule.step)
     if rule.kind == "complement" and 0.5 <= value < 1:
@@ -183,15 +184,20 @@ def _number(axis: Axis, rule: Rule) -> Axis | None:
     return on_grid(axis, _octaves(axis) if rule.kind == "octaves" else _whole(axis)) if whole else axis
 
 
+def is_power_of_two(value: int) -> bool:
+    """Whether `value` is 1, 2, 4, 8, ..."""
+    return value > 0 and value & (value - 1) == 0
+
+
 def on_grid(axis: Axis, grid: Iterable[int]) -> Axis:
-    """The axis with `grid` and its own value as the only values there are."""
+    """Restrict an axis to the values of `grid` and its own value."""
     values = sorted({*grid, int(axis.value)})
     wide = replace(axis, low=-math.inf, high=math.inf)
     return replace(axis, grid=tuple(values), low=wide.coordinate(values[0]), high=wide.coordinate(values[-1]))
 
 
 def _octaves(axis: Axis) -> Iterator[int]:
-    """24 from 3 to 96: 3, 6, 12, 24, 48, 96, and not 1.5, which is not whole."""
+    """Yield the value times powers of two within the range: for 24 in 3..96, the numbers 3, 6, 12, 24, 48, 96."""
     value = int(axis.value)
     while value % 2 == 0 and math.log2(value // 2) >= axis.low - 1e-9:
         value //= 2
@@ -201,7 +207,7 @@ def _octaves(axis: Axis) -> Iterator[int]:
 
 
 def _whole(axis: Axis) -> Iterator[int]:
-    """Whole numbers in the range: all of them up to 100, two significant digits from there."""
+    """Yield whole numbers in the range: all up to 100, and those of two significant digits above."""
     yield from range(math.ceil(2.0**axis.low - 1e-9), min(math.floor(2.0**axis.high + 1e-9), 100) + 1)
     for i in range(65):
         number = 2.0 ** (axis.low + (axis.high - axis.low) * i / 64)

@@ -1,4 +1,4 @@
-"""The night's experiments as settings of the incumbent's constants, and what they came to. Pure."""
+"""Converts the night's experiments to settings of the incumbent's axes with comparable results. No I/O."""
 
 from __future__ import annotations
 
@@ -12,35 +12,36 @@ from autoresearch.search.tuner.space import Space, Values
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One setting of all axes. `level` is in bpb on the scale of `Observations`; None: it has no val_bpb."""
+    """Setting of all axes that was tried, and its result."""
 
     values: Values
-    before: Values  # of the version that it changed
-    level: float | None
+    before: Values  # the setting that it changed
+    level: float | None  # bpb on the scale of `Observations`; None: no val_bpb
 
     @property
     def moved(self) -> set[str]:
+        """The names of the axes that it changed."""
         return {name for name, value in self.values.items() if self.before[name] != value}
 
 
 @dataclass(frozen=True, slots=True)
 class Observations:
-    """Levels of all trials on one scale, the first version's being 0, and where the version to be changed stands on it.
+    """Trials on one scale of levels, on which the first version of the night is 0.
 
-    A trial's difference was measured against the incumbent of its time, so the gains of the keeps before it are
-    subtracted. The gain of a change of code is not: that shifts the trials of the old code by the measured effect, so
-    that they speak for the new one.
+    Each trial was measured against the incumbent of its time, so the gains of earlier keeps are subtracted from its
+    level. Gains of keeps that changed code are not subtracted: trials of the old code then count for the new code as if
+    they had gained the same.
     """
 
     trials: tuple[Observation, ...]
-    level: float
+    level: float  # of the version to be changed
 
 
 def observe(space: Space, start: Version, history: Sequence[Trial]) -> Observations:
-    """The trials that set constants in the code of the incumbents of the night; `start` is the one to be changed.
+    """Return the trials that set constants in the code of the night's incumbents; `start` is the version to be changed.
 
-    An axis that an older version lacks is taken to stand where `start` has it. Nothing is observed where the code of
-    `start` came from elsewhere: a person's commit, say.
+    An axis that an older version lacks gets its value in `start`. The result is empty when the code of `start` is not
+    from this night, as after a commit by the user.
     """
     code = version(history[0].parent_source).structure if history else start.structure
     codes, level, level_of_start, trials = {code}, 0.0, 0.0, []
@@ -59,4 +60,5 @@ def observe(space: Space, start: Version, history: Sequence[Trial]) -> Observati
 
 
 def _filled(space: Space, tried: Version) -> Values:
+    """Return the setting of all axes in `tried`, with the incumbent's values for axes that it lacks."""
     return {**space.current, **space.values(tried.constants)}

@@ -1,8 +1,8 @@
-"""The search space of a candidate: the axes of its module-level constants, and what has to hold between them. Pure.
+"""Builds the search space of a candidate: the axes of its module-level constants and the constraints between them.
 
-Where the model's width follows from DEPTH * ASPECT_RATIO, the width takes the ratio's place as an axis, so that a
-change of depth leaves the width as it is. `Space.settle` mends what a change of one axis breaks in another, and
-`Space.edits` writes a change as SET edits.
+If the model's width is DEPTH * ASPECT_RATIO, the width replaces the ratio as an axis, so that a change of depth keeps
+the width. `Space.settle` adjusts the axes that depend on a changed one, and `Space.edits` writes a setting as SET
+edits. No I/O.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from typing import Any
 
 from autoresearch.candidate import constants, syntax
 from autoresearch.records import Set
-from autoresearch.search.tuner.axes import Axis, Value, axes_of, on_grid
+from autoresearch.search.tuner.axes import Axis, Value, axes_of, is_power_of_two, on_grid
 
 Values = dict[str, Value]  # by the axis's name
 
 WIDTH = "WIDTH"  # the derived axis: round_up(DEPTH * ASPECT_RATIO, HEAD_DIM)
-USED_ONLY_WITH = {"SHORT_WINDOW": ("WINDOW_PATTERN", "S")}  # a constant that does nothing without a letter in another
+USED_ONLY_WITH = {"SHORT_WINDOW": ("WINDOW_PATTERN", "S")}  # constant -> a constant and the letter it has to contain
 
-# A constant with one of these words in its name belongs to the task, the judge or the log, not to the search.
+# Constants with one of these words in their name belong to the task, the evaluation or the log, not to the search.
 NOT_OURS = re.compile(
     r"(^|_)(SEED|EVAL|VAL|VALIDATION|TEST|VOCAB|SEQ|CONTEXT|BOS|TIME|BUDGET|DEADLINE|PATH|DIR|FILE|NAME|VERSION|LOG"
     r"|PRINT|DATASET|TOKENIZER|PROFILE|CACHE|HASH)(_|$)"
@@ -35,13 +35,13 @@ KV_COUNTS = ("N_KV_HEAD", "N_KV_HEADS", "NUM_KV_HEADS", "KV_HEADS")
 
 @dataclass(frozen=True)
 class Space:
-    """The axes of one candidate in the order of its constants, and the constraints between them."""
+    """Search space of one candidate. Its axes are in the order of the constants."""
 
     axes: tuple[Axis, ...]
     constants: Mapping[str, Any]
     literals: Mapping[str, str]
-    seq_len: int | None = None
-    whole_batches: bool = False  # the code needs a total batch that rows * seq_len divides
+    seq_len: int | None = None  # tokens a row
+    whole_batches: bool = False  # whether rows * seq_len has to divide the total batch
 
     def __contains__(self, name: object) -> bool:
         return any(axis.name == name for axis in self.axes)
@@ -51,24 +51,25 @@ class Space:
 
     @property
     def current(self) -> Values:
+        """The incumbent's setting, as a new dictionary."""
         return {axis.name: axis.value for axis in self.axes}
 
     def values(self, other: Mapping[str, Any]) -> Values:
-        """The axes' values in another candidate's constants, without those that it lacks or has as another type."""
+        """Return the axes' values in another candidate's constants, leaving out those of another type or missing."""
         found = ((axis, _value_in(other, axis)) for axis in self.axes)
         return {axis.name: value for axis, value in found if axis.admits(value)}
 
     def changed(self, values: Values) -> list[str]:
-        """The names of the axes that `values` moves away from the incumbent."""
+        """Return the names of the axes whose value differs from the incumbent's."""
         return [axis.name for axis in self.axes if values[axis.name] != axis.value]
 
     def settle(self, values: Values) -> Values | None:
-        """`values` with dependent axes moved to the nearest that is possible, or None where nothing is."""
+        """Move dependent axes to the nearest values that satisfy the constraints. Returns None when none do."""
         values = dict(values)
         return values if all(mend(self, values) for mend in (_mend_heads, _mend_width, _mend_batch)) else None
 
     def constants_at(self, values: Values) -> dict[str, Any]:
-        """All constants of the candidate, with those of the axes set to `values`."""
+        """Return all constants of the candidate with the axes set to `values`."""
         new: dict[str, Any] = dict(self.constants)
         for axis in self.axes:
             if axis.index is not None:
@@ -82,7 +83,7 @@ class Space:
         return new
 
     def edits(self, values: Values) -> tuple[Set, ...]:
-        """SET edits from the incumbent to `values`; empty where they are the incumbent's.
+        """Return the SET edits that turn the incumbent into `values`; empty if they are the incumbent's.
 
         From "DEPTH = 4" and "BATCH = 2**16", {"DEPTH": 2, "BATCH": 32768} -> Set("DEPTH", "2"), Set("BATCH", "2**15").
         """
@@ -92,7 +93,7 @@ class Space:
 
 
 def infer(source: str, seq_len: int | None = None) -> Space:
-    """The search space of a candidate's source. `seq_len` (tokens a row) ties rows to a total batch given in tokens."""
+    """Return the search space of a source. `seq_len` (tokens a row) relates rows to a total batch given in tokens."""
     values, turnable = constants.read(source), _turnable(syntax.parse(source))
     names = [name for name in values if name in turnable and _matters(name, values)]
     axes = [axis for name in names for axis in axes_of(name, values[name])]
@@ -103,13 +104,14 @@ def infer(source: str, seq_len: int | None = None) -> Space:
 
 
 def _turnable(tree: ast.Module) -> set[str]:
-    """Names that are set in one place, and read."""
+    """Return the names that are assigned exactly once and read somewhere."""
     uses = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
     stored = Counter(node.id for node in uses if isinstance(node.ctx, ast.Store))
     return {node.id for node in uses if isinstance(node.ctx, ast.Load) and stored[node.id] == 1}
 
 
 def _matters(name: str, values: Mapping[str, Any]) -> bool:
+    """Whether a constant belongs to the search and has an effect at the present values."""
     other, letter = USED_ONLY_WITH.get(name, (name, ""))
     return not NOT_OURS.search(name) and (not letter or letter in str(values.get(other, letter)))
 
@@ -118,13 +120,14 @@ def _matters(name: str, values: Mapping[str, Any]) -> bool:
 
 
 def _derived_width(axis: Axis, values: Mapping[str, Any]) -> Axis:
+    """Turn the axis of ASPECT_RATIO into one of the width."""
     width = _width(values)
     shift = math.log2(width) - math.log2(float(axis.value))
     return replace(axis, name=WIDTH, value=width, low=axis.low + shift, high=axis.high + shift, grid=())
 
 
 def _on_head_grid(axis: Axis, values: Mapping[str, Any]) -> Axis:
-    """A width's grid: whole heads where the head dimension is known, multiples of 32 otherwise."""
+    """Restrict a width to whole heads, or to multiples of 32 when the head dimension is unknown."""
     if not isinstance(axis.value, int):
         return axis
     unit = _unit(values)
@@ -133,12 +136,13 @@ def _on_head_grid(axis: Axis, values: Mapping[str, Any]) -> Axis:
 
 
 def _unit(values: Mapping[str, Any]) -> int:
+    """Return the number that a width has to be a multiple of."""
     heads = [v for name, v in values.items() if name == "HEAD_DIM" or name in HEAD_COUNTS]
     return next((v for v in heads if isinstance(v, int) and v > 0), 32)
 
 
 def _width(values: Mapping[str, Any]) -> int:
-    """DEPTH 4, ASPECT_RATIO 40, HEAD_DIM 64 -> 192: the next whole number of heads."""
+    """Return DEPTH * ASPECT_RATIO rounded up to whole heads: DEPTH 4, ASPECT_RATIO 40, HEAD_DIM 64 -> 192."""
     head_dim = int(values["HEAD_DIM"])
     return math.ceil(int(values["DEPTH"]) * int(values["ASPECT_RATIO"]) / head_dim) * head_dim
 
@@ -148,11 +152,12 @@ def _width_is_derived(space: Space) -> bool:
 
 
 def _aspect_ratio(new: Mapping[str, Any], width: int) -> int:
-    """The ratio that gives `width` at the new depth: the old one where it still does."""
+    """Return the ratio that gives `width` at the new depth; the old one if it still does."""
     return int(new["ASPECT_RATIO"]) if _width(new) == width else max(1, width // int(new["DEPTH"]))
 
 
 def _value_in(other: Mapping[str, Any], axis: Axis) -> Any:
+    """Return the value of `axis` in another candidate's constants, or None."""
     if axis.name == WIDTH and axis.constant != WIDTH:
         sizes = [other.get(name) for name in ("DEPTH", "ASPECT_RATIO", "HEAD_DIM")]
         return _width(other) if all(isinstance(size, int) and size > 0 for size in sizes) else None
@@ -163,7 +168,7 @@ def _value_in(other: Mapping[str, Any], axis: Axis) -> Any:
 
 
 def _mend_heads(space: Space, values: Values) -> bool:
-    """Heads divisible by key/value heads."""
+    """Lower the key/value heads until they divide the heads."""
     heads, kv = _first(values, HEAD_COUNTS), _first(values, KV_COUNTS)
     if heads and kv:
         count, most = int(values[heads]), int(values[kv])
@@ -172,7 +177,7 @@ def _mend_heads(space: Space, values: Values) -> bool:
 
 
 def _mend_width(space: Space, values: Values) -> bool:
-    """A width of whole heads: the next larger one, as the model rounds up."""
+    """Round widths up to whole heads, as the model does. Returns whether a derived width can be reached."""
     unit = _unit({**space.constants, **values})
     for axis in space.axes:
         if axis.category == "width" and axis.grid and int(values[axis.name]) % unit:
@@ -184,7 +189,7 @@ def _mend_width(space: Space, values: Values) -> bool:
 
 
 def _mend_batch(space: Space, values: Values) -> bool:
-    """Where the code needs it, total batch = a whole number of rows * seq_len: rows are halved until it is."""
+    """Halve the rows until rows * seq_len divides the total batch, if the code needs that. Returns whether it does."""
     total = next((axis.name for axis in space.axes if axis.category == "batch" and "BATCH" in axis.name), None)
     rows = next((axis.name for axis in space.axes if axis.category == "speed" and "BATCH" in axis.name), None)
     if total is None or rows is None or not space.whole_batches:
@@ -198,7 +203,7 @@ def _mend_batch(space: Space, values: Values) -> bool:
 
 
 def _needs_whole_batches(source: str) -> bool:
-    """Whether the code takes a remainder or whole quotient of a total batch, as in `TOTAL_BATCH_SIZE % tokens`."""
+    """Whether the code divides a total batch with remainder, as in `TOTAL_BATCH_SIZE % tokens`."""
     return any(
         isinstance(node, ast.BinOp)
         and isinstance(node.op, ast.Mod | ast.FloorDiv)
@@ -213,7 +218,7 @@ def _first(values: Values, names: tuple[str, ...]) -> str | None:
 
 
 def _spelled(value: Any, old: str) -> str:
-    """A literal in the way the old one is written: 32768 in place of "2**16" -> "2**15"."""
-    if "**" in old and type(value) is int and value & (value - 1) == 0 and value > 1:
+    """Write a literal in the style of the one that it replaces: 32768 for "2**16" -> "2**15"."""
+    if "**" in old and type(value) is int and value > 1 and is_power_of_two(value):
         return f"2**{value.bit_length() - 1}"
     return repr(value)

@@ -1,7 +1,7 @@
-"""The one door to Optuna: settings that its tree-structured Parzen estimator suggests after the settings told to it.
+"""Asks Optuna's tree-structured Parzen estimator (TPE) for settings. No other module imports Optuna.
 
-Optuna is asked afresh each time: the study lives in memory and is told everything before it is asked, so that nothing
-has to be stored, and the ranges may follow the incumbent.
+Each call makes a new study in memory and adds all known settings to it, so nothing has to be stored between turns, and
+the ranges may follow the incumbent.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 
 
 def suggestions(axes: Sequence[Axis], told: Sequence[tuple[Values, float | None]], seed: int) -> Iterator[Values]:
-    """Values of `axes`, without end, for a lower objective than those in `told`; None there is a crash.
+    """Yield settings of `axes` that may have a lower objective than those in `told`; it never ends.
 
-    A crash is told as pruned, which TPE counts among the bad settings; a failed trial it would leave out, and ask for
-    the same again. No two suggestions are drawn blindly from the same place: those not yet told count as bad, too.
+    An objective of None is a crash. It is added as pruned, which TPE counts among the bad settings; it would ignore a
+    failed trial and suggest the same setting again. Suggestions count as bad until they are told, so that successive
+    ones differ.
     """
-    import optuna  # a third of a second, which only a night with a tuner pays
+    import optuna  # takes a third of a second, which only a night with the tuner pays
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     distributions = {axis.key: _distribution(axis) for axis in axes}

@@ -1,4 +1,4 @@
-"""How a move reads: the title, hypothesis and category of the tuner's proposals, the category of anyone's."""
+"""Writes the title, hypothesis and category of the tuner's proposals, and finds the category of any proposer's."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 
 from autoresearch.candidate.versions import version
 from autoresearch.records import TITLE_CHARS, Proposal
-from autoresearch.search.tuner.axes import Axis, Value, axes_of
+from autoresearch.search.tuner.axes import Axis, Value, axes_of, is_power_of_two
 from autoresearch.search.tuner.space import Space, Values
 
 Why = Literal["lever", "hint", "step", "tpe", "combine", "without"]
@@ -32,15 +32,15 @@ HYPOTHESES: Mapping[tuple[str, bool], str] = {
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """Where to go, in values of all axes, and how it was found."""
+    """New setting of all axes, and how it was found."""
 
     values: Values
     why: Why
-    category: str | None = None  # None: that of the first constant that moves
+    category: str | None = None  # None: the category of the constant that moves furthest
 
 
 def describe(space: Space, move: Move, proposer: str, usage: Mapping[str, float]) -> Proposal:
-    """The proposal of a move: Proposal((Set("DEPTH", "2"), ...), "DEPTH 4 -> 2", "Fewer layers ...", "depth", ...)."""
+    """Return a move as a proposal: Proposal((Set("DEPTH", "2"),), "DEPTH 4 -> 2", "Fewer layers ...", "depth", ...)."""
     axes = [space[name] for name in space.changed(move.values)]
     first = _furthest(axes, move.values)
     category = move.category or first.category
@@ -49,7 +49,7 @@ def describe(space: Space, move: Move, proposer: str, usage: Mapping[str, float]
 
 
 def category(before: str, after: str) -> str | None:
-    """The category of the constant that moves furthest between two sources; None where their code differs too."""
+    """Return the category of the constant that moves furthest between two sources; None if their code differs, too."""
     old, new = version(before), version(after)
     if old.structure != new.structure:
         return None
@@ -64,12 +64,12 @@ def _furthest(axes: list[Axis], values: Values) -> Axis:
 
 
 def _distance(axis: Axis, value: Value) -> float:
-    """In coarse steps; a choice counts as one."""
+    """Return how far `value` is from the incumbent's, in coarse steps; another choice is one step."""
     return 1.0 if axis.scale == "choice" else abs(axis.coordinate(value) - axis.coordinate(axis.value)) / axis.step
 
 
 def _title(axes: list[Axis], values: Values) -> str:
-    """As many of the changes as fit: "MATRIX_LR 0.04 -> 0.06, DEPTH 4 -> 3 and 2 more"."""
+    """List as many of the changes as fit: "MATRIX_LR 0.04 -> 0.06, DEPTH 4 -> 3 and 2 more"."""
     parts = [f"{axis.name} {_readable(axis.value)} -> {_readable(values[axis.name])}" for axis in axes]
     for shown in range(len(parts), 0, -1):
         rest = f" and {len(parts) - shown} more" if shown < len(parts) else ""
@@ -80,8 +80,8 @@ def _title(axes: list[Axis], values: Values) -> str:
 
 
 def _readable(value: Value) -> str:
-    """32768 -> "2**15", 0.0400 -> "0.04", "SSL" -> "SSL"."""
-    if type(value) is int and value >= 1024 and value & (value - 1) == 0:
+    """Format a value: 32768 -> "2**15", 0.0400 -> "0.04", "SSL" -> "SSL"."""
+    if type(value) is int and value >= 1024 and is_power_of_two(value):
         return f"2**{value.bit_length() - 1}"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
@@ -102,7 +102,7 @@ def _hypothesis(move: Move, axes: list[Axis], first: Axis) -> str:
 
 
 def _directions(axes: list[Axis], values: Values) -> str:
-    """The three largest moves: "higher MATRIX_LR, lower WEIGHT_DECAY"."""
+    """Describe the three largest moves: "higher MATRIX_LR, lower WEIGHT_DECAY"."""
     largest = sorted(axes, key=lambda axis: -_distance(axis, values[axis.name]))[:3]
     return ", ".join(
         f"{axis.name} {values[axis.name]}"
