@@ -18,8 +18,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from autoresearch.errors import AutoresearchError
-from autoresearch.loop import commands
+from autoresearch.exits import exit_code
 
 ROOT = Path(__file__).resolve().parent
 
@@ -120,18 +119,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _terminated)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that starts it with & has it ignored
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the night outlives its terminal
-    try:
-        return commands.COMMANDS[args.what](ROOT, args)
-    except AutoresearchError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on", file=sys.stderr)
-        return 130
+    return exit_code(lambda: _run_command(args), stopped="stopped; run the same command to resume")
+
+
+def _run_command(args: argparse.Namespace) -> int:
+    from autoresearch.loop import commands  # here, so that an import that fails is reported as any other error
+
+    return commands.COMMANDS[args.what](ROOT, args)
 
 
 def _terminated(*_: object) -> None:
-    raise KeyboardInterrupt("terminated")  # at logout and shutdown: as clean an end as Ctrl-C
+    """End as cleanly as with Ctrl-C at logout and shutdown."""
+    raise KeyboardInterrupt("terminated")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ cache/
     data/DATASET/PROFILE/              prepared data
     kernels/                           compiled kernels
     machines/SLUG/                     what earlier nights of this machine taught
+    errors/                            tracebacks of unexpected errors
     machine.lock, scorecard.json, ollama.log
 """
 
@@ -146,6 +147,11 @@ class Cache:
     @property
     def scorecard(self) -> Path:
         return self.folder / "scorecard.json"
+
+    @property
+    def error_logs(self) -> Path:
+        """Tracebacks of unexpected errors, one file each."""
+        return self.folder / "errors"
 
     @property
     def ollama_log(self) -> Path:

@@ -114,7 +114,7 @@ def test_ctrl_c_ends_cleanly_and_the_idea_is_not_lost(repository: Path) -> None:
         process.send_signal(signal.SIGINT)
         rest = process.stdout.read()
         assert process.wait(20) == 130, rest
-    assert "goes on" in rest and "experiments" in rest
+    assert "run the same command to resume" in rest and "experiments" in rest
     folder = next((repository / "runs").glob("*/journal.jsonl")).parent
     left = journal.read(folder)
     assert left.closed == "stopped by Ctrl-C" and left.experiments[1].status == "abandoned"

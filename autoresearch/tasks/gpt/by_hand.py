@@ -11,7 +11,8 @@ from typing import Any
 
 from autoresearch.candidate import constants
 from autoresearch.candidate.edits import apply
-from autoresearch.errors import AutoresearchError, GitError
+from autoresearch.errors import GitError
+from autoresearch.exits import exit_code
 from autoresearch.measure import experiment
 from autoresearch.record.git import Repository, tag_of
 from autoresearch.records import Measurement, Set
@@ -20,15 +21,8 @@ from autoresearch.tasks.gpt.workbench import choose_data, workbench
 
 
 def run_by_hand(source: Path, harness: Path) -> int:
-    """Trains and evaluates `source`; AUTORESEARCH_* choose data, seed and budget. 0, or 1 on failure."""
-    try:
-        return _run(source, harness)
-    except AutoresearchError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("\nstopped", file=sys.stderr)
-        return 130
+    """Train and evaluate `source` and return the exit code; AUTORESEARCH_* choose data, seed and budget."""
+    return exit_code(lambda: _run(source, harness), stopped="\nstopped")
 
 
 def _run(source: Path, harness: Path) -> int:

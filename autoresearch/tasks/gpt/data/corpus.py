@@ -22,13 +22,13 @@ import json
 import os
 import shlex
 import shutil
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from autoresearch.errors import AutoresearchError, DataError, UsageError
+from autoresearch.errors import DataError, UsageError
+from autoresearch.exits import exit_code
 from autoresearch.tasks.gpt.data import sources
 from autoresearch.tasks.gpt.data.hub import hub_reachable
 from autoresearch.tasks.gpt.data.profiles import PROFILES, Profile, default_profile
@@ -238,7 +238,7 @@ def _profile(name: str | None) -> Profile:
 
 
 def command_line(argv: Sequence[str]) -> int:
-    """`python prepare.py ...`; returns the exit code."""
+    """Run `python prepare.py ARGV` and return the exit code."""
     parser = argparse.ArgumentParser(prog="prepare.py", description="Download, tokenize and pack the data, once.")
     parser.add_argument(
         "--dataset",
@@ -250,17 +250,14 @@ def command_line(argv: Sequence[str]) -> int:
     parser.add_argument("--force", action="store_true", help="prepare again, from the start")
     parser.add_argument("--verify", action="store_true", help="check every byte of what is prepared, and no more")
     args = parser.parse_args(argv)
-    try:
-        if args.verify:
-            _verify_prepared(args.dataset, _profile(args.profile).name)
-        else:
-            prepare(args.dataset, args.profile, args.shards, force=args.force)
-    except AutoresearchError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("stopped; the same command continues", file=sys.stderr)
-        return 130
+    return exit_code(lambda: _run_command(args), stopped="stopped; run the same command to resume")
+
+
+def _run_command(args: argparse.Namespace) -> int:
+    if args.verify:
+        _verify_prepared(args.dataset, _profile(args.profile).name)
+    else:
+        prepare(args.dataset, args.profile, args.shards, force=args.force)
     return 0
 
 

@@ -1,0 +1,90 @@
+"""Turn the way a program ends into its exit code and its last words. loop.py, prepare.py and train_mlx.py end here.
+
+0 to 2      whatever the program returns, or the exit_code of an AutoresearchError, after `error: ...`
+3           an unexpected exception; its traceback is in a log file that the message names
+130         Ctrl-C
+141         whoever read the output has closed it, as in `loop.py status | head -1`
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import select
+import shlex
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from autoresearch.errors import AutoresearchError
+from autoresearch.paths import Cache
+
+UNEXPECTED, INTERRUPTED, CLOSED = 3, 130, 141
+
+
+def exit_code(program: Callable[[], int], stopped: str) -> int:
+    """Run `program` and return its exit code; print `stopped` when a Ctrl-C ends it."""
+    try:
+        code = program()
+        sys.stdout.flush()  # here, where a closed pipe can be handled, and not as the interpreter exits
+        return code
+    except AutoresearchError as error:
+        _say(f"error: {error}")
+        return error.exit_code
+    except KeyboardInterrupt:
+        _say(stopped)
+        return INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - the one place where nothing can be done about it but to say so
+        if isinstance(error, BrokenPipeError) and _stdout_closed():
+            return CLOSED
+        _say(*_unexpected(error))
+        return UNEXPECTED
+
+
+def _stdout_closed() -> bool:
+    """Return whether standard output is a pipe that nobody reads; if so, discard what is still to be flushed."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), select.POLLOUT)
+    closed = any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+    if closed:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return closed
+
+
+def _unexpected(error: Exception) -> list[str]:
+    """Return two lines for the person: what happened, and where the traceback is and what to do with it."""
+    what = " ".join("".join(traceback.format_exception_only(error)).split())
+    log = _write_log("".join(traceback.format_exception(error)))
+    if log is None:
+        return [f"unexpected error: {what}", *traceback.format_exception(error)]
+    return [
+        f"unexpected error: {what}",
+        f"The traceback is in {log}: please report it. To try again, run the same command.",
+    ]
+
+
+def _write_log(text: str) -> Path | None:
+    """Write a log named with the time into the cache, else among the temporary files; None where neither works."""
+    now = time.localtime()
+    command = shlex.join(sys.argv)
+    system = f"Python {platform.python_version()}, {platform.platform()}"
+    for folder in (Cache.default().error_logs, Path(tempfile.gettempdir())):
+        path = folder / f"autoresearch-{time.strftime('%Y-%m-%d-%H%M%S', now)}.log"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"{command}\n{system}\n\n{text}", encoding="utf-8", errors="backslashreplace")
+        except OSError:
+            continue
+        return path
+    return None
+
+
+def _say(*lines: str) -> None:
+    """Print to standard error; a terminal that is gone does not matter."""
+    try:
+        print(*lines, sep="\n", file=sys.stderr, flush=True)
+    except OSError:
+        return

@@ -1,0 +1,105 @@
+"""How the three programs end: exit codes and last words, of real processes in a copy of the checkout."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from testbed.toy import ROOT
+
+PROGRAMS = {  # a command, and a function that it calls: file and definition up to the body
+    "loop.py status": ("autoresearch/loop/commands.py", "COMMANDS['status'] = lambda root, args: broken()"),
+    "prepare.py": ("autoresearch/tasks/gpt/data/corpus.py", "def prepare(*args, **options): broken()"),
+    "train_mlx.py": ("autoresearch/tasks/gpt/by_hand.py", "def _run(source, harness): broken()"),
+}
+
+
+def checkout(folder: Path, command: str, body: str) -> list[str]:
+    """Copy the checkout with `body` in place of what `command` does, and return the command's arguments."""
+    for name in ("loop.py", "prepare.py", "train_mlx.py"):
+        shutil.copy(ROOT / name, folder)
+    shutil.copytree(ROOT / "autoresearch", folder / "autoresearch", ignore=shutil.ignore_patterns("__pycache__"))
+    file, definition = PROGRAMS[command]
+    with (folder / file).open("a") as module:
+        module.write(f"\n\ndef broken():\n    {body}\n\n\n{definition}\n")
+    return [sys.executable, *command.split()]
+
+
+def run(folder: Path, argv: list[str], **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(argv, cwd=folder, env={**os.environ, **env}, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize("command", PROGRAMS)
+def test_an_unexpected_exception_is_two_lines_and_a_log_in_the_cache(tmp_path: Path, command: str) -> None:
+    cache = tmp_path / "cache"
+    ended = run(tmp_path, checkout(tmp_path, command, "{}['lost']"), AUTORESEARCH_CACHE=str(cache))
+    (log,) = cache.glob("errors/autoresearch-2*.log")
+    assert ended.returncode == 3
+    assert ended.stderr.splitlines() == [
+        "unexpected error: KeyError: 'lost'",
+        f"The traceback is in {log}: please report it. To try again, run the same command.",
+    ]
+    assert command in log.read_text() and "in broken\n" in log.read_text()
+
+
+def test_a_checkout_that_cannot_be_imported_is_an_unexpected_error_too(tmp_path: Path) -> None:
+    argv = checkout(tmp_path, "loop.py status", "pass")
+    (tmp_path / "autoresearch" / "records.py").write_text("def broken(:\n")
+    ended = run(tmp_path, argv, AUTORESEARCH_CACHE=str(tmp_path / "cache"))
+    assert ended.returncode == 3 and ended.stderr.startswith("unexpected error: ") and "records.py" in ended.stderr
+
+
+def test_without_a_cache_the_log_is_a_temporary_file(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    argv = checkout(tmp_path, "loop.py status", "1 / 0")
+    ended = run(tmp_path, argv, AUTORESEARCH_CACHE=str(tmp_path / "file" / "cache"), TMPDIR=str(tmp_path))
+    (log,) = tmp_path.glob("autoresearch-2*.log")
+    assert ended.returncode == 3 and str(log) in ended.stderr
+
+
+def test_without_any_place_for_a_log_the_traceback_is_printed(tmp_path: Path) -> None:
+    code = "from pathlib import Path; from autoresearch import exits; exits.tempfile.tempdir = '/dev/null/no'; "
+    code += "raise SystemExit(exits.exit_code(lambda: 1 // 0, 'stopped'))"
+    ended = run(ROOT, [sys.executable, "-c", code], AUTORESEARCH_CACHE="/dev/null/no")
+    assert ended.returncode == 3 and "Traceback" in ended.stderr
+
+
+@pytest.mark.parametrize(("error", "code"), [("DataError", 1), ("UsageError", 2)])
+@pytest.mark.parametrize("command", PROGRAMS)
+def test_an_expected_error_is_its_message(tmp_path: Path, command: str, error: str, code: int) -> None:
+    body = f"from autoresearch import errors; raise errors.{error}('the disk is full. Run: df')"
+    ended = run(tmp_path, checkout(tmp_path, command, body))
+    assert (ended.returncode, ended.stdout, ended.stderr) == (code, "", "error: the disk is full. Run: df\n")
+
+
+@pytest.mark.parametrize("command", PROGRAMS)
+def test_ctrl_c_ends_with_130(tmp_path: Path, command: str) -> None:
+    argv = checkout(tmp_path, command, "import time; print('ready', flush=True); time.sleep(60)")
+    with subprocess.Popen(argv, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
+        assert program.stdout is not None and program.stdout.readline() == "ready\n"
+        program.send_signal(signal.SIGINT)
+        _, said = program.communicate(timeout=30)
+    assert program.returncode == 130 and said.strip().startswith("stopped") and "Traceback" not in said
+
+
+@pytest.mark.parametrize("body", ["print('line\\\\n' * 100_000)", "print('line')"], ids=["much", "little"])
+def test_output_that_nobody_reads_ends_the_program_without_a_word(tmp_path: Path, body: str) -> None:
+    wait = "input(); "  # until the reading end is closed
+    argv = checkout(tmp_path, "loop.py status", f"{wait}{body}; return 0")
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen(argv, cwd=tmp_path, **pipes, text=True) as program:  # type: ignore[call-overload]
+        program.stdout.close()
+        program.stdout = None
+        _, said = program.communicate("\n", timeout=30)
+    assert (program.returncode, said) == (141, "")
+
+
+def test_another_broken_pipe_is_an_unexpected_error(tmp_path: Path) -> None:
+    argv = checkout(tmp_path, "loop.py status", "raise BrokenPipeError('of a child')")
+    assert run(tmp_path, argv, AUTORESEARCH_CACHE=str(tmp_path)).returncode == 3
