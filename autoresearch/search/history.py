@@ -1,4 +1,4 @@
-"""What has been tried, in few words: outcomes in sigmas, and the values tried for each constant. Pure."""
+"""Summarises the trials of a night for a prompt: outcomes in sigmas, and the values tried for each constant. No I/O."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from autoresearch.candidate.versions import trial_version, version
 from autoresearch.records import TITLE_CHARS, HintLine, Trial
 
 LEGEND = "* now, + kept, = within noise, - worse, x crashed"
-MOST_CHANGES = 3  # constants: the effect of more at once says little about each
+MOST_CHANGES = 3  # constants: a trial that changed more says little about each of them
 MOST_LISTED = 4  # constants in a trial's line
 HINTED = "Found on other machines, not measured on this one; it may be otherwise here:"
-SIMILAR = 0.5  # sigmas that count as no difference
+SIMILAR = 0.5  # sigmas: a smaller loss is marked as within noise
 REASON_CHARS = 100
 
 
 def line(trial: Trial, sigma_bpb: float) -> str:
-    """A trial in a line, with its gain in sigmas over the incumbent of its time, or why there is none.
+    """Describe a trial in one line, with its gain over the incumbent of its time in sigmas, or why there is none.
 
     `#12 keep +2.1s learning_rate: Higher matrix rate (MATRIX_LR .04 -> .05)`
     `#13 crash: memory (held 14.2 GB): Wider`
@@ -33,7 +33,7 @@ def line(trial: Trial, sigma_bpb: float) -> str:
 
 
 def values_tried(source: str, history: Sequence[Trial], sigma_bpb: float) -> list[str]:
-    """The values tried for each constant of `source`, the constant tried last in the last row.
+    """List the values tried for each constant of `source`, marked as LEGEND says; the latest constant comes last.
 
     -> ["DEPTH: 4- 6* 8=", "MATRIX_LR: .02- .03= .04* .06-"]
     """
@@ -52,12 +52,17 @@ def values_tried(source: str, history: Sequence[Trial], sigma_bpb: float) -> lis
 
 
 def hinted(hints: Sequence[HintLine]) -> list[str]:
-    """A heading that marks them, and a line each, in the words of whoever found them; nothing where there are none."""
+    """List hints under a heading that says where they are from. Empty if there are none.
+
+    The lines are texts of strangers: they are for a language model without tools.
+    """
     return [HINTED, *(f"- {hint.text}" for hint in hints)] if hints else []
 
 
 def hinted_numbers(hints: Sequence[HintLine], source: str) -> list[str]:
-    """The same without a word of a stranger, for an agent with a person's rights: constants of `source` and numbers.
+    """List hints as constants of `source` and numbers only, without any text that a stranger wrote.
+
+    An agent that runs with the user's rights gets this form, since a text could give it instructions.
 
     -> [HINTED, "- MATRIX_LR .04 -> .06: +4.1s"]
     """
@@ -74,7 +79,7 @@ def _one_line(text: str) -> str:
 
 
 def _changes(trial: Trial) -> dict[str, tuple[Any, Any]]:
-    """The constants that the trial gave another value, as name -> (old, new)."""
+    """Return the constants that the trial changed, as name -> (old, new)."""
     new, old = trial_version(trial), version(trial.parent_source)
     values = new.changed_from(old)
     return {name: (old.constants[name], value) for name, value in values.items() if name in old.constants}
@@ -85,7 +90,7 @@ def _same_code(trial: Trial) -> bool:
 
 
 def _listed(changes: Mapping[str, tuple[Any, Any]]) -> str:
-    """{"MATRIX_LR": (0.04, 0.05)} -> "MATRIX_LR .04 -> .05" """
+    """List changes: {"MATRIX_LR": (0.04, 0.05)} -> "MATRIX_LR .04 -> .05"."""
     return ", ".join(f"{name} {_compact(old)} -> {_compact(new)}" for name, (old, new) in changes.items())
 
 
@@ -95,7 +100,7 @@ def _mark(trial: Trial, sigma_bpb: float) -> str:
         return "+"
     if trial.verdict == "crash":
         return "x"
-    return "-" if sigmas is None or sigmas < -SIMILAR else "="  # stopped halfway: it was far behind
+    return "-" if sigmas is None or sigmas < -SIMILAR else "="  # None: stopped halfway, since it was far behind
 
 
 def _sigmas(trial: Trial, sigma_bpb: float) -> float | None:
@@ -104,13 +109,13 @@ def _sigmas(trial: Trial, sigma_bpb: float) -> float | None:
 
 
 def _ordered(row: dict[str, tuple[Any, str]]) -> list[tuple[str, tuple[Any, str]]]:
-    """Numbers by size, other values as they came."""
+    """Sort numbers by size; keep other values in the order in which they were tried."""
     numbers = all(isinstance(value, int | float) for value, _ in row.values())
     return sorted(row.items(), key=lambda item: item[1][0]) if numbers else list(row.items())
 
 
 def _compact(value: Any) -> str:
-    """A value in few characters: 0.04 -> ".04", (0.8, 0.95) -> "(.8,.95)"."""
+    """Format a value in few characters: 0.04 -> ".04", (0.8, 0.95) -> "(.8,.95)"."""
     if isinstance(value, tuple | list):
         return "(" + ",".join(_compact(element) for element in value) + ")"
     if isinstance(value, float):

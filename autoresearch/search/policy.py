@@ -1,7 +1,7 @@
-"""The search policy: the kind of each turn, moves off a plateau, repeats, and who has the turn. Pure.
+"""Decides the kind of each turn, how to leave a plateau, what counts as a repeat, and which proposer is asked. No I/O.
 
-A hundred noisy trials do not identify a bandit over kinds of change, so the kinds rotate and a rule of thumb ends a
-plateau. Where two proposers share the night, what they achieved decides, within a floor for each.
+A hundred noisy trials are too few to learn which kinds of change pay, so the kinds rotate and fixed rules end a
+plateau. Proposers share a night in proportion to what they achieved, each with a minimum share.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from typing import Any
 from autoresearch.candidate.versions import Version, trial_version, version
 from autoresearch.records import CATEGORIES, Directive, Trial
 
-PLATEAU = 8  # experiments without a keep: an unused category and a higher temperature
-DEEP_PLATEAU = 16  # without a keep: the next PLATEAU of them start from an older version
-HOT = 1.0  # temperature on a plateau
-TRIES = 2  # of each big lever before the rotation begins
-NEAR_SIGMA = 1.0  # a discard no worse than this is a near miss
-SAME_TO = 2  # significant digits to which two values of a constant are the same try
-RECENT = 40  # experiments that count for the shares: what a proposer finds wears off
-FLOOR = 0.25  # of the turns, for each proposer of two
-PRIOR_RATE, PRIOR_TURNS = 1 / 8, 8.0  # keeps a turn that a proposer is credited with, and for how many turns
-MOVED_ON = 3  # constants that have changed since, from which on an old result no longer speaks for a new file
+PLATEAU = 8  # experiments without a keep after which turns ask for unused categories at a higher temperature
+DEEP_PLATEAU = 16  # experiments without a keep after which the next PLATEAU turns start from an older version
+HOT = 1.0  # sampling temperature on a plateau
+TRIES = 2  # experiments with each big lever before the rotation begins
+NEAR_SIGMA = 1.0  # a discard that is at most this many sigmas worse is a near miss
+SAME_TO = 2  # significant digits to which values of a constant are compared
+RECENT = 40  # experiments that count for the shares, since a proposer's success wears off
+FLOOR = 0.25  # share of the turns that each of two proposers has at least
+PRIOR_RATE, PRIOR_TURNS = 1 / 8, 8.0  # assumed keeps a turn of a new proposer, and the turns that the assumption weighs
+MOVED_ON = 3  # a repeat is allowed once this many other constants have changed
 
-LEVERS = {
+LEVER_TEXTS = {  # category -> what the proposer is told
     "depth": "Change DEPTH: fewer layers mean more steps in the budget, more layers mean more from each.",
     "batch": "Change TOTAL_BATCH_SIZE: a smaller one means more steps, a larger one means steadier ones.",
     "width": "Change the width (ASPECT_RATIO, MLP_RATIO): capacity against speed.",
     "learning_rate": "Change one group's learning rate by a factor of 1.5 to 2.",
     "schedule": "Change the learning-rate schedule: how long the decay is, where it ends.",
 }
-TEXTS = {
+KIND_TEXTS = {  # kind of turn -> what the proposer is told
     "refine": "Refine: take the change that helped most so far and go a step further, or half a step back.",
     "new category": "Something else: an idea of the category {category}, which has hardly been tried.",
     "combine": "Combine: {near}. Try them together, or with a companion that lets them pay.",
@@ -49,14 +49,14 @@ ROTATION = ("refine", "new category", "combine", "simplify", "bold")
 
 
 def next_directive(history: Sequence[Trial], n: int) -> Directive:
-    """The kind of turn for experiment `n`: the big levers first, then the rotation, with the plateau's moves in it.
+    """Return the kind of turn for experiment `n`: the big levers first, then the rotation, adapted on a plateau.
 
     next_directive([], 1) -> Directive("big lever", "Change DEPTH: ...", "depth")
     """
     tried = [trial.category for trial in history]
-    lever = next((name for name in LEVERS if tried.count(name) < TRIES), None)
-    if lever and len(history) < TRIES * len(LEVERS) + PLATEAU:
-        return Directive("big lever", LEVERS[lever], lever)
+    lever = next((name for name in LEVER_TEXTS if tried.count(name) < TRIES), None)
+    if lever and len(history) < TRIES * len(LEVER_TEXTS) + PLATEAU:
+        return Directive("big lever", LEVER_TEXTS[lever], lever)
     stalled = since_keep(history)
     kind = ROTATION[n % len(ROTATION)]
     if kind == "combine" and len(near_misses(history)) < 2:
@@ -65,18 +65,18 @@ def next_directive(history: Sequence[Trial], n: int) -> Directive:
         kind = "new category"
     category = least_used(history, n) if kind == "new category" else None
     near = " and ".join(f'"{trial.title}"' for trial in near_misses(history)[:3])
-    text = TEXTS[kind].format(category=category, near=f"{near} came close")
+    text = KIND_TEXTS[kind].format(category=category, near=f"{near} came close")
     directive = Directive(kind, text, category, HOT if stalled >= PLATEAU else None)
     return directive if branch_point(history) is None else _from_branch(directive, stalled)
 
 
 def since_keep(history: Sequence[Trial]) -> int:
-    """Experiments decided since the last keep, or since the beginning."""
+    """Count the experiments since the last keep, or since the beginning."""
     return sum(1 for _ in takewhile(lambda trial: trial.verdict != "keep", reversed(history)))
 
 
 def least_used(history: Sequence[Trial], n: int) -> str:
-    """The category with the fewest experiments; those that share the place take turns by `n`."""
+    """Return the category with the fewest experiments; `n` rotates through those with equally few."""
     counts = {category: 0 for category in CATEGORIES if category != "other"}
     for trial in history:
         if trial.category in counts:
@@ -86,7 +86,7 @@ def least_used(history: Sequence[Trial], n: int) -> str:
 
 
 def near_misses(history: Sequence[Trial]) -> list[Trial]:
-    """Discards since the last keep that were at most a sigma worse, the best first."""
+    """Return the discards since the last keep that were at most NEAR_SIGMA worse, best first."""
     recent = history[len(history) - since_keep(history) :]
     measured = [trial for trial in recent if trial.verdict == "discard" and trial.delta_bpb is not None]
     sigmas = {trial.n: (trial.delta_bpb or 0.0) / (trial.sigma_bpb or math.inf) for trial in measured}
@@ -95,10 +95,10 @@ def near_misses(history: Sequence[Trial]) -> list[Trial]:
 
 
 def branch_point(history: Sequence[Trial]) -> int | None:
-    """The experiment whose version the next turn starts from, where that is not the incumbent's; 0 is the baseline.
+    """Return the experiment whose version the next turn edits instead of the incumbent's, or None; 0 is the baseline.
 
-    After every DEEP_PLATEAU experiments without a keep the next PLATEAU of them start from an ancestor: the second-best
-    first, which is the version before the last keep, then the one before it.
+    After every DEEP_PLATEAU experiments without a keep, the next PLATEAU turns start from an ancestor: in the first
+    round the version before the last keep, in each further round the one before that.
     """
     rounds, place = divmod(since_keep(history), DEEP_PLATEAU)
     ancestors = [0, *(trial.n for trial in history if trial.verdict == "keep")][:-1]
@@ -108,6 +108,7 @@ def branch_point(history: Sequence[Trial]) -> int | None:
 
 
 def _from_branch(directive: Directive, stalled: int) -> Directive:
+    """Tell the proposer that its turn starts from an older version."""
     start = f"No keep in {stalled} experiments, so this turn starts from an older version that was nearly as good."
     return replace(directive, text=f"{start} Go another way from here. {directive.text}", temperature=HOT)
 
@@ -116,21 +117,22 @@ def _from_branch(directive: Directive, stalled: int) -> Directive:
 
 
 def repeat_of(source: str, parent: str, history: Sequence[Trial]) -> Trial | None:
-    """The trial that `source`, proposed for `parent`, repeats: the same version, or the same values of constants.
+    """Return the latest trial that `source`, proposed as a change of `parent`, repeats, or None.
 
-    Values are the same where they agree to two significant digits. In a file whose code, or MOVED_ON or more of whose
-    other constants, have changed since, they are a new experiment. `repeat_sentence` says what happened then.
+    It repeats a trial if it is the version that the trial measured or changed, or if it sets the same constants to the
+    same values, compared to SAME_TO significant digits. Equal values do not count once the code or at least MOVED_ON
+    other constants have changed since.
     """
     return repeats(version(source), version(parent), history)
 
 
 def repeats(new: Version, old: Version, history: Sequence[Trial]) -> Trial | None:
-    """`repeat_of`, for versions that are known already: the latest such trial."""
+    """Do what `repeat_of` does, for versions instead of sources."""
     return next((trial for trial in reversed(history) if _repeats(new, old, trial)), None)
 
 
 def repeat_sentence(source: str, trial: Trial) -> str:
-    """What to tell a proposer: 'That is experiment 7 again, "DEPTH 4 -> 2", which was discarded: 0.01 worse ...'."""
+    """Tell a proposer: 'That is experiment 7 again, "DEPTH 4 -> 2", which was discarded: 0.01 worse ...'."""
     if version(source) == version(trial.parent_source):
         return f'That is the version from before experiment {trial.n}, "{trial.title}". Propose something new.'
     ended = {"keep": "was kept", "discard": "was discarded", "crash": "crashed"}[trial.verdict]
@@ -153,7 +155,7 @@ def _repeats(new: Version, old: Version, trial: Trial) -> bool:
 
 
 def _rounded(value: Any) -> Any:
-    """Numbers, also inside of containers, to two significant digits: {"MATRIX_LR": 0.0412} -> {"MATRIX_LR": 0.041}."""
+    """Round floats, also in containers, to SAME_TO digits: {"MATRIX_LR": 0.0412} -> {"MATRIX_LR": 0.041}."""
     match value:
         case dict():
             return {name: _rounded(item) for name, item in value.items()}
@@ -169,16 +171,16 @@ def _rounded(value: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class TurnCounts:
-    """The turns of one proposer, how many of them were kept, and the rate of keeps that follows."""
+    """Turns of one proposer, and how many of them were kept."""
 
     turns: int = 0
     kept: int = 0
-    cost: float = 1.0  # a turn's time in experiments: 1.0, more where proposing is slow
-    prior: float = PRIOR_RATE  # the rate assumed before any turn is counted
+    cost: float = 1.0  # time of a turn, proposing included, divided by that of training
+    prior: float = PRIOR_RATE  # keeps a turn that are assumed before any turn is counted
 
     @property
     def rate(self) -> float:
-        """Keeps in the time of an experiment, shrunk towards `prior` as if PRIOR_TURNS turns had shown it.
+        """Keeps in the time of one training, shrunk towards `prior` as if PRIOR_TURNS turns had shown it.
 
         TurnCounts().rate -> 0.125, TurnCounts(92, 4).rate -> 0.05
         """

@@ -1,6 +1,6 @@
-"""What each proposer has achieved on this machine, kept across nights; it chooses format and share of turns.
+"""Stores what each proposer has achieved on this machine, across nights, and chooses reply formats by it.
 
-One JSON file in the cache, replaced whole: machine -> model -> counts. Losing it costs a few turns of learning again.
+The file is paths.Cache.scorecard. It is replaced whole; if it is lost, the first turns of the next night use priors.
 """
 
 from __future__ import annotations
@@ -18,46 +18,47 @@ from autoresearch.search.policy import TurnCounts
 
 VERSION = 1
 
-# Reply formats, the most able first: all edit forms beside the whole file; one whole file; constants only.
+# Reply formats, the most powerful first: any edits but a whole file; one whole file; constants only.
 FORMATS = ("blocks", "file", "set")
-SIMPLER = {"blocks": "set", "file": "set", "set": "set"}
-WORTH = {"blocks": 1.0, "file": 0.8, "set": 0.5}  # of an applied reply: constants alone are the tuner's trade too
-# The share of replies that apply before anything has been measured, by billions of parameters: judgement.
+SIMPLER = {"blocks": "set", "file": "set", "set": "set"}  # the format to fall back on
+WORTH = {"blocks": 1.0, "file": 0.8, "set": 0.5}  # of an applied reply; the tuner changes constants as well
+# The share of replies that apply, before any is counted: format -> (at least so many billion parameters, share).
+# These are estimates, not measurements.
 PRIOR = {
     "blocks": ((14.0, 0.8), (7.0, 0.55), (0.0, 0.3)),
     "file": ((14.0, 0.6), (7.0, 0.5), (0.0, 0.4)),
     "set": ((14.0, 0.95), (7.0, 0.9), (0.0, 0.85)),
 }
-PRIOR_WEIGHT = 4.0  # replies that the prior counts for
-REVISIT = 12  # every so many turns the format tried least is tried once more
+PRIOR_WEIGHT = 4.0  # replies that the prior weighs
+REVISIT = 12  # turns after which the format with the fewest replies is tried again
 
 
 @dataclass(slots=True)
 class ReplyCounts:
-    """The replies of one model in one format."""
+    """Replies of one model in one format."""
 
-    asked: int = 0  # replies asked for
-    parsed: int = 0  # of them, those that hold edits
-    applied: int = 0  # of them, those whose edits apply to the script
+    asked: int = 0
+    parsed: int = 0  # those that hold edits
+    applied: int = 0  # those whose edits apply to the script
 
 
 @dataclass(slots=True)
 class Card:
-    """One proposer on one machine. `seconds` are what it takes to propose, loading included."""
+    """Record of one proposer on one machine."""
 
     turns: int = 0
     proposals: int = 0
-    repairs: int = 0  # repair turns asked for
-    saved: int = 0  # turns that a repair or a fresh sample saved
+    repairs: int = 0  # answers that mend another
+    saved: int = 0  # turns with a proposal that took more than one answer
     decided: int = 0  # experiments decided
-    warmed_up: int = 0
+    warmed_up: int = 0  # experiments that reached training
     kept: int = 0
-    seconds: float = 0.0
+    seconds: float = 0.0  # of proposing, loading the model included
     prompt_tokens: int = 0
     answer_tokens: int = 0
     bytes_per_token: float | None = None
-    loaded_bytes: float | None = None  # of memory, as the server told when it was loaded with its largest context
-    file_bytes: float | None = None  # of the model's file then
+    loaded_bytes: float | None = None  # memory of the model with its largest context, as the server reports it
+    file_bytes: float | None = None  # size of the model's file when that was measured
     formats: dict[str, ReplyCounts] = field(default_factory=dict)
 
     @property
@@ -71,15 +72,15 @@ class Card:
         return sum(replies.applied for replies in self.formats.values())
 
     def replies(self, form: str) -> ReplyCounts:
-        """Return the counts of a format, to be changed in place."""
+        """Return the counts of a format, for the caller to change in place."""
         return self.formats.setdefault(form, ReplyCounts())
 
     def turn_counts(self) -> TurnCounts:
-        """Count as turns the experiments decided and the turns without a proposal."""
+        """Return the keeps in all turns: decided experiments and turns without a proposal."""
         return TurnCounts(self.decided + max(0, self.turns - self.proposals), self.kept)
 
     def learn(self, name: str, trials: Sequence[Trial], since: int) -> None:
-        """Counts how those of `trials` with a number above `since` ended which `name` proposed."""
+        """Count how the trials after number `since` ended that the proposer `name` made."""
         for trial in trials:
             if trial.n > since and trial.proposer == name:
                 self.decided += 1
@@ -92,45 +93,49 @@ class Cards:
     """Content of the file."""
 
     version: int
-    machines: dict[str, dict[str, Card]]  # machine -> model -> card
+    machines: dict[str, dict[str, Card]]  # machine -> proposer -> card
 
 
 class Scorecard:
-    """The cards of one machine. Every `save` reads the file again, so that two programs lose no model of each other."""
+    """Cards of one machine. `save` reads the file again first, so programs running at once keep each other's cards."""
 
     def __init__(self, path: Path, machine: str) -> None:
         self.path, self.machine = path, machine
         self._cards: dict[str, Card] = {}
-        self._learned: dict[str, int] = {}  # model -> the number of the last trial that its card knows of
+        self._learned: dict[str, int] = {}  # name -> number of the last trial counted on the card
 
-    def card(self, model: str) -> Card:
-        """The card of `model`, to be changed in place and then saved."""
-        if model not in self._cards:
-            self._cards[model] = self._stored().get(self.machine, {}).get(model, Card())
-        return self._cards[model]
+    def card(self, name: str) -> Card:
+        """Return the card of a proposer, for the caller to change in place and then `save`."""
+        if name not in self._cards:
+            self._cards[name] = self._stored().get(self.machine, {}).get(name, Card())
+        return self._cards[name]
 
     def known(self) -> dict[str, Card]:
-        """All cards of this machine, by model."""
-        for model in self._stored().get(self.machine, {}):
-            self.card(model)
+        """Return all cards of this machine, by the proposer's name."""
+        for name in self._stored().get(self.machine, {}):
+            self.card(name)
         return dict(self._cards)
 
-    def learn(self, model: str, trials: Sequence[Trial]) -> None:
-        """Counts on the card how the model's experiments ended since the last call; a past process counted the rest."""
-        since, self._learned[model] = self._learned.get(model), max((trial.n for trial in trials), default=0)
-        if since is not None and since != self._learned[model]:
-            self.card(model).learn(model, trials, since)
-            self.save(model)
+    def learn(self, name: str, trials: Sequence[Trial]) -> None:
+        """Count on the card how the proposer's experiments ended since the last call.
 
-    def save(self, model: str) -> None:
-        """Write the card of `model`. A full disk is ignored: it must not cost the turn."""
+        The first call counts nothing: an earlier process has counted the trials that exist then.
+        """
+        since, latest = self._learned.get(name), max((trial.n for trial in trials), default=0)
+        self._learned[name] = latest
+        if since is not None and since != latest:
+            self.card(name).learn(name, trials, since)
+            self.save(name)
+
+    def save(self, name: str) -> None:
+        """Write the card of a proposer. A full disk is ignored: it must not cost the turn."""
         machines = self._stored()
-        machines.setdefault(self.machine, {})[model] = self.card(model)
+        machines.setdefault(self.machine, {})[name] = self.card(name)
         with contextlib.suppress(OSError):
             write_atomic(self.path, to_json(Cards(VERSION, machines), indent=1))
 
     def _stored(self) -> dict[str, dict[str, Card]]:
-        """Read machine -> model -> card; empty when the file is missing, damaged or of another version."""
+        """Read machine -> proposer -> card; empty when the file is missing, damaged or of another version."""
         try:
             stored = from_json(Cards, self.path.read_bytes())
         except (OSError, MalformedError):
@@ -139,9 +144,9 @@ class Scorecard:
 
 
 def choose_format(card: Card, parameters_b: float | None, allowed: Sequence[str] = FORMATS) -> str:
-    """The format with the most worth in applied replies: measured, shrunk towards what a model of that size can do.
+    """Return the allowed format with the highest expected worth of a reply.
 
-    Every REVISIT turns it is the allowed format with the fewest replies, since models and prompts change.
+    Every REVISIT turns, return the one with the fewest replies instead, since models and prompts change.
     """
     if len(allowed) > 1 and card.turns and card.turns % REVISIT == 0:
         return min(allowed, key=lambda form: card.replies(form).asked)
@@ -149,7 +154,10 @@ def choose_format(card: Card, parameters_b: float | None, allowed: Sequence[str]
 
 
 def expected_rate(card: Card, form: str, parameters_b: float | None) -> float:
-    """The share of replies in `form` that apply: expected_rate(Card(), "set", 3.0) -> 0.85."""
+    """Return the share of replies in `form` that apply, shrunk towards the prior for a model of that size.
+
+    expected_rate(Card(), "set", 3.0) -> 0.85
+    """
     size = 8.0 if parameters_b is None else parameters_b
     prior = next(rate for least, rate in PRIOR[form] if size >= least)
     replies = card.replies(form)

@@ -57,7 +57,7 @@ def many(verdicts: str, categories: Sequence[str] = ("other",)) -> list[Trial]:
     ]
 
 
-LEVERS_DONE = many("d" * 10, tuple(policy.LEVERS))
+LEVERS_DONE = many("d" * 10, tuple(policy.LEVER_TEXTS))
 
 
 # --- the kind of turn -------------------------------------------------------------------------------------------------
@@ -69,7 +69,7 @@ def test_the_night_begins_with_the_big_levers_each_twice() -> None:
         directive = policy.next_directive(history, n)
         assert directive.kind == "big lever"
         history.append(replace(tried(n, [Set("DEPTH", "3")]), category=str(directive.category)))
-    assert [trial.category for trial in history] == [lever for lever in policy.LEVERS for _ in range(2)]
+    assert [trial.category for trial in history] == [lever for lever in policy.LEVER_TEXTS for _ in range(2)]
     assert policy.next_directive(history, 11).kind != "big lever"
 
 
