@@ -1,8 +1,8 @@
-"""An outside agent as a proposer: a command that edits a copy of the file in a scratch folder of its own.
+"""Lets an outside agent propose: runs a command that edits a copy of the editable file in a temporary folder.
 
 The folder holds train_mlx.py (the incumbent, to be edited in place), program.md, HISTORY.md and PROMPT.md; the prompt
-also comes on standard input. What the command leaves in train_mlx.py is the proposal. TITLE:, HYPOTHESIS: and CATEGORY:
-lines are read from NOTE.md, else from what it prints. The command runs with the person's rights, as typed by them.
+is also passed on standard input. The edited train_mlx.py is the proposal. Its TITLE:, HYPOTHESIS: and CATEGORY: lines
+are read from NOTE.md, else from the command's output. The command runs as the user typed it, with the user's rights.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from autoresearch.candidate import constants, edits, syntax
 from autoresearch.candidate.versions import version
 from autoresearch.errors import CommandError, EditError, ProposerError, SourceError, UsageError
 from autoresearch.formats import counted
+from autoresearch.paths import EDITABLE, PROGRAM
 from autoresearch.records import (
     CATEGORIES,
     HYPOTHESIS_CHARS,
@@ -36,10 +37,10 @@ from autoresearch.search.llm import prompt, replies
 from autoresearch.search.proposer import BaseProposer
 from autoresearch.system import process
 
-FILE, NOTE, PROMPT, HISTORY, PROGRAM = "train_mlx.py", "NOTE.md", "PROMPT.md", "HISTORY.md", "program.md"
-TIMEOUT_S = 1200.0  # an agent on a local model reads the file, thinks and edits
-TOLD_CHARS = 2000  # of what a failed command printed
-MOST_BYTES = 200_000  # of an edited file: more is no training script
+NOTE, PROMPT, HISTORY = "NOTE.md", "PROMPT.md", "HISTORY.md"
+TIMEOUT_S = 1200.0  # for an agent on a local model that reads the file, thinks and edits
+DETAIL_CHARS = 2000  # of the output of a failed command that are kept
+MOST_BYTES = 200_000  # of a file that the command leaves
 
 TASK = """\
 You are the researcher in an automated loop. {file} in this folder is a small language-model training script. The loop
@@ -77,14 +78,14 @@ _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")  # a terminal's colours
 
 
 class Command(BaseProposer):
-    """records.Proposer by an outside command, one proposal a run."""
+    """Proposer that runs an outside command for each proposal."""
 
     name = "command"
 
     def __init__(self, command: str, *, timeout_s: float = TIMEOUT_S) -> None:
-        """`command` is a program with arguments, quoted as for a shell, but run without one.
+        """Split `command`, a program with arguments that are quoted as for a shell. No shell runs it.
 
-        Raises UsageError where it cannot be read or there is no such program.
+        Raises UsageError when it cannot be split or there is no such program.
         """
         try:
             self.argv = shlex.split(command)
@@ -97,28 +98,30 @@ class Command(BaseProposer):
         self.timeout_s = timeout_s
 
     def propose(self, context: Context, n: int = 1) -> list[Proposal]:
-        """One proposal. Raises ProposerError where the command fails, runs too long, or leaves no usable change."""
+        """Return one proposal. Raises ProposerError if the command fails, runs too long, or leaves no usable change."""
         return [self._run(context, context.source, _task(context))]
 
     def repair(self, context: Context, proposal: Proposal, failure: Failure) -> Proposal | None:
-        """The command again, on the failed change and with the reason; None where that brings nothing."""
+        """Run the command on the failed change, with the reason of the failure. Returns None if that fails, too."""
         detail = failure.detail.strip()[-prompt.FAILURE_CHARS :]
         told = {"title": proposal.title, "kind": failure.kind, "message": failure.message, "detail": detail}
         try:
             broken = edits.apply(context.source, proposal.edits)
-            mended = self._run(context, broken, _task(context) + "\n" + MEND.format(file=FILE, **told))
+            mended = self._run(context, broken, _task(context) + "\n" + MEND.format(file=EDITABLE, **told))
         except (EditError, ProposerError):
             return None
         return replace(mended, title=proposal.title, hypothesis=proposal.hypothesis, category=proposal.category)
 
     def _run(self, context: Context, source: str, task: str) -> Proposal:
+        """Run the command on `source` and return its result as a change of the incumbent."""
         started = time.monotonic()
         with tempfile.TemporaryDirectory(prefix="autoresearch-", ignore_cleanup_errors=True) as name:
             folder = Path(name)
-            for file, text in ((FILE, source), (PROGRAM, context.program), (HISTORY, _tried(context)), (PROMPT, task)):
+            texts = {EDITABLE: source, PROGRAM: context.program, HISTORY: history_text(context), PROMPT: task}
+            for file, text in texts.items():
                 (folder / file).write_text(text, encoding="utf-8")
             printed = self._call(folder, task)
-            changed, note = _read(folder / FILE), _read(folder / NOTE, missing="")
+            changed, note = _read(folder / EDITABLE), _read(folder / NOTE, missing="")
         usage = {"seconds": time.monotonic() - started}
         try:
             change = _edits(context.source, source, changed)
@@ -130,7 +133,7 @@ class Command(BaseProposer):
         return Proposal(change, title[:TITLE_CHARS], hypothesis[:HYPOTHESIS_CHARS], category, self.name, usage)
 
     def _call(self, folder: Path, task: str) -> str:
-        """What the command prints. It runs in a process group of its own, which the time limit ends as a whole."""
+        """Run the command and return what it prints. At the time limit its whole process group is ended."""
         try:
             return process.run(self.argv, cwd=folder, input=task, timeout=self.timeout_s).stdout
         except CommandError as error:
@@ -138,16 +141,16 @@ class Command(BaseProposer):
             said = _ESCAPES.sub("", "\n".join(s.strip() for s in (error.stderr, error.stdout) if s.strip()))
             line = f"{self.argv[0]} exited with {error.returncode}: {_last_line(said) or 'it said nothing'}"
             usage = {"seconds": self.timeout_s} if reason == "timeout" else {}
-            raise ProposerError(line, reason=reason, usage=usage, detail=said[-TOLD_CHARS:]) from error
+            raise ProposerError(line, reason=reason, usage=usage, detail=said[-DETAIL_CHARS:]) from error
 
 
 def _task(context: Context) -> str:
-    names = {"file": FILE, "program": PROGRAM, "history": HISTORY, "note": NOTE}
-    facts = {name: context.task.get(name, "?") for name in ("seq_len", "vocab_size", "budget_s")}
+    """Return the prompt of a turn."""
+    names = {"file": EDITABLE, "program": PROGRAM, "history": HISTORY, "note": NOTE}
     return TASK.format(
         **names,
         categories=", ".join(CATEGORIES),
-        api=prompt.API.format(**facts),
+        api=prompt.api(context),
         bpb=context.incumbent_bpb,
         sigma=context.sigma_bpb,
         machine=context.machine,
@@ -155,8 +158,8 @@ def _task(context: Context) -> str:
     )
 
 
-def _tried(context: Context) -> str:
-    """HISTORY.md: the values tried for each constant, then every experiment in a line, then what others found."""
+def history_text(context: Context) -> str:
+    """Return the text of HISTORY.md: the values tried for each constant, a line per experiment, and hints."""
     elsewhere = "\n".join(history.hinted_numbers(context.hints, context.source))
     if not context.history:
         return f"Nothing has been tried yet.\n{elsewhere}"
@@ -168,7 +171,10 @@ def _tried(context: Context) -> str:
 
 
 def _read(path: Path, missing: str | None = None) -> str:
-    """A file the command left. Raises ProposerError where it is gone, or is no text of a sensible size."""
+    """Read a file that the command left; `missing` is returned when it is not there.
+
+    Raises ProposerError when there is no `missing`, or when the file is not a text of at most MOST_BYTES.
+    """
     if missing is not None and not path.is_file():
         return missing
     try:
@@ -180,10 +186,13 @@ def _read(path: Path, missing: str | None = None) -> str:
 
 
 def _edits(incumbent: str, given: str, changed: str) -> tuple[Edit, ...]:
-    """The change: SET edits where only constants differ, else the whole file. Raises SourceError and EditError."""
+    """Return the change as SET edits if only constants differ, else as the whole file.
+
+    Raises SourceError when `changed` is not Python, and EditError when nothing was changed or it does not apply.
+    """
     syntax.parse(changed)
     if version(changed) == version(given):
-        raise EditError(f"{FILE} was left as it was")
+        raise EditError(f"{EDITABLE} was left as it was")
     whole = (WholeFile(changed),)
     edits.apply(incumbent, whole)
     literals = constants.literals(changed)
@@ -196,18 +205,19 @@ def _edits(incumbent: str, given: str, changed: str) -> tuple[Edit, ...]:
 
 
 def _fields(text: str) -> dict[str, str]:
-    """TITLE:, HYPOTHESIS: and CATEGORY: lines, the last of each: agents think aloud before they conclude."""
+    """Return the last TITLE:, HYPOTHESIS: and CATEGORY: lines of a text; an agent may think aloud before them."""
     found = _FIELD.findall(_ESCAPES.sub("", text))
     return {name.lower(): line for name, value in found if (line := replies.plain_line(value, HYPOTHESIS_CHARS))}
 
 
 def _last_line(text: str) -> str:
+    """Return the last line that is not blank, or an empty text."""
     lines = [replies.plain_line(line, TITLE_CHARS) for line in _ESCAPES.sub("", text).splitlines()]
     return next((line for line in reversed(lines) if line), "")
 
 
 def _summary(old: str, new: str) -> str:
-    """ "7 lines changed": where the command says nothing."""
+    """Return a title for a change without one: "7 lines changed"."""
     marks = [line[0] for line in difflib.ndiff(old.splitlines(), new.splitlines())]
     count = max(marks.count("+"), marks.count("-"))
     return f"{counted(count, 'line')} changed"

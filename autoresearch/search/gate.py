@@ -1,6 +1,6 @@
-"""Make candidates of proposals: the one place where edits are applied to the incumbent and repeats are refused.
+"""Makes candidates of proposals: applies their edits to the incumbent's source and refuses repeats.
 
-A proposer may ask here whether its edits will do, and the loop then makes the candidate; the work is done once.
+The loop calls `admit`. A proposer may call `changed` first to check its own edits; the result is cached for the loop.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from autoresearch.search import policy
 
 Check = Callable[[str], tuple[str, ...]]  # the violations of the task's contract in a source
 
-REMEMBERED = 16  # sources of some 20 KB, of the latest drafts
+REMEMBERED = 16  # results of `changed`, some 20 KB each
 
 
 def admit(context: Context, parent_n: int, proposal: Proposal, check: Check) -> Candidate:
     """Return the candidate that `proposal` makes of the context's source, which is that of experiment `parent_n`.
 
-    Raises EditError where an edit does not apply, and RepeatError where the night has measured the result already.
-    What `check` finds is kept in the candidate.
+    The violations that `check` finds are stored in the candidate. Raises EditError when an edit does not apply, and
+    RepeatError when the night has already measured the result.
     """
     source = changed(context, proposal.edits)
     return Candidate(source, proposal, parent_n, check(source))
 
 
 def changed(context: Context, change: Sequence[Edit]) -> str:
-    """Return the context's source with `change`. Raises EditError and RepeatError as `admit` does."""
+    """Return the context's source with the edits `change` applied. Raises EditError and RepeatError as `admit` does."""
     return _changed(context.source, tuple(change), tuple(context.history))
 
 

@@ -1,4 +1,7 @@
-"""Several proposers sharing a night by what each achieves, with one to fall back on when another has no idea."""
+"""Shares the turns of a night among several proposers by what each achieves, with a fallback for turns without an idea.
+
+Every proposer of `loop.py run` but the tuner alone is a member of a Hybrid.
+"""
 
 from __future__ import annotations
 
@@ -15,29 +18,32 @@ from autoresearch.search import policy
 from autoresearch.search.policy import TurnCounts
 from autoresearch.search.scorecard import Scorecard
 
-FAILURES_BEFORE_REST = 2  # in a row
-LONGEST_REST = 8  # turns that it sits out at most: 1, 2, 4, 8, 8, ...
+FAILURES_BEFORE_REST = 2  # failures in a row after which a proposer is not asked for 1, 2, 4, 8, 8, ... turns
+LONGEST_REST = 8  # turns
 
 
 @runtime_checkable
 class DraftingProposer(Protocol):
-    """A proposer that is slow to get ready, and knows how many ideas it had better be asked for at once."""
+    """Proposer that is slow to get ready, so that it had better be asked for several ideas at once."""
 
-    def drafts_per_load(self) -> int: ...
+    def drafts_per_load(self) -> int:
+        """Return how many ideas to ask for at once."""
+        ...
 
 
 @dataclass(slots=True)
 class Account:
-    """What a proposer did in this session. History does not know of turns without a proposal."""
+    """Turns of one proposer in this process, including those without a proposal, which the history lacks."""
 
     asked: int = 0
     proposals: int = 0
     failed: int = 0
-    seconds: float = 0.0  # spent on proposing
+    seconds: float = 0.0  # of proposing
     in_a_row: int = 0  # failures since the last proposal
-    rests_until: int = 0  # the number of the experiment at which it is asked again
+    rests_until: int = 0  # number of the experiment at which it is asked again
 
     def fail(self, turn: int) -> None:
+        """Count a failure, and let the proposer rest after several in a row."""
         self.failed += 1
         self.in_a_row += 1
         if self.in_a_row >= FAILURES_BEFORE_REST:
@@ -45,10 +51,10 @@ class Account:
 
 
 class Hybrid:
-    """records.Proposer over others: `members` share the turns; `fallback`, a member or not, stands in for each.
+    """Proposer that asks others: `members` share the turns, and `fallback`, a member or not, stands in for them.
 
-    Proposals keep the name of who made them. `accounts` says what each did, `say` is told of every failure. With a
-    `scorecard` each member begins at the share that its record of earlier nights gives it.
+    Proposals keep the name of the proposer that made them. `say` gets a line for every failure. With a `scorecard`,
+    each member's share begins at its rate of keeps in earlier nights.
     """
 
     def __init__(
@@ -72,9 +78,9 @@ class Hybrid:
         return " + ".join(member.name for member in self.members)
 
     def propose(self, context: Context, n: int = 1) -> list[Proposal]:
-        """From the member whose turn it is, else from another: n, or as many as it drafts at once if those are more.
+        """Return n proposals, or more of a DraftingProposer, of the member whose turn it is, else of another.
 
-        Raises ProposerError where none has an idea.
+        Raises ProposerError when none has an idea.
         """
         self.learn(context.history)
         failures: list[tuple[Proposer, ProposerError]] = []
@@ -92,12 +98,12 @@ class Hybrid:
         raise ProposerError(told, reason=failures[-1][1].reason, usage=_cost(failures))
 
     def repair(self, context: Context, proposal: Proposal, failure: Failure) -> Proposal | None:
-        """Asks whoever made the proposal."""
+        """Ask the proposer that made the proposal."""
         author = next((p for p in self._everyone() if p.name == proposal.proposer), None)
         return author.repair(context, proposal, failure) if author else None
 
     def learn(self, history: Sequence[Trial]) -> None:
-        """Keeps the cards of those that keep none themselves, so that later nights know all alike."""
+        """Pass the history to each proposer, and keep the scorecard of those that have no `learn`."""
         for proposer in self._everyone():
             if isinstance(proposer, Learning):
                 proposer.learn(history)
@@ -114,14 +120,17 @@ class Hybrid:
                 stack.callback(proposer.close)
 
     def account(self) -> str:
-        """ "tuner: 12 proposals; ollama:qwen3.5:9b: 7 proposals, 3 turns without one, 41 s each"."""
-        return "; ".join(_told(name, account) for name, account in self.accounts.items())
+        """Summarise: "tuner: 12 proposals; ollama:qwen3.5:9b: 7 proposals, 3 turns without one, 41 s each"."""
+        return "; ".join(_summary(name, account) for name, account in self.accounts.items())
 
     def _everyone(self) -> list[Proposer]:
         return [*self.members, *([] if self.fallback in self.members else [self.fallback])]
 
     def _in_order(self, context: Context) -> list[Proposer]:
-        """Whose turn it is, then the fallback, then the others; last those that rest after failing again and again."""
+        """Return the proposers in the order in which to ask: the one whose turn it is, the fallback, the others.
+
+        Members that rest after failures come last.
+        """
         awake = [m for m in self.members if self.accounts[m.name].rests_until <= context.turn]
         if not awake:
             return list(dict.fromkeys([self.fallback, *self.members]))
@@ -134,7 +143,7 @@ class Hybrid:
         return list(dict.fromkeys([first, self.fallback, *awake, *self.members]))
 
     def _with_session(self, name: str, counts: TurnCounts, budget_s: float) -> TurnCounts:
-        """Add this session's failed turns, the cost of proposing beside training, and the rate of earlier nights."""
+        """Add the failed turns of this process, the cost of proposing, and the rate of earlier nights."""
         account = self.accounts[name]
         proposing_s = account.seconds / account.asked if account.asked else 0.0
         cost = round(1 + proposing_s / budget_s, 1) if budget_s else 1.0  # rounded, so that equals stay equal
@@ -142,6 +151,7 @@ class Hybrid:
         return replace(counts, turns=counts.turns + account.failed, cost=cost, prior=prior)
 
     def _ask(self, proposer: Proposer, context: Context, n: int) -> list[Proposal]:
+        """Ask one proposer and keep its account."""
         account = self.accounts[proposer.name]
         account.asked += 1
         started = time.monotonic()
@@ -159,7 +169,7 @@ class Hybrid:
 
 
 def _cost(failures: Sequence[tuple[Proposer, ProposerError]]) -> dict[str, float]:
-    """What the failed attempts of a turn used, added up by kind."""
+    """Add up the usage of a turn's failed attempts, by kind."""
     used: dict[str, float] = {}
     for _, error in failures:
         for kind, amount in error.usage.items():
@@ -168,13 +178,14 @@ def _cost(failures: Sequence[tuple[Proposer, ProposerError]]) -> dict[str, float
 
 
 def _with_cost(proposal: Proposal, failures: Sequence[tuple[Proposer, ProposerError]]) -> Proposal:
+    """Add the usage of failed attempts to the proposal of the proposer that stood in."""
     if not failures:
         return proposal
     lost = {f"failed_{kind}": amount for kind, amount in _cost(failures).items()}
     return replace(proposal, usage={**proposal.usage, **lost, "failed_turns": float(len(failures))})
 
 
-def _told(name: str, account: Account) -> str:
+def _summary(name: str, account: Account) -> str:
     parts = [counted(account.proposals, "proposal")]
     if account.failed:
         parts.append(f"{counted(account.failed, 'turn')} without one")

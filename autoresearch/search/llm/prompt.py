@@ -113,7 +113,7 @@ def build(
 
     Raises ProposerError (`too_long`), with the numbers, where even without history they exceed `budget` tokens.
     """
-    system = f"{INSTRUCTIONS}\n{context.program.strip()}\n\n{_api(context)}"
+    system = f"{INSTRUCTIONS}\n{context.program.strip()}\n\n{api(context)}"
     script, turn = _script(context, form), _turn(context, form, drafted)
 
     def messages(told: str) -> tuple[Message, ...]:
@@ -185,7 +185,8 @@ def program_warning(program: str, num_ctx: int) -> str | None:
     )
 
 
-def _api(context: Context) -> str:
+def api(context: Context) -> str:
+    """Describe what the script can use, with the numbers of the context's task."""
     task = {name: context.task.get(name, "?") for name in ("seq_len", "vocab_size", "budget_s")}
     return API.format(**task)
 
