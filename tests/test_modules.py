@@ -1,0 +1,37 @@
+"""Every module has its test file, and every test file its module."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from testbed.toy import ROOT
+
+TESTS, PACKAGE = ROOT / "tests", ROOT / "autoresearch"
+FILES = sorted(path.relative_to(TESTS) for path in TESTS.rglob("test_*.py"))
+MODULES = sorted(
+    [path.relative_to(PACKAGE).with_suffix("") for path in PACKAGE.rglob("*.py") if path.name != "__init__.py"]
+    + [Path(name) for name in ("loop", "prepare", "program", "train_mlx")]
+)
+ABOUT_THE_TREE = {Path("test_layers.py"), Path("test_modules.py")}
+
+
+def tested(module: Path) -> list[Path]:
+    """The test files of a module: record/git -> record/test_git.py and record/test_git_ASPECT.py."""
+    name = f"test_{module.name}"
+    return [f for f in FILES if f.parent == module.parent and (f.stem == name or f.stem.startswith(f"{name}_"))]
+
+
+@pytest.mark.parametrize("module", MODULES, ids=str)
+def test_every_module_has_a_test_file(module: Path) -> None:
+    assert tested(module)
+
+
+def test_every_test_file_is_of_a_module() -> None:
+    assert set(FILES) == {file for module in MODULES for file in tested(module)} | ABOUT_THE_TREE
+
+
+@pytest.mark.parametrize("file", FILES, ids=str)
+def test_no_test_file_is_longer_than_can_be_read(file: Path) -> None:
+    assert len((TESTS / file).read_text().splitlines()) <= 400
