@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from testbed.toy import ROOT
@@ -24,13 +24,16 @@ def room(module: str) -> str:
     return parts[1] if len(parts) > 1 and (PACKAGE / parts[1]).is_dir() else "leaf"
 
 
-def imports(path: Path) -> Iterator[str]:
-    """The names that a file imports anywhere in it: "from a.b import c" -> "a.b.c"."""
+@cache
+def imports(path: Path) -> list[str]:
+    """Return the names that a file imports anywhere in it: "from a.b import c" -> "a.b.c"."""
+    found = []
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom):
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            found += [f"{node.module}.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += [alias.name for alias in node.names]
+    return found
 
 
 def test_rooms_import_downward() -> None:

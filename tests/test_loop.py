@@ -1,0 +1,41 @@
+"""The command line: its commands, its default, and the codes that the shell sees."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import loop
+from autoresearch.loop.commands import COMMANDS
+from testbed.toy import ROOT
+
+
+def program(*args: str) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, "loop.py", *args]
+    return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=120)
+
+
+def test_every_command_of_the_help_has_its_function() -> None:
+    (choices,) = [action.choices for action in loop.parser()._actions if action.dest == "what"]
+    assert set(choices) == set(COMMANDS)
+
+
+def test_the_help_says_what_each_command_does() -> None:
+    done = program("--help")
+    assert done.returncode == 0
+    assert all(name in done.stdout for name in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_a_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        loop.parser().parse_args([command, "--help"])
+    assert end.value.code == 0 and command in capsys.readouterr().out
+
+
+def test_what_cannot_be_is_a_usage_error() -> None:
+    done = program("status", "--tag", "no-such-night")
+    assert done.returncode == 2 and "no-such-night" in done.stderr and "Traceback" not in done.stderr
+    assert program("no-such-command").returncode == 2
