@@ -17,7 +17,7 @@ MODULES = sorted(
 ABOUT_THE_TREE = {Path("test_layers.py"), Path("test_modules.py")}
 
 
-def tested(module: Path) -> list[Path]:
+def files_of(module: Path) -> list[Path]:
     """The test files of a module: record/git -> record/test_git.py and record/test_git_ASPECT.py."""
     name = f"test_{module.name}"
     return [f for f in FILES if f.parent == module.parent and (f.stem == name or f.stem.startswith(f"{name}_"))]
@@ -25,11 +25,11 @@ def tested(module: Path) -> list[Path]:
 
 @pytest.mark.parametrize("module", MODULES, ids=str)
 def test_every_module_has_a_test_file(module: Path) -> None:
-    assert tested(module)
+    assert files_of(module)
 
 
 def test_every_test_file_is_of_a_module() -> None:
-    assert set(FILES) == {file for module in MODULES for file in tested(module)} | ABOUT_THE_TREE
+    assert set(FILES) == {file for module in MODULES for file in files_of(module)} | ABOUT_THE_TREE
 
 
 @pytest.mark.parametrize("file", FILES, ids=str)
