@@ -23,7 +23,7 @@ import psutil
 
 from autoresearch.errors import CommandError, GitError
 from autoresearch.files import write_atomic
-from autoresearch.system.process import Completed, run
+from autoresearch.system.process import CommandResult, run
 
 SETTINGS = {
     "core.hooksPath": "/dev/null",
@@ -274,7 +274,7 @@ class Repository:
         env: Mapping[str, str] | None = None,
         settings: Mapping[str, str] | None = None,
         check: bool = True,
-    ) -> Completed:
+    ) -> CommandResult:
         options = [a for k, v in {**SETTINGS, **(settings or {})}.items() for a in ("-c", f"{k}={v}")]
         clean = {k: v for k, v in os.environ.items() if k not in FOREIGN}
         quiet = {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0"}
@@ -297,7 +297,7 @@ def tag_of(branch: str | None) -> str | None:
     return branch.removeprefix("autoresearch/") if branch and branch.startswith("autoresearch/") else None
 
 
-def _error(args: Sequence[str], done: Completed) -> GitError:
+def _error(args: Sequence[str], done: CommandResult) -> GitError:
     return GitError(["git", *args], done.returncode, done.stdout, done.stderr)
 
 

@@ -1,4 +1,7 @@
-"""What comes out of a child: a log of bounded size, and events that nobody has to trust. No processes here."""
+"""Read a child's output: a log of limited size, and a rate-limited stream of JSON events. Both are untrusted input.
+
+process.Child feeds them from its supervising thread.
+"""
 
 from __future__ import annotations
 
@@ -10,26 +13,29 @@ import time
 from pathlib import Path
 from typing import Any, Self
 
-END_BYTES = 4000  # of a log that are kept in memory
-MAX_EVENT_BYTES = 64 * 1024  # one event line
+END_BYTES = 4000  # the end of a log, kept in memory
+MAX_EVENT_BYTES = 64 * 1024  # of one line
 MAX_WAITING_EVENTS = 4096
-EVENT_BYTES_PER_S = 1024 * 1024  # what a child may send in the long run
+EVENT_BYTES_PER_S = 1024 * 1024  # on average; more is dropped
 BURST_BYTES = 8 * EVENT_BYTES_PER_S
-EVENT_COST_BYTES = 512  # what an event costs beside its own length: parsing
+EVENT_COST_BYTES = 512  # counted for each event beside its length, for the time that parsing takes
 
 ChildEvent = dict[str, Any]
 
 
 class CappedLog:
-    """A log of at most about `limit_bytes`: the first half as it comes, the last half when it is closed."""
+    """A log file of about `limit_bytes` at most, which keeps the beginning and the end of a longer output.
+
+    The first half is written as it arrives, the second when the log is closed.
+    """
 
     def __init__(self, path: Path, limit_bytes: int) -> None:
         self._file = os.fdopen(_create(path), "wb", buffering=0)
         self._room, self._keep = limit_bytes // 2, limit_bytes - limit_bytes // 2
         self._tail = bytearray()
         self._cut = 0
-        self.error: OSError | None = None  # a full disk ends the log, not the child
-        self.end = b""  # the last bytes, for messages: what lies at `path` by then is the child's to choose
+        self.error: OSError | None = None  # of a full disk; it ends the log, not the child
+        self.end = b""  # the last bytes, for messages; not read from `path`, where the child can put another file
 
     def write(self, chunk: bytes) -> None:
         self.end = (self.end + chunk)[-END_BYTES:]
@@ -63,7 +69,7 @@ class CappedLog:
 
 
 def _create(path: Path) -> int:
-    """A new file, whatever an earlier child left at its path: a link to another file, a pipe that blocks, a folder."""
+    """Create a new file in place of whatever an earlier child left there: a link to another file, a pipe, a folder."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     path.unlink(missing_ok=True)
@@ -71,18 +77,19 @@ def _create(path: Path) -> int:
 
 
 class EventStream:
-    """JSON objects, one a line, from a pipe that nobody has to trust."""
+    """JSON objects, one per line, from a pipe; lines that are no such object, too long or too many are dropped."""
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
         self.dropped = 0
         self._queue: queue.Queue[tuple[float, ChildEvent] | None] = queue.Queue(MAX_WAITING_EVENTS + 1)
         self._partial = b""
-        self._skipping = False  # inside a line that was too long
+        self._skipping = False  # inside a line that is too long
         self._allowance, self._filled_at = float(BURST_BYTES), time.monotonic()
         self._ended = False
 
     def get(self, timeout: float | None) -> tuple[float, ChildEvent] | None:
+        """Return the next event and the time.monotonic() of its arrival; None after `timeout` seconds or at the end."""
         if self._ended and self._queue.empty():
             return None
         try:
@@ -95,10 +102,11 @@ class EventStream:
 
     @property
     def waiting(self) -> bool:
-        """Whether events wait to be read; the mark of the end, behind them, is none."""
+        """Whether unread events remain; the end-of-stream marker is not counted."""
         return not self._ended and self._queue.qsize() > 1
 
     def feed(self, chunk: bytes) -> None:
+        """Take in bytes of the pipe, cut anywhere."""
         now = time.monotonic()
         *lines, self._partial = (self._partial + chunk).split(b"\n")
         for line in lines:
@@ -118,7 +126,7 @@ class EventStream:
             self._queue.put((now, event))
 
     def _affords(self, now: float, size: int) -> bool:
-        """A token bucket in bytes: a flood is read and thrown away without being parsed."""
+        """Take `size` from a token bucket of bytes, or return False: a flood is dropped without being parsed."""
         filled = self._allowance + (now - self._filled_at) * EVENT_BYTES_PER_S
         self._allowance, self._filled_at = min(filled, float(BURST_BYTES)), now
         if self._allowance < size + EVENT_COST_BYTES:

@@ -1,8 +1,9 @@
-"""The one door to subprocesses: `run` for short commands, `Child` for a long one under supervision. Never a shell.
+"""Run subprocesses: `run` for short commands, `Child` for a long one under supervision. Nothing here uses a shell.
 
-Everything started here stands in a session of its own, so that Ctrl-C in the terminal reaches the loop alone and the
-loop decides what ends. Every child carries MARK in its environment: that is how a descendant is found which left the
-process group, and how the next loop finds what a killed loop left running.
+No other module of the package imports subprocess. Every process starts in a session of its own, so that Ctrl-C in the
+terminal reaches only the loop, which then decides what ends. A child carries MARK in its environment, and so do its
+descendants: by it the loop finds a descendant that left the process group, and the next loop finds the processes that a
+killed loop left behind.
 """
 
 from __future__ import annotations
@@ -26,18 +27,22 @@ from autoresearch.errors import CommandError
 from autoresearch.system.pipes import CappedLog, ChildEvent, EventStream
 
 MARK = "AUTORESEARCH_CHILD"  # "<pid of the loop>:<its start, in s>:<child number>", inherited by every descendant
-EVENTS_FD = "AUTORESEARCH_EVENTS_FD"  # the child writes its JSON lines to this file descriptor
-TICK_S = 0.1  # how often limits are checked while the child is silent
-WATCHDOG_S = 1.0  # how often the watchdog is asked
+EVENTS_FD = "AUTORESEARCH_EVENTS_FD"  # names the file descriptor to which the child writes its JSON lines
+TICK_S = 0.1  # between two checks of the limits while the child is silent
+WATCHDOG_S = 1.0  # between two calls of the watchdog
 GRACE_S = 2.0  # between SIGTERM and SIGKILL
-CLOCK_STEP_S = 5.0  # how far a process's start may seem to move when the system's clock is set
-DRAIN_S = 0.5  # how long a pipe that outlives its process is still read
+CLOCK_STEP_S = 5.0  # a process's start seems to move by as much when the system's clock is set
+DRAIN_S = 0.5  # for reading a pipe that another process still holds open after the child has ended
+CHUNK_BYTES = 65536
 _children = itertools.count(1)
 
 
 @dataclass(frozen=True, slots=True)
-class Completed:
-    """A command that has ended. `raw` is stdout's bytes; the texts are UTF-8 with undecodable bytes replaced."""
+class CommandResult:
+    """Exit code and output of a command that has ended.
+
+    `raw` holds the bytes of standard output; the texts are UTF-8 with undecodable bytes replaced.
+    """
 
     argv: tuple[str, ...]
     returncode: int
@@ -57,11 +62,12 @@ def run(
     input: bytes | str = b"",
     timeout: float = 60.0,
     check: bool = True,
-) -> Completed:
-    """Run a command to its end. `env` is the whole environment (None: ours); stdin holds `input` and then ends.
+) -> CommandResult:
+    """Run a command to its end and return its output. `env` is its whole environment; None passes ours on.
 
-    Raises CommandError: 127 where there is no such program, 124 after `timeout` seconds, and any other exit code than 0
-    unless `check` is False. Ctrl-C ends the command's whole group before it goes on.
+    Raises CommandError with code 127 when there is no such program, with 124 when the command has not ended after
+    `timeout` seconds, and with the command's own code when that is not 0, unless `check` is False. Ctrl-C ends the
+    command's whole process group before KeyboardInterrupt propagates.
     """
     args = tuple(str(a) for a in argv)
     data = input.encode() if isinstance(input, str) else input
@@ -74,7 +80,7 @@ def run(
             if not isinstance(error, subprocess.TimeoutExpired):
                 raise
             raise CommandError(args, 124, stderr=f"no end after {timeout:g} s; killed") from None
-    done = Completed(args, process.returncode, stdout, stderr.decode("utf-8", "replace"))
+    done = CommandResult(args, process.returncode, stdout, stderr.decode("utf-8", "replace"))
     if check and done.returncode:
         raise CommandError(args, done.returncode, done.stdout, done.stderr)
     return done
@@ -90,7 +96,7 @@ def _spawn(args: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
-    """SIGTERM first: git removes its lock files on it."""
+    """Send SIGTERM, on which git removes its lock files, and SIGKILL after GRACE_S."""
     _signal_group(process.pid, signal.SIGTERM)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(GRACE_S)
@@ -98,11 +104,11 @@ def _end_group(process: subprocess.Popen[bytes]) -> None:
 
 
 class Child:
-    """A supervised process: own session, wall-clock limit, capped log, JSON events stamped with our clock.
+    """A supervised process with a wall-clock limit, a capped log, and a stream of JSON events stamped with our clock.
 
-    One thread reads both pipes without pause, so that the child never blocks on them, and keeps the limits; it ends
-    with the child, and ends the child when the main thread is gone. Use it as a context manager: leaving it, by Ctrl-C
-    too, ends the child and all its descendants.
+    A thread of its own reads both pipes all the time, so that the child never blocks on them, and enforces the limits.
+    It ends with the child, and it ends the child when the main thread has ended. Use a Child as a context manager:
+    leaving the block, also by Ctrl-C, ends the child and all its descendants.
 
         with Child(argv, cwd=folder, env=env, log_path=folder / "log", limit_s=400) as child:
             for t, event in child.events():
@@ -122,17 +128,18 @@ class Child:
         limit_s: float | None = None,
         watchdog: Callable[[Child], str | None] | None = None,
     ) -> None:
-        """`stdin` is opened here and handed over; without it there is nothing to read.
+        """Start the process. `stdin` is a file to read from; without one, the child reads an end of file at once.
 
-        `watchdog` is asked once a second, in the supervising thread; what it returns is why the child is ended.
+        `watchdog` is called once a second in the supervising thread; a reason that it returns ends the child.
+        Raises CommandError when the program cannot be started, and OSError when `stdin` cannot be opened.
         """
         self.argv = tuple(str(a) for a in argv)
-        self.returncode: int | None = None  # negative: the signal that ended it
-        self.stopped: str | None = None  # why we ended it; None where it ended by itself
+        self.returncode: int | None = None  # negative: the number of the signal that ended it
+        self.stopped: str | None = None  # why we ended it; None when it ended by itself
         self.limit_s, self.watchdog = limit_s, watchdog
         self.mark = f"{own_mark()}:{next(_children)}"
-        self._wanted: str | None = None
-        self._over = threading.Event()
+        self._kill_reason: str | None = None  # set by `kill`, acted on by the supervising thread
+        self._ended = threading.Event()
         self._log = CappedLog(log_path, log_limit_bytes)
         read_fd, write_fd = os.pipe()
         try:
@@ -147,47 +154,52 @@ class Child:
         finally:
             os.close(write_fd)
         self.pid, self.started = self._process.pid, time.monotonic()
+        self._watchdog_called = self.started
+        self._terminated: float | None = None  # when SIGTERM was sent
         self._events = EventStream(read_fd)
         threading.Thread(target=self._supervise, name=f"child-{self.pid}").start()
 
-    # --- for the one who waits ---
+    # --- methods for the calling thread ---
 
     def next_event(self, timeout: float | None = None) -> tuple[float, ChildEvent] | None:
-        """The next (time.monotonic() of its arrival, event); None after `timeout` seconds, or when none will come."""
+        """Return the next event with the time.monotonic() of its arrival.
+
+        Returns None when none arrives within `timeout` seconds, and at once when the child has ended and none is left.
+        """
         return self._events.get(timeout)
 
     def events(self) -> Iterator[tuple[float, ChildEvent]]:
-        """All events until the child is gone."""
+        """Yield all events until the child has ended."""
         while (item := self.next_event()) is not None:
             yield item
 
     @property
     def running(self) -> bool:
-        """False once the child is gone and no event of it is waiting."""
-        return not self._over.is_set() or self._events.waiting
+        """Whether the child runs, or events of it have not been read yet."""
+        return not self._ended.is_set() or self._events.waiting
 
     @property
     def dropped_events(self) -> int:
-        """Lines that were no JSON object, too long, or too many."""
+        """How many lines were no JSON object, too long, or too many."""
         return self._events.dropped
 
     @property
     def log_end(self) -> str:
-        """The last of what the child printed."""
+        """The last few thousand characters that the child printed."""
         return self._log.end.decode("utf-8", "replace")
 
     def wait(self, timeout: float | None = None) -> int | None:
-        """The exit code, or None when the child still runs after `timeout` seconds."""
-        self._over.wait(timeout)
+        """Wait for the child to end. Returns its exit code, or None when it still runs after `timeout` seconds."""
+        self._ended.wait(timeout)
         return self.returncode
 
     def kill(self, why: str = "stopped") -> None:
-        """SIGTERM to the group and all descendants, SIGKILL after GRACE_S; returns when they are gone."""
-        self._wanted = self._wanted or why
-        self._over.wait()
+        """End the child and all its descendants: SIGTERM, after GRACE_S SIGKILL. Returns when they have ended."""
+        self._kill_reason = self._kill_reason or why
+        self._ended.wait()
 
     def rss_bytes(self) -> int:
-        """Resident memory of the child and its descendants; 0 when it is gone."""
+        """Return the resident memory of the child and its descendants; 0 when it has ended."""
         return sum(_rss(p) for p in _family(self.pid))
 
     def __enter__(self) -> Self:
@@ -205,53 +217,43 @@ class Child:
             with self._log, self._events, stdout, selectors.DefaultSelector() as selector:
                 selector.register(stdout.fileno(), selectors.EVENT_READ, self._log.write)
                 selector.register(self._events.fd, selectors.EVENT_READ, self._events.feed)
-                self._pump(selector, self._until_exit())
+                self._read_until_exit(selector)
                 self._end_stragglers()
-                self._pump(selector, _until_quiet())
+                _read_rest(selector)
         finally:
             if self._process.poll() is None:
                 self._signal(signal.SIGKILL)
             self.returncode = self._process.wait()
-            self._over.set()
+            self._ended.set()
 
-    def _pump(self, selector: selectors.BaseSelector, going_on: Iterator[bool]) -> None:
-        """Read what comes, and look after every read and every tick whether to go on."""
-        while next(going_on):
-            if not selector.get_map():
+    def _read_until_exit(self, selector: selectors.BaseSelector) -> None:
+        while self._process.poll() is None:
+            self._enforce_limits(time.monotonic())
+            if selector.get_map():
+                _read(selector)
+            else:  # the child has closed both pipes
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     self._process.wait(TICK_S)
-            for key, _ in selector.select(TICK_S) if selector.get_map() else ():
-                chunk = os.read(key.fd, 65536)
-                if chunk:
-                    key.data(chunk)
-                else:
-                    selector.unregister(key.fd)
-            if not selector.get_map() and self._process.returncode is not None:
-                return
 
-    def _until_exit(self) -> Iterator[bool]:
-        """True until the process has ended, while its limits are kept."""
-        killed_at, asked_at = None, self.started
-        while self._process.poll() is None:
-            now = time.monotonic()
-            if killed_at is None and (why := self._reason_to_stop(now, asked=now - asked_at >= WATCHDOG_S)):
-                self.stopped, killed_at = why, now
-                self._signal(signal.SIGTERM)
-            elif killed_at is not None and now - killed_at >= GRACE_S:
+    def _enforce_limits(self, now: float) -> None:
+        if self._terminated is not None:
+            if now - self._terminated >= GRACE_S:
                 self._signal(signal.SIGKILL)
-            if now - asked_at >= WATCHDOG_S:
-                asked_at = now
-            yield True
-        yield False
+        elif why := self._reason_to_end(now):
+            self.stopped, self._terminated = why, now
+            self._signal(signal.SIGTERM)
 
-    def _reason_to_stop(self, now: float, asked: bool) -> str | None:
-        if self._wanted:
-            return self._wanted
+    def _reason_to_end(self, now: float) -> str | None:
+        if self._kill_reason:
+            return self._kill_reason
         if self.limit_s is not None and now - self.started > self.limit_s:
             return f"ran longer than its limit of {self.limit_s:g} s"
         if not threading.main_thread().is_alive():
             return "the loop has ended"
-        return self.watchdog(self) if asked and self.watchdog else None
+        if self.watchdog is None or now - self._watchdog_called < WATCHDOG_S:
+            return None
+        self._watchdog_called = now
+        return self.watchdog(self)
 
     def _signal(self, number: signal.Signals) -> None:
         family = _family(self.pid)
@@ -259,23 +261,33 @@ class Child:
         _signal_each(family, number)
 
     def _end_stragglers(self) -> None:
-        """What the ended process left behind, in its group or (found by the mark) outside."""
+        """End the processes that the child left behind: its group, and outside of it those that carry its mark."""
         _signal_group(self.pid, signal.SIGKILL)
         _signal_each([p for p, mark in _marked() if mark == self.mark], signal.SIGKILL)
 
 
-def _until_quiet() -> Iterator[bool]:
+def _read(selector: selectors.BaseSelector) -> None:
+    """Pass on what arrives within a tick, and forget a pipe that was closed."""
+    for key, _ in selector.select(TICK_S):
+        chunk = os.read(key.fd, CHUNK_BYTES)
+        if chunk:
+            key.data(chunk)
+        else:
+            selector.unregister(key.fd)
+
+
+def _read_rest(selector: selectors.BaseSelector) -> None:
+    """Read the pipes to their end; for DRAIN_S at most, since a process that left its session may hold them open."""
     deadline = time.monotonic() + DRAIN_S
-    while time.monotonic() < deadline:
-        yield True
-    yield False
+    while selector.get_map() and time.monotonic() < deadline:
+        _read(selector)
 
 
 # --- processes that outlive their parent ---
 
 
 def end_orphans() -> list[int]:
-    """End what a loop that was killed left running; their pids. Call it with the machine's lock held."""
+    """End the processes that a killed loop left running and return their pids. The caller holds the machine's lock."""
     own = {os.getpid(), *(p.pid for p in psutil.Process().parents())}
     orphans = [p for p, mark in _marked() if p.pid not in own and not alive(mark)]
     _signal_each(orphans, signal.SIGKILL)
@@ -284,12 +296,12 @@ def end_orphans() -> list[int]:
 
 
 def own_mark() -> str:
-    """A name of this process that no later one has: its number and its start."""
+    """Return an identity of this process that no later one shares: "<pid>:<start in seconds>"."""
     return f"{os.getpid()}:{psutil.Process().create_time():.2f}"
 
 
 def alive(mark: str) -> bool:
-    """Whether the loop that `mark` names still runs; a process number used again does not count."""
+    """Return whether the loop that `mark` names still runs; another process with its number does not count."""
     pid, _, rest = mark.partition(":")
     try:
         started = float(psutil.Process(int(pid)).create_time())
@@ -299,6 +311,7 @@ def alive(mark: str) -> bool:
 
 
 def _marked() -> Iterator[tuple[psutil.Process, str]]:
+    """Yield every process that carries a mark, with the mark."""
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             mark = process.environ().get(MARK)
@@ -307,6 +320,7 @@ def _marked() -> Iterator[tuple[psutil.Process, str]]:
 
 
 def _family(pid: int) -> list[psutil.Process]:
+    """Return the process and its descendants."""
     try:
         leader = psutil.Process(pid)
         return [leader, *leader.children(recursive=True)]
