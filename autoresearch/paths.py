@@ -3,6 +3,7 @@
 checkout/
     train_mlx.py, program.md, results.tsv, report.html, progress.png
     runs/.lock                         held by the loop of this checkout
+    runs/resume.log                    the output of a loop that the login item started
     runs/TAG/journal.jsonl             the record of the night
     runs/TAG/harness/                  the copy of prepare.py and its children that the night uses
     runs/TAG/NNNN/train_mlx.py         the source of experiment NNNN
@@ -125,6 +126,11 @@ def runs_folder(root: Path) -> Path:
 
 def checkout_lock(root: Path) -> Path:
     return runs_folder(root) / ".lock"
+
+
+def resume_log(root: Path) -> Path:
+    """The output of a loop that the login item started."""
+    return runs_folder(root) / "resume.log"
 
 
 @dataclass(frozen=True)

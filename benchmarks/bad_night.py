@@ -181,11 +181,11 @@ def terminal(folder: Path, count: int, rng: random.Random) -> dict[str, Any]:
 
 
 def reboot(folder: Path, count: int, rng: random.Random) -> dict[str, Any]:
-    """The machine goes down in mid-run; after login the agent that `install` wrote runs, in a login's environment."""
+    """The machine goes down in mid-run; after login the item that `install` wrote runs, in a login's environment."""
     scene = Scene(folder)
     argv = [sys.executable, str(scene.root / "loop.py"), "run", "--resume", *TUNER, *TASK, "1", "--experiments", "2"]
     login.install(scene.root, argv, home=folder, env=scene.env, system="Darwin")
-    plist = plistlib.loads(login.agent(scene.root, argv, home=folder, env=scene.env, system="Darwin").text)
+    plist = plistlib.loads(login.login_item(scene.root, argv, home=folder, env=scene.env, system="Darwin").text)
     process = scene.start()
     scene.wait_decided(2)
     scene.wait_for(lambda: scene.night().running is not None, "a run")

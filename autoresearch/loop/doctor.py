@@ -225,7 +225,7 @@ def power(p: Host) -> Iterator[Check]:
         yield Check("power", True if p.facts.power else None, "on mains" if p.facts.power else "its source is unknown")
     for warning in awake.warnings(p.facts, p.run):
         yield Check("power", None, warning)
-    if awake.holder(p.facts.system, 0) is None:
+    if awake.inhibitor(p.facts.system, 0) is None:
         advice = "turn automatic sleep off for the night"
         yield Check("sleep", None, "nothing here keeps the machine awake (caffeinate, systemd-inhibit)", advice)
     elif p.mac and re.search(r"(?m)^\s*displaysleep\s+0\b", p.run(machine.POWER)):

@@ -28,7 +28,7 @@ from autoresearch.record.night import Experiment, Night, Purpose, Role
 from autoresearch.records import Candidate, Decision, MachineState, Measurement, Proposer
 from autoresearch.report.console import View
 from autoresearch.report.live_state import RunStart, result_of
-from autoresearch.system import awake, machine
+from autoresearch.system import awake, chips, machine
 from autoresearch.tasks.gpt import contract
 from autoresearch.tasks.gpt.comparable import comparable
 
@@ -400,7 +400,7 @@ def describe_machine(facts: machine.Facts, incumbent: Experiment) -> str:
     if m is None or m.tok_s is None or m.peak_memory_mb is None:
         return facts.describe()
     mfu = f", {m.mfu_percent:.0f}% MFU" if m.mfu_percent is not None else ""
-    tabled = machine.peak_tflops(facts, "float32")
+    tabled = chips.peak_tflops(facts, "float32")
     if m.mfu_percent is not None and m.speed_index and tabled:
         mfu += f" ({m.mfu_percent * m.speed_index / tabled:.0f}% of the chip's tabled peak)"
     speed = f"{m.tok_s:,.0f} tokens a second, {m.num_steps} steps in the budget"

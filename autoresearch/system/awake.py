@@ -1,8 +1,8 @@
-"""Keeps the machine awake while the loop runs, with the display allowed to sleep, and says what can still end a night.
+"""Keep the machine awake while the loop runs, and tell what can still end a night: battery, heat, a closed lid.
 
-macOS: `caffeinate -i -s -w PID`, never `-d`: training with a lit display has rebooted Macs (the GPU's watchdog).
-Linux: `systemd-inhibit` where logind answers. Either ends with the loop, however the loop ends: by itself when the
-process it waits for is gone, as a supervised child when the loop ends in order.
+On macOS `caffeinate -i -s -w PID` does it, without `-d`, so that the display may sleep: training with a lit display has
+rebooted Macs (the GPU's watchdog). On Linux `systemd-inhibit` does it. Both wait for the loop's process and therefore
+end with it even when it is killed.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from autoresearch.system.machine import Ask
 from autoresearch.system.process import Child
 
 BATTERY_FLOOR = 20  # percent; the loop stops cleanly there
-HOLD_S = 0.5  # a holder that cannot hold ends within this time
-MEASURED_DRAIN = 2  # percent of battery after which its own drain says more than the system's estimate
+START_S = 0.5  # an inhibitor that does not work here exits within this time
+MEASURED_DRAIN = 2  # percent of battery after which the measured drain is a better guide than the system's estimate
 
 Say = Callable[[str], None]
 
@@ -32,36 +32,36 @@ SLEEP_DISPLAY = ("pmset", "displaysleepnow")
 
 
 class Awake:
-    """A context in which the machine does not fall asleep by itself.
+    """Context manager in which the machine does not fall asleep by itself.
 
         with Awake(say, folder / "awake.log") as awake:
             ...
-            awake.ensure()  # before each experiment: somebody may have ended the holder
+            awake.ensure()  # before each experiment: the inhibitor may have been killed
 
-    Where nothing can hold it awake, that is said once and the loop goes on.
+    Where no inhibitor works, it says so once, and the loop runs without one.
     """
 
     def __init__(self, say: Say, log: Path, system: str | None = None) -> None:
-        self.argv = holder(system or platform.system(), os.getpid())
+        self.argv = inhibitor(system or platform.system(), os.getpid())
         self._say, self._log = say, log
         self._child: Child | None = None
 
     @property
-    def held(self) -> bool:
+    def active(self) -> bool:
         return self._child is not None and self._child.running
 
     def ensure(self) -> bool:
-        """Starts the holder again where it has ended; whether the machine is held awake."""
-        if not self.held and self.argv:
+        """Start the inhibitor if it does not run. Returns whether it runs now."""
+        if not self.active and self.argv:
             self._child = Child(self.argv, cwd=Path("/"), env=dict(os.environ), log_path=self._log)
-            self._child.wait(HOLD_S)
-        return self.held
+            self._child.wait(START_S)
+        return self.active
 
     def __enter__(self) -> Self:
         if self.argv is None:
             self._say("awake: no caffeinate or systemd-inhibit here; turn automatic sleep off for the night")
         elif not self.ensure():
-            said = self._log.read_text(errors="replace").strip() or "it ended without a word"
+            said = self._log.read_text(errors="replace").strip() or "it exited without a message"
             self._say(f"awake: {self.argv[0]} cannot hold the machine awake ({said}); turn automatic sleep off")
             self.argv = None
         return self
@@ -71,8 +71,8 @@ class Awake:
             self._child.kill("the loop has ended")
 
 
-def holder(system: str, pid: int) -> tuple[str, ...] | None:
-    """The command that holds the machine awake until process `pid` is gone; None where there is none."""
+def inhibitor(system: str, pid: int) -> tuple[str, ...] | None:
+    """Return the command that keeps the machine awake until process `pid` has ended; None where there is none."""
     if system == "Darwin" and (caffeinate := shutil.which("caffeinate")):
         return (caffeinate, "-i", "-s", "-w", str(pid))
     if system == "Linux" and (inhibit := shutil.which("systemd-inhibit")):
@@ -82,7 +82,7 @@ def holder(system: str, pid: int) -> tuple[str, ...] | None:
 
 
 def darken(wanted: bool, say: Say, system: str | None = None, run: Ask = machine.ask) -> None:
-    """Switches a Mac's display off where that is wanted, and offers it where not."""
+    """Switch a Mac's display off if that is wanted, else tell how to ask for it."""
     mac = (system or platform.system()) == "Darwin"
     if mac and wanted:
         run(SLEEP_DISPLAY)
@@ -93,11 +93,11 @@ def darken(wanted: bool, say: Say, system: str | None = None, run: Ask = machine
         say("--display-off is for Macs; here the display stays as it is")
 
 
-# --- what a night has to fear -----------------------------------------------------------------------------------------
+# --- what can end a night ---------------------------------------------------------------------------------------------
 
 
 def warnings(facts: machine.Facts, run: Ask = machine.ask, floor: int = BATTERY_FLOOR) -> list[str]:
-    """What a person should know before leaving the machine alone, a line each."""
+    """Return what a person should know before leaving the machine alone, one line per warning."""
     found = []
     if facts.power == "battery":
         found.append(f"on battery ({_outlook(machine.sample(run, facts.system), None, floor)}): plug it in")
@@ -112,14 +112,14 @@ def warnings(facts: machine.Facts, run: Ask = machine.ask, floor: int = BATTERY_
 
 
 def lid_sleeps(run: Ask = machine.ask) -> bool:
-    """Whether closing the lid would put the Mac to sleep as things are now; False for a Mac without a lid."""
+    """Return whether closing the lid would put the Mac to sleep now; False for a Mac without a lid."""
     text = run(LID)
     answer = re.search(r'"AppleClamshellCausesSleep" = (Yes|No)', text)
     return answer[1] == "Yes" if answer else '"AppleClamshellState"' in text
 
 
 def must_stop(now: MachineState, floor: int = BATTERY_FLOOR) -> str | None:
-    """Why the night has to end cleanly now: the battery is at its floor, or the machine is about to sleep of heat."""
+    """Return why the night has to end now: the battery is at `floor` percent, or heat is about to put it to sleep."""
     percent = now.battery_percent
     if now.power == "battery" and percent is not None and percent <= floor:
         return f"the battery is at {percent}% (floor {floor}%); plug in and start the same command again"
@@ -129,10 +129,10 @@ def must_stop(now: MachineState, floor: int = BATTERY_FLOOR) -> str | None:
 
 
 def battery_outlook(now: MachineState, start: MachineState | None, floor: int = BATTERY_FLOOR) -> str | None:
-    """How long the battery will last, e.g. "64%, about 1 h 50 min to the floor of 20%"; None on mains.
+    """Tell how long the battery will last, e.g. "64%, about 1 h 50 min to the floor of 20%"; None on mains power.
 
-    From its own drain since `start` (a sample of the same night on battery) where that is known, since the system's
-    estimate lags minutes behind a GPU that has just begun to work.
+    The measured drain since `start`, an earlier state on battery, is preferred to the system's estimate, which lags
+    minutes behind a GPU that has just started to work.
     """
     return _outlook(now, start, floor) if now.power == "battery" else None
 
@@ -148,6 +148,7 @@ def _outlook(now: MachineState, start: MachineState | None, floor: int) -> str:
 
 
 def _measured_left(now: MachineState, start: MachineState | None, floor: int) -> float | None:
+    """Return the seconds until the battery is at `floor`, extrapolated from its drain since `start`."""
     if start is None or start.power != "battery" or start.battery_percent is None or now.battery_percent is None:
         return None
     used, elapsed = start.battery_percent - now.battery_percent, now.monotonic - start.monotonic

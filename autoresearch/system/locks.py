@@ -1,4 +1,7 @@
-"""Locks that a process holds while it lives: one a machine (there is one GPU), one a checkout. Nothing to clean up."""
+"""Hold the locks of a loop: one per machine, which has one GPU, and one per checkout.
+
+The operating system releases a lock when its process ends in any way, so there are no stale locks to clean up.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +20,10 @@ from autoresearch.errors import LockedError
 
 @contextlib.contextmanager
 def hold(path: Path, what: str) -> Iterator[None]:
-    """Hold the lock at `path` over the block, e.g. hold(cache / "machine.lock", "this machine").
+    """Hold the lock at `path` inside the block, e.g. `with hold(cache.machine_lock, "this machine"):`.
 
-    Raises LockedError at once when another process has it, with its pid, since when, and where it runs. The system
-    takes the lock back when its holder ends in any way; the file stays and says nothing by itself.
+    Raises LockedError at once when another process holds it; the message names its pid, its start and its folder. The
+    file remains afterwards; its existence does not mean that the lock is held.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -38,17 +41,17 @@ def _take(fd: int, path: Path, what: str) -> None:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise LockedError(_held(os.pread(fd, 4096, 0), path, what)) from None
+        raise LockedError(_refusal(os.pread(fd, 4096, 0), path, what)) from None
     except OSError as error:
         raise LockedError(f"cannot lock {what}: {path}: {error}") from None
     holder = {"pid": os.getpid(), "since": time.time(), "folder": str(Path.cwd())}
-    with contextlib.suppress(OSError):  # a full disk: the lock holds all the same
+    with contextlib.suppress(OSError):  # on a full disk the lock works without the text
         os.ftruncate(fd, 0)
         os.pwrite(fd, json.dumps(holder).encode(), 0)
 
 
-def _held(content: bytes, path: Path, what: str) -> str:
-    """What to say to the one who comes second. The holder may be writing at this moment."""
+def _refusal(content: bytes, path: Path, what: str) -> str:
+    """Describe the holder from the lock file's content, which may be incomplete while the holder writes it."""
     try:
         holder: dict[str, Any] = json.loads(content)
         pid, since = int(holder["pid"]), datetime.fromtimestamp(holder["since"]).astimezone()

@@ -1,8 +1,8 @@
-"""The machine: what it is (`facts`), how it fares at this moment (`sample`), and what its chip could do at best.
+"""Find out what this machine is (`facts`) and how it is doing at this moment (`sample`). Nothing is changed.
 
-Reads only. Every tool is asked through one callable `run`, which gives a command's standard output and an empty string
-where the tool is missing or fails; so a Mac's recorded output takes the place of a Mac. Absent is None. Nothing that
-names the person or the one machine (host name, serial number, UUID) is ever kept.
+Tools are called through one parameter `run`, which returns a command's standard output, or an empty string when the
+tool is missing or fails; tests pass the recorded output of Macs. A fact that no tool tells is None. Nothing that
+identifies the person or the individual machine is kept: no host name, serial number or UUID.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from autoresearch.errors import CommandError
 from autoresearch.records import MachineState
 from autoresearch.system import process
 
-Ask = Callable[[Sequence[str]], str]
+Ask = Callable[[Sequence[str]], str]  # a command -> its standard output; "" when it fails
 
-TOOL_TIMEOUT_S = 20.0  # system_profiler needs seconds on a busy Mac
+TOOL_TIMEOUT_S = 20.0  # system_profiler takes seconds on a busy Mac
 
 SYSCTL = (
     "sysctl",
@@ -52,14 +52,17 @@ LOW_POWER = 1  # `powermode`: 0 automatic, 1 low, 2 high
 
 
 def cores(gpu: int | None, cpu: int | None) -> str:
-    """cores(20, 14) -> "20 GPU cores", cores(None, 1) -> "1 CPU core", cores(None, None) -> "? CPU cores"."""
+    """Name the cores of a machine: those of its GPU, where their number is known, else those of its CPU.
+
+    cores(20, 14) -> "20 GPU cores", cores(None, 1) -> "1 CPU core", cores(None, None) -> "? CPU cores"
+    """
     count, kind = (gpu, "GPU") if gpu else (cpu, "CPU")
     return f"{'?' if count is None else count} {kind} core{'' if count == 1 else 's'}"
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the machine is, and its state when asked. Absent is None, e.g. the battery of a Mac mini."""
+    """Description of the machine, with its state at the start. None stands for what is not there or not known."""
 
     system: str  # "Darwin" or "Linux"
     os: str  # "macOS 26.2"
@@ -67,7 +70,7 @@ class Facts:
     model: str | None  # "Mac16,11"
     gpu_cores: int | None
     cpu_cores: int  # physical; on Linux those that this process may use
-    cpu_levels: tuple[tuple[str, int], ...]  # (("Performance", 8), ("Efficiency", 4)); fastest first, empty if unknown
+    cpu_levels: tuple[tuple[str, int], ...]  # (("Performance", 8), ("Efficiency", 4)); fastest first
     memory_mb: int
     python: str
     mlx: str | None
@@ -92,20 +95,20 @@ class Facts:
         return asdict(self)
 
     def describe(self) -> str:
-        """One line, e.g. "Apple M4 Pro, 20 GPU cores, 24 GB, macOS 26.2"."""
+        """Describe the machine in one line, e.g. "Apple M4 Pro, 20 GPU cores, 24 GB, macOS 26.2"."""
         return f"{self.chip}, {cores(self.gpu_cores, self.cpu_cores)}, {self.memory_gb} GB, {self.os}"
 
     def slug(self) -> str:
-        """A short stable id of this kind of machine, e.g. "apple-m4-pro-20gpu-24gb": the same for all of its kind."""
+        """Return an id that all machines of this kind share, e.g. "apple-m4-pro-20gpu-24gb"."""
         cores = f"{self.gpu_cores}gpu" if self.gpu_cores else f"{self.cpu_cores}cpu"
         chip = re.sub(r"\((R|TM)\)|@.*|\bCPU\b|\bProcessor\b", " ", self.chip, flags=re.IGNORECASE)
         return re.sub(r"[^a-z0-9]+", "-", f"{chip} {cores} {self.memory_gb}gb".lower()).strip("-")
 
 
 def ask(argv: Sequence[str]) -> str:
-    """Standard output of a tool; empty where it is missing, fails to start or does not end.
+    """Return a tool's standard output; empty when it is missing, cannot start or does not end in time.
 
-    The exit code says little: sysctl gives 1 when one of several names is unknown, and prints the others.
+    The exit code is ignored: sysctl exits with 1 when it knows all names but one, and prints the others.
     """
     try:
         return process.run(argv, timeout=TOOL_TIMEOUT_S, check=False).stdout
@@ -114,12 +117,12 @@ def ask(argv: Sequence[str]) -> str:
 
 
 def swap_mb() -> int:
-    """What is swapped out at this moment. Microseconds."""
+    """Return the swap in use. It takes microseconds."""
     return int(psutil.swap_memory().used >> 20)
 
 
 def facts(run: Ask = ask, system: str | None = None) -> Facts:
-    """What this machine is. A second or two on a Mac (system_profiler); ask once a night."""
+    """Describe this machine. On a Mac it takes a second or two (system_profiler), so call it once a night."""
     system = system or platform.system()
     now = sample(run, system)
     return Facts(
@@ -150,17 +153,20 @@ def sample(run: Ask = ask, system: str | None = None) -> MachineState:
 
 
 def free_memory_mb() -> int:
-    """What can be had without swapping. Microseconds."""
+    """Return the memory available without swapping. It takes microseconds."""
     return int(psutil.virtual_memory().available >> 20)
 
 
 def slept_s(before: MachineState, after: MachineState) -> float:
-    """Seconds that the machine was asleep between two samples of one boot; a clock set by hand does not count."""
+    """Return for how many seconds the machine slept between two samples of one boot.
+
+    It compares a clock that counts sleep with one that does not, so setting the wall clock has no effect.
+    """
     return max(0.0, (after.since_boot - before.since_boot) - (after.monotonic - before.monotonic))
 
 
 def _since_boot() -> float:
-    """Seconds since boot, sleep included. macOS's CLOCK_MONOTONIC_RAW runs on in sleep; Linux's does not."""
+    """Return the seconds since boot, sleep included. CLOCK_MONOTONIC_RAW counts sleep on macOS, and not on Linux."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC_RAW))
 
 
@@ -209,7 +215,7 @@ def _mac_state(run: Ask) -> dict[str, Any]:
 
 
 def _profiler(text: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The hardware overview and the Apple GPU of system_profiler's JSON; empty where it cannot be read."""
+    """Return the hardware overview and the Apple GPU from system_profiler's JSON; empty when it cannot be read."""
     try:
         report = json.loads(text)
         overview = (report.get("SPHardwareDataType") or [{}])[0]
@@ -220,7 +226,7 @@ def _profiler(text: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _display(gpu: Mapping[str, Any]) -> str | None:
-    """Whether any display is lit. A sleeping one stays listed, with `spdisplays_asleep`."""
+    """Return "on" when a display is lit, "asleep" when all are (system_profiler still lists these), else "none"."""
     if not gpu:
         return None
     online = [d for d in gpu.get("spdisplays_ndrvs") or () if d.get("spdisplays_online") != "spdisplays_no"]
@@ -229,7 +235,10 @@ def _display(gpu: Mapping[str, Any]) -> str | None:
 
 
 def _used_mb(swapusage: str) -> int | None:
-    """`total = 2048.00M  used = 1017.50M  free = ...` -> 1017; some languages print a decimal comma."""
+    """Parse sysctl's vm.swapusage; some languages print a decimal comma.
+
+    _used_mb("total = 2048.00M  used = 1017.50M  free = ...") -> 1017
+    """
     match = re.search(r"used = ([\d.,]+)([KMGT])", swapusage)
     if not match:
         return None
@@ -255,7 +264,7 @@ def _linux_hardware() -> dict[str, Any]:
 
 
 def usable_cores() -> int:
-    """Physical cores, or those that a container or taskset leaves: what trains on one core is a one-core machine."""
+    """Return the number of physical cores, or of those that a container or taskset lets this process use."""
     physical = psutil.cpu_count(logical=False) or os.cpu_count() or 1
     if sys.platform == "linux":
         return min(physical, len(os.sched_getaffinity(0)))
@@ -276,64 +285,11 @@ def _linux_state() -> dict[str, Any]:
     }
 
 
-# --- the chip at its best -------------------------------------------------------------------------------------------
-
-FLOPS_PER_CORE_AND_CYCLE = 256  # 128 multiply-adds in float32
-GPU_GHZ = {"M1": 1.296, "M2": 1.398, "M3": 1.387, "M4": 1.664, "M5": 1.5625}
-BASE_M1_GHZ = 1.278  # the M1 without a suffix is clocked lower
-MATRIX_UNITS = {"M5": 4}  # how much faster 16-bit products are in the GPU's matrix units
-MATRIX_UNITS_MACOS = (26, 2)  # the first macOS whose Metal reaches them
-
-# Apple's published figures. A triple: of the smaller GPU of that name, of the full one, and the full one's cores.
-BANDWIDTH_GB_S: dict[str, int | tuple[int, int, int]] = {
-    "M1": 68, "M1 Pro": 200, "M1 Max": 400, "M1 Ultra": 800,
-    "M2": 100, "M2 Pro": 200, "M2 Max": 400, "M2 Ultra": 800,
-    "M3": 100, "M3 Pro": 150, "M3 Max": (300, 400, 40), "M3 Ultra": 819,
-    "M4": 120, "M4 Pro": 273, "M4 Max": (410, 546, 40),
-    "M5": 153, "M5 Pro": 307, "M5 Max": (460, 614, 40),
-}  # fmt: skip
-
-
-def peak_tflops(facts: Facts, dtype: str) -> float | None:
-    """The GPU's arithmetic peak in TFLOP/s for float32, float16 or bfloat16; None where it is not known.
-
-    GPU cores * 256 * GHz / 1000. M1 and M2 compute bfloat16 in float32; up to M4 16 bits save memory, not arithmetic.
-    Less certain from the M3 on, whose clocks are derived from published TFLOPS.
-    """
-    name = _chip(facts)
-    generation = name.split()[0] if name else ""
-    if generation not in GPU_GHZ or not facts.gpu_cores or dtype not in ("float32", "float16", "bfloat16"):
-        return None
-    ghz = BASE_M1_GHZ if name == "M1" else GPU_GHZ[generation]
-    reaches = _release(facts.os) >= MATRIX_UNITS_MACOS and dtype != "float32"
-    faster = MATRIX_UNITS.get(generation, 1) if reaches else 1
-    return facts.gpu_cores * FLOPS_PER_CORE_AND_CYCLE * ghz / 1000 * faster
-
-
-def bandwidth_gb_s(facts: Facts) -> float | None:
-    """Memory bandwidth in GB/s; None where it is not known."""
-    entry = BANDWIDTH_GB_S.get(_chip(facts) or "")
-    if isinstance(entry, tuple):
-        binned, full, cores = entry
-        return float(full if (facts.gpu_cores or 0) >= cores else binned)
-    return None if entry is None else float(entry)
-
-
-def _chip(facts: Facts) -> str | None:
-    """`Apple M4 Pro` -> `M4 Pro`."""
-    return _search(r"Apple (M\d+(?: (?:Pro|Max|Ultra))?)", facts.chip)
-
-
-def _release(os_name: str) -> tuple[int, ...]:
-    """`macOS 26.2.1` -> (26, 2, 1)."""
-    return tuple(int(n) for n in re.findall(r"\d+", os_name))
-
-
 # --- small parsers --------------------------------------------------------------------------------------------------
 
 
 def _lines(text: str) -> dict[str, str]:
-    """`hw.memsize: 25769803776` a line -> {"hw.memsize": "25769803776"}."""
+    """Parse lines such as `hw.memsize: 25769803776` -> {"hw.memsize": "25769803776"}."""
     pairs = (line.partition(": ") for line in text.splitlines())
     return {key.strip(): value.strip() for key, colon, value in pairs if colon and value.strip()}
 

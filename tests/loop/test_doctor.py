@@ -17,7 +17,7 @@ from autoresearch.loop import commands, doctor
 from autoresearch.loop.doctor import Check, Host
 from autoresearch.records import Failure, Measurement
 from autoresearch.system import awake, machine
-from autoresearch.system import login as launchagent
+from autoresearch.system import login as login_item
 from testbed.recorded import replay
 from testbed.toy import ROOT, write_toy_data
 
@@ -171,7 +171,7 @@ def test_what_a_reboot_would_do(checkout: Path, filevault: str, login: str, word
     p = mac("mac-mini-m4-pro", checkout, {doctor.FILEVAULT: filevault, doctor.AUTOMATIC_LOGIN: login})
     alone, *before = doctor.reboot(p)
     assert alone.ok is None and "loop.py install" in alone.advice
-    launchagent.install(checkout, [sys.executable, "loop.py"], home=p.home, system="Darwin")
+    login_item.install(checkout, [sys.executable, "loop.py"], home=p.home, system="Darwin")
     first, *rest = doctor.reboot(p)
     assert rest == before  # said before anything is installed as well
     assert first.ok and [c.ok for c in rest] == [None] * len(words)

@@ -1,4 +1,4 @@
-"""The holder's life is the loop's, whatever ends the loop; warnings, battery and sleep from recorded Macs."""
+"""The inhibitor runs as long as the loop, whatever ends it; warnings, battery and sleep from recorded Macs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from dataclasses import replace
 from pathlib import Path
 from autoresearch.system.awake import Awake
 with Awake(print, Path(sys.argv[1]), "Darwin") as awake:
-    assert awake.held
+    assert awake.active
     print(awake._child.pid, flush=True)
     {body}
 """
@@ -61,20 +61,20 @@ def gone(pid: int, within_s: float = 5.0) -> bool:
 def test_held_while_inside_and_gone_afterwards(caffeinate: Path, tmp_path: Path) -> None:
     said: list[str] = []
     with Awake(said.append, tmp_path / "log", "Darwin") as held:
-        assert held.held and held.ensure()
+        assert held.active and held.ensure()
         assert held._child is not None
         pid = held._child.pid
-    assert not held.held and gone(pid) and said == []
+    assert not held.active and gone(pid) and said == []
     assert caffeinate.read_text().split() == ["-i", "-s", "-w", str(os.getpid())]  # and never -d
 
 
-def test_an_ended_holder_is_started_again(caffeinate: Path, tmp_path: Path) -> None:
+def test_an_inhibitor_that_ended_is_started_again(caffeinate: Path, tmp_path: Path) -> None:
     with Awake(print, tmp_path / "log", "Darwin") as held:
         assert held._child is not None
         first = held._child.pid
         os.kill(first, signal.SIGKILL)
         held._child.wait(5)
-        assert not held.held
+        assert not held.active
         assert held.ensure() and held._child.pid != first
 
 
@@ -112,18 +112,18 @@ def test_nothing_is_left_however_the_loop_ends(
     assert gone(pid)
 
 
-def test_a_holder_that_cannot_hold_is_said_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_inhibitor_that_does_not_work_is_said_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tool = tmp_path / "systemd-inhibit"
     tool.write_text("#!/bin/sh\necho 'Failed to connect to bus: No such file or directory' >&2\nexit 1\n")
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     said: list[str] = []
     with Awake(said.append, tmp_path / "log", "Linux") as held:
-        assert not held.held and not held.ensure()
+        assert not held.active and not held.ensure()
     assert len(said) == 1 and "Failed to connect to bus" in said[0]
 
 
-def test_a_machine_without_any_holder_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_without_any_inhibitor_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     for system in ("Darwin", "Linux"):
         said: list[str] = []
@@ -138,7 +138,7 @@ def test_the_inhibitor_waits_for_the_loop(tmp_path: Path, monkeypatch: pytest.Mo
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     loop = subprocess.Popen(["sleep", "60"])
-    argv = awake.holder("Linux", loop.pid)
+    argv = awake.inhibitor("Linux", loop.pid)
     assert argv is not None and "sleep:idle" in argv[1]
     with subprocess.Popen(argv) as inhibitor:
         with pytest.raises(subprocess.TimeoutExpired):

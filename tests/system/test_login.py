@@ -1,4 +1,4 @@
-"""The agent that resumes a night: its files, and its command really run with the environment that it asks for."""
+"""The login item that resumes a night: its files, and its command really run with the environment that it asks for."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoresearch.errors import UsageError
+from autoresearch.paths import resume_log
 from autoresearch.system import login
 from testbed.toy import ROOT
 
@@ -59,7 +60,7 @@ def test_the_generated_command_runs_with_the_generated_environment(checkout: Pat
     plist = plistlib.loads(path.read_bytes())
     assert path.stem == plist["Label"] and plist["RunAtLoad"] is True and plist["KeepAlive"] is False
     assert launch(plist) == 0
-    said = json.loads((checkout / "runs" / login.LOG).read_text())
+    said = json.loads((resume_log(checkout)).read_text())
     assert said["argv"] == ["run", "--tag", "nov 23"] and said["cwd"] == str(checkout)
     assert said["git"] is not None and said["env"]["AUTORESEARCH_CACHE"] == "/data/c"
     assert "HF_TOKEN" not in said["env"]
@@ -94,9 +95,9 @@ def test_installing_twice_is_installing_once_and_uninstalling_leaves_nothing(
     assert "nothing was installed" in login.uninstall(checkout, home=home, system=system)[0]
 
 
-def test_every_checkout_has_an_agent_of_its_own(tmp_path: Path) -> None:
-    first, second = (login.agent(tmp_path / name, ["true"], system="Darwin").path for name in ("a", "b"))
-    assert first != second and first == login.agent(tmp_path / "a", ["other"], system="Darwin").path
+def test_every_checkout_has_a_login_item_of_its_own(tmp_path: Path) -> None:
+    first, second = (login.login_item(tmp_path / name, ["true"], system="Darwin").path for name in ("a", "b"))
+    assert first != second and first == login.login_item(tmp_path / "a", ["other"], system="Darwin").path
 
 
 def test_elsewhere_it_is_refused(tmp_path: Path) -> None:

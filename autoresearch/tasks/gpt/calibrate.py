@@ -21,7 +21,7 @@ from autoresearch.files import write_atomic
 from autoresearch.measure import experiment
 from autoresearch.measure.experiment import Workbench
 from autoresearch.records import Set
-from autoresearch.system import machine
+from autoresearch.system import chips, machine
 from autoresearch.tasks.gpt import roofline
 from autoresearch.tasks.gpt.data import corpus
 from autoresearch.tasks.gpt.roofline import Roofline
@@ -94,7 +94,7 @@ def efficiency(fitted: Fit, best: Roofline, facts: machine.Facts, source: str) -
     dtype = wanted if isinstance(wanted, str) and wanted in best.tflops else "float32"
     text = f"fastest: {trial.tok_s:,.0f} tok/s = {trial.tflops:.2g} TFLOP/s"
     text += f", {trial.tflops / best.tflops[dtype]:.0%} of the {dtype} product measured here"
-    tabled = machine.peak_tflops(facts, dtype)
+    tabled = chips.peak_tflops(facts, dtype)
     return text + (f", {trial.tflops / tabled:.0%} of the chip's tabled peak" if tabled else "")
 
 

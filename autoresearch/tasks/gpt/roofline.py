@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from autoresearch.system import machine, process
+from autoresearch.system import chips, machine, process
 from autoresearch.system.sandbox import environment
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -35,10 +35,10 @@ class Roofline:
     def table(self, facts: machine.Facts) -> str:
         """A line a number, with its share of what the chip's table promises where the chip is in it."""
         rows = [
-            (f"product, {name}", f"{v:.3g} TFLOP/s", v, machine.peak_tflops(facts, name))
+            (f"product, {name}", f"{v:.3g} TFLOP/s", v, chips.peak_tflops(facts, name))
             for name, v in self.tflops.items()
         ]
-        rows += [("memory", f"{self.bandwidth_gb_s:.3g} GB/s", self.bandwidth_gb_s, machine.bandwidth_gb_s(facts))]
+        rows += [("memory", f"{self.bandwidth_gb_s:.3g} GB/s", self.bandwidth_gb_s, chips.bandwidth_gb_s(facts))]
         lines = [f"  {what:<18}{text:>16}{_share(value, tabled)}" for what, text, value, tabled in rows]
         kernel = "steps are not compiled here" if self.compile_s is None else f"{self.compile_s:.3g} s"
         return "\n".join([*lines, f"  {'a new kernel':<18}{kernel:>16}"])
