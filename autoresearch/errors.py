@@ -1,19 +1,19 @@
-"""Expected failures, as one tree. Each carries the cause, the numbers and, where there is one, the next command.
+"""Define the expected failures, as one tree. A message states the cause, the numbers and, if there is one, a remedy.
 
-AutoresearchError            exit 1: something a person can mend
-  UsageError                 exit 2: the command line asks for what cannot be
+AutoresearchError            exit code 1
+  UsageError                 exit code 2: the command line asks for something impossible
   DataError                  the data is missing, corrupt or too small; names the command that mends it
-  GitError                   git refused; carries command, exit code and both streams
-  JournalError               the journal cannot be continued (another data set, budget, version, or it is damaged)
-  BundleError                a file of findings cannot be read, or a night cannot be written as one
+  JournalError               the journal is damaged, or belongs to another data set, budget or version
+  BundleError                a file of findings cannot be read, or a night cannot be exported as one
   LockedError                another loop holds this machine or this checkout
-  SandboxError               a candidate cannot be confined here; says how to go on without
+  SandboxError               a candidate cannot be confined here; names the option to run without
   SourceError                a version of the editable file is not valid Python
-  EditError                  a reply holds no usable edit, or an edit does not apply; the text is shown to the model
-    RepeatError              the edits make what this night has measured already
-  ExhaustedError             no proposer has a new idea; what was found so far is validated all the same
+  EditError                  a reply holds no usable edit, or an edit does not apply; the model is shown the message
+    RepeatError              the edits make a source that this night has measured already
+  ExhaustedError             no proposer has a new idea; the final validation still runs
   CommandError               a subprocess failed; carries command, exit code and both streams
-  ProposerError              a proposer cannot give a proposal now; the loop goes on with another
+    GitError                 git failed
+  ProposerError              a proposer has no proposal now; the loop continues with another
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 
 
 class AutoresearchError(Exception):
-    """The root of expected failures. `str(error)` is what the user reads; `exit_code` is what the shell sees."""
+    """Root of the expected failures. exits.py prints the message and returns `exit_code` to the shell."""
 
     exit_code = 1
 
@@ -68,7 +68,7 @@ class ExhaustedError(AutoresearchError):
 
 
 class CommandError(AutoresearchError):
-    """A subprocess exited with a code that its caller did not expect."""
+    """A subprocess could not be started, did not end in time, or exited with an unexpected code."""
 
     def __init__(self, argv: Sequence[str], returncode: int, stdout: str = "", stderr: str = "") -> None:
         self.argv, self.returncode, self.stdout, self.stderr = list(argv), returncode, stdout, stderr
@@ -81,10 +81,14 @@ class GitError(CommandError):
 
 
 class ProposerError(AutoresearchError):
-    """No proposal now. `reason` is a word for the journal, `usage` what the attempt cost (as Proposal.usage)."""
+    """A proposer has no proposal now.
+
+    `reason` is a word for the journal, `usage` the cost of the attempt (as Proposal.usage), and `detail` a part of a
+    reply or a log.
+    """
 
     def __init__(
         self, message: str, *, reason: str = "failed", usage: Mapping[str, float] | None = None, detail: str = ""
     ) -> None:
         super().__init__(message)
-        self.reason, self.usage, self.detail = reason, dict(usage or {}), detail  # detail: a reply's beginning, a log
+        self.reason, self.usage, self.detail = reason, dict(usage or {}), detail

@@ -1,6 +1,6 @@
-"""The kinds of failure that end a run without a val_bpb: what each means, when it happens, whose fault it is.
+"""Define the kinds of failure that end a run without a val_bpb: what each means, when it happens, whose fault it is.
 
-KINDS is the one table of them; everything that treats failures unlike asks it.
+KINDS is the only table of them. The loop reads from it which failures are repeated or mended, the report their meaning.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ Mendable = Literal["always", "early", "never"]
 class FailureKind:
     """One row of the table.
 
-    `fault` is "either" where the machine may be to blame: in a file that ran before, it is. `mendable` says whether the
-    proposer gets the failure back for a repair: always, only early in the budget, or never.
+    `fault` is "either" when the candidate or the machine can be to blame; a candidate that ran before is not blamed.
+    `mendable` tells whether the proposer is asked to mend the failure: always, only early in the budget, or never.
     """
 
     meaning: str  # for a person, after "the candidate ..."
     phase: Phase
     fault: Fault = "candidate"
     mendable: Mendable = "never"
-    explicit: bool = False  # the kind itself says whose fault it is; the message is not searched for another cause
+    explicit: bool = False  # the kind alone tells whose fault it is; `classify` does not search the message for another
 
 
 KINDS: Mapping[str, FailureKind] = {
@@ -78,7 +78,7 @@ MEMORY_FAILURE = re.compile(
 
 
 def classify(failure: Failure) -> Failure:
-    """Return `failure` as "machine" or "memory" where MLX's or Metal's message says so, wherever it surfaced.
+    """Return `failure` as of the kind "machine" or "memory" when a message of MLX or Metal says so, else unchanged.
 
     classify(Failure("train", "[metal::malloc] ...")).kind -> "memory"
     """
@@ -94,11 +94,11 @@ def classify(failure: Failure) -> Failure:
 
 
 def cost_no_training(failure: Failure) -> bool:
-    """Whether the candidate failed before it had warmed up."""
+    """Return whether the candidate failed before it had warmed up."""
     kind = KINDS.get(failure.kind)
     return kind is not None and kind.phase in ("check", "start")
 
 
 def meaning(kind: str) -> str:
-    """Describe a kind to a person; empty for a kind that no table knows."""
+    """Describe a kind of failure to a person; return "" for an unknown kind."""
     return KINDS[kind].meaning if kind in KINDS else ""

@@ -1,4 +1,4 @@
-"""Files that survive a power cut: replaced whole or not at all, and synced to the disk itself."""
+"""Replace files atomically, and sync them to the disk so that they survive a power cut."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ import fcntl
 import os
 from pathlib import Path
 
-F_FULLFSYNC: int | None = getattr(fcntl, "F_FULLFSYNC", None)  # macOS, where fsync stops at the drive's own cache
+F_FULLFSYNC: int | None = getattr(fcntl, "F_FULLFSYNC", None)  # on macOS, where fsync leaves data in the drive's cache
 
 
 def sync(fd: int) -> None:
-    """Return when what was written to `fd` is on the disk. Raises OSError."""
+    """Wait until what was written to `fd` is on the disk. Raises OSError."""
     if F_FULLFSYNC is not None:
         try:
             fcntl.fcntl(fd, F_FULLFSYNC)
             return
-        except OSError as error:  # network and some external volumes have no such call
+        except OSError as error:  # network volumes and some external ones do not support it
             if error.errno not in (errno.ENOTSUP, errno.EINVAL, errno.ENOTTY):
                 raise
     os.fsync(fd)
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in `folder` (new, renamed, removed) last."""
+    """Wait until new, renamed and removed names in `folder` are on the disk. Raises OSError."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(fd)
@@ -32,13 +32,14 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_atomic(path: Path, data: bytes, *, lasting: bool = True) -> None:
-    """`path` holds `data` or what it held before, whatever happens meanwhile; its mode stays. Raises OSError.
+    """Replace the content of `path` by `data`; whatever happens meanwhile, it holds either the old or the new content.
 
-    What need not survive a power cut is not `lasting`, and costs no wait for the disk.
+    The mode of an existing file stays. With `lasting=False` it does not wait for the disk, for content that need not
+    survive a power cut. Raises OSError.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     mode = path.stat().st_mode & 0o7777 if path.exists() else 0o644
-    temporary = path.with_name(f".{path.name}.tmp")  # one name, so that what a kill leaves is used again
+    temporary = path.with_name(f".{path.name}.tmp")  # always the same name, so that kills do not leave many files
     try:
         with temporary.open("wb") as file:
             file.write(data)

@@ -1,4 +1,4 @@
-"""Formats numbers and words for people. No I/O."""
+"""Format numbers and words for people. No I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names every file and folder of a checkout, of a night in runs/TAG, and of the cache. No I/O.
+"""Name every file and folder of a checkout, of a night in runs/TAG, and of the cache. No I/O.
 
 checkout/
     train_mlx.py, program.md, results.tsv, report.html, progress.png
@@ -32,7 +32,7 @@ SAMPLES = "samples.json"
 
 @dataclass(frozen=True)
 class Layout:
-    """The paths of one night: `root` is the checkout, `tag` the night's name."""
+    """Paths of one night; `root` is the checkout, `tag` the night's name."""
 
     root: Path
     tag: str
@@ -135,13 +135,13 @@ def resume_log(root: Path) -> Path:
 
 @dataclass(frozen=True)
 class Cache:
-    """The paths of the cache: data and what was learnt, shared by all checkouts of this machine."""
+    """Paths of the cache, which all checkouts of this machine share."""
 
     folder: Path
 
     @classmethod
     def default(cls) -> Cache:
-        """The folder that AUTORESEARCH_CACHE names, else ~/.cache/autoresearch-metal."""
+        """Return the cache in the folder that AUTORESEARCH_CACHE names, else in ~/.cache/autoresearch-metal."""
         given = os.environ.get("AUTORESEARCH_CACHE")
         return cls(Path(given) if given else Path.home() / ".cache" / "autoresearch-metal")
 

@@ -1,4 +1,4 @@
-"""The nouns that pass between the rooms of the house. Plain frozen data; no behaviour, no input or output.
+"""Data types that the packages share. They are frozen and do no I/O.
 
 A *candidate* is one version of train_mlx.py. The *incumbent* is the best known one. A *proposal* is edits to the
 incumbent with the reason for them; an *experiment* is a numbered candidate; a *run* is one training and evaluation of
@@ -40,7 +40,7 @@ HYPOTHESIS_CHARS = 600  # of its hypothesis, at most
 
 @dataclass(frozen=True, slots=True)
 class Set:
-    """`SET NAME = literal`: a module-level constant gets a new value, e.g. Set("MATRIX_LR", "0.05")."""
+    """Give a module-level constant a new value: Set("MATRIX_LR", "0.05") is `SET MATRIX_LR = 0.05` in a reply."""
 
     name: str
     literal: str
@@ -48,7 +48,7 @@ class Set:
 
 @dataclass(frozen=True, slots=True)
 class SearchReplace:
-    """Exactly one occurrence of `search` (whole lines) becomes `replace`; an empty `replace` deletes."""
+    """Replace the whole lines `search`, which occur exactly once, by `replace`; an empty `replace` deletes them."""
 
     search: str
     replace: str
@@ -56,7 +56,7 @@ class SearchReplace:
 
 @dataclass(frozen=True, slots=True)
 class ReplaceDefinition:
-    """The module-level function or class (or `Class.method`) `name` becomes `body`, its whole new source."""
+    """Replace the function or class `name` of the module, or the method `Class.method`, by `body`."""
 
     kind: Literal["def", "class"]
     name: str
@@ -65,6 +65,8 @@ class ReplaceDefinition:
 
 @dataclass(frozen=True, slots=True)
 class WholeFile:
+    """Replace the whole file by `source`."""
+
     source: str
 
 
@@ -73,7 +75,7 @@ Edit = Set | SearchReplace | ReplaceDefinition | WholeFile
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """One idea: edits to the incumbent and the reason for them."""
+    """An idea: edits to the incumbent and the reason for them."""
 
     edits: tuple[Edit, ...]
     title: str  # at most TITLE_CHARS
@@ -87,7 +89,7 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A proposal made into a source: applied, new, and checked once. search/gate.py makes it; what runs is `source`."""
+    """A proposal applied to its parent and checked against the contract. search/gate.py makes it; `source` is run."""
 
     source: str
     proposal: Proposal
@@ -100,18 +102,18 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a run has no val_bpb. `kind` is a row of failures.KINDS, or a word of the child."""
+    """Reason why a run has no val_bpb. `kind` is a row of failures.KINDS, or any word that a child sent."""
 
     kind: str
-    message: str  # one line for a person and for results
-    detail: str = ""  # the relevant end of the traceback or log, for repair
+    message: str  # one line, for a person and for results.tsv
+    detail: str = ""  # the relevant end of the traceback or log, for the proposer that mends it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineState:
-    """State of the machine at one moment: power, heat, memory and clocks. None stands for what it cannot tell.
+    """State of the machine at one moment: power, heat, memory and clocks. What this machine cannot tell is None.
 
-    `monotonic` stands still while the machine sleeps, `since_boot` does not, and `wall` can be set by hand.
+    `monotonic` stops while the machine sleeps and `since_boot` does not; `wall` can be set by hand.
     """
 
     monotonic: float  # seconds, from any origin
@@ -129,44 +131,45 @@ class MachineState:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One run of a candidate. Absent is None: a crash has no val_bpb. Units are in the names."""
+    """Result of one run of a candidate. A value that was not measured is None, never 0; units are in the names."""
 
     seed: int
     val_bpb: float | None = None  # bits per UTF-8 byte, lower is better
     failure: Failure | None = None
     training_s: float | None = None  # clock_started to trained, by the parent's clock
     total_s: float = 0.0
-    seconds: Mapping[str, float] = field(
-        default_factory=dict
-    )  # shares of total_s: startup, training, saving, evaluation, overhead
+    # parts of total_s: startup, training, saving, evaluation, overhead
+    seconds: Mapping[str, float] = field(default_factory=dict)
     num_steps: int | None = None
     total_tokens: int | None = None
     epochs: float | None = None
     num_params: int | None = None
     depth: int | None = None  # the candidate's DEPTH constant, when it has one
-    tok_s: float | None = None  # training tokens a second
-    peak_memory_mb: float | None = None  # MLX's peak in the train child, cache left out
+    tok_s: float | None = None  # training tokens per second
+    peak_memory_mb: float | None = None  # MLX's peak in the training child, without its cache
     mfu_percent: float | None = None
-    train_loss: float | None = None  # nats a token, the last logged step
-    loss_curve: tuple[tuple[float, float], ...] = ()  # (progress, nats a token), at most 64 points
-    behind_nats: float | None = None  # training loss above the incumbent's at half the budget, where both compare
-    stop_limit_nats: float | None = None  # of the early stop in force; None: it was off
-    speed_index: float | None = None  # a fixed micro-benchmark around the training, 1.0 = this machine's usual speed
+    train_loss: float | None = None  # nats per token, at the last logged step
+    loss_curve: tuple[tuple[float, float], ...] = ()  # (progress, nats per token), at most 64 points
+    behind_nats: float | None = None  # training loss minus the incumbent's at half the budget, if comparable
+    stop_limit_nats: float | None = None  # the early stop's limit; None: it was off
+    speed_index: float | None = None  # speed in a fixed benchmark around the training; 1.0 is this machine's usual
     machine_before: MachineState | None = None
     machine_after: MachineState | None = None
 
     @property
     def ok(self) -> bool:
+        """Whether the run has a val_bpb."""
         return self.val_bpb is not None
 
     @property
     def past_limit(self) -> bool:
-        """Whether it was so far behind that the early stop is for it; with a val_bpb, it ran on as a sample."""
+        """Whether it was over the early stop's limit; some such runs are completed all the same, to test the limit."""
         behind, limit = self.behind_nats, self.stop_limit_nats
         return behind is not None and limit is not None and behind > limit
 
     @property
     def stopped(self) -> bool:
+        """Whether the early stop ended it."""
         return self.past_limit and self.val_bpb is None and self.failure is None
 
 
@@ -175,12 +178,12 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What the keep rule says: a verdict, or one more run of `rerun` first."""
+    """Result of the keep rule: a verdict, or a request for one more run of `rerun` first."""
 
     verdict: Verdict | None
     rerun: Literal["candidate", "incumbent"] | None
     reason: str  # one line for a person
-    delta_bpb: float | None = None  # incumbent - candidate: positive is better
+    delta_bpb: float | None = None  # incumbent minus candidate: positive is better
     sigma_bpb: float | None = None
     z: float | None = None
 
@@ -190,7 +193,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A decided experiment, as history for proposers."""
+    """A decided experiment, as proposers see it."""
 
     n: int
     proposer: str
@@ -202,7 +205,7 @@ class Trial:
     parent_source: str
     verdict: Verdict
     reason: str
-    delta_bpb: float | None  # against its incumbent of the time: positive is better
+    delta_bpb: float | None  # the incumbent of that time minus this: positive is better
     sigma_bpb: float | None
     val_bpb: float | None
     failure: Failure | None = None
@@ -214,26 +217,26 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Directive:
-    """The kind of turn that the harness asks for, e.g. Directive("refine", "Turn one constant ...")."""
+    """Instruction for the next turn, e.g. Directive("refine", "Turn one constant ...")."""
 
     kind: str
     text: str
-    category: str | None = None  # a forced category
+    category: str | None = None  # that the proposal must have
     temperature: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class HintLine:
-    """A finding of other machines. It is no trial: nothing of it was measured here."""
+    """A finding of other machines, as a proposer is told it. Nothing of it was measured on this machine."""
 
-    text: str  # a line, in the words of whoever found it
-    constants: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)  # numbers, there: (old, new); else empty
-    gains_sigma: tuple[float, ...] = ()  # on each of the machines; below zero: it lost there
+    text: str  # one line, in the words of its finder
+    constants: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)  # numbers that it changed: (old, new)
+    gains_sigma: tuple[float, ...] = ()  # per machine; negative where it lost
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """All a proposer may know. History is oldest first and holds every decided experiment of the night."""
+    """All that a proposer may know. `history` holds every decided experiment of the night, oldest first."""
 
     source: str  # the incumbent's train_mlx.py
     incumbent_bpb: float
@@ -245,34 +248,36 @@ class Context:
     directive: Directive | None = None
     seed: int = 0
     turn: int = 0  # the number of the next experiment
-    hints: Sequence[HintLine] = ()  # what other machines found, the largest effects first
+    hints: Sequence[HintLine] = ()  # findings of other machines, the largest effects first
 
 
 class Proposer(Protocol):
-    """A source of ideas. `propose` raises ProposerError when it has none to give now; the loop goes on with another."""
+    """A source of ideas."""
 
     @property
     def name(self) -> str: ...
 
     def propose(self, context: Context, n: int = 1) -> list[Proposal]:
-        """At most n proposals for the incumbent in `context`; their edits apply to `context.source`."""
+        """Return at most n proposals, whose edits apply to `context.source`. Raises ProposerError when it has none."""
         ...
 
     def repair(self, context: Context, proposal: Proposal, failure: Failure) -> Proposal | None:
-        """A mended proposal after a failure that cost no training, or None."""
+        """Return a mended proposal after a failure that cost no training; None when it has none."""
         ...
 
     def release(self) -> None:
-        """Give the machine's memory back before training. Returns when it is free."""
+        """Free the memory that the proposer holds, and return when it is free. Raises ProposerError when it is not."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """End what the proposer has started."""
+        ...
 
 
 @runtime_checkable
 class Learning(Protocol):
-    """A proposer that keeps count of how its ideas ended."""
+    """A proposer that counts how its ideas ended."""
 
     def learn(self, history: Sequence[Trial]) -> None:
-        """Told of every decided experiment of the night: as a session begins, before a proposal, as it ends."""
+        """Take in every decided experiment of the night; called at the loop's start and end, and before a proposal."""
         ...

@@ -1,8 +1,8 @@
-"""The command prefix that confines a child: where it may write, what it may not read, no network, no other processes.
+"""Confine the processes of a candidate: they may write in one folder only, and reach no network or other process.
 
-A candidate is code that a model wrote and nobody read. On macOS it runs under Seatbelt (sandbox-exec), on Linux under
-bubblewrap; `self_test` proves either at start. Where neither works the program says so and asks for --no-sandbox.
-The scrubbed `environment` and the `limits` of the process hold with and without a sandbox.
+A candidate is code that a model wrote and nobody has read. On macOS it runs under Seatbelt (sandbox-exec), on Linux
+under bubblewrap; `select` chooses, and `prove` tests at the start that the confinement works. Where it does not, the
+loop refuses to run without --no-sandbox. The scrubbed `environment` and the `limits` apply with or without a sandbox.
 """
 
 from __future__ import annotations
@@ -20,38 +20,44 @@ from autoresearch.errors import CommandError, SandboxError
 from autoresearch.system.process import run
 from autoresearch.system.seatbelt import seatbelt_profile
 
-SECRETS = (  # below the home folder: what nobody wants in a model's training data
+SECRETS = (  # below the home folder; no candidate can read these
     *(".ssh", ".gnupg", ".aws", ".azure", ".kube", ".docker", ".netrc", ".git-credentials", ".npmrc", ".pypirc"),
     *(".config/gh", ".config/git/credentials", ".config/gcloud", ".cache/huggingface/token", ".huggingface"),
     *(".local/share/keyrings", ".password-store", ".mozilla", ".config/google-chrome", ".config/chromium"),
     *("Library/Keychains", "Library/Cookies", "Library/Messages", "Library/Mail", "Library/Safari"),
     *("Library/Application Support/Google", "Library/Application Support/Firefox"),
 )
-PRIVATE_BYTES = 64 * 2**20  # of /tmp and of /dev/shm inside bubblewrap: they live in memory
+PRIVATE_BYTES = 64 * 2**20  # size of /tmp and of /dev/shm inside bubblewrap, which are in memory
 INHERITED = ("PATH", "LANG", "TZ", "LD_LIBRARY_PATH", "LD_PRELOAD", "VIRTUAL_ENV", "CUDA_VISIBLE_DEVICES", "SDKROOT")
 INHERITED_FAMILIES = ("AUTORESEARCH_", "MLX_", "LC_", "OMP_", "OPENBLAS_", "VECLIB_", "MTL_", "AGX_")
 
 
 class Sandbox(ABC):
+    """A way to confine a command."""
+
     name: str
 
     @abstractmethod
     def describe(self) -> str:
-        """One line for a person."""
+        """Describe the confinement to a person, in one line."""
 
     @abstractmethod
     def prefix(self, write: Sequence[Path], hide: Sequence[Path] = (), read: Sequence[Path] = ()) -> list[str]:
-        """The words to put before a command.
+        """Return the words to put before a command.
 
-        The child may write only below `write`, and only read `read`; it cannot read `hide`, nor the user's secrets; the
-        rest of the machine it may read. The most specific path decides: `prefix(write=[night / "0007"], hide=[night],
-        read=[night / "harness"])`. On Linux /tmp and /run are replaced as well (other people's sockets and files), but
-        for what stands in `write` and `read`. Inherited file descriptors stay open; the environment is kept (but see
-        Bubblewrap).
+        The command may write below `write` only. It cannot read `hide` and the person's secrets, and it may read `read`
+        and the rest of the machine. The most specific path decides:
+
+            prefix(write=[night / "0007"], hide=[night], read=[night / "harness"])
+
+        On Linux, /tmp and /run are replaced as well, since other programs keep files and sockets there, except for what
+        `write` and `read` name. Inherited file descriptors stay open, and the environment is kept (but see Bubblewrap).
         """
 
 
 class Unconfined(Sandbox):
+    """No confinement, which the person chose by --no-sandbox."""
+
     name = "none"
 
     def describe(self) -> str:
@@ -62,7 +68,7 @@ class Unconfined(Sandbox):
 
 
 class Seatbelt(Sandbox):
-    """macOS. sandbox-exec replaces itself by the command, so that signals and exit codes are the command's own."""
+    """Confinement on macOS. sandbox-exec execs the command, so signals and exit codes are the command's own."""
 
     name = "seatbelt"
 
@@ -77,10 +83,10 @@ class Seatbelt(Sandbox):
 
 
 class Bubblewrap(Sandbox):
-    """Linux. The child has namespaces of its own, and dies with the thread that started bwrap.
+    """Confinement on Linux, by namespaces. The command is killed when the thread that started bwrap ends.
 
-    bwrap reports a child that signal n killed as exit code 128 + n. It runs without LD_PRELOAD, since OpenBLAS starts
-    threads in whatever loads it, and bwrap then hangs when it forks: set it inside, by `env LD_PRELOAD=...`.
+    bwrap reports a command that signal n killed as exit code 128 + n. It runs without LD_PRELOAD: a preloaded OpenBLAS
+    starts threads in bwrap itself, which then hangs when it forks. Set it inside instead, by `env LD_PRELOAD=...`.
     """
 
     name = "bubblewrap"
@@ -110,14 +116,14 @@ class Bubblewrap(Sandbox):
 
 
 def bubblewrap_mounts(write: Sequence[Path], hide: Sequence[Path], read: Sequence[Path]) -> list[str]:
-    """The mounts from the outermost folder inward, so that the most specific one is seen."""
+    """Return bwrap's mount options, from the outermost folder inward, so that the most specific path decides."""
     masks = [real(Path(p)) for p in ("/tmp", "/var/tmp", "/run", "/dev/shm") if Path(p).is_dir()]
     hidden, written = [p for p in map(real, hide) if p.exists()], [real(p) for p in write]
     mounts = {p: ["--size", str(PRIVATE_BYTES), "--tmpfs", str(p)] for p in masks}
     for path in map(real, read):
         if path.exists() and any(path.is_relative_to(p) for p in [*masks, *hidden, *written]):
             mounts[path] = ["--ro-bind", str(path), str(path)]
-    for link in (real(p.parent) / p.name for p in read if p.is_symlink()):  # such as a virtual environment elsewhere
+    for link in (real(p.parent) / p.name for p in read if p.is_symlink()):  # e.g. a virtual environment
         if any(link.is_relative_to(p) for p in masks):
             mounts[link] = ["--symlink", str(real(link)), str(link)]
     for path in hidden:
@@ -130,16 +136,17 @@ def bubblewrap_mounts(write: Sequence[Path], hide: Sequence[Path], read: Sequenc
 
 
 def secrets() -> list[Path]:
+    """Return those of SECRETS that exist here."""
     return [p for name in SECRETS if (p := Path.home() / name).exists()]
 
 
 def real(path: Path) -> Path:
-    """Both sandboxes see resolved paths: /tmp is /private/tmp on macOS, /var/run is /run on Linux."""
+    """Resolve a path as both sandboxes see it: /tmp is /private/tmp on macOS, /var/run is /run on Linux."""
     return Path(os.path.realpath(path))
 
 
 def _interpreter() -> list[Path]:
-    """Folders from which the running Python and its packages are read."""
+    """Return the folders from which the running Python and its packages are read."""
     return [Path(p) for p in (sys.prefix, sys.base_prefix, Path(os.path.realpath(sys.executable)).parent)]
 
 
@@ -149,9 +156,10 @@ def _interpreter() -> list[Path]:
 def select(
     allow_none: bool = False, platform: str = sys.platform, attempt: Callable[[Sandbox], str | None] | None = None
 ) -> Sandbox:
-    """The sandbox of this machine; with `allow_none` (--no-sandbox) none. Raises SandboxError saying what to do.
+    """Return the sandbox of this machine, or Unconfined with `allow_none` (--no-sandbox).
 
-    `attempt` runs something harmless in a sandbox and returns why that failed, or None.
+    `attempt` runs a harmless command in a sandbox and returns why that failed, or None. Raises SandboxError, with what
+    to do about it, when it failed.
     """
     if allow_none:
         return Unconfined()
@@ -172,7 +180,7 @@ def _attempt(sandbox: Sandbox) -> str | None:
 
 
 def _advice(sandbox: Sandbox, problem: str) -> str:
-    without = "Or go on without confinement: --no-sandbox"
+    without = "Or run without confinement: --no-sandbox"
     if isinstance(sandbox, Seatbelt):
         if "Operation not permitted" in problem:
             return "this process is already confined by another sandbox, and macOS does not nest them. " + without
@@ -212,9 +220,10 @@ print(json.dumps([what for what in found if what]))
 
 
 def self_test(sandbox: Sandbox, python: str, write_dir: Path) -> list[str]:
-    """Proves confinement in a child: MLX works, a socket, a hidden file and a write outside are refused -> failures.
+    """Test the confinement in a child and return what is wrong, empty when all is well.
 
-    Makes a temporary folder in `write_dir`, which should be the one that runs will be written to.
+    MLX has to work, and a socket, a hidden file and a write outside have to be refused. The test makes a temporary
+    folder in `write_dir`, which should be where the runs will be.
     """
     with (
         tempfile.TemporaryDirectory(dir=write_dir) as name,
@@ -235,12 +244,12 @@ def self_test(sandbox: Sandbox, python: str, write_dir: Path) -> list[str]:
 
 
 def prove(sandbox: Sandbox, python: str, write_dir: Path) -> None:
-    """The self-test as a gate at start. Raises SandboxError with what failed; having chosen none proves nothing."""
+    """Raise SandboxError when the self-test of `sandbox` fails. Unconfined is not tested."""
     if isinstance(sandbox, Unconfined):
         return
     if failures := self_test(sandbox, python, write_dir):
         said = "; ".join(failures)
-        raise SandboxError(f"{sandbox.name} does not confine as it should: {said}. Or go on without it: --no-sandbox")
+        raise SandboxError(f"{sandbox.name} does not confine as it should: {said}. To run without it: --no-sandbox")
 
 
 # --- environment and limits ------------------------------------------------------------------------------------------
@@ -249,10 +258,10 @@ def prove(sandbox: Sandbox, python: str, write_dir: Path) -> None:
 def environment(
     run_dir: Path, extra: Mapping[str, str] | None = None, base: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """The whole environment of a child: what it inherits from `base` (ours) by an allowlist, then `extra`.
+    """Return the whole environment of a child: what an allowlist lets through from `base` (None: ours), and `extra`.
 
-    HOME and TMPDIR lie in the run's own folder, so that caches and compiled kernels are not shared between runs; Python
-    takes no packages from there.
+    HOME and TMPDIR are in the run's own folder, so that runs share no caches or compiled kernels. Python is told not to
+    import packages from HOME.
     """
     base = os.environ if base is None else base
     kept = {k: v for k, v in base.items() if k in INHERITED or k.startswith(INHERITED_FAMILIES)}
@@ -261,8 +270,8 @@ def environment(
     return {"PATH": os.defpath, "LANG": "C.UTF-8", **kept, **own, **python, **(extra or {})}
 
 
-# Sets the limits of its own process, then becomes the command: no code runs between fork and exec in the loop.
-# A machine short of memory ends this process first (oom_score_adj), not the loop and not the browser.
+# This program sets the limits of its own process and then execs the command, so that the loop needs no code between
+# fork and exec. With oom_score_adj, a machine short of memory ends this process first, not the loop or the browser.
 _LIMIT = """\
 import contextlib, os, resource, signal, sys
 for item in sys.argv[1].split(","):
@@ -287,11 +296,12 @@ def limits(
     cpu_s: int = 0,
     processes: int = 0,
 ) -> list[str]:
-    """The words that limit a command: `[*sandbox.prefix(...), *limits(...), *command]`. 0 leaves a limit as it is.
+    """Return the words that limit a command: `[*sandbox.prefix(...), *limits(...), *command]`.
 
-    file_bytes: the largest file it can write. cpu_s: processor seconds over all its threads. processes: processes and
-    threads of the user, counted within the sandbox on Linux 5.14 and later. Core dumps are off. Memory has no limit
-    here, since MLX answers a refused allocation with a crash: the loop watches what the child holds.
+    `file_bytes` is the size of the largest file that it can write, `cpu_s` the processor time of all its threads, and
+    `processes` the number of processes and threads of the user (within the sandbox on Linux 5.14 and later); 0 sets no
+    limit. Core dumps are off. Memory is not limited here, since MLX crashes when an allocation is refused; the loop
+    watches instead how much the child holds.
     """
     values = {"CORE": 0, "FSIZE": file_bytes, "NOFILE": open_files}
     optional = {"CPU": cpu_s, "NPROC": processes}

@@ -1,7 +1,7 @@
-"""The profile of macOS's Seatbelt for one child, as text. A pure function of paths.
+"""Write the profile with which macOS's Seatbelt confines one child. No I/O.
 
-Deny by default breaks MLX, which needs the GPU's device and Metal's compiler service; so everything is allowed but the
-network, writing, and having another process act for the child.
+To deny by default would break MLX, which needs the GPU's device and Metal's compiler service. The profile therefore
+allows everything except the network, writing, and letting another process act for the child.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from autoresearch.errors import SandboxError
 
-# Job creation, Apple events and Launch Services would have a process outside act for the candidate; a forked one could
+# By job creation, Apple events or Launch Services a process outside could act for the candidate. A forked process could
 # outlive the run, since macOS has no process namespaces.
 HEAD = """\
 (version 1)
@@ -28,8 +28,8 @@ HEAD = """\
 (allow file-write* (literal "/dev/null"))
 """
 
-# Metal's compiler keeps a cache for each program in the Darwin user cache folder: C/python3.11/com.apple.metal/... .
-# Only that may be written there, so that no weights persist from run to run.
+# Metal's compiler keeps a cache per program in the Darwin user cache folder: C/python3.11/com.apple.metal/... . Nothing
+# else can be written there, so that no weights persist from run to run.
 METAL_CACHE = r"""
 (allow file-write-create
   (require-all (vnode-type DIRECTORY) (regex #"^/private/var/folders/[^/]+/[^/]+/C/[^/]+$")))
@@ -38,9 +38,10 @@ METAL_CACHE = r"""
 
 
 def seatbelt_profile(write: Sequence[Path], hide: Sequence[Path], read: Sequence[Path] = ()) -> str:
-    """The last rule that matches decides, so that rules go from the outermost folder inward.
+    """Return the profile for a child that may write `write`, cannot read `hide`, and may read `read`.
 
-    Hidden files keep their metadata: a program must be able to resolve a path that leads through a hidden folder.
+    The last rule that matches decides, so the rules go from the outermost folder inward. The metadata of hidden files
+    stays readable, since a program has to resolve paths that lead through a hidden folder.
 
     seatbelt_profile([Path("/night/7")], hide=[Path("/night")]) ends in
     (deny file-read-data file-read-xattr file-write* (subpath "/night"))
@@ -55,12 +56,15 @@ def seatbelt_profile(write: Sequence[Path], hide: Sequence[Path], read: Sequence
 
 
 def quoted(path: str) -> str:
-    r"""A string of the profile language: /a "b"\c -> "/a \"b\"\\c". Raises SandboxError for control characters."""
+    r"""Quote a string of the profile language: /a "b"\c -> "/a \"b\"\\c".
+
+    Raises SandboxError for control characters.
+    """
     if any(ord(c) < 32 or ord(c) == 127 for c in path):
         raise SandboxError(f"{path!r} holds a control character and cannot be confined: rename the folder")
     return '"' + path.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _real(path: Path) -> str:
-    """Seatbelt sees resolved paths: /tmp is /private/tmp."""
+    """Resolve a path as Seatbelt sees it: /tmp is /private/tmp."""
     return os.path.realpath(path)
