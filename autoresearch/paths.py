@@ -163,9 +163,9 @@ class Cache:
     def ollama_log(self) -> Path:
         return self.folder / "ollama.log"
 
-    def data(self, dataset: str, profile: str) -> Path:
+    def data(self, dataset: str, profile: str) -> DataFolder:
         """The prepared data of one data set and profile."""
-        return self.folder / "data" / dataset / profile
+        return DataFolder(self.folder / "data" / dataset / profile)
 
     def kernels(self, mlx_version: str) -> Path:
         """Compiled kernels that every run starts from."""
@@ -178,3 +178,49 @@ class Cache:
     def fits(self, slug: str) -> Path:
         """The constants that train fastest on the machine `slug`."""
         return self.folder / "machines" / slug / "fits.json"
+
+
+@dataclass(frozen=True)
+class DataFolder:
+    """The files of one data set prepared for one profile: Cache(cache).data(dataset, profile)."""
+
+    folder: Path
+
+    @property
+    def dataset(self) -> str:
+        return self.folder.parent.name
+
+    @property
+    def profile(self) -> str:
+        return self.folder.name
+
+    @property
+    def cache(self) -> Cache:
+        """The cache that the folder belongs to: three levels up."""
+        return Cache(self.folder.parents[2])
+
+    @property
+    def meta(self) -> Path:
+        """The task's numbers, and size and hash of every other file."""
+        return self.folder / "meta.json"
+
+    @property
+    def tokenizer(self) -> Path:
+        return self.folder / "tokenizer.json"
+
+    @property
+    def token_bytes(self) -> Path:
+        """UTF-8 bytes of each token, (vocab_size,) int32."""
+        return self.folder / "token_bytes.npy"
+
+    @property
+    def train(self) -> Path:
+        return self.rows("train")
+
+    def rows(self, split: str) -> Path:
+        """The packed rows of a split; the held-out ones lie apart, so that a sandbox can hide them from training."""
+        return self.folder / "train.u16" if split == "train" else self.folder / "eval" / f"{split}.u16"
+
+    def name(self, file: Path) -> str:
+        """The name under which meta.json lists a file of the folder: data.name(data.rows("val")) -> "eval/val.u16"."""
+        return file.relative_to(self.folder).as_posix()

@@ -7,11 +7,12 @@ it with one seed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
 Verdict = Literal["keep", "discard", "crash"]
+Say = Callable[[str], object]  # shows a line to a person
 
 CATEGORIES = (
     "depth",

@@ -19,9 +19,11 @@ from common import ENVIRONMENT, ROOT, TINY_CONSTANTS, arguments, report
 
 from autoresearch.candidate.constants import assign
 from autoresearch.measure import experiment
-from autoresearch.measure.experiment import Workbench
+from autoresearch.measure.workbench import Workbench
+from autoresearch.paths import DataFolder
 from autoresearch.system.sandbox import Unconfined
 from autoresearch.tasks.gpt.data.profiles import TINY
+from autoresearch.tasks.gpt.workbench import harness
 
 CASES: tuple[dict[str, Any], ...] = (
     {},
@@ -72,7 +74,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         data = random_data(Path(name) / "data" / "random" / "tiny")
         budget_s = 3.0 if args.quick else 10.0
-        bench = Workbench(ROOT / "prepare.py", data, budget_s, Unconfined(), env=ENVIRONMENT, min_steps=0)
+        bench = Workbench(harness(ROOT), DataFolder(data), budget_s, Unconfined(), env=ENVIRONMENT, min_steps=0)
         cases = CASES[:2] if args.quick else CASES
         return report([row(bench, Path(name), changes) for changes in cases], args)
 

@@ -6,8 +6,14 @@ import json
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+
+from autoresearch.measure.workbench import Workbench
+from autoresearch.paths import DataFolder
+from autoresearch.system.sandbox import Sandbox, select
+from autoresearch.tasks.gpt.workbench import harness
 
 ROOT = Path(__file__).resolve().parent.parent
 HONEST = ROOT / "testbed" / "toy_trainer.py"
@@ -50,6 +56,12 @@ def write_toy_data(folder: Path, *, budget_s: float = 1.0) -> Path:
     }
     (folder / "meta.json").write_text(json.dumps(meta))
     return folder
+
+
+def toy_bench(data: Path, budget_s: float = 1.0, sandbox: Sandbox | None = None, **changes: Any) -> Workbench:
+    """A workbench with this checkout's harness; by default in the sandbox of this machine, if there is one."""
+    settings = {"env": {"MLX_DISABLE_COMPILE": "1"}, **changes}
+    return Workbench(harness(ROOT), DataFolder(data), budget_s, sandbox or select(allow_none=True), **settings)
 
 
 def git(root: Path, *args: str) -> str:

@@ -28,3 +28,9 @@ def test_the_environment_names_the_cache(monkeypatch: pytest.MonkeyPatch, given:
     monkeypatch.setenv("AUTORESEARCH_CACHE", given)
     assert Cache.default().folder == Path(expected)
     assert Cache.default().noise("m4") == Path(expected) / "machines" / "m4" / "noise.json"
+
+
+def test_a_data_folder_knows_its_cache_and_names_its_files() -> None:
+    data = Cache(Path("/cache")).data("climbmix", "mac")
+    assert (data.dataset, data.profile, data.cache) == ("climbmix", "mac", Cache(Path("/cache")))
+    assert data.name(data.rows("train")) == "train.u16" and data.name(data.rows("val")) == "eval/val.u16"

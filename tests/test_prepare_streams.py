@@ -11,9 +11,7 @@ import pytest
 
 import prepare
 from autoresearch.measure import experiment
-from autoresearch.measure.experiment import Workbench
-from autoresearch.system.sandbox import select
-from testbed.toy import HONEST, ROOT
+from testbed.toy import HONEST, toy_bench
 from testbed.trainer_support import TASK, ScriptedRun, arrays, tokens, trainer
 
 on_a_cpu = pytest.mark.skipif(mx.default_device() == mx.gpu, reason="a GPU has one stream")
@@ -89,7 +87,7 @@ def test_a_batch_keeps_its_size_whatever_the_cores(cores: Callable[[int], None])
 @on_a_cpu
 def test_the_metric_is_the_same_on_one_core_and_on_several(toy_data: Path, tmp_path: Path) -> None:
     env = {"MLX_DISABLE_COMPILE": "1", "AUTORESEARCH_CORES": "1"}
-    bench = Workbench(ROOT / "prepare.py", toy_data, 1.0, select(allow_none=True), env)
+    bench = toy_bench(toy_data, env=env)
     m = experiment.measure(bench, HONEST, tmp_path / "run", seed=1)
     bench = replace(bench, env={**env, "AUTORESEARCH_CORES": "4"})
     for rows in (None, 5, 6):  # 5 rows go to one stream, 6 to three

@@ -20,7 +20,7 @@ from autoresearch.errors import UsageError
 from autoresearch.loop.experimenter import FILE
 from autoresearch.loop.research import Research, read_program
 from autoresearch.loop.session import Options, open_night
-from autoresearch.paths import Layout
+from autoresearch.paths import Cache, Layout
 from autoresearch.record import journal
 from autoresearch.record.git import Repository, branch_name, tag_of
 from autoresearch.records import Measurement, Proposer
@@ -214,7 +214,7 @@ def doctor(root: Path, args: Namespace) -> int:
     from autoresearch.tasks.gpt.by_hand import with_profile
     from autoresearch.tasks.gpt.workbench import choose_data, workbench
 
-    facts, cache, folder = machine.facts(), corpus.cache_folder(), root / "runs" / "doctor"
+    facts, cache, folder = machine.facts(), Cache.default(), root / "runs" / "doctor"
 
     def train() -> Measurement:
         data = choose_data(args.dataset, args.profile, print)
@@ -239,13 +239,13 @@ def calibrate(root: Path, args: Namespace) -> int:
     from autoresearch.tasks.gpt.by_hand import with_profile
     from autoresearch.tasks.gpt.workbench import choose_data, workbench
 
-    facts, cache, folder = machine.facts(), corpus.cache_folder(), root / "runs" / "calibrate"
+    facts, cache, folder = machine.facts(), Cache.default(), root / "runs" / "calibrate"
     print(facts.describe())
-    with hold(cache / "machine.lock", "this machine"):
+    with hold(cache.machine_lock, "this machine"):
         data = choose_data(args.dataset, args.profile, print)
         bench = workbench(data, folder, root, None, args.no_sandbox, print, anew=True)
         source = with_profile(root / FILE, corpus.load_meta(data).get("constants", {}))
-        path = fitting.memory(cache, facts)
+        path = cache.fits(facts.slug())
         found = None if args.again else fitting.known(path, source, bench)
         if found is not None:
             print(f"as found earlier; --again measures anew\n{found.text}")
@@ -261,12 +261,12 @@ def models(root: Path, args: Namespace) -> int:
     from autoresearch.search.llm.ollama_server import connect
     from autoresearch.search.scorecard import Scorecard
 
-    facts, cache = machine.facts(), corpus.cache_folder()
-    server = connect(cache / "ollama.log")
+    facts, cache = machine.facts(), Cache.default()
+    server = connect(cache.ollama_log)
     if server is None:
         raise UsageError("no Ollama server answers and `ollama` is not installed. See: https://ollama.com")
     try:
-        scorecard = Scorecard(cache / "scorecard.json", facts.slug())
+        scorecard = Scorecard(cache.scorecard, facts.slug())
         found = model_choice.installed(server, facts.memory_mb * 2**20, scorecard)
         Console().print(model_choice.table(found, scorecard))
         print(model_choice.choose(found, facts.memory_mb * 2**20, args.model).line)

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from autoresearch.errors import AutoresearchError
 from autoresearch.formats import GIB
+from autoresearch.paths import Cache
 from autoresearch.record.git import Repository
 from autoresearch.records import Measurement
 from autoresearch.system import awake, login, machine, process
@@ -63,7 +64,7 @@ class Host:
     root: Path
     facts: Facts
     run: Ask = machine.ask
-    cache: Path = field(default_factory=corpus.cache_folder)
+    cache: Path = field(default_factory=lambda: Cache.default().folder)
     home: Path = field(default_factory=Path.home)
     python: str = sys.executable
     model: Callable[[], tuple[bool, str]] | None = None  # (a model is ready, the line that says which or why not)
@@ -206,15 +207,13 @@ def local_model(p: Host) -> Iterator[Check]:
     yield Check("model", True if ready else None, said, advice)
 
 
-def ollama(facts: Facts, cache: Path) -> tuple[bool, str]:
+def ollama(facts: Facts, cache: Cache) -> tuple[bool, str]:
     """Whether an Ollama server has a model for this machine; the `model` of a real patient."""
     from autoresearch.search.llm.model_choice import open_ollama
     from autoresearch.search.scorecard import Scorecard
 
-    scorecard = Scorecard(cache / "scorecard.json", facts.slug())
-    proposer, said = open_ollama(
-        memory_bytes=facts.memory_mb * 2**20, log_path=cache / "ollama.log", scorecard=scorecard
-    )
+    scorecard = Scorecard(cache.scorecard, facts.slug())
+    proposer, said = open_ollama(memory_bytes=facts.memory_mb * 2**20, log_path=cache.ollama_log, scorecard=scorecard)
     if proposer is not None:
         proposer.close()
     return proposer is not None, said

@@ -20,7 +20,7 @@ from autoresearch.errors import AutoresearchError, ProposerError
 from autoresearch.failures import KINDS
 from autoresearch.formats import span
 from autoresearch.measure import experiment
-from autoresearch.measure.experiment import FREE_DISK, Workbench
+from autoresearch.measure.workbench import FREE_DISK, Workbench
 from autoresearch.record import pause, results_tsv
 from autoresearch.record.git import Repository
 from autoresearch.record.journal import SOURCE_NAME, Journal, read_source, run_folder
@@ -229,10 +229,16 @@ class Experimenter:
         bench = replace(self.bench, min_steps=LEAST_STEPS) if ours or purpose != "search" else self.bench
         half = self._halfway(x) if purpose == "search" and not ours else None
         try:
-            run_dir = self.run_dir_of(x.n, run)
-            m = experiment.measure(bench, path, run_dir, seed, self.view.hear, keep_kernels=ours, halfway=half)
-            if purpose == "final" and m.ok:
-                m = replace(m, val_bpb=experiment.evaluate(bench, path, run_dir, seed, "test").val_bpb)
+            m = experiment.measure(
+                bench,
+                path,
+                self.run_dir_of(x.n, run),
+                seed,
+                self.view.hear,
+                split="test" if purpose == "final" else "val",
+                keep_kernels=ours,
+                early_stop=half,
+            )
         except KeyboardInterrupt:
             self.journal.append("abandoned", n=x.n, run=run, why="stopped by Ctrl-C")
             raise

@@ -20,18 +20,20 @@ from autoresearch.errors import AutoresearchError, UsageError
 from autoresearch.files import write_atomic
 from autoresearch.measure import experiment
 from autoresearch.measure import run_folder as rundir
-from autoresearch.measure.experiment import Workbench
+from autoresearch.measure.follower import Follower
 from autoresearch.measure.outcome import Outcome
 from autoresearch.measure.run_folder import CHECKPOINT
-from autoresearch.paths import SAMPLES
+from autoresearch.measure.workbench import RunSpec, Workbench
+from autoresearch.paths import SAMPLES, Cache, DataFolder
 from autoresearch.record import journal
 from autoresearch.record.journal import SOURCE_NAME, run_folder
 from autoresearch.record.night import Experiment, Night
+from autoresearch.records import Say
 from autoresearch.report import status, watch
 from autoresearch.report.samples import pair, samples_of, stored
 from autoresearch.system.locks import hold
 from autoresearch.tasks.gpt.data import corpus, tokenizer
-from autoresearch.tasks.gpt.workbench import Say, workbench
+from autoresearch.tasks.gpt.workbench import harness, workbench
 
 MOST_BEGINNINGS = 200  # that are looked at
 PROMPTS, PROMPT_TOKENS = 3, 16  # of the report: the beginnings of so many documents of the validation split
@@ -55,7 +57,7 @@ def write(bench: Workbench, folder: Path, x: Experiment, prompts: Sequence[str],
     """
     journal.read_source(folder, x)  # the source is the one that was measured
     run, checkpoint = checkpoint_of(folder, x)
-    codec = tokenizer.load(bench.data / "tokenizer.json")
+    codec = tokenizer.load(bench.data.tokenizer)
     asked = {"prompts": [[codec.bos_id, *codec.encoding.encode_ordinary(p)] for p in prompts], **asdict(wanted)}
     work = folder / "samples"
     try:
@@ -77,10 +79,10 @@ def _child(
     request = work / "request.json"
     request.write_text(json.dumps(asked))
     source = run_folder(folder, x.n) / SOURCE_NAME
-    sha256 = experiment.sha256_of(source)
-    child, token = experiment.start(bench, "sample", source, sha256, work, x.runs[run].seed, request, [])
+    spec = RunSpec.of(bench, source, work, x.runs[run].seed)
+    child, token = experiment.start(spec, "sample", request)
     limits = {"start": bench.startup_limit_s, "ready": LIMIT_S, "result": 10.0}
-    return experiment.Follower(child, token, work, bench, limits, lambda event: None).follow()
+    return Follower(child, token, spec, limits).follow()
 
 
 def checkpoint_of(folder: Path, x: Experiment) -> tuple[int, Path]:
@@ -104,13 +106,14 @@ def workplace(root: Path, folder: Path, night: Night, no_sandbox: bool, say: Say
     data = corpus.locate(str(night.task.get("dataset")), str(night.task.get("profile")))
     if data is None or corpus.load_meta(data)["fingerprint"] != night.task.get("fingerprint"):
         known = f"{night.task.get('dataset')}/{night.task.get('profile')} {night.task.get('fingerprint')}"
-        raise UsageError(f"the data of {night.tag} ({known}) is not in {corpus.cache_folder()}. Run: uv run prepare.py")
+        where = Cache.default().folder
+        raise UsageError(f"the data of {night.tag} ({known}) is not in {where}. Run: uv run prepare.py")
     live = watch.running(folder)
     pausing = live is not None and live.paused_at is not None
-    lock = contextlib.nullcontext() if pausing else hold(corpus.cache_folder() / "machine.lock", "this machine")
+    lock = contextlib.nullcontext() if pausing else hold(Cache.default().machine_lock, "this machine")
     with lock:
         bench = workbench(data, folder, root, night.task.get("budget_s"), no_sandbox, say)
-        yield replace(bench, harness=root / "prepare.py")
+        yield replace(bench, harness=harness(root))
 
 
 # --- the report's samples ---------------------------------------------------------------------------------------------
@@ -128,7 +131,7 @@ def fill(root: Path, folder: Path, night: Night, say: Say, bench: Workbench | No
         here = contextlib.nullcontext(bench) if bench else workplace(root, folder, night, _unconfined(night), _quiet)
         with here as place:
             say("samples: baseline and winner write for the report, once")
-            _make(replace(place, harness=root / "prepare.py"), folder, both)
+            _make(replace(place, harness=harness(root)), folder, both)
     except (AutoresearchError, OSError, LookupError, ValueError) as error:  # the last two: a damaged tokenizer
         say(f"no text samples in the report: {error}")
 
@@ -143,10 +146,10 @@ def _make(bench: Workbench, folder: Path, both: Sequence[Experiment]) -> None:
             write_atomic(folder / SAMPLES, json.dumps(said, indent=1, ensure_ascii=False).encode())
 
 
-def beginnings(data: Path) -> list[str]:
+def beginnings(data: DataFolder) -> list[str]:
     """How documents of the validation split begin: prompts that suit the data, whatever it is."""
-    meta, codec = corpus.load_meta(data), tokenizer.load(data / "tokenizer.json")
-    rows = np.fromfile(data / meta["splits"]["val"]["file"], "<u2").reshape(-1, meta["seq_len"] + 1)
+    meta, codec = corpus.load_meta(data.folder), tokenizer.load(data.tokenizer)
+    rows = np.fromfile(data.rows("val"), "<u2").reshape(-1, meta["seq_len"] + 1)
     found: dict[str, None] = {}
     bos_id = meta["bos_id"]
     for row, i in np.argwhere(rows == bos_id)[:MOST_BEGINNINGS]:

@@ -20,20 +20,20 @@ from autoresearch.errors import UsageError
 from autoresearch.loop import samples
 from autoresearch.loop.experimenter import FILE
 from autoresearch.loop.research import Limits, Research
-from autoresearch.measure.experiment import Workbench
-from autoresearch.paths import Layout
+from autoresearch.measure.workbench import Workbench
+from autoresearch.paths import Cache, Layout
 from autoresearch.record import pause, results_tsv, retention
 from autoresearch.record.git import Repository, tag_of
 from autoresearch.record.journal import Journal
 from autoresearch.record.journal import read as read_night
 from autoresearch.record.night import Night
-from autoresearch.records import Proposer, Set
+from autoresearch.records import Proposer, Say, Set
 from autoresearch.report.console import View, published
 from autoresearch.system import awake, machine, process
 from autoresearch.system.locks import hold
 from autoresearch.tasks.gpt import calibrate
 from autoresearch.tasks.gpt.data import corpus
-from autoresearch.tasks.gpt.workbench import Say, choose_data, workbench
+from autoresearch.tasks.gpt.workbench import choose_data, workbench
 
 
 @dataclass(frozen=True)
@@ -61,13 +61,13 @@ def open_night(
 
     Raises an AutoresearchError saying what is in the way: another loop, uncommitted work, missing data, no sandbox.
     """
-    cache = corpus.cache_folder()
+    cache = Cache.default()
     repo = Repository.at(root)
     tag = options.tag or tag_of(repo.branch()) or f"{date.today():%b%d}".lower()
     if not options.editing:
         refuse_uncommitted(repo)
     with (
-        hold(cache / "machine.lock", "this machine"),
+        hold(cache.machine_lock, "this machine"),
         hold(root / "runs" / ".lock", "this checkout"),
         contextlib.ExitStack() as stack,
     ):
@@ -88,8 +88,8 @@ def open_night(
         view = stack.enter_context(published(view, folder))
         if not journal.night.sessions:
             start_from_profile(repo, meta)
-            fit_to_machine(repo, bench, facts, folder / "fit", calibrate.memory(cache, facts), view.say)
-        harness = hashlib.sha256(b"".join(f.read_bytes() for f in bench.harness_files)).hexdigest()[:16]
+            fit_to_machine(repo, bench, facts, folder / "fit", cache.fits(facts.slug()), view.say)
+        harness = hashlib.sha256(b"".join(f.read_bytes() for f in bench.harness)).hexdigest()[:16]
         versions = {"mlx": version("mlx"), "python": platform.python_version(), "harness": harness}
         settings = {key: value for key, value in vars(options).items() if value is not None}
         earlier_s = journal.night.elapsed_s
@@ -109,7 +109,7 @@ def open_night(
         if options.display_off is not None:
             awake.darken(options.display_off, view.say)
         held = stack.enter_context(awake.Awake(view.say, folder / "awake.log"))
-        priors_path = cache / "machines" / facts.slug() / "noise.json"
+        priors_path = cache.noise(facts.slug())
         limits = Limits(options.experiments, options.deadline, run_s=bench.budget_s)
         research = Research(
             root=root,

@@ -19,12 +19,12 @@ from autoresearch.findings.bundle import Bundle
 from autoresearch.findings.finding import TransferReport
 from autoresearch.loop.research import Research
 from autoresearch.loop.session import Options, open_night
+from autoresearch.paths import Cache
 from autoresearch.record import journal
 from autoresearch.record.night import Night
 from autoresearch.report import comparison_page, status
 from autoresearch.report.console import choose_view
 from autoresearch.system import machine
-from autoresearch.tasks.gpt.data import corpus
 from autoresearch.tasks.gpt.data.profiles import PROFILES
 
 FOLDER = "findings"  # of the repository: what people shared
@@ -71,7 +71,7 @@ def _prior(night: Night) -> Noise | None:
         slug = machine.Facts(**night.machine).slug()
     except TypeError:  # written by another version, with other facts
         return None
-    return earlier_nights.load(corpus.cache_folder() / "machines" / slug / "noise.json", night.task, night.tag)
+    return earlier_nights.load(Cache.default().noise(slug), night.task, night.tag)
 
 
 def file_name(found: Bundle) -> str:

@@ -33,6 +33,11 @@ class Outcome:
         return self.events[name][1].get(key) if name in self.events else None
 
     @property
+    def val_bpb(self) -> float | None:
+        """The score that the evaluate child reports; None where it failed."""
+        return None if self.failure else self.get("result", "val_bpb")
+
+    @property
     def last(self) -> str:
         """The event with which training ended."""
         return "step" if self.stopped else "trained"

@@ -11,12 +11,11 @@ import os
 import platform
 import re
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
 from autoresearch.formats import span
-from autoresearch.records import MachineState
+from autoresearch.records import MachineState, Say
 from autoresearch.system import machine
 from autoresearch.system.machine import Ask
 from autoresearch.system.process import Child
@@ -25,7 +24,6 @@ BATTERY_FLOOR = 20  # percent; the loop stops cleanly there
 START_S = 0.5  # an inhibitor that does not work here exits within this time
 MEASURED_DRAIN = 2  # percent of battery after which the measured drain is a better guide than the system's estimate
 
-Say = Callable[[str], None]
 
 LID = ("ioreg", "-r", "-k", "AppleClamshellState", "-d", "1")
 SLEEP_DISPLAY = ("pmset", "displaysleepnow")

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from autoresearch.errors import SandboxError
 from autoresearch.measure import experiment
+from autoresearch.measure.workbench import Workbench
+from autoresearch.paths import DataFolder
 from autoresearch.records import Measurement
 from autoresearch.system.sandbox import Sandbox, Unconfined, select
 from autoresearch.tasks.gpt.workbench import openblas, snapshot
@@ -36,9 +38,9 @@ class Bench:
         self.harness = snapshot(ROOT, folder)
         self.data = write_toy_data(folder / "cache" / "data" / "toy" / "tiny")
         blas = openblas() if sys.platform == "linux" else None
-        self.bench = experiment.Workbench(
+        self.bench = Workbench(
             harness=self.harness,
-            data=self.data,
+            data=DataFolder(self.data),
             budget_s=BUDGET_S,
             sandbox=sandbox,
             hide=(self.runs,),
@@ -64,7 +66,7 @@ class Bench:
         source.write_text(candidate.source)
         return experiment.measure(self.limited(candidate), source, home / "run", seed=1)
 
-    def limited(self, candidate: Candidate) -> experiment.Workbench:
+    def limited(self, candidate: Candidate) -> Workbench:
         """Short limits for what hangs, long ones for the rest, so that a loaded machine changes no outcome."""
         hangs = candidate.outcomes & {"startup", "hang"}
         return replace(
@@ -78,7 +80,7 @@ class Bench:
     def state(self) -> dict[str, bytes]:
         """Everything that no candidate may touch."""
         files = [p for p in self.data.rglob("*") if p.is_file()]
-        files += [self.harness, *self.runs.glob("*.jsonl"), *self.runs.glob("0001/*")]
+        files += [*self.harness, *self.runs.glob("*.jsonl"), *self.runs.glob("0001/*")]
         return {str(p): p.read_bytes() for p in files}
 
     def touched(self, candidates: Sequence[Candidate]) -> list[str]:

@@ -12,7 +12,6 @@ import pytest
 
 from autoresearch.errors import AutoresearchError
 from autoresearch.loop.experimenter import Experimenter
-from autoresearch.measure.experiment import Workbench
 from autoresearch.record import journal
 from autoresearch.record.night import Experiment, Purpose
 from autoresearch.records import Failure, Measurement, Proposal, Set
@@ -114,10 +113,9 @@ def test_an_idea_s_own_failure_is_its_own_at_once(laboratory: Callable[..., Rehe
 def test_a_machine_that_swaps_under_a_run_is_the_machine_s_failure(toy_data: Path, tmp_path: Path) -> None:
     """With a recorded swap instead of one of this machine's."""
     from autoresearch.measure import experiment
-    from autoresearch.system.sandbox import select
-    from testbed.toy import HONEST, ROOT
+    from testbed.toy import HONEST, toy_bench
 
     used = iter([512, *range(1000, 100_000, 1000)])
-    bench = Workbench(ROOT / "prepare.py", toy_data, 20.0, select(allow_none=True), swap_mb=lambda: next(used))
+    bench = toy_bench(toy_data, 20.0, swap_mb=lambda: next(used))
     m = experiment.rehearse(bench, HONEST, tmp_path / "run", seed=1)
     assert m.failure == Failure("machine", "the machine swapped 2.4 GB out during the run")

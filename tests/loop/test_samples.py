@@ -14,15 +14,14 @@ from autoresearch.errors import AutoresearchError, JournalError, UsageError
 from autoresearch.loop import samples
 from autoresearch.loop.samples import Wanted
 from autoresearch.measure import experiment
-from autoresearch.measure.experiment import Workbench
-from autoresearch.paths import SAMPLES
+from autoresearch.measure.workbench import Workbench
+from autoresearch.paths import SAMPLES, DataFolder
 from autoresearch.record import journal
 from autoresearch.record.journal import Journal
 from autoresearch.record.night import Experiment
 from autoresearch.records import Proposal
 from autoresearch.report.samples import samples_of
-from autoresearch.system.sandbox import select
-from testbed.toy import HONEST, ROOT
+from testbed.toy import HONEST, ROOT, toy_bench
 
 LETTERS = " abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.,:;!?-"  # a token each, as many as the toy has
 GREEDY = Wanted(tokens=5, temperature=0.0)
@@ -35,7 +34,7 @@ GREEDY = Wanted(tokens=5, temperature=0.0)
 def night(toy_data: Path, tmp_path: Path) -> tuple[Workbench, Path]:
     """A workbench and runs/nov23 with a measured baseline, its checkpoint there, over a tokenizer of letters."""
     letters(toy_data)
-    bench = Workbench(ROOT / "prepare.py", toy_data, 1.0, select(allow_none=True), env={"MLX_DISABLE_COMPILE": "1"})
+    bench = toy_bench(toy_data)
     folder = tmp_path / "runs" / "nov23"
     task = {"dataset": "toy", "profile": "tiny", "fingerprint": "toy0" * 4, "budget_s": 1.0}
     with Journal(folder) as book:
@@ -116,10 +115,10 @@ def letters(data: Path) -> None:
 
 def test_prompts_are_beginnings_of_documents(toy_data: Path) -> None:
     letters(toy_data)
-    assert len(samples.beginnings(toy_data)) == samples.PROMPTS
+    assert len(samples.beginnings(DataFolder(toy_data))) == samples.PROMPTS
     rows = np.fromfile(toy_data / "eval" / "val.u16", "<u2").reshape(-1, 65)
     text = [LETTERS.index(c) for c in "The end of a night and more"]
     rows[:, 1] = LETTERS.index("a")
     rows[1, 20], rows[1, 21 : 21 + len(text)] = 60, text
     rows.tofile(toy_data / "eval" / "val.u16")
-    assert samples.beginnings(toy_data)[0] == "The end of a"  # what begins like a sentence comes first
+    assert samples.beginnings(DataFolder(toy_data))[0] == "The end of a"  # what begins like a sentence comes first

@@ -13,16 +13,15 @@ import numpy as np
 import pytest
 
 from autoresearch.measure import experiment
-from autoresearch.measure.experiment import Workbench
-from autoresearch.system.sandbox import select
-from testbed.toy import HONEST, ROOT
+from autoresearch.measure.workbench import Workbench
+from testbed.toy import HONEST, ROOT, toy_bench
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
 def bench(toy_data: Path) -> Workbench:
-    return Workbench(ROOT / "prepare.py", toy_data, 1.0, select(allow_none=True), {"MLX_DISABLE_COMPILE": "1"})
+    return toy_bench(toy_data)
 
 
 def variant(folder: Path, old: str, new: str) -> Path:
@@ -49,6 +48,20 @@ def test_an_honest_candidate_is_measured(bench: Workbench, tmp_path: Path) -> No
     assert again.val_bpb == pytest.approx(m.val_bpb, rel=1e-6)
     test = experiment.evaluate(bench, HONEST, tmp_path / "run", 1, "test")
     assert test.val_bpb is not None and test.val_bpb != m.val_bpb
+
+
+def test_a_run_is_scored_once_on_the_split_asked_for(bench: Workbench, tmp_path: Path) -> None:
+    heard: list[str] = []
+    m = experiment.measure(bench, HONEST, tmp_path / "run", 1, lambda e: heard.append(e["event"]), split="test")
+    assert heard.count("result") == 1
+    assert m.val_bpb == experiment.evaluate(bench, HONEST, tmp_path / "run", 1, "test").val_bpb
+    assert m.val_bpb != experiment.evaluate(bench, HONEST, tmp_path / "run", 1, "val").val_bpb
+
+
+def test_a_split_that_cannot_be_scored_is_the_failure_of_the_run(bench: Workbench, tmp_path: Path) -> None:
+    bench.data.rows("test").write_bytes(b"not whole rows")
+    m = experiment.measure(bench, HONEST, tmp_path / "run", 1, split="test")
+    assert m.val_bpb is None and m.failure is not None and m.num_steps
 
 
 def test_val_bpb_is_the_formula(bench: Workbench, tmp_path: Path) -> None:

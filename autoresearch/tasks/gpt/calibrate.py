@@ -1,26 +1,26 @@
-"""Fits a candidate to this machine without changing its mathematics, by short measured trials.
+"""Fits a candidate to this machine by short measured trials, without changing what it computes.
 
-Rows at once, stacking and compute type decide how fast the same computation runs here; the total batch stays. What is
-found is kept per machine, MLX, data and source, and applied as SET edits in a commit of its own. Depth and total batch
-do change what is learned: they are the night's first experiments.
+Rows at once, stacking and compute type decide how fast the same computation runs here; the total batch stays. The fit
+is stored by machine, MLX, data and source, and the loop applies it as SET edits in a commit of its own. Depth and total
+batch change what is learned: they are the night's first experiments.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from autoresearch.candidate import constants, edits
 from autoresearch.files import write_atomic
+from autoresearch.jsonable import MalformedError, from_json, to_json
 from autoresearch.measure import experiment
-from autoresearch.measure.experiment import Workbench
-from autoresearch.records import Set
+from autoresearch.measure.workbench import Workbench
+from autoresearch.paths import EDITABLE
+from autoresearch.records import Say, Set
 from autoresearch.system import chips, machine
 from autoresearch.tasks.gpt import roofline
 from autoresearch.tasks.gpt.data import corpus
@@ -28,15 +28,15 @@ from autoresearch.tasks.gpt.roofline import Roofline
 
 TRIAL_S = 3.0  # seconds of training in a trial
 MOST_S = 100.0  # no trial is begun after this long
-WORTH = 1.03  # a choice is taken when it is this much faster; below, what stands stays
+WORTH = 1.03  # a choice is taken when it is this much faster
 MEMORY_SHARE = 0.6  # of the machine's memory that training may hold: the rest is the system's and the page cache's
-
-Say = Callable[[str], None]
+ROWS = "DEVICE_BATCH_SIZE"
+MACHINE_FIT = (ROWS, "STACK_MATRICES", "COMPUTE_DTYPE")  # the constants that `axes` turns
 
 
 @dataclass(frozen=True)
 class SpeedTrial:
-    """One short training. `tok_s` is None where it failed; `note` is the reason for what became of it."""
+    """One short training. `tok_s` is None where it failed; `note` says why the value was taken or not."""
 
     name: str
     literal: str
@@ -53,6 +53,8 @@ class SpeedTrial:
 
 @dataclass(frozen=True)
 class Fit:
+    """The changes that make a source faster here, and the trials that say so."""
+
     edits: tuple[Set, ...]
     trials: tuple[SpeedTrial, ...]
 
@@ -62,14 +64,14 @@ class Fit:
 
 @dataclass(frozen=True)
 class Known:
-    """What a fit left behind: the edits, and the text that says why."""
+    """A stored fit: the edits, and the text that says why."""
 
     edits: tuple[Set, ...]
     text: str
 
 
 def measure(bench: Workbench, source: str, folder: Path, facts: machine.Facts, path: Path, say: Say) -> Known:
-    """The roofline, then the fit of `source`; says both as they come and remembers them in the file `path`.
+    """Measure the roofline, then fit `source`; say both as they come and store them in the file `path`.
 
     Raises CommandError where MLX does not run.
     """
@@ -83,7 +85,7 @@ def measure(bench: Workbench, source: str, folder: Path, facts: machine.Facts, p
 
 
 def efficiency(fitted: Fit, best: Roofline, facts: machine.Facts, source: str) -> str:
-    """MFU of the fastest trial against the product measured here, and against the chip's table where it stands there.
+    """Compare the fastest trial's speed with the matrix product measured here, and with the chip's tabled peak.
 
     -> "fastest: 82,000 tok/s = 2.3 TFLOP/s, 28% of the float32 product measured here, 27% of the chip's tabled peak"
     """
@@ -107,71 +109,103 @@ def fit(
     say: Say = lambda text: None,
     trial_s: float = TRIAL_S,
 ) -> Fit:
-    """Tries one constant after the other, each on top of the choices so far; keeps what is clearly faster.
+    """Try one constant after the other, each on top of the choices so far; keep what is clearly faster.
 
     A source without these constants needs no trial. `folder` is where the short runs happen.
     """
-    bench = replace(bench, budget_s=trial_s, min_steps=0)
-    started, chosen, trials = time.monotonic(), dict[str, str](), list[SpeedTrial]()
+    fitting = _Fitting(replace(bench, budget_s=trial_s, min_steps=0), source, folder, memory_mb, say)
+    for axis in axes(source, bench, device):
+        fitting.choose(axis)
+    now = constants.literals(source)
+    found = [Set(name, literal) for name, literal in fitting.chosen.items() if now[name] != literal]
+    return Fit(tuple(found), tuple(fitting.trials))
 
-    def run(name: str, literal: str, best: SpeedTrial | None = None) -> SpeedTrial:
-        wanted = [Set(k, v) for k, v in {**chosen, name: literal}.items() if constants.literals(source).get(k) != v]
-        text = edits.apply(source, wanted) if wanted else source
-        trial = _trial(bench, text, folder, name, literal, memory_mb)
-        trial = replace(trial, note=trial.note or _reason(trial, best))
-        say(f"  {trial}")
-        trials.append(trial)
-        return trial
 
-    def walk(name: str, direction: list[str], best: SpeedTrial) -> SpeedTrial:
-        """Along the values until one does not pay; past those that do not run."""
-        for literal in direction:
-            if time.monotonic() - started > MOST_S:
+class _Fitting:
+    """A fit under way: the trials so far, and the literal chosen for each constant that was tried."""
+
+    def __init__(self, bench: Workbench, source: str, folder: Path, memory_mb: int, say: Say) -> None:
+        self.bench, self.source, self.folder, self.memory_mb, self.say = bench, source, folder, memory_mb, say
+        self.started = time.monotonic()
+        self.chosen: dict[str, str] = {}
+        self.trials: list[SpeedTrial] = []
+
+    def choose(self, axis: Axis) -> None:
+        """Try the value that stands, then each direction until one has found something faster."""
+        stands = best = self._try(axis.name, constants.literals(self.source)[axis.name])
+        for direction in axis.directions:
+            best = self._walk(axis.name, direction, best)
+            if best is not stands or not best.tok_s:
                 break
-            trial = run(name, literal, best)
+        self.chosen[axis.name] = best.literal
+
+    def _walk(self, name: str, direction: Sequence[str], best: SpeedTrial) -> SpeedTrial:
+        """Go along the values until one is no faster; past those that do not run."""
+        for literal in direction:
+            if time.monotonic() - self.started > MOST_S:
+                break
+            trial = self._try(name, literal, best)
             if trial.tok_s and trial.tok_s > WORTH * (best.tok_s or 0.0):
                 best = trial
             elif best.tok_s:
                 break
         return best
 
-    for name, directions in axes(source, bench, device):
-        stands = best = run(name, constants.literals(source)[name])
-        for direction in directions:
-            best = walk(name, direction, best)
-            if best is not stands or not best.tok_s:
-                break
-        chosen[name] = best.literal
-    found = [Set(k, v) for k, v in chosen.items() if constants.literals(source)[k] != v]
-    return Fit(tuple(found), tuple(trials))
+    def _try(self, name: str, literal: str, best: SpeedTrial | None = None) -> SpeedTrial:
+        now, wanted = constants.literals(self.source), {**self.chosen, name: literal}
+        changes = [Set(k, v) for k, v in wanted.items() if now.get(k) != v]
+        text = edits.apply(self.source, changes) if changes else self.source
+        trial = self._train(text, name, literal)
+        trial = replace(trial, note=trial.note or _reason(trial, best))
+        self.say(f"  {trial}")
+        self.trials.append(trial)
+        return trial
+
+    def _train(self, source: str, name: str, literal: str) -> SpeedTrial:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / EDITABLE
+        path.write_text(source)
+        m = experiment.rehearse(self.bench, path, self.folder / "run", seed=0)
+        if m.failure is not None:
+            return SpeedTrial(name, literal, None, m.peak_memory_mb, f"{m.failure.kind}: {m.failure.message[:80]}")
+        if m.peak_memory_mb and m.peak_memory_mb > MEMORY_SHARE * self.memory_mb:
+            note = f"more than {MEMORY_SHARE:.0%} of {self.memory_mb / 1024:.0f} GB"
+            return SpeedTrial(name, literal, None, m.peak_memory_mb, note)
+        tflops = m.mfu_percent / 100 * m.speed_index if m.mfu_percent and m.speed_index else None
+        return SpeedTrial(name, literal, m.tok_s, m.peak_memory_mb, tflops=tflops)
 
 
-ROWS = "DEVICE_BATCH_SIZE"
-MACHINE_FIT = (ROWS, "STACK_MATRICES", "COMPUTE_DTYPE")  # what `axes` turns: a machine's own affair
+@dataclass(frozen=True)
+class Axis:
+    """A constant that changes only the speed, and the values to try: directions from where it stands, nearest first."""
+
+    name: str
+    directions: tuple[tuple[str, ...], ...]
 
 
-def axes(source: str, bench: Workbench, device: str) -> Iterator[tuple[str, list[list[str]]]]:
-    """The constants that change only the speed, with the values to try: directions, each nearest first.
+def axes(source: str, bench: Workbench, device: str) -> Iterator[Axis]:
+    """The constants of `source` that may be fitted on `device`, "gpu" or "cpu".
 
-    axes("DEVICE_BATCH_SIZE = 8\nTOTAL_BATCH_SIZE = 2**15\n", bench, "gpu") -> ("DEVICE_BATCH_SIZE", [["4", "2", "1"],
-    ["16"]]) where a row has 2048 tokens. Rows at once are doubled up to the whole batch.
+    axes("DEVICE_BATCH_SIZE = 8\nTOTAL_BATCH_SIZE = 2**15\n", bench, "gpu") -> Axis("DEVICE_BATCH_SIZE",
+    (("4", "2", "1"), ("16",))) where a row has 2048 tokens. Rows at once are doubled up to the whole batch.
     """
     now = constants.read(source)
     if isinstance(rows := now.get(ROWS), int):
         tokens, pieces = now.get("TOTAL_BATCH_SIZE"), now.get("TRAIN_ROW_PIECES", 1)
-        whole = tokens * pieces // corpus.load_meta(bench.data)["seq_len"] if isinstance(tokens, int) else rows
-        yield (
-            ROWS,
-            [[str(rows >> k) for k in (1, 2, 3) if rows >> k], [str(rows << k) for k in (1, 2) if rows << k <= whole]],
-        )
+        seq_len = corpus.load_meta(bench.data.folder)["seq_len"]
+        whole = tokens * pieces // seq_len if isinstance(tokens, int) else rows
+        fewer = tuple(str(rows >> k) for k in (1, 2, 3) if rows >> k)
+        more = tuple(str(rows << k) for k in (1, 2) if rows << k <= whole)
+        yield Axis(ROWS, (fewer, more))
     if isinstance(stacked := now.get("STACK_MATRICES"), bool):
-        yield "STACK_MATRICES", [[str(not stacked)]]
+        yield Axis("STACK_MATRICES", ((str(not stacked),),))
     if device == "gpu" and now.get("COMPUTE_DTYPE") in ("bfloat16", "float32"):  # a CPU computes in float32
-        yield "COMPUTE_DTYPE", [['"float32"' if now["COMPUTE_DTYPE"] == "bfloat16" else '"bfloat16"']]
+        other = '"float32"' if now["COMPUTE_DTYPE"] == "bfloat16" else '"bfloat16"'
+        yield Axis("COMPUTE_DTYPE", ((other,),))
 
 
 def _reason(trial: SpeedTrial, best: SpeedTrial | None) -> str:
-    """ "12% faster than 8: taken", "4% slower than 8"; nothing for the value that stands."""
+    """Explain a trial: "12% faster than 8: taken", "4% slower than 8", "as it stands"."""
     if best is None or not trial.tok_s:
         return "" if best else "as it stands"
     if not best.tok_s:
@@ -181,51 +215,34 @@ def _reason(trial: SpeedTrial, best: SpeedTrial | None) -> str:
     return text + ("" if change <= 0 else ": taken" if 1 + change > WORTH else ": too little to change it")
 
 
-def _trial(bench: Workbench, source: str, folder: Path, name: str, literal: str, memory_mb: int) -> SpeedTrial:
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "train_mlx.py"
-    path.write_text(source)
-    m = experiment.rehearse(bench, path, folder / "run", seed=0)
-    if m.failure is not None:
-        return SpeedTrial(name, literal, None, m.peak_memory_mb, f"{m.failure.kind}: {m.failure.message[:80]}")
-    if m.peak_memory_mb and m.peak_memory_mb > MEMORY_SHARE * memory_mb:
-        note = f"more than {MEMORY_SHARE:.0%} of {memory_mb / 1024:.0f} GB"
-        return SpeedTrial(name, literal, None, m.peak_memory_mb, note)
-    tflops = m.mfu_percent / 100 * m.speed_index if m.mfu_percent and m.speed_index else None
-    return SpeedTrial(name, literal, m.tok_s, m.peak_memory_mb, tflops=tflops)
-
-
 # --- what is known already --------------------------------------------------------------------------------------------
 
 
-def memory(cache: Path, facts: machine.Facts) -> Path:
-    return cache / "machines" / facts.slug() / "fits.json"
-
-
 def known(path: Path, source: str, bench: Workbench) -> Known | None:
-    """What was found earlier for this source and data on this machine; None where it was not fitted yet."""
-    entry = _read(path).get(_key(source, bench))
-    return None if entry is None else Known(tuple(Set(k, v) for k, v in entry["edits"].items()), entry["table"])
+    """Return what was found earlier for this source and data on this machine, None where it was not fitted yet."""
+    return _read(path).get(_key(source, bench))
 
 
 def remember(path: Path, source: str, bench: Workbench, found: Fit, text: str) -> None:
-    """What was found for `source`; the fitted source itself needs nothing more. Failures alone are not kept."""
+    """Store what was found for `source`, and that the fitted source needs nothing more.
+
+    A fit of which no trial trained is not stored.
+    """
     if found.fastest() is None:
         return
-    stored, fitted = _read(path), edits.apply(source, found.edits) if found.edits else source
-    stored[_key(fitted, bench)] = {"edits": {}, "table": text}
-    stored[_key(source, bench)] = {"edits": {e.name: e.literal for e in found.edits}, "table": text}
-    write_atomic(path, json.dumps(stored, indent=1).encode())
+    fitted = edits.apply(source, found.edits) if found.edits else source
+    stored = {**_read(path), _key(fitted, bench): Known((), text)}
+    stored[_key(source, bench)] = Known(found.edits, text)
+    write_atomic(path, to_json(stored, indent=1))
 
 
 def _key(source: str, bench: Workbench) -> str:
     mlx, sha256 = version("mlx"), hashlib.sha256(source.encode()).hexdigest()[:16]
-    return f"{bench.data.parent.name}/{bench.data.name} mlx-{mlx} {sha256}"
+    return f"{bench.data.dataset}/{bench.data.profile} mlx-{mlx} {sha256}"
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> dict[str, Known]:
     try:
-        stored = json.loads(path.read_text())
-    except (OSError, ValueError):
+        return from_json(dict[str, Known], path.read_bytes())
+    except (OSError, MalformedError):
         return {}
-    return stored if isinstance(stored, dict) else {}

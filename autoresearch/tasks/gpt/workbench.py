@@ -5,19 +5,21 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
 from autoresearch.errors import DataError, UsageError
 from autoresearch.files import write_atomic
-from autoresearch.measure.experiment import HARNESS, Workbench
+from autoresearch.measure.workbench import Workbench
+from autoresearch.paths import DataFolder
+from autoresearch.records import Say
 from autoresearch.system import machine
 from autoresearch.system.sandbox import prove, select
 from autoresearch.tasks.gpt.data import corpus
 from autoresearch.tasks.gpt.data.profiles import default_profile
 
-Say = Callable[[str], None]
+# The files that judge, the children's program first: a child can read no other file of the project.
+HARNESS = ("prepare.py", "autoresearch/tasks/gpt/children.py")
 
 OPENBLAS = (
     "/usr/lib/*/openblas-pthread/libopenblas.so.0",
@@ -114,19 +116,25 @@ def workbench(
     say(f"sandbox: {sandbox.describe()}")
     if anew:
         shutil.rmtree(folder / "harness", ignore_errors=True)
+    where = DataFolder(data)
     return Workbench(
         harness=snapshot(root, folder / "harness"),
-        data=data,
+        data=where,
         budget_s=budget_s,
         sandbox=sandbox,
         hide=(root / "runs",),
         env=children_environment(say),
-        kernels=data.parent.parent.parent / "kernels" / f"mlx-{version('mlx')}",
+        kernels=where.cache.kernels(version("mlx")),
     )
 
 
-def snapshot(root: Path, folder: Path) -> Path:
-    """A copy of the harness that a night uses to its end, and its prepare.py; the first copy stays."""
+def harness(root: Path) -> tuple[Path, ...]:
+    """The files of HARNESS below `root`."""
+    return tuple(root / name for name in HARNESS)
+
+
+def snapshot(root: Path, folder: Path) -> tuple[Path, ...]:
+    """Copy the harness into `folder` for a night to use to its end; files that are there already stay as they are."""
     for name in HARNESS:
         copy = folder / name
         if copy.exists():
@@ -135,4 +143,4 @@ def snapshot(root: Path, folder: Path) -> Path:
             raise DataError(f"{root / name} is missing. Run: git checkout -- {name}")
         copy.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(copy, (root / name).read_bytes())
-    return folder / HARNESS[0]
+    return harness(folder)

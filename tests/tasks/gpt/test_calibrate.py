@@ -9,42 +9,43 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch.measure.experiment import Workbench
+from autoresearch.measure.workbench import Workbench
 from autoresearch.records import Set
 from autoresearch.system import machine
 from autoresearch.system.sandbox import Unconfined
 from autoresearch.tasks.gpt import calibrate
-from autoresearch.tasks.gpt.calibrate import Fit, Known, SpeedTrial, axes, efficiency, fit, known, remember
+from autoresearch.tasks.gpt.calibrate import Axis, Fit, Known, SpeedTrial, axes, efficiency, fit, known, remember
 from autoresearch.tasks.gpt.roofline import Roofline
 from testbed.recorded import replay
-from testbed.toy import HONEST, ROOT
+from testbed.toy import HONEST, toy_bench
 
 M4_PRO = machine.facts(replay("mac-mini-m4-pro"), "Darwin")
 
 
 @pytest.fixture
 def bench(toy_data: Path) -> Workbench:
-    return Workbench(ROOT / "prepare.py", toy_data, 1.0, Unconfined(), env={"MLX_DISABLE_COMPILE": "1"})
+    return toy_bench(toy_data, sandbox=Unconfined())
 
 
 def test_only_what_leaves_the_mathematics_alone_is_tried(bench: Workbench) -> None:
     source = 'DEPTH = 4\nDEVICE_BATCH_SIZE = 8\nSTACK_MATRICES = True\nCOMPUTE_DTYPE = "bfloat16"\n'
-    assert dict(axes(source, bench, "gpu")) == {
-        "DEVICE_BATCH_SIZE": [["4", "2", "1"], []],
-        "STACK_MATRICES": [["False"]],
-        "COMPUTE_DTYPE": [['"float32"']],
-    }
-    assert "COMPUTE_DTYPE" not in dict(axes(source, bench, "cpu"))
-    assert dict(axes("DEPTH = 4\n", bench, "gpu")) == {}
+    assert list(axes(source, bench, "gpu")) == [
+        Axis("DEVICE_BATCH_SIZE", (("4", "2", "1"), ())),
+        Axis("STACK_MATRICES", (("False",),)),
+        Axis("COMPUTE_DTYPE", (('"float32"',),)),
+    ]
+    assert "COMPUTE_DTYPE" not in [axis.name for axis in axes(source, bench, "cpu")]
+    assert list(axes("DEPTH = 4\n", bench, "gpu")) == []
 
 
 def test_rows_at_once_are_doubled_up_to_the_whole_batch(bench: Workbench) -> None:
-    def upwards(tokens: int, pieces: int = 1) -> list[str]:
+    def upwards(tokens: int, pieces: int = 1) -> tuple[str, ...]:
         source = f"DEVICE_BATCH_SIZE = 8\nTOTAL_BATCH_SIZE = {tokens}\nTRAIN_ROW_PIECES = {pieces}\n"
-        return dict(axes(source, bench, "gpu"))["DEVICE_BATCH_SIZE"][1]
+        [axis] = axes(source, bench, "gpu")
+        return axis.directions[1]
 
-    assert [upwards(64 * rows) for rows in (8, 16, 64)] == [[], ["16"], ["16", "32"]]  # a row has 64 tokens
-    assert upwards(64 * 8, pieces=2) == ["16"]
+    assert [upwards(64 * rows) for rows in (8, 16, 64)] == [(), ("16",), ("16", "32")]  # a row has 64 tokens
+    assert upwards(64 * 8, pieces=2) == ("16",)
 
 
 @pytest.mark.slow

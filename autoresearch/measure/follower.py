@@ -1,0 +1,138 @@
+"""Follows one child of the harness to its end, by the parent's clock, and ends it at a limit."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Mapping
+
+from autoresearch.decide.early_stop import AT, EarlyStopCheck
+from autoresearch.failures import classify
+from autoresearch.formats import printable
+from autoresearch.measure import run_folder
+from autoresearch.measure.outcome import ChildEvent, Outcome
+from autoresearch.measure.workbench import FREE_DISK, RunSpec
+from autoresearch.records import Failure
+from autoresearch.system.process import Child
+
+Listener = Callable[[ChildEvent], None]
+Judge = Callable[[ChildEvent], Failure | None]
+
+REPEATED = frozenset({"step", "evaluated", "failed"})  # events that a child may send more than once
+SWAP_LIMIT_MB = 2048  # growth of the machine's swap during a run
+LOOK_S = 0.5  # seconds between looks at memory, disk and swap
+LOG_CHARACTERS = 1500  # of the log's end that a failure shows
+
+
+class Follower:
+    """Reads a child's events into an Outcome, and kills the child where it is late or takes too much.
+
+    `limits` are seconds by event: after the event "saved" has come, the next one that has a limit, or the end, must
+    come within limits["saved"]. The first limit is that of "start". `judge` may turn an event into a failure;
+    `early_stop` may end the run at half the budget, which is no failure.
+    """
+
+    def __init__(
+        self,
+        child: Child,
+        token: str,
+        spec: RunSpec,
+        limits: Mapping[str, float],
+        listen: Listener = lambda event: None,
+        judge: Judge = lambda event: None,
+        early_stop: EarlyStopCheck | None = None,
+    ) -> None:
+        self.child, self.token, self.spec, self.limits = child, token, spec, limits
+        self.listen, self.judge, self.early_stop = listen, judge, early_stop
+        self.outcome = Outcome(started=time.monotonic())
+        self.swap_mb = spec.bench.swap_mb()
+        self.phase = "start"  # the last event that has a limit
+        self.deadline = self.outcome.started + limits["start"]
+        self.slack_s = 0.0  # added to the limit of training
+
+    def follow(self) -> Outcome:
+        """Return when the child has ended; it is killed first where the outcome is settled before."""
+        outcome, looked = self.outcome, self.outcome.started
+        with self.child:
+            while outcome.failure is None and not outcome.stopped:
+                got = self.child.next_event(timeout=0.25)
+                if got is not None and got[1].get("token") == self.token:
+                    self._take(*got)
+                elif got is None and not self.child.running:
+                    break
+                now = time.monotonic()
+                if outcome.failure is None and now > self.deadline:
+                    outcome.failure = _too_late(self.phase, self.limits[self.phase])
+                if outcome.failure is None and now - looked > LOOK_S:
+                    looked, outcome.failure = now, self._excess()
+        outcome.ended = time.monotonic()
+        if outcome.failure is None and not (outcome.stopped or {"saved", "result"} & outcome.events.keys()):
+            outcome.failure = _exited(self.child, self.phase)
+        if outcome.failure is not None:
+            outcome.failure = classify(outcome.failure)
+        return outcome
+
+    def _take(self, at: float, event: ChildEvent) -> None:
+        name, outcome = event["event"], self.outcome
+        if name in outcome.events and name not in REPEATED:
+            outcome.failure = Failure("tampered", f"`{name}` was said a second time: one run has one clock")
+            return
+        if name == "step":
+            self._take_loss(event["progress"], event["loss"])
+        outcome.events[name] = (at, event)
+        if name == "warmed_up":  # one slow step may outlast the budget; outcome.late judges by how much
+            self.slack_s = min(2 * float(event.get("warmup_step_s") or 0.0), 0.25 * self.spec.bench.budget_s)
+        if name in self.limits:
+            self.phase, self.deadline = name, at + self.limits[name] + (self.slack_s if name == "clock_started" else 0)
+        outcome.failure = _reported(event) or self.judge(event)
+        self.listen(event)
+
+    def _take_loss(self, progress: float, loss: float) -> None:
+        outcome = self.outcome
+        outcome.curve.append((progress, loss))
+        if self.early_stop is not None and outcome.behind_nats is None and progress >= AT:
+            outcome.behind_nats = self.early_stop.behind(outcome.curve)
+            outcome.stopped = self.early_stop.ends(outcome.behind_nats)
+
+    def _excess(self) -> Failure | None:
+        """The failure of a child that holds too much memory, has written too much, or drives the machine to swap."""
+        bench, held = self.spec.bench, self.child.rss_bytes()
+        if held > bench.memory_limit:
+            limit = f"limit {bench.memory_limit / 2**30:.1f} GB"
+            return Failure("memory", f"held {held / 2**30:.1f} GB of memory ({limit})")
+        written, files = run_folder.written(self.spec.folder, bench.files_limit)
+        if written > bench.folder_limit or files > bench.files_limit:
+            allowed = f"{bench.folder_limit / 2**30:.1f} GB and {bench.files_limit} files"
+            return Failure("disk", f"wrote {written / 2**30:.1f} GB in {files} files (limit {allowed})")
+        free = shutil.disk_usage(bench.data.folder).free
+        if free < FREE_DISK:
+            return Failure("machine", f"only {free / 2**20:.0f} MB of disk are left")
+        swapped = bench.swap_mb() - self.swap_mb
+        if swapped > SWAP_LIMIT_MB:
+            return Failure("machine", f"the machine swapped {swapped / 1024:.1f} GB out during the run")
+        return None
+
+
+def _reported(event: ChildEvent) -> Failure | None:
+    """The failure that a child reports of itself, in printable text: it reaches terminals and commit messages."""
+    if event["event"] != "failed":
+        return None
+    message, detail = printable(str(event.get("message"))), printable(str(event.get("detail", "")), kept="\n")
+    return Failure(str(event.get("kind")), message, detail)
+
+
+def _too_late(phase: str, limit_s: float) -> Failure:
+    if phase == "start":
+        return Failure(
+            "startup", f"no training step within {limit_s:.0f} s of start-up: importing, building, warming up"
+        )
+    if phase == "clock_started":
+        return Failure("overrun", f"training did not end by itself within {limit_s:.0f} s")
+    return Failure("hang", f"nothing more was heard within {limit_s:.0f} s after `{phase}`")
+
+
+def _exited(child: Child, phase: str) -> Failure:
+    code = child.returncode or 0
+    number = -code if code < 0 else code - 128 if code > 128 else None  # bwrap reports signal n as 128 + n
+    how = f"exited with {code}" if number is None else f"was killed by signal {number}"
+    return Failure("exited", f"the process {how} after `{phase}`, without a result", child.log_end[-LOG_CHARACTERS:])

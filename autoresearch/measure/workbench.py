@@ -1,0 +1,57 @@
+"""Says what measuring needs to know: Workbench, the same for a whole night, and RunSpec, one run on it."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import KW_ONLY, dataclass, field
+from pathlib import Path
+
+import psutil
+
+from autoresearch.paths import DataFolder
+from autoresearch.system import machine
+from autoresearch.system.sandbox import Sandbox
+
+FREE_DISK = 2**30  # bytes below which a run is stopped, and none is begun
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """The harness, the data, the sandbox and the limits of a night's runs."""
+
+    harness: tuple[Path, ...]  # the files that judge, the children's program first; of the project they read no other
+    data: DataFolder
+    budget_s: float
+    sandbox: Sandbox
+    _: KW_ONLY
+    hide: tuple[Path, ...] = ()  # what children must not read beside the cache: other runs, the journal
+    env: Mapping[str, str] = field(default_factory=dict)  # extra environment of the children (LD_PRELOAD, MLX_*)
+    kernels: Path | None = None  # compiled kernels to start from, copied into each run's TMPDIR
+    startup_limit_s: float = 600.0  # before the first baseline is known; a CPU's kernels are compiled by g++
+    evaluation_limit_s: float = 1800.0
+    save_limit_s: float = 120.0
+    min_steps: int = 8  # a candidate whose warm-up step promises fewer steps than this in the budget is stopped
+    memory_limit: int = field(default_factory=lambda: int(0.9 * psutil.virtual_memory().total))  # bytes of a child
+    file_limit: int = 4 * 2**30  # bytes of the largest file that a child can write: a billion parameters
+    folder_limit: int = 6 * 2**30  # bytes of all that lies in a run's folder
+    files_limit: int = 20_000  # files in it; compiled kernels are hundreds
+    python: str = sys.executable
+    swap_mb: Callable[[], int] = machine.swap_mb
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One run of a candidate: its source, its seed, and the folder that is all its processes may write to."""
+
+    bench: Workbench
+    source: Path
+    sha256: str  # of the source; a child refuses to execute other bytes
+    folder: Path
+    seed: int
+
+    @classmethod
+    def of(cls, bench: Workbench, source: Path, folder: Path, seed: int) -> RunSpec:
+        """The run of the source as it is now."""
+        return cls(bench, source, hashlib.sha256(source.read_bytes()).hexdigest(), folder, seed)
