@@ -126,7 +126,7 @@ def open_night(
             seed=options.seed,
             prior=earlier_nights.load(priors_path, task, tag),
             earlier=earlier_nights.finished(priors_path, task, tag),
-            must_stop=lambda: (held.ensure(), awake.must_stop(machine.sample()))[1],
+            must_stop=lambda: (held.ensure(), awake.reason_to_end(machine.sample()))[1],
             afterwards=Housekeeping(root, folder, view.say),
         )
         view.open()

@@ -116,7 +116,7 @@ def lid_sleeps(run: Ask = machine.ask) -> bool:
     return answer[1] == "Yes" if answer else '"AppleClamshellState"' in text
 
 
-def must_stop(now: MachineState, floor: int = BATTERY_FLOOR) -> str | None:
+def reason_to_end(now: MachineState, floor: int = BATTERY_FLOOR) -> str | None:
     """Return why the night has to end now: the battery is at `floor` percent, or heat is about to put it to sleep."""
     percent = now.battery_percent
     if now.power == "battery" and percent is not None and percent <= floor:

@@ -12,14 +12,15 @@ BASE_M1_GHZ = 1.278  # the M1 without a suffix is clocked lower
 MATRIX_UNITS = {"M5": 4}  # speed-up of 16-bit products in the GPU's matrix units
 MATRIX_UNITS_MACOS = (26, 2)  # the first macOS whose Metal uses them
 
-# A triple holds the bandwidth with the smaller GPU of that name, that with the full one, and the full one's cores.
-BANDWIDTH_GB_S: dict[str, int | tuple[int, int, int]] = {
+BANDWIDTH_GB_S = {
     "M1": 68, "M1 Pro": 200, "M1 Max": 400, "M1 Ultra": 800,
     "M2": 100, "M2 Pro": 200, "M2 Max": 400, "M2 Ultra": 800,
-    "M3": 100, "M3 Pro": 150, "M3 Max": (300, 400, 40), "M3 Ultra": 819,
-    "M4": 120, "M4 Pro": 273, "M4 Max": (410, 546, 40),
-    "M5": 153, "M5 Pro": 307, "M5 Max": (460, 614, 40),
+    "M3": 100, "M3 Pro": 150, "M3 Max": 400, "M3 Ultra": 819,
+    "M4": 120, "M4 Pro": 273, "M4 Max": 546,
+    "M5": 153, "M5 Pro": 307, "M5 Max": 614,
 }  # fmt: skip
+FULL_MAX_CORES = 40  # a Max with fewer GPU cores has fewer memory channels, too
+SMALLER_MAX_GB_S = {"M3 Max": 300, "M4 Max": 410, "M5 Max": 460}
 
 
 def peak_tflops(facts: Facts, dtype: str) -> float | None:
@@ -40,11 +41,10 @@ def peak_tflops(facts: Facts, dtype: str) -> float | None:
 
 def bandwidth_gb_s(facts: Facts) -> float | None:
     """Return the memory bandwidth in GB/s; None when it is not known."""
-    entry = BANDWIDTH_GB_S.get(_chip(facts) or "")
-    if isinstance(entry, tuple):
-        binned, full, cores = entry
-        return float(full if (facts.gpu_cores or 0) >= cores else binned)
-    return None if entry is None else float(entry)
+    chip = _chip(facts) or ""
+    if chip in SMALLER_MAX_GB_S and (facts.gpu_cores or 0) < FULL_MAX_CORES:
+        return float(SMALLER_MAX_GB_S[chip])
+    return float(BANDWIDTH_GB_S[chip]) if chip in BANDWIDTH_GB_S else None
 
 
 def _chip(facts: Facts) -> str | None:

@@ -22,6 +22,7 @@ from typing import Any
 import psutil
 
 from autoresearch.errors import CommandError
+from autoresearch.formats import counted
 from autoresearch.records import MachineState
 from autoresearch.system import process
 
@@ -57,7 +58,7 @@ def cores(gpu: int | None, cpu: int | None) -> str:
     cores(20, 14) -> "20 GPU cores", cores(None, 1) -> "1 CPU core", cores(None, None) -> "? CPU cores"
     """
     count, kind = (gpu, "GPU") if gpu else (cpu, "CPU")
-    return f"{'?' if count is None else count} {kind} core{'' if count == 1 else 's'}"
+    return f"? {kind} cores" if count is None else counted(count, f"{kind} core")
 
 
 @dataclass(frozen=True, slots=True)

@@ -215,15 +215,15 @@ def test_the_display_is_switched_off_where_that_is_wanted(system: str, wanted: b
     [("battery", 20, True), ("battery", 21, False), ("battery", 3, True), ("ac", 3, False), ("battery", None, False)],
 )
 def test_the_battery_floor(power: str, percent: int | None, stops: bool) -> None:
-    reason = awake.must_stop(replace(moment(0, 0, percent), power=power, thermal="nominal"), 20)
+    reason = awake.reason_to_end(replace(moment(0, 0, percent), power=power, thermal="nominal"), 20)
     assert (reason is not None) is stops
     assert reason is None or f"{percent}% (floor 20%)" in reason
 
 
 def test_a_machine_that_is_about_to_sleep_of_heat_stops() -> None:
     on_mains = replace(moment(0, 0, 100), power="ac")
-    assert awake.must_stop(replace(on_mains, thermal="sleeping"))
-    assert not awake.must_stop(replace(on_mains, thermal="trapping"))
+    assert awake.reason_to_end(replace(on_mains, thermal="sleeping"))
+    assert not awake.reason_to_end(replace(on_mains, thermal="trapping"))
 
 
 def moment(monotonic: float, since_boot: float, percent: int | None, left_s: int | None = None) -> MachineState:
