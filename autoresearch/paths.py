@@ -39,7 +39,7 @@ class Layout:
 
     @property
     def folder(self) -> Path:
-        """Layout(Path("/checkout"), "nov23").folder -> Path("/checkout/runs/nov23")"""
+        """The night's folder: Layout(Path("/checkout"), "nov23").folder -> Path("/checkout/runs/nov23")"""
         return runs_folder(self.root) / self.tag
 
     @property
@@ -107,29 +107,30 @@ class Layout:
         return self.folder / "findings.json"
 
     def experiment(self, n: int) -> Path:
-        """Layout(Path("/checkout"), "nov23").experiment(7) -> Path("/checkout/runs/nov23/0007")"""
+        """Return the folder of experiment n: Layout(Path("/checkout"), "nov23").experiment(7) -> .../runs/nov23/0007"""
         return self.folder / f"{n:04}"
 
     def source(self, n: int) -> Path:
-        """The source of experiment n, as it was proposed."""
+        """Return the source of experiment n, as it was proposed."""
         return self.experiment(n) / EDITABLE
 
     def run(self, n: int, k: int) -> Path:
-        """The folder of run k of experiment n: the only place where its processes may write."""
+        """Return the folder of run k of experiment n, the only place where its processes may write."""
         return self.experiment(n) / f"run-{k}"
 
 
 def runs_folder(root: Path) -> Path:
-    """The folder of all nights of a checkout."""
+    """Return the folder of all nights of a checkout."""
     return root / "runs"
 
 
 def checkout_lock(root: Path) -> Path:
+    """Return the lock file of a checkout's loop."""
     return runs_folder(root) / ".lock"
 
 
 def resume_log(root: Path) -> Path:
-    """The output of a loop that the login item started."""
+    """Return the log of a loop that the login item started."""
     return runs_folder(root) / "resume.log"
 
 
@@ -164,19 +165,19 @@ class Cache:
         return self.folder / "ollama.log"
 
     def data(self, dataset: str, profile: str) -> DataFolder:
-        """The prepared data of one data set and profile."""
+        """Return the prepared data of one data set and profile."""
         return DataFolder(self.folder / "data" / dataset / profile)
 
     def kernels(self, mlx_version: str) -> Path:
-        """Compiled kernels that every run starts from."""
+        """Return the folder of the compiled kernels that every run starts with."""
         return self.folder / "kernels" / f"mlx-{mlx_version}"
 
     def noise(self, slug: str) -> Path:
-        """Sigma and early-stop examples of earlier nights on the machine `slug`."""
+        """Return the file with sigma and the early-stop examples of earlier nights on the machine `slug`."""
         return self.folder / "machines" / slug / "noise.json"
 
     def fits(self, slug: str) -> Path:
-        """The constants that train fastest on the machine `slug`."""
+        """Return the file with the constants that train fastest on the machine `slug`."""
         return self.folder / "machines" / slug / "fits.json"
 
 

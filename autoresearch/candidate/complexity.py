@@ -19,7 +19,7 @@ def simplifies(old_source: str, new_source: str) -> bool:
 
 
 def _names(tree: ast.Module) -> set[str]:
-    """Return the constants, functions and classes of the module."""
+    """Return the names of the module's constants, functions and classes."""
     names = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
     for node in tree.body:
         if isinstance(node, ast.Assign):
