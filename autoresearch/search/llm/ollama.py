@@ -1,4 +1,4 @@
-"""A model of an Ollama server as a proposer: loaded once for several drafts, out of memory before training."""
+"""Proposes with a model of an Ollama server, which is loaded once for several drafts and unloaded before training."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ from autoresearch.formats import GIB
 from autoresearch.search.llm.backend import THINKING_TOKENS, Answer, Message, added
 from autoresearch.search.llm.dialogue import Dialogue
 from autoresearch.search.llm.ollama_server import OllamaServer, full_name
+from autoresearch.search.llm.transport import positive
 from autoresearch.search.scorecard import FORMATS, Scorecard
 
-KEEP_ALIVE = "15m"  # longer than a pause between drafts; `release` unloads at once
-CONTEXT_STEPS = (8192, 12288, 16384, 24576, 32768, 49152, 65536)  # few, since each other one loads the model again
-HISTORY_GROWTH = 1500  # tokens that a night's history may still grow by
-MEMORY_WAIT_S = 15.0  # until the memory of an unloaded model shows as available
-MEMORY_BACK = 0.5  # of the model's size has to come back; the rest may be anybody's
-SLOW_LOAD = 0.2  # of a turn: a load that takes more is shared by several drafts
+KEEP_ALIVE = "15m"  # longer than the time between drafts; `release` unloads at once
+CONTEXT_STEPS = (8192, 12288, 16384, 24576, 32768, 49152, 65536)  # few, since each change loads the model again
+HISTORY_GROWTH = 1500  # tokens of room for the history of the turns to come
+MEMORY_WAIT_S = 15.0  # for the memory of an unloaded model to become available
+MEMORY_BACK = 0.5  # share of the model's size to wait for; other programs may take the rest
+SLOW_LOAD = 0.2  # share of a turn: a load that takes longer is used for several drafts
 MOST_DRAFTS = 4
 
 Think = bool | str | None
 
 
 class OllamaBackend:
-    """One model of one server, as backend.Backend asks for it."""
+    """backend.Backend for one model of one Ollama server."""
 
     def __init__(
         self,
@@ -41,9 +42,9 @@ class OllamaBackend:
         think: Think = None,
         available: Callable[[], int] = lambda: int(psutil.virtual_memory().available),
     ) -> None:
-        """`memory_limit` (bytes) is what the loaded model may take; `most_context` (tokens) the largest context.
+        """Limit the loaded model to `memory_limit` bytes and to a context of `most_context` tokens.
 
-        `think` None means: low where the model cannot do without (gpt-oss), else off.
+        `think` None turns thinking off, or to low for a model that always thinks (gpt-oss).
         """
         self.server, self.model = server, model
         self.memory_limit, self.most_context = memory_limit, most_context
@@ -51,11 +52,11 @@ class OllamaBackend:
         self._facts: dict[str, Any] | None = None
         self._num_ctx = 0
         self._loaded = False
-        self._resident = True  # may be in memory, by our doing or by a loop that was killed
-        self._fresh = False  # its prompt cache is empty
-        self.size = 0  # bytes once loaded
-        self._free_before = 0  # bytes
-        self.load_s = 0.0  # the last load
+        self._resident = True  # may be in memory, loaded here or by a loop that was killed
+        self._fresh = False  # whether its prompt cache is empty
+        self.size = 0  # bytes of memory once loaded
+        self._free_before = 0  # bytes of memory available before the load
+        self.load_s = 0.0  # duration of the last load
 
     @property
     def name(self) -> str:
@@ -73,7 +74,7 @@ class OllamaBackend:
         self.server.ensure()
 
     def largest_window(self) -> int:
-        """Tokens: what the machine allows and the model was trained for."""
+        """Return the smaller of the context that the machine allows and the one that the model was trained for."""
         return min(self.most_context, context_length(self._show()) or self.most_context)
 
     def window(self, wanted: int, least: int) -> int:
@@ -84,17 +85,17 @@ class OllamaBackend:
         return self._num_ctx
 
     def ask(self, messages: Sequence[Message], *, max_tokens: int, temperature: float, seed: int) -> Answer:
-        """One answer. Where thinking has used it up, or the model cannot think, it is asked again without."""
+        """Load the model if necessary and return one answer."""
         try:
             self._load()
             return self._answer(messages, max_tokens, temperature, seed)
         except ProposerError as error:
             if error.reason in ("runner", "out_of_memory", "server_gone", "cut_off"):
-                self._loaded = False  # its process may have died: another attempt loads and measures it again
+                self._loaded = False  # its process may have died: the next attempt loads and checks it again
             raise
 
     def measure(self) -> int:
-        """Loads the model with its largest context and unloads it: the bytes of memory that it took."""
+        """Load the model with its largest context, unload it, and return the bytes of memory that it took."""
         self._num_ctx = self.largest_window()
         try:
             self._load()
@@ -104,7 +105,7 @@ class OllamaBackend:
         return self.size
 
     def release(self) -> None:
-        """Unloads the model and returns when it is gone and its memory is back. Raises where it stays."""
+        """Unload the model and return when its memory is available. Raises ProposerError when it stays loaded."""
         if not self._resident:
             return
         self._loaded = False
@@ -125,6 +126,7 @@ class OllamaBackend:
         self.server.cancel()
 
     def _answer(self, messages: Sequence[Message], max_tokens: int, temperature: float, seed: int) -> Answer:
+        """Ask; ask again without thinking if the model cannot think, or if thinking used up the answer."""
         think = self._thinking()
         try:
             answer = self._chat(messages, max_tokens, temperature, seed, think)
@@ -141,6 +143,7 @@ class OllamaBackend:
     def _chat(
         self, messages: Sequence[Message], max_tokens: int, temperature: float, seed: int, think: bool | str
     ) -> Answer:
+        """Send one request; mark the first one after a load as `fresh`."""
         answer = self.server.chat(
             self.model,
             messages,
@@ -155,7 +158,7 @@ class OllamaBackend:
         return replace(answer, fresh=fresh)
 
     def _load(self) -> None:
-        """Loads the model where it is not, and measures what it takes."""
+        """Load the model unless it is loaded, and check its memory and context."""
         if self._loaded:
             return
         self._free_before = self._available()
@@ -169,12 +172,12 @@ class OllamaBackend:
             self._check(loaded)
 
     def _in_memory(self) -> ProcessResponse.Model | None:
-        """What the server tells of the model, where it is loaded."""
+        """Return the server's entry for the model if it is loaded."""
         name = full_name(self.model)
         return next((m for m in self.server.loaded() if full_name(m.name or "") == name), None)
 
     def _check(self, loaded: ProcessResponse.Model) -> None:
-        """Holds what the server tells of the loaded model against the memory and the context that it should have."""
+        """Raise ProposerError if the loaded model takes too much memory (`too_large`) or got too little context."""
         self.size = size = int(loaded.size or 0)
         if self.memory_limit is not None and size > self.memory_limit:
             self.release()
@@ -184,28 +187,30 @@ class OllamaBackend:
                 "Choose a smaller one with --model; `loop.py models` shows which fit.",
                 reason="too_large",
             )
-        context = loaded.context_length or self._num_ctx  # servers of some versions do not tell
+        context = loaded.context_length or self._num_ctx  # some versions of the server do not report it
         if 0 < context < self._num_ctx:
             asked, self._num_ctx = self._num_ctx, context
             self.most_context = context
             raise ProposerError(f"{self.model} got {context} of {asked} tokens of context", reason="too_long")
 
     def _thinking(self) -> bool | str:
+        """Return the value of the request field `think`."""
         capable = "thinking" in (self._show().get("capabilities") or ())
         if not capable:
             return False
-        if _family(self._show()).startswith("gptoss"):  # knows levels only
+        if _family(self._show()).startswith("gptoss"):  # its thinking has levels and cannot be turned off
             return self._think if isinstance(self._think, str) else "low"
         return self._think if self._think is not None else False
 
     def _show(self) -> dict[str, Any]:
+        """Return the server's description of the model, asked for once."""
         if self._facts is None:
             self._facts = self.server.show(self.model)
         return self._facts
 
 
 class OllamaProposer(Dialogue):
-    """records.Proposer with a model of an Ollama server."""
+    """Dialogue with a model of an Ollama server."""
 
     backend: OllamaBackend
 
@@ -224,9 +229,9 @@ class OllamaProposer(Dialogue):
         super().__init__(backend, scorecard, formats=formats, retry_s=server.timeouts.retry_s)
 
     def fits(self, file_bytes: int) -> bool:
-        """Whether the model, loaded, stays within its memory limit; the card remembers it of a file of that size.
+        """Load the model once to see whether it stays within its memory limit, and note its size on the card.
 
-        True also where it cannot be told now: the turns of the night will show.
+        The note is valid for a model file of `file_bytes`. Returns True also when the model cannot be loaded now.
         """
         try:
             self.card.loaded_bytes = self.backend.measure()
@@ -240,7 +245,7 @@ class OllamaProposer(Dialogue):
         return limit is None or self.card.loaded_bytes <= limit
 
     def drafts_per_load(self) -> int:
-        """How many drafts to ask for at once, so that loading takes at most a fifth of a turn; 1..4, measured."""
+        """Return how many drafts, 1 to 4, to ask for at once, so that loading takes at most SLOW_LOAD of a turn."""
         turns = self.card.turns
         if not turns or not self.backend.load_s:
             return 1
@@ -249,7 +254,7 @@ class OllamaProposer(Dialogue):
 
 
 def parameters_b(show: Mapping[str, Any]) -> float | None:
-    """Billions of parameters: {"details": {"parameter_size": "7.6B"}} -> 7.6"""
+    """Return billions of parameters: {"details": {"parameter_size": "7.6B"}} -> 7.6."""
     text = str((show.get("details") or {}).get("parameter_size") or "").strip().upper()
     scale = {"B": 1.0, "M": 1e-3, "K": 1e-6, "T": 1e3}.get(text[-1:])
     try:
@@ -259,12 +264,12 @@ def parameters_b(show: Mapping[str, Any]) -> float | None:
 
 
 def context_length(show: Mapping[str, Any]) -> int | None:
-    """The context in tokens that the model was trained for: model_info's "<architecture>.context_length"."""
+    """Return the context in tokens that the model was trained for: model_info's "<architecture>.context_length"."""
     info = show.get("model_info") or {}
-    value = info.get(f"{info.get('general.architecture')}.context_length")
-    return value if isinstance(value, int) and value > 0 else None
+    return positive(info, f"{info.get('general.architecture')}.context_length")
 
 
 def _family(show: Mapping[str, Any]) -> str:
+    """Return the architecture without separators: "gpt-oss" -> "gptoss"."""
     info, details = show.get("model_info") or {}, show.get("details") or {}
     return str(info.get("general.architecture") or details.get("family") or "").replace("-", "").replace("_", "")

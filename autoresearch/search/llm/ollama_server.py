@@ -1,7 +1,7 @@
-"""An Ollama server: found or started, asked, and made to give its memory back.
+"""Connects to an Ollama server or starts one, sends it requests, and makes it free its memory.
 
-A server that answers is used and left as it was found. Where none does and `ollama` is installed, one is started as our
-own child, offline, on a free port, and stopped at the end.
+A server that answers is used and left running. If none answers and `ollama` is installed, `connect` starts one as a
+child process, offline and on a free port, and `close` stops it.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ import ollama
 
 from autoresearch.errors import CommandError, ProposerError
 from autoresearch.search.llm.backend import Answer, Message
-from autoresearch.search.llm.transport import Http, Timeouts, is_loopback, named_failures, streamed_object
+from autoresearch.search.llm.transport import Http, Timeouts, is_loopback, named_failures, positive, streamed_object
 from autoresearch.system.process import Child
 
 DEFAULT_PORT = 11434
-POLL_S = 0.2
+POLL_S = 0.2  # between looks at whether a model is unloaded
 LOG_BYTES = 256 * 1024
 
-# The environment of a server of our own: no network, one model, one request, half the memory for keys and values.
+# The environment of a server that `connect` starts: no network, one model, one request, 8-bit keys and values.
 OFFLINE = {
     "OLLAMA_NO_CLOUD": "1",
     "OLLAMA_NOPRUNE": "1",
@@ -37,11 +37,11 @@ OFFLINE = {
     "OLLAMA_KV_CACHE_TYPE": "q8_0",
 }
 
-Progress = Callable[[str, int | None, int | None], None]  # status, bytes done, bytes in all
+Progress = Callable[[str, int | None, int | None], None]  # status, bytes done, total bytes
 
 
 def base_url(host: str | None) -> str:
-    """OLLAMA_HOST in any of its forms as a URL to connect to.
+    """Turn any form of OLLAMA_HOST into a URL to connect to.
 
     base_url(None) -> "http://127.0.0.1:11434"; base_url("0.0.0.0:8000") -> "http://127.0.0.1:8000";
     base_url("mac.local") -> "http://mac.local:11434"; base_url("https://host/ollama") -> "https://host:443/ollama"
@@ -56,7 +56,7 @@ def base_url(host: str | None) -> str:
 
 
 class OllamaServer:
-    """One Ollama server over HTTP. All failures are ProposerErrors whose `reason` transport.py lists."""
+    """Client of one Ollama server. All failures are ProposerErrors with a `reason` listed in transport.py."""
 
     def __init__(self, url: str, timeouts: Timeouts | None = None, own: OwnServer | None = None) -> None:
         self.timeouts = timeouts or Timeouts()
@@ -67,14 +67,16 @@ class OllamaServer:
     def url(self) -> str:
         return self.http.base_url
 
-    def version(self) -> str:  # not in the official client
+    def version(self) -> str:
+        """Return the server's version. Raises ProposerError when nothing answers, or something else does."""
+        # The official client has no call for it.
         found = self.http.json("GET", "/api/version")
         if not isinstance(found, dict) or "version" not in found:
             raise ProposerError(f"{self.url} is not an Ollama server", reason="server_gone")
         return str(found["version"])
 
     def ensure(self) -> None:
-        """Returns when the server answers; a server of our own that has ended is started again. Else raises."""
+        """Return when the server answers; start our own again if it has ended. Raises ProposerError."""
         try:
             self.version()
         except ProposerError:
@@ -84,25 +86,25 @@ class OllamaServer:
             self.version()
 
     def models(self) -> list[dict[str, Any]]:
-        """The installed models, as /api/tags tells them."""
+        """Return the installed models as /api/tags lists them."""
         # The official client's list() drops capabilities, remote_host and remote_model.
         found = self.http.json("GET", "/api/tags")
         entries = found.get("models") if isinstance(found, dict) else None
         return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
 
     def loaded(self) -> Sequence[ollama.ProcessResponse.Model]:
-        """The models in memory, as /api/ps tells them: size and size_vram in bytes, context_length in tokens."""
+        """Return the models in memory as /api/ps lists them: size and size_vram in bytes, context_length in tokens."""
         with self._client(self.http.options()) as client:
             return client.ps().models
 
     def show(self, model: str) -> dict[str, Any]:
-        """`details`, `model_info` and `capabilities` of an installed model."""
+        """Return `details`, `model_info` and `capabilities` of an installed model."""
         with self._client(self.http.options()) as client:
             return client.show(model).model_dump(by_alias=True, exclude_none=True)
 
     def load(self, model: str, *, num_ctx: int, keep_alive: str) -> None:
-        """Loads a model with the very options that the chats will use: another num_ctx would load it again."""
-        # Not the official client: it has no limit for the whole call.
+        """Load a model with the options of the chats to come; another num_ctx would load it again."""
+        # The official client has no time limit for the whole call.
         body = {"model": model, "stream": True, "keep_alive": keep_alive, "options": {"num_ctx": num_ctx}}
         self._stream("/api/generate", body)
 
@@ -118,8 +120,8 @@ class OllamaServer:
         seed: int,
         keep_alive: str,
     ) -> Answer:
-        """One answer. `truncate` and `shift` are off: what does not fit is an error, not a silently cut prompt."""
-        # Not the official client: it cannot pass `truncate` and `shift`.
+        """Return one answer. `truncate` and `shift` are off, so a prompt that does not fit is an error and not cut."""
+        # The official client cannot pass `truncate` and `shift`.
         options = {"num_ctx": num_ctx, "num_predict": num_predict, "temperature": temperature, "seed": seed}
         body = {"model": model, "messages": list(messages), "stream": True, "think": think, "truncate": False}
         began = time.monotonic()
@@ -130,14 +132,17 @@ class OllamaServer:
             text,
             thinking,
             str(last.get("done_reason", "stop")),
-            _count(last, "prompt_eval_count"),
-            _count(last, "eval_count"),
+            positive(last, "prompt_eval_count"),
+            positive(last, "eval_count"),
             time.monotonic() - began,
         )
 
     def unload(self, model: str) -> None:
-        """Returns when `model` is out of memory. Raises where it stays: training beside it would be measured wrong."""
-        # Whether it worked, /api/ps tells.
+        """Return when `model` is out of memory.
+
+        Raises ProposerError (`not_unloaded`) when it stays, since it would slow down the training beside it.
+        """
+        # Errors are ignored here: /api/ps shows whether the model is gone.
         with contextlib.suppress(ProposerError), self._client(self.http.options()) as client:
             client.generate(model, keep_alive=0)
         deadline = time.monotonic() + self.timeouts.unload_s
@@ -151,7 +156,7 @@ class OllamaServer:
             time.sleep(POLL_S)
 
     def pull(self, model: str, progress: Progress) -> None:
-        """Downloads a model; `progress` hears every line. Raises with the server's words where it fails."""
+        """Download a model and call `progress` for every line. Raises ProposerError with the server's message."""
         with contextlib.closing(self._pulled(model)) as parts:
             for part in parts:
                 progress(part.status or "", part.completed or None, part.total or None)
@@ -163,7 +168,7 @@ class OllamaServer:
         self.http.cancel()
 
     def close(self) -> None:
-        """Stops a server of our own."""
+        """Stop the server if `connect` started it."""
         if self.own is not None:
             self.own.stop()
 
@@ -171,13 +176,13 @@ class OllamaServer:
         try:
             return any(full_name(m.name or "") == full_name(model) for m in self.loaded())
         except ProposerError as error:
-            if error.reason == "server_gone":  # with the server its models have gone
+            if error.reason == "server_gone":  # its models have ended with it
                 return False
             raise
 
     @contextlib.contextmanager
     def _client(self, options: Mapping[str, Any]) -> Iterator[ollama.Client]:
-        """The official client with our timeouts; what it raises is a ProposerError."""
+        """Yield the official client with our timeouts; turn its exceptions into ProposerErrors."""
         with named_failures(self.url), ollama.Client(self.url, **options) as client:
             yield client
 
@@ -186,7 +191,7 @@ class OllamaServer:
             yield from client.pull(model, stream=True)
 
     def _stream(self, path: str, body: Mapping[str, Any]) -> tuple[str, str, dict[str, Any]]:
-        """(text, thinking, last chunk) of a streamed answer."""
+        """Return text, thinking and last chunk of a streamed answer."""
         text: list[str] = []
         thinking: list[str] = []
         with contextlib.closing(self.http.lines(path, body)) as lines:
@@ -202,7 +207,7 @@ class OllamaServer:
 
 
 class OwnServer:
-    """`ollama serve` as our child, on a free loopback port, with the offline environment."""
+    """`ollama serve` as a child process, on a free loopback port, with the OFFLINE environment."""
 
     def __init__(
         self,
@@ -216,7 +221,7 @@ class OwnServer:
         self.child: Child | None = None
 
     def start(self) -> str:
-        """Starts the server, afresh where one has run, and returns its URL once it answers."""
+        """Start the server, or start it again, and return its URL once it answers."""
         self.stop()
         host = f"127.0.0.1:{_free_port()}"
         env = {**self.environ, **OFFLINE, "OLLAMA_HOST": host}
@@ -260,9 +265,9 @@ class OwnServer:
 def connect(
     log_path: Path, environ: Mapping[str, str] | None = None, timeouts: Timeouts | None = None
 ) -> OllamaServer | None:
-    """The server that OLLAMA_HOST names, or else one of our own; None where neither can be had.
+    """Return the server that OLLAMA_HOST names, else a started one, else None when `ollama` is not installed.
 
-    Raises ProposerError where OLLAMA_HOST names another machine that does not answer, or our own does not start.
+    Raises ProposerError when OLLAMA_HOST names another machine that does not answer, or when ours does not start.
     """
     environ = os.environ if environ is None else environ
     server = OllamaServer(base_url(environ.get("OLLAMA_HOST")), timeouts)
@@ -280,12 +285,12 @@ def connect(
 
 
 def full_name(model: str) -> str:
-    """A model's name with its tag: full_name("qwen2.5-coder") -> "qwen2.5-coder:latest"."""
+    """Return a model's name with its tag: full_name("qwen2.5-coder") -> "qwen2.5-coder:latest"."""
     return model if ":" in model.rpartition("/")[2] else f"{model}:latest"
 
 
 def _name_and_port(address: str, default: int) -> tuple[str, int]:
-    """Host and port; an address that listens everywhere is reached on loopback."""
+    """Split an address into host and port; 0.0.0.0 and :: become the loopback address."""
     name, separator, port = address.rpartition(":")
     if not separator or "]" in port or (":" in name and not name.endswith("]")):  # no port, [v6], bare v6
         name, port = address, ""
@@ -304,9 +309,3 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def _count(chunk: Mapping[str, Any], key: str) -> int | None:
-    """A positive count; zeros are left out by the server."""
-    value = chunk.get(key)
-    return value if isinstance(value, int) and value > 0 else None

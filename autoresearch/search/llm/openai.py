@@ -1,6 +1,6 @@
-"""A model behind an OpenAI-compatible endpoint (mlx_lm.server, LM Studio, llama-server) as a proposer.
+"""Proposes with a model behind an OpenAI-compatible endpoint (mlx_lm.server, LM Studio, llama-server).
 
-Such a server keeps its model in memory: it cannot be unloaded from here, so the memory has to hold it beside training.
+The API has no call to unload a model, so the machine's memory has to hold the model beside training.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import httpx
@@ -16,15 +16,15 @@ import httpx
 from autoresearch.errors import ProposerError, UsageError
 from autoresearch.search.llm.backend import THINKING_TOKENS, Answer, Message, added
 from autoresearch.search.llm.dialogue import Dialogue
-from autoresearch.search.llm.transport import Http, Timeouts, streamed_object
+from autoresearch.search.llm.transport import Http, Timeouts, positive, streamed_object
 from autoresearch.search.scorecard import FORMATS, Scorecard
 
-CONTEXT_TOKENS = 16384  # where the server does not tell its own
+CONTEXT_TOKENS = 16384  # the largest context to use, and the assumed one for a server that reports none
 DONE = "[DONE]"
 
 
 class OpenAIBackend:
-    """One model of one endpoint, as backend.Backend asks for it."""
+    """backend.Backend for one model of one endpoint."""
 
     def __init__(
         self,
@@ -36,9 +36,9 @@ class OpenAIBackend:
         timeouts: Timeouts | None = None,
     ) -> None:
         self.model, self.context_tokens = model, context_tokens
-        self._fresh = True  # nothing of ours is in the server's prompt cache
-        self._thinks = False  # an answer has shown thinking
-        self._told: dict[str, Any] = {}  # what the server tells of the model
+        self._fresh = True  # no request has been sent, so the server's prompt cache holds none of ours
+        self._thinks = False  # an answer has contained thinking
+        self._facts: dict[str, Any] = {}  # the server's description of the model
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self.http = Http(endpoint(base_url), timeouts or Timeouts(), headers)
 
@@ -48,9 +48,9 @@ class OpenAIBackend:
 
     @property
     def parameters_b(self) -> float | None:
-        """As the server tells it, else the name: `qwen2.5-coder-7b-instruct` -> 7.0, `smollm2-135m` -> 0.135"""
-        if told := _whole(self._told, "n_params"):
-            return told / 1e9
+        """Take it from the server, else from the name: "qwen2.5-coder-7b-instruct" -> 7.0, "smollm2-135m" -> 0.135."""
+        if parameters := positive(self._facts, "n_params"):
+            return parameters / 1e9
         found = re.search(r"(\d+(?:\.\d+)?)([bm])(?![a-z])", self.model.lower())
         return float(found[1]) * (1.0 if found[2] == "b" else 1e-3) if found else None
 
@@ -60,28 +60,28 @@ class OpenAIBackend:
 
     def prepare(self) -> None:
         try:
-            self._told = _facts(self.http.json("GET", "/models"), self.model)
+            self._facts = _facts(self.http.json("GET", "/models"), self.model)
         except ProposerError as error:
-            if error.reason in ("server_gone", "timeout", "cut_off"):  # any answer shows that it is there
+            if error.reason in ("server_gone", "timeout", "cut_off"):  # with any other the server has answered
                 raise
 
     def largest_window(self) -> int:
-        told = [_whole(self._told, key) for key in ("n_ctx", "max_model_len")]  # llama-server's; vLLM's
-        return min([self.context_tokens, *filter(None, told)])
+        limits = [positive(self._facts, key) for key in ("n_ctx", "max_model_len")]  # llama-server's; vLLM's
+        return min([self.context_tokens, *filter(None, limits)])
 
     def window(self, wanted: int, least: int) -> int:
         return self.largest_window()
 
     def ask(self, messages: Sequence[Message], *, max_tokens: int, temperature: float, seed: int) -> Answer:
-        """One answer. Where thinking has used it up it is asked for again without; later ones get room for it."""
+        """Return one answer. If thinking used it up, ask again without thinking; later answers get room to think."""
         answer = self._ask(messages, max_tokens, temperature, seed, {})
         thought = answer.thinking or answer.text.lstrip().startswith("<think")
         self._thinks = self._thinks or bool(thought)
         if answer.text.strip() or not answer.thinking:
             return answer
-        # Servers with chat templates know this field, and most others pass over it.
-        calm = {"chat_template_kwargs": {"enable_thinking": False}}
-        return added(answer, self._ask(messages, max_tokens, temperature, seed + 1, calm))
+        # Servers with chat templates know this field; most others ignore it.
+        without_thinking = {"chat_template_kwargs": {"enable_thinking": False}}
+        return added(answer, self._ask(messages, max_tokens, temperature, seed + 1, without_thinking))
 
     def _ask(
         self,
@@ -91,6 +91,7 @@ class OpenAIBackend:
         seed: int,
         more: Mapping[str, Any],
     ) -> Answer:
+        """Send one request, with the fields `more` beside the usual ones."""
         body = {
             **more,
             "model": self.model,
@@ -107,11 +108,7 @@ class OpenAIBackend:
         finished: str | None = None
         usage: dict[str, Any] = {}
         with contextlib.closing(self.http.lines("/chat/completions", body)) as lines:
-            for event in map(_event, lines):
-                if event is None:
-                    continue
-                if event == DONE:
-                    break
+            for event in _events(lines):
                 usage = event.get("usage") or usage
                 choice = _choice(event)
                 delta = choice.get("delta") or {}
@@ -120,7 +117,7 @@ class OpenAIBackend:
                 finished = choice.get("finish_reason") or finished
         if finished is None:
             raise ProposerError(f"{self.http.base_url} ended the answer without a finish_reason", reason="cut_off")
-        # Who tells what its cache held counts the whole prompt.
+        # A server that reports prompt_tokens_details counts the whole prompt, cached or not.
         fresh, self._fresh = self._fresh or "prompt_tokens_details" in usage, False
         return Answer(
             "".join(text),
@@ -133,17 +130,17 @@ class OpenAIBackend:
         )
 
     def release(self) -> None:
-        """Nothing: the endpoint has no call for it."""
+        """Do nothing: the API has no call to unload a model."""
 
     def close(self) -> None:
-        """Nothing is held between calls."""
+        """Do nothing: no connection is kept between calls."""
 
     def cancel(self) -> None:
         self.http.cancel()
 
 
 class OpenAIProposer(Dialogue):
-    """records.Proposer with a model behind an OpenAI-compatible endpoint."""
+    """Dialogue with a model behind an OpenAI-compatible endpoint."""
 
     def __init__(
         self,
@@ -162,7 +159,7 @@ class OpenAIProposer(Dialogue):
 
 
 def endpoint(base_url: str) -> str:
-    """The URL that `/chat/completions` is added to: endpoint("localhost:8080") -> "http://localhost:8080/v1"."""
+    """Complete a --base-url: endpoint("localhost:8080") -> "http://localhost:8080/v1". Raises UsageError."""
     text = base_url.strip()
     text = text if "://" in text else f"http://{text}"
     try:
@@ -176,7 +173,7 @@ def endpoint(base_url: str) -> str:
 
 
 def _facts(listing: Any, model: str) -> dict[str, Any]:
-    """What /models tells of `model`, or of the only one that there is: servers of one model ignore the name."""
+    """Return the entry of `model` in a listing of /models, or the only one, since servers of one model ignore names."""
     entries = listing.get("data") if isinstance(listing, dict) else None
     known = [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
     own = [entry for entry in known if entry.get("id") == model] or (known if len(known) == 1 else [])
@@ -184,24 +181,20 @@ def _facts(listing: Any, model: str) -> dict[str, Any]:
     return {**own[0], **(meta if isinstance(meta, dict) else {})} if own else {}
 
 
-def _whole(facts: Mapping[str, Any], key: str) -> int | None:
-    value = facts.get(key)
-    return value if isinstance(value, int) and value > 0 else None
-
-
-def _event(line: str) -> Any:
-    """The object of a server-sent event, DONE, or None for a comment. Raises what an error event says."""
-    if not line.startswith("data:"):
-        if line.startswith("{"):  # an error that is not wrapped as an event
+def _events(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """Yield the objects of server-sent events up to DONE. Raises ProposerError for an error event."""
+    for line in lines:
+        if line.startswith("{"):  # some servers send errors without the `data:` of an event
             streamed_object(line)
-        return None
-    data = line.removeprefix("data:").strip()
-    if data == DONE:
-        return DONE
-    return streamed_object(data)
+        if line.startswith("data:"):
+            data = line.removeprefix("data:").strip()
+            if data == DONE:
+                return
+            yield streamed_object(data)
 
 
 def _choice(event: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the first choice of an event, or an empty one."""
     choices = event.get("choices")
     first = choices[0] if isinstance(choices, list) and choices else {}
     return first if isinstance(first, dict) else {}

@@ -1,8 +1,8 @@
-"""What a language model is told: the messages built from a Context, within a budget of tokens. Pure.
+"""Builds the messages for a language model from a Context, within a budget of tokens. No I/O.
 
-What never changes comes first, so that the server's prefix cache serves: instructions and program.md, then the file,
-then history and this turn's directive. What does not fit is shortened here and by rule, history first; nothing is left
-for the server to cut.
+The parts that change least come first, so that the server's prefix cache is used: instructions and program.md, then the
+script, then history and the turn's directive. History is shortened to fit the budget; the server must have nothing to
+cut.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from autoresearch.search import history
 from autoresearch.search.llm.backend import Message
 from autoresearch.search.llm.tokens import BYTES_PER_TOKEN, conversation_tokens, estimate
 
-HISTORY_TOKENS = 2500  # more history costs time and helps little
-HINT_TOKENS = 700  # what other machines found may take
-PROGRAM_TOKENS = 2000  # what program.md may take of a small context
-LONGEST_CONSTANT = 160  # characters; what is longer is a table, not a setting
-ERROR_CHARS = 1500
-FAILURE_CHARS = 1800
+HISTORY_TOKENS = 2500  # for history, at most; more costs time and helps little
+HINT_TOKENS = 700  # for hints, at most
+PROGRAM_TOKENS = 2000  # for program.md in a small context, without a warning
+LONGEST_CONSTANT = 160  # characters; a longer literal is a table, not a setting
+ERROR_CHARS = 1500  # of an error that is sent back
+FAILURE_CHARS = 1800  # of a failure's detail that is sent back
 
 INSTRUCTIONS = """\
 You are the researcher in an automated loop. You change one small language-model training script, the loop trains it \
@@ -93,11 +93,11 @@ the script
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """Messages of at most `budget` tokens by our own estimate."""
+    """Messages with their estimated length in tokens."""
 
     messages: tuple[Message, ...]
     tokens: int
-    least: int  # tokens of the same prompt without its history
+    least: int  # tokens without the history
     dropped: int  # lines of history that did not fit
 
 
@@ -109,9 +109,10 @@ def build(
     bytes_per_token: float = BYTES_PER_TOKEN,
     drafted: Sequence[Proposal] = (),
 ) -> Prompt:
-    """The messages that ask for one change in the given format. `drafted` are this turn's earlier proposals.
+    """Build the messages that ask for one change in the format `form`, a key of FORMS.
 
-    Raises ProposerError (`too_long`), with the numbers, where even without history they exceed `budget` tokens.
+    `drafted` are the turn's earlier proposals. Raises ProposerError (`too_long`), with the numbers, when the messages
+    exceed `budget` tokens even without history.
     """
     system = f"{INSTRUCTIONS}\n{context.program.strip()}\n\n{api(context)}"
     script, turn = _script(context, form), _turn(context, form, drafted)
@@ -139,13 +140,13 @@ def build(
 
 
 def after_edit_error(messages: Sequence[Message], reply: str, error: str) -> tuple[Message, ...]:
-    """The conversation that asks to mend a reply: the prompt, the reply, and the exact error."""
+    """Continue the conversation with a reply that could not be used and its error."""
     request = f"Your answer could not be used:\n{error[:ERROR_CHARS]}\n\nNothing was changed. {_AGAIN}"
     return _answered(messages, reply or "(empty)", request)
 
 
 def after_other_category(messages: Sequence[Message], reply: str, category: str, wanted: str) -> tuple[Message, ...]:
-    """The conversation that asks for a change of the category that the turn is for."""
+    """Continue the conversation with a reply of another category than the turn's."""
     request = (
         f"That is a change of the category {category}. This turn is for one of the category {wanted}. Nothing was "
         f"changed. Answer again in the form asked for, with such a change of the script as shown above."
@@ -154,7 +155,7 @@ def after_other_category(messages: Sequence[Message], reply: str, category: str,
 
 
 def after_failure(messages: Sequence[Message], reply: str, failure: Failure) -> tuple[Message, ...]:
-    """The conversation that asks to mend a change which failed before training: with the relevant lines."""
+    """Continue the conversation with a change that failed before training, and the end of its traceback or log."""
     detail = failure.detail.strip()[-FAILURE_CHARS:]
     shown = f"\n```\n{detail}\n```" if detail else ""
     request = (
@@ -172,7 +173,7 @@ _AGAIN = "Answer again in the form asked for, with all edits, corrected, against
 
 
 def program_warning(program: str, num_ctx: int) -> str | None:
-    """A line for a person whose program.md has outgrown the model's context; None where it fits.
+    """Warn the user of a program.md that takes too much of the model's context. Returns None if it fits.
 
     program_warning("x" * 60000, 8192) -> "program.md has about 20000 tokens; ..."
     """
@@ -198,7 +199,7 @@ def _script(context: Context, form: str) -> str:
 
 
 def _constant_lines(source: str) -> str:
-    """The constants with their comments, as they stand in the file; tables left out."""
+    """Copy the lines of the constants with their comments, without tables."""
     shown = []
     for name, literal in constants.literals(source).items():
         found = re.search(rf"^{name}\b[^\n]*", source, re.MULTILINE)
@@ -209,9 +210,9 @@ def _constant_lines(source: str) -> str:
 
 
 def _selected(context: Context, room: int, bytes_per_token: float) -> tuple[list[str], list[str], int]:
-    """The rows of values and the lines of trials that fit in `room` tokens, in their order, and how many do not.
+    """Return the rows of values and the lines of trials that fit in `room` tokens, and how many do not.
 
-    What was kept goes in first, then the table of values, then the rest; the newest first each time.
+    Kept trials are included first, then the values, then the other trials, the newest first in each group.
     """
     trials = [history.line(trial, context.sigma_bpb) for trial in context.history]
     values = history.values_tried(context.source, context.history, context.sigma_bpb)
@@ -235,7 +236,7 @@ def _selected(context: Context, room: int, bytes_per_token: float) -> tuple[list
 
 
 def _hinted(context: Context, room: int, bytes_per_token: float) -> list[str]:
-    """The lines of what other machines found, as many as fit in `room` tokens; the heading alone is none."""
+    """Return as many lines of hints as fit in `room` tokens; empty if only the heading would fit."""
     lines = history.hinted(context.hints)
     while lines and estimate("\n".join(["", *lines, ""]), bytes_per_token) > room:
         lines.pop()
@@ -257,7 +258,7 @@ def _history(values: list[str], trials: list[str], dropped: int, hints: Sequence
 
 
 def _turn(context: Context, form: str, drafted: Sequence[Proposal]) -> str:
-    """Where things stand and what is asked for now."""
+    """Describe the incumbent, the machine and the turn's directive, and the form of the answer."""
     directive = context.directive
     parts = [
         "## Now\n",

@@ -1,8 +1,8 @@
-"""A model's reply read as edits: tolerant of what small models put around them, strict about what they mean. Pure.
+"""Parses a model's reply into edits. No I/O.
 
 A reply is plain text: HYPOTHESIS, CATEGORY and TITLE lines, then `SET NAME = literal`, SEARCH/REPLACE blocks,
-`REPLACE def NAME` with a fenced body, or one whole fenced file. Thinking, fences, bullets and file names around them
-are passed over; what an edit means is never guessed.
+`REPLACE def NAME` with a fenced body, or one whole fenced file. The parser skips the thinking, fences, bullets and file
+names that small models put around them, and raises an error for an edit whose meaning it would have to guess.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from autoresearch.records import (
     WholeFile,
 )
 
-MAX_EDITS = 40
+MAX_EDITS = 40  # of one reply
 MAX_LITERAL_CHARS = 500
 
 EXAMPLE = "SET DEPTH = 6\n\n<<<<<<< SEARCH\nthe exact lines to change\n=======\nthe new lines\n>>>>>>> REPLACE"
 
-# Each pattern is matched against one line, in time linear in its length: models do write thousands of blanks.
+# Each pattern matches one line, in linear time, since models may write thousands of blanks.
 _LEAD = r"[\s>*+#_`\-\d.)]*"  # bullets, quotes, numbers, emphasis
 _FIELD = re.compile(_LEAD + r"(HYPOTHESIS|CATEGORY|TITLE)[*_\s]*(?:[:：](.*)|$)", re.IGNORECASE)
 _SET = re.compile(
@@ -57,14 +57,14 @@ _TAGS = re.compile(r"</?(?:answer|output|response)>", re.IGNORECASE)
 _END_TOKEN = re.compile(r"(?:<\|[a-z_]{1,30}\|>|</s>|<end_of_turn>)\Z")
 _REMARK = re.compile(r"\s(?:#.*|\((?:was|from|currently|current|instead|previously|default|old|up|down)\b[^)]*\))\Z")
 
-# What may follow a literal that nothing else ends: a remark after a bracket, a dash, a slash or an arrow.
-_REMARKS = re.compile(r"\s+(?:\(|//|<-|—|–|-\s+[A-Za-z]|because\b|instead\b)")
+# The beginning of a remark that follows a literal without a comment sign.
+_UNMARKED_REMARK = re.compile(r"\s+(?:\(|//|<-|—|–|-\s+[A-Za-z]|because\b|instead\b)")
 _RANGE = re.compile(r"[\d.]+\s*[-–—]\s*[\d.]+")
 _ARROW = re.compile(r"->|→")
 
 _QUOTES = str.maketrans("“”‘’", "\"\"''")
 
-# Words that stand for a category, tried in this order where no category is named.
+# Words that stand for a category, for texts that name none.
 _SYNONYMS = {
     "lr": "learning_rate",
     "learning rate": "learning_rate",
@@ -89,6 +89,8 @@ _SYNONYMS = {
 
 @dataclass(frozen=True, slots=True)
 class ParsedReply:
+    """Content of a reply."""
+
     title: str  # one line, under 80 characters, never empty
     hypothesis: str  # one line, may be empty
     category: str  # one of CATEGORIES
@@ -96,13 +98,13 @@ class ParsedReply:
 
 
 def parse(reply: str, *, whole_file: bool = True) -> ParsedReply:
-    """What a reply proposes.
+    """Parse a reply.
 
     parse("TITLE: Deeper\\nCATEGORY: depth\\nSET DEPTH = 6\\n")
         -> ParsedReply("Deeper", "", "depth", (Set("DEPTH", "6"),))
 
-    Raises EditError, with a text that the model can act on, where the reply holds no edit or a broken one. With
-    `whole_file=False` a whole file is refused: it was not asked for.
+    Raises EditError, with a text that the model can act on, when the reply holds no edit or a broken one, or a whole
+    file in spite of `whole_file=False`.
     """
     lines = _answer(reply).split("\n")
     edits, fields = _scan(lines)
@@ -121,7 +123,7 @@ def parse(reply: str, *, whole_file: bool = True) -> ParsedReply:
 
 
 def category(text: str) -> str:
-    """The category that `text` names: category("**Learning rate**") -> "learning_rate", anything else -> "other"."""
+    """Return the category that a text names: category("**Learning rate**") -> "learning_rate"; "other" if none."""
     text = text.lower()
     named = [(text.find(form), c) for c in CATEGORIES for form in (c, c.replace("_", " ")) if form in text]
     similar = [(text.find(form), c) for form, c in _SYNONYMS.items() if form in text]
@@ -129,9 +131,9 @@ def category(text: str) -> str:
 
 
 def _answer(reply: str) -> str:
-    """The reply without thinking, end-of-turn tokens and foreign line ends."""
+    """Remove thinking, end-of-turn tokens and foreign line ends from a reply."""
     text = reply.encode("utf-8", "replace").decode().replace("\r\n", "\n").replace("\r", "\n").lstrip("\ufeff")
-    if "\n" not in text:  # as in a JSON string
+    if "\n" not in text:  # a JSON string with escaped line ends
         text = text.replace("\\n", "\n")
     text = _THOUGHT.split(text)[-1].rstrip()
     if thinking := _THINKING.search(text):
@@ -144,7 +146,7 @@ def _answer(reply: str) -> str:
 
 
 def _scan(lines: list[str]) -> tuple[list[Edit], dict[str, str]]:
-    """All edits and fields of the reply, in order."""
+    """Return all edits of the reply, in order, and its fields."""
     edits: list[Edit] = []
     fields: dict[str, str] = {}
     field = None  # the field that a following line continues
@@ -167,12 +169,12 @@ def _scan(lines: list[str]) -> tuple[list[Edit], dict[str, str]]:
 
 
 def _continues(field: str, value: str, line: str) -> bool:
-    """Whether `line` belongs to the field above it: a hypothesis runs on, the others take one line."""
+    """Whether `line` continues the field above it. Only a hypothesis may have several lines."""
     return bool(line.strip()) and not _FENCE.fullmatch(line) and (field == "hypothesis" or not value.strip("*_ "))
 
 
 def _edit_at(lines: list[str], at: int) -> tuple[Edit | None, int]:
-    """The edit that begins at line `at`, or None, and the line after it."""
+    """Return the edit that begins at line `at`, or None, and the number of the line after it."""
     line = lines[at]
     if BEGIN_LINE.fullmatch(line):
         return _block(lines, at)
@@ -197,7 +199,7 @@ def _edit_at(lines: list[str], at: int) -> tuple[Edit | None, int]:
 
 
 def _block(lines: list[str], start: int) -> tuple[Edit, int]:
-    """A SEARCH/REPLACE block. Inside REPLACE only the end marker ends it; an empty REPLACE deletes."""
+    """Read a SEARCH/REPLACE block. Only the end marker ends its REPLACE part; an empty one deletes."""
     where = f"The SEARCH block at line {start + 1} of the reply"
     divider = None
     for at in range(start + 1, len(lines)):
@@ -212,7 +214,7 @@ def _block(lines: list[str], start: int) -> tuple[Edit, int]:
 
 
 def _section(lines: list[str]) -> str:
-    """The lines of one half of a block, without a fence of their own."""
+    """Join the lines of one half of a block, without a fence around them."""
     inner = [i for i, line in enumerate(lines) if line.strip()]
     if len(inner) > 1 and all(_FENCE.fullmatch(lines[i]) for i in (inner[0], inner[-1])):
         lines = lines[inner[0] + 1 : inner[-1]]
@@ -220,7 +222,7 @@ def _section(lines: list[str]) -> str:
 
 
 def _replaced_definition(lines: list[str], start: int) -> tuple[Edit | None, int]:
-    """`REPLACE def NAME` and its body: the fence that follows, else the lines up to the next edit or field."""
+    """Read `REPLACE def NAME` with its body: the fence that follows, else the lines up to the next edit or field."""
     match = _DEFINITION.fullmatch(lines[start])
     assert match is not None  # the caller has looked
     at = start + 1
@@ -242,7 +244,7 @@ def _is_directive(line: str) -> bool:
 
 
 def _fenced(lines: list[str], start: int) -> tuple[list[str], int]:
-    """The lines inside the fence that opens at `start`, to its end or to the end of the reply."""
+    """Return the lines inside the fence that opens at `start`, and the number of the line after it."""
     mark = lines[start].strip()
     length = len(mark) - len(mark.lstrip(mark[0]))
     for at in range(start + 1, len(lines)):
@@ -253,6 +255,7 @@ def _fenced(lines: list[str], start: int) -> tuple[list[str], int]:
 
 
 def _is_file(lines: list[str]) -> bool:
+    """Whether the lines define all functions that the editable file must have."""
     heads = [line for line in lines if line.startswith("def ")]
     return all(any(re.match(rf"def {name}\b", head) for head in heads) for name in REQUIRED_FUNCTIONS) and not any(
         BEGIN_LINE.fullmatch(line) or _DEFINITION.fullmatch(line) for line in lines
@@ -260,24 +263,25 @@ def _is_file(lines: list[str]) -> bool:
 
 
 def _unfenced_file(lines: list[str]) -> list[Edit]:
+    """Return a whole file that stands in the reply without a fence, as a list of at most one edit."""
     start = next((i for i, line in enumerate(lines) if re.match(r'"""|import |from |#', line)), None)
     return [WholeFile("\n".join(lines[start:]))] if start is not None and _is_file(lines[start:]) else []
 
 
 def _bare_assignments(lines: list[str]) -> list[Edit]:
-    """`NAME = literal` lines without SET, where a reply holds no other edit."""
+    """Return `NAME = literal` lines without SET as edits."""
     found = [(match[1], _bare_literal(match[2])) for line in lines if (match := _BARE.fullmatch(line.strip(" `*-")))]
     return [Set(name, literal) for name, literal in found if _is_literal(literal)]
 
 
 def _bare_literal(text: str) -> str:
-    """A literal without what models put around it: ` 0.05` (was 0.04)` -> `0.05`, `8 -> 6 // fewer` -> `6`.
+    """Strip marks and remarks from a literal: " 0.05` (was 0.04)" -> "0.05", "8 -> 6 // fewer" -> "6".
 
-    Raises EditError for a range: `4-6` would be read as -2.
+    Raises EditError for a range, since Python would read `4-6` as -2.
     """
     text = text[:MAX_LITERAL_CHARS].strip("`* \t").translate(_QUOTES)
     text = _REMARK.sub("", text).strip("`* \t").rstrip(";,.")
-    if not _is_literal(text) and (remark := _REMARKS.search(text)):
+    if not _is_literal(text) and (remark := _UNMARKED_REMARK.search(text)):
         text = text[: remark.start()].rstrip(" `*;,.")
     before, arrow, after = _ARROW.sub("→", text, count=1).partition("→")
     if arrow and _is_literal(before.strip("`* \t")):
@@ -296,7 +300,7 @@ def _is_literal(text: str) -> bool:
 
 
 def _check_sets(edits: list[Edit]) -> None:
-    """A constant may be set twice only to the same value, and a reply holds only so many edits."""
+    """Raise EditError for too many edits, or for a constant that is set to two values."""
     if len(edits) > MAX_EDITS:
         raise EditError(f"The reply holds {len(edits)} edits. Make one change, in at most {MAX_EDITS}.")
     seen: dict[str, str] = {}
@@ -306,6 +310,7 @@ def _check_sets(edits: list[Edit]) -> None:
 
 
 def _no_edit(lines: list[str]) -> str:
+    """Say why the reply holds no edit, and show the form of one."""
     text = "\n".join(lines)
     if not text.strip():
         why = "The reply is empty."
@@ -319,7 +324,7 @@ def _no_edit(lines: list[str]) -> str:
 
 
 def _title(edits: list[Edit], hypothesis: str) -> str:
-    """A title for a reply without one."""
+    """Return a title for a reply without one."""
     sets = [f"{edit.name} = {edit.literal}" for edit in edits if isinstance(edit, Set)]
     if sets:
         return plain_line("Set " + ", ".join(sets), TITLE_CHARS)

@@ -1,17 +1,17 @@
-"""HTTP to a model server: finite timeouts in every phase, streamed lines, a call that another thread can cancel.
+"""Sends HTTP requests to a model server, with timeouts for every phase, streamed lines and calls that can be cancelled.
 
-Every failure is a ProposerError whose `reason` says what can be done about it:
+Every failure is a ProposerError whose `reason` is one of these:
 
 server_gone    nothing answers there; it may come back
 server_busy    503: too many requests wait
 no_model       404: the server has no such model
 too_long       the prompt does not fit the model's context
-no_thinking    the model cannot think, and was asked to
+no_thinking    the model was asked to think and cannot
 bad_request    another 4xx
 out_of_memory  the model does not fit this machine's memory
-runner         a 5xx, or an error after the answer has begun: the model's process died
-timeout        no byte for longer than the phase allows, or an answer without end
-cut_off        the answer ended before its end
+runner         another 5xx, or an error after the answer has begun: the model's process died
+timeout        no byte came for longer than the phase allows, or the whole answer took too long
+cut_off        the answer stopped before it was complete
 cancelled      `cancel` was called
 """
 
@@ -44,20 +44,20 @@ _MEMORY = re.compile(r"out of memory|system memory|insufficient memory|failed to
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds. No byte comes while a model loads or reads the prompt, so the first one may take long."""
+    """Time limits, in seconds."""
 
     connect_s: float = 5.0
-    first_byte_s: float = 600.0
+    first_byte_s: float = 600.0  # includes loading the model and reading the prompt
     chunk_s: float = 180.0  # between chunks
-    answer_s: float = 900.0  # the whole answer
-    short_s: float = 10.0  # calls that only look something up
-    start_s: float = 30.0  # until a server of our own answers
+    answer_s: float = 900.0  # for the whole answer
+    short_s: float = 10.0  # for calls that only look something up
+    start_s: float = 30.0  # until a server that the loop started answers
     unload_s: float = 60.0  # until an unloaded model's memory is free
     retry_s: float = 5.0  # before a second attempt
 
 
 class Http:
-    """One server. A loopback address is reached directly, whatever the proxy variables say."""
+    """Client of one server. Proxy variables are ignored for a loopback address."""
 
     def __init__(self, base_url: str, timeouts: Timeouts, headers: Mapping[str, str] | None = None) -> None:
         self.base_url, self.timeouts, self.headers = base_url.rstrip("/"), timeouts, dict(headers or {})
@@ -65,7 +65,7 @@ class Http:
         self._cancelled = False
 
     def options(self) -> dict[str, Any]:
-        """The arguments of an httpx.Client for a short call."""
+        """Return the arguments of an httpx.Client for a short call."""
         t = self.timeouts
         return {
             "timeout": httpx.Timeout(t.short_s, connect=t.connect_s),
@@ -76,11 +76,11 @@ class Http:
 
     @contextlib.contextmanager
     def long_call(self) -> Iterator[dict[str, Any]]:
-        """The arguments of an httpx.Client for one call that may take long and that `cancel` ends."""
+        """Yield the arguments of an httpx.Client for one long call, which `cancel` can end."""
         t = self.timeouts
         hooks = {
             "request": [lambda request: request.extensions.update(trace=self._keep_socket)],
-            # httpx reads this timeout again when the body begins
+            # httpx looks up the read timeout again when the body begins
             "response": [lambda response: response.request.extensions["timeout"].update(read=t.chunk_s)],
         }
         timeout = httpx.Timeout(t.connect_s, read=min(t.first_byte_s, t.answer_s))
@@ -95,7 +95,7 @@ class Http:
             self._socket = None
 
     def json(self, method: str, path: str, body: Any = None) -> Any:
-        """A short call's JSON answer."""
+        """Return the JSON answer of a short call."""
         with httpx.Client(**self.options()) as client, named_failures(self.base_url):
             response = client.request(method, self.base_url + path, json=body)
             if response.status_code >= 300:
@@ -103,7 +103,7 @@ class Http:
             return response.json()
 
     def lines(self, path: str, body: Any) -> Generator[str, None, None]:
-        """POSTs `body` and yields the answer's non-empty lines as they come. Closing the iterator cancels the call."""
+        """POST `body` and yield the answer's non-empty lines as they come. Closing the iterator cancels the call."""
         answer_s = self.timeouts.answer_s
         deadline = time.monotonic() + answer_s
         with (
@@ -117,31 +117,33 @@ class Http:
             yield from _split(response.iter_bytes(), deadline, answer_s)
 
     def cancel(self) -> None:
-        """Ends the long call that is under way, from any thread or a signal handler."""
+        """End the long call that is under way, from any thread or a signal handler."""
         self._cancelled = True
         if (connected := self._socket) is not None:
             with contextlib.suppress(OSError):
                 connected.shutdown(socket.SHUT_RDWR)
 
     def _keep_socket(self, event: str, info: Mapping[str, Any]) -> None:
+        """Remember the connection's socket for `cancel`; httpcore calls this with its trace events."""
         if event.startswith("connection.") and event.endswith((".connect_tcp.complete", ".start_tls.complete")):
             self._socket = info["return_value"].get_extra_info("socket")
 
 
 @contextlib.contextmanager
 def named_failures(url: str) -> Iterator[None]:
-    """What httpx and the official client raise, as a ProposerError."""
+    """Turn exceptions of httpx and of the official Ollama client into ProposerErrors."""
     try:
         yield
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ConnectionError, ValueError) as error:
         raise _transport_error(url, error) from error
-    except ollama.ResponseError as error:  # its status is -1 inside a 200
+    except ollama.ResponseError as error:  # its status is -1 for an error inside of a streamed answer
         raise error_of(str(error.error), error.status_code if error.status_code > 0 else 500) from error
-    except (TypeError, AttributeError) as error:  # what the client makes of JSON that is not an object
+    except (TypeError, AttributeError) as error:  # the client raises these for JSON that is not an object
         raise _transport_error(url, error) from error
 
 
 def is_loopback(url: str) -> bool:
+    """Whether a URL names this machine: is_loopback("http://localhost:11434") -> True."""
     host = urlsplit(url).hostname or ""
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -150,7 +152,7 @@ def is_loopback(url: str) -> bool:
 
 
 def error_of(message: str, status: int = 500) -> ProposerError:
-    """The ProposerError for a server's error text: error_of("model 'x' not found", 404).reason -> "no_model"."""
+    """Classify a server's error text: error_of("model 'x' not found", 404).reason -> "no_model"."""
     if "does not support thinking" in message or "think value" in message:
         reason = "no_thinking"
     elif _TOO_LONG.search(message):
@@ -165,7 +167,8 @@ def error_of(message: str, status: int = 500) -> ProposerError:
 def streamed_object(line: str) -> dict[str, Any]:
     """Parse one JSON object of a streamed answer.
 
-    Raises ProposerError when it is none (`cut_off`), or when it reports an error: its HTTP status was 200 by then.
+    Raises ProposerError when the line is no object (`cut_off`), or when it reports an error, which a server can send
+    after the status 200.
     """
     try:
         streamed = json.loads(line)
@@ -178,6 +181,12 @@ def streamed_object(line: str) -> dict[str, Any]:
     return streamed
 
 
+def positive(body: Mapping[str, Any], key: str) -> int | None:
+    """Return a field of a server's JSON if it is a positive integer, else None."""
+    value = body.get(key)
+    return value if isinstance(value, int) and value > 0 else None
+
+
 def _error_text(body: Mapping[str, Any]) -> str:
     """Return the text of a body's `error` field: {"error": "x"} and {"error": {"message": "x"}} -> "x"."""
     error = body.get("error")
@@ -185,6 +194,7 @@ def _error_text(body: Mapping[str, Any]) -> str:
 
 
 def _http_error(status: int, content: bytes) -> ProposerError:
+    """Classify an answer with an error status, in JSON or not."""
     text = content.decode("utf-8", "replace").strip()
     with contextlib.suppress(ValueError):
         text = (_error_text(json.loads(text)) if text.startswith("{") else "") or text
@@ -192,6 +202,7 @@ def _http_error(status: int, content: bytes) -> ProposerError:
 
 
 def _beginning(response: httpx.Response) -> bytes:
+    """Read the answer up to a little over MAX_ERROR_BYTES."""
     content = b""
     for chunk in response.iter_bytes():
         content += chunk
@@ -201,7 +212,7 @@ def _beginning(response: httpx.Response) -> bytes:
 
 
 def _split(chunks: Iterator[bytes], deadline: float, answer_s: float) -> Iterator[str]:
-    """The non-empty lines of a stream; the last one may lack its newline."""
+    """Yield the non-empty lines of a stream. Raises ProposerError for a late or endless one."""
     waiting = b""
     for chunk in chunks:
         if time.monotonic() > deadline:
@@ -215,6 +226,7 @@ def _split(chunks: Iterator[bytes], deadline: float, answer_s: float) -> Iterato
 
 
 def _transport_error(url: str, error: Exception) -> ProposerError:
+    """Classify an exception of the HTTP client."""
     kind = type(error).__name__
     if isinstance(error, httpx.ReadTimeout):
         return ProposerError(f"{url} sent nothing for too long", reason="timeout")
