@@ -29,7 +29,7 @@ def exit_code(program: Callable[[], int], stopped: str) -> int:
     """Run `program` and return its exit code; print `stopped` when a Ctrl-C ends it."""
     try:
         code = program()
-        sys.stdout.flush()  # here, where a closed pipe can be handled, and not as the interpreter exits
+        print(end="", flush=True)  # here, where a closed pipe can be handled, and not as the interpreter exits
         return code
     except AutoresearchError as error:
         _say(f"error: {error}")

@@ -103,3 +103,9 @@ def test_output_that_nobody_reads_ends_the_program_without_a_word(tmp_path: Path
 def test_another_broken_pipe_is_an_unexpected_error(tmp_path: Path) -> None:
     argv = checkout(tmp_path, "loop.py status", "raise BrokenPipeError('of a child')")
     assert run(tmp_path, argv, AUTORESEARCH_CACHE=str(tmp_path)).returncode == 3
+
+
+def test_a_program_without_an_output_ends_all_the_same(tmp_path: Path) -> None:
+    argv = checkout(tmp_path, "loop.py status", "print('line'); return 10")
+    ended = subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh", *argv], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    assert (ended.returncode, ended.stderr) == (10, "")

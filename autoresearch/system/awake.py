@@ -24,7 +24,6 @@ BATTERY_FLOOR = 20  # percent; the loop stops cleanly there
 START_S = 0.5  # an inhibitor that does not work here exits within this time
 MEASURED_DRAIN = 2  # percent of battery after which the measured drain is a better guide than the system's estimate
 
-
 LID = ("ioreg", "-r", "-k", "AppleClamshellState", "-d", "1")
 SLEEP_DISPLAY = ("pmset", "displaysleepnow")
 
