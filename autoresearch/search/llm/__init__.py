@@ -1,1 +1,1 @@
-"""Proposals by a language model: prompts, replies, repairs, and the clients of model servers."""
+"""Proposals by a language model: prompts, the conversation, replies, and the clients of model servers."""

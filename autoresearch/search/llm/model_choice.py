@@ -1,7 +1,7 @@
-"""Which model: the one asked for, else the best installed one that fits this machine, else none and what to pull.
+"""Chooses the Ollama model of a night: the one asked for, else the best installed one that fits this machine.
 
-A model that is installed and fits is better than a download; nothing is pulled unasked. What is best is judgement,
-corrected by the scorecard: a model whose replies do not apply here goes to the end.
+If none fits, the choice names a model to pull, which happens only when the user agrees. The ranking of models (TIERS,
+FAMILY_WORTH) is an estimate; a model whose replies hardly ever apply, by the scorecard, comes last.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from autoresearch.search.scorecard import FORMATS, Card, Scorecard
 
 @dataclass(frozen=True, slots=True)
 class Tier:
-    """What a machine of at least `memory_gb` can hold. The first model is the one to pull where none fits."""
+    """Models and context for machines with at least `memory_gb` of memory."""
 
     memory_gb: int
-    models: tuple[str, ...]
-    num_ctx: int
+    models: tuple[str, ...]  # the first one is offered for download
+    num_ctx: int  # tokens of context
     formats: tuple[str, ...] = FORMATS
 
 
@@ -43,7 +43,7 @@ TIERS = (
     Tier(16, ("qwen3.5:9b", "gemma4:12b", "qwen2.5-coder:7b"), 16384),
     Tier(0, ("qwen2.5-coder:3b", "qwen3.5:4b"), 8192, ("set",)),
 )
-# What a billion parameters of a family are worth against those of another; others count 0.7.
+# The worth of a billion parameters of each family.
 FAMILY_WORTH = {
     "qwen3.8": 1.6,
     "qwen3.6": 1.5,
@@ -53,47 +53,52 @@ FAMILY_WORTH = {
     "qwen3-coder": 0.9,  # 3 of 30 billion are active
     "qwen2.5-coder": 1.0,
 }
-OTHER_WORTH = 0.7
-FEWEST_REPLIES, LOWEST_RATE = 12, 0.15  # a model with a lower share of applied replies is chosen last
-ANSWER_WAIT_S = 60.0  # for a person's answer
+OTHER_WORTH = 0.7  # of any other family
+FEWEST_REPLIES, LOWEST_RATE = 12, 0.15  # with a lower share of so many replies applied, a model is chosen last
+ANSWER_WAIT_S = 60.0  # for the user's answer
 CAPTION = "applied: of its replies; warm, kept: of its experiments; all on this machine"
-SMALLEST = 50 * 2**20  # bytes: below it are the stubs of models that run elsewhere
+SMALLEST = 50 * 2**20  # bytes; smaller entries are stubs of models that run elsewhere
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """An installed model that can write text on this machine. Sizes in bytes."""
+    """Installed model that can write text on this machine."""
 
     name: str
-    size: int
+    size: int  # bytes of its file
     parameters_b: float | None
-    context: int | None  # tokens it was trained for
-    need: int  # once loaded with its context: measured where it was loaded here, else estimated
+    context: int | None  # tokens that it was trained for
+    need: int  # bytes of memory once loaded: measured if it was loaded here before, else estimated
     fits: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
+    """Model to use, or None, with the reason."""
+
     model: str | None
-    line: str  # for a person
-    pull: str | None = None  # what to offer where there is no model
+    line: str  # the reason, for the user
+    pull: str | None = None  # the model to offer for download if there is none
 
 
-Offer = Callable[[OllamaServer, Choice], bool]  # whether a person had it pulled
+Offer = Callable[[OllamaServer, Choice], bool]  # returns whether the offered model is installed now
 
 
 def tier(memory_bytes: int) -> Tier:
-    """tier(16 * 2**30).num_ctx -> 16384. Machines are sold a little above the memory that they report."""
+    """Return the tier of a machine: tier(16 * 2**30).num_ctx -> 16384.
+
+    A machine may report up to 1 GB less than the memory that it is sold with.
+    """
     return next(t for t in TIERS if memory_bytes >= (t.memory_gb - 1) * GIB)
 
 
 def memory_limit(memory_bytes: int) -> int:
-    """Bytes that a model may take: what the GPU may use, about two thirds, on large machines three quarters."""
+    """Return the bytes that a model may take: macOS lets the GPU use about two thirds, on large machines 3/4."""
     return int(memory_bytes * (0.75 if memory_bytes > 36 * GIB else 0.67))
 
 
 def installed(server: OllamaServer, memory_bytes: int, scorecard: Scorecard | None = None) -> list[Model]:
-    """The installed models that write text and run here, the best first; those that do not fit last."""
+    """Return the installed models that write text and run here, best first; those that do not fit come last."""
     cards = scorecard.known() if scorecard else {}
     models = [_model(server, entry, memory_bytes, cards) for entry in server.models() if _local(entry)]
     found = [model for model in models if model is not None]
@@ -101,7 +106,7 @@ def installed(server: OllamaServer, memory_bytes: int, scorecard: Scorecard | No
 
 
 def choose(models: Sequence[Model], memory_bytes: int, wanted: str | None = None) -> Choice:
-    """The model to use. `models` are the installed ones, best first."""
+    """Choose among `models`, the installed ones, best first; `wanted` is the name that the user asked for."""
     if wanted:
         found = next((m for m in models if full_name(m.name) == full_name(wanted)), None)
         if found is None:
@@ -125,11 +130,11 @@ def open_ollama(
     offer: Offer | None = None,
     measure: bool = False,
 ) -> tuple[OllamaProposer | None, str]:
-    """A proposer with the best model of the server at hand, or None, and the line that says which and why.
+    """Return a proposer with the chosen model, or None, and the line that says which and why.
 
-    `log_path` is the log of a server of our own. `offer` may pull a model where there is none. With `measure` a model
-    that was never loaded here is loaded once, and the next best is taken where it turns out too large. Close the
-    proposer at the end: a server of our own stops with it.
+    `log_path` is for the log of a server that is started here. `offer` is called when no installed model fits. With
+    `measure`, a model that was never loaded on this machine is loaded once, and the next best is chosen if it turns out
+    too large. The caller closes the proposer, which also stops a server that was started here.
     """
     environ = os.environ if environ is None else environ
     try:
@@ -158,6 +163,7 @@ def _chosen(
     offer: Offer | None,
     measure: bool,
 ) -> tuple[Choice, OllamaProposer | None]:
+    """Choose until a model fits, the user declines to pull one, or none is left."""
     while True:
         found = installed(server, memory_bytes, scorecard)
         choice = choose(found, memory_bytes, wanted)
@@ -181,13 +187,17 @@ def _chosen(
 
 
 def _measured(card: Card | None, file_bytes: int) -> int | None:
-    """Bytes that a model took once loaded, where this very file was: a tag may be pulled again as another one."""
-    known = card is not None and card.loaded_bytes and card.file_bytes == file_bytes
-    return int(card.loaded_bytes or 0) if card is not None and known else None
+    """Return the bytes of memory that a model took, or None if a file of this size was never loaded here.
+
+    The size of the file identifies it, since a tag may be pulled again with another content.
+    """
+    if card is None or not card.loaded_bytes or card.file_bytes != file_bytes:
+        return None
+    return int(card.loaded_bytes)
 
 
 def ask(question: str, stdin: TextIO | None = None, wait_s: float = ANSWER_WAIT_S) -> str:
-    """A person's answer; "" where none comes in time, since the night must not wait for one who has gone to bed."""
+    """Return the user's answer, or "" after `wait_s` seconds: the user may have gone to bed."""
     print(question, end="", flush=True)
     stdin = stdin or sys.stdin
     ready, _, _ = select.select([stdin], [], [], wait_s)
@@ -197,7 +207,7 @@ def ask(question: str, stdin: TextIO | None = None, wait_s: float = ANSWER_WAIT_
 
 
 def offer_pull(server: OllamaServer, choice: Choice, console: Console, ask: Callable[[str], str] = ask) -> bool:
-    """Asks the person whether to pull the model that `choice` names, and does it; whether it is installed then."""
+    """Ask the user whether to pull the model of `choice`, and do it. Returns whether it is installed now."""
     model = choice.pull or ""
     console.print(f"{choice.line.partition('. Run:')[0]}.", markup=False, highlight=False)
     answer = ask(f"Download {model} from ollama.com now? It is several GB. [y/N] ")
@@ -212,7 +222,7 @@ def offer_pull(server: OllamaServer, choice: Choice, console: Console, ask: Call
 
 
 def pull(server: OllamaServer, model: str, console: Console) -> None:
-    """Downloads a model with a progress bar. Raises ProposerError with the server's words."""
+    """Download a model with a progress bar. Raises ProposerError with the server's message."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console) as bars:
         bar = bars.add_task(model, total=None)
@@ -224,7 +234,7 @@ def pull(server: OllamaServer, model: str, console: Console) -> None:
 
 
 def table(models: Sequence[Model], scorecard: Scorecard) -> Table:
-    """What `loop.py models` shows: each model with its size, whether it fits, and what it has achieved here."""
+    """Return the table of `loop.py models`: each model's size, whether it fits, and what it has achieved here."""
     view = Table(box=None, collapse_padding=True, pad_edge=False, caption=CAPTION, caption_justify="left")
     view.add_column("model", overflow="fold", min_width=17)  # names stay whole in a terminal of 80 columns
     for head in ("GB", "size", "context", "fits", "turns", "applied", "warm", "kept", "s/turn"):
@@ -251,14 +261,14 @@ def table(models: Sequence[Model], scorecard: Scorecard) -> Table:
 def _model(
     server: OllamaServer, entry: Mapping[str, Any], memory_bytes: int, cards: Mapping[str, Card]
 ) -> Model | None:
-    """What the server tells of an installed model; None for one that does not write text."""
+    """Describe an installed model; None for one that does not write text."""
     name, size = str(entry.get("name") or entry.get("model") or ""), int(entry.get("size") or 0)
     try:
         show = server.show(name)
     except ProposerError as error:
         if error.reason == "server_gone":
             raise
-        show = {}  # listed but broken: its size and details are all there is
+        show = {}  # the model is listed but broken: only the entry describes it
     show = {"details": entry.get("details"), **show}
     capabilities = show.get("capabilities") or entry.get("capabilities")
     if capabilities is not None and "completion" not in capabilities:
@@ -277,13 +287,16 @@ def _model(
 
 
 def _local(entry: Mapping[str, Any]) -> bool:
-    """Whether a listed model runs here: the stubs of cloud models are a few hundred bytes."""
+    """Whether a listed model runs on this machine; stubs of cloud models have a few hundred bytes."""
     remote = entry.get("remote_host") or entry.get("remote_model") or str(entry.get("name", "")).endswith("cloud")
     return not remote and int(entry.get("size") or 0) >= SMALLEST
 
 
 def _cache_bytes(info: Mapping[str, Any], num_ctx: int, size: int) -> int:
-    """Keys and values in 16 bits for every layer and position; a tenth of the model where its shape is not told."""
+    """Return the bytes of keys and values, in 16 bits, for all layers and positions.
+
+    If the server does not report the model's shape, they are estimated as a tenth of its size.
+    """
     architecture = info.get("general.architecture")
     layers, heads, length, width, all_heads = (
         info.get(f"{architecture}.{key}")
@@ -303,12 +316,13 @@ def _cache_bytes(info: Mapping[str, Any], num_ctx: int, size: int) -> int:
 
 
 def _worth(model: Model) -> float:
+    """Return the parameters of a model in billions, weighted by its family; gigabytes if unknown."""
     family = model.name.rpartition("/")[2].partition(":")[0].lower()
     return (model.parameters_b or model.size / GIB) * FAMILY_WORTH.get(family, OTHER_WORTH)
 
 
 def useless(card: Card | None) -> bool:
-    """Whether a model's replies hardly ever apply here: it is chosen last."""
+    """Whether a model's replies hardly ever apply on this machine."""
     return card is not None and card.asked >= FEWEST_REPLIES and card.applied < LOWEST_RATE * card.asked
 
 
