@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import mlx.core as mx
 import pytest
 
 from testbed.toy import make_repository, write_toy_data
@@ -30,6 +31,14 @@ def git_configuration(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
         patch.setenv("GIT_CONFIG_GLOBAL", str(config))
         patch.setenv("GIT_CONFIG_NOSYSTEM", "1")
         yield
+
+
+@pytest.fixture
+def uncompiled() -> Iterator[None]:
+    """MLX without its compiler, for tests of what is computed and not of how fast."""
+    mx.disable_compile()
+    yield
+    mx.enable_compile()
 
 
 @pytest.fixture

@@ -10,16 +10,11 @@ from mlx.utils import tree_flatten, tree_unflatten
 from testbed import reference
 from testbed.trainer_support import TASK, arrays, assert_close, set_parameters, spread, tokens, trainer
 
+pytestmark = pytest.mark.usefixtures("uncompiled")
+
 STEPS = 12
 SHAPE = reference.Shape(n_layer=4, n_head=4, n_kv_head=4, context=32, pattern="SSSL")
 PROGRESS = np.linspace(0, 0.99, STEPS)  # the second half of the steps is in the warm-down
-
-
-@pytest.fixture(autouse=True)
-def uncompiled():
-    mx.disable_compile()
-    yield
-    mx.enable_compile()
 
 
 def gradients_like(params: dict[str, np.ndarray], step: int) -> dict[str, np.ndarray]:

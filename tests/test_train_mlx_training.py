@@ -16,12 +16,7 @@ import prepare
 from autoresearch.tasks.gpt.contract import check
 from testbed.trainer_support import SOURCE, TASK, ScriptedRun, arrays, assert_close, spread, tokens, trainer
 
-
-@pytest.fixture(autouse=True)
-def uncompiled():
-    mx.disable_compile()
-    yield
-    mx.enable_compile()
+pytestmark = pytest.mark.usefixtures("uncompiled")
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from testbed.hostile import Candidate, read_all
 from testbed.hostile.bench import Bench, measured, outcome, runnable, sandbox_here
 from testbed.toy import HONEST
 
+pytestmark = pytest.mark.xdist_group("hostile")  # one worker measures them all, a few at a time
 CANDIDATES = {c.name: c for c in read_all()}
 SANDBOX = sandbox_here()
 

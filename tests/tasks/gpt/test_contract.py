@@ -18,6 +18,8 @@ from autoresearch.tasks.gpt import contract
 from testbed.honest import BASE, EDITS, edited
 from testbed.toy import HONEST, ROOT
 
+pytestmark = pytest.mark.usefixtures("uncompiled")
+
 TASK = prepare.Task("toy", "tiny", "f" * 16, 16, 48, 47, 256, 4, 1.0)
 
 
@@ -42,14 +44,6 @@ class TwoSteps:
 
     def log(self, step: int, loss: mx.array) -> None:
         self.logged.append(loss.item())
-
-
-@pytest.fixture(autouse=True)
-def uncompiled() -> Iterator[None]:
-    """Without a C++ compiler at run time: what is held here is what passes, not how fast it is."""
-    mx.disable_compile()
-    yield
-    mx.enable_compile()
 
 
 def test_there_are_a_hundred_honest_edits() -> None:
