@@ -276,7 +276,7 @@ class Proposer(Protocol):
 
 
 @runtime_checkable
-class Learning(Protocol):
+class LearningProposer(Protocol):
     """A proposer that counts how its ideas ended."""
 
     def learn(self, history: Sequence[Trial]) -> None:

@@ -20,7 +20,7 @@ from autoresearch.findings import hints
 from autoresearch.loop.experimenter import FILE, Experimenter, describe_machine, listed
 from autoresearch.record import pause
 from autoresearch.record.night import Experiment
-from autoresearch.records import Candidate, Context, Decision, Failure, Learning, Proposal, Trial, WholeFile
+from autoresearch.records import Candidate, Context, Decision, Failure, LearningProposer, Proposal, Trial, WholeFile
 from autoresearch.search import gate, policy
 
 BASELINE_RUNS = 3  # replicates of a baseline: the first look at sigma
@@ -80,7 +80,7 @@ class Research(Experimenter):
         return why
 
     def _tell_proposer(self) -> None:
-        if isinstance(self.proposer, Learning):
+        if isinstance(self.proposer, LearningProposer):
             self.proposer.learn(self.night.trials(self.source_of))
 
     def recover(self) -> None:

@@ -13,7 +13,7 @@ from typing import Protocol, runtime_checkable
 
 from autoresearch.errors import ProposerError
 from autoresearch.formats import counted
-from autoresearch.records import Context, Failure, Learning, Proposal, Proposer, Trial
+from autoresearch.records import Context, Failure, LearningProposer, Proposal, Proposer, Trial
 from autoresearch.search import policy
 from autoresearch.search.policy import TurnCounts
 from autoresearch.search.scorecard import Scorecard
@@ -105,7 +105,7 @@ class Hybrid:
     def learn(self, history: Sequence[Trial]) -> None:
         """Pass the history to each proposer, and keep the scorecard of those that have no `learn`."""
         for proposer in self._everyone():
-            if isinstance(proposer, Learning):
+            if isinstance(proposer, LearningProposer):
                 proposer.learn(history)
             elif self.scorecard is not None:
                 self.scorecard.learn(proposer.name, history)

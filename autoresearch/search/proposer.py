@@ -6,10 +6,10 @@ from autoresearch.records import Context, Failure, Proposal
 
 
 class BaseProposer:
-    """records.Proposer but for `name` and `propose`. A subclass overrides what it needs.
+    """Base class of a proposer. A subclass defines `name` and `propose`, and overrides what else it needs.
 
-    Two further methods are optional: `learn` (records.Learning), for a proposer that counts how its ideas end, and
-    `drafts_per_load` (hybrid.DraftingProposer), for one that had better be asked for several ideas at once.
+    Two further methods are optional: `learn` (records.LearningProposer) is for a proposer that counts how its ideas
+    end, `drafts_per_load` (hybrid.DraftingProposer) for one that is better asked for several ideas at once.
     """
 
     def repair(self, context: Context, proposal: Proposal, failure: Failure) -> Proposal | None:
