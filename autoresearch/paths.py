@@ -222,6 +222,16 @@ class DataFolder:
         """The packed rows of a split; the held-out ones lie apart, so that a sandbox can hide them from training."""
         return self.folder / "train.u16" if split == "train" else self.folder / "eval" / f"{split}.u16"
 
+    @property
+    def partial(self) -> DataFolder:
+        """The folder in the making, which gets this one's name when it is complete."""
+        return DataFolder(self.folder.with_name(f".{self.folder.name}.partial"))
+
+    @property
+    def state(self) -> Path:
+        """In a folder in the making: the stages that are done."""
+        return self.folder / "state.json"
+
     def name(self, file: Path) -> str:
         """The name under which meta.json lists a file of the folder: data.name(data.rows("val")) -> "eval/val.u16"."""
         return file.relative_to(self.folder).as_posix()

@@ -1,4 +1,4 @@
-"""Runs a candidate in two confined children, one that trains and one that scores -> Measurement.
+"""Run a candidate in two confined children, one that trains and one that scores -> Measurement.
 
 The parent's clock is the one that counts. A run ends in a val_bpb or in a Failure of a kind that failures.py lists.
 """
@@ -141,7 +141,7 @@ def _too_slow(bench: Workbench) -> Judge:
 
 
 def start(spec: RunSpec, name: str, rows: Path, options: Sequence[str] = ()) -> tuple[Child, str]:
-    """Start the child `name` of the harness, confined; returns it with the token that its events must carry.
+    """Start the child `name` of the harness, confined; return it with the token that its events must carry.
 
     The file `rows` becomes the child's standard input: a candidate finds no path to it.
     """

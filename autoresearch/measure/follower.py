@@ -1,4 +1,4 @@
-"""Follows one child of the harness to its end, by the parent's clock, and ends it at a limit."""
+"""Follow one child of the harness to its end, by the parent's clock, and end it at a limit."""
 
 from __future__ import annotations
 

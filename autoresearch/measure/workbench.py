@@ -1,4 +1,4 @@
-"""Says what measuring needs to know: Workbench, the same for a whole night, and RunSpec, one run on it."""
+"""Define what a measurement needs to know: Workbench, the same for a whole night, and RunSpec, one run on it."""
 
 from __future__ import annotations
 

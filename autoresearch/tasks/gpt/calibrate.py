@@ -1,4 +1,4 @@
-"""Fits a candidate to this machine by short measured trials, without changing what it computes.
+"""Fit a candidate to this machine by short measured trials, without changing what it computes.
 
 Rows at once, stacking and compute type decide how fast the same computation runs here; the total batch stays. The fit
 is stored by machine, MLX, data and source, and the loop applies it as SET edits in a commit of its own. Depth and total

@@ -1,13 +1,13 @@
-"""Prepares the data, once: text -> tokenizer -> packed rows of tokens in memory-mapped files, three splits of them.
+"""Prepare a data set, once: text -> tokenizer -> packed rows of tokens in memory-mapped files, in three splits.
 
-    CACHE/data/NAME/PROFILE/
+    CACHE/data/NAME/PROFILE/            a paths.DataFolder
         train.u16                       packed rows in a fixed random order: (rows, seq_len + 1) little-endian uint16
-        eval/val.u16, eval/test.u16  the same; apart, so that a sandbox can hide them from training
+        eval/val.u16, eval/test.u16     the same; apart, so that a sandbox can hide them from training
         token_bytes.npy                 UTF-8 bytes of each token, (vocab_size,) int32; 0 for special tokens
-        tokenizer.json                  what rebuilds the tiktoken encoding
+        tokenizer.json                  the tokenizer, from which tokenizer.load makes a tiktoken encoding
         meta.json                       the task's numbers, and size and hash of every file above
 
-The work happens in NAME/.PROFILE.partial, which takes its name in one rename: a folder of that name is complete.
+The work happens in NAME/.PROFILE.partial, which gets its final name in one rename: a folder of that name is complete.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import errno
 import fcntl
 import hashlib
 import json
-import os
 import shlex
 import shutil
 import time
@@ -29,40 +28,37 @@ from typing import Any
 
 from autoresearch.errors import DataError, UsageError
 from autoresearch.exits import exit_code
+from autoresearch.paths import Cache, DataFolder
+from autoresearch.records import Say
 from autoresearch.tasks.gpt.data import sources
 from autoresearch.tasks.gpt.data.hub import hub_reachable
 from autoresearch.tasks.gpt.data.profiles import PROFILES, Profile, default_profile
-from autoresearch.tasks.gpt.data.sources import Report
 
-__all__ = ["cache_folder", "command_line", "hub_reachable", "load_meta", "locate", "prepare", "verify"]
+__all__ = ["command_line", "hub_reachable", "load_meta", "locate", "prepare", "verify"]
 
 VERSION = 2  # of the layout above
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def cache_folder() -> Path:
-    """AUTORESEARCH_CACHE, or ~/.cache/autoresearch-metal."""
-    return Path(os.environ.get("AUTORESEARCH_CACHE") or Path.home() / ".cache" / "autoresearch-metal")
-
-
 def locate(dataset: str, profile: str, cache: Path | None = None) -> Path | None:
-    """The folder of a prepared data set, or None. `dataset` is a known name, a path of text, or a name in the cache."""
-    folder = _folder(sources.folder_name(dataset), profile, cache)
-    return folder if (folder / "meta.json").is_file() else None
+    """Find the folder of a prepared data set: a known name, a path of text, or a name in the cache. None: not there."""
+    data = _data(sources.folder_name(dataset), profile, cache)
+    return data.folder if data.meta.is_file() else None
 
 
 def load_meta(folder: Path) -> dict[str, Any]:
-    """meta.json of a prepared folder, after a look at the size of every file.
+    """Read meta.json of a prepared folder, and compare the size of every file with it.
 
     Raises DataError, with the command that mends it, where a file is missing or has another size than when written.
     """
+    data = DataFolder(folder)
     try:
-        meta: dict[str, Any] = json.loads((folder / "meta.json").read_text())
+        meta: dict[str, Any] = json.loads(data.meta.read_text())
         mend = _mend(meta)
         sizes = {folder / name: entry["bytes"] for name, entry in _files(meta).items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        mend = _mend({"dataset": folder.parent.name, "profile": folder.name})
-        raise DataError(f"{folder / 'meta.json'} is missing or corrupt ({error!r}). {mend}") from error
+        mend = _mend({"dataset": data.dataset, "profile": data.profile})
+        raise DataError(f"{data.meta} is missing or corrupt ({error!r}). {mend}") from error
     if meta["version"] != VERSION:
         raise DataError(f"{folder} has layout {meta['version']}, and this version reads {VERSION}. {mend}")
     for path, expected in sizes.items():
@@ -74,7 +70,7 @@ def load_meta(folder: Path) -> dict[str, Any]:
 
 
 def verify(folder: Path) -> dict[str, Any]:
-    """load_meta, and every byte against its SHA-256. Raises DataError."""
+    """Do as load_meta does, and compare every byte with its SHA-256. Raises DataError."""
     meta = load_meta(folder)
     for name, entry in _files(meta).items():
         with (folder / name).open("rb") as file:
@@ -93,24 +89,24 @@ def prepare(
     *,
     offline: bool = False,
     force: bool = False,
-    report: Report = print,
+    report: Say = print,
 ) -> Path:
-    """Makes a data set ready and returns its folder; does nothing where it is ready, unless `force`.
+    """Prepare a data set and return its folder; where it is ready, only with `force`.
 
-    `shards` are climbmix's training shards (default: the profile's). An interrupted call is continued, a concurrent one
-    waited for. Raises UsageError for unknown names, and DataError for text that cannot be had or does not suffice.
+    `shards` are climbmix's training shards (default: the profile's). A call continues an interrupted one, and waits
+    for a concurrent one. Raises UsageError for unknown names, and DataError for text that is missing or too short.
     """
     scale = _profile(profile)
     source = sources.find(dataset, scale.shards if shards is None else shards)
-    folder = _folder(source.name, scale.name, cache)
+    folder = _data(source.name, scale.name, cache).folder
     try:
         numbers = dataclasses.asdict(scale)
         request = json.loads(json.dumps({"version": VERSION, "numbers": numbers, **source.identity}))
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _lock(folder, report):
             if force:
-                shutil.rmtree(_partial(folder), ignore_errors=True)
-            elif (_partial(folder) / "meta.json").exists():  # killed after the last stage
+                shutil.rmtree(DataFolder(folder).partial.folder, ignore_errors=True)
+            elif DataFolder(folder).partial.meta.exists():  # killed after the last stage
                 _publish(folder)
             if not force and _is_ready(folder, request, any_shards=shards is None, report=report):
                 _discard_leftovers(folder)
@@ -122,19 +118,19 @@ def prepare(
 
 
 def _prepare(
-    source: sources.Source, scale: Profile, folder: Path, request: dict[str, Any], offline: bool, report: Report
+    source: sources.Source, scale: Profile, folder: Path, request: dict[str, Any], offline: bool, report: Say
 ) -> None:
     from autoresearch.tasks.gpt.data.preparation import Preparation  # NumPy and rich, which a second call does without
 
     start = time.monotonic()
     report(f"preparing {source.title}, profile {scale.name}")
-    Preparation(source, scale, _partial(folder), request, report).run(offline)
+    Preparation(source, scale, DataFolder(folder).partial.folder, request, report).run(offline)
     _publish(folder)
     fingerprint = load_meta(folder)["fingerprint"]
     report(f"prepared in {time.monotonic() - start:.1f} s: {folder} (fingerprint {fingerprint})")
 
 
-def _is_ready(folder: Path, request: dict[str, Any], any_shards: bool, report: Report) -> bool:
+def _is_ready(folder: Path, request: dict[str, Any], any_shards: bool, report: Say) -> bool:
     if not folder.exists():
         return False
     try:
@@ -153,7 +149,7 @@ def _is_ready(folder: Path, request: dict[str, Any], any_shards: bool, report: R
     return True
 
 
-CHANGES = {
+CHANGES = {  # what a changed key of the request is called
     "numbers": "the profile",
     "shards": "the number of shards",
     "python": "the running Python",
@@ -165,41 +161,38 @@ CHANGES = {
 # --- the folder ------------------------------------------------------------------------------------------------------
 
 
-def _folder(name: str, profile: str, cache: Path | None) -> Path:
-    return (cache or cache_folder()) / "data" / name / profile
-
-
-def _partial(folder: Path) -> Path:
-    return folder.with_name(f".{folder.name}.partial")
-
-
-def _files(meta: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    return {**meta.get("files", {}), **{entry["file"]: entry for entry in meta["splits"].values()}}
+def _data(name: str, profile: str, cache: Path | None) -> DataFolder:
+    return (Cache(cache) if cache else Cache.default()).data(name, profile)
 
 
 def _replaced(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.old")
 
 
+def _files(meta: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {**meta.get("files", {}), **{entry["file"]: entry for entry in meta["splits"].values()}}
+
+
 def _publish(folder: Path) -> None:
-    """Puts the finished folder in place. Who has an earlier one's files open keeps reading those."""
+    """Give the finished folder its name. A process that has an earlier folder's files open keeps reading those."""
     shutil.rmtree(_replaced(folder), ignore_errors=True)
     if folder.exists():
         folder.rename(_replaced(folder))
-    (_partial(folder) / "state.json").unlink(missing_ok=True)
-    _partial(folder).rename(folder)
+    partial = DataFolder(folder).partial
+    partial.state.unlink(missing_ok=True)
+    partial.folder.rename(folder)
     _discard_leftovers(folder)
 
 
 def _discard_leftovers(folder: Path) -> None:
-    """What a killed `--force` left beside a folder that is complete."""
+    """Remove what a killed `--force` left beside a folder that is complete."""
     shutil.rmtree(_replaced(folder), ignore_errors=True)
-    shutil.rmtree(_partial(folder), ignore_errors=True)
+    shutil.rmtree(DataFolder(folder).partial.folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
-def _lock(folder: Path, report: Report) -> Iterator[None]:
-    """One preparation of a folder at a time; the lock falls with the process that holds it."""
+def _lock(folder: Path, report: Say) -> Iterator[None]:
+    """Let one process at a time prepare a folder; the lock ends with the process that holds it."""
     with folder.with_name(f".{folder.name}.lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

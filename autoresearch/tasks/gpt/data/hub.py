@@ -1,15 +1,18 @@
-"""Files of Hugging Face datasets: one at a time into the hub's own cache, with retries. Its settings are respected."""
+"""Download files of Hugging Face datasets into the hub's own cache, one at a time, with retries.
+
+The hub's environment variables (HF_ENDPOINT, HF_HOME, HF_HUB_OFFLINE) keep their meaning.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
 import time
-from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
 
 from autoresearch.errors import DataError
+from autoresearch.records import Say
 
 PROBE = ("karpathy/climbmix-400b-shuffle", "shard_06542.parquet")  # the file that hub_reachable asks for
 REDIRECTS = 5  # followed from a mirror to the hub
@@ -20,7 +23,7 @@ PERMANENT = (400, 401, 403, 404, 410)  # HTTP statuses that another attempt will
 
 
 def hub_reachable(timeout_s: float = 5.0) -> bool:
-    """Whether the hub (HF_ENDPOINT) serves datasets now. False under HF_HUB_OFFLINE, and behind a captive portal."""
+    """Ask whether the hub (HF_ENDPOINT) serves datasets now: not under HF_HUB_OFFLINE or behind a captive portal."""
     import httpx
 
     if _is_true("HF_HUB_OFFLINE") or _is_true("TRANSFORMERS_OFFLINE"):
@@ -39,10 +42,11 @@ def hub_reachable(timeout_s: float = 5.0) -> bool:
         return False
 
 
-def download(repo: str, filenames: list[str], report: Callable[[str], object], offline: bool = False) -> list[Path]:
-    """Local paths of a dataset repository's files, in order; what the hub's cache holds is not transferred again.
+def download(repo: str, filenames: list[str], report: Say, offline: bool = False) -> list[Path]:
+    """Download files of a dataset repository and return their local paths, in order.
 
-    Raises DataError where a file can neither be found in the cache nor be downloaded.
+    Files that the hub's cache holds are not transferred again. Raises DataError where a file is neither there nor can
+    be downloaded.
     """
     offline = offline or not _wait_for_hub()
     paths = []
@@ -64,7 +68,7 @@ def _wait_for_hub() -> bool:
     return hub_reachable()
 
 
-def _download(repo: str, filename: str, report: Callable[[str], object], offline: bool) -> Path:
+def _download(repo: str, filename: str, report: Say, offline: bool) -> Path:
     from huggingface_hub import hf_hub_download
 
     for wait_s in RETRY_WAITS_S:
@@ -79,7 +83,7 @@ def _download(repo: str, filename: str, report: Callable[[str], object], offline
 
 
 def _client_errors() -> tuple[type[Exception], ...]:
-    """What a download may raise. The hub's client builds its errors on httpx or httpx2, by its version."""
+    """The exceptions of a download. The hub's client derives its errors from httpx or httpx2, by its version."""
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
 
     return (OSError, EntryNotFoundError, HfHubHTTPError.__bases__[0])
@@ -111,7 +115,7 @@ def _is_disk_error(error: Exception) -> bool:
 
 
 def _cause(error: Exception) -> str:
-    """One line for a person: what the hub answered, or the first line of what went wrong."""
+    """Explain an error in one line: the hub's status, or the first line of the message."""
     status = _status(error)
     if status is not None:
         return f"the hub answered {status} {HTTPStatus(status).phrase if status in list(HTTPStatus) else ''}".rstrip()

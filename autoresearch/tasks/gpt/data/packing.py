@@ -1,9 +1,9 @@
-"""Best-fit packing: documents of any length become rows of one length, without padding or loss; and rows in files.
+"""Pack documents of any length into rows of one length, without padding or loss, and write rows to files.
 
-Every row begins with a document. From a buffer of documents the largest that fits is placed next; where none fits, the
-shortest is cropped to fill the row, and what was cropped off waits in the buffer as a document of its own. (The usual
-rule drops it. Measured on English documents of 1,500 to 2,400 tokens, that loses 89% of the text at rows of 256 tokens
-and 23% at 2,048, and it keeps the short documents and the beginnings of the long ones.)
+Best-fit packing: every row begins with a document. From a buffer of documents the largest that fits is placed next;
+where none fits, the shortest is cropped to fill the row, and the part cropped off goes back into the buffer as a
+document of its own. (The usual rule drops that part. On English documents of 1,500 to 2,400 tokens, it then loses 89%
+of the text at rows of 256 tokens and 23% at 2,048, and keeps the short documents and the beginnings of the long ones.)
 """
 
 from __future__ import annotations
@@ -16,21 +16,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from autoresearch.files import sync
+from autoresearch.tasks.gpt.data.tokenizer import Tokens
 
 BUFFER = 1000  # documents to choose from
 REFILL = 128  # documents read at a time
 
-Tokens = NDArray[np.uint16]
-
 
 def pack(documents: Iterable[Tokens], length: int) -> Iterator[Tokens]:
-    """Rows of `length` tokens from documents that each begin with BOS (0 here), until the last row cannot be filled.
+    """Yield rows of `length` tokens from documents that each begin with BOS, until the last row cannot be filled.
 
-    [0 1 2 3], [0 4], [0 5 6] at length 5 -> [0 1 2 3 0], [0 5 6 0 4]: nothing fits into the one free place of the first
-    row, so [0 4] is cropped to [0] there and waits, still whole, for the second.
+    With BOS = 0, [0 1 2 3], [0 4], [0 5 6] at length 5 -> [0 1 2 3 0], [0 5 6 0 4]: no document fits into the one free
+    place of the first row, so [0 4] is cropped to [0] there, and the rest of it, [0 4], goes into the second.
     """
     unread = iter(documents)
     buffer: list[Tokens] = []  # by length
@@ -55,12 +53,12 @@ def pack(documents: Iterable[Tokens], length: int) -> Iterator[Tokens]:
 
 
 def _crop(document: Tokens, length: int) -> tuple[Tokens, Tokens]:
-    """[0 1 2 3], 3 -> [0 1 2], [0 3]: both parts begin with BOS."""
+    """Cut a document in two that both begin with BOS: [0 1 2 3], 3 -> [0 1 2], [0 3]."""
     return document[:length], np.concatenate([document[:1], document[length:]])
 
 
 def first_tokens(documents: Iterable[Tokens], tokens: int) -> Iterator[Tokens]:
-    """Whole documents, until they hold `tokens` tokens: all of them are then packed, whatever their length.
+    """Yield whole documents until they hold `tokens` tokens in all.
 
     Stopping at a number of rows instead would leave the buffer's longest documents out of the data.
     """
@@ -76,7 +74,7 @@ def first_tokens(documents: Iterable[Tokens], tokens: int) -> Iterator[Tokens]:
 
 
 def write_rows(path: Path, rows: Iterable[Tokens]) -> dict[str, Any]:
-    """Writes rows as raw little-endian uint16 and flushes them to the disk: {"rows", "bytes", "sha256"}."""
+    """Write rows as raw little-endian uint16, flush them to the disk, and return their "rows", "bytes" and "sha256"."""
     digest, count, size = hashlib.sha256(), 0, 0
     with path.open("wb") as file:
         for row in rows:
@@ -90,7 +88,7 @@ def write_rows(path: Path, rows: Iterable[Tokens]) -> dict[str, Any]:
 
 
 def write_shuffled(path: Path, rows: Iterable[Tokens], length: int, seed: int) -> dict[str, Any]:
-    """write_rows in a random order that depends on the seed alone, with bounded memory; `length` tokens a row."""
+    """Do as write_rows does, in a random order that depends on the seed alone, with bounded memory."""
     ordered = path.with_name(f"{path.name}.ordered")
     count = write_rows(ordered, rows)["rows"]
     if not count:

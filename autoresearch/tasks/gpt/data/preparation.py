@@ -1,6 +1,6 @@
-"""The stages between text and a finished folder: tokenizer, held-out rows, training rows, meta.json.
+"""Turn text into a finished data folder in stages: tokenizer, held-out rows, training rows, meta.json.
 
-Each stage writes its files and is then recorded in state.json; a later call skips what is recorded. Nothing here
+Each stage writes its files and is then recorded in state.json; a later call skips the recorded stages. Nothing here
 depends on time or chance: the same text gives the same bytes.
 """
 
@@ -24,13 +24,16 @@ import numpy as np
 
 from autoresearch.errors import DataError
 from autoresearch.files import write_atomic
+from autoresearch.paths import DataFolder
+from autoresearch.records import Say
 from autoresearch.tasks.gpt.data import tokenizer as bpe
-from autoresearch.tasks.gpt.data.packing import Tokens, first_tokens, pack, write_rows, write_shuffled
+from autoresearch.tasks.gpt.data.packing import first_tokens, pack, write_rows, write_shuffled
 from autoresearch.tasks.gpt.data.profiles import Profile
-from autoresearch.tasks.gpt.data.sources import HELD_OUT, Report, Source, text_hash
+from autoresearch.tasks.gpt.data.sources import HELD_OUT, Source, text_hash
+from autoresearch.tasks.gpt.data.tokenizer import Tokens
 
-EVALUATION_SHARE = 0.05  # most of the corpus that one held-out split may be
-MIN_EVAL_ROWS = 8  # fewer measure nothing
+EVALUATION_SHARE = 0.05  # largest share of the corpus that one held-out split may be
+MIN_EVAL_ROWS = 8  # with fewer, val_bpb is mostly noise
 SAMPLE_CHARACTERS = 8  # characters of held-out text kept for each token wanted; English needs 3 to 5
 ORDER_SEED = 0  # of the order in which training rows are stored
 
@@ -38,68 +41,72 @@ Record = dict[str, Any]
 
 
 class Preparation:
-    """One data set in the making, in a folder of its own. `request` is what tells it from another."""
+    """A data set in the making, in a folder of its own; `request` says which data set it is."""
 
-    def __init__(self, source: Source, profile: Profile, folder: Path, request: Record, report: Report) -> None:
+    def __init__(self, source: Source, profile: Profile, folder: Path, request: Record, report: Say) -> None:
         self.source, self.profile, self.folder, self.request, self.report = source, profile, folder, request, report
+        self.data = DataFolder(folder)
         self.stages: dict[str, Record] = {}
 
     def run(self, offline: bool = False) -> None:
-        """Runs the stages that are not recorded yet. Raises DataError and keeps what is finished for the next call."""
+        """Run the stages that are not recorded yet.
+
+        Raises DataError; what is finished then stays for the next call.
+        """
         self._resume()
         if not all(map(self._finished, ("tokenizer", "held_out", "train"))):
             self.source.fetch(self.report, offline)
         self._stage("tokenizer", self._train_tokenizer)
-        self.tokenizer = bpe.load(self.folder / "tokenizer.json")
+        self.tokenizer = bpe.load(self.data.tokenizer)
         self._stage("held_out", self._hold_out)
         self._stage("train", self._pack_training_rows)
-        self._write_json("meta.json", self._meta())
+        self._write_json(self.data.meta, self._meta())
 
     # --- the stages and their record ---
 
     def _resume(self) -> None:
         with contextlib.suppress(OSError, ValueError):
-            state = json.loads((self.folder / "state.json").read_text())
+            state = json.loads(self.data.state.read_text())
             if state["request"] == self.request:
                 self.stages = state["stages"]
         if self.stages:
             self.report(f"continuing after: {', '.join(self.stages)}")
         else:
             shutil.rmtree(self.folder, ignore_errors=True)
-            (self.folder / "eval").mkdir(parents=True)
+            self.data.rows("val").parent.mkdir(parents=True)
 
     def _stage(self, name: str, work: Callable[[], Record]) -> None:
         if not self._finished(name):
             self.stages[name] = work()
-            self._write_json("state.json", {"request": self.request, "stages": self.stages})
+            self._write_json(self.data.state, {"request": self.request, "stages": self.stages})
 
     def _finished(self, stage: str) -> bool:
         files: dict[str, Record] = self.stages.get(stage, {}).get("files", {})
         sizes = [(self.folder / name, entry["bytes"]) for name, entry in files.items()]
         return bool(sizes) and all(path.is_file() and path.stat().st_size == size for path, size in sizes)
 
-    def _write_json(self, name: str, value: Record) -> None:
-        write_atomic(self.folder / name, (json.dumps(value, indent=1) + "\n").encode())
+    def _write_json(self, path: Path, value: Record) -> None:
+        write_atomic(path, (json.dumps(value, indent=1) + "\n").encode())
 
     # --- text -> tokenizer ---
 
     def _train_tokenizer(self) -> Record:
-        tally = Tally()
+        read = TextCounter()
         with progress("training the tokenizer", "characters") as advance:
             texts = (text for _, text in self.source.documents(("train",)))
-            trained = bpe.train(tally.counted(texts, advance), self.profile.vocab_size)
+            trained = bpe.train(read.counted(texts, advance), self.profile.vocab_size)
         table = io.BytesIO()
         np.save(table, trained.token_bytes())
-        files = {"tokenizer.json": trained.to_json().encode(), "token_bytes.npy": table.getvalue()}
-        self.report(f"tokenizer: {trained.vocab_size:,} tokens, trained on {tally}")
+        files = {self.data.tokenizer: trained.to_json().encode(), self.data.token_bytes: table.getvalue()}
+        self.report(f"tokenizer: {trained.vocab_size:,} tokens, trained on {read}")
         return {
-            "files": {name: self._stored(name, content) for name, content in files.items()},
-            "documents": tally.documents,
-            "characters": tally.characters,
+            "files": {self.data.name(path): self._stored(path, content) for path, content in files.items()},
+            "documents": read.documents,
+            "characters": read.characters,
         }
 
-    def _stored(self, name: str, content: bytes) -> Record:
-        write_atomic(self.folder / name, content)
+    def _stored(self, path: Path, content: bytes) -> Record:
+        write_atomic(path, content)
         return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
     # --- held-out text -> val and test rows ---
@@ -122,11 +129,12 @@ class Preparation:
             )
         files = {}
         for split in rows:
-            files[f"eval/{split}.u16"] = write_rows(self.folder / "eval" / f"{split}.u16", rows[split][:count])
+            path = self.data.rows(split)
+            files[self.data.name(path)] = write_rows(path, rows[split][:count])
         return {"files": files, "rows": count, "characters_per_token": characters / tokens}
 
-    def _held_out_samples(self) -> dict[str, Sample]:
-        samples = {split: Sample(self.profile.eval_tokens * SAMPLE_CHARACTERS) for split in ("val", "test")}
+    def _held_out_samples(self) -> dict[str, HashSample]:
+        samples = {split: HashSample(self.profile.eval_tokens * SAMPLE_CHARACTERS) for split in ("val", "test")}
         with progress("reading held-out text", "characters") as advance:
             for split, text in self.source.documents(tuple(samples)):
                 samples[split].add(text)
@@ -138,7 +146,10 @@ class Preparation:
         return list(islice(pack(first_tokens(documents, count * length), length), count))
 
     def _evaluation_rows(self, available: int, corpus_tokens: int) -> int:
-        """As many as fill batches of one size, which may be below the profile's. Raises DataError for too few."""
+        """Reduce `available` rows to a number that fills batches of one size, which may be below the profile's.
+
+        Raises DataError for fewer than MIN_EVAL_ROWS.
+        """
         if available < MIN_EVAL_ROWS:
             needed = int(MIN_EVAL_ROWS * self.profile.seq_len / HELD_OUT)
             raise DataError(
@@ -155,17 +166,17 @@ class Preparation:
     # --- training text -> rows ---
 
     def _pack_training_rows(self) -> Record:
-        tally = Tally()
-        path, length = self.folder / "train.u16", self.profile.seq_len + 1
+        read = TextCounter()
+        path, length = self.data.train, self.profile.seq_len + 1
         expected = self.stages["tokenizer"]["characters"] / self.stages["held_out"]["characters_per_token"]
         with progress("packing", "tokens", min(expected, self.profile.train_tokens)) as advance:
             texts = (text for _, text in self.source.documents(("train",)))
-            documents = first_tokens(self.tokenizer.encode(tally.counted(texts)), self.profile.train_tokens)
+            documents = first_tokens(self.tokenizer.encode(read.counted(texts)), self.profile.train_tokens)
             record = write_shuffled(path, watched(pack(documents, length), advance), length, ORDER_SEED)
         if not record["rows"]:
-            raise DataError(f"{self.source.title}: {tally} do not fill one training row of {length} tokens")
-        self.report(f"train: {record['rows']:,} rows, {record['rows'] * length / 1e6:.1f}M tokens, from {tally}")
-        return {"files": {"train.u16": record}, "documents": tally.documents, "characters": tally.characters}
+            raise DataError(f"{self.source.title}: {read} do not fill one training row of {length} tokens")
+        self.report(f"train: {record['rows']:,} rows, {record['rows'] * length / 1e6:.1f}M tokens, from {read}")
+        return {"files": {self.data.name(path): record}, "documents": read.documents, "characters": read.characters}
 
     # --- what the folder says about itself ---
 
@@ -205,11 +216,11 @@ class Preparation:
 
 
 def fingerprint(content: Mapping[str, Any]) -> str:
-    """16 hex digits that stand for the numbers and the hashes of the files."""
+    """Hash the numbers of a task and the hashes of its files into 16 hex digits."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
-class Sample:
+class HashSample:
     """The documents of the smallest hashes, up to a number of characters: a random sample that depends on no order."""
 
     def __init__(self, limit: int) -> None:
@@ -226,8 +237,8 @@ class Sample:
         return [text for _, text in sorted(self._heap, reverse=True)]
 
 
-class Tally:
-    """Counts the documents and characters that pass."""
+class TextCounter:
+    """The number of documents and of characters that were read through `counted`."""
 
     def __init__(self) -> None:
         self.documents = self.characters = 0
@@ -251,7 +262,7 @@ def watched(rows: Iterator[Tokens], advance: Callable[[float], object]) -> Itera
 
 @contextlib.contextmanager
 def progress(label: str, unit: str, total: float | None = None) -> Iterator[Callable[[float], object]]:
-    """A bar on a terminal, nothing elsewhere; yields what moves it."""
+    """Show a bar on a terminal, nothing elsewhere; yield the function that moves it by an amount."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 

@@ -1,4 +1,4 @@
-"""The scales that a data set can be prepared at. A profile's numbers are stored with the data and hold from then on."""
+"""Define the scales that a data set can be prepared at. A profile's numbers are stored with the data."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What preparation fixes: lengths in tokens, rows of seq_len tokens, the default budget, the first constants."""
+    """A scale: what preparation fixes for a data set, and the constants that a night on it starts with."""
 
     name: str
     seq_len: int  # tokens of context
@@ -57,5 +57,5 @@ PROFILES: Mapping[str, Profile] = {profile.name: profile for profile in (MAC, TI
 
 
 def default_profile() -> str:
-    """`mac` on Apple Silicon, `tiny` elsewhere."""
+    """Name the profile of this machine: "mac" on Apple Silicon, "tiny" elsewhere."""
     return "mac" if (sys.platform, platform.machine()) == ("darwin", "arm64") else "tiny"

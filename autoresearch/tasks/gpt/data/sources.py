@@ -1,7 +1,7 @@
-"""Where documents come from: the hub's datasets, a person's own text, or the running Python's standard library.
+"""Read documents: of the hub's datasets, of a person's own text, or of the running Python's standard library.
 
-A source hands out (split, text) pairs, one document each, always in the same order. Which split a document belongs to
-depends on that document alone, so that adding text never moves a document from one split to another:
+A source yields (split, text) pairs, one document each, always in the same order. The split of a document depends on
+that document alone, so that adding text never moves a document from one split to another:
 
     climbmix      train: shards 0 upward; val and test: the pinned validation shard, divided by a hash of the text
     tinystories   the publisher's split by row: test (its own) 0..9,999, val 10,000..19,999, train the rest
@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from autoresearch.errors import DataError, UsageError
+from autoresearch.records import Say
 from autoresearch.tasks.gpt.data import hub
 
 HELD_OUT = 1 / 25  # share of the documents that goes to val, and to test
@@ -30,42 +31,43 @@ LAST_SHARD = 6542  # climbmix's validation shard; the ones before it are for tra
 STORIES = 10_000  # rows of tinystories' test split, and of its validation split
 BATCH_ROWS = 1024  # parquet rows read at a time
 
-Report = Callable[[str], object]
 Documents = Iterator[tuple[str, str]]  # (split, text)
 
 
 class Source(Protocol):
+    """A corpus of documents."""
+
     @property
     def name(self) -> str:
-        """The folder's name in the cache."""
+        """Name of its folder in the cache."""
         ...
 
     @property
     def argument(self) -> str:
-        """What `--dataset` calls it."""
+        """Its name or path as `--dataset` takes it."""
         ...
 
     @property
     def title(self) -> str:
-        """For a person: what the text is."""
+        """Description for a person."""
         ...
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """What tells this source from a later state of it, found without reading the text."""
+        """Facts that change when the text changes, found without reading it."""
         ...
 
-    def fetch(self, report: Report, offline: bool) -> None:
-        """Makes the text available locally. Raises DataError."""
+    def fetch(self, report: Say, offline: bool) -> None:
+        """Make the text available locally. Raises DataError."""
         ...
 
     def documents(self, splits: Collection[str]) -> Documents:
-        """The documents of these splits. Raises DataError where a file cannot be understood."""
+        """Yield the documents of these splits. Raises DataError where a file cannot be understood."""
         ...
 
 
 def find(dataset: str, shards: int) -> Source:
-    """The source that `--dataset` names. Raises UsageError for what is neither a known name nor a file or folder."""
+    """Find the source that `--dataset` names. Raises UsageError where that is no known name, file or folder."""
     if dataset == "climbmix":
         return ClimbMix(shards)
     if dataset == "tinystories":
@@ -79,7 +81,10 @@ def find(dataset: str, shards: int) -> Source:
 
 
 def folder_name(dataset: str) -> str:
-    """climbmix -> climbmix; notes/ -> notes-1f0c39ae, by its absolute path; a name of that form stays itself."""
+    """Name a data set's folder in the cache: climbmix -> climbmix; notes/ -> notes-1f0c39ae, by its absolute path.
+
+    A name that is no path, such as notes-1f0c39ae, stays as it is.
+    """
     path = Path(dataset).expanduser()
     if dataset in ("climbmix", "tinystories", "stdlib") or not path.exists():
         return dataset
@@ -89,12 +94,12 @@ def folder_name(dataset: str) -> str:
 
 
 def text_hash(text: str) -> int:
-    """64 bits that depend on the text alone."""
+    """Hash a text into 64 bits."""
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest())
 
 
 def split_of(text: str) -> str:
-    """train, val or test."""
+    """Assign a text to "train", "val" or "test" by its hash."""
     share = text_hash(text) / 2**64
     return "val" if share < HELD_OUT else "test" if share < 2 * HELD_OUT else "train"
 
@@ -124,7 +129,7 @@ class ClimbMix:
     def identity(self) -> Mapping[str, Any]:
         return {"repo": self.repo, "shards": self.shards}
 
-    def fetch(self, report: Report, offline: bool) -> None:
+    def fetch(self, report: Say, offline: bool) -> None:
         names = [f"shard_{i:05d}.parquet" for i in (LAST_SHARD, *range(self.shards))]
         self.paths = hub.download(self.repo, names, report, offline)
 
@@ -151,7 +156,7 @@ class TinyStories:
     def identity(self) -> Mapping[str, Any]:
         return {"repo": self.title}
 
-    def fetch(self, report: Report, offline: bool) -> None:
+    def fetch(self, report: Say, offline: bool) -> None:
         [self.path] = hub.download(self.title, ["tinystories_gpt4_clean.parquet"], report, offline)
 
     def documents(self, splits: Collection[str]) -> Documents:
@@ -169,7 +174,7 @@ class TinyStories:
 
 @dataclass
 class Files:
-    """Text files below a folder. They are read in an order of their hashed names: any part of it is a fair sample."""
+    """Text files below a folder, read in the order of their hashed names: the first part of them is a fair sample."""
 
     name: str
     argument: str
@@ -184,8 +189,8 @@ class Files:
         digest = hashlib.sha256(json.dumps(sorted(states)).encode()).hexdigest()[:16]
         return {**self.about, "files": len(states), "state": digest}
 
-    def fetch(self, report: Report, offline: bool) -> None:
-        """Everything is here already."""
+    def fetch(self, report: Say, offline: bool) -> None:
+        """Do nothing: the files are here."""
 
     def documents(self, splits: Collection[str]) -> Documents:
         for path in sorted(self.paths, key=lambda path: text_hash(self._key(path))):
@@ -199,7 +204,10 @@ class Files:
 
 
 def own_text(path: Path) -> Files:
-    """A file, or the .txt, .md, .jsonl and .parquet files below a folder; hidden ones are skipped."""
+    """Take a file, or the .txt, .md, .jsonl and .parquet files below a folder except hidden ones.
+
+    Raises DataError where there are none.
+    """
     root = path if path.is_dir() else path.parent
     candidates = path.rglob("*") if path.is_dir() else [path]
     paths = [
@@ -216,7 +224,7 @@ def own_text(path: Path) -> Files:
 
 
 def standard_library() -> Files:
-    """The sources of the running Python's standard library, without its tests and its generated tables."""
+    """Take the sources of the running Python's standard library, without its tests and its generated tables."""
     root = Path(sysconfig.get_paths()["stdlib"])
     paths = [
         file
@@ -240,12 +248,12 @@ def _hidden(relative: Path) -> bool:
 
 
 def read_plain(path: Path) -> Iterator[str]:
-    """Documents of at most PIECE characters, cut at paragraphs: one long file must be able to fill three splits."""
+    """Yield a file as documents of at most PIECE characters, cut at paragraphs: one file must fill three splits."""
     yield from filter(str.strip, pieces(path.read_text(encoding="utf-8-sig", errors="replace")))
 
 
 def pieces(text: str, size: int = PIECE) -> Iterator[str]:
-    """Parts of at most `size` characters that add up to `text`.
+    """Cut `text` into parts of at most `size` characters.
 
     Each ends before a line that starts a paragraph or a top-level definition (not indented, after a blank line), where
     there is one in its second half; else at the end of a line, of a word, or anywhere.
@@ -269,6 +277,7 @@ _WORD = re.compile(r"\s")
 
 
 def read_jsonl(path: Path) -> Iterator[str]:
+    """Yield the field "text" of each line. Raises DataError where a line has none."""
     with path.open(encoding="utf-8-sig", errors="replace") as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():
@@ -284,11 +293,12 @@ def read_jsonl(path: Path) -> Iterator[str]:
 
 
 def read_downloaded(path: Path) -> Iterator[str]:
+    """Do as read_parquet does, and tell how to download a damaged file again."""
     return read_parquet(path, f". Run: rm {shlex.quote(str(path.resolve()))} and prepare again")
 
 
 def read_parquet(path: Path, advice: str = "") -> Iterator[str]:
-    """The rows of the column `text`, in order; empty ones are kept out."""
+    """Yield the column `text`, in order, without empty rows. Raises DataError where the file has no such column."""
     import pyarrow
     import pyarrow.parquet
 

@@ -1,4 +1,4 @@
-"""The tokenizer: byte-level BPE trained by rustbpe, kept as JSON, used through tiktoken."""
+"""Train a byte-level BPE tokenizer with rustbpe, store it as JSON, and encode text with it through tiktoken."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Tokens = NDArray[np.uint16]
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """Token i stands for the bytes ranks[i]; the special tokens follow after the last rank."""
+    """A vocabulary: token i stands for the bytes ranks[i]; the special tokens follow after the last rank."""
 
     pattern: str
     ranks: tuple[bytes, ...]
@@ -58,11 +58,11 @@ class Tokenizer:
         )
 
     def token_bytes(self) -> NDArray[np.int32]:
-        """UTF-8 bytes of each token, (vocab_size,) int32; 0 for special tokens."""
+        """Count the UTF-8 bytes of each token: (vocab_size,) int32, 0 for special tokens."""
         return np.array([len(token) for token in self.ranks] + [0] * len(self.special), dtype=np.int32)
 
     def encode(self, texts: Iterable[str], threads: int | None = None) -> Iterator[Tokens]:
-        """Documents as tokens, in order, each beginning with BOS; decoding what follows BOS gives the text back."""
+        """Yield the texts as tokens, in order, each beginning with BOS; what follows BOS decodes to the text."""
         for batch in _batches(texts):
             windows = [[text[i : i + WINDOW] for i in range(0, len(text), WINDOW)] for text in batch]
             encoded = iter(
@@ -80,13 +80,13 @@ class Tokenizer:
 
 
 def load(path: Path) -> Tokenizer:
-    """The tokenizer that a file holds as JSON."""
+    """Read a tokenizer from a file that `to_json` gave the content of."""
     stored = json.loads(path.read_text())
     return Tokenizer(stored["pattern"], tuple(map(base64.b64decode, stored["ranks"])), stored["special"])
 
 
 def train(documents: Iterable[str], vocab_size: int) -> Tokenizer:
-    """A tokenizer of `vocab_size` tokens, special ones included. Raises DataError where the text yields fewer."""
+    """Train a tokenizer of `vocab_size` tokens, special ones included. Raises DataError where the text yields fewer."""
     import rustbpe
 
     trained = rustbpe.Tokenizer()
@@ -102,7 +102,7 @@ def train(documents: Iterable[str], vocab_size: int) -> Tokenizer:
 
 
 def training_text(documents: Iterable[str]) -> Iterator[str]:
-    """The beginnings of the documents, up to TRAINING_CHARACTERS in all."""
+    """Yield the beginnings of the documents, up to TRAINING_CHARACTERS in all."""
     characters = 0
     for text in documents:
         yield text[:TRAINING_DOCUMENT_CHARACTERS]
