@@ -13,6 +13,10 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 Verdict = Literal["keep", "discard", "crash"]
 Say = Callable[[str], object]  # shows a line to a person
+Role = Literal["baseline", "candidate"]
+# Of a run. search: the first run of a candidate; repeat: a further one, which its first run earned; incumbent: one more
+# run of the incumbent or the baseline; final: a run of the final validation, on the test split.
+Purpose = Literal["search", "repeat", "incumbent", "final"]
 
 CATEGORIES = (
     "depth",
@@ -34,6 +38,33 @@ CATEGORIES = (
 )
 TITLE_CHARS = 79  # of a proposal's title, at most
 HYPOTHESIS_CHARS = 600  # of its hypothesis, at most
+
+
+# --- the task --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskFacts:
+    """What is trained on, how it is scored, and for how long. What is not known is None."""
+
+    dataset: str | None = None  # name in the cache, e.g. "climbmix"
+    profile: str | None = None  # e.g. "mac"
+    fingerprint: str | None = None  # hash of the prepared data
+    seq_len: int | None = None  # tokens
+    vocab_size: int | None = None
+    eval_tokens: int | None = None  # that a score is made of
+    eval_rows: int | None = None  # of one batch of the evaluation
+    budget_s: float | None = None  # seconds of training a run
+    source: str | None = None  # where the text came from, for people
+
+
+# Fields of TaskFacts in which two results have to agree to be comparable, and what it means where they differ.
+COMPARABLE: Mapping[str, str] = {
+    "dataset": "the text differs, and so does what a bit per byte means",
+    "fingerprint": "the data differ, and so does what a bit per byte means: val_bpb does not compare across them",
+    "profile": "context, vocabulary and evaluation differ: val_bpb does not compare across them",
+    "budget_s": "another budget is another question: what pays in one may not pay in the other",
+}
 
 
 # --- edits: the four ways to change the editable file ---------------------------------------------------------------
@@ -243,7 +274,7 @@ class Context:
     incumbent_bpb: float
     sigma_bpb: float
     program: str  # program.md, verbatim
-    task: Mapping[str, Any]  # meta.json's facts and budget_s
+    task: TaskFacts
     machine: str  # one or two lines: chip, cores, memory, tokens a second, steps in the budget, peak memory, MFU
     history: Sequence[Trial] = ()
     directive: Directive | None = None

@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from autoresearch.candidate import constants, edits
 from autoresearch.errors import ProposerError
-from autoresearch.records import Context, Proposal, Trial
+from autoresearch.records import Context, Proposal, TaskFacts, Trial
 from autoresearch.search.llm.ollama import OllamaProposer
 from autoresearch.search.llm.ollama_server import OllamaServer
 from autoresearch.search.llm.transport import Timeouts
@@ -33,7 +33,7 @@ from testbed.reply_cases import REFUSED
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = (ROOT / "train_mlx.py").read_text()
-TASK = {"seq_len": 2048, "vocab_size": 8192, "budget_s": 300}
+TASK = TaskFacts(seq_len=2048, vocab_size=8192, budget_s=300)
 FACTS = "Apple M4, 10 cores, 16 GB, 48,000 tokens a second, 440 steps in the budget, peak 6.1 GB, MFU 24%"
 SIGMA = 0.004
 

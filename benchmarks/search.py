@@ -33,7 +33,7 @@ from surface import BASELINE, SEQ_LEN, Crash, Surface, descent
 from autoresearch.candidate import constants, edits
 from autoresearch.decide.keep_rule import Estimate, after_keep, decide, incumbent_due
 from autoresearch.decide.noise import Noise
-from autoresearch.records import Context, Decision, Failure, Proposal, Trial
+from autoresearch.records import Context, Decision, Failure, Proposal, TaskFacts, Trial
 from autoresearch.search import policy
 from autoresearch.search.tuner.axes import Axis, Value
 from autoresearch.search.tuner.space import Space, Values, infer
@@ -169,7 +169,7 @@ class Night:
     def _turn(self) -> None:
         n, parent = len(self.history) + 1, self._parent()
         directive, sigma = policy.next_directive(self.history, n), self.noise.sigma_bpb
-        task = {"seq_len": SEQ_LEN}
+        task = TaskFacts(seq_len=SEQ_LEN)
         context = Context(parent, self.estimate.mean, sigma, "", task, "", self.history, directive, self.seed, n)
         started = time.perf_counter()
         idea = self.search(context)

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 from hypothesis import strategies as st
 
+from autoresearch.record.codec import decode_all, encode
 from autoresearch.record.journal import Journal, store_source
+from autoresearch.record.night import Night
+from autoresearch.record.replay import replay
 from autoresearch.records import Failure, Measurement, Proposal, ReplaceDefinition, SearchReplace, Set, WholeFile
 
-TASK = {"dataset": "stdlib", "profile": "tiny", "fingerprint": "00ff", "budget_s": 20.0}
+TASK: dict[str, Any] = {"dataset": "stdlib", "profile": "tiny", "fingerprint": "00ff", "budget_s": 20.0}
 VERSIONS = {"mlx": "0.32.4", "python": "3.12", "harness": "abc"}
 OPENED = {"tag": "t", "task": TASK, "versions": VERSIONS, "machine": {}, "base_commit": "c0", "options": {}}
 IDEA = Proposal((Set("DEPTH", "6"),), "deeper", "depth helps", "depth", "tuner", {"seconds": 0.5})
 
 
+def night_of(events: Iterable[Mapping[str, Any]]) -> Night:
+    """Replay events that are given by their fields, `type`, `v` and `t` included."""
+    return replay(decode_all(b"".join(map(encode, events)))[0])
+
+
 def measured(journal: Journal, n: int, bpb: float | None, purpose: str = "search") -> None:
     k = journal.night.experiments[n].next_run
     failure = None if bpb is not None else Failure("oom", "out of memory")
-    journal.append("started", n=n, run=k, seed=k, purpose=purpose)
+    journal.append("started", n=n, run=k, seed=k, machine="m4", purpose=purpose)
     journal.append("measured", n=n, run=k, measurement=Measurement(seed=k, val_bpb=bpb, failure=failure))
 
 

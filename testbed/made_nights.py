@@ -15,6 +15,7 @@ from autoresearch.findings.scrub import Scrubber
 from autoresearch.record import codec, journal
 from autoresearch.records import Failure, MachineState, Measurement, Proposal, SearchReplace, Set
 from testbed.honest import BASE
+from testbed.journals import night_of
 
 M4 = {
     "system": "Darwin",
@@ -94,7 +95,7 @@ class Made:
         values = []
         for i, purpose in enumerate(purposes, first):
             bpb = None if failure else self.truth[n] + self.random.gauss(0, self.sigma_bpb)
-            self.add("started", n=n, run=i, seed=1000 * n + i, purpose=purpose)
+            self.add("started", n=n, run=i, seed=1000 * n + i, machine="m4", purpose=purpose)
             state = MachineState(
                 monotonic=0.0, since_boot=0.0, wall=self.now.timestamp(), free_memory_mb=16_000,
                 power="ac", thermal="nominal", low_power=False,
@@ -157,7 +158,7 @@ class Made:
 
     @property
     def night(self) -> Any:
-        return journal.replay([codec.decode(codec.encode(event)) or {} for event in self.events])
+        return night_of(self.events)
 
     def write(self, folder: Path) -> Path:
         """The journal and the sources, as runs/TAG holds them."""

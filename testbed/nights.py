@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from autoresearch.candidate.edits import to_json
 from autoresearch.record import codec
-from autoresearch.record.night import Night, replay
+from autoresearch.record.night import Night
 from autoresearch.records import Set
 from autoresearch.system import machine
+from testbed.journals import night_of
 from testbed.recorded import replay as recorded
 
 BASE = """import mlx.core as mx
@@ -67,7 +67,7 @@ class Builder:
     ) -> None:
         self.t += timedelta(seconds=self.random.uniform(20, 60))
         words = "More steps fit the same five minutes, and the loss at this scale is limited by steps, not by capacity."
-        edits = [to_json(Set("EXTRA", str(n)))]
+        edits = [Set("EXTRA", str(n))]
         usage = {"seconds": 31.0 + n % 7, "repairs": 0}
         proposal = {
             "edits": edits,
@@ -107,7 +107,7 @@ class Builder:
     ) -> None:
         hot = self.hot_between[0] <= n % 100 < self.hot_between[1]
         speed = 5.9 * (0.9 if hot else 1.0) * self.random.gauss(1, 0.006)
-        self.event("started", n=n, run=run, seed=n * 1000 + run, purpose=purpose)
+        self.event("started", n=n, run=run, seed=n * 1000 + run, machine="m4", purpose=purpose)
         start, took = self.sample(n), 300.0 if failure is None else 12.0
         self.t += timedelta(seconds=took + 41)
         measurement: dict[str, Any] = {"seed": n * 1000 + run, "total_s": took + 41}
@@ -169,7 +169,7 @@ def night(
     b = Builder(seed)
     if edit:
         edit(b)
-    return replay(list(_events(b, experiments, validate)))
+    return night_of(list(_events(b, experiments, validate)))
 
 
 def _events(b: Builder, experiments: int, validate: bool) -> Iterator[dict[str, Any]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from autoresearch.candidate import edits
-from autoresearch.records import Context, Proposal, Set, Trial
+from autoresearch.records import Context, Proposal, Set, TaskFacts, Trial
 from autoresearch.search.llm import replies
 from autoresearch.search.llm.ollama import OllamaProposer
 from autoresearch.search.llm.ollama_server import OllamaServer
@@ -19,7 +19,7 @@ from testbed.reply_cases import RELU, SOURCE, SQUARED
 NAME = "qwen2.5-coder:7b"
 QUICK = Timeouts(connect_s=1, first_byte_s=2, chunk_s=1, answer_s=3, short_s=2, unload_s=1, retry_s=0.05)
 CONTEXT = Context(
-    SOURCE, 1.2945, 0.004, "# Brief", {"seq_len": 256, "vocab_size": 1024, "budget_s": 60}, "M4", seed=3, turn=5
+    SOURCE, 1.2945, 0.004, "# Brief", TaskFacts(seq_len=256, vocab_size=1024, budget_s=60), "M4", seed=3, turn=5
 )
 GOOD = {"reply": "HYPOTHESIS: More steps.\nCATEGORY: depth\nTITLE: Shallower\nSET DEPTH = 6\n"}
 BAD = {"reply": "I would make the model shallower."}

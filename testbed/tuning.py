@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from autoresearch.candidate import constants, edits
-from autoresearch.records import Context, Edit, Failure, Proposal, Trial
+from autoresearch.records import Context, Edit, Failure, Proposal, TaskFacts, Trial
 
 SEQ_LEN = 2048
 SIGMA = 0.01
@@ -32,7 +32,8 @@ Score = Callable[[dict[str, Any]], float | None]  # val_bpb of the constants; No
 
 
 def context(source: str, history: Sequence[Trial] = (), **more: Any) -> Context:
-    return Context(source, 1.0, SIGMA, "", {"seq_len": SEQ_LEN}, "", tuple(history), turn=len(history) + 1, **more)
+    task = TaskFacts(seq_len=SEQ_LEN)
+    return Context(source, 1.0, SIGMA, "", task, "", tuple(history), turn=len(history) + 1, **more)
 
 
 def measured(n: int, parent: str, proposal: Proposal, incumbent_bpb: float, score: Score) -> Trial:

@@ -1,4 +1,4 @@
-"""Apply edits to the editable file, write them out as a model's reply would, and convert them to JSON and back. No I/O.
+"""Apply edits to the editable file, and write them out as a model's reply would. No I/O.
 
 search/llm/replies.py reads edits from a model's reply.
 """
@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any
 
 from autoresearch.candidate import constants, edit_markers, matching, syntax
 from autoresearch.errors import EditError, SourceError
@@ -57,21 +55,6 @@ def render(edits: Sequence[Edit]) -> str:
     Raises EditError for a block that holds a line which reads as a marker.
     """
     return "\n\n".join(_rendered(edit) for edit in edits) + "\n"
-
-
-def to_json(edit: Edit) -> dict[str, str]:
-    """to_json(Set("DEPTH", "6")) -> {"edit": "Set", "name": "DEPTH", "literal": "6"}"""
-    return {"edit": type(edit).__name__, **asdict(edit)}
-
-
-def from_json(obj: dict[str, Any]) -> Edit:
-    """Return the edit that `to_json` wrote. Raises EditError for an edit that this version does not know."""
-    fields = {key: value for key, value in obj.items() if key != "edit"}
-    kinds: dict[str, type[Edit]] = {kind.__name__: kind for kind in (Set, SearchReplace, ReplaceDefinition, WholeFile)}
-    try:
-        return kinds[obj["edit"]](**fields)
-    except (KeyError, TypeError) as error:
-        raise EditError(f"not a known edit: {obj}") from error
 
 
 def _applied_in_order(source: str, edits: Sequence[Edit]) -> str:

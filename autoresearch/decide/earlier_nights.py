@@ -1,54 +1,70 @@
-"""What earlier nights taught about this machine: sigma per task, and the early stop's examples; one entry a night."""
+"""Remember across nights what this machine taught: sigma of each task, and examples for the early stop.
+
+One JSON file per machine in the cache, replaced whole: task -> tag -> Entry. A night overwrites its own entry and never
+reads it, so that a resumed night does not count its own replicates twice.
+"""
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from autoresearch.decide.early_stop import Finished
 from autoresearch.decide.noise import Noise
 from autoresearch.files import write_atomic
+from autoresearch.jsonable import MalformedError, from_json, to_json
+from autoresearch.records import TaskFacts
 
 REMEMBERED = 300  # examples: machines and tasks change, and a calibration compares each with all others
 
 
-def load(path: Path, task: Mapping[str, Any], tag: str) -> Noise | None:
-    """Sigma from the other nights on this task, averaged in its logarithm by degrees of freedom; None without any."""
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What one night taught about one task."""
+
+    sigma_bpb: float
+    df: float  # degrees of freedom of sigma
+    finished: tuple[Finished, ...] = ()
+
+
+def load(path: Path, task: TaskFacts, tag: str) -> Noise | None:
+    """Return sigma from the other nights on this task, or None without any.
+
+    Log sigma is averaged, weighted by degrees of freedom: (0.01, 2) and (0.02, 6) -> Noise(0.0168, 8).
+    """
     nights = _others(path, task, tag)
-    df = sum(entry["df"] for entry in nights)
+    df = sum(night.df for night in nights)
     if df <= 0:
         return None
-    return Noise(math.exp(sum(entry["df"] * math.log(entry["sigma_bpb"]) for entry in nights) / df), df)
+    return Noise(math.exp(sum(night.df * math.log(night.sigma_bpb) for night in nights) / df), df)
 
 
-def finished(path: Path, task: Mapping[str, Any], tag: str) -> list[Finished]:
-    """The experiments of the other nights that the early stop may learn from, the latest nights' last."""
-    return [Finished(*run) for night in _others(path, task, tag) for run in night.get("finished", [])][-REMEMBERED:]
+def finished(path: Path, task: TaskFacts, tag: str) -> list[Finished]:
+    """Return the experiments of the other nights that the early stop may learn from, the latest nights' last."""
+    return [run for night in _others(path, task, tag) for run in night.finished][-REMEMBERED:]
 
 
-def save(path: Path, task: Mapping[str, Any], tag: str, noise: Noise, finished: Sequence[Finished]) -> None:
-    """Stores this night's own sigma, from its replicates alone, and its examples; replaces what the tag stored."""
+def save(path: Path, task: TaskFacts, tag: str, noise: Noise, finished: Sequence[Finished]) -> None:
+    """Store this night's sigma, from its own replicates alone, and its examples, in place of what the tag stored."""
     known = _read(path)
-    runs = [[run.behind_nats, run.delta_bpb, run.limit_nats] for run in finished]
-    known.setdefault(_key(task), {})[tag] = {"sigma_bpb": noise.sigma_bpb, "df": noise.df, "finished": runs}
-    write_atomic(path, json.dumps(known, indent=1).encode())
+    known.setdefault(_key(task), {})[tag] = Entry(noise.sigma_bpb, noise.df, tuple(finished))
+    write_atomic(path, to_json(known, indent=1))
 
 
-def _others(path: Path, task: Mapping[str, Any], tag: str) -> list[dict[str, Any]]:
+def _others(path: Path, task: TaskFacts, tag: str) -> list[Entry]:
     return [entry for other, entry in _read(path).get(_key(task), {}).items() if other != tag]
 
 
-def _key(task: Mapping[str, Any]) -> str:
-    return f"{task['dataset']} {task['profile']} {task['fingerprint']} {task['budget_s']:g} s"
+def _key(task: TaskFacts) -> str:
+    """_key(TaskFacts(dataset="climbmix", ...)) -> "climbmix mac 5f2a90c1d2e3b4a5 300 s"."""
+    return f"{task.dataset} {task.profile} {task.fingerprint} {task.budget_s or 0:g} s"
 
 
-def _read(path: Path) -> dict[str, dict[str, dict[str, Any]]]:
-    """The file's content; empty where it is missing or damaged, since the noise can be measured again."""
+def _read(path: Path) -> dict[str, dict[str, Entry]]:
+    """Read the file; empty where it is missing or damaged, since the noise can be measured again."""
     try:
-        known = json.loads(path.read_text())
-    except (OSError, ValueError):
+        return from_json(dict[str, dict[str, Entry]], path.read_bytes())
+    except (OSError, MalformedError):
         return {}
-    return known if isinstance(known, dict) else {}

@@ -13,7 +13,8 @@ from typing import Protocol, TypeVar
 
 from autoresearch.decide import estimates
 from autoresearch.decide.interval import Interval, paired
-from autoresearch.record.night import Experiment, Night, Role
+from autoresearch.record.night import Experiment, Night
+from autoresearch.records import Role
 
 LEAST_ROUNDS = 2  # an interval needs two differences
 

@@ -14,14 +14,9 @@ from autoresearch.errors import SourceError
 from autoresearch.findings.agreement import SharedRow, in_sigma, shared
 from autoresearch.findings.bundle import Bundle
 from autoresearch.findings.finding import Effect, Finding, TransferOutcome
-from autoresearch.records import CATEGORIES
+from autoresearch.records import CATEGORIES, COMPARABLE
 
 FEW_DF = 6.0  # degrees of freedom below which sigma itself is known to half or double at best
-FORBIDDING = {
-    "fingerprint": "the data differ, and so does what a bit per byte means: val_bpb does not compare across them",
-    "profile": "context, vocabulary and evaluation differ: val_bpb does not compare across them",
-    "budget_s": "another budget is another question: what pays in one may not pay in the other",
-}
 NOTED = {"mlx": "MLX versions", "harness": "versions of the harness"}
 NIGHT_NOTES: Mapping[str, Callable[[Bundle], bool]] = {
     "imported: one run each, no sigma and no intervals, so nothing of it is known to be real": (
@@ -219,7 +214,7 @@ def _cost(f: Finding | None) -> Cost:
 def warnings(bundles: Sequence[Bundle]) -> Iterator[str]:
     """What to know before the figures are compared, the gravest first."""
     keys = [letter(i) for i in range(len(bundles))]
-    for name, why in FORBIDDING.items():
+    for name, why in COMPARABLE.items():
         groups = _groups(keys, [getattr(bundle.task, name) for bundle in bundles])
         if len(groups) > 1:
             yield f"{name}: {_told(groups)}; {why}"

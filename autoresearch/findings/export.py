@@ -28,8 +28,10 @@ from autoresearch.findings.finding import (
 from autoresearch.findings.scrub import Scrubber, scrubber
 from autoresearch.record import journal
 from autoresearch.record.codec import decode_all
+from autoresearch.record.events import Decided, Quarantined
 from autoresearch.record.night import Experiment, Night, RunRecord
-from autoresearch.records import Measurement, SearchReplace, Set
+from autoresearch.record.replay import apply
+from autoresearch.records import Measurement, SearchReplace, Set, TaskFacts
 
 SourceOf = Callable[[int], str]
 
@@ -93,14 +95,11 @@ def read(folder: Path, root: Path, *, prior: Noise | None = None, transfer: Tran
 
 def decided_after(data: bytes) -> dict[int, float]:
     """Hours of research after which each experiment was decided, from a journal's bytes; pauses do not count."""
-    hours, elapsed, last = {}, 0.0, None
+    hours, night = {}, Night()
     for event in decode_all(data)[0]:
-        t = datetime.fromisoformat(event["t"])
-        if last is not None and event["type"] != "opened":
-            elapsed += max(0.0, (t - last).total_seconds())
-        last = t
-        if event["type"] in ("decided", "quarantined"):
-            hours[int(event["n"])] = elapsed / 3600
+        night = apply(night, event)
+        if isinstance(event, Decided | Quarantined):
+            hours[event.n] = night.elapsed_s / 3600
     return hours
 
 
@@ -113,19 +112,19 @@ def machine(facts: Mapping[str, Any]) -> SharedMachine:
     return SharedMachine(chip, cpu_levels=levels, memory_gb=memory_mb and round(memory_mb / 1024), **known)
 
 
-def own_text(facts: Mapping[str, Any]) -> list[str]:
+def own_text(facts: TaskFacts) -> list[str]:
     """What a journal knows of a person's own text: its name in the cache, and the path that it is made from."""
-    if facts.get("dataset") in PUBLIC:
+    if facts.dataset in PUBLIC:
         return []
-    path = re.sub(r" \(\d+ files?\)$", "", str(facts.get("source") or ""))
-    return [str(facts.get("dataset") or ""), path, Path(path).name if "." in Path(path).name else ""]
+    path = re.sub(r" \(\d+ files?\)$", "", facts.source or "")
+    return [facts.dataset or "", path, Path(path).name if "." in Path(path).name else ""]
 
 
-def task(facts: Mapping[str, Any]) -> SharedTask:
+def task(facts: TaskFacts) -> SharedTask:
     """What a journal knows of its task; the name of a person's own text is made from its path, and stays here."""
     names = ("profile", "fingerprint", "seq_len", "vocab_size", "eval_tokens", "eval_rows", "budget_s")
-    dataset = facts.get("dataset") if facts.get("dataset") in PUBLIC else OWN_TEXT
-    return SharedTask(dataset, **{name: facts.get(name) for name in names})
+    dataset = facts.dataset if facts.dataset in PUBLIC else OWN_TEXT
+    return SharedTask(dataset, **{name: getattr(facts, name) for name in names})
 
 
 class _Builder:

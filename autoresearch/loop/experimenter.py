@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 from autoresearch.candidate.complexity import simplifies
 from autoresearch.decide import early_stop, estimates, halfway, validation
@@ -24,8 +23,8 @@ from autoresearch.measure.workbench import FREE_DISK, Workbench
 from autoresearch.record import pause, results_tsv
 from autoresearch.record.git import Repository
 from autoresearch.record.journal import SOURCE_NAME, Journal, read_source, run_folder
-from autoresearch.record.night import Experiment, Night, Purpose, Role
-from autoresearch.records import Candidate, Decision, MachineState, Measurement, Proposer
+from autoresearch.record.night import Experiment, Night
+from autoresearch.records import Candidate, Decision, MachineState, Measurement, Proposer, Purpose, Role
 from autoresearch.report.console import View
 from autoresearch.report.live_state import RunStart, result_of
 from autoresearch.system import awake, chips, machine
@@ -216,7 +215,7 @@ class Experimenter:
 
     def _run_once(self, x: Experiment, run: int, purpose: Purpose, seed: int | None) -> Measurement:
         seed = run_seed(self.seed, x.n, run) if seed is None else seed
-        self.journal.append("started", n=x.n, run=run, seed=seed, purpose=purpose)
+        self.journal.append("started", n=x.n, run=run, seed=seed, purpose=purpose, machine=self.facts.slug())
         title = x.proposal.title if purpose in ("search", "repeat") else f"the incumbent again: {x.proposal.title}"
         before = machine.sample()
         if self.since_power is None or before.power != self.since_power.power:
@@ -293,7 +292,7 @@ class Experimenter:
         run = max(k for k, r in x.runs.items() if r.measurement and r.measurement.ok)
         first = x.runs[run].measurement
         assert first is not None and first.val_bpb is not None
-        rows = max(1, int(self.night.task.get("eval_rows", 8)) // 2 - 1)
+        rows = max(1, (self.night.task.eval_rows or 8) // 2 - 1)
         path, seed = run_folder(self.folder, x.n) / SOURCE_NAME, x.runs[run].seed
         again = experiment.evaluate(self.bench, path, self.run_dir_of(x.n, run), seed, "val", rows=rows, order=run + 1)
         if again.val_bpb is None or abs(again.val_bpb - first.val_bpb) > 2e-3 * first.val_bpb:
@@ -420,12 +419,12 @@ def commit_message(night: Night, x: Experiment, facts: machine.Facts) -> str:
         before = x.estimate + x.delta_bpb
         lines += [f"val_bpb {before:.6f} -> {x.estimate:.6f} over {len(x.bpbs)} runs, sigma {x.sigma_bpb or 0:.6f}"]
     lines += [f"{x.verdict}: {x.reason}", ""]
-    task: Mapping[str, Any] = night.task
+    task = night.task
     lines += [
         f"Experiment: {night.tag}/{x.n:04d}",
         f"Proposer: {x.proposal.proposer}",
         f"Category: {x.proposal.category}",
-        f"Task: {task.get('dataset')}/{task.get('profile')} {task.get('fingerprint')}, {task.get('budget_s'):g} s",
+        f"Task: {task.dataset}/{task.profile} {task.fingerprint}, {task.budget_s:g} s",
         f"Machine: {facts.describe()}",
     ]
     return "\n".join(lines) + "\n"

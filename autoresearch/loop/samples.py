@@ -103,16 +103,16 @@ def workplace(root: Path, folder: Path, night: Night, no_sandbox: bool, say: Say
 
     Raises an AutoresearchError: another loop is training, the data is gone or another, no sandbox.
     """
-    data = corpus.locate(str(night.task.get("dataset")), str(night.task.get("profile")))
-    if data is None or corpus.load_meta(data)["fingerprint"] != night.task.get("fingerprint"):
-        known = f"{night.task.get('dataset')}/{night.task.get('profile')} {night.task.get('fingerprint')}"
+    data = corpus.locate(str(night.task.dataset), str(night.task.profile))
+    if data is None or corpus.load_meta(data)["fingerprint"] != night.task.fingerprint:
+        known = f"{night.task.dataset}/{night.task.profile} {night.task.fingerprint}"
         where = Cache.default().folder
         raise UsageError(f"the data of {night.tag} ({known}) is not in {where}. Run: uv run prepare.py")
     live = watch.running(folder)
     pausing = live is not None and live.paused_at is not None
     lock = contextlib.nullcontext() if pausing else hold(Cache.default().machine_lock, "this machine")
     with lock:
-        bench = workbench(data, folder, root, night.task.get("budget_s"), no_sandbox, say)
+        bench = workbench(data, folder, root, night.task.budget_s, no_sandbox, say)
         yield replace(bench, harness=harness(root))
 
 

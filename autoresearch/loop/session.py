@@ -27,7 +27,7 @@ from autoresearch.record.git import Repository, tag_of
 from autoresearch.record.journal import Journal
 from autoresearch.record.journal import read as read_night
 from autoresearch.record.night import Night
-from autoresearch.records import Proposer, Say, Set
+from autoresearch.records import Proposer, Say, Set, TaskFacts
 from autoresearch.report.console import View, published
 from autoresearch.system import awake, machine, process
 from autoresearch.system.locks import hold
@@ -75,10 +75,10 @@ def open_night(
         folder = root / "runs" / tag
         before = read_night(folder)
         data = night_data(before, options, view.say)
-        budget_s = options.time_budget_s or before.task.get("budget_s")
+        budget_s = options.time_budget_s or before.task.budget_s
         bench = workbench(data, folder, root, budget_s, options.no_sandbox, view.say)
         meta = corpus.load_meta(data)
-        task = {key: meta[key] for key in TASK_FACTS} | {"budget_s": bench.budget_s}
+        task = TaskFacts(**{name: meta[name] for name in TASK_FACTS}, budget_s=bench.budget_s)
         before.check_resume(task)
         facts = machine.facts()
         base = repo.begin(tag)
@@ -131,7 +131,7 @@ def open_night(
         )
         view.open()
         view.state.open(tag, bench.budget_s, facts.describe(), options.deadline, options.experiments, earlier_s)
-        view.say(f"night: {tag} on {task['dataset']}/{task['profile']}, {bench.budget_s:g} s of training a run")
+        view.say(f"night: {tag} on {task.dataset}/{task.profile}, {bench.budget_s:g} s of training a run")
         why = "an error"
         try:
             yield research
@@ -189,8 +189,8 @@ def close_night(research: Research, why: str, priors_path: Path) -> None:
 
 def night_data(before: Night, options: Options, say: Say) -> Path:
     """The data a night goes on with: what is asked for, else what the tag was begun on, else the best there is."""
-    dataset = options.dataset or before.task.get("dataset")
-    return choose_data(dataset, options.profile or before.task.get("profile"), say)
+    dataset = options.dataset or before.task.dataset
+    return choose_data(dataset, options.profile or before.task.profile, say)
 
 
 def refuse_uncommitted(repo: Repository) -> None:

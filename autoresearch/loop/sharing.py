@@ -22,6 +22,7 @@ from autoresearch.loop.session import Options, open_night
 from autoresearch.paths import Cache
 from autoresearch.record import journal
 from autoresearch.record.night import Night
+from autoresearch.records import COMPARABLE
 from autoresearch.report import comparison_page, status
 from autoresearch.report.console import choose_view
 from autoresearch.system import machine
@@ -180,7 +181,7 @@ def differences(there: Bundle, research: Research) -> Sequence[str]:
     for name in ("fingerprint", "profile", "budget_s"):
         a, b = getattr(there.task, name), getattr(here, name)
         if a != b:
-            lines.append(f"{name} was {a} there and is {b} here: {compare.FORBIDDING[name]}")
+            lines.append(f"{name} was {a} there and is {b} here: {COMPARABLE[name]}")
     baseline, theirs = research.baseline(), there.source(there.baseline)
     if theirs is not None:
         ours = research.source_of(baseline.n)

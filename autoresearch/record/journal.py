@@ -19,8 +19,10 @@ from typing import Any, Self
 
 from autoresearch.errors import JournalError
 from autoresearch.files import sync, sync_folder, write_atomic
-from autoresearch.record.codec import VERSION, Event, decode, decode_all, encode
-from autoresearch.record.night import Experiment, Night, apply, replay
+from autoresearch.record.codec import VERSION, decode, decode_all, encode
+from autoresearch.record.events import Event
+from autoresearch.record.night import Experiment, Night
+from autoresearch.record.replay import apply, replay
 
 NAME = "journal.jsonl"
 SOURCE_NAME = "train_mlx.py"

@@ -214,7 +214,7 @@ def by_category(night: Night) -> list[Tally]:
 
 def by_proposer(night: Night) -> list[Tally]:
     """Who had the ideas, the most active first, with the turns that brought none."""
-    tried, failed = candidates(night), Counter(str(e.get("proposer")) for e in night.turns_failed)
+    tried, failed = candidates(night), Counter(e.proposer for e in night.turns_failed)
     names = dict.fromkeys([*(x.proposal.proposer for x in tried), *failed])
     tallies = [_tally(n, [x for x in tried if x.proposal.proposer == n], failed[n]) for n in names]
     return sorted(tallies, key=lambda tally: -tally.total)

@@ -85,8 +85,8 @@ def _title(h: Headline) -> str:
 
 def _head(night: Night) -> str:
     h = analysis.headline(night)
-    task = " · ".join(str(night.task[k]) for k in ("dataset", "profile") if k in night.task)
-    budget = f" · {night.task['budget_s']:g} s a run" if "budget_s" in night.task else ""
+    task = " · ".join(filter(None, (night.task.dataset, night.task.profile)))
+    budget = f" · {night.task.budget_s:g} s a run" if night.task.budget_s else ""
     tiles = [
         (f"{h.experiments}", "experiments"),
         (f"{h.keeps}", "kept"),
@@ -371,8 +371,8 @@ def _reproduce(night: Night) -> str:
     tag, task = night.tag, night.task
     if not tag:
         return ""
-    env = f"AUTORESEARCH_DATASET={task.get('dataset')} AUTORESEARCH_PROFILE={task.get('profile')} "
-    env += f"AUTORESEARCH_TIME_BUDGET_S={task['budget_s']:g} " if "budget_s" in task else ""
+    env = f"AUTORESEARCH_DATASET={task.dataset} AUTORESEARCH_PROFILE={task.profile} "
+    env += f"AUTORESEARCH_TIME_BUDGET_S={task.budget_s:g} " if task.budget_s else ""
     lines = [
         ("the kept changes, as a notebook", f"git log {night.base_commit[:10]}..autoresearch/{tag}"),
         ("all of them in one diff", f"git diff {night.base_commit[:10]} autoresearch/{tag} -- train_mlx.py"),
@@ -386,7 +386,7 @@ def _reproduce(night: Night) -> str:
 
 def _foot(night: Night, now: datetime) -> str:
     facts = [f"{name} {value}" for name, value in night.versions.items()]
-    facts += [f"data {night.task['fingerprint']}"] if "fingerprint" in night.task else []
+    facts += [f"data {night.task.fingerprint}"] if night.task.fingerprint else []
     return f"<footer>Written {now:%Y-%m-%d %H:%M} by autoresearch-metal. {e(' · '.join(facts))}</footer>\n"
 
 

@@ -135,7 +135,7 @@ class Hybrid:
         if not awake:
             return list(dict.fromkeys([self.fallback, *self.members]))
         names = [member.name for member in awake]
-        budget_s = float(context.task.get("budget_s") or 0)
+        budget_s = context.task.budget_s or 0.0
         counts = policy.turn_counts(context.history, names)
         counts = {name: self._with_session(name, counts[name], budget_s) for name in names}
         turn = policy.whose_turn(counts, context.seed, min(self.floor, 1 / len(awake)))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import random
 
 import pytest
 
 from autoresearch.candidate import constants
-from autoresearch.record.codec import decode, encode
+from autoresearch.record.codec import encode
 from autoresearch.tasks.gpt import contract
 from benchmarks.null_night import exchangeable, exchanged
 from benchmarks.overhead import by_purpose, night_s, trust_table
@@ -37,7 +38,7 @@ def test_seconds_by_purpose() -> None:
     made.run(1, "incumbent")  # the re-test before the validation
     made.run(0, "final")
     made.run(1, "final")
-    events = [event for e in made.events if (event := decode(encode(e))) is not None]
+    events = [json.loads(encode(event)) for event in made.events]
     found = by_purpose(events)
     counts = {purpose: runs for purpose, (runs, _) in found.items() if runs}
     assert counts == {"baseline": 3, "search": 1, "repeat": 1, "incumbent": 1, "retest": 1, "final": 2}

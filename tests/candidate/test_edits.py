@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from autoresearch.candidate import edits
@@ -39,9 +37,3 @@ def test_a_file_without_a_last_newline(newline: str) -> None:
 
 
 # --- properties -------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("stored", [{}, {"edit": "Patch"}, {"edit": "Set", "name": "A"}, {"edit": "Set", "x": 1}])
-def test_unknown_edits_in_a_journal(stored: dict[str, Any]) -> None:
-    with pytest.raises(EditError, match="not a known edit"):
-        edits.from_json(stored)

@@ -41,7 +41,7 @@ def failed_baseline(journal: Journal) -> int:
 def final(journal: Journal, n: int, *bpbs: float, first_seed: int = 9000) -> None:
     for seed, bpb in enumerate(bpbs, first_seed):
         run = journal.night.experiments[n].next_run
-        journal.append("started", n=n, run=run, seed=seed, purpose="final")
+        journal.append("started", n=n, run=run, seed=seed, machine="m4", purpose="final")
         journal.append("measured", n=n, run=run, measurement={"seed": seed, "val_bpb": bpb})
 
 
@@ -97,7 +97,7 @@ def test_a_second_baseline_that_was_not_measured_changes_nothing(journal: Journa
         failed_baseline(journal)
     else:
         n = proposed(journal, "baseline")
-        journal.append("started", n=n, run=0, seed=1, purpose="search")
+        journal.append("started", n=n, run=0, seed=1, machine="m4", purpose="search")
         journal.append("abandoned", n=n, run=0, why="stopped by Ctrl-C")
     assert number_of(journal.night) == first
 

@@ -58,7 +58,7 @@ def test_the_validated_gain_is_paired_by_seed() -> None:
     n = made.candidate(Proposal((Set("LR", "0.02"),), "faster", "", "other", "tuner"), 0.05, "keep")
     for i in range(4):
         for x in (0, n):
-            made.add("started", n=x, run=10 + i, seed=500 + i, purpose="final")
+            made.add("started", n=x, run=10 + i, seed=500 + i, machine="m4", purpose="final")
             bpb = made.truth[x] + 0.1 * i  # the machine gets slower: it cancels
             made.add("measured", n=x, run=10 + i, measurement={"seed": 500 + i, "val_bpb": bpb})
     total = export.export(made.night, made.sources.__getitem__, OPEN).total

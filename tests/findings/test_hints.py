@@ -18,7 +18,7 @@ from autoresearch.findings.finding import Change, Finding
 from autoresearch.loop import sharing
 from autoresearch.loop.session import Options, open_night
 from autoresearch.record import journal
-from autoresearch.records import Context, HintLine, Proposal, SearchReplace, Set
+from autoresearch.records import Context, HintLine, Proposal, SearchReplace, Set, TaskFacts
 from autoresearch.report import page as report
 from autoresearch.report.console import PlainView
 from autoresearch.search import command, history
@@ -33,7 +33,7 @@ M4_SAYS = "sigma on Apple M4 Pro, 20 GPU cores, 24 GB, macOS 26.2 (mac, 300 s)"
 
 
 def context(hints: Sequence[HintLine], source: str = BASE) -> Context:
-    return Context(source, 1.6, 0.004, "# Brief", {"seq_len": 64, "vocab_size": 64, "budget_s": 60}, "M1", hints=hints)
+    return Context(source, 1.6, 0.004, "# Brief", TaskFacts(seq_len=64, vocab_size=64, budget_s=60), "M1", hints=hints)
 
 
 def told(*bundles: Bundle) -> tuple[HintLine, ...]:

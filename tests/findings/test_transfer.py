@@ -19,7 +19,7 @@ from autoresearch.findings.finding import Finding
 from autoresearch.loop import sharing
 from autoresearch.loop.session import Options
 from autoresearch.record import journal
-from autoresearch.records import Context, Proposal, SearchReplace, Set
+from autoresearch.records import Context, Proposal, SearchReplace, Set, TaskFacts
 from autoresearch.system import machine
 from testbed.made_nights import GELU, M1, TASK, Made, shared
 from testbed.toy import HONEST, git
@@ -180,7 +180,7 @@ def toy_findings(path: Path) -> Bundle:
 def toy(repository: Path, toy_cache: Path) -> Path:
     """A slow learner in a repository, on a machine whose noise is known, so that two baseline runs are enough."""
     known = toy_cache / "machines" / machine.facts().slug() / "noise.json"
-    task = {"dataset": "toy", "profile": "tiny", "fingerprint": "toy0" * 4, "budget_s": 1.0}
+    task = TaskFacts(dataset="toy", profile="tiny", fingerprint="toy0" * 4, budget_s=1.0)
     earlier_nights.save(known, task, "earlier", Noise(0.02, 12.0), [])
     (repository / "train_mlx.py").write_text(HONEST.read_text().replace("LR = 0.01", "LR = 0.0003"))
     git(repository, "commit", "-q", "-am", "a slow learner")

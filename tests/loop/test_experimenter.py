@@ -33,7 +33,7 @@ class Rehearsed(Experimenter):
     ran: list[int] = field(default_factory=list)
 
     def _run_once(self, x: Experiment, run: int, purpose: Purpose, seed: int | None) -> Measurement:
-        self.journal.append("started", n=x.n, run=run, seed=run, purpose=purpose)
+        self.journal.append("started", n=x.n, run=run, seed=run, machine="m4", purpose=purpose)
         self.ran.append(x.n)
         failure = self.ends[x.n].pop(0) if self.ends.get(x.n) else FINE
         return Measurement(run, None if failure else 1.5, failure, tok_s=None)

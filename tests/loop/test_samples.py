@@ -54,7 +54,7 @@ def measure(bench: Workbench, folder: Path, book: Journal, source: str) -> None:
     idea = Proposal((), f"idea {n}", "", "other", "tuner")
     role = "candidate" if n else "baseline"
     book.append("proposed", n=n, role=role, proposal=idea, source_sha256=sha, **parent)
-    book.append("started", n=n, run=0, seed=1, purpose="search")
+    book.append("started", n=n, run=0, seed=1, machine="m4", purpose="search")
     run_dir = journal.run_folder(folder, n) / "run-0"
     m = experiment.rehearse(bench, journal.run_folder(folder, n) / "train_mlx.py", run_dir, seed=1)
     assert m.failure is None, m.failure

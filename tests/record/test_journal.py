@@ -20,7 +20,8 @@ from autoresearch.errors import JournalError
 from autoresearch.record.codec import decode, decode_all, encode
 from autoresearch.record.git import Repository
 from autoresearch.record.journal import Journal, read, read_source, run_folder, store_source
-from autoresearch.record.night import Night, apply, replay
+from autoresearch.record.night import Night
+from autoresearch.record.replay import apply, replay
 from autoresearch.records import Measurement
 from autoresearch.system.process import run
 from testbed.journals import IDEA, OPENED, baseline, decided, measured, measurements, proposals, proposed, texts
@@ -128,7 +129,7 @@ def test_no_room_on_the_disk_decides_nothing(journal: Journal, room: int) -> Non
 def test_a_line_whose_append_was_interrupted_does_not_contradict_the_next(journal: Journal) -> None:
     """As Ctrl-C in the middle of an append: the caller takes the event for not recorded."""
     n = proposed(journal)
-    journal.append("started", n=n, run=0, seed=1, purpose="search")
+    journal.append("started", n=n, run=0, seed=1, machine="m4", purpose="search")
     path = journal.folder / "journal.jsonl"
     written = {"type": "measured", "n": n, "run": 0, "measurement": Measurement(seed=1, val_bpb=1.0)}
     path.write_bytes(path.read_bytes() + encode({"v": 2, "t": "2026-11-23T22:00:00+00:00", **written}))
@@ -184,7 +185,7 @@ def possible(night: Night, draw: st.DataObject) -> dict[str, Any]:
         {"type": "closed", "why": draw.draw(texts)},
     ]
     for e in night.experiments.values():
-        begin = {"n": e.n, "run": e.next_run, "seed": 1}
+        begin = {"n": e.n, "run": e.next_run, "seed": 1, "machine": "m4"}
         moves += [{"type": "started", "purpose": p, **begin} for p in ("search", "repeat", "incumbent")]
         for r in e.runs.values():
             if not r.ended:
@@ -209,10 +210,11 @@ def test_any_journal_cut_at_any_byte_replays_and_loses_no_decided_result(
 ) -> None:
     night, lines, verdicts = Night(), [], []
     for _ in range(data.draw(st.integers(1, 15))):
-        event = decode(encode({"v": 2, "t": "2026-11-23T22:00:00+01:00", **possible(night, data)}))
+        line = encode({"v": 2, "t": "2026-11-23T22:00:00+01:00", **possible(night, data)})
+        event = decode(line)
         assert event is not None
         night = apply(night, event)
-        lines.append(encode(event))
+        lines.append(line)
         verdicts.append({e.n: e.verdict for e in night.decided})
     whole = b"".join(lines)
     assert replay(decode_all(whole)[0]) == night
@@ -271,7 +273,7 @@ def experiment(n, role):
         journal.append("proposed", n=n, role=role, proposal=proposal, source_sha256=sha, **parent)
     e = journal.night.experiments[n]
     if not e.measurements:
-        journal.append("started", n=n, run=e.next_run, seed=n, purpose="search")
+        journal.append("started", n=n, run=e.next_run, seed=n, machine="m4", purpose="search")
         journal.append("measured", n=n, run=e.next_run, measurement=Measurement(seed=n, val_bpb=2 - n / 1e4))
     verdict = "discard" if n % 3 == 2 else "keep"
     blob = repo.store(f"LR = {n}\\n".encode())

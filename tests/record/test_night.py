@@ -10,7 +10,7 @@ import pytest
 from autoresearch.errors import JournalError
 from autoresearch.record.journal import Journal, read, read_source
 from autoresearch.record.night import Night
-from autoresearch.records import Failure
+from autoresearch.records import Failure, TaskFacts
 from testbed.journals import IDEA, OPENED, TASK, VERSIONS, baseline, decided, measured, proposed
 
 
@@ -98,7 +98,9 @@ def test_a_cut_off_run_is_made_again_and_quarantined_the_second_time(journal: Jo
     baseline(journal)
     n = proposed(journal)
     for cuts in (1, 2):
-        journal.append("started", n=n, run=journal.night.experiments[n].next_run, seed=1, purpose="search")
+        journal.append(
+            "started", n=n, run=journal.night.experiments[n].next_run, seed=1, machine="m4", purpose="search"
+        )
         running = journal.night.running
         assert running is not None
         assert running[0].n == n
@@ -117,7 +119,7 @@ def test_what_was_measured_before_a_cut_counts(journal: Journal) -> None:
     baseline(journal)
     n = proposed(journal)
     measured(journal, n, 1.49)
-    journal.append("started", n=n, run=1, seed=1, purpose="repeat")
+    journal.append("started", n=n, run=1, seed=1, machine="m4", purpose="repeat")
     journal.append("opened", **OPENED)
     (open_,) = journal.night.unfinished()
     assert (open_.bpbs, open_.next_run) == ([1.49], 2)
@@ -126,7 +128,7 @@ def test_what_was_measured_before_a_cut_counts(journal: Journal) -> None:
 def test_a_cut_control_run_does_not_touch_the_incumbent(journal: Journal) -> None:
     n = baseline(journal)
     for k in (1, 2):
-        journal.append("started", n=n, run=k, seed=k, purpose="incumbent")
+        journal.append("started", n=n, run=k, seed=k, machine="m4", purpose="incumbent")
         journal.append("opened", **OPENED)
     assert (journal.night.to_quarantine(), journal.night.unfinished(), journal.night.incumbent_n) == ([], [], n)
 
@@ -134,7 +136,7 @@ def test_a_cut_control_run_does_not_touch_the_incumbent(journal: Journal) -> Non
 def test_ctrl_c_is_nobodys_fault(journal: Journal) -> None:
     baseline(journal)
     n = proposed(journal)
-    journal.append("started", n=n, run=0, seed=1, purpose="search")
+    journal.append("started", n=n, run=0, seed=1, machine="m4", purpose="search")
     journal.append("abandoned", n=n, run=0, why="Ctrl-C")
     journal.append("opened", **OPENED)
     assert (journal.night.experiments[n].cut_offs, journal.night.unfinished()) == (0, [])
@@ -171,7 +173,7 @@ def test_another_mlx_or_harness_asks_for_a_new_baseline_even_after_a_kill(journa
     ("name", "value"), [("fingerprint", "beef"), ("budget_s", 300.0), ("profile", "mac"), ("dataset", "other")]
 )
 def test_another_task_is_refused_naming_both(journal: Journal, name: str, value: object) -> None:
-    journal.night.check_resume({**TASK, "epochs": 3})
+    journal.night.check_resume(TaskFacts(**TASK, seq_len=256))
     with pytest.raises(JournalError, match=f"{name} was {TASK[name]}, is {value}"):
-        journal.night.check_resume({**TASK, name: value})
-    Night().check_resume(TASK)
+        journal.night.check_resume(TaskFacts(**{**TASK, name: value}))
+    Night().check_resume(TaskFacts(**TASK))

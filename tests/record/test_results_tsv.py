@@ -22,7 +22,7 @@ def experiment(n: int, verdict: str | None = "keep", **fields: Any) -> Experimen
     bpb = None if verdict == "crash" else 1.25 + n / 100
     failure = Failure("oom", "out of memory") if verdict == "crash" else None
     measurement = Measurement(seed=1, val_bpb=bpb, failure=failure, peak_memory_mb=2048.0 + 100 * n)
-    run = RunRecord(0, 1, "search", 0.0, "measured", measurement)
+    run = RunRecord(0, 1, "search", "m4", 0.0, "measured", measurement)
     known: dict[str, Any] = {
         "role": "candidate",
         "proposal": Proposal((), f"idea {n}", "", "other", "tuner"),
@@ -69,7 +69,7 @@ def test_absent_values_are_empty_and_zero_is_for_crashes_alone() -> None:
 
 def test_the_estimate_of_the_decision_stands_and_the_largest_memory() -> None:
     measured = {k: Measurement(k, 1.5 + k, peak_memory_mb=k * 1024) for k in (1, 9, 2)}
-    more = {k: RunRecord(k, k, "incumbent", 0.0, "measured", m) for k, m in measured.items()}
+    more = {k: RunRecord(k, k, "incumbent", "m4", 0.0, "measured", m) for k, m in measured.items()}
     assert text(experiment(0, "keep", estimate=1.23456789, runs=more))[1] == "c000000\t1.234568\t9.0\tkeep\tidea 0"
 
 

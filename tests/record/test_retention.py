@@ -10,7 +10,8 @@ import pytest
 
 from autoresearch.record import retention
 from autoresearch.record.codec import VERSION
-from autoresearch.record.night import Night, replay
+from autoresearch.record.night import Night
+from testbed.journals import night_of
 
 T = "2026-11-23T23:00:00.000+00:00"
 
@@ -39,7 +40,7 @@ def proposed(n: int, role: str = "candidate") -> dict[str, Any]:
 def ran(n: int, run: int, val_bpb: float | None) -> list[dict[str, Any]]:
     failure = None if val_bpb else {"kind": "train", "message": "boom", "detail": ""}
     measurement = {"seed": run, "val_bpb": val_bpb, "failure": failure}
-    started = event("started", n=n, run=run, seed=run, purpose="search" if run == 0 else "repeat")
+    started = event("started", n=n, run=run, seed=run, machine="m4", purpose="search" if run == 0 else "repeat")
     return [started, event("measured", n=n, run=run, measurement=measurement)]
 
 
@@ -66,7 +67,7 @@ def night() -> Night:
         proposed(8),
         *ran(8, 0, 1.4),
     ]
-    return replay(events)
+    return night_of(events)
 
 
 def files(night: Night) -> dict[PurePosixPath, int]:
@@ -132,11 +133,11 @@ def test_where_the_newest_run_s_files_are_gone_an_older_one_stays(night: Night) 
 
 
 def test_abandoned_experiments_lose_their_checkpoints(night: Night) -> None:
-    stopped = replay(
+    stopped = night_of(
         [
             opened(),
             proposed(0),
-            event("started", n=0, run=0, seed=1, purpose="search"),
+            event("started", n=0, run=0, seed=1, machine="m4", purpose="search"),
             event("abandoned", n=0, run=0, why="stopped by Ctrl-C"),
         ]
     )

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from autoresearch.decide import estimates
-from autoresearch.record.night import replay
 from autoresearch.report import analysis
 from autoresearch.report import page as report
 from testbed import nights
+from testbed.journals import night_of
 from testbed.nights import changed
 
 NIGHT = nights.night(60)
@@ -88,11 +88,11 @@ def test_sleep_reboots_and_lost_runs_are_told() -> None:
     builder = nights.Builder()
     list(nights._events(builder, 4, False))
     builder.propose(5, "cut off", "other", "tuner", 0)
-    builder.event("started", n=5, run=0, seed=1, purpose="search")
+    builder.event("started", n=5, run=0, seed=1, machine="m4", purpose="search")
     builder.open()
     builder.run(5, 1, 1.5)
     builder.events[-1]["measurement"]["machine_after"]["since_boot"] += 1800
-    lines = "\n".join(analysis.incidents(replay(builder.events)))
+    lines = "\n".join(analysis.incidents(night_of(builder.events)))
     assert "2 sessions" in lines and "1 run cut off" in lines and "slept for 30 min" in lines
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from autoresearch.candidate import edits
 from autoresearch.errors import ProposerError, UsageError
-from autoresearch.records import Context, Directive, Failure, Proposal, SearchReplace, Set, Trial, WholeFile
+from autoresearch.records import Context, Directive, Failure, Proposal, SearchReplace, Set, TaskFacts, Trial, WholeFile
 from autoresearch.search import command
 from autoresearch.search.command import Command
 
@@ -45,7 +45,7 @@ def agent(tmp_path: Path, script: str, *, timeout_s: float = 30.0) -> Command:
 
 
 def context(source: str = SOURCE, **more: object) -> Context:
-    task = {"seq_len": 256, "vocab_size": 1024, "budget_s": 20}
+    task = TaskFacts(seq_len=256, vocab_size=1024, budget_s=20)
     return Context(source, 1.2345, 0.0123, "The brief: be brief.", task, "Mac mini M4, 10 cores", **more)  # type: ignore[arg-type]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from autoresearch.errors import ProposerError
-from autoresearch.records import Context, Failure, Proposal, Set, Trial, Verdict
+from autoresearch.records import Context, Failure, Proposal, Set, TaskFacts, Trial, Verdict
 from autoresearch.search.hybrid import Hybrid
 from autoresearch.search.policy import TurnCounts
 from autoresearch.search.scorecard import Card, Scorecard
@@ -60,7 +60,7 @@ class Drafting(Scripted):
 
 def context(history: Sequence[Trial] = (), turn: int | None = None) -> Context:
     turn = len(history) + 1 if turn is None else turn
-    return Context(SOURCE, 1.0, 0.01, "", {"budget_s": 10.0}, "", tuple(history), turn=turn)
+    return Context(SOURCE, 1.0, 0.01, "", TaskFacts(budget_s=10.0), "", tuple(history), turn=turn)
 
 
 def night(hybrid: Hybrid, turns: int, keeps: dict[str, float]) -> list[Trial]:
@@ -106,7 +106,7 @@ def test_a_slow_proposer_gets_fewer_turns() -> None:
     hybrid = Hybrid([slow, tuner], fallback=tuner, floor=0.1)
     history: list[Trial] = []
     for n in range(1, 41):
-        short = replace(context(history), task={"budget_s": 0.03})
+        short = replace(context(history), task=TaskFacts(budget_s=0.03))
         proposal = hybrid.propose(short)[0]
         history.append(Trial(n, proposal.proposer, "", "", "depth", (), SOURCE, SOURCE, "discard", "", 0.0, 0.01, 1.0))
     assert 4 <= len(slow.asked) <= 15  # an even share would be 20

@@ -10,7 +10,7 @@ import pytest
 from autoresearch import search
 from autoresearch.candidate import edits
 from autoresearch.errors import ProposerError
-from autoresearch.records import Context, Failure, Proposer, Set
+from autoresearch.records import Context, Failure, Proposer, Set, TaskFacts
 from autoresearch.search.hybrid import Hybrid
 from autoresearch.search.tuner.tuner import Tuner
 
@@ -27,7 +27,7 @@ def example() -> Proposer:
 
 
 def test_the_example_proposes_what_applies_and_stops() -> None:
-    context = Context(SOURCE, 1.0, 0.01, "", {"budget_s": 10.0}, "", turn=1)
+    context = Context(SOURCE, 1.0, 0.01, "", TaskFacts(budget_s=10.0), "", turn=1)
     hybrid = Hybrid([example()], fallback=Tuner())
     (idea,) = hybrid.propose(context)
     assert (idea.title, idea.edits, idea.proposer) == ("Halve LR", (Set("LR", "0.05"),), "halving")
@@ -38,6 +38,6 @@ def test_the_example_proposes_what_applies_and_stops() -> None:
 
 
 def test_the_example_says_when_it_has_no_idea() -> None:
-    context = Context("DEPTH = 4\n", 1.0, 0.01, "", {}, "")
+    context = Context("DEPTH = 4\n", 1.0, 0.01, "", TaskFacts(), "")
     with pytest.raises(ProposerError, match="every constant has been halved"):
         example().propose(context)

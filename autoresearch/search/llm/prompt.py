@@ -188,7 +188,7 @@ def program_warning(program: str, num_ctx: int) -> str | None:
 
 def api(context: Context) -> str:
     """Describe what the script can use, with the numbers of the context's task."""
-    task = {name: context.task.get(name, "?") for name in ("seq_len", "vocab_size", "budget_s")}
+    task = {name: getattr(context.task, name) or "?" for name in ("seq_len", "vocab_size", "budget_s")}
     return API.format(**task)
 
 

@@ -88,7 +88,7 @@ class _Search:
     def __init__(self, context: Context, rng: random.Random, levers: Sequence[Lever], most_knobs: int) -> None:
         self.context, self.rng, self.levers, self.most_knobs = context, rng, levers, most_knobs
         self.incumbent = version(context.source)
-        self.space = infer(context.source, context.task.get("seq_len"))
+        self.space = infer(context.source, context.task.seq_len)
         self.axes = [axis for axis in self.space.axes if not axis.minor] or list(self.space.axes)
         self.seen = observe(self.space, self.incumbent, context.history)
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from autoresearch.errors import ProposerError, UsageError
-from autoresearch.records import Context, Set
+from autoresearch.records import Context, Set, TaskFacts
 from autoresearch.search.llm.backend import Answer
 from autoresearch.search.llm.openai import OpenAIBackend, OpenAIProposer, endpoint
 from autoresearch.search.llm.transport import Timeouts
@@ -19,7 +19,7 @@ from testbed.fake_ollama import FakeOllama
 from testbed.reply_cases import SOURCE
 
 QUICK = Timeouts(connect_s=1, first_byte_s=1, chunk_s=1, answer_s=2, short_s=2, retry_s=0.05)
-CONTEXT = Context(SOURCE, 1.2945, 0.004, "# Brief", {"seq_len": 256, "vocab_size": 1024, "budget_s": 60}, "M4")
+CONTEXT = Context(SOURCE, 1.2945, 0.004, "# Brief", TaskFacts(seq_len=256, vocab_size=1024, budget_s=60), "M4")
 GOOD = {"reply": "TITLE: Shallower\nSET DEPTH = 6\n"}
 
 

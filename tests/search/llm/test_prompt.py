@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from autoresearch.candidate import edits
 from autoresearch.errors import EditError, ProposerError
-from autoresearch.records import Context, Directive, Failure, Proposal, Set, Trial
+from autoresearch.records import Context, Directive, Failure, Proposal, Set, TaskFacts, Trial
 from autoresearch.search.llm import prompt
 from autoresearch.search.llm.tokens import conversation_tokens
 from testbed.reply_cases import SOURCE
 from testbed.trials import SIGMA, trial
 
-TASK = {"seq_len": 256, "vocab_size": 1024, "budget_s": 60}
+TASK = TaskFacts(seq_len=256, vocab_size=1024, budget_s=60)
 
 
 def context(trials: Sequence[Trial] = (), **changes: object) -> Context:

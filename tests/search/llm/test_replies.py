@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from autoresearch.candidate import constants, edits
 from autoresearch.errors import EditError
+from autoresearch.jsonable import from_plain
 from autoresearch.records import CATEGORIES, Edit, ReplaceDefinition, SearchReplace, Set, WholeFile
 from autoresearch.search.llm import replies
 from testbed.reply_cases import APPLIED, BLOCK, REFUSED, SOURCE, Case
@@ -179,13 +180,13 @@ def test_rendered_edits_read_back_the_same(change: list[Edit]) -> None:
     text = edits.render(change)
     assert replies.parse(text).edits == tuple(change)
     assert outcome(replies.parse(text).edits) == outcome(change)
-    assert [edits.from_json(edits.to_json(edit)) for edit in change] == change
+    assert from_plain(tuple[Edit, ...], change) == tuple(change)
 
 
 def test_a_whole_file_reads_back_the_same() -> None:
     file = WholeFile(SOURCE.replace("= 8", "= 6").rstrip("\n"))
     assert replies.parse(edits.render([file])).edits == (file,)
-    assert edits.from_json(edits.to_json(file)) == file
+    assert from_plain(tuple[Edit, ...], [file]) == (file,)
 
 
 def test_what_cannot_be_written_as_a_reply_is_refused() -> None:
