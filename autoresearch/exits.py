@@ -1,6 +1,6 @@
 """Turn the way a program ends into its exit code and its last words. loop.py, prepare.py and train_mlx.py end here.
 
-0 to 2      whatever the program returns, or the exit_code of an AutoresearchError, after `error: ...`
+0, 1, ...   what the program returns, or the exit_code of an AutoresearchError, after `error: ...`
 3           an unexpected exception; its traceback is in a log file that the message names
 130         Ctrl-C
 141         whoever read the output has closed it, as in `loop.py status | head -1`
@@ -40,6 +40,9 @@ def exit_code(program: Callable[[], int], stopped: str) -> int:
     except Exception as error:  # noqa: BLE001 - the one place where nothing can be done about it but to say so
         if isinstance(error, BrokenPipeError) and _stdout_closed():
             return CLOSED
+        if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("autoresearch"):
+            _say(f"error: the package {error.name} is not installed here. Run: uv run {shlex.join(sys.argv)}")
+            return AutoresearchError.exit_code
         _say(*_unexpected(error))
         return UNEXPECTED
 

@@ -78,6 +78,12 @@ def test_an_expected_error_is_its_message(tmp_path: Path, command: str, error: s
     assert (ended.returncode, ended.stdout, ended.stderr) == (code, "", "error: the disk is full. Run: df\n")
 
 
+def test_a_missing_package_is_named_with_the_command_that_brings_it(tmp_path: Path) -> None:
+    ended = run(tmp_path, checkout(tmp_path, "loop.py status", "import no_such_package"))
+    expected = "error: the package no_such_package is not installed here. Run: uv run loop.py status\n"
+    assert (ended.returncode, ended.stderr) == (1, expected)
+
+
 @pytest.mark.parametrize("command", PROGRAMS)
 def test_ctrl_c_ends_with_130(tmp_path: Path, command: str) -> None:
     argv = checkout(tmp_path, command, "import time; print('ready', flush=True); time.sleep(60)")
