@@ -269,7 +269,7 @@ def models(root: Path, args: Namespace) -> int:
         scorecard = Scorecard(cache.scorecard, facts.slug())
         found = model_choice.installed(server, facts.memory_mb * 2**20, scorecard)
         Console().print(model_choice.table(found, scorecard))
-        print(model_choice.choose(found, facts.memory_mb * 2**20, args.model).line)
+        print(model_choice.choose_model(found, facts.memory_mb * 2**20, args.model).line)
     finally:
         server.close()
     return 0

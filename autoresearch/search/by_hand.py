@@ -1,4 +1,4 @@
-"""Null proposer for `loop.py try`, where the ideas come from a person or from an agent that drives the loop."""
+"""Null proposer for `loop.py try`, whose ideas come from the command line."""
 
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ class Command(BaseProposer):
             raise ProposerError(f"{self.argv[0]}: {error}", reason="unusable", usage=usage) from error
         told = {**_fields(printed), **_fields(note)}
         title = told.get("title") or _last_line(note) or _last_line(printed) or _summary(context.source, changed)
-        hypothesis, category = told.get("hypothesis", ""), replies.category(told.get("category", ""))
+        hypothesis, category = told.get("hypothesis", ""), replies.named_category(told.get("category", ""))
         return Proposal(change, title[:TITLE_CHARS], hypothesis[:HYPOTHESIS_CHARS], category, self.name, usage)
 
     def _call(self, folder: Path, task: str) -> str:
@@ -160,7 +160,7 @@ def _task(context: Context) -> str:
 
 def history_text(context: Context) -> str:
     """Return the text of HISTORY.md: the values tried for each constant, a line per experiment, and hints."""
-    elsewhere = "\n".join(history.hinted_numbers(context.hints, context.source))
+    elsewhere = "\n".join(history.hint_numbers(context.hints, context.source))
     if not context.history:
         return f"Nothing has been tried yet.\n{elsewhere}"
     values = history.values_tried(context.source, context.history, context.sigma_bpb)

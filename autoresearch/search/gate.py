@@ -13,12 +13,12 @@ from autoresearch.errors import RepeatError
 from autoresearch.records import Candidate, Context, Edit, Proposal, Trial
 from autoresearch.search import policy
 
-Check = Callable[[str], tuple[str, ...]]  # the violations of the task's contract in a source
+ContractCheck = Callable[[str], tuple[str, ...]]  # the violations of the task's contract in a source
 
 REMEMBERED = 16  # results of `changed`, some 20 KB each
 
 
-def admit(context: Context, parent_n: int, proposal: Proposal, check: Check) -> Candidate:
+def admit(context: Context, parent_n: int, proposal: Proposal, check: ContractCheck) -> Candidate:
     """Return the candidate that `proposal` makes of the context's source, which is that of experiment `parent_n`.
 
     The violations that `check` finds are stored in the candidate. Raises EditError when an edit does not apply, and

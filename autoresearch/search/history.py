@@ -13,7 +13,7 @@ from autoresearch.records import TITLE_CHARS, HintLine, Trial
 LEGEND = "* now, + kept, = within noise, - worse, x crashed"
 MOST_CHANGES = 3  # constants: a trial that changed more says little about each of them
 MOST_LISTED = 4  # constants in a trial's line
-HINTED = "Found on other machines, not measured on this one; it may be otherwise here:"
+HINTS_HEADING = "Found on other machines, not measured on this one; it may be otherwise here:"
 SIMILAR = 0.5  # sigmas: a smaller loss is marked as within noise
 REASON_CHARS = 100
 
@@ -51,27 +51,27 @@ def values_tried(source: str, history: Sequence[Trial], sigma_bpb: float) -> lis
     return [f"{name}: " + " ".join(text + mark for text, (_, mark) in _ordered(row)) for name, row in tried.items()]
 
 
-def hinted(hints: Sequence[HintLine]) -> list[str]:
+def hint_lines(hints: Sequence[HintLine]) -> list[str]:
     """List hints under a heading that says where they are from. Empty if there are none.
 
     The lines are texts of strangers: they are for a language model without tools.
     """
-    return [HINTED, *(f"- {hint.text}" for hint in hints)] if hints else []
+    return [HINTS_HEADING, *(f"- {hint.text}" for hint in hints)] if hints else []
 
 
-def hinted_numbers(hints: Sequence[HintLine], source: str) -> list[str]:
+def hint_numbers(hints: Sequence[HintLine], source: str) -> list[str]:
     """List hints as constants of `source` and numbers only, without any text that a stranger wrote.
 
     An agent that runs with the user's rights gets this form, since a text could give it instructions.
 
-    -> [HINTED, "- MATRIX_LR .04 -> .06: +4.1s"]
+    -> [HINTS_HEADING, "- MATRIX_LR .04 -> .06: +4.1s"]
     """
     known, lines = constants.read(source), []
     for hint in hints:
         if hint.constants and hint.constants.keys() <= known.keys():
             gains = ", ".join(f"{gain:+.1f}s" for gain in hint.gains_sigma[:8])
             lines.append(f"- {_listed(hint.constants)}: {gains}")
-    return [HINTED, *lines] if lines else []
+    return [HINTS_HEADING, *lines] if lines else []
 
 
 def _one_line(text: str) -> str:

@@ -24,7 +24,7 @@ LONGEST_REST = 8  # turns
 
 @runtime_checkable
 class DraftingProposer(Protocol):
-    """Proposer that is slow to get ready, so that it had better be asked for several ideas at once."""
+    """Proposer that is slow to get ready, and is therefore asked for several ideas at once."""
 
     def drafts_per_load(self) -> int:
         """Return how many ideas to ask for at once."""

@@ -88,11 +88,11 @@ def test_the_journal_holds_them() -> None:
 def test_a_model_is_told_and_told_that_it_was_elsewhere() -> None:
     made = prompt.build(context(told(A)), "set", budget=10_000)
     text = made.messages[-1]["content"]
-    before, _, after = text.partition(history.HINTED)
+    before, _, after = text.partition(history.HINTS_HEADING)
     assert before.endswith("Nothing yet.\n\n")  # after what was measured here, and apart from it
     first, *_ = after.strip().splitlines()
     assert first.startswith("- depth: DEPTH -> 4 (DEPTH 2 → 4): +") and first.endswith(M4_SAYS)
-    assert history.HINTED not in prompt.build(context(()), "set", budget=10_000).messages[-1]["content"]
+    assert history.HINTS_HEADING not in prompt.build(context(()), "set", budget=10_000).messages[-1]["content"]
 
 
 def test_hints_give_way_to_the_script_and_leave_room_for_the_history() -> None:

@@ -182,7 +182,7 @@ class Dialogue:
         except ProposerError as error:
             if error.reason not in ("too_long", "truncated") or form == "set":
                 raise
-            simpler, repairs = "set", REPAIRS  # the constants fit where the script does not
+            simpler, repairs = "set", REPAIRS  # the constants take less room than the script
         try:
             return self._attempt(draft, simpler, repairs)
         except EditError as error:
@@ -252,7 +252,7 @@ class Dialogue:
         counts.applied += 1
         if constants.normalised(source) in draft.taken():
             raise EditError("That is already proposed this turn. Propose something else.")
-        category = wording.category(draft.context.source, source) or reply.category
+        category = wording.category_of_change(draft.context.source, source) or reply.category
         return Proposal(reply.edits, reply.title, reply.hypothesis, category, self.name, draft.usage())
 
     # --- asking ---

@@ -105,7 +105,7 @@ def installed(server: OllamaServer, memory_bytes: int, scorecard: Scorecard | No
     return sorted(found, key=lambda m: (not m.fits, useless(cards.get(f"ollama:{m.name}")), -_worth(m), m.name))
 
 
-def choose(models: Sequence[Model], memory_bytes: int, wanted: str | None = None) -> Choice:
+def choose_model(models: Sequence[Model], memory_bytes: int, wanted: str | None = None) -> Choice:
     """Choose among `models`, the installed ones, best first; `wanted` is the name that the user asked for."""
     if wanted:
         found = next((m for m in models if full_name(m.name) == full_name(wanted)), None)
@@ -166,7 +166,7 @@ def _chosen(
     """Choose until a model fits, the user declines to pull one, or none is left."""
     while True:
         found = installed(server, memory_bytes, scorecard)
-        choice = choose(found, memory_bytes, wanted)
+        choice = choose_model(found, memory_bytes, wanted)
         if choice.model is None:
             if choice.pull is None or offer is None or not offer(server, choice):
                 return choice, None
@@ -196,7 +196,7 @@ def _measured(card: Card | None, file_bytes: int) -> int | None:
     return int(card.loaded_bytes)
 
 
-def ask(question: str, stdin: TextIO | None = None, wait_s: float = ANSWER_WAIT_S) -> str:
+def ask_user(question: str, stdin: TextIO | None = None, wait_s: float = ANSWER_WAIT_S) -> str:
     """Return the user's answer, or "" after `wait_s` seconds: the user may have gone to bed."""
     print(question, end="", flush=True)
     stdin = stdin or sys.stdin
@@ -206,7 +206,7 @@ def ask(question: str, stdin: TextIO | None = None, wait_s: float = ANSWER_WAIT_
     return stdin.readline() if ready else ""
 
 
-def offer_pull(server: OllamaServer, choice: Choice, console: Console, ask: Callable[[str], str] = ask) -> bool:
+def offer_pull(server: OllamaServer, choice: Choice, console: Console, ask: Callable[[str], str] = ask_user) -> bool:
     """Ask the user whether to pull the model of `choice`, and do it. Returns whether it is installed now."""
     model = choice.pull or ""
     console.print(f"{choice.line.partition('. Run:')[0]}.", markup=False, highlight=False)

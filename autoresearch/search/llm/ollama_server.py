@@ -37,7 +37,7 @@ OFFLINE = {
     "OLLAMA_KV_CACHE_TYPE": "q8_0",
 }
 
-Progress = Callable[[str, int | None, int | None], None]  # status, bytes done, total bytes
+PullProgress = Callable[[str, int | None, int | None], None]  # status, bytes done, total bytes
 
 
 def base_url(host: str | None) -> str:
@@ -155,7 +155,7 @@ class OllamaServer:
                 )
             time.sleep(POLL_S)
 
-    def pull(self, model: str, progress: Progress) -> None:
+    def pull(self, model: str, progress: PullProgress) -> None:
         """Download a model and call `progress` for every line. Raises ProposerError with the server's message."""
         with contextlib.closing(self._pulled(model)) as parts:
             for part in parts:

@@ -237,7 +237,7 @@ def _selected(context: Context, room: int, bytes_per_token: float) -> tuple[list
 
 def _hinted(context: Context, room: int, bytes_per_token: float) -> list[str]:
     """Return as many lines of hints as fit in `room` tokens; empty if only the heading would fit."""
-    lines = history.hinted(context.hints)
+    lines = history.hint_lines(context.hints)
     while lines and estimate("\n".join(["", *lines, ""]), bytes_per_token) > room:
         lines.pop()
     return ["", *lines] if len(lines) > 1 else []

@@ -119,11 +119,11 @@ def parse(reply: str, *, whole_file: bool = True) -> ParsedReply:
             raise EditError("A whole file was not asked for. Answer with only what changes, like this:\n" + EXAMPLE)
     hypothesis = plain_line(fields.get("hypothesis", ""), HYPOTHESIS_CHARS)
     title = plain_line(fields.get("title", ""), TITLE_CHARS) or _title(edits, hypothesis)
-    return ParsedReply(title, hypothesis, category(fields.get("category", "")), tuple(edits))
+    return ParsedReply(title, hypothesis, named_category(fields.get("category", "")), tuple(edits))
 
 
-def category(text: str) -> str:
-    """Return the category that a text names: category("**Learning rate**") -> "learning_rate"; "other" if none."""
+def named_category(text: str) -> str:
+    """Return the category that a text names, else "other": named_category("**Learning rate**") -> "learning_rate"."""
     text = text.lower()
     named = [(text.find(form), c) for c in CATEGORIES for form in (c, c.replace("_", " ")) if form in text]
     similar = [(text.find(form), c) for form, c in _SYNONYMS.items() if form in text]

@@ -12,7 +12,7 @@ from autoresearch.search.scorecard import Card
 
 BYTES_PER_TOKEN = 3.0  # of code, on the safe side, until the server has counted a prompt
 MESSAGE_TOKENS = 8  # what a chat template adds to a message
-LEAST_BYTES, MOST_BYTES = 2.0, 5.0  # a token: counts outside of this range are not believed
+LEAST_RATIO, MOST_RATIO = 2.0, 5.0  # bytes a token: a measurement outside of this range is clipped
 SAFETY = 0.95  # of the measured bytes a token
 TRUNCATED = 0.6  # of the estimate: a prompt that counts fewer tokens was cut
 LEAST_WINDOW = 4096  # tokens: no server has a smaller context by default
@@ -69,5 +69,5 @@ class TokenScale:
             )
         size = sum(len(message["content"].encode("utf-8", "replace")) for message in messages)
         measured = size / max(1, counted - len(messages) * MESSAGE_TOKENS)
-        self.card.bytes_per_token = min(MOST_BYTES, max(LEAST_BYTES, SAFETY * measured))
+        self.card.bytes_per_token = min(MOST_RATIO, max(LEAST_RATIO, SAFETY * measured))
         self._squeeze = 1.0

@@ -89,7 +89,7 @@ class Axis:
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class RangeRule:
     """Range of the constants whose name contains one of `words`. The first rule that fits is used."""
 
     words: str  # separated by blanks
@@ -102,35 +102,35 @@ class Rule:
 
 
 RULES = (
-    Rule("DEVICE MICRO", "speed", "octaves", 3, 1, minor=True),
-    Rule("CHUNK BLOCK STACK COMPILE", "speed", "octaves", 2, 1, minor=True),
-    Rule("DTYPE PRECISION", "precision", "factor", 1, 0.5, minor=True),
-    Rule("EPS EPSILON", "optimizer", "factor", 10, 3.4, minor=True),
-    Rule("BATCH", "batch", "octaves", 4, 1, up=2),
-    Rule("PIECES", "batch", "octaves", 2, 1),
-    Rule("NS NEWTON POLAR", "optimizer", "count", 5, 1),
-    Rule("STEPS ITERS", "schedule", "factor", 2, 1, minor=True),
-    Rule("WARMUP", "schedule", "fraction", 0.5, 0.1),
-    Rule("WARMDOWN COOLDOWN", "schedule", "fraction", 1.0, 0.2),
-    Rule("FINAL FRAC FRACTION", "schedule", "fraction", 1.0, 0.1),
-    Rule("DROPOUT PROB", "regularisation", "fraction", 0.5, 0.1),
-    Rule("BETA BETAS BETA1 BETA2 MOMENTUM", "optimizer", "complement", 3, 1),
-    Rule("DECAY WD", "regularisation", "factor", 3, 1),
-    Rule("INIT STD LAMBDA LAMBDAS", "initialisation", "factor", 3, 1),
-    Rule("LR", "learning_rate", "factor", 3, 1),
-    Rule("DEPTH LAYER LAYERS", "depth", "factor", 4, 1, up=1.6),
-    Rule("HEAD HEADS KV", "attention", "octaves", 2, 1, up=1),
-    Rule("ASPECT WIDTH EMBD DIM HIDDEN", "width", "factor", 2, 0.6, up=1.6),
-    Rule("MLP FFN EXPANSION", "mlp", "factor", 1, 0.6),
-    Rule("BIGRAM BIGRAMS NGRAM", "embedding", "octaves", 3, 1),
-    Rule("EMBED EMBEDS EMBEDDING", "embedding", "factor", 1, 0.5),
-    Rule("ROPE THETA BASE", "attention", "factor", 4, 1.7, minor=True),
-    Rule("ATTN WINDOW PATTERN", "attention", "factor", 1, 0.5),
-    Rule("RATIO", "other", "fraction", 1.0, 0.2),
-    Rule("MUON ADAM", "optimizer", "factor", 1, 0.5),
-    Rule("NORM", "normalisation", "factor", 1, 0.5, minor=True),
+    RangeRule("DEVICE MICRO", "speed", "octaves", 3, 1, minor=True),
+    RangeRule("CHUNK BLOCK STACK COMPILE", "speed", "octaves", 2, 1, minor=True),
+    RangeRule("DTYPE PRECISION", "precision", "factor", 1, 0.5, minor=True),
+    RangeRule("EPS EPSILON", "optimizer", "factor", 10, 3.4, minor=True),
+    RangeRule("BATCH", "batch", "octaves", 4, 1, up=2),
+    RangeRule("PIECES", "batch", "octaves", 2, 1),
+    RangeRule("NS NEWTON POLAR", "optimizer", "count", 5, 1),
+    RangeRule("STEPS ITERS", "schedule", "factor", 2, 1, minor=True),
+    RangeRule("WARMUP", "schedule", "fraction", 0.5, 0.1),
+    RangeRule("WARMDOWN COOLDOWN", "schedule", "fraction", 1.0, 0.2),
+    RangeRule("FINAL FRAC FRACTION", "schedule", "fraction", 1.0, 0.1),
+    RangeRule("DROPOUT PROB", "regularisation", "fraction", 0.5, 0.1),
+    RangeRule("BETA BETAS BETA1 BETA2 MOMENTUM", "optimizer", "complement", 3, 1),
+    RangeRule("DECAY WD", "regularisation", "factor", 3, 1),
+    RangeRule("INIT STD LAMBDA LAMBDAS", "initialisation", "factor", 3, 1),
+    RangeRule("LR", "learning_rate", "factor", 3, 1),
+    RangeRule("DEPTH LAYER LAYERS", "depth", "factor", 4, 1, up=1.6),
+    RangeRule("HEAD HEADS KV", "attention", "octaves", 2, 1, up=1),
+    RangeRule("ASPECT WIDTH EMBD DIM HIDDEN", "width", "factor", 2, 0.6, up=1.6),
+    RangeRule("MLP FFN EXPANSION", "mlp", "factor", 1, 0.6),
+    RangeRule("BIGRAM BIGRAMS NGRAM", "embedding", "octaves", 3, 1),
+    RangeRule("EMBED EMBEDS EMBEDDING", "embedding", "factor", 1, 0.5),
+    RangeRule("ROPE THETA BASE", "attention", "factor", 4, 1.7, minor=True),
+    RangeRule("ATTN WINDOW PATTERN", "attention", "factor", 1, 0.5),
+    RangeRule("RATIO", "other", "fraction", 1.0, 0.2),
+    RangeRule("MUON ADAM", "optimizer", "factor", 1, 0.5),
+    RangeRule("NORM", "normalisation", "factor", 1, 0.5, minor=True),
 )
-UNKNOWN = Rule("", "other", "factor", 1, 0.5, minor=True)
+UNKNOWN = RangeRule("", "other", "factor", 1, 0.5, minor=True)
 
 
 # --- from a constant to its axes --------------------------------------------------------------------------------------
@@ -158,7 +158,7 @@ def axes_of(name: str, value: Any) -> Iterator[Axis]:
         yield found
 
 
-def _number(axis: Axis, rule: Rule) -> Axis | None:
+def _number(axis: Axis, rule: RangeRule) -> Axis | None:
     """Return the axis of a number, or None when its name and value suggest no sensible range."""
     value, whole = float(axis.value), isinstance(axis.value, int)
     axis = replace(axis, step=rule.step)

@@ -48,7 +48,7 @@ def describe(space: Space, move: Move, proposer: str, usage: Mapping[str, float]
     return Proposal(space.edits(move.values), _title(axes, move.values), hypothesis, category, proposer, usage)
 
 
-def category(before: str, after: str) -> str | None:
+def category_of_change(before: str, after: str) -> str | None:
     """Return the category of the constant that moves furthest between two sources; None if their code differs, too."""
     old, new = version(before), version(after)
     if old.structure != new.structure:

@@ -48,9 +48,9 @@ def test_the_best_installed_model_that_fits(tmp_path: Path) -> None:
             ("someone/finetune:8b", True),
             ("qwen3.6:27b", False),
         ]
-        choice = model_choice.choose(found, 16 * GIB)
+        choice = model_choice.choose_model(found, 16 * GIB)
         assert choice.model == "qwen3.5:9b" and "the best of 4 installed for 16 GB" in choice.line
-        assert model_choice.choose(model_choice.installed(server, 48 * GIB), 48 * GIB).model == "qwen3.6:27b"
+        assert model_choice.choose_model(model_choice.installed(server, 48 * GIB), 48 * GIB).model == "qwen3.6:27b"
 
 
 def test_the_need_counts_keys_and_values() -> None:
@@ -73,20 +73,20 @@ def test_a_model_that_does_not_work_here_goes_to_the_end(tmp_path: Path) -> None
 def test_what_is_asked_for_is_taken_or_named() -> None:
     with FakeOllama(models=[MODEL, LARGE]) as fake:
         found = model_choice.installed(OllamaServer(fake.url), 16 * GIB)
-    assert model_choice.choose(found, 16 * GIB, "qwen2.5-coder:7b").model == "qwen2.5-coder:7b"
-    large = model_choice.choose(found, 16 * GIB, "qwen3.6:27b")
+    assert model_choice.choose_model(found, 16 * GIB, "qwen2.5-coder:7b").model == "qwen2.5-coder:7b"
+    large = model_choice.choose_model(found, 16 * GIB, "qwen3.6:27b")
     assert large.model == "qwen3.6:27b" and "more than this machine has" in large.line
-    missing = model_choice.choose(found, 16 * GIB, "llama5:8b")
+    missing = model_choice.choose_model(found, 16 * GIB, "llama5:8b")
     assert (missing.model, missing.pull) == (None, "llama5:8b")
     assert "Run: ollama pull llama5:8b" in missing.line
 
 
 def test_nothing_that_fits_offers_a_pull() -> None:
-    none = model_choice.choose([], 16 * GIB)
+    none = model_choice.choose_model([], 16 * GIB)
     assert (none.model, none.pull) == (None, "qwen3.5:9b") and "no model is installed" in none.line
     with FakeOllama(models=[LARGE]) as fake:
         found = model_choice.installed(OllamaServer(fake.url), 16 * GIB)
-    assert "none of the 1 installed models fits. Run: ollama pull" in model_choice.choose(found, 16 * GIB).line
+    assert "none of the 1 installed models fits. Run: ollama pull" in model_choice.choose_model(found, 16 * GIB).line
 
 
 PULL = [
@@ -255,9 +255,9 @@ def test_a_pull_is_offered_to_a_person(
 def test_a_question_does_not_wait_for_who_has_gone_to_bed(capsys: pytest.CaptureFixture[str]) -> None:
     ours, theirs = os.pipe()
     with os.fdopen(ours) as stdin:
-        assert model_choice.ask("Now? ", stdin, wait_s=0.05) == ""
+        assert model_choice.ask_user("Now? ", stdin, wait_s=0.05) == ""
         os.write(theirs, b"y\n")
-        assert model_choice.ask("Now? ", stdin, wait_s=5.0) == "y\n"
+        assert model_choice.ask_user("Now? ", stdin, wait_s=5.0) == "y\n"
         os.close(theirs)
-        assert model_choice.ask("Now? ", stdin, wait_s=5.0) == ""  # the terminal has gone
+        assert model_choice.ask_user("Now? ", stdin, wait_s=5.0) == ""  # the terminal has gone
     assert "going on without" in capsys.readouterr().out

@@ -8,7 +8,7 @@ import pytest
 
 from autoresearch.records import CATEGORIES, TITLE_CHARS, Set
 from autoresearch.search.tuner.space import infer
-from autoresearch.search.tuner.wording import HYPOTHESES, Move, Why, category, describe
+from autoresearch.search.tuner.wording import HYPOTHESES, Move, Why, category_of_change, describe
 from testbed.tuning import SEQ_LEN, SMALL
 
 SPACE = infer(SMALL, SEQ_LEN)
@@ -56,9 +56,9 @@ def test_a_title_names_what_fits_and_counts_the_rest() -> None:
 
 
 def test_the_category_of_anybodys_change_of_constants() -> None:
-    assert category(SMALL, SMALL.replace("WEIGHT_DECAY = 0.2", "WEIGHT_DECAY = 0.1")) == "regularisation"
-    assert category(SMALL, SMALL.replace("return DEPTH", "return 2 * DEPTH")) is None  # its code differs, too
-    assert category(SMALL, SMALL) is None
+    assert category_of_change(SMALL, SMALL.replace("WEIGHT_DECAY = 0.2", "WEIGHT_DECAY = 0.1")) == "regularisation"
+    assert category_of_change(SMALL, SMALL.replace("return DEPTH", "return 2 * DEPTH")) is None  # its code differs, too
+    assert category_of_change(SMALL, SMALL) is None
 
 
 def test_every_hypothesis_is_of_a_category() -> None:
