@@ -237,7 +237,7 @@ class Stopper:
     """Experiment after experiment under the early stop, which learns from those that it lets end."""
 
     rng: np.random.Generator
-    known: list[early_stop.Finished] = field(default_factory=list)
+    known: list[early_stop.Example] = field(default_factory=list)
     past_limit: int = 0
     stopped: int = 0
     on: int = 0  # experiments for which it was on
@@ -251,7 +251,7 @@ class Stopper:
         self.past_limit, self.stopped = self.past_limit + past, self.stopped + stops
         if not stops:
             limit = rule.limit_nats if rule else None
-            self.known.append(early_stop.Finished(new.behind_nats, new.delta_bpb, limit))
+            self.known.append(early_stop.Example(new.behind_nats, new.delta_bpb, limit))
         return stops if rule is not None and new.gain > 0 else None
 
 

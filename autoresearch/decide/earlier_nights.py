@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from autoresearch.decide.early_stop import Finished
+from autoresearch.decide.early_stop import Example
 from autoresearch.decide.noise import Noise
 from autoresearch.files import write_atomic
 from autoresearch.jsonable import MalformedError, from_json, to_json
@@ -26,7 +26,7 @@ class Entry:
 
     sigma_bpb: float
     df: float  # degrees of freedom of sigma
-    finished: tuple[Finished, ...] = ()
+    examples: tuple[Example, ...] = ()
 
 
 def load(path: Path, task: TaskFacts, tag: str) -> Noise | None:
@@ -41,15 +41,15 @@ def load(path: Path, task: TaskFacts, tag: str) -> Noise | None:
     return Noise(math.exp(sum(night.df * math.log(night.sigma_bpb) for night in nights) / df), df)
 
 
-def finished(path: Path, task: TaskFacts, tag: str) -> list[Finished]:
-    """Return the experiments of the other nights that the early stop may learn from, the latest nights' last."""
-    return [run for night in _others(path, task, tag) for run in night.finished][-REMEMBERED:]
+def examples(path: Path, task: TaskFacts, tag: str) -> list[Example]:
+    """Return the early stop's examples of the other nights, the latest nights' last."""
+    return [run for night in _others(path, task, tag) for run in night.examples][-REMEMBERED:]
 
 
-def save(path: Path, task: TaskFacts, tag: str, noise: Noise, finished: Sequence[Finished]) -> None:
+def save(path: Path, task: TaskFacts, tag: str, noise: Noise, examples: Sequence[Example]) -> None:
     """Store this night's sigma, from its own replicates alone, and its examples, in place of what the tag stored."""
     known = _read(path)
-    known.setdefault(_key(task), {})[tag] = Entry(noise.sigma_bpb, noise.df, tuple(finished))
+    known.setdefault(_key(task), {})[tag] = Entry(noise.sigma_bpb, noise.df, tuple(examples))
     write_atomic(path, to_json(known, indent=1))
 
 

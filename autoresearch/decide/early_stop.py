@@ -1,10 +1,17 @@
-"""Stopping losers at half the budget: one rule, calibrated on this machine's own experiments. Pure functions.
+"""Stop losers at half of their budget, by a limit that is calibrated on this machine's own experiments. No I/O.
 
-The rule compares training loss with the incumbent's at equal used budget, so that a slow candidate is judged at the
-clock like a small one. It is off until enough contenders are known, and only ever as tight as they allow. It is no
-judge of a changed schedule, whose early curve promises nothing about its end, nor of a changed training loss; which
-versions those are is curves.py's matter. Of the runs that it would stop, one in eight runs on: a winner among them
-counts for all eight, and puts the rule off.
+At half the budget a candidate's training loss is compared with the incumbent's at the same share of the budget, so that
+a slow candidate is compared by the clock. A candidate that is further behind than the limit is stopped.
+
+The limit comes from *contenders*: finished experiments that ended no worse than the incumbent of their time. It lies
+above every contender's gap at half the budget, so none of them would have been stopped. Until enough contenders are
+known there is no limit, and every candidate runs to its end.
+
+One in AUDIT_EVERY of the candidates past the limit runs to its end all the same, as a sample. If a sample ends as a
+contender, it stands for all the candidates that were stopped, and the early stop is switched off.
+
+A loss curve says nothing about its end where the schedule or the training loss was changed; whether two versions
+compare is decided by tasks/gpt/comparable.py.
 """
 
 from __future__ import annotations
@@ -17,46 +24,49 @@ from statistics import fmean
 import numpy as np
 
 from autoresearch.decide.interval import t_quantile
+from autoresearch.record.night import Experiment, Night
+from autoresearch.records import Measurement
 
 Curve = Sequence[tuple[float, float]]  # (progress 0..1, training loss in nats a token), as in Measurement.loss_curve
 
-AT = 0.5  # used budget at which the rule looks, once
-WINDOW = 0.15  # of the budget before it, over which the noise of single batches is averaged out
+AT = 0.5  # of the budget: when a candidate is compared, once
+WINDOW = 0.15  # of the budget before AT: the losses there are averaged, since single batches scatter
 STOPPED_WINNERS = 0.02  # the share of eventual winners that may be lost
-CONTENDERS = 12  # fewer give no bound worth having
+CONTENDERS = 12  # with fewer the prediction bound is too wide to be of use
 AUDIT_EVERY = 8
+LATEST = 3  # runs of the incumbent whose curves are used: earlier ones may stem from another level of the machine
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
-    """One experiment that ran to its end."""
+class Example:
+    """One experiment that ran to its end, from which the limit is calibrated."""
 
     behind_nats: float  # training loss above the incumbent's at half the budget
     delta_bpb: float  # incumbent - candidate at the end: positive is better
-    limit_nats: float | None = None  # of the rule in force when it ran; None: it was off
+    limit_nats: float | None = None  # the limit in force when it ran; None: there was none
 
     @property
     def contends(self) -> bool:
-        """Whether it was no worse in the end. Winners are too few to learn from."""
+        """Whether it ended no worse than the incumbent. Actual winners are too few to calibrate from."""
         return self.delta_bpb >= 0
 
     @property
     def weight(self) -> int:
-        """How many experiments it stands for: one that would have been stopped, for those that were."""
+        """How many experiments it stands for: a sample stands also for those that were stopped in its place."""
         return AUDIT_EVERY if self.limit_nats is not None and self.behind_nats > self.limit_nats else 1
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
-    """Stop where the loss is more than `limit_nats` above the incumbent's at half the budget."""
+class EarlyStopRule:
+    """A calibrated limit, with what it rests on and what it saves."""
 
-    limit_nats: float
-    contenders: int  # finished experiments that were no worse in the end, from which the limit comes
-    stopped: float  # share of all experiments that it would stop
+    limit_nats: float  # above the incumbent's loss at half the budget
+    contenders: int  # examples from which the limit comes
+    stopped: float  # share of all experiments that it stops
 
     @property
     def saving(self) -> float:
-        """Share of all training time."""
+        """The share of all training time that it saves."""
         return self.stopped * (1 - AT)
 
     def __str__(self) -> str:
@@ -68,51 +78,61 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class EarlyStopCheck:
-    """What is needed to judge one run at half its budget; without a limit it is only looked at."""
+    """What is needed to judge one run at half its budget. Without a limit the gap is recorded and nothing stopped."""
 
     incumbent_curve: Curve
     limit_nats: float | None = None
-    sample: bool = False  # it runs on whatever is found
+    sample: bool = False  # runs to its end whatever its gap is
 
     def behind(self, curve: Curve) -> float | None:
-        """Nats above the incumbent in the window before half the budget; None where one of them has no points there."""
+        """Return the gap to the incumbent in nats; None where one of the curves has no points in the window.
+
+        With the incumbent at 3.0 nats and the candidate at 3.2 in the window -> 0.2.
+        """
         own, other = _level(curve), _level(self.incumbent_curve)
         return None if own is None or other is None else own - other
 
     def ends(self, behind_nats: float | None) -> bool:
+        """Whether a run with this gap is stopped."""
         limited = self.limit_nats is not None and behind_nats is not None and behind_nats > self.limit_nats
         return limited and not self.sample
 
 
-def calibrate(history: Sequence[Finished]) -> Rule | None:
-    """The tightest limit that stops under 2% of eventual winners, or None while that cannot be said or saves nothing.
+# --- calibration ------------------------------------------------------------------------------------------------------
 
-    The limit comes from all contenders. It lies above each one's gap and above the upper prediction bound of the next
-    one, Student's t at 98%. Each contender then has to survive the limit that the others give. It is never tighter
-    than one that was in force: whom that stopped, it has not heard.
+
+def calibrate(examples: Sequence[Example]) -> EarlyStopRule | None:
+    """Return the tightest limit that stops less than 2% of eventual winners.
+
+    The limit is the largest of three: the largest gap of a contender; the upper prediction bound (Student's t, 98%) for
+    the gap of the next contender; any limit that was in force before. The last one is because a stopped run has no
+    result: lowering a limit would rest on candidates that it stopped and nobody saw the end of.
+
+    Return None with fewer than CONTENDERS contenders; where, by leave-one-out, too many contenders (by weight) exceed
+    the limit that the other contenders give; and where the limit would stop nothing.
     """
-    contenders = [run for run in history if run.contends]
+    contenders = [run for run in examples if run.contends]
     if len(contenders) < CONTENDERS:
         return None
-    floor = max((run.limit_nats for run in history if run.limit_nats is not None), default=-math.inf)
+    floor = max((run.limit_nats for run in examples if run.limit_nats is not None), default=-math.inf)
     gaps = np.array([run.behind_nats for run in contenders])
     weights = np.array([run.weight for run in contenders])
     others = np.array([gaps[np.arange(len(gaps)) != i] for i in range(len(gaps))])  # (n, n - 1)
     lost = weights[gaps > _limits(others, floor)].sum()
     limit = float(_limits(gaps[None], floor)[0])
-    stopped = sum(run.weight for run in history if run.behind_nats > limit)
+    stopped = sum(run.weight for run in examples if run.behind_nats > limit)
     if lost / weights.sum() >= STOPPED_WINNERS or stopped == 0:
         return None
-    return Rule(limit, len(contenders), stopped / sum(run.weight for run in history))
+    return EarlyStopRule(limit, len(contenders), stopped / sum(run.weight for run in examples))
 
 
-def audit_due(stopped_before: int) -> bool:
-    """Whether one that the rule would stop runs to its end, to keep the rule honest: the 1st, the 9th, ...."""
-    return stopped_before % AUDIT_EVERY == 0
+def audit_due(past_limit: int) -> bool:
+    """Whether the next candidate past the limit is a sample, after `past_limit` others: the 1st, the 9th, ..."""
+    return past_limit % AUDIT_EVERY == 0
 
 
 def _limits(gaps: np.ndarray, floor: float) -> np.ndarray:
-    """The limit that each row of contenders gives: (rows, contenders) -> (rows,)."""
+    """Return the limit that each row of contenders gives: (rows, contenders) -> (rows,)."""
     n = gaps.shape[1]
     spread = gaps.std(axis=1, ddof=1) * math.sqrt(1 + 1 / n)
     bound = gaps.mean(axis=1) + t_quantile(1 - STOPPED_WINNERS, n - 1) * spread
@@ -121,5 +141,67 @@ def _limits(gaps: np.ndarray, floor: float) -> np.ndarray:
 
 
 def _level(curve: Curve) -> float | None:
+    """Return the mean loss in the window before AT."""
     losses = [loss for progress, loss in curve if AT - WINDOW <= progress <= AT]
     return fmean(losses) if losses else None
+
+
+# --- a night's journal ------------------------------------------------------------------------------------------------
+
+
+def examples(night: Night) -> list[Example]:
+    """Return the night's experiments whose first run was compared at half its budget and ran to its end."""
+    found = []
+    for x in night.decided:
+        m = _first(x)
+        if m is not None and m.ok and m.behind_nats is not None and x.delta_bpb is not None:
+            found.append(Example(m.behind_nats, x.delta_bpb, m.stop_limit_nats))
+    return found
+
+
+def curve(incumbent: Experiment) -> Curve:
+    """Return the points of the incumbent's latest runs together; `EarlyStopCheck` averages over them."""
+    runs = [m for m in incumbent.measurements if m.ok][-LATEST:]
+    return [point for m in runs for point in m.loss_curve]
+
+
+def past_limit(night: Night) -> int:
+    """Count the experiments that were past the limit, samples included."""
+    return sum(m.past_limit for x in night.experiments.values() if (m := _first(x)))
+
+
+def reason(m: Measurement) -> str:
+    """Say why a run was stopped: "stopped at 50% of the budget: its loss was 0.400 nats above ... (limit 0.200)"."""
+    assert m.behind_nats is not None and m.stop_limit_nats is not None
+    return (
+        f"stopped at {AT:.0%} of the budget: its loss was {m.behind_nats:.3f} nats above the incumbent's"
+        f" (limit {m.stop_limit_nats:.3f})"
+    )
+
+
+def saved_s(night: Night) -> float:
+    """Return the seconds that the stopped runs saved, against the mean of the runs that ended."""
+    ended = [m.total_s for x in night.decided for m in x.measurements if m.ok]
+    stopped = [x.stopped.total_s for x in night.decided if x.stopped]
+    return sum(max(0.0, fmean(ended) - s) for s in stopped) if ended else 0.0
+
+
+def text(night: Night) -> str | None:
+    """Sum up the early stop in one line; None where no candidate was past the limit."""
+    if not past_limit(night):
+        return None
+    stopped = sum(x.stopped is not None for x in night.decided)
+    samples = [x for x in night.decided if (m := _first(x)) and m.past_limit and m.ok]
+    wrong = sum((x.delta_bpb or 0.0) >= 0 for x in samples)
+    saved = saved_s(night)
+    share = saved / (night.elapsed_s + saved) if saved else 0.0
+    return (
+        f"early stop: {stopped} of {sum(x.role == 'candidate' for x in night.decided)} experiments ended at {AT:.0%} of"
+        f" their budget, {saved:.0f} s saved ({share:.0%} of the night); {len(samples)} more ran on as samples,"
+        f" {wrong} of them no worse than the incumbent in the end"
+    )
+
+
+def _first(x: Experiment) -> Measurement | None:
+    """Return the run that is compared at half its budget."""
+    return next((r.measurement for r in x.runs.values() if r.purpose == "search" and r.measurement), None)

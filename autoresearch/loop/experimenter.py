@@ -10,9 +10,9 @@ from pathlib import Path
 from statistics import fmean
 
 from autoresearch.candidate.complexity import simplifies
-from autoresearch.decide import early_stop, estimates, halfway, validation
+from autoresearch.decide import early_stop, estimates, validation
 from autoresearch.decide.disturbances import ATTEMPTS, contaminated, usual
-from autoresearch.decide.early_stop import EarlyStopCheck, Finished
+from autoresearch.decide.early_stop import EarlyStopCheck, Example
 from autoresearch.decide.keep_rule import decide, implausible
 from autoresearch.decide.noise import Noise
 from autoresearch.errors import AutoresearchError, ProposerError
@@ -53,7 +53,7 @@ class Experimenter:
     facts: machine.Facts
     seed: int = 0
     prior: Noise | None = None
-    earlier: Sequence[Finished] = ()  # what other nights of this machine and task taught the early stop
+    earlier: Sequence[Example] = ()  # what other nights of this machine and task taught the early stop
     stops_losers: bool = True  # where a number of each candidate is wanted, they run to their end
     afterwards: Callable[[Night], None] = lambda night: None  # housekeeping after each decision
     decided: int = 0  # candidates, in this session
@@ -247,13 +247,13 @@ class Experimenter:
         """The look at half the budget of a candidate's first run; None where its curve says nothing about its end."""
         if not comparable(self.source_of(self.incumbent().n), self.source_of(x.n)):
             return None
-        rule = early_stop.calibrate([*self.earlier, *halfway.finished(self.night)]) if self.stops_losers else None
+        rule = early_stop.calibrate([*self.earlier, *early_stop.examples(self.night)]) if self.stops_losers else None
         limit = rule.limit_nats if rule else None
         if (limit is None) != (self.limit_nats is None):
             self._note(f"early stop: {rule or 'off: no limit stops losers and spares all that end no worse'}")
         self.limit_nats = limit
-        audit = early_stop.audit_due(halfway.past_limit(self.night))
-        return EarlyStopCheck(halfway.curve(self.incumbent()), limit, audit)
+        audit = early_stop.audit_due(early_stop.past_limit(self.night))
+        return EarlyStopCheck(early_stop.curve(self.incumbent()), limit, audit)
 
     def _note(self, text: str) -> None:
         self.journal.append("note", text=text)
@@ -275,7 +275,7 @@ class Experimenter:
         if x.failure is not None:
             return Decision("crash", None, f"{x.failure.kind}: {x.failure.message}")
         if x.stopped is not None:
-            return Decision("discard", None, halfway.reason(x.stopped))
+            return Decision("discard", None, early_stop.reason(x.stopped))
         if not x.bpbs:
             return Decision(None, "candidate", "not run yet")
         incumbent, now = self.incumbent(), self.reading()

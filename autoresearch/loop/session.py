@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from autoresearch.candidate import constants, edits
-from autoresearch.decide import earlier_nights, estimates, halfway
+from autoresearch.decide import earlier_nights, early_stop, estimates
 from autoresearch.decide.noise import Noise
 from autoresearch.errors import UsageError
 from autoresearch.loop import samples
@@ -125,7 +125,7 @@ def open_night(
             facts=facts,
             seed=options.seed,
             prior=earlier_nights.load(priors_path, task, tag),
-            earlier=earlier_nights.finished(priors_path, task, tag),
+            earlier=earlier_nights.examples(priors_path, task, tag),
             must_stop=lambda: (held.ensure(), awake.reason_to_end(machine.sample()))[1],
             afterwards=Housekeeping(root, folder, view.say),
         )
@@ -175,7 +175,7 @@ def close_night(research: Research, why: str, priors_path: Path) -> None:
     night = research.night
     if night.replicates():
         own = estimates.read(night, Noise(research.reading().noise.sigma_bpb, 1e-6)).noise
-        earlier_nights.save(priors_path, night.task, research.tag, own, halfway.finished(night))
+        earlier_nights.save(priors_path, night.task, research.tag, own, early_stop.examples(night))
     table = results_tsv.update(research.root / "results.tsv", night)
     if tag_of(research.repo.branch()) == research.tag and night.decided:
         count = sum(x.role == "candidate" for x in night.decided)

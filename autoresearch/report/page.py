@@ -11,7 +11,7 @@ from datetime import datetime
 from html import escape as e
 from pathlib import Path
 
-from autoresearch.decide import estimates, halfway, validation
+from autoresearch.decide import early_stop, estimates, validation
 from autoresearch.errors import AutoresearchError
 from autoresearch.files import write_atomic
 from autoresearch.findings import hints
@@ -350,7 +350,7 @@ def _every(night: Night) -> str:
     names = ("#", "", "val_bpb", "gain", "runs", "idea", "why", "proposer")
     table = _table(names, [row for _, row in rows], "ntnNNtTT", [f"e{x.n}" for x, _ in rows])
     details = f"<details><summary>{len(rows)} rows</summary>{table}</details>"
-    return _section("Every experiment", details, halfway.text(night) or "")
+    return _section("Every experiment", details, early_stop.text(night) or "")
 
 
 def _every_row(x: Experiment) -> tuple[str, ...]:

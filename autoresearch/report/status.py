@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from autoresearch.decide import estimates, halfway, validation
+from autoresearch.decide import early_stop, estimates, validation
 from autoresearch.errors import UsageError
 from autoresearch.record import journal, pause
 from autoresearch.record.git import Repository, tag_of
@@ -35,7 +35,7 @@ def text(night: Night) -> str:
             f"sigma {now.noise.sigma_bpb:.4f}); the search's own figure, which is optimistic"
         )
     fit = estimates.read(night).fit
-    lines += [line for line in (str(fit) if fit else None, halfway.text(night), validation.text(night)) if line]
+    lines += [line for line in (str(fit) if fit else None, early_stop.text(night), validation.text(night)) if line]
     lines.append(f"go on: uv run loop.py --tag {night.tag}    the kept changes: git log autoresearch/{night.tag}")
     return "\n".join(lines)
 

@@ -15,7 +15,7 @@ from autoresearch.records import TaskFacts
 TASK = TaskFacts(dataset="toy", profile="tiny", fingerprint="toy0" * 4, budget_s=1.0)
 
 
-EARLIER = [early_stop.Finished(0.005 * (k % 5), 0.01) for k in range(20)] + [early_stop.Finished(0.5, -0.1)]
+EARLIER = [early_stop.Example(0.005 * (k % 5), 0.01) for k in range(20)] + [early_stop.Example(0.5, -0.1)]
 
 
 def test_an_old_record_of_a_machine_knows_nothing_of_it(tmp_path: Path) -> None:
@@ -25,8 +25,8 @@ def test_an_old_record_of_a_machine_knows_nothing_of_it(tmp_path: Path) -> None:
     for nights in known.values():
         nights["old"] = {"sigma_bpb": 0.02, "df": 8.0}
     path.write_text(json.dumps(known))
-    assert earlier_nights.finished(path, TASK, "third") == EARLIER
-    assert earlier_nights.finished(path, TASK, "new") == []
+    assert earlier_nights.examples(path, TASK, "third") == EARLIER
+    assert earlier_nights.examples(path, TASK, "new") == []
 
 
 def test_a_night_does_not_learn_from_itself_and_log_sigma_is_averaged(tmp_path: Path) -> None:

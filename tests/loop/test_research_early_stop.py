@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from autoresearch.candidate.versions import version
-from autoresearch.decide import earlier_nights, early_stop, halfway
+from autoresearch.decide import earlier_nights, early_stop
 from autoresearch.decide.noise import Noise
 from autoresearch.findings import export
 from autoresearch.loop.session import Options, open_night
 from autoresearch.record import journal
 from autoresearch.record.journal import read_source
-from autoresearch.records import SearchReplace, Set
+from autoresearch.records import SearchReplace, Set, TaskFacts
 from autoresearch.report import analysis, page, status
 from autoresearch.report.console import PlainView
 from autoresearch.search import history
@@ -25,10 +25,10 @@ from testbed.toy import HONEST
 
 pytestmark = pytest.mark.slow
 
-TASK = {"dataset": "toy", "profile": "tiny", "fingerprint": "toy0" * 4, "budget_s": 1.0}
+TASK = TaskFacts(dataset="toy", profile="tiny", fingerprint="toy0" * 4, budget_s=1.0)
 
 
-EARLIER = [early_stop.Finished(0.005 * (k % 5), 0.01) for k in range(20)] + [early_stop.Finished(0.5, -0.1)]
+EARLIER = [early_stop.Example(0.005 * (k % 5), 0.01) for k in range(20)] + [early_stop.Example(0.5, -0.1)]
 
 
 NARROW: list[Idea] = [(f"width {k}", (Set("WIDTH", str(k)),)) for k in (1, 2, 3, 4)]  # worse at half and at the end
@@ -50,7 +50,7 @@ def test_losers_are_stopped_and_one_in_eight_runs_on(
     proposer = Scripted(*NARROW)
     with open_night(repository, options, PlainView(), lambda facts: proposer) as research:
         research.ensure_baseline()
-        while proposer.ideas and halfway.past_limit(research.night) < 2:
+        while proposer.ideas and early_stop.past_limit(research.night) < 2:
             research.turn()
         proposer.ideas = [GPU_FAILS]
         research.turn()
@@ -72,7 +72,7 @@ def test_losers_are_stopped_and_one_in_eight_runs_on(
     assert stopped.ref == f"refs/autoresearch/toy/{stopped.n:04}"
     # the journal says the same again, and what the machine's next night learns counts the sample for eight
     assert journal.read(repository / "runs" / "toy").experiments == night.experiments
-    assert earlier_nights.finished(learnt, TASK, "another")[-1].weight == early_stop.AUDIT_EVERY
+    assert earlier_nights.examples(learnt, TASK, "another")[-1].weight == early_stop.AUDIT_EVERY
     # those who read it
     row = next(r for r in (repository / "results.tsv").read_text().splitlines() if stopped.proposal.title in r)
     assert row.split("\t")[1:2] + row.split("\t")[3:4] == ["", "discard"]
