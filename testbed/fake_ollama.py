@@ -51,6 +51,15 @@ THINKER["capabilities"] = ["completion", "tools", "thinking"]
 EMBEDDER = {**MODEL, "name": "nomic-embed-text:latest", "size": 274_302_450, "parameter_size": "137M"}
 EMBEDDER["capabilities"] = ["embedding"]
 CLOUD = {**MODEL, "name": "gpt-oss:120b-cloud", "size": 384, "remote_host": "https://ollama.com:443"}
+LARGE = {**MODEL, "name": "qwen3.6:27b", "size": 17 * 2**30, "parameter_size": "27.4B"}
+PULL: list[dict[str, Any]] = [  # the lines of a download
+    {"status": "pulling manifest"},
+    {"status": "pulling 60e05f210007", "digest": "sha256:60e0", "total": 1000, "completed": 400},
+    {"status": "pulling 60e05f210007", "digest": "sha256:60e0", "total": 1000, "completed": 1000},
+    {"status": "verifying sha256 digest"},
+    {"status": "writing manifest"},
+    {"status": "success"},
+]
 
 
 class FakeOllama:

@@ -52,7 +52,7 @@ def run(root: Path, args: Namespace) -> int:
 
     def chooser(view: View) -> Callable[[machine.Facts], Proposer]:
         def offer(server: OllamaServer, choice: Choice) -> bool:
-            from autoresearch.search.llm.model_choice import offer_pull
+            from autoresearch.report.models import offer_pull
 
             with view.aside() as console:
                 return offer_pull(server, choice, console)
@@ -257,6 +257,7 @@ def calibrate(root: Path, args: Namespace) -> int:
 
 
 def models(root: Path, args: Namespace) -> int:
+    from autoresearch.report.models import models_table
     from autoresearch.search.llm import model_choice
     from autoresearch.search.llm.ollama_server import connect
     from autoresearch.search.scorecard import Scorecard
@@ -268,7 +269,7 @@ def models(root: Path, args: Namespace) -> int:
     try:
         scorecard = Scorecard(cache.scorecard, facts.slug())
         found = model_choice.installed(server, facts.memory_mb * 2**20, scorecard)
-        Console().print(model_choice.table(found, scorecard))
+        Console().print(models_table(found, scorecard))
         print(model_choice.choose_model(found, facts.memory_mb * 2**20, args.model).line)
     finally:
         server.close()

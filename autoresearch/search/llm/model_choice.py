@@ -8,16 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
-
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-from rich.table import Table
+from typing import Any
 
 from autoresearch.errors import ProposerError
 from autoresearch.formats import GIB
@@ -55,8 +49,6 @@ FAMILY_WORTH = {
 }
 OTHER_WORTH = 0.7  # of any other family
 FEWEST_REPLIES, LOWEST_RATE = 12, 0.15  # with a lower share of so many replies applied, a model is chosen last
-ANSWER_WAIT_S = 60.0  # for the user's answer
-CAPTION = "applied: of its replies; warm, kept: of its experiments; all on this machine"
 SMALLEST = 50 * 2**20  # bytes; smaller entries are stubs of models that run elsewhere
 
 
@@ -196,68 +188,6 @@ def _measured(card: Card | None, file_bytes: int) -> int | None:
     return int(card.loaded_bytes)
 
 
-def ask_user(question: str, stdin: TextIO | None = None, wait_s: float = ANSWER_WAIT_S) -> str:
-    """Return the user's answer, or "" after `wait_s` seconds: the user may have gone to bed."""
-    print(question, end="", flush=True)
-    stdin = stdin or sys.stdin
-    ready, _, _ = select.select([stdin], [], [], wait_s)
-    if not ready:
-        print(f"\nno answer in {wait_s:g} s; going on without")
-    return stdin.readline() if ready else ""
-
-
-def offer_pull(server: OllamaServer, choice: Choice, console: Console, ask: Callable[[str], str] = ask_user) -> bool:
-    """Ask the user whether to pull the model of `choice`, and do it. Returns whether it is installed now."""
-    model = choice.pull or ""
-    console.print(f"{choice.line.partition('. Run:')[0]}.", markup=False, highlight=False)
-    answer = ask(f"Download {model} from ollama.com now? It is several GB. [y/N] ")
-    if answer.strip().lower() not in ("y", "yes"):
-        return False
-    try:
-        pull(server, model, console)
-    except ProposerError as error:
-        console.print(f"{model} was not pulled: {error}", markup=False, highlight=False)
-        return False
-    return True
-
-
-def pull(server: OllamaServer, model: str, console: Console) -> None:
-    """Download a model with a progress bar. Raises ProposerError with the server's message."""
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=console) as bars:
-        bar = bars.add_task(model, total=None)
-
-        def show(status: str, done: int | None, total: int | None) -> None:
-            bars.update(bar, description=f"{model}: {status}", completed=done or 0, total=total)
-
-        server.pull(model, show)
-
-
-def table(models: Sequence[Model], scorecard: Scorecard) -> Table:
-    """Return the table of `loop.py models`: each model's size, whether it fits, and what it has achieved here."""
-    view = Table(box=None, collapse_padding=True, pad_edge=False, caption=CAPTION, caption_justify="left")
-    view.add_column("model", overflow="fold", min_width=17)  # names stay whole in a terminal of 80 columns
-    for head in ("GB", "size", "context", "fits", "turns", "applied", "warm", "kept", "s/turn"):
-        view.add_column(head, no_wrap=True, justify="left" if head == "fits" else "right")
-    cards = scorecard.known()
-    for model in models:
-        card = cards.get(f"ollama:{model.name}", Card())
-        asked, applied = card.asked, card.applied
-        view.add_row(
-            model.name,
-            f"{model.size / GIB:.1f}",
-            f"{model.parameters_b:g}B" if model.parameters_b else "",
-            str(model.context or ""),
-            "yes" if model.fits else f"no: {model.need / GIB:.1f} GB",
-            str(card.turns),
-            _percent(applied, asked),
-            _percent(card.warmed_up, card.decided),
-            _percent(card.kept, card.decided),
-            f"{card.seconds / card.turns:.0f}" if card.turns else "",
-        )
-    return view
-
-
 def _model(
     server: OllamaServer, entry: Mapping[str, Any], memory_bytes: int, cards: Mapping[str, Card]
 ) -> Model | None:
@@ -328,7 +258,3 @@ def useless(card: Card | None) -> bool:
 
 def _too_large(model: Model) -> str:
     return f"it needs about {model.need / GIB:.1f} GB, which is more than this machine has for a model"
-
-
-def _percent(part: int, whole: int) -> str:
-    return f"{100 * part / whole:.0f}%" if whole else ""

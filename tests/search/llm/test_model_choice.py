@@ -1,27 +1,20 @@
-"""The choice of a model, its pull, and what `loop.py models` shows."""
+"""The choice of a model among those installed, and the proposer that is opened with it."""
 
 from __future__ import annotations
 
-import io
 import json
-import os
-import threading
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from autoresearch.errors import ProposerError
 from autoresearch.formats import GIB
 from autoresearch.search.llm import model_choice
 from autoresearch.search.llm.ollama_server import OllamaServer
-from autoresearch.search.llm.transport import Timeouts
 from autoresearch.search.scorecard import ReplyCounts, Scorecard
-from testbed.fake_ollama import CLOUD, EMBEDDER, MODEL, THINKER, FakeOllama, install
+from testbed.fake_ollama import CLOUD, EMBEDDER, LARGE, MODEL, THINKER, FakeOllama, install
 
-LARGE: dict[str, Any] = {**MODEL, "name": "qwen3.6:27b", "size": 17 * GIB, "parameter_size": "27.4B"}
 STRANGER: dict[str, Any] = {**MODEL, "name": "someone/finetune:8b", "size": 5 * GIB, "parameter_size": "8.0B"}
 
 
@@ -89,79 +82,6 @@ def test_nothing_that_fits_offers_a_pull() -> None:
     assert "none of the 1 installed models fits. Run: ollama pull" in model_choice.choose_model(found, 16 * GIB).line
 
 
-PULL = [
-    {"status": "pulling manifest"},
-    {"status": "pulling 60e05f210007", "digest": "sha256:60e0", "total": 1000, "completed": 400},
-    {"status": "pulling 60e05f210007", "digest": "sha256:60e0", "total": 1000, "completed": 1000},
-    {"status": "verifying sha256 digest"},
-    {"status": "writing manifest"},
-    {"status": "success"},
-]
-
-
-def test_pull_shows_progress_and_installs() -> None:
-    seen: list[tuple[str, int | None, int | None]] = []
-    with FakeOllama(models=[], pull=PULL) as fake:
-        server = OllamaServer(fake.url)
-        server.pull("qwen3.5:9b", lambda *step: seen.append(step))
-        assert [m["name"] for m in server.models()] == ["qwen3.5:9b"]
-        model_choice.pull(server, "qwen3.5:4b", Console(file=io.StringIO()))
-    assert seen[1] == ("pulling 60e05f210007", 400, 1000) and seen[-1] == ("success", None, None)
-
-
-@pytest.mark.parametrize(
-    ("lines", "message"),
-    [
-        ([PULL[0], {"error": "pull model manifest: file does not exist"}], "file does not exist"),
-        (PULL[:3], "ended before its end; run it again to resume"),
-    ],
-)
-def test_a_pull_that_fails_says_why(lines: list[dict[str, Any]], message: str) -> None:
-    with FakeOllama(models=[], pull=lines) as fake, pytest.raises(ProposerError, match=message):
-        OllamaServer(fake.url).pull("no:such", lambda *_: None)
-
-
-@pytest.mark.slow
-def test_a_pull_takes_as_long_as_it_needs_but_not_without_a_byte() -> None:
-    steps = [{**line, "pause_s": 0.15} for line in PULL]
-    with FakeOllama(models=[], pull=steps) as fake:
-        OllamaServer(fake.url, Timeouts(chunk_s=0.5, answer_s=0.4)).pull("a:1b", lambda *_: None)
-        fake.pull_lines[2] = {**PULL[2], "pause_s": 1.0}
-        with pytest.raises(ProposerError) as caught:
-            OllamaServer(fake.url, Timeouts(chunk_s=0.3)).pull("b:1b", lambda *_: None)
-    assert caught.value.reason == "timeout"
-
-
-def test_a_pull_is_cancelled_from_another_thread() -> None:
-    with FakeOllama(models=[], pull=[PULL[0], {**PULL[1], "pause_s": 2.0}]) as fake:
-        server = OllamaServer(fake.url)
-        threading.Timer(0.2, server.cancel).start()
-        began = time.monotonic()
-        with pytest.raises(ProposerError) as caught:
-            server.pull("a:1b", lambda *_: None)
-        assert caught.value.reason == "cancelled" and time.monotonic() - began < 1.5
-
-
-def test_a_failure_of_the_caller_s_own_is_not_the_server_s() -> None:
-    with FakeOllama(models=[], pull=PULL) as fake, pytest.raises(TypeError):
-        OllamaServer(fake.url).pull("a:1b", lambda *_: len(None))  # type: ignore[arg-type]
-
-
-def test_the_table_shows_each_model_with_its_card(tmp_path: Path) -> None:
-    scorecard = Scorecard(tmp_path / "scorecard.json", "mac")
-    card = scorecard.card("ollama:qwen2.5-coder:7b")
-    card.turns, card.seconds, card.decided, card.warmed_up, card.kept = 10, 250.0, 8, 6, 2
-    card.formats["blocks"] = ReplyCounts(asked=20, parsed=15, applied=10)
-    with FakeOllama(models=[MODEL, LARGE]) as fake:
-        found = model_choice.installed(OllamaServer(fake.url), 16 * GIB, scorecard)
-    console = Console(file=io.StringIO(), width=80)
-    console.print(model_choice.table(found, scorecard))
-    text = console.file.getvalue()  # type: ignore[attr-defined]
-    rows = [line.split() for line in text.splitlines() if line.startswith("qwen")]
-    assert rows[0] == ["qwen2.5-coder:7b", "4.4", "7.6B", "32768", "yes", "10", "50%", "75%", "25%", "25"]
-    assert rows[1][:5] == ["qwen3.6:27b", "17.0", "27.4B", "32768", "no:"] and rows[1][-1] == "0"
-
-
 def test_open_takes_a_running_server(tmp_path: Path) -> None:
     with FakeOllama() as fake:
         environ = {"OLLAMA_HOST": fake.url, "PATH": ""}
@@ -222,42 +142,3 @@ def test_a_model_that_turns_out_too_large_gives_way_to_the_next(tmp_path: Path) 
         again = model_choice.installed(OllamaServer(fake.url), 16 * GIB, card(tmp_path))[0]
     assert rows["qwen3.5:9b"] == (12 * GIB, False)
     assert (again.name, again.fits) == ("qwen3.5:9b", True)
-
-
-@pytest.mark.parametrize(
-    ("answer", "lines", "installed"),
-    [("y\n", PULL, True), ("", PULL, False), ("n\n", PULL, False), (" YES ", PULL[:3], False)],
-)
-def test_a_pull_is_offered_to_a_person(
-    tmp_path: Path, answer: str, lines: list[dict[str, Any]], installed: bool
-) -> None:
-    console, asked = Console(file=io.StringIO(), width=120), list[str]()
-
-    def ask(question: str) -> str:
-        asked.append(question)
-        return answer
-
-    with FakeOllama(models=[], pull=lines) as fake:
-        proposer, line = model_choice.open_ollama(
-            memory_bytes=16 * GIB,
-            log_path=tmp_path / "log",
-            scorecard=card(tmp_path),
-            environ={"OLLAMA_HOST": fake.url, "PATH": ""},
-            offer=lambda server, choice: model_choice.offer_pull(server, choice, console, ask),
-        )
-    text = console.file.getvalue()  # type: ignore[attr-defined]
-    assert len(asked) == 1 and "Download qwen3.5:9b" in asked[0] and "no model is installed." in text
-    assert (proposer is not None) == installed
-    assert ("qwen3.5:9b, as asked" if installed else "Run: ollama pull qwen3.5:9b") in line
-    assert ("was not pulled" in text) == (answer == " YES ")
-
-
-def test_a_question_does_not_wait_for_who_has_gone_to_bed(capsys: pytest.CaptureFixture[str]) -> None:
-    ours, theirs = os.pipe()
-    with os.fdopen(ours) as stdin:
-        assert model_choice.ask_user("Now? ", stdin, wait_s=0.05) == ""
-        os.write(theirs, b"y\n")
-        assert model_choice.ask_user("Now? ", stdin, wait_s=5.0) == "y\n"
-        os.close(theirs)
-        assert model_choice.ask_user("Now? ", stdin, wait_s=5.0) == ""  # the terminal has gone
-    assert "going on without" in capsys.readouterr().out

@@ -20,7 +20,7 @@ from autoresearch.errors import ProposerError
 from autoresearch.search.llm.backend import Answer
 from autoresearch.search.llm.ollama_server import OFFLINE, OllamaServer, base_url, connect
 from autoresearch.search.llm.transport import Timeouts
-from testbed.fake_ollama import CLOUD, MODEL, THINKER, FakeOllama, install
+from testbed.fake_ollama import CLOUD, MODEL, PULL, THINKER, FakeOllama, install
 
 NAME = "qwen2.5-coder:7b"
 QUICK = Timeouts(connect_s=1, first_byte_s=0.4, chunk_s=0.3, answer_s=1.0, short_s=2, start_s=10, unload_s=0.6)
@@ -344,3 +344,50 @@ def test_a_server_that_is_gone_holds_no_memory() -> None:
 def test_tags_list_everything() -> None:
     with FakeOllama(models=[MODEL, CLOUD]) as fake:
         assert [m["name"] for m in OllamaServer(fake.url).models()] == [NAME, "gpt-oss:120b-cloud"]
+
+
+def test_pull_reports_every_step_and_installs() -> None:
+    seen: list[tuple[str, int | None, int | None]] = []
+    with FakeOllama(models=[], pull=PULL) as fake:
+        server = OllamaServer(fake.url)
+        server.pull("qwen3.5:9b", lambda *step: seen.append(step))
+        assert [m["name"] for m in server.models()] == ["qwen3.5:9b"]
+    assert seen[1] == ("pulling 60e05f210007", 400, 1000) and seen[-1] == ("success", None, None)
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ([PULL[0], {"error": "pull model manifest: file does not exist"}], "file does not exist"),
+        (PULL[:3], "ended before its end; run it again to resume"),
+    ],
+)
+def test_a_pull_that_fails_says_why(lines: list[dict[str, Any]], message: str) -> None:
+    with FakeOllama(models=[], pull=lines) as fake, pytest.raises(ProposerError, match=message):
+        OllamaServer(fake.url).pull("no:such", lambda *_: None)
+
+
+@pytest.mark.slow
+def test_a_pull_takes_as_long_as_it_needs_but_not_without_a_byte() -> None:
+    steps = [{**line, "pause_s": 0.15} for line in PULL]
+    with FakeOllama(models=[], pull=steps) as fake:
+        OllamaServer(fake.url, Timeouts(chunk_s=0.5, answer_s=0.4)).pull("a:1b", lambda *_: None)
+        fake.pull_lines[2] = {**PULL[2], "pause_s": 1.0}
+        with pytest.raises(ProposerError) as caught:
+            OllamaServer(fake.url, Timeouts(chunk_s=0.3)).pull("b:1b", lambda *_: None)
+    assert caught.value.reason == "timeout"
+
+
+def test_a_pull_is_cancelled_from_another_thread() -> None:
+    with FakeOllama(models=[], pull=[PULL[0], {**PULL[1], "pause_s": 2.0}]) as fake:
+        server = OllamaServer(fake.url)
+        threading.Timer(0.2, server.cancel).start()
+        began = time.monotonic()
+        with pytest.raises(ProposerError) as caught:
+            server.pull("a:1b", lambda *_: None)
+        assert caught.value.reason == "cancelled" and time.monotonic() - began < 1.5
+
+
+def test_a_failure_of_the_caller_s_own_is_not_the_server_s() -> None:
+    with FakeOllama(models=[], pull=PULL) as fake, pytest.raises(TypeError):
+        OllamaServer(fake.url).pull("a:1b", lambda *_: len(None))  # type: ignore[arg-type]
