@@ -1,4 +1,7 @@
-"""What a candidate may use: modules, names, attributes; and what to say of the rest. Tables for contract.py. Pure."""
+"""List the modules, names and attributes that a candidate may use, and what to write instead of others. No I/O.
+
+contract.py applies these tables.
+"""
 
 from __future__ import annotations
 
@@ -85,9 +88,9 @@ _SPECIAL = (
     *("init", "call", "post_init", "new", "name", "qualname", "doc", "class", "version", "repr", "str", "len", "iter"),
     *("next", "getitem", "setitem", "contains", "enter", "exit", "getattr"),
 )
-DUNDERS = frozenset(f"__{name}__" for name in _SPECIAL)  # and those that a class of the file defines
+DUNDERS = frozenset(f"__{name}__" for name in _SPECIAL)  # beside those that a class of the file defines
 
-# what draws random numbers: at import the harness has not seeded yet
+# These draw random numbers: at import the harness has not seeded yet.
 _RANDOM_LAYERS = ("Linear", "Embedding", "Bilinear", "Conv1d", "Conv2d", "Conv3d", "MultiHeadAttention", "Transformer")
 _RANDOM = {f"mlx.nn.{name}" for name in (*_RANDOM_LAYERS, "TransformerEncoder", "RNN", "GRU", "LSTM")}
 _TRAINING = (
@@ -101,7 +104,7 @@ _TRAINING = (
 
 
 def trains(path: str, direct: bool = False) -> bool:
-    """Whether a dotted path draws random numbers, or (unless `direct`) belongs to a training step.
+    """Return whether a dotted path draws random numbers, or (unless `direct`) belongs to a training step.
 
     `grad_fn = mx.grad(loss)` at module level is a definition, so a direct use of a transform does not count.
     """
@@ -113,13 +116,13 @@ def trains(path: str, direct: bool = False) -> bool:
 
 
 def import_hint(module: str) -> str:
-    """What to do without a module: import_hint("os") -> "a candidate has no use for files, ..."."""
+    """Say what to do without a module: import_hint("os") -> "a candidate has no use for files, ..."."""
     allowed = ", ".join(sorted({*_PURE, "mlx", "numpy", "prepare"} - {"__future__", "collections.abc"}))
     return _HINTS.get(module.partition(".")[0], f"the modules on offer are {allowed}")
 
 
 def refusal(path: str) -> str | None:
-    """Why a dotted path is not on offer, or None where it is: refusal("prepare.task") -> "it belongs to ..."."""
+    """Say why a dotted path is not allowed, None where it is: refusal("prepare.task") -> "it belongs to ..."."""
     module, _, name = path.rpartition(".")
     if path in _REFUSED_PATHS:
         return _REFUSED_PATHS[path]
@@ -134,7 +137,7 @@ def refusal(path: str) -> str | None:
 
 @cache
 def _public(module: str) -> frozenset[str]:
-    """The public names of a module of the standard library; what it imported for itself is not among them."""
+    """Return the public names of a module of the standard library, without the modules that it imports."""
     if module == "types":
         return frozenset({"SimpleNamespace", "MappingProxyType"})
     found = importlib.import_module(module)

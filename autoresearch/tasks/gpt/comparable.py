@@ -1,9 +1,9 @@
-"""Whether the training losses of two versions say the same thing at half the budget: for the early stop. Pure.
+"""Decide whether the training losses of two versions can be compared at half the budget: for the early stop. No I/O.
 
-They do not where the schedule differs, or what is reported as the loss, or the context that it is computed on. All of
-that is found in the syntax tree: statements that read the progress, the cross-entropy or the log, and the length of the
-training rows, with every constant and function of the module that those lean on. What cannot be found is taken as
-changed only where the code around it is; the samples that run to their end are there for the rest.
+They cannot where the schedule differs, or the loss that is reported, or the context that it is computed on. These are
+found in the syntax tree: the statements that read the progress, the cross-entropy or the log, and the length of the
+training rows, with every constant and function of the module that they use. Two versions compare when all of this is
+equal. A change that the tree does not show goes unnoticed; the early stop lets one in eight losers run on to find out.
 """
 
 from __future__ import annotations
@@ -20,11 +20,10 @@ ROW_LENGTH = ("seq_len", 1)  # of run.batches(rows, seq_len): by its name, by it
 REMEMBERED = 64
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
-Parts = frozenset[str]
 
 
 def comparable(one: str, other: str) -> bool:
-    """Whether two sources train by the same schedule towards the same loss on rows of the same length.
+    """Return whether two sources train by the same schedule towards the same loss on rows of the same length.
 
     Another learning rate, depth or batch is comparable; another warm-down or a smoothed loss is not.
     """
@@ -35,12 +34,12 @@ def comparable(one: str, other: str) -> bool:
 
 
 @lru_cache(REMEMBERED)
-def _parts(source: str) -> Parts:
-    """The code that decides it, as text that layout and comments do not change."""
+def _parts(source: str) -> frozenset[str]:
+    """Collect the code that decides it, as text that layout and comments do not change."""
     tree = syntax.parse(source)
     module = {name: node for node in tree.body for name in _bound(node)}
     found: dict[int, ast.AST] = {}
-    waiting = [node for function in _functions(tree) for node in _seeds(function)]
+    waiting = [node for function in _functions(tree) for node in _deciding(function)]
     while waiting:
         node = waiting.pop()
         if id(node) not in found:
@@ -51,7 +50,8 @@ def _parts(source: str) -> Parts:
     return frozenset(_text(node, values) for node in found.values())
 
 
-def _seeds(function: Function) -> Iterator[ast.AST]:
+def _deciding(function: Function) -> Iterator[ast.AST]:
+    """Yield the nodes of a function that read the progress, the loss or the log, or set the length of a row."""
     if any(arg.arg in MARKS for arg in function.args.args):
         yield function
     yield from (node for node in _simple(function) if _marked(node))
@@ -67,7 +67,7 @@ def _seeds(function: Function) -> Iterator[ast.AST]:
 
 
 def _simple(function: Function) -> list[ast.stmt]:
-    """Statements without a body of their own, wherever they stand in the function, but not in one inside it."""
+    """List the statements without a body of their own, at any depth, except those of functions inside the function."""
     found, waiting = [], list[ast.AST](function.body)
     while waiting:
         node = waiting.pop()
@@ -84,7 +84,7 @@ def _functions(tree: ast.Module) -> Iterator[Function]:
 
 
 def _bound(node: ast.AST) -> set[str]:
-    """The names that a statement gives a meaning."""
+    """Collect the names that a statement binds."""
     if isinstance(node, Function | ast.ClassDef):
         return {node.name}
     targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
@@ -100,6 +100,6 @@ def _name(node: ast.AST) -> str | None:
 
 
 def _text(node: ast.AST, values: Mapping[str, object]) -> str:
-    """A constant by its value, however it is spelt; anything else by its tree."""
+    """Describe a constant by its value, however it is spelt, and any other node by its tree."""
     names = _bound(node) & values.keys() if isinstance(node, ast.Assign | ast.AnnAssign) else set()
     return ", ".join(f"{name} = {values[name]!r}" for name in sorted(names)) or ast.dump(node)

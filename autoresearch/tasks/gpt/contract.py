@@ -1,9 +1,9 @@
-"""The contract of the editable file: static checks of a candidate's source before it runs. Pure, and an allowlist.
+"""Check a candidate's source against the contract of the editable file, before it runs. No I/O.
 
-It is a guard against accidents and against a lazy model's shortcuts (reward hacking): it makes them visible and says
-what to write instead. It is no guard against malice, since a program that shares an interpreter with its judge can
-always cheat on purpose; the sandbox bounds the harm, and the final validation measures again. A false alarm on honest
-research is a defect.
+The contract is an allowlist. It guards against accidents and against a lazy model's shortcuts (reward hacking): each
+violation says what to write instead. It does not guard against malice, since a program that shares an interpreter with
+its judge can always cheat on purpose; the sandbox bounds the harm, and the final validation measures again. A false
+alarm on honest research is a defect.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterator, Set
 from dataclasses import dataclass
 
 from autoresearch.tasks.gpt import allowlist
-from autoresearch.tasks.gpt.scopes import FUNCTION, Scopes, bound_names, dotted, own_nodes
+from autoresearch.tasks.gpt.scopes import Scopes, arguments, bound_names, class_attributes, defaults, dotted, own_nodes
 
 MAX_BYTES = 28_000  # of source; a small model has to read the file whole
 SIGNATURES = {"build_model": ("task",), "train": ("model", "run")}
@@ -23,7 +23,7 @@ GUARD = 'if __name__ == "__main__":'
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One breach: the line (1-based; 0 for the file as a whole) and what to do, for a person and for a small model."""
+    """A breach of the contract: its line (1-based; 0: the whole file), and what to do, for people and small models."""
 
     line: int
     message: str
@@ -33,9 +33,9 @@ class Violation:
 
 
 def check(source: str, baseline: str | None = None) -> list[Violation]:
-    """What `source` breaks, by line; empty when it keeps the contract.
+    """Return the violations of `source` by line; none when it keeps the contract.
 
-    What the baseline imports is allowed, and so is what it uses of `prepare` and of `run`.
+    Whatever the baseline imports is allowed, and whatever it uses of `prepare` and of `run`.
 
     check("import os\\n") -> [Violation(0, "build_model(task) is missing ..."), ..., Violation(1, "`import os` ...")]
     """
@@ -54,7 +54,7 @@ def check(source: str, baseline: str | None = None) -> list[Violation]:
 
 
 def _check(tree: ast.Module, baseline: ast.Module) -> Iterator[Violation]:
-    yield from _Checker(tree, granted=_Checker(baseline).used).found
+    yield from _check_names(tree, granted=_check_names(baseline).refused).found
     for name, args in SIGNATURES.items():
         yield from _signature(tree, name, args)
     yield from _import_time(tree)
@@ -103,13 +103,13 @@ def _signature(tree: ast.Module, name: str, args: tuple[str, ...]) -> Iterator[V
 
 
 def _guard(tree: ast.Module) -> ast.If | None:
-    """The `if __name__ == "__main__":` statement; its body does not run under the loop."""
+    """Find the `if __name__ == "__main__":` statement; its body does not run in the loop."""
     guards = (n for n in tree.body if isinstance(n, ast.If) and ast.unparse(n.test) == "__name__ == '__main__'")
     return next(guards, None)
 
 
 def _import_time(tree: ast.Module) -> Iterator[Violation]:
-    """Statements that do work at import, and constants whose computation trains or draws random numbers."""
+    """Find statements that do work at import, and constants whose computation trains or draws random numbers."""
     scopes = Scopes(tree)
     uses = {name: _uses(s, scopes) for s in tree.body for node in own_nodes(s) for name in bound_names(node)}
     for statement in _module_statements(tree.body):
@@ -149,7 +149,7 @@ def _is_bare_call(statement: ast.stmt) -> bool:
 
 
 def _import_time_calls(statement: ast.stmt) -> Iterator[ast.Call]:
-    """Calls that the statement itself makes: constants, decorators, default arguments, class bodies."""
+    """Yield the calls that the statement itself makes: in constants, decorators, default arguments, class bodies."""
     if isinstance(statement, ast.If | ast.Try):
         return  # their statements come one by one
     stack: list[ast.AST] = [statement]
@@ -158,21 +158,21 @@ def _import_time_calls(statement: ast.stmt) -> Iterator[ast.Call]:
         if isinstance(node, ast.Call):
             yield node
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            stack += [*node.decorator_list, *node.args.defaults, *(d for d in node.args.kw_defaults if d)]
+            stack += [*node.decorator_list, *defaults(node)]
         elif isinstance(node, ast.Lambda):
-            stack += node.args.defaults
+            stack += defaults(node)
         else:
             stack += ast.iter_child_nodes(node)
 
 
 def _uses(node: ast.AST, scopes: Scopes) -> set[str]:
-    """Dotted paths that a definition mentions; names of this file stand for themselves."""
+    """Collect the dotted paths that a definition mentions; names of this file stand for themselves."""
     mentioned = (n for n in ast.walk(node) if isinstance(n, ast.Name | ast.Attribute))
     return {path for n in mentioned if (path := scopes.resolve(n) or dotted(n))}
 
 
 def _reached(name: str, uses: dict[str, set[str]]) -> set[str]:
-    """What trains or draws random numbers among all that a name of this file leads to."""
+    """Collect the paths that train or draw random numbers, among all that a name of this file leads to."""
     seen: set[str] = set()
     waiting = [name] if name in uses else []
     while waiting:
@@ -186,16 +186,24 @@ def _reached(name: str, uses: dict[str, set[str]]) -> set[str]:
 # --- names, attributes, imports ---------------------------------------------------------------------------------------
 
 
-class _Checker(ast.NodeVisitor):
-    def __init__(self, tree: ast.Module, granted: Set[str] = frozenset()) -> None:
+def _check_names(tree: ast.Module, granted: Set[str] = frozenset()) -> _NameChecker:
+    """Visit the whole tree; `granted` are modules and dotted paths that are allowed beside the allowlist."""
+    checker = _NameChecker(tree, granted)
+    checker.visit(tree)
+    return checker
+
+
+class _NameChecker(ast.NodeVisitor):
+    """The violations `found` in the nodes visited, and the modules and dotted paths `refused` in them."""
+
+    def __init__(self, tree: ast.Module, granted: Set[str]) -> None:
         self.found: list[Violation] = []
-        self.used: set[str] = set()  # modules and dotted paths on no offer: allowed where the baseline uses them
+        self.refused: set[str] = set()
         self.granted = granted
         self.scopes = Scopes(tree)
-        self.own = set(_own_attributes(tree))
+        self.own = set(class_attributes(tree))
         self.guard = _guard(tree)
         self.in_guard = False
-        self.visit(tree)
 
     def add(self, node: ast.AST, message: str) -> None:
         self.found.append(Violation(_line(node), message))
@@ -222,7 +230,7 @@ class _Checker(ast.NodeVisitor):
             return True
         if module.startswith(allowlist.PACKAGES) and not allowlist.refusal(module):
             return True
-        self.used.add(module)
+        self.refused.add(module)
         self.add(node, f"`{ast.unparse(node)}` is not allowed: {allowlist.import_hint(module)}")
         return False
 
@@ -237,12 +245,10 @@ class _Checker(ast.NodeVisitor):
             self.check_path(node, f"{module}.{name}")
 
     def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
-        outside = [*node.decorator_list, *node.args.defaults, *(d for d in node.args.kw_defaults if d)]
-        annotated = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs, node.args.vararg, node.args.kwarg]
-        outside += [a.annotation for a in annotated if a and a.annotation]
-        for part in [*outside, node.returns] if node.returns else outside:
+        annotations = [node.returns, *(argument.annotation for argument in arguments(node.args))]
+        for part in [*node.decorator_list, *defaults(node), *(a for a in annotations if a)]:
             self.visit(part)
-        # the harness's own objects, which a candidate may read but not change
+        # The harness's own objects: a candidate may read them but not change them.
         fixed = [n for n in SIGNATURES.get(node.name, ()) if n != "model"]
         with self.scopes.inside(node, {n: f"<{n}>" for n in fixed}):
             for statement in node.body:
@@ -251,7 +257,7 @@ class _Checker(ast.NodeVisitor):
     visit_AsyncFunctionDef = visit_FunctionDef
 
     def visit_Lambda(self, node: ast.Lambda) -> None:
-        for default in [*node.args.defaults, *(d for d in node.args.kw_defaults if d)]:
+        for default in defaults(node):
             self.visit(default)
         with self.scopes.inside(node):
             self.visit(node.body)
@@ -259,9 +265,7 @@ class _Checker(ast.NodeVisitor):
     def visit_Name(self, node: ast.Name) -> None:
         name, path = node.id, self.scopes.resolve(node)
         if path == "prepare":
-            self.add(
-                node, "use `prepare.cross_entropy(logits, targets)` directly; the module itself is not to be handed on"
-            )
+            self.add(node, "use `prepare.cross_entropy(...)` directly; the module itself is not to be handed on")
         elif path == "prepare.main":
             self.check_path(node, path)
         elif isinstance(node.ctx, ast.Load) and not self.scopes.bound(name):
@@ -318,15 +322,14 @@ class _Checker(ast.NodeVisitor):
             self.add(node, f"`{shown}` is private: only `_names` that a class of this file sets on self may be used")
 
     def check_path(self, node: ast.AST, path: str) -> None:
-        """Whether a dotted path such as mlx.core.fast.rms_norm, or <run>.batches, is on offer."""
+        """Check that a dotted path such as mlx.core.fast.rms_norm, or <run>.batches, is allowed."""
         if path == "prepare.main":
             if not self.in_guard:
                 self.add(node, f"prepare.main may stand only under `{GUARD}`")
         elif path not in self.granted | allowlist.MODULES and (reason := allowlist.refusal(path)):
-            self.used.add(path)
-            self.add(
-                node, f"`{path if isinstance(node, ast.ImportFrom) else ast.unparse(node)}` is not allowed: {reason}"
-            )
+            self.refused.add(path)
+            shown = path if isinstance(node, ast.ImportFrom) else ast.unparse(node)
+            self.add(node, f"`{shown}` is not allowed: {reason}")
 
 
 def _line(node: ast.AST) -> int:
@@ -334,22 +337,7 @@ def _line(node: ast.AST) -> int:
 
 
 def _is_class_of(node: ast.AST) -> bool:
-    """`type(x)` or `x.__class__`."""
+    """Return whether a node is `type(x)` or `x.__class__`."""
     if isinstance(node, ast.Call):
         return isinstance(node.func, ast.Name) and node.func.id == "type"
     return isinstance(node, ast.Attribute) and node.attr == "__class__"
-
-
-def _own_attributes(tree: ast.Module) -> Iterator[str]:
-    """Attributes that the classes of this file define: in their bodies, and on the first parameter of their methods."""
-    for cls in (n for n in ast.walk(tree) if isinstance(n, ast.ClassDef)):
-        for node in cls.body:
-            yield from (name for inner in own_nodes(node) for name in bound_names(inner))
-            if isinstance(node, FUNCTION) and (arguments := [*node.args.posonlyargs, *node.args.args]):
-                yield from _stores_on(node, arguments[0].arg)
-
-
-def _stores_on(function: ast.AST, name: str) -> Iterator[str]:
-    for node in ast.walk(function):
-        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and dotted(node.value) == name:
-            yield node.attr

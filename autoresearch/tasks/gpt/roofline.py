@@ -1,22 +1,22 @@
-"""What this machine can do at best: products by type, memory bandwidth, the compiler.
+"""Measure what this machine can do at best: matrix products by type, memory bandwidth, the compiler.
 
-MLX measures it in a child of its own (`python -m autoresearch.tasks.gpt.roofline`): the loop holds no Metal memory,
-so only the child's functions import mlx.
+MLX runs in a child of its own (`python -m autoresearch.tasks.gpt.roofline`): the loop holds no Metal memory, so only
+the child's functions import mlx.
 """
 
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from autoresearch.jsonable import from_json, to_json
 from autoresearch.system import chips, machine, process
 from autoresearch.system.sandbox import environment
 
@@ -27,13 +27,15 @@ TIMEOUT_S = 120.0
 
 @dataclass(frozen=True)
 class Roofline:
+    """The machine's best speeds, as MLX reaches them."""
+
     device: str  # "gpu" or "cpu"
     tflops: Mapping[str, float]  # of square products, by type
     bandwidth_gb_s: float  # read and written by an element-wise kernel over more than the caches hold
-    compile_s: float | None  # of one new fused kernel; None where steps are not compiled
+    compile_s: float | None = None  # of one new fused kernel; None where steps are not compiled
 
     def table(self, facts: machine.Facts) -> str:
-        """A line a number, with its share of what the chip's table promises where the chip is in it."""
+        """Format one number a line, with its share of the chip's published figure where there is one."""
         rows = [
             (f"product, {name}", f"{v:.3g} TFLOP/s", v, chips.peak_tflops(facts, name))
             for name, v in self.tflops.items()
@@ -49,14 +51,14 @@ def _share(value: float, tabled: float | None) -> str:
 
 
 def measure(env: Mapping[str, str]) -> Roofline:
-    """Some three seconds. `env` is what the children get (workbench.children_environment). Raises CommandError."""
+    """Measure for some three seconds, with the environment that children get. Raises CommandError."""
     with tempfile.TemporaryDirectory() as folder:  # a kernel cache of its own: the compiler has something to do
         (Path(folder) / "tmp").mkdir()
         whole = environment(Path(folder), {**env, "PYTHONPATH": str(ROOT)})
         done = process.run(
             [sys.executable, "-m", "autoresearch.tasks.gpt.roofline"], cwd=ROOT, env=whole, timeout=TIMEOUT_S
         )
-    return Roofline(**json.loads(done.stdout.splitlines()[-1]))
+    return from_json(Roofline, done.stdout.splitlines()[-1])
 
 
 # --- the child --------------------------------------------------------------------------------------------------------
@@ -96,4 +98,4 @@ def _seconds(call: Callable[[], object]) -> float:
 
 
 if __name__ == "__main__":
-    print(json.dumps(asdict(_child())))
+    print(to_json(_child()).decode())

@@ -1,4 +1,4 @@
-"""Which name means what where, in a syntax tree: scopes, import aliases and dotted paths. Pure."""
+"""Resolve names in a syntax tree through scopes and import aliases to dotted paths. No I/O."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Scopes:
 
     @contextmanager
     def inside(self, function: FUNCTION | ast.Module, fixed: Mapping[str, str] | None = None) -> Iterator[None]:
-        """Enters a function; `fixed` gives paths of their own to some of its names."""
-        names = {} if isinstance(function, ast.Module) else {a.arg: None for a in _arguments(function.args)}
+        """Enter a function; `fixed` gives paths of their own to some of its names."""
+        names = {} if isinstance(function, ast.Module) else {a.arg: None for a in arguments(function.args)}
         self._enter(_body(function), {**names, **(fixed or {})})
         yield
         self._stack.pop()
@@ -33,7 +33,7 @@ class Scopes:
         return any(name in names for names in self._stack)
 
     def resolve(self, node: ast.AST) -> str | None:
-        """The dotted path of a Name or Attribute that leads to something imported or fixed, else None."""
+        """Return the dotted path of a Name or Attribute that leads to something imported or fixed, else None."""
         if isinstance(node, ast.Name):
             return next((names[node.id] for names in reversed(self._stack) if node.id in names), None)
         if isinstance(node, ast.Attribute) and (base := self.resolve(node.value)):
@@ -57,7 +57,7 @@ class Scopes:
 
 
 def own_nodes(*roots: ast.AST) -> Iterator[ast.AST]:
-    """The roots and what is under them, in order, without the insides of functions and classes."""
+    """Yield the roots and the nodes below them, in order, without the insides of functions and classes."""
     for root in roots:
         yield root
         if not isinstance(root, _SCOPE):
@@ -65,7 +65,7 @@ def own_nodes(*roots: ast.AST) -> Iterator[ast.AST]:
 
 
 def bound_names(node: ast.AST) -> list[str]:
-    """Names that this one node binds: of `import mlx.core as mx` -> ["mx"]; of a `def` its name."""
+    """List the names that this one node binds: `import mlx.core as mx` -> ["mx"], a `def` -> its name."""
     match node:
         case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
             return [node.name]
@@ -80,8 +80,23 @@ def bound_names(node: ast.AST) -> list[str]:
     return []
 
 
+def class_attributes(tree: ast.Module) -> Iterator[str]:
+    """Yield the attributes that the file's classes define: in their bodies, and on the first parameter of a method."""
+    for cls in (n for n in ast.walk(tree) if isinstance(n, ast.ClassDef)):
+        for node in cls.body:
+            yield from (name for inner in own_nodes(node) for name in bound_names(inner))
+            if isinstance(node, FUNCTION) and (arguments := [*node.args.posonlyargs, *node.args.args]):
+                yield from _stores_on(node, arguments[0].arg)
+
+
+def _stores_on(function: ast.AST, name: str) -> Iterator[str]:
+    for node in ast.walk(function):
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and dotted(node.value) == name:
+            yield node.attr
+
+
 def dotted(node: ast.AST) -> str:
-    """Source text of a chain of names, `a.b.c` -> "a.b.c"; "" for anything else."""
+    """Return the source text of a chain of names, `a.b.c` -> "a.b.c"; "" for anything else."""
     if isinstance(node, ast.Name):
         return node.id
     if isinstance(node, ast.Attribute) and (base := dotted(node.value)):
@@ -89,11 +104,17 @@ def dotted(node: ast.AST) -> str:
     return ""
 
 
+def defaults(function: FUNCTION) -> list[ast.expr]:
+    """List the default values of a function's parameters."""
+    return [*function.args.defaults, *(value for value in function.args.kw_defaults if value)]
+
+
 def _body(function: FUNCTION | ast.Module) -> list[ast.AST]:
     return [function.body] if isinstance(function, ast.Lambda) else list(function.body)
 
 
-def _arguments(args: ast.arguments) -> list[ast.arg]:
+def arguments(args: ast.arguments) -> list[ast.arg]:
+    """List all parameters, of every kind."""
     found = [*args.posonlyargs, *args.args, *args.kwonlyargs, args.vararg, args.kwarg]
     return [a for a in found if a is not None]
 
