@@ -13,4 +13,4 @@ class ByHand(BaseProposer):
     name = "by hand"
 
     def propose(self, context: Context, n: int = 1) -> list[Proposal]:
-        raise ProposerError('ideas come by hand. Run: uv run loop.py try FILE -m "what and why"')
+        raise ProposerError('no proposer is running. To try an idea, run: uv run loop.py try FILE -m "what and why"')

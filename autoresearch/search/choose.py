@@ -50,7 +50,7 @@ def choose(options: ProposerOptions, facts: Facts, say: Callable[[str], None], o
     if options.kind == "command":
         if not options.command:
             raise UsageError("--proposer command needs --command 'PROGRAM ARGUMENTS', e.g. --command 'claude -p'")
-        say(f"ideas: `{options.command}`; the tuner where it has none")
+        say(f"ideas: `{options.command}`; the tuner when it has none")
         return Hybrid([Command(options.command)], fallback=tuner, say=say)
     scorecard = Scorecard(Cache.default().scorecard, facts.slug())
     model, line = _model(options, facts, scorecard, offer)
@@ -60,7 +60,7 @@ def choose(options: ProposerOptions, facts: Facts, say: Callable[[str], None], o
         say(f"ideas: the built-in tuner ({line})")
         return tuner
     alone = options.kind == "ollama"
-    say(f"ideas: {line}; {'the tuner where it has none' if alone else 'shared with the tuner by what each achieves'}")
+    say(f"ideas: {line}; {'the tuner when it has none' if alone else 'shared with the tuner by what each achieves'}")
     _warn(model, options.program, say)
     return Hybrid([model] if alone else [tuner, model], fallback=tuner, scorecard=scorecard, say=say)
 

@@ -162,7 +162,7 @@ class OllamaServer:
                 progress(part.status or "", part.completed or None, part.total or None)
                 if part.status == "success":
                     return
-        raise ProposerError(f"pulling {model} ended before its end; run it again to resume", reason="cut_off")
+        raise ProposerError(f"the download of {model} is incomplete; run it again to resume", reason="cut_off")
 
     def cancel(self) -> None:
         self.http.cancel()

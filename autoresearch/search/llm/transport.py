@@ -216,7 +216,7 @@ def _split(chunks: Iterator[bytes], deadline: float, answer_s: float) -> Iterato
     waiting = b""
     for chunk in chunks:
         if time.monotonic() > deadline:
-            raise ProposerError(f"the answer has no end after {answer_s:g} s", reason="timeout")
+            raise ProposerError(f"the answer was not complete after {answer_s:g} s", reason="timeout")
         *complete, waiting = (waiting + chunk).split(b"\n")
         if len(waiting) > MAX_LINE_BYTES:
             raise ProposerError(f"a line of the answer is over {MAX_LINE_BYTES} bytes", reason="cut_off")

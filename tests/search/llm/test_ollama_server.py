@@ -359,7 +359,7 @@ def test_pull_reports_every_step_and_installs() -> None:
     ("lines", "message"),
     [
         ([PULL[0], {"error": "pull model manifest: file does not exist"}], "file does not exist"),
-        (PULL[:3], "ended before its end; run it again to resume"),
+        (PULL[:3], "is incomplete; run it again to resume"),
     ],
 )
 def test_a_pull_that_fails_says_why(lines: list[dict[str, Any]], message: str) -> None:
