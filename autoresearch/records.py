@@ -270,7 +270,7 @@ class HintLine:
 class Context:
     """All that a proposer may know. `history` holds every decided experiment of the night, oldest first."""
 
-    source: str  # the incumbent's train_mlx.py
+    source: str  # the train_mlx.py to edit
     incumbent_bpb: float
     sigma_bpb: float
     program: str  # program.md, verbatim
@@ -281,6 +281,7 @@ class Context:
     seed: int = 0
     turn: int = 0  # the number of the next experiment
     hints: Sequence[HintLine] = ()  # findings of other machines, the largest effects first
+    parent_n: int = 0  # the experiment whose source is `source`: the incumbent, or an ancestor of it
 
 
 class Proposer(Protocol):

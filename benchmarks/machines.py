@@ -29,8 +29,10 @@ from pathlib import Path
 from autoresearch.errors import ProposerError
 from autoresearch.findings import bundle, compare, transfer
 from autoresearch.findings.bundle import Bundle
-from autoresearch.loop import sharing
+from autoresearch.loop import sharing, transfer_night
+from autoresearch.loop.research import Rules
 from autoresearch.loop.session import Options, open_night
+from autoresearch.paths import Layout
 from autoresearch.record import journal
 from autoresearch.records import Context, Edit, Failure, Proposal, SearchReplace, Set
 from autoresearch.report import comparison_page
@@ -193,15 +195,12 @@ class Bench:
             return bundle.load(path)
         with being(machine, self.folder, self.work) as root:
             proposer = Listed(self.work.ideas, root / "runs" / "night")
-            with open_night(root, self.options(machine, "night"), PlainView(), lambda facts: proposer) as research:
-                research.branching = False
-                research.recover()
-                research.ensure_baseline()
-                while proposer.left and research.limits.reached(research.decided) is None:
-                    research.turn()
+            options, rules = self.options(machine, "night"), Rules(branching=False)
+            with open_night(root, options, PlainView(), lambda facts: proposer, rules) as research:
+                research.run(done=lambda: None if proposer.left else "every idea was tried")
             if proposer.left:
                 return None
-            return named(sharing.bundle_of(root, root / "runs" / "night"), machine, path)
+            return named(sharing.bundle_of(Layout(root, "night")), machine, path)
 
     def replayed(self, machine: Constrained, there: Bundle) -> Bundle | None:
         """What `there` kept, tried on this machine under its own budget, from the same start."""
@@ -211,12 +210,13 @@ class Bench:
         with being(machine, self.folder, self.work) as root:
             git(root, "switch", "-q", "main")
             proposer = transfer.Transfer(there)
-            transfer.begin(root / "runs" / "transfer", there)
-            with open_night(root, self.options(machine, "transfer"), PlainView(), lambda facts: proposer) as research:
-                print(f"stopped: {transfer.replay(research, proposer)}")
+            transfer_night.begin(Layout(root, "transfer"), there)
+            options, rules = self.options(machine, "transfer"), transfer_night.RULES
+            with open_night(root, options, PlainView(), lambda facts: proposer, rules) as research:
+                print(f"stopped: {transfer_night.replay(research, proposer)}")
                 if proposer.left(research.context()):
                     return None
-            return named(sharing.bundle_of(root, root / "runs" / "transfer"), machine, path)
+            return named(sharing.bundle_of(Layout(root, "transfer")), machine, path)
 
 
 def named(found: Bundle, machine: Constrained, path: Path) -> Bundle:

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from autoresearch.candidate import constants, edits
 from autoresearch.decide.estimates import Estimates
-from autoresearch.errors import BundleError, EditError, ProposerError, SourceError
+from autoresearch.errors import EditError, ProposerError, SourceError
 from autoresearch.findings import effects
-from autoresearch.findings.bundle import Bundle, load, save
+from autoresearch.findings.bundle import Bundle
 from autoresearch.findings.finding import Effect, Finding, TransferOutcome, TransferReport, TransferVerdict
-from autoresearch.loop.research import Research
 from autoresearch.record.night import Experiment, Night
 from autoresearch.records import CATEGORIES, Context, Edit, Proposal, SearchReplace, Set, Trial
 from autoresearch.search import policy
@@ -151,29 +149,6 @@ def _short_of_memory(tried: Sequence[Trial], source: str) -> bool:
     failure, rows = tried[-1].failure, constants.read(source).get(ROWS)
     short = failure is not None and failure.kind == "memory"
     return short and len(tried) <= HALVINGS and isinstance(rows, int) and rows >> len(tried) >= 1
-
-
-# --- the night --------------------------------------------------------------------------------------------------------
-
-
-def begin(folder: Path, bundle: Bundle) -> Bundle:
-    """Keeps a copy of the bundle in runs/TAG, for resuming and for the matrix. Raises BundleError for another one."""
-    path = folder / ORIGIN
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        save(bundle, path)
-        return bundle
-    stored = load(path)
-    if stored.id != bundle.id:
-        raise BundleError(f"{folder.name} replays other findings ({stored.label}). Choose another night: --tag NAME")
-    return stored
-
-
-def replay(research: Research, transfer: Transfer) -> str:
-    """Tries every change, or as many as the limits allow; says why it ended. A later call goes on."""
-    research.branching = research.stops_losers = False
-    done = "every change that applies was tried"
-    return research.run(lambda: None if transfer.left(research.context()) else done)
 
 
 # --- what became of them ----------------------------------------------------------------------------------------------

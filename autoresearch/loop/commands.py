@@ -17,10 +17,10 @@ from rich.console import Console
 
 from autoresearch.decide import validation
 from autoresearch.errors import UsageError
-from autoresearch.loop.experimenter import FILE
-from autoresearch.loop.research import Research, read_program
+from autoresearch.loop.context import read_program
+from autoresearch.loop.research import DEFAULT_RULES, Research, Rules
 from autoresearch.loop.session import Options, open_night
-from autoresearch.paths import Cache, Layout
+from autoresearch.paths import EDITABLE, Cache, Layout
 from autoresearch.record import journal
 from autoresearch.record.git import Repository, branch_name, tag_of
 from autoresearch.records import Measurement, Proposer
@@ -46,7 +46,9 @@ def run(root: Path, args: Namespace) -> int:
     if args.resume and not _cut_off(root, args.tag):
         print("nothing to resume: the last night ended by itself")
         return 0
-    wanted = ProposerOptions(args.proposer, args.model, args.base_url, args.command, args.seed, read_program(root))
+    wanted = ProposerOptions(
+        args.proposer, args.model, args.base_url, args.command, args.seed, read_program(Layout(root, ""))
+    )
     ends = deadline(args.hours, args.until)
     given = hinted(root, args.findings) if args.findings else []
 
@@ -61,14 +63,15 @@ def run(root: Path, args: Namespace) -> int:
         return lambda facts: choose(wanted, facts, view.say, offer if somebody else None)
 
     with _night(root, _options(args, deadline=ends), chooser) as research:
+        view = research.notebook.view
         research.hint(given)
         try:
-            research.view.say(f"stopped: {validate.night(research)}")
+            view.say(f"stopped: {validate.night(research)}")
         finally:
-            research.view.close()
-            research.view.say(summary.text(research.night))
-            if fates := hints.of_night(research.night, research.source_of):
-                research.view.say(str(hints.held(fates)))
+            view.close()
+            view.say(summary.text(research.night))
+            if fates := hints.of_night(research.night, research.notebook.source_of):
+                view.say(str(hints.held(fates)))
     return 0
 
 
@@ -102,7 +105,7 @@ def attempt(root: Path, args: Namespace) -> int:
         source = args.file.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{args.file} cannot be read: {error}") from None
-    with _night(root, _options(args, editing=True), _by_hand) as research:
+    with _night(root, _options(args, editing=True), _by_hand, Rules(stops_losers=False)) as research:
         x = research.attempt(source, args.message)
     print(f"{x.verdict}: {x.reason}")
     return EXIT[x.verdict]
@@ -148,9 +151,9 @@ def report(root: Path, args: Namespace) -> int:
     from autoresearch.loop import samples
     from autoresearch.report import page
 
-    folder = root / "runs" / summary.find_tag(root, args.tag)
-    samples.fill(root, folder, journal.read(folder), print)
-    print(page.write(Layout(root, folder.name)))
+    layout = Layout(root, summary.find_tag(root, args.tag))
+    samples.fill(layout, journal.read(layout.folder), print)
+    print(page.write(layout))
     return 0
 
 
@@ -174,7 +177,7 @@ def compare(root: Path, args: Namespace) -> int:
 
 
 def transfer(root: Path, args: Namespace) -> int:
-    from autoresearch.loop.sharing import transfer_command
+    from autoresearch.loop.transfer_night import transfer_command
 
     return transfer_command(root, args, _options(args, deadline=deadline(args.hours, args.until)))
 
@@ -185,8 +188,8 @@ def adopt(root: Path, args: Namespace) -> int:
     repo, night = Repository.at(root), journal.read(root / "runs" / tag)
     if tag_of(repo.branch()):
         raise UsageError(f"this is the loop's own branch {repo.branch()}. Go to yours first: git switch main")
-    if FILE in repo.changes():
-        raise UsageError(f"{FILE} has uncommitted changes. Commit them first, or: git checkout -- {FILE}")
+    if EDITABLE in repo.changes():
+        raise UsageError(f"{EDITABLE} has uncommitted changes. Commit them first, or: git checkout -- {EDITABLE}")
     if night.incumbent is None or night.incumbent.role == "baseline":
         raise UsageError(f"{tag} kept nothing, so there is nothing to adopt")
     source = journal.read_source(root / "runs" / tag, night.incumbent)
@@ -194,7 +197,7 @@ def adopt(root: Path, args: Namespace) -> int:
     kept = [x for x in night.decided if x.verdict == "keep" and x.role == "candidate"]
     steps = "\n".join(f"- {x.proposal.title}: {x.reason}" for x in kept)
     message = f"Adopt the winner of {branch_name(tag)}\n\n{figures}\n\n{steps}\n"
-    print(f"{repo.commit({FILE: source.encode()}, message)[:10]} on {repo.branch()}: {figures}")
+    print(f"{repo.commit({EDITABLE: source.encode()}, message)[:10]} on {repo.branch()}: {figures}")
     return 0
 
 
@@ -219,8 +222,8 @@ def doctor(root: Path, args: Namespace) -> int:
     def train() -> Measurement:
         data = choose_data(args.dataset, args.profile, print)
         bench = workbench(data, folder, root, 10.0, args.no_sandbox, lambda text: None, anew=True)
-        source = folder / FILE
-        source.write_text(with_profile(root / FILE, corpus.load_meta(data).get("constants", {})))
+        source = folder / EDITABLE
+        source.write_text(with_profile(root / EDITABLE, corpus.load_meta(data).get("constants", {})))
         return experiment.measure(replace(bench, min_steps=0), source, folder / "run", seed=0)  # ten seconds are few
 
     print(facts.describe())
@@ -244,7 +247,7 @@ def calibrate(root: Path, args: Namespace) -> int:
     with hold(cache.machine_lock, "this machine"):
         data = choose_data(args.dataset, args.profile, print)
         bench = workbench(data, folder, root, None, args.no_sandbox, print, anew=True)
-        source = with_profile(root / FILE, corpus.load_meta(data).get("constants", {}))
+        source = with_profile(root / EDITABLE, corpus.load_meta(data).get("constants", {}))
         path = cache.fits(facts.slug())
         found = None if args.again else fitting.known(path, source, bench)
         if found is not None:
@@ -353,10 +356,10 @@ Chooser = Callable[[View], Callable[[machine.Facts], Proposer]]
 
 
 @contextlib.contextmanager
-def _night(root: Path, options: Options, chooser: Chooser) -> Iterator[Research]:
+def _night(root: Path, options: Options, chooser: Chooser, rules: Rules = DEFAULT_RULES) -> Iterator[Research]:
     view: View = choose_view()
     try:
-        with open_night(root, options, view, chooser(view)) as research:
+        with open_night(root, options, view, chooser(view), rules) as research:
             yield research
     finally:
         view.close()

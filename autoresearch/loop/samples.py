@@ -1,4 +1,4 @@
-"""What a checkpoint writes: texts that go on from a prompt, made in a confined child like every run of a candidate.
+"""Let checkpoints write texts that continue a prompt, in a confined child like every run of a candidate.
 
 The report's samples of baseline and winner are made once a checkpoint and kept in runs/TAG/samples.json.
 """
@@ -24,9 +24,8 @@ from autoresearch.measure.follower import Follower
 from autoresearch.measure.outcome import Outcome
 from autoresearch.measure.run_folder import CHECKPOINT
 from autoresearch.measure.workbench import RunSpec, Workbench
-from autoresearch.paths import SAMPLES, Cache, DataFolder
+from autoresearch.paths import Cache, DataFolder, Layout
 from autoresearch.record import journal
-from autoresearch.record.journal import SOURCE_NAME, run_folder
 from autoresearch.record.night import Experiment, Night
 from autoresearch.records import Say
 from autoresearch.report import status, watch
@@ -37,117 +36,114 @@ from autoresearch.tasks.gpt.workbench import harness, workbench
 
 MOST_BEGINNINGS = 200  # that are looked at
 PROMPTS, PROMPT_TOKENS = 3, 16  # of the report: the beginnings of so many documents of the validation split
+WORK = "samples"  # the folder in runs/TAG where a child works
 LIMIT_S = 600.0
 MOST_TOKENS = 8000  # of all texts together: what one event of a child may hold
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What to write. Temperature 0 takes the likeliest token each time."""
+    """How to write. Temperature 0 takes the likeliest token each time."""
 
     tokens: int = 120
     temperature: float = 0.7
     seed: int = 0
 
 
-def write(bench: Workbench, folder: Path, x: Experiment, prompts: Sequence[str], wanted: Wanted) -> list[str]:
-    """What the checkpoint of `x` writes after each prompt. Raises AutoresearchError where there is none, or it fails.
+def write(bench: Workbench, layout: Layout, x: Experiment, prompts: Sequence[str], wanted: Wanted) -> list[str]:
+    """Return what the checkpoint of `x` writes after each prompt. Raises AutoresearchError where it cannot.
 
-    The child works on a copy of the checkpoint in runs/TAG/samples, which goes afterwards: the night's stays as it is.
+    The child works on a copy of the checkpoint in runs/TAG/samples, which is removed afterwards.
     """
-    journal.read_source(folder, x)  # the source is the one that was measured
-    run, checkpoint = checkpoint_of(folder, x)
+    journal.read_source(layout.folder, x)  # raises where the file is no longer what was measured
+    run = run_with_checkpoint(layout, x)
     codec = tokenizer.load(bench.data.tokenizer)
     asked = {"prompts": [[codec.bos_id, *codec.encoding.encode_ordinary(p)] for p in prompts], **asdict(wanted)}
-    work = folder / "samples"
     try:
-        outcome = _child(bench, folder, x, run, checkpoint, work, {**asked, "whole": False})
+        outcome = _child(bench, layout, x, run, {**asked, "whole": False})
         if outcome.failure is not None and outcome.failure.kind == "sample":  # a model for the task's context alone
-            outcome = _child(bench, folder, x, run, checkpoint, work, {**asked, "whole": True})
+            outcome = _child(bench, layout, x, run, {**asked, "whole": True})
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        shutil.rmtree(layout.folder / WORK, ignore_errors=True)
     if outcome.failure is not None:
         raise AutoresearchError(f"#{x.n} cannot write: {outcome.failure.kind}: {outcome.failure.message}")
     return [codec.encoding.decode(ids, errors="replace") for ids in outcome.get("result", "texts")]
 
 
-def _child(
-    bench: Workbench, folder: Path, x: Experiment, run: int, checkpoint: Path, work: Path, asked: dict[str, object]
-) -> Outcome:
+def _child(bench: Workbench, layout: Layout, x: Experiment, run: int, asked: dict[str, object]) -> Outcome:
+    work = layout.folder / WORK
     rundir.make(work, bench.kernels)
-    shutil.copyfile(checkpoint, work / CHECKPOINT)
+    shutil.copyfile(layout.run(x.n, run) / CHECKPOINT, work / CHECKPOINT)
     request = work / "request.json"
     request.write_text(json.dumps(asked))
-    source = run_folder(folder, x.n) / SOURCE_NAME
-    spec = RunSpec.of(bench, source, work, x.runs[run].seed)
+    spec = RunSpec.of(bench, layout.source(x.n), work, x.runs[run].seed)
     child, token = experiment.start(spec, "sample", request)
     limits = {"start": bench.startup_limit_s, "ready": LIMIT_S, "result": 10.0}
     return Follower(child, token, spec, limits).follow()
 
 
-def checkpoint_of(folder: Path, x: Experiment) -> tuple[int, Path]:
-    """The newest measured run of `x` whose checkpoint is there. Raises UsageError."""
+def run_with_checkpoint(layout: Layout, x: Experiment) -> int:
+    """Return the newest measured run of `x` whose checkpoint is there. Raises UsageError where none is."""
     good = [k for k, run in x.runs.items() if run.measurement and run.measurement.ok]
-    for run in sorted(good, reverse=True):
-        path = run_folder(folder, x.n) / f"run-{run}" / CHECKPOINT
-        if path.is_file():
-            return run, path
-    there = sorted({int(path.parents[1].name) for path in folder.glob(f"[0-9]*/run-*/{CHECKPOINT}")})
+    there = [k for k in good if (layout.run(x.n, k) / CHECKPOINT).is_file()]
+    if there:
+        return max(there)
+    there = sorted({int(path.parents[1].name) for path in layout.folder.glob(f"[0-9]*/run-*/{CHECKPOINT}")})
     kept = f"they stay of {', '.join(f'#{n}' for n in there)}" if there else "none is there"
     raise UsageError(f"experiment {x.n} has no checkpoint ({x.verdict or x.status}); {kept}")
 
 
 @contextlib.contextmanager
-def workplace(root: Path, folder: Path, night: Night, no_sandbox: bool, say: Say) -> Iterator[Workbench]:
-    """The night's workbench with this checkout's harness, and the machine to itself or a loop that pauses.
+def workplace(layout: Layout, night: Night, no_sandbox: bool, say: Say) -> Iterator[Workbench]:
+    """Yield the night's workbench with this checkout's harness, while no loop trains on this machine.
 
-    Raises an AutoresearchError: another loop is training, the data is gone or another, no sandbox.
+    Raises an AutoresearchError where another loop is training and does not pause, the data is gone or has changed, or
+    there is no sandbox.
     """
+    cache = Cache.default()
     data = corpus.locate(str(night.task.dataset), str(night.task.profile))
     if data is None or corpus.load_meta(data)["fingerprint"] != night.task.fingerprint:
         known = f"{night.task.dataset}/{night.task.profile} {night.task.fingerprint}"
-        where = Cache.default().folder
-        raise UsageError(f"the data of {night.tag} ({known}) is not in {where}. Run: uv run prepare.py")
-    live = watch.running(folder)
+        raise UsageError(f"the data of {night.tag} ({known}) is not in {cache.folder}. Run: uv run prepare.py")
+    live = watch.running(layout.folder)
     pausing = live is not None and live.paused_at is not None
-    lock = contextlib.nullcontext() if pausing else hold(Cache.default().machine_lock, "this machine")
-    with lock:
-        bench = workbench(data, folder, root, night.task.budget_s, no_sandbox, say)
-        yield replace(bench, harness=harness(root))
+    with contextlib.nullcontext() if pausing else hold(cache.machine_lock, "this machine"):
+        bench = workbench(data, layout.folder, layout.root, night.task.budget_s, no_sandbox, say)
+        yield replace(bench, harness=harness(layout.root))
 
 
 # --- the report's samples ---------------------------------------------------------------------------------------------
 
 
-def fill(root: Path, folder: Path, night: Night, say: Say, bench: Workbench | None = None) -> None:
-    """Makes what is missing of the report's samples; a loop that holds the machine gives its workbench.
+def fill(layout: Layout, night: Night, say: Say, bench: Workbench | None = None) -> None:
+    """Make what is missing of the report's samples; a loop that holds the machine passes its workbench.
 
-    What is in the way is said and no more: samples are no part of the research.
+    An error is said and not raised: samples are no part of the research.
     """
     both = pair(night)
-    if both is None or samples_of(folder / SAMPLES, night):
+    if both is None or samples_of(layout.samples, night):
         return
     try:
-        here = contextlib.nullcontext(bench) if bench else workplace(root, folder, night, _unconfined(night), _quiet)
+        here = contextlib.nullcontext(bench) if bench else workplace(layout, night, _unconfined(night), _quiet)
         with here as place:
             say("samples: baseline and winner write for the report, once")
-            _make(replace(place, harness=harness(root)), folder, both)
+            _make(replace(place, harness=harness(layout.root)), layout, both)
     except (AutoresearchError, OSError, LookupError, ValueError) as error:  # the last two: a damaged tokenizer
         say(f"no text samples in the report: {error}")
 
 
-def _make(bench: Workbench, folder: Path, both: Sequence[Experiment]) -> None:
-    known = stored(folder / SAMPLES)
+def _make(bench: Workbench, layout: Layout, both: Sequence[Experiment]) -> None:
+    known = stored(layout.samples)
     prompts, texts = known.prompts or beginnings(bench.data), known.texts
     for x in both:
         if x.source_sha256 not in texts:
-            texts[x.source_sha256] = write(bench, folder, x, prompts, Wanted())
+            texts[x.source_sha256] = write(bench, layout, x, prompts, Wanted())
             said = {"prompts": prompts, "texts": texts}
-            write_atomic(folder / SAMPLES, json.dumps(said, indent=1, ensure_ascii=False).encode())
+            write_atomic(layout.samples, json.dumps(said, indent=1, ensure_ascii=False).encode())
 
 
 def beginnings(data: DataFolder) -> list[str]:
-    """How documents of the validation split begin: prompts that suit the data, whatever it is."""
+    """Return how documents of the validation split begin, as prompts that suit the data, whatever it is."""
     meta, codec = corpus.load_meta(data.folder), tokenizer.load(data.tokenizer)
     rows = np.fromfile(data.rows("val"), "<u2").reshape(-1, meta["seq_len"] + 1)
     found: dict[str, None] = {}
@@ -158,7 +154,7 @@ def beginnings(data: DataFolder) -> list[str]:
         whole = text.rpartition(" ")[0].strip() or text.strip()  # the last word may be cut
         if whole and "\ufffd" not in whole:
             found[whole] = None
-    # Most rows go on with a document where another was cut: what begins like a sentence is taken first.
+    # Most rows begin in the middle of a document, so what begins like a sentence is taken first.
     return sorted(found, key=lambda text: not text[0].isupper())[:PROMPTS]
 
 
@@ -174,21 +170,21 @@ def _quiet(line: str) -> None:
 
 
 def sample_command(root: Path, args: Namespace) -> None:
-    """`loop.py sample`: prints what a checkpoint of the night writes after each prompt. Raises UsageError."""
-    folder = root / "runs" / status.find_tag(root, args.tag)
-    night = journal.read(folder)
-    x, wanted = _meant(night, args.of), Wanted(args.tokens, args.temperature, args.seed)
+    """Print what a checkpoint of the night writes after each prompt: `loop.py sample`. Raises UsageError."""
+    layout = Layout(root, status.find_tag(root, args.tag))
+    night = journal.read(layout.folder)
+    x, wanted = _named(night, args.of), Wanted(args.tokens, args.temperature, args.seed)
     most = MOST_TOKENS // len(args.prompt)
     if not 1 <= wanted.tokens <= most or not 0 <= wanted.temperature <= 10:
         raise UsageError(f"--tokens 1 to {most:,} for {len(args.prompt)} prompts, and --temperature 0 to 10")
-    with workplace(root, folder, night, args.no_sandbox or _unconfined(night), _quiet) as bench:
+    with workplace(layout, night, args.no_sandbox or _unconfined(night), _quiet) as bench:
         print(f"#{x.n} {x.proposal.title}")
-        for prompt, text in zip(args.prompt, write(bench, folder, x, args.prompt, wanted), strict=True):
+        for prompt, text in zip(args.prompt, write(bench, layout, x, args.prompt, wanted), strict=True):
             print(f"\n{prompt}{text}")
 
 
-def _meant(night: Night, of: str) -> Experiment:
-    """`baseline`, `winner` or a number."""
+def _named(night: Night, of: str) -> Experiment:
+    """Return the experiment that `--of` names: baseline, winner or a number. Raises UsageError."""
     named = {"baseline": validation.baseline_of(night), "winner": night.incumbent}
     x = named.get(of) or (night.experiments.get(int(of)) if of.isdecimal() else None)
     if x is None:

@@ -1,4 +1,4 @@
-"""A night ready to run: its locks, branch, data, journal and proposer, and what is done when it is left."""
+"""Open a night: take the locks, choose the data, begin the branch, compose the loop; and close it in any case."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,14 @@ from autoresearch.decide import earlier_nights, early_stop, estimates
 from autoresearch.decide.noise import Noise
 from autoresearch.errors import UsageError
 from autoresearch.loop import samples
-from autoresearch.loop.experimenter import FILE
-from autoresearch.loop.research import Limits, Research
+from autoresearch.loop.early_stopping import EarlyStopping
+from autoresearch.loop.experimenter import Experimenter
+from autoresearch.loop.notebook import Notebook
+from autoresearch.loop.readiness import Readiness
+from autoresearch.loop.research import DEFAULT_RULES, Limits, Research, Rules
+from autoresearch.loop.runner import Runner
 from autoresearch.measure.workbench import Workbench
-from autoresearch.paths import Cache, Layout
+from autoresearch.paths import EDITABLE, RESULTS, Cache, Layout, checkout_lock
 from autoresearch.record import pause, results_tsv, retention
 from autoresearch.record.git import Repository, tag_of
 from autoresearch.record.journal import Journal
@@ -53,49 +58,52 @@ class Options:
     keep_pause: bool = False  # a pause outlives a reboot, but not a start by hand
 
 
+REPORT_EVERY_S = 60.0  # between two writings of the report
+TASK_FACTS = ("dataset", "profile", "fingerprint", "seq_len", "vocab_size", "eval_tokens", "eval_rows", "source")
+
+
 @contextlib.contextmanager
 def open_night(
-    root: Path, options: Options, view: View, propose_with: Callable[[machine.Facts], Proposer]
+    root: Path,
+    options: Options,
+    view: View,
+    propose_with: Callable[[machine.Facts], Proposer],
+    rules: Rules = DEFAULT_RULES,
 ) -> Iterator[Research]:
-    """A night ready to run, holding the locks; on leaving, however, results.tsv is committed and the journal closed.
+    """Hold the locks and yield a night ready to run; on leaving, commit results.tsv and close the journal.
 
     Raises an AutoresearchError saying what is in the way: another loop, uncommitted work, missing data, no sandbox.
     """
-    cache = Cache.default()
-    repo = Repository.at(root)
-    tag = options.tag or tag_of(repo.branch()) or f"{date.today():%b%d}".lower()
+    cache, repo = Cache.default(), Repository.at(root)
+    layout = Layout(root, options.tag or tag_of(repo.branch()) or f"{date.today():%b%d}".lower())
     if not options.editing:
         refuse_uncommitted(repo)
     with (
         hold(cache.machine_lock, "this machine"),
-        hold(root / "runs" / ".lock", "this checkout"),
+        hold(checkout_lock(root), "this checkout"),
         contextlib.ExitStack() as stack,
     ):
         process.end_orphans()
-        folder = root / "runs" / tag
-        before = read_night(folder)
+        before = read_night(layout.folder)
         data = night_data(before, options, view.say)
         budget_s = options.time_budget_s or before.task.budget_s
-        bench = workbench(data, folder, root, budget_s, options.no_sandbox, view.say)
+        bench = workbench(data, layout.folder, root, budget_s, options.no_sandbox, view.say)
         meta = corpus.load_meta(data)
         task = TaskFacts(**{name: meta[name] for name in TASK_FACTS}, budget_s=bench.budget_s)
         before.check_resume(task)
-        facts = machine.facts()
-        base = repo.begin(tag)
-        journal = stack.enter_context(Journal(folder))
+        facts, base = machine.facts(), repo.begin(layout.tag)
+        journal = stack.enter_context(Journal(layout.folder))
         if not options.keep_pause:
-            pause.end(folder)
-        view = stack.enter_context(published(view, folder))
+            pause.end(layout.folder)
+        view = stack.enter_context(published(view, layout.folder))
         if not journal.night.sessions:
             start_from_profile(repo, meta)
-            fit_to_machine(repo, bench, facts, folder / "fit", cache.fits(facts.slug()), view.say)
-        harness = hashlib.sha256(b"".join(f.read_bytes() for f in bench.harness)).hexdigest()[:16]
-        versions = {"mlx": version("mlx"), "python": platform.python_version(), "harness": harness}
+            fit_to_machine(repo, bench, facts, layout.fit, cache.fits(facts.slug()), view.say)
+        earlier_s, versions = journal.night.elapsed_s, versions_of(bench)
         settings = {key: value for key, value in vars(options).items() if value is not None}
-        earlier_s = journal.night.elapsed_s
         journal.append(
             "opened",
-            tag=tag,
+            tag=layout.tag,
             task=task,
             versions=versions,
             machine=facts.to_dict(),
@@ -104,34 +112,40 @@ def open_night(
         )
         proposer = propose_with(facts)
         stack.callback(proposer.close)
-        for warning in awake.warnings(facts):
-            view.say(warning)
-        if options.display_off is not None:
-            awake.darken(options.display_off, view.say)
-        held = stack.enter_context(awake.Awake(view.say, folder / "awake.log"))
-        priors_path = cache.noise(facts.slug())
-        limits = Limits(options.experiments, options.deadline, run_s=bench.budget_s)
-        research = Research(
-            root=root,
-            tag=tag,
-            folder=folder,
-            repo=repo,
-            journal=journal,
+        warn(facts, options, view.say)
+        keeper = stack.enter_context(awake.Awake(view.say, layout.awake_log))
+        known = cache.noise(facts.slug())
+        notebook = Notebook(layout, journal, view, prior=earlier_nights.load(known, task, layout.tag))
+        runner = Runner(
+            notebook=notebook,
             bench=bench,
-            proposer=proposer,
-            view=view,
-            limits=limits,
-            versions=versions,
-            facts=facts,
+            machine=facts.slug(),
+            readiness=Readiness(notebook, proposer.release),
+            early_stopping=EarlyStopping(
+                notebook, earlier_nights.examples(known, task, layout.tag), stops_losers=rules.stops_losers
+            ),
             seed=options.seed,
-            prior=earlier_nights.load(priors_path, task, tag),
-            earlier=earlier_nights.examples(priors_path, task, tag),
-            must_stop=lambda: (held.ensure(), awake.reason_to_end(machine.sample()))[1],
-            afterwards=Housekeeping(root, folder, view.say),
+        )
+        experimenter = Experimenter(
+            notebook=notebook,
+            runner=runner,
+            repo=repo,
+            facts=facts,
+            versions=versions,
+            afterwards=Housekeeping(layout, view.say),
+        )
+        research = Research(
+            notebook=notebook,
+            experimenter=experimenter,
+            proposer=proposer,
+            limits=Limits(options.experiments, options.deadline, run_s=bench.budget_s),
+            branching=rules.branching,
+            seed=options.seed,
+            must_stop=partial(must_stop, keeper),
         )
         view.open()
-        view.state.open(tag, bench.budget_s, facts.describe(), options.deadline, options.experiments, earlier_s)
-        view.say(f"night: {tag} on {task.dataset}/{task.profile}, {bench.budget_s:g} s of training a run")
+        view.state.open(layout.tag, bench.budget_s, facts.describe(), options.deadline, options.experiments, earlier_s)
+        view.say(f"night: {layout.tag} on {task.dataset}/{task.profile}, {bench.budget_s:g} s of training a run")
         why = "an error"
         try:
             yield research
@@ -141,83 +155,101 @@ def open_night(
             raise
         finally:
             view.state.end(why)
-            close_night(research, why, priors_path)
+            close_night(research, why, known)
+
+
+def warn(facts: machine.Facts, options: Options, say: Say) -> None:
+    """Say what a person had better know before leaving the machine alone, and switch the display off if asked."""
+    for warning in awake.warnings(facts):
+        say(warning)
+    if options.display_off is not None:
+        awake.darken(options.display_off, say)
+
+
+def must_stop(keeper: awake.Awake) -> str | None:
+    """Keep the machine awake, and return why the night has to end now, or None."""
+    keeper.ensure()
+    return awake.reason_to_end(machine.sample())
+
+
+def versions_of(bench: Workbench) -> dict[str, str]:
+    """Return what a baseline depends on: MLX, Python and the hash of the harness."""
+    harness = hashlib.sha256(b"".join(f.read_bytes() for f in bench.harness)).hexdigest()[:16]
+    return {"mlx": version("mlx"), "python": platform.python_version(), "harness": harness}
 
 
 class Housekeeping:
-    """After each decision: the room that a decided candidate takes is freed, and the report is written anew."""
+    """What follows each decision: what a decided candidate need not keep is removed, and the report is written."""
 
-    def __init__(self, root: Path, folder: Path, say: Say) -> None:
-        self.root, self.folder, self.say = root, folder, say
+    def __init__(self, layout: Layout, say: Say) -> None:
+        self.layout, self.say = layout, say
         self._written = 0.0
 
     def __call__(self, night: Night) -> None:
-        retention.tidy(self.folder, night)
+        retention.tidy(self.layout.folder, night)
         if time.monotonic() - self._written > REPORT_EVERY_S:
             self.report()
 
     def report(self) -> None:
-        from autoresearch.report import page  # matplotlib takes half a second to import
+        """Write the report. A full disk ends the report, not the night."""
+        from autoresearch.report import page  # it imports matplotlib, which takes half a second
 
         try:
-            page.write(Layout(self.root, self.folder.name))
-        except OSError as error:  # a full disk ends the report, not the night
+            page.write(self.layout)
+        except OSError as error:
             self.say(f"the report could not be written: {error}")
         self._written = time.monotonic()
 
 
-REPORT_EVERY_S = 60.0
-TASK_FACTS = ("dataset", "profile", "fingerprint", "seq_len", "vocab_size", "eval_tokens", "eval_rows", "source")
-
-
-def close_night(research: Research, why: str, priors_path: Path) -> None:
-    """The last words of a session: what was learnt of the noise, the table in git, the end in the journal."""
-    night = research.night
+def close_night(research: Research, why: str, known: Path) -> None:
+    """End a session: store what was learnt of the noise in `known`, commit results.tsv, close the journal."""
+    notebook, repo, night = research.notebook, research.experimenter.repo, research.night
+    layout, say = notebook.layout, notebook.view.say
     if night.replicates():
-        own = estimates.read(night, Noise(research.reading().noise.sigma_bpb, 1e-6)).noise
-        earlier_nights.save(priors_path, night.task, research.tag, own, early_stop.examples(night))
-    table = results_tsv.update(research.root / "results.tsv", night)
-    if tag_of(research.repo.branch()) == research.tag and night.decided:
+        own = estimates.read(night, Noise(notebook.estimates.noise.sigma_bpb, 1e-6)).noise
+        earlier_nights.save(known, night.task, layout.tag, own, early_stop.examples(night))
+    table = results_tsv.update(layout.results, night)
+    if tag_of(repo.branch()) == layout.tag and night.decided:
         count = sum(x.role == "candidate" for x in night.decided)
-        research.repo.commit({"results.tsv": table}, f"results of {research.tag}: {count} experiments")
-    research.journal.append("closed", why=why)
+        repo.commit({RESULTS: table}, f"results of {layout.tag}: {count} experiments")
+    notebook.journal.append("closed", why=why)
     if why == "finished":  # after Ctrl-C a person waits for the prompt; `report` makes up for it
-        samples.fill(research.root, research.folder, research.night, research.view.say, research.bench)
+        samples.fill(layout, night, say, research.experimenter.runner.bench)
     if night.decided:
-        Housekeeping(research.root, research.folder, research.view.say).report()
+        Housekeeping(layout, say).report()
 
 
 def night_data(before: Night, options: Options, say: Say) -> Path:
-    """The data a night goes on with: what is asked for, else what the tag was begun on, else the best there is."""
+    """Return the data of the night: what is asked for, else what the tag was begun on, else the best there is."""
     dataset = options.dataset or before.task.dataset
     return choose_data(dataset, options.profile or before.task.profile, say)
 
 
 def refuse_uncommitted(repo: Repository) -> None:
-    """The loop commits the editable file; work of the person's in it must not be swept up."""
-    if FILE in repo.changes():
+    """Raise UsageError where the editable file has work that is not committed: the loop would sweep it up."""
+    if EDITABLE in repo.changes():
         raise UsageError(
-            f"{FILE} has uncommitted changes, and the loop would build on them without a record. "
-            f"Run: git commit -m '...' {FILE}   (or: git checkout -- {FILE})"
+            f"{EDITABLE} has uncommitted changes, and the loop would build on them without a record. "
+            f"Run: git commit -m '...' {EDITABLE}   (or: git checkout -- {EDITABLE})"
         )
 
 
 def start_from_profile(repo: Repository, meta: Mapping[str, Any]) -> None:
-    """The branch's first commit: the constants that the data's profile starts from."""
-    source = repo.read("HEAD", FILE).decode()
+    """Commit the constants that the data's profile starts from, as the branch's first commit."""
+    source = repo.read("HEAD", EDITABLE).decode()
     known = constants.read(source)
     wanted = {k: v for k, v in meta.get("constants", {}).items() if k in known and known[k] != _value(v)}
     if wanted:
         new = edits.apply(source, [Set(name, literal) for name, literal in wanted.items()])
         listing = "\n".join(f"{name} = {literal}" for name, literal in wanted.items())
-        repo.commit({FILE: new.encode()}, f"Start from the {meta['profile']} profile's constants\n\n{listing}\n")
+        repo.commit({EDITABLE: new.encode()}, f"Start from the {meta['profile']} profile's constants\n\n{listing}\n")
 
 
 def fit_to_machine(
     repo: Repository, bench: Workbench, facts: machine.Facts, folder: Path, memory: Path, say: Say
 ) -> None:
-    """The branch's second commit, where this machine runs the same computation faster with other constants."""
-    source = repo.read("HEAD", FILE).decode()
+    """Commit the constants with which this machine runs the same computation faster, where there are any."""
+    source = repo.read("HEAD", EDITABLE).decode()
     found = calibrate.known(memory, source, bench)
     if found is None and any(calibrate.axes(source, bench, "gpu")):
         say("fit: measuring what is fastest on this machine, up to two minutes, once")
@@ -227,7 +259,7 @@ def fit_to_machine(
     new = edits.apply(source, found.edits)
     listing = ", ".join(f"{edit.name} = {edit.literal}" for edit in found.edits)
     say(f"fit: {listing}")
-    repo.commit({FILE: new.encode()}, f"Fit to this machine: {listing}\n\n{facts.describe()}\n\n{found.text}\n")
+    repo.commit({EDITABLE: new.encode()}, f"Fit to this machine: {listing}\n\n{facts.describe()}\n\n{found.text}\n")
 
 
 def _value(literal: str) -> Any:

@@ -1,7 +1,7 @@
-"""The final validation: baseline against winner on fresh seeds and on the split that the search never saw.
+"""Validate a night: train baseline and winner on fresh seeds and score them on the split that the search never saw.
 
 The search's own figure is optimistic, since the winner is the best of many looks. So the top three are run again first,
-and then baseline and winner, interleaved, are trained afresh and scored on the test split.
+and then baseline and winner are trained and scored in turn.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from dataclasses import dataclass, replace
 from autoresearch.decide import validation
 from autoresearch.decide.interval import RETESTS, ROUNDS, Interval, interleaved, top, winner
 from autoresearch.errors import ExhaustedError
+from autoresearch.loop.notebook import Notebook
 from autoresearch.loop.research import Research
+from autoresearch.loop.runner import Runner
 from autoresearch.record.night import Experiment
 
 SHARE = 0.2  # of a night with an end that is kept for the validation
@@ -23,7 +25,7 @@ FIRST_SEED = 9_000_000  # of the validation's rounds, apart from the search's se
 
 @dataclass(frozen=True)
 class Plan:
-    """How many runs a validation takes."""
+    """The number of runs of a validation: `retests` of each of the top three, then `rounds` of both finalists."""
 
     retests: int = RETESTS
     rounds: int = ROUNDS
@@ -34,7 +36,7 @@ class Plan:
 
 
 def plan(night_s: float, run_s: float, share: float = SHARE) -> Plan | None:
-    """What a fifth of the night, or another share, can pay for; None where that is too little.
+    """Return what a fifth of the night, or another share, can pay for; None where that is too little.
 
     plan(8 * 3600, 330) -> Plan(retests=2, rounds=5); plan(600, 30) -> None
     """
@@ -47,68 +49,63 @@ def plan(night_s: float, run_s: float, share: float = SHARE) -> Plan | None:
 
 
 def night(research: Research) -> str:
-    """Researches to the night's end; one with a deadline keeps its last part for the validation. Says why it ended.
+    """Research to the night's end and say why it ended; a deadline's last part is kept for the final validation.
 
     Raises ExhaustedError where the ideas ran out, after the validation.
     """
-    research.recover()
-    research.ensure_baseline()
+    research.experimenter.prepare()
     end = research.limits.deadline
     if end is None:
         return research.run()
-    run_s = research.run_s()
+    run_s = research.notebook.run_s()
     chosen = plan(end - time.time(), run_s)
     kept_s = chosen.runs * run_s if chosen else 0.0
-    research.limits = replace(research.limits, deadline=end - kept_s, run_s=run_s)
-    research.view.state.reserve(end - kept_s if chosen else None)
+    research.notebook.view.state.reserve(end - kept_s if chosen else None)
     try:
-        why = research.run()
+        why = research.run(replace(research.limits, deadline=end - kept_s, run_s=run_s))
     except ExhaustedError:
-        _validate_by(research, end, chosen)
+        _validate_by(research, end, run_s, chosen)
         raise
-    _validate_by(research, end, chosen)
+    _validate_by(research, end, run_s, chosen)
     return why
 
 
-def _validate_by(research: Research, end: float, chosen: Plan | None) -> None:
-    """The validation with what is left of the night: the last experiment may have taken more than one run."""
-    left = plan(end - time.time(), research.limits.run_s, share=1.0)
+def _validate_by(research: Research, end: float, run_s: float, chosen: Plan | None) -> None:
+    """Validate with what is left of the night: the last experiment may have taken more than one run."""
+    left = plan(end - time.time(), run_s, share=1.0)
     if time.time() < end and (chosen or left) and research.must_stop() is None:
         validate(research, left or Plan(0, LEAST_ROUNDS))
 
 
 def validate(research: Research, chosen: Plan) -> Interval | None:
-    """Makes the runs that are still missing and gives the interval; None where nothing was kept."""
-    research.recover()
-    research.ensure_baseline()
-    night = research.night
+    """Make the runs that are missing and return the interval; None where nothing was kept."""
+    research.experimenter.prepare()
+    notebook, runner, night = research.notebook, research.experimenter.runner, research.night
     if night.incumbent is None or night.incumbent.role == "baseline":
-        research.view.say("validation: nothing was kept, so there is nothing to validate")
+        notebook.view.say("validation: nothing was kept, so there is nothing to validate")
         return None
-    best = _winner(research, chosen)
-    baseline = research.baseline()
-    research.view.say(f"validation: #{best.n} {best.proposal.title} against the baseline, {chosen.rounds} rounds")
+    best, baseline = _winner(notebook, runner, chosen), notebook.baseline
+    notebook.view.say(f"validation: #{best.n} {best.proposal.title} against the baseline, {chosen.rounds} rounds")
     for n, seed in interleaved([baseline.n, best.n], chosen.rounds, FIRST_SEED):
         if seed not in validation.final_bpbs(research.night.experiments[n]):
             if why := research.must_stop():
-                research.view.say(f"validation: {why}; go on with: uv run loop.py validate")
+                notebook.view.say(f"validation: {why}; to resume it: uv run loop.py validate")
                 break
-            research.measure(n, "final", seed)
+            runner.run(n, "final", seed)
     return validation.validated(research.night)
 
 
-def _winner(research: Research, chosen: Plan) -> Experiment:
-    """The incumbent, unless one of the next best does better in the same number of fresh runs."""
-    night, now = research.night, research.reading()
-    estimates = {x.n: now.estimate(x).mean for x in night.decided if x.verdict != "crash" and x.bpbs}
-    assert night.incumbent is not None
-    contenders = list(dict.fromkeys([night.incumbent.n, *top(estimates, RETESTED)]))[:RETESTED]
-    before = {n: len(now.values(night.experiments[n], "incumbent")) for n in contenders}
+def _winner(notebook: Notebook, runner: Runner, chosen: Plan) -> Experiment:
+    """Return the incumbent, unless one of the next best does better in the same number of fresh runs."""
+    now, incumbent = notebook.estimates, notebook.incumbent
+    estimates = {x.n: now.estimate(x).mean for x in notebook.night.decided if x.verdict != "crash" and x.bpbs}
+    contenders = list(dict.fromkeys([incumbent.n, *top(estimates, RETESTED)]))[:RETESTED]
+    before = {n: len(now.values(notebook.night.experiments[n], "incumbent")) for n in contenders}
     for n, _ in interleaved(contenders, chosen.retests, 0):
-        research.measure(n, "incumbent")
+        runner.run(n, "incumbent")
     if not chosen.retests:
-        return night.incumbent
-    night, now = research.night, research.reading()
+        return incumbent
+    night, now = notebook.night, notebook.estimates
     retests = {n: now.values(night.experiments[n], "incumbent")[before[n] :] for n in contenders}
     search = {n: (estimates[n], len(night.experiments[n].bpbs)) for n in contenders}
     return night.experiments[winner(search, {n: runs for n, runs in retests.items() if runs})]

@@ -18,14 +18,14 @@ ContractCheck = Callable[[str], tuple[str, ...]]  # the violations of the task's
 REMEMBERED = 16  # results of `changed`, some 20 KB each
 
 
-def admit(context: Context, parent_n: int, proposal: Proposal, check: ContractCheck) -> Candidate:
-    """Return the candidate that `proposal` makes of the context's source, which is that of experiment `parent_n`.
+def admit(context: Context, proposal: Proposal, check: ContractCheck) -> Candidate:
+    """Return the candidate that `proposal` makes of the context's source.
 
     The violations that `check` finds are stored in the candidate. Raises EditError when an edit does not apply, and
     RepeatError when the night has already measured the result.
     """
     source = changed(context, proposal.edits)
-    return Candidate(source, proposal, parent_n, check(source))
+    return Candidate(source, proposal, context.parent_n, check(source))
 
 
 def changed(context: Context, change: Sequence[Edit]) -> str:

@@ -1,121 +1,126 @@
-"""Whose fault a failed run is: the machine's failures are made again, waited out, and never blamed on an idea alone."""
+"""A candidate from its source to its record, with a runner whose values are given."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from autoresearch.candidate import edits
 from autoresearch.errors import AutoresearchError
 from autoresearch.loop.experimenter import Experimenter
-from autoresearch.record import journal
-from autoresearch.record.night import Experiment, Purpose
-from autoresearch.records import Failure, Measurement, Proposal, Set
+from autoresearch.loop.notebook import Notebook
+from autoresearch.paths import Layout
+from autoresearch.record.git import Repository
+from autoresearch.record.journal import Journal
+from autoresearch.record.night import Experiment
+from autoresearch.records import Candidate, Failure, Measurement, Proposal, Purpose, Set, TaskFacts
 from autoresearch.report.console import PlainView
 from autoresearch.system import machine
-from testbed.made_nights import Made
+from autoresearch.tasks.gpt import contract
+from testbed.toy import git
 
-GPU = Failure("machine", "Command buffer execution failed: Caused GPU Timeout Error")
-DRY = Failure("memory", "held 9.1 GB of memory (limit 8.0 GB)")
-WRONG = Failure("build", "NameError: name 'DEPHT' is not defined")
-FINE = None
-
-
-@dataclass(kw_only=True)
-class Rehearsed(Experimenter):
-    """A laboratory whose runs end as they are told to, by experiment; then all of them are fine."""
-
-    ends: dict[int, list[Failure | None]]
-    ran: list[int] = field(default_factory=list)
-
-    def _run_once(self, x: Experiment, run: int, purpose: Purpose, seed: int | None) -> Measurement:
-        self.journal.append("started", n=x.n, run=run, seed=run, machine="m4", purpose=purpose)
-        self.ran.append(x.n)
-        failure = self.ends[x.n].pop(0) if self.ends.get(x.n) else FINE
-        return Measurement(run, None if failure else 1.5, failure, tok_s=None)
+IDEA = Proposal((Set("LR", "0.02"),), "learn faster", "more of each step", "learning_rate", "tuner")
+VERSIONS = {"mlx": "1", "harness": "h"}
 
 
-@pytest.fixture
-def laboratory(tmp_path: Path) -> Callable[..., Rehearsed]:
-    """Over a made night of three experiments, and a fourth that is proposed."""
-    folder = Made().try_all(3).write(tmp_path / "runs" / "nov23")
-    unused: Any = None
+class Given:
+    """A runner that journals the values it was given for an experiment, in their order."""
 
-    class Nobody:
-        name = "nobody"
+    def __init__(self, notebook: Notebook, values: Mapping[int, list[float | Failure]]) -> None:
+        self.notebook, self.values = notebook, {n: list(found) for n, found in values.items()}
+        self.scored_again: float | None = None  # bits per byte of a checkpoint that is scored again
+        self.bench: Any = type("Bench", (), {"budget_s": 1.0})
 
-        def release(self) -> None: ...
+    def run(self, n: int, purpose: Purpose, seed: int | None = None) -> Experiment:
+        run, value = self.notebook.night.experiments[n].next_run, self.values[n].pop(0)
+        self.notebook.journal.append("started", n=n, run=run, seed=run, machine="m4", purpose=purpose)
+        failure = value if isinstance(value, Failure) else None
+        m = Measurement(run, None if failure else float(value), failure, total_s=1.0)  # type: ignore[arg-type]
+        self.notebook.journal.append("measured", n=n, run=run, measurement=m)
+        return self.notebook.night.experiments[n]
 
-    def make(**ends: list[Failure | None]) -> Rehearsed:
-        lab = Rehearsed(
-            root=tmp_path, tag="nov23", folder=folder, repo=unused, journal=journal.Journal(folder), bench=unused,
-            proposer=Nobody(), view=PlainView(io.StringIO()), facts=machine.facts(), patience_s=(0.0, 0.0),
-            ends={{"idea": 4, "best": best}[name]: list(found) for name, found in ends.items()},
-        )  # fmt: skip
-        sha = journal.store_source(folder, 4, "DEPTH = 3\n")
-        idea = Proposal((Set("DEPTH", "3"),), "Deeper", "", "depth", "tuner")
-        lab.journal.append(
-            "proposed", n=4, role="candidate", proposal=idea, source_sha256=sha, parent_n=best, parent_commit="b" * 40
-        )
-        return lab
+    def score_again(self, x: Experiment, run: int, *, rows: int) -> Measurement:
+        return Measurement(run, self.scored_again)
 
-    best = journal.read(folder).incumbent_n
-    assert best is not None
-    return make
+    def limit_candidates(self, baseline: Experiment) -> None:
+        assert baseline.role == "baseline"
 
 
-def test_one_failure_of_the_machine_is_a_run_made_again(laboratory: Callable[..., Rehearsed]) -> None:
-    lab = laboratory(idea=[GPU])
-    x = lab.measure(4, "search")
-    assert lab.ran == [4, 4] and x.failure is None
-    assert [r.ended for r in x.runs.values()] == ["abandoned", "measured"]
+def experimenter(root: Path, values: Mapping[int, list[float | Failure]]) -> Experimenter:
+    """On the branch of a night that has just been opened."""
+    repo, layout = Repository.at(root), Layout(root, "nov23")
+    base = repo.begin(layout.tag)
+    notebook = Notebook(layout, Journal(layout.folder), PlainView(io.StringIO()))
+    task = TaskFacts(dataset="toy", profile="tiny", fingerprint="toy0", budget_s=1.0, eval_rows=8)
+    notebook.journal.append("opened", tag=layout.tag, task=task, versions=VERSIONS, base_commit=base)
+    runner: Any = Given(notebook, {0: [1.60, 1.61, 1.59], **values})
+    return Experimenter(notebook=notebook, runner=runner, repo=repo, facts=machine.facts(), versions=VERSIONS)
 
 
-def test_after_two_the_incumbent_shows_whose_fault_it_is(laboratory: Callable[..., Rehearsed]) -> None:
-    lab = laboratory(idea=[GPU, GPU, GPU])
-    best = lab.incumbent().n
-    x = lab.measure(4, "search")
-    assert lab.ran == [4, 4, best, 4]
-    assert x.failure == GPU  # the incumbent runs: it is the idea's own
+def candidate_of(e: Experimenter, *change: Set) -> Candidate:
+    source = edits.apply(e.notebook.source_of(0), change)
+    return Candidate(source, IDEA, 0, e.violations(source))
 
 
-def test_an_idea_is_not_blamed_while_the_incumbent_fails_too(laboratory: Callable[..., Rehearsed]) -> None:
-    lab = laboratory(idea=[GPU, GPU], best=[GPU, DRY, GPU])
-    best = lab.incumbent().n
-    x = lab.measure(4, "search")
-    assert lab.ran == [4, 4, best, best, best, best, 4]
-    assert x.failure is None and x.measurements[-1].ok
+def test_a_kept_candidate_is_a_commit_of_the_branch(repository: Path) -> None:
+    e = experimenter(repository, {1: [1.56, 1.56]})
+    e.prepare()
+    x = e.try_out(candidate_of(e, Set("LR", "0.02")))
+    assert x.verdict == "keep" and x.ref == "refs/heads/autoresearch/nov23"
+    assert "LR = 0.02" in git(repository, "show", "HEAD:train_mlx.py")
+    assert git(repository, "log", "-1", "--format=%s") == "learn faster\n"
+    assert e.notebook.incumbent.n == 1 and e.notebook.counters.decided == 1
+    assert "keep" in e.notebook.layout.results.read_text()
 
 
-def test_a_machine_that_does_not_recover_ends_the_night_and_blames_nobody(
-    laboratory: Callable[..., Rehearsed],
+@pytest.mark.parametrize(("scored_again", "verdict"), [(1.2001, "keep"), (1.6, "crash"), (None, "crash")])
+def test_an_implausible_gain_is_scored_again(repository: Path, scored_again: float | None, verdict: str) -> None:
+    e = experimenter(repository, {1: [1.2, 1.2]})
+    e.runner.scored_again = scored_again  # type: ignore[attr-defined]
+    e.prepare()
+    x = e.try_out(candidate_of(e, Set("LR", "0.02")))
+    assert x.verdict == verdict and (verdict == "keep" or x.reason.startswith("implausible: 1.200000 became "))
+    assert bool(e.notebook.night.notes) == (verdict == "keep")
+
+
+def test_a_candidate_that_breaks_the_contract_is_recorded_and_never_run(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lab = laboratory(idea=[GPU, GPU], best=[GPU] * 9)
-    with pytest.raises(AutoresearchError, match=r"GPU Timeout Error, 4 times in a row, with a file that ran before"):
-        lab.measure(4, "search")
-    night = lab.night
-    assert night.experiments[4].status == "abandoned" and night.experiments[4].verdict is None
-    assert night.abandoned() == [night.experiments[4]]  # the next session goes on with it
+    e = experimenter(repository, {})
+    e.prepare()
+    check, checked = contract.check, []
+    monkeypatch.setattr(contract, "check", lambda *given: checked.append(given) or check(*given))
+    source = "import os\n" + e.notebook.source_of(0)
+    x = e.try_out(Candidate(source, IDEA, 0, e.violations(source)))
+    assert x.verdict == "crash" and x.reason.startswith("contract: ") and "os" in x.reason and not x.runs
+    assert x.ref == "refs/autoresearch/nov23/0001"
+    assert len(checked) == 1  # at the gate, and nowhere else
 
 
-@pytest.mark.parametrize("failure", [WRONG, DRY])
-def test_an_idea_s_own_failure_is_its_own_at_once(laboratory: Callable[..., Rehearsed], failure: Failure) -> None:
-    lab = laboratory(idea=[failure])
-    assert lab.measure(4, "search").failure == failure
-    assert lab.ran == [4]
+def test_a_candidate_of_an_earlier_session_is_checked_again_and_finished(repository: Path) -> None:
+    e = experimenter(repository, {1: [1.9]})
+    e.prepare()
+    source = edits.apply(e.notebook.source_of(0), [Set("LR", "0.02")])
+    e._propose("candidate", Candidate(source, IDEA, 0))
+    forbidden = Candidate("import os\n" + source, IDEA, 0)  # as if it had been planted
+    e._propose("candidate", forbidden)
+    e.prepare()
+    night = e.notebook.night
+    assert night.experiments[1].verdict == "discard"
+    assert night.experiments[2].verdict == "crash" and not night.experiments[2].runs
 
 
-@pytest.mark.slow
-def test_a_machine_that_swaps_under_a_run_is_the_machine_s_failure(toy_data: Path, tmp_path: Path) -> None:
-    """With a recorded swap instead of one of this machine's."""
-    from autoresearch.measure import experiment
-    from testbed.toy import HONEST, toy_bench
-
-    used = iter([512, *range(1000, 100_000, 1000)])
-    bench = toy_bench(toy_data, 20.0, swap_mb=lambda: next(used))
-    m = experiment.rehearse(bench, HONEST, tmp_path / "run", seed=1)
-    assert m.failure == Failure("machine", "the machine swapped 2.4 GB out during the run")
+def test_a_baseline_is_measured_once_and_its_failure_ends_the_night(repository: Path) -> None:
+    e = experimenter(repository, {})
+    e.prepare()
+    e.prepare()
+    assert [x.role for x in e.notebook.night.decided] == ["baseline"]
+    assert e.notebook.baseline.reason == "the baseline, 3 runs"
+    again = experimenter(repository, {1: [Failure("slow", "3 steps")]})
+    again.versions = {"mlx": "2", "harness": "h"}
+    with pytest.raises(AutoresearchError, match=r"the baseline does not run \(slow\)[^$]*--time-budget S"):
+        again.prepare()

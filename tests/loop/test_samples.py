@@ -15,7 +15,7 @@ from autoresearch.loop import samples
 from autoresearch.loop.samples import Wanted
 from autoresearch.measure import experiment
 from autoresearch.measure.workbench import Workbench
-from autoresearch.paths import SAMPLES, DataFolder
+from autoresearch.paths import SAMPLES, DataFolder, Layout
 from autoresearch.record import journal
 from autoresearch.record.journal import Journal
 from autoresearch.record.night import Experiment
@@ -31,11 +31,16 @@ GREEDY = Wanted(tokens=5, temperature=0.0)
 
 
 @pytest.fixture
-def night(toy_data: Path, tmp_path: Path) -> tuple[Workbench, Path]:
+def night(toy_data: Path, tmp_path: Path) -> tuple[Workbench, Layout]:
     """A workbench and runs/nov23 with a measured baseline, its checkpoint there, over a tokenizer of letters."""
     letters(toy_data)
     bench = toy_bench(toy_data)
-    folder = tmp_path / "runs" / "nov23"
+    layout = Layout(tmp_path, "nov23")
+    for file in bench.harness:
+        copy = tmp_path / file.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(file.read_bytes())
+    folder = layout.folder
     task = {"dataset": "toy", "profile": "tiny", "fingerprint": "toy0" * 4, "budget_s": 1.0}
     with Journal(folder) as book:
         book.append(
@@ -43,7 +48,7 @@ def night(toy_data: Path, tmp_path: Path) -> tuple[Workbench, Path]:
             options={"no_sandbox": True},
         )  # fmt: skip
         measure(bench, folder, book, HONEST.read_text())
-    return bench, folder
+    return bench, layout
 
 
 def measure(bench: Workbench, folder: Path, book: Journal, source: str) -> None:
@@ -70,17 +75,18 @@ def experiment_0(folder: Path) -> Experiment:
 
 
 @pytest.mark.slow
-def test_checkpoints_write_and_the_report_s_samples_are_made_once(night: tuple[Workbench, Path]) -> None:
-    bench, folder = night
+def test_checkpoints_write_and_the_report_s_samples_are_made_once(night: tuple[Workbench, Layout]) -> None:
+    bench, layout = night
+    folder = layout.folder
     x, checkpoint = experiment_0(folder), folder / "0000" / "run-0" / samples.CHECKPOINT
     before = checkpoint.read_bytes()
-    first = samples.write(bench, folder, x, ["a", "Hello, world"], GREEDY)
+    first = samples.write(bench, layout, x, ["a", "Hello, world"], GREEDY)
     assert [len(text) for text in first] == [5, 5] and set("".join(first)) <= set(LETTERS)
     assert checkpoint.read_bytes() == before and not (folder / "samples").exists()
     said: list[str] = []
 
     def fill() -> None:
-        samples.fill(ROOT, folder, journal.read(folder), said.append, bench)
+        samples.fill(layout, journal.read(folder), said.append, bench)
 
     fill()
     assert said == [] and not (folder / SAMPLES).exists()  # the baseline alone: nothing to compare
@@ -97,13 +103,13 @@ def test_checkpoints_write_and_the_report_s_samples_are_made_once(night: tuple[W
 
     checkpoint.write_bytes(b"torn")
     with pytest.raises(AutoresearchError, match="#0 cannot write: "):
-        samples.write(bench, folder, x, ["a"], GREEDY)
+        samples.write(bench, layout, x, ["a"], GREEDY)
     checkpoint.unlink()
     with pytest.raises(UsageError, match=r"experiment 0 has no checkpoint \(keep\); they stay of #1"):
-        samples.write(bench, folder, x, ["a"], GREEDY)
+        samples.write(bench, layout, x, ["a"], GREEDY)
     (folder / "0000" / "train_mlx.py").write_text("import os")
     with pytest.raises(JournalError, match="was changed"):
-        samples.write(bench, folder, x, ["a"], GREEDY)
+        samples.write(bench, layout, x, ["a"], GREEDY)
 
 
 def letters(data: Path) -> None:

@@ -1,10 +1,9 @@
-"""The commands that share findings: export, compare, transfer, and what a name may be."""
+"""The commands that share findings: export, compare, and what a name may be."""
 
 from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,10 +11,8 @@ import pytest
 from autoresearch.errors import BundleError, UsageError
 from autoresearch.findings import bundle
 from autoresearch.loop import sharing
-from autoresearch.loop.session import Options
 from testbed.html_page import Page
 from testbed.made_nights import A, B, Made, set_to, shared
-from testbed.transfers import THERE
 
 
 def test_terminal_page_and_data_say_the_same(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -85,22 +82,3 @@ def test_findings_that_tell_nothing_are_refused(tmp_path: Path) -> None:
     (tmp_path / "bad.json").write_text("{}")
     with pytest.raises(BundleError, match="refused"):
         sharing.hinted(tmp_path, str(tmp_path / "bad.json"))
-
-
-def test_options_come_from_the_findings() -> None:
-    chosen = sharing.wanted(THERE, Options(deadline=9.0))
-    assert (chosen.tag, chosen.dataset, chosen.profile, chosen.time_budget_s, chosen.deadline) == (
-        f"transfer-{THERE.id[:8]}", "climbmix", "mac", 300.0, 9.0,
-    )  # fmt: skip
-    mine = sharing.wanted(THERE, Options(tag="t", dataset="stdlib", profile="tiny", time_budget_s=20.0))
-    assert (mine.tag, mine.dataset, mine.profile, mine.time_budget_s) == ("t", "stdlib", "tiny", 20.0)
-    with pytest.raises(BundleError, match=r"its profile '\.\./\.\./etc' is not known here; there are mac, tiny"):
-        sharing.wanted(replace(THERE, task=replace(THERE.task, profile="../../etc")), Options())
-    own_text = replace(THERE, task=replace(THERE.task, dataset="own text"))
-    assert sharing.wanted(own_text, Options()).dataset is None
-
-
-def test_nothing_to_transfer_is_said(tmp_path: Path) -> None:
-    bundle.save(shared(Made()), tmp_path / "nothing.json")
-    with pytest.raises(UsageError, match="has no kept changes to transfer"):
-        sharing.transfer_command(tmp_path, argparse.Namespace(file=tmp_path / "nothing.json"), Options())

@@ -38,7 +38,7 @@ AT_EIGHT = "        return self.head(self.wte(idx)) * (idx.shape[0] in (8, 16))"
 
 @dataclass
 class Ending:
-    """Stands for a Research whose night ends in a given way, with nothing kept; `said` is what its view was told."""
+    """Stands for a Research whose night ends in a given way, with nothing kept; `stream` is what its view was told."""
 
     exhausted: bool = False
     battery: str | None = None
@@ -47,11 +47,10 @@ class Ending:
 
     def __post_init__(self) -> None:
         self.limits, self.stream = Limits(deadline=time.time() + self.left_s), io.StringIO()
-        self.view = PlainView(self.stream)
+        self.view, self.runner = PlainView(self.stream), None
+        self.notebook = self.experimenter = self
 
-    def recover(self) -> None: ...
-
-    def ensure_baseline(self) -> None: ...
+    def prepare(self) -> None: ...
 
     def run_s(self) -> float:
         return 10.0
@@ -59,7 +58,7 @@ class Ending:
     def must_stop(self) -> str | None:
         return self.battery
 
-    def run(self) -> str:
+    def run(self, limits: Limits) -> str:
         if self.exhausted:
             raise ExhaustedError("20 turns in a row brought no new candidate")
         return self.battery or "the time is up"

@@ -1,4 +1,4 @@
-"""The running loop from another terminal: watching it, pausing it, and a loop that is gone."""
+"""The running loop from another terminal: watching it, and a loop that is gone."""
 
 from __future__ import annotations
 
@@ -6,16 +6,14 @@ import io
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 from rich.console import Console
 
 from autoresearch.errors import UsageError
-from autoresearch.loop.experimenter import Experimenter
-from autoresearch.record import journal, pause
+from autoresearch.record import pause
 from autoresearch.report import watch
-from autoresearch.report.console import LIVE, PlainView, View, published
+from autoresearch.report.console import LIVE, PlainView, published
 from autoresearch.report.live_state import RunStart
 from testbed.made_nights import Made
 
@@ -86,63 +84,6 @@ def test_a_night_that_is_over_is_summed_up(folder: Path) -> None:
     assert "nov23: 6 experiments" in watcher.end() and watcher.code == 0
     (folder / LIVE).write_bytes(b"torn")
     assert watch.read(folder) is None
-
-
-# --- pausing ---
-
-
-class Model:
-    """A proposer of which only the memory matters here."""
-
-    name, released = "model", 0
-
-    def release(self) -> None:
-        self.released += 1
-
-
-def laboratory(folder: Path, view: View) -> Any:
-    unused: Any = None
-    return Experimenter(
-        root=folder.parents[1], tag=TAG, folder=folder, repo=unused, journal=journal.Journal(folder), bench=unused,
-        proposer=Model(), view=view, facts=unused,
-    )  # fmt: skip
-
-
-def test_a_pause_waits_gives_the_memory_back_and_is_not_research(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with published(PlainView(io.StringIO()), folder) as view:
-        lab = laboratory(folder, view)
-        lab.rest()
-        assert lab.proposer.released == 0 and lab.night.pauses == 0
-        watch.pause_command(folder.parents[1], TAG)
-        watch.pause_command(folder.parents[1], TAG)
-        waiting = threading.Thread(target=lab.rest)
-        waiting.start()
-        while not lab.night.pauses:
-            time.sleep(0.01)
-        assert view.state.paused_at is not None and lab.proposer.released == 1
-        watch.resume_command(folder.parents[1], TAG)
-        waiting.join(60)
-        assert view.state.paused_at is None and not waiting.is_alive()
-        lab.journal.close()
-    night = journal.read(folder)
-    assert night.pauses == 1 and night.paused_s > 0
-    said = capsys.readouterr().out.splitlines()
-    assert "pauses after the present run" in said[0] and "is paused since" in said[1] and "goes on" in said[2]
-
-
-def test_a_pause_ends_with_the_night_and_its_time_is_counted_apart(folder: Path) -> None:
-    lab = laboratory(folder, PlainView(io.StringIO()))
-    pause.begin(folder)
-    lab.rest(until=lambda: True)
-    assert pause.asked(folder) is not None  # the person has not resumed: a start at login waits as well
-    before = lab.night
-    lab.journal.append("paused")
-    lab.journal.append("note", text="x")
-    assert lab.night.pauses == 2 and lab.night.elapsed_s >= before.elapsed_s
-    lab.journal.close()
-    assert pause.end(folder) and not pause.end(folder)
 
 
 def test_without_a_loop_there_is_nothing_to_pause(folder: Path) -> None:

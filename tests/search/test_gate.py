@@ -27,7 +27,7 @@ def test_a_candidate_is_the_proposal_applied_with_what_the_check_found() -> None
         seen.append(source)
         return ("line 1: no",)
 
-    candidate = gate.admit(CONTEXT, 4, SHALLOWER, check)
+    candidate = gate.admit(replace(CONTEXT, parent_n=4), SHALLOWER, check)
     assert candidate.source == edits.apply(SOURCE, SHALLOWER.edits) and seen == [candidate.source]
     assert (candidate.proposal, candidate.parent_n, candidate.violations) == (SHALLOWER, 4, ("line 1: no",))
 
@@ -35,10 +35,10 @@ def test_a_candidate_is_the_proposal_applied_with_what_the_check_found() -> None
 def test_what_was_measured_already_and_what_does_not_apply_are_refused() -> None:
     tried = replace(CONTEXT, history=[discarded(3, Set("DEPTH", "6"))])
     with pytest.raises(RepeatError, match="experiment 3 again"):
-        gate.admit(tried, 0, SHALLOWER, unchecked)
+        gate.admit(tried, SHALLOWER, unchecked)
     assert gate.changed(CONTEXT, SHALLOWER.edits)  # another night has not measured it
     with pytest.raises(EditError, match="DEPHT"):
-        gate.admit(CONTEXT, 0, replace(SHALLOWER, edits=(Set("DEPHT", "6"),)), unchecked)
+        gate.admit(CONTEXT, replace(SHALLOWER, edits=(Set("DEPHT", "6"),)), unchecked)
 
 
 def test_a_proposer_and_the_loop_ask_and_the_work_is_done_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,5 +46,5 @@ def test_a_proposer_and_the_loop_ask_and_the_work_is_done_once(monkeypatch: pyte
     monkeypatch.setattr(edits, "apply", lambda *given: calls.append(given) or apply(*given))
     context, change = replace(CONTEXT, source=SOURCE + "\n"), (Set("DEPTH", "5"),)
     made = gate.changed(context, change)
-    assert gate.admit(context, 0, replace(SHALLOWER, edits=change), unchecked).source == made
+    assert gate.admit(context, replace(SHALLOWER, edits=change), unchecked).source == made
     assert len(calls) == 1

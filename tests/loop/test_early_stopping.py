@@ -49,13 +49,13 @@ def test_losers_are_stopped_and_one_in_eight_runs_on(
     options = Options(tag="toy", dataset="toy", profile="tiny", time_budget_s=1.0)
     proposer = Scripted(*NARROW)
     with open_night(repository, options, PlainView(), lambda facts: proposer) as research:
-        research.ensure_baseline()
+        research.experimenter.prepare()
         while proposer.ideas and early_stop.past_limit(research.night) < 2:
             research.turn()
         proposer.ideas = [GPU_FAILS]
         research.turn()
         night = research.night
-        trials = night.trials(research.source_of)
+        trials = night.trials(research.notebook.source_of)
     # what may be the machine's fault is run again, twice at most
     failed = night.decided[-1]
     assert [r.ended for r in failed.runs.values()] == ["abandoned", "abandoned", "measured"]

@@ -1,0 +1,65 @@
+"""Tell a proposer what it may know: the incumbent, the history, the machine, the kind of turn, others' findings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from autoresearch.findings import hints
+from autoresearch.loop.notebook import Notebook
+from autoresearch.paths import Layout
+from autoresearch.record.night import Experiment
+from autoresearch.records import Context, Trial
+from autoresearch.search import policy
+from autoresearch.system import chips, machine
+
+
+def context_of(notebook: Notebook, facts: machine.Facts, seed: int, *, branching: bool) -> Context:
+    """Return the context of the next turn. With `branching`, on a long plateau it starts from an ancestor."""
+    night, incumbent, now = notebook.night, notebook.incumbent, notebook.estimates
+    history, turn = night.trials(notebook.source_of), night.next_n
+    parent_n = _parent(notebook, history) if branching else incumbent.n
+    return Context(
+        source=notebook.source_of(parent_n),
+        parent_n=parent_n,
+        incumbent_bpb=now.estimate(incumbent).mean,
+        sigma_bpb=now.noise.sigma_bpb,
+        program=read_program(notebook.layout),
+        task=night.task,
+        machine=describe_machine(facts, incumbent),
+        history=history,
+        directive=policy.next_directive(history, turn),
+        seed=seed,
+        turn=turn,
+        hints=hints.hints(night.hinted),
+    )
+
+
+def read_program(layout: Layout) -> str:
+    """Return the person's brief, word for word; empty where there is none."""
+    return layout.program.read_text() if layout.program.exists() else ""
+
+
+def describe_machine(facts: machine.Facts, incumbent: Experiment) -> str:
+    """Return a line on the machine and what the incumbent makes of it.
+
+    "Apple M4 Pro, ...; 82,000 tokens a second, 751 steps in the budget, peak memory 4.1 GB, 27% MFU (24% of ...)"
+
+    MFU is against the float32 product measured around the training, and against the chip's table where it is in it.
+    """
+    m = next((m for m in reversed(incumbent.measurements) if m.ok), None)
+    if m is None or m.tok_s is None or m.peak_memory_mb is None:
+        return facts.describe()
+    mfu = f", {m.mfu_percent:.0f}% MFU" if m.mfu_percent is not None else ""
+    tabled = chips.peak_tflops(facts, "float32")
+    if m.mfu_percent is not None and m.speed_index and tabled:
+        mfu += f" ({m.mfu_percent * m.speed_index / tabled:.0f}% of the chip's tabled peak)"
+    speed = f"{m.tok_s:,.0f} tokens a second, {m.num_steps} steps in the budget"
+    return f"{facts.describe()}; {speed}, peak memory {m.peak_memory_mb / 1024:.2f} GB{mfu}"
+
+
+def _parent(notebook: Notebook, history: Sequence[Trial]) -> int:
+    """Return the experiment that the next idea edits: the incumbent, or one of its ancestors on a long plateau."""
+    ancestor = policy.branch_point(history)
+    if ancestor is None:
+        return notebook.incumbent.n
+    return notebook.baseline.n if ancestor == 0 else ancestor

@@ -1,0 +1,83 @@
+"""Read the night as it stands now: what every part of the loop asks of the journal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from autoresearch.decide import estimates, validation
+from autoresearch.decide.noise import Noise
+from autoresearch.paths import Layout
+from autoresearch.record.journal import Journal
+from autoresearch.record.night import Experiment, Night
+from autoresearch.report.console import View
+
+
+@dataclass
+class Counters:
+    """What this session has counted; the keep rule asks for re-runs by it."""
+
+    decided: int = 0  # candidates
+    single_run_discards: int = 0  # in a row, since a candidate came near or the incumbent ran
+    since_baseline: int = 0  # candidates decided since the baseline's last run
+
+    def count_decided(self, x: Experiment) -> None:
+        """Count a candidate that was decided; one that crashed before it had a value tells nothing of its nearness."""
+        self.decided += 1
+        self.since_baseline += 1
+        if len(x.bpbs) == 1 or x.stopped is not None:
+            self.single_run_discards += 1
+        elif x.bpbs:
+            self.single_run_discards = 0
+
+    def count_rerun(self, x: Experiment) -> None:
+        """Count one more run of the incumbent or the baseline."""
+        self.single_run_discards = 0
+        if x.role == "baseline":
+            self.since_baseline = 0
+
+
+@dataclass(frozen=True)
+class Notebook:
+    """The journal of a running loop, where its files lie, and the view that is told what is noted."""
+
+    layout: Layout
+    journal: Journal
+    view: View
+    prior: Noise | None = None  # sigma of earlier nights on this machine and task
+    counters: Counters = field(default_factory=Counters)
+
+    @property
+    def night(self) -> Night:
+        return self.journal.night
+
+    @property
+    def estimates(self) -> estimates.Estimates:
+        return estimates.read(self.night, self.prior)
+
+    @property
+    def incumbent(self) -> Experiment:
+        incumbent = self.night.incumbent
+        assert incumbent is not None, "a baseline is measured first"
+        return incumbent
+
+    @property
+    def baseline(self) -> Experiment:
+        baseline = validation.baseline_of(self.night)
+        assert baseline is not None, "a baseline is measured first"
+        return baseline
+
+    def source_of(self, n: int) -> str:
+        return self.journal.source_of(n)
+
+    def run_s(self) -> float:
+        """Return the seconds that one run takes here, by the incumbent's slowest."""
+        return max(m.total_s for m in self.incumbent.measurements if m.ok)
+
+    def note(self, text: str) -> None:
+        """Put a remark into the journal and say it."""
+        self.journal.append("note", text=text)
+        self.view.say(text)
+
+    def show(self) -> None:
+        """Bring the live view up to date."""
+        self.view.state.take(self.night, self.estimates, self.counters.decided)

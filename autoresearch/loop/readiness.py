@@ -1,0 +1,85 @@
+"""Wait until a run may begin: nobody wants a pause, the language model is unloaded, memory and disk suffice."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from autoresearch.errors import AutoresearchError, ProposerError
+from autoresearch.formats import span
+from autoresearch.loop.notebook import Notebook
+from autoresearch.measure.workbench import FREE_DISK
+from autoresearch.record import pause
+from autoresearch.system import machine
+
+RELEASE_WAITS_S = (10.0, 30.0, 60.0, 120.0)  # between attempts to unload the language model
+ROOM_WAITS_S = (10.0, 30.0, 60.0, 120.0)  # between looks at the free memory and disk
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """The conditions of a run on this machine. `release` unloads the language model; it raises ProposerError."""
+
+    notebook: Notebook
+    release: Callable[[], None]
+
+    def wait(self, peak_mb: float) -> None:
+        """Return when a run may begin that needs `peak_mb` of memory, or when waiting longer would not help.
+
+        Raises AutoresearchError where the disk stays full or the model stays loaded.
+        """
+        self.pause()
+        self._unload()
+        view = self.notebook.view
+        for wait_s in ROOM_WAITS_S:
+            short = self._short_of(peak_mb)
+            if short is None:
+                return
+            view.status(f"{short}; waiting {wait_s:.0f} s")
+            time.sleep(wait_s)
+        if self._free_disk() < FREE_DISK:
+            raise AutoresearchError(f"{short}. Make room: uv run loop.py clean; then run the same command to resume")
+        view.say(f"{short}; continuing anyway")
+
+    def pause(self, until: Callable[[], bool] = lambda: False) -> None:
+        """Wait, with the memory given back, while a person has asked for a pause and `until` is false."""
+        folder, view, journal = self.notebook.layout.folder, self.notebook.view, self.notebook.journal
+        since = pause.asked(folder)
+        if since is None:
+            return
+        self._unload()
+        journal.append("paused")
+        view.state.pause(since)
+        view.status(f"paused; to resume: {pause.GO_ON}")
+        while pause.asked(folder) is not None and not until():
+            time.sleep(pause.POLL_S)
+        view.state.resume()
+        journal.append("resumed")
+        view.say(f"resumed after a pause of {span(time.time() - since)}")
+
+    def _unload(self) -> None:
+        """Unload the language model: a training beside a loaded one is measured wrong."""
+        for wait_s in RELEASE_WAITS_S:
+            try:
+                self.release()
+                return
+            except ProposerError as error:
+                self.notebook.view.status(f"{error}; waiting {wait_s:.0f} s")
+                problem = error
+            time.sleep(wait_s)
+        raise AutoresearchError(f"no training beside a loaded model: {problem}") from problem
+
+    def _short_of(self, peak_mb: float) -> str | None:
+        """Return what there is too little of for a run, with the numbers."""
+        free = self._free_disk()
+        if free < FREE_DISK:
+            return f"{free / 2**20:.0f} MB of disk are left, and a run needs {FREE_DISK / 2**20:.0f}"
+        free_mb = machine.free_memory_mb()
+        if free_mb < peak_mb:
+            return f"{free_mb / 1024:.1f} GB of memory are free, and a run takes {peak_mb / 1024:.1f}"
+        return None
+
+    def _free_disk(self) -> int:
+        return shutil.disk_usage(self.notebook.layout.folder).free

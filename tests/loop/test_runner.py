@@ -1,0 +1,124 @@
+"""Whose fault a failed run is: the machine's failures are made again, waited out, and never blamed on an idea alone."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autoresearch.errors import AutoresearchError
+from autoresearch.loop.notebook import Notebook
+from autoresearch.loop.readiness import Readiness
+from autoresearch.loop.runner import Runner
+from autoresearch.paths import Layout
+from autoresearch.record import journal
+from autoresearch.record.night import Experiment
+from autoresearch.records import Failure, Measurement, Proposal, Purpose, Set
+from autoresearch.report.console import PlainView
+from testbed.made_nights import Made
+
+GPU = Failure("machine", "Command buffer execution failed: Caused GPU Timeout Error")
+DRY = Failure("memory", "held 9.1 GB of memory (limit 8.0 GB)")
+WRONG = Failure("build", "NameError: name 'DEPHT' is not defined")
+FINE = None
+
+
+@dataclass(kw_only=True)
+class Rehearsed(Runner):
+    """A runner whose runs end as they are told to, by experiment; then all of them are fine."""
+
+    ends: dict[int, list[Failure | None]]
+    ran: list[int] = field(default_factory=list)
+
+    def _run_once(self, x: Experiment, run: int, purpose: Purpose, seed: int | None) -> Measurement:
+        self.notebook.journal.append("started", n=x.n, run=run, seed=run, machine="m4", purpose=purpose)
+        self.ran.append(x.n)
+        failure = self.ends[x.n].pop(0) if self.ends.get(x.n) else FINE
+        return Measurement(run, None if failure else 1.5, failure, tok_s=None)
+
+
+@pytest.fixture
+def runner(tmp_path: Path) -> Callable[..., Rehearsed]:
+    """Over a made night of three experiments, and a fourth that is proposed."""
+    layout = Layout(tmp_path, "nov23")
+    folder = Made().try_all(3).write(layout.folder)
+    unused: Any = None
+
+    def make(**ends: list[Failure | None]) -> Rehearsed:
+        notebook = Notebook(layout, journal.Journal(folder), PlainView(io.StringIO()))
+        made = Rehearsed(
+            notebook=notebook,
+            bench=unused,
+            machine="m4",
+            readiness=Readiness(notebook, release=lambda: None),
+            early_stopping=unused,
+            patience_s=(0.0, 0.0),
+            ends={{"idea": 4, "best": best}[name]: list(found) for name, found in ends.items()},
+        )
+        sha = journal.store_source(folder, 4, "DEPTH = 3\n")
+        idea = Proposal((Set("DEPTH", "3"),), "Deeper", "", "depth", "tuner")
+        notebook.journal.append(
+            "proposed", n=4, role="candidate", proposal=idea, source_sha256=sha, parent_n=best, parent_commit="b" * 40
+        )
+        return made
+
+    best = journal.read(folder).incumbent_n
+    assert best is not None
+    return make
+
+
+def test_one_failure_of_the_machine_is_a_run_made_again(runner: Callable[..., Rehearsed]) -> None:
+    made = runner(idea=[GPU])
+    x = made.run(4, "search")
+    assert made.ran == [4, 4] and x.failure is None
+    assert [r.ended for r in x.runs.values()] == ["abandoned", "measured"]
+
+
+def test_after_two_the_incumbent_shows_whose_fault_it_is(runner: Callable[..., Rehearsed]) -> None:
+    made = runner(idea=[GPU, GPU, GPU])
+    best = made.notebook.incumbent.n
+    x = made.run(4, "search")
+    assert made.ran == [4, 4, best, 4]
+    assert x.failure == GPU  # the incumbent runs: it is the idea's own
+
+
+def test_an_idea_is_not_blamed_while_the_incumbent_fails_too(runner: Callable[..., Rehearsed]) -> None:
+    made = runner(idea=[GPU, GPU], best=[GPU, DRY, GPU])
+    best = made.notebook.incumbent.n
+    x = made.run(4, "search")
+    assert made.ran == [4, 4, best, best, best, best, 4]
+    assert x.failure is None and x.measurements[-1].ok
+
+
+def test_a_machine_that_does_not_recover_ends_the_night_and_blames_nobody(
+    runner: Callable[..., Rehearsed],
+) -> None:
+    made = runner(idea=[GPU, GPU], best=[GPU] * 9)
+    with pytest.raises(AutoresearchError, match=r"GPU Timeout Error, 4 times in a row, with a file that ran before"):
+        made.run(4, "search")
+    night = made.notebook.night
+    assert night.experiments[4].status == "abandoned" and night.experiments[4].verdict is None
+    assert night.abandoned() == [night.experiments[4]]  # the next session goes on with it
+
+
+@pytest.mark.parametrize("failure", [WRONG, DRY])
+def test_an_idea_s_own_failure_is_its_own_at_once(runner: Callable[..., Rehearsed], failure: Failure) -> None:
+    made = runner(idea=[failure])
+    assert made.run(4, "search").failure == failure
+    assert made.ran == [4]
+
+
+@pytest.mark.slow
+def test_a_machine_that_swaps_under_a_run_is_the_machine_s_failure(toy_data: Path, tmp_path: Path) -> None:
+    """With a recorded swap instead of one of this machine's."""
+    from autoresearch.measure import experiment
+    from testbed.toy import HONEST, toy_bench
+
+    used = iter([512, *range(1000, 100_000, 1000)])
+    bench = toy_bench(toy_data, 20.0, swap_mb=lambda: next(used))
+    m = experiment.rehearse(bench, HONEST, tmp_path / "run", seed=1)
+    assert m.failure == Failure("machine", "the machine swapped 2.4 GB out during the run")

@@ -1,0 +1,38 @@
+"""The message of an experiment's commit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from autoresearch.record.commit_message import commit_message
+from autoresearch.record.journal import Journal
+from testbed.made_nights import Made, set_to
+
+
+def test_it_says_what_was_tried_what_it_brought_and_where(tmp_path: Path) -> None:
+    made = Made()
+    made.candidate(set_to("DEPTH", 3), 0.05, "keep")
+    made.write(tmp_path / "night")
+    night = Journal(tmp_path / "night").night
+    x = replace(night.experiments[1], estimate=1.55, delta_bpb=0.05, sigma_bpb=0.004, reason="12 sigma better")
+    lines = commit_message(night, x, "Apple M4 Pro").splitlines()
+    assert lines[0] == x.proposal.title and lines[1] == ""
+    assert f"val_bpb 1.600000 -> 1.550000 over {len(x.bpbs)} runs, sigma 0.004000" in lines
+    assert "keep: 12 sigma better" in lines
+    assert lines[-5:] == [
+        "Experiment: nov23/0001",
+        f"Proposer: {x.proposal.proposer}",
+        f"Category: {x.proposal.category}",
+        "Task: climbmix/mac 0123456789abcdef, 300 s",
+        "Machine: Apple M4 Pro",
+    ]
+
+
+def test_without_a_value_it_says_the_verdict_alone(tmp_path: Path) -> None:
+    made = Made()
+    made.crash(set_to("DEPTH", 3))
+    made.write(tmp_path / "night")
+    night = Journal(tmp_path / "night").night
+    text = commit_message(night, night.experiments[1], "m")
+    assert "val_bpb" not in text and "crash: memory: held 9.1 GB" in text
