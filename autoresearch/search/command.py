@@ -165,9 +165,8 @@ def history_text(context: Context) -> str:
         return f"Nothing has been tried yet.\n{elsewhere}"
     values = history.values_tried(context.source, context.history, context.sigma_bpb)
     lines = [history.line(trial, context.sigma_bpb) for trial in context.history]
-    table = [f"Values of constants ({history.LEGEND}):", *values, ""] if values else []
-    head = "Experiments, oldest first (s: sigmas better than the script of that time):"
-    return "\n".join([*table, head, *lines, elsewhere]) + "\n"
+    table = [history.VALUES_HEADING, *values, ""] if values else []
+    return "\n".join([*table, history.TRIALS_HEADING, *lines, elsewhere]) + "\n"
 
 
 def _read(path: Path, missing: str | None = None) -> str:

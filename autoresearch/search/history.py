@@ -10,7 +10,8 @@ from autoresearch.candidate import constants
 from autoresearch.candidate.versions import trial_version, version
 from autoresearch.records import TITLE_CHARS, HintLine, Trial
 
-LEGEND = "* now, + kept, = within noise, - worse, x crashed"
+VALUES_HEADING = "Values of constants (* now, + kept, = within noise, - worse, x crashed):"
+TRIALS_HEADING = "Experiments, oldest first (s: sigmas better than the script of that time):"
 MOST_CHANGES = 3  # constants: a trial that changed more says little about each of them
 MOST_LISTED = 4  # constants in a trial's line
 HINTS_HEADING = "Found on other machines, not measured on this one; it may be otherwise here:"
@@ -33,7 +34,7 @@ def line(trial: Trial, sigma_bpb: float) -> str:
 
 
 def values_tried(source: str, history: Sequence[Trial], sigma_bpb: float) -> list[str]:
-    """List the values tried for each constant of `source`, marked as LEGEND says; the latest constant comes last.
+    """List the values tried for each constant of `source` with the marks of VALUES_HEADING, the latest constant last.
 
     -> ["DEPTH: 4- 6* 8=", "MATRIX_LR: .02- .03= .04* .06-"]
     """

@@ -101,6 +101,29 @@ class Prompt:
     dropped: int  # lines of history that did not fit
 
 
+@dataclass(frozen=True, slots=True)
+class HistoryLines:
+    """Lines of a prompt about earlier experiments."""
+
+    values: Sequence[str]  # as history.values_tried
+    trials: Sequence[str]  # as history.line
+    dropped: int  # values and trials that are left out
+    hints: Sequence[str] = ()
+
+    def text(self) -> str:
+        """Return the section of the prompt."""
+        parts = ["## What has been tried\n"]
+        if not (self.values or self.trials or self.dropped):
+            parts.append("Nothing yet.")
+        if self.values:
+            parts += [history.VALUES_HEADING, *self.values, ""]
+        if self.trials:
+            parts += [history.TRIALS_HEADING, *self.trials]
+        if self.dropped:
+            parts.append(f"({self.dropped} older lines left out)")
+        return "\n".join([*parts, *self.hints]) + "\n"
+
+
 def build(
     context: Context,
     form: str,
@@ -117,14 +140,15 @@ def build(
     system = f"{INSTRUCTIONS}\n{context.program.strip()}\n\n{api(context)}"
     script, turn = _script(context, form), _turn(context, form, drafted)
 
-    def messages(told: str) -> tuple[Message, ...]:
-        return {"role": "system", "content": system}, {"role": "user", "content": f"{script}\n{told}\n{turn}"}
+    def messages(lines: HistoryLines) -> tuple[Message, ...]:
+        user = f"{script}\n{lines.text()}\n{turn}"
+        return {"role": "system", "content": system}, {"role": "user", "content": user}
 
-    def tokens(told: str) -> int:
-        return conversation_tokens(messages(told), bytes_per_token)
+    def tokens(lines: HistoryLines) -> int:
+        return conversation_tokens(messages(lines), bytes_per_token)
 
-    frame = [""] if context.history else []
-    least = tokens(_history(frame, frame, len(context.history)))
+    headings = [""] if context.history else []
+    least = tokens(HistoryLines(headings, headings, len(context.history)))
     room = budget - least
     if room < 0:
         raise ProposerError(
@@ -132,11 +156,10 @@ def build(
             "Shorten the brief (program.md) or choose a model with a larger context.",
             reason="too_long",
         )
-    hints = _hinted(context, min(room, HINT_TOKENS), bytes_per_token)
+    hints = _fitting_hints(context, min(room, HINT_TOKENS), bytes_per_token)
     room -= estimate("\n".join(hints), bytes_per_token)
-    values, trials, dropped = _selected(context, min(room, HISTORY_TOKENS), bytes_per_token)
-    told = _history(values, trials, dropped, hints)
-    return Prompt(messages(told), tokens(told), least, dropped)
+    lines = _fitting_history(context, min(room, HISTORY_TOKENS), bytes_per_token, hints)
+    return Prompt(messages(lines), tokens(lines), least, lines.dropped)
 
 
 def after_edit_error(messages: Sequence[Message], reply: str, error: str) -> tuple[Message, ...]:
@@ -193,6 +216,7 @@ def api(context: Context) -> str:
 
 
 def _script(context: Context, form: str) -> str:
+    """Show the script, or only its constants in the format that sets constants."""
     if form == "set":
         return f"## The constants of train_mlx.py\n\n```python\n{_constant_lines(context.source)}\n```\n"
     return f"## The script, train_mlx.py\n\n```python\n{context.source.rstrip()}\n```\n"
@@ -209,8 +233,8 @@ def _constant_lines(source: str) -> str:
     return "\n".join(shown)
 
 
-def _selected(context: Context, room: int, bytes_per_token: float) -> tuple[list[str], list[str], int]:
-    """Return the rows of values and the lines of trials that fit in `room` tokens, and how many do not.
+def _fitting_history(context: Context, room: int, bytes_per_token: float, hints: Sequence[str]) -> HistoryLines:
+    """Select the values and trials that fit in `room` tokens.
 
     Kept trials are included first, then the values, then the other trials, the newest first in each group.
     """
@@ -228,33 +252,20 @@ def _selected(context: Context, room: int, bytes_per_token: float) -> tuple[list
             break
         room -= cost
         chosen.add((kind, i))
-    return (
+    return HistoryLines(
         [row for i, row in enumerate(values) if ("value", i) in chosen],
         [row for i, row in enumerate(trials) if ("trial", i) in chosen],
         len(wanted) - len(chosen),
+        hints,
     )
 
 
-def _hinted(context: Context, room: int, bytes_per_token: float) -> list[str]:
+def _fitting_hints(context: Context, room: int, bytes_per_token: float) -> list[str]:
     """Return as many lines of hints as fit in `room` tokens; empty if only the heading would fit."""
     lines = history.hint_lines(context.hints)
     while lines and estimate("\n".join(["", *lines, ""]), bytes_per_token) > room:
         lines.pop()
     return ["", *lines] if len(lines) > 1 else []
-
-
-def _history(values: list[str], trials: list[str], dropped: int, hints: Sequence[str] = ()) -> str:
-    parts = ["## What has been tried\n"]
-    if not (values or trials or dropped):
-        parts.append("Nothing yet.")
-    if values:
-        parts += [f"Values of constants ({history.LEGEND}):", *values, ""]
-    if trials:
-        parts += ["Experiments, oldest first (s: sigmas better than the script of that time):", *trials]
-    if dropped:
-        parts.append(f"({dropped} older lines left out)")
-    parts += hints
-    return "\n".join(parts) + "\n"
 
 
 def _turn(context: Context, form: str, drafted: Sequence[Proposal]) -> str:
