@@ -115,7 +115,7 @@ class Hybrid:
             proposer.release()
 
     def close(self) -> None:
-        with contextlib.ExitStack() as stack:  # one that fails to close leaves none of the others open
+        with contextlib.ExitStack() as stack:  # if one fails to close, the others are closed all the same
             for proposer in self._everyone():
                 stack.callback(proposer.close)
 
@@ -146,7 +146,7 @@ class Hybrid:
         """Add the failed turns of this process, the cost of proposing, and the rate of earlier nights."""
         account = self.accounts[name]
         proposing_s = account.seconds / account.asked if account.asked else 0.0
-        cost = round(1 + proposing_s / budget_s, 1) if budget_s else 1.0  # rounded, so that equals stay equal
+        cost = round(1 + proposing_s / budget_s, 1) if budget_s else 1.0  # rounded, so that equal costs tie
         prior = self._priors.get(name, policy.PRIOR_RATE)
         return replace(counts, turns=counts.turns + account.failed, cost=cost, prior=prior)
 

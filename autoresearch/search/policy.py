@@ -38,7 +38,7 @@ LEVER_TEXTS = {  # category -> what the proposer is told
 KIND_TEXTS = {  # kind of turn -> what the proposer is told
     "refine": "Refine: take the change that helped most so far and go a step further, or half a step back.",
     "new category": "Something else: an idea of the category {category}, which has hardly been tried.",
-    "combine": "Combine: {near}. Try them together, or with a companion that lets them pay.",
+    "combine": "Combine: {near} came close. Try them together, or with a companion that lets them pay.",
     "simplify": "Ablate or simplify: remove a mechanism or a constant that does not pay for its time.",
     "bold": "Be bold: one larger change of the model or the optimizer that could win several sigma at once.",
 }
@@ -65,7 +65,7 @@ def next_directive(history: Sequence[Trial], n: int) -> Directive:
         kind = "new category"
     category = least_used(history, n) if kind == "new category" else None
     near = " and ".join(f'"{trial.title}"' for trial in near_misses(history)[:3])
-    text = KIND_TEXTS[kind].format(category=category, near=f"{near} came close")
+    text = KIND_TEXTS[kind].format(category=category, near=near)
     directive = Directive(kind, text, category, HOT if stalled >= PLATEAU else None)
     return directive if branch_point(history) is None else _from_branch(directive, stalled)
 
@@ -123,12 +123,12 @@ def repeat_of(source: str, parent: str, history: Sequence[Trial]) -> Trial | Non
     same values, compared to SAME_TO significant digits. Equal values do not count once the code or at least MOVED_ON
     other constants have changed since.
     """
-    return repeats(version(source), version(parent), history)
+    return repeat_of_version(version(source), version(parent), history)
 
 
-def repeats(new: Version, old: Version, history: Sequence[Trial]) -> Trial | None:
+def repeat_of_version(new: Version, old: Version, history: Sequence[Trial]) -> Trial | None:
     """Do what `repeat_of` does, for versions instead of sources."""
-    return next((trial for trial in reversed(history) if _repeats(new, old, trial)), None)
+    return next((trial for trial in reversed(history) if _is_repeat(new, old, trial)), None)
 
 
 def repeat_sentence(source: str, trial: Trial) -> str:
@@ -141,7 +141,7 @@ def repeat_sentence(source: str, trial: Trial) -> str:
     )
 
 
-def _repeats(new: Version, old: Version, trial: Trial) -> bool:
+def _is_repeat(new: Version, old: Version, trial: Trial) -> bool:
     tried, before = trial_version(trial), version(trial.parent_source)
     if new in (tried, before):
         return new != old

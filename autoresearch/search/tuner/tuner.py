@@ -100,7 +100,7 @@ class _Search:
             if values is None or not self.space.edits(values):
                 continue
             there = Version(self.incumbent.structure, self.space.constants_at(values))
-            if there not in drafted and policy.repeats(there, self.incumbent, self.context.history) is None:
+            if there not in drafted and policy.repeat_of_version(there, self.incumbent, self.context.history) is None:
                 drafted.append(there)
                 yield Move(values, move.why, move.category)
 
