@@ -35,7 +35,7 @@ from autoresearch.loop.session import Options, open_night
 from autoresearch.paths import Layout
 from autoresearch.record import journal
 from autoresearch.records import Context, Edit, Failure, Proposal, SearchReplace, Set
-from autoresearch.report import comparison_page
+from autoresearch.report import comparison_page, comparison_tables
 from autoresearch.report.console import PlainView
 from autoresearch.tasks.gpt.data import corpus, sources
 from testbed.toy import HONEST, ROOT, git, write_toy_data
@@ -228,7 +228,7 @@ def named(found: Bundle, machine: Constrained, path: Path) -> Bundle:
 
 def show(bundles: Sequence[Bundle], page: Path) -> None:
     comparison = compare.compare(bundles)
-    comparison_page.show(comparison)
+    comparison_tables.show(comparison)
     page.write_text(comparison_page.html(comparison))
     print(f"wrote {page}")
 

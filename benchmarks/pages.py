@@ -17,7 +17,7 @@ sys.path[:0] = [str(ROOT)]
 
 from common import arguments, report
 
-from autoresearch.report import charts, page
+from autoresearch.report import page, page_night, progress_chart
 from testbed import nights
 
 TRAINER = (ROOT / "train_mlx.py").read_text()
@@ -37,7 +37,7 @@ def main() -> int:
         html = page.render(night, source_of)
         rendered, cpu = time.perf_counter() - began, time.process_time() - used
         began = time.perf_counter()
-        png = charts.progress_png(page._progress(night))
+        png = progress_chart.progress_png(page_night.progress_picture(night))
         rows.append(
             {
                 "experiments": experiments,

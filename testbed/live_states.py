@@ -8,12 +8,12 @@ from rich.console import Console
 
 from autoresearch.decide import estimates
 from autoresearch.records import MachineState
-from autoresearch.report.dashboard import Moment, draw
+from autoresearch.report.dashboard import Clocks, draw
 from autoresearch.report.live_state import LiveState, RunStart
 from testbed import nights
 
 STEP = {"event": "step", "step": 12, "progress": 0.5, "loss": 3.21, "tokens": 50_000}
-MOMENT = Moment(wall=1_800_000_000.0, monotonic=1000.0)
+CLOCKS = Clocks(wall=1_800_000_000.0, monotonic=1000.0)
 
 
 def live_state() -> LiveState:
@@ -26,7 +26,7 @@ def live_state() -> LiveState:
     made.machine_state = MachineState(
         monotonic=990.0,
         since_boot=990.0,
-        wall=MOMENT.wall,
+        wall=CLOCKS.wall,
         free_memory_mb=15000,
         swap_mb=512,
         power="ac",
@@ -39,5 +39,5 @@ def live_state() -> LiveState:
 
 def drawn(made: LiveState, width: int = 100, height: int = 1000) -> list[str]:
     console = Console(width=width, file=io.StringIO(), force_terminal=True, color_system=None)
-    console.print(draw(made, width, height, MOMENT))
+    console.print(draw(made, width, height, CLOCKS))
     return console.file.getvalue().splitlines()  # type: ignore[attr-defined]

@@ -1,7 +1,7 @@
-"""Which changes several machines tried, and whether what they measured agrees. Pure, from bundles.
+"""Find the changes that several machines tried and say whether their measurements agree. No I/O.
 
 Two machines agree on a change where both intervals lie on the same side of zero, and contradict each other only where
-they lie on opposite sides; everything else is not known yet.
+the intervals lie on opposite sides. Everything else is not known yet.
 """
 
 from __future__ import annotations
@@ -14,15 +14,16 @@ from typing import Any, Literal
 from autoresearch.candidate import constants
 from autoresearch.findings.bundle import Bundle
 from autoresearch.findings.finding import Effect, Finding
+from autoresearch.formats import shortened
 
-LITERAL_CHARS = 40
+LITERAL_CHARS = 40  # of a constant's value in a line
 Agreement = Literal["same direction", "null", "opposite", "differs", "undecided", "no intervals"]
 ORDER: tuple[Agreement, ...] = ("opposite", "same direction", "differs", "undecided", "null", "no intervals")
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
-    """One night's experiment with a change that another night tried too."""
+class Attempt:
+    """One night's experiment with a change that another night tried, too."""
 
     n: int
     title: str
@@ -33,21 +34,28 @@ class Tried:
 
 @dataclass(frozen=True, slots=True)
 class SharedRow:
-    """A change that several nights tried. `exact`: the same values or lines; else one constant, the same way."""
+    """A change that several nights tried, with a cell for each night.
+
+    `exact` means the same values or lines; otherwise they moved one constant the same way.
+    """
 
     change: str
     exact: bool
-    cells: tuple[Tried | None, ...]
+    cells: tuple[Attempt | None, ...]
     agreement: Agreement
 
 
 def shared(bundles: Sequence[Bundle]) -> list[SharedRow]:
-    """Changes that two or more nights tried: the very same first, then single constants moved the same way."""
+    """Return the changes that two or more nights tried: identical ones, then constants moved the same way."""
     exact = list(_rows(bundles, True))
-    seen = {(i, cell.n) for row in exact for i, cell in enumerate(row.cells) if cell is not None}
-    kin = [row for row in _rows(bundles, False) if any(
-        cell is not None and (i, cell.n) not in seen for i, cell in enumerate(row.cells))]  # fmt: skip
-    return sorted(exact, key=_rank) + sorted(kin, key=_rank)
+    seen = {place for row in exact for place in _tried_in(row)}
+    similar = [row for row in _rows(bundles, False) if not _tried_in(row) <= seen]
+    return sorted(exact, key=_rank) + sorted(similar, key=_rank)
+
+
+def _tried_in(row: SharedRow) -> set[tuple[int, int]]:
+    """Return (index of the night, number of its experiment) for each night that tried the change."""
+    return {(i, cell.n) for i, cell in enumerate(row.cells) if cell is not None}
 
 
 def _rank(row: SharedRow) -> tuple[int, int]:
@@ -61,14 +69,17 @@ def _rows(bundles: Sequence[Bundle], exact: bool) -> Iterator[SharedRow]:
         found = [night.get(key) for night in tried]
         if sum(f is not None for f in found) < 2:
             continue
-        cells = tuple(None if f is None else _tried(f, bundle) for f, bundle in zip(found, bundles, strict=True))
+        cells = tuple(None if f is None else _attempt(f, bundle) for f, bundle in zip(found, bundles, strict=True))
         agreement = agree([f.effect for f in found if f is not None])
         first = next(f for f in found if f is not None)
         yield SharedRow(described(first) if exact else " ".join(key), exact, cells, agreement)
 
 
 def _first_of_each(bundle: Bundle, exact: bool) -> dict[Any, Finding]:
-    """The first experiment with each change, by its key: not the luckiest. One that was measured goes before."""
+    """Return the first experiment with each change by its key; of several, the first that was measured.
+
+    The first one, not the best: choosing the best would favour the luckiest run.
+    """
     found: dict[Any, Finding] = {}
     for f in bundle.findings:
         key = change_key(f) if exact else direction_key(f)
@@ -78,26 +89,26 @@ def _first_of_each(bundle: Bundle, exact: bool) -> dict[Any, Finding]:
 
 
 def change_key(f: Finding) -> tuple[Any, ...] | None:
-    """The same for the same change, whatever it was made to: values to two significant digits, and the code's hash."""
+    """Return a key that is the same for the same change in any file: values to two digits, and the code's hash."""
     if f.change is None:
         return None
-    values = ((name, _rounded(old), _rounded(new)) for name, (old, new) in sorted(f.change.constants.items()))
+    values = ((name, _two_digits(old), _two_digits(new)) for name, (old, new) in sorted(f.change.constants.items()))
     return (*values, f.change.code)
 
 
 def direction_key(f: Finding) -> tuple[str, str] | None:
-    """("MATRIX_LR", "up") for a change of one number and nothing else."""
+    """Return ("MATRIX_LR", "up") for a change of one number and nothing else, or None for any other change."""
     if f.change is None or f.change.code is not None or len(f.change.constants) != 1:
         return None
     ((name, (old, new)),) = f.change.constants.items()
-    a, b = _rounded(old), _rounded(new)
+    a, b = _two_digits(old), _two_digits(new)
     if isinstance(a, bool) or not (isinstance(a, int | float) and isinstance(b, int | float)):
         return None
     return name, "up" if b > a else "down"
 
 
-def _rounded(literal: str | None) -> Any:
-    """The value to two significant digits; the text where it is no plain value."""
+def _two_digits(literal: str | None) -> Any:
+    """Return the value to two significant digits, or the text where it is not a plain value."""
     if literal is None:
         return None
     try:
@@ -109,7 +120,7 @@ def _rounded(literal: str | None) -> Any:
 
 
 def described(f: Finding) -> str:
-    """The change in a line: "DEPTH 8 → 4, code in GPT.__call__"; empty where none is known."""
+    """Return the change in a line: "DEPTH 8 → 4, code in GPT.__call__"; empty where it is not known."""
     if f.change is None:
         return ""
     pairs = f.change.constants.items()
@@ -119,19 +130,18 @@ def described(f: Finding) -> str:
 
 
 def brief(literal: str | None) -> str:
-    """In a line of a table: a whole schedule may be one constant."""
-    text = " ".join((literal or "").split())
-    return text if len(text) <= LITERAL_CHARS else text[: LITERAL_CHARS - 1] + "…"
+    """Return a value for a line of a table, shortened: a whole schedule may be one constant."""
+    return shortened(" ".join((literal or "").split()), LITERAL_CHARS)
 
 
-def _tried(f: Finding, bundle: Bundle) -> Tried:
-    return Tried(f.n, f.title, f.verdict, f.effect, in_sigma(f.effect.gain_bpb if f.effect else None, bundle))
+def _attempt(f: Finding, bundle: Bundle) -> Attempt:
+    return Attempt(f.n, f.title, f.verdict, f.effect, in_sigma(f.effect.gain_bpb if f.effect else None, bundle))
 
 
 def agree(effects: Iterable[Effect | None]) -> Agreement:
-    """What intervals of one change on several machines say together.
+    """Compare the intervals of one change on several machines.
 
-    One that holds zero says nothing against another; only when they have no value in common do they differ.
+    An interval around zero contradicts no other one, except where the two have no value in common ("differs").
     """
     known = [e for e in effects if e is not None and e.low_bpb is not None and e.high_bpb is not None]
     directions = {e.direction for e in known}
@@ -148,5 +158,5 @@ def agree(effects: Iterable[Effect | None]) -> Agreement:
 
 
 def in_sigma(gain_bpb: float | None, bundle: Bundle) -> float | None:
-    """A gain in standard deviations of one run on that machine."""
+    """Return a gain in standard deviations of one run on that machine; None where one of the two is not known."""
     return gain_bpb / bundle.sigma_bpb if gain_bpb is not None and bundle.sigma_bpb else None

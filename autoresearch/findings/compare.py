@@ -1,6 +1,6 @@
-"""Several nights or machines side by side: where they went, what paid, and what they agree on. Pure, from bundles.
+"""Compare nights or machines: their trajectories, what gained on each, and what they agree on. No I/O.
 
-Gains are compared, not values: each is divided by its own baseline or its own sigma.
+Gains are compared and values are not: each gain is divided by the baseline or the sigma of its own night.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from autoresearch.findings.bundle import Bundle
 from autoresearch.findings.finding import Effect, Finding, TransferOutcome
 from autoresearch.records import CATEGORIES, COMPARABLE
 
-FEW_DF = 6.0  # degrees of freedom below which sigma itself is known to half or double at best
+FEW_DF = 6.0  # below these degrees of freedom sigma itself is uncertain by a factor of two
 NOTED = {"mlx": "MLX versions", "harness": "versions of the harness"}
 NIGHT_NOTES: Mapping[str, Callable[[Bundle], bool]] = {
-    "imported: one run each, no sigma and no intervals, so nothing of it is known to be real": (
+    "imported: one run each, without sigma and intervals, so none of its gains is known to be real": (
         lambda b: b.kind == "imported"
     ),
-    f"sigma rests on less than {FEW_DF:g} degrees of freedom, and the intervals are wide for it": (
+    f"sigma rests on fewer than {FEW_DF:g} degrees of freedom, so the intervals are wide": (
         lambda b: b.sigma_df is not None and b.sigma_df < FEW_DF
     ),
     "on battery at the start": lambda b: b.machine.power == "battery",
@@ -32,7 +32,7 @@ NIGHT_NOTES: Mapping[str, Callable[[Bundle], bool]] = {
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a run of one version takes."""
+    """What a run of one version costs."""
 
     tok_s: float | None = None
     mfu_percent: float | None = None
@@ -42,8 +42,8 @@ class Cost:
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
-    """The best so far after so many experiments and hours; gains are over the night's own baseline."""
+class TrajectoryPoint:
+    """The best so far after a number of experiments and hours. Gains are over the night's own baseline."""
 
     experiment: int
     hour: float | None
@@ -55,7 +55,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class NightRow:
-    """One night. `key` is its letter in all tables."""
+    """One night in numbers. `key` is its letter in all tables."""
 
     key: str
     label: str
@@ -79,21 +79,21 @@ class NightRow:
     total: Effect | None
     baseline: Cost
     best: Cost
-    trajectory: tuple[Point, ...]
+    trajectory: tuple[TrajectoryPoint, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class ConstantRow:
-    """A constant that some night moved, or that the nights started from differently: (first, last) of each night."""
+    """A constant that a night moved, or that differs between their baselines: (first, last) value of each night."""
 
     name: str
     cells: tuple[tuple[str, str] | None, ...]
-    moved: int  # nights that changed it
+    moved: int  # number of nights that changed it
 
 
 @dataclass(frozen=True, slots=True)
-class Paid:
-    """How one night's experiments of a category fared; gains are those of its keeps together."""
+class CategoryResult:
+    """One night's experiments of a category by verdict, and the sum of the gains of its keeps."""
 
     tried: int = 0
     kept: int = 0
@@ -104,13 +104,15 @@ class Paid:
 
 @dataclass(frozen=True, slots=True)
 class CategoryRow:
+    """A category of changes, with a cell for each night."""
+
     name: str
-    cells: tuple[Paid, ...]
+    cells: tuple[CategoryResult, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class TransferRow:
-    """One change of another machine (night `of`), and what became of it in each night that replayed it."""
+    """One change that night `of` kept, with a cell for each night: what came of it where it was replayed."""
 
     of: str  # a letter, or the start of an id where that night is not among those compared
     n: int
@@ -121,6 +123,8 @@ class TransferRow:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
+    """All that the tables and pictures of a comparison show."""
+
     nights: tuple[NightRow, ...]
     warnings: tuple[str, ...]
     constants: tuple[ConstantRow, ...]
@@ -133,7 +137,7 @@ class Comparison:
 
 
 def compare(bundles: Sequence[Bundle]) -> Comparison:
-    """The comparison of one or more nights, in their order."""
+    """Compare one or more nights, in their order."""
     nights = tuple(_night(letter(i), bundle) for i, bundle in enumerate(bundles))
     return Comparison(
         nights=nights,
@@ -186,19 +190,19 @@ def _night(key: str, bundle: Bundle) -> NightRow:
     )
 
 
-def _trajectory(bundle: Bundle, baseline_bpb: float) -> Iterator[Point]:
-    """A point at every baseline and keep, and one at the end."""
+def _trajectory(bundle: Bundle, baseline_bpb: float) -> Iterator[TrajectoryPoint]:
+    """Yield a point at every baseline and keep, and one at the end of the night."""
     tried, best, hour = 0, None, 0.0
     for f in bundle.findings:
         tried += f.role == "candidate"
         hour = f.hour if f.hour is not None else hour
         if f.verdict == "keep" and f.val_bpb is not None:
             gain = baseline_bpb - f.val_bpb
-            best = Point(tried, f.hour, f.val_bpb, 100 * gain / baseline_bpb, in_sigma(gain, bundle), f.title)
+            best = TrajectoryPoint(tried, f.hour, f.val_bpb, 100 * gain / baseline_bpb, in_sigma(gain, bundle), f.title)
             yield best
     if best is not None and best.experiment < tried:
         end = hour if best.hour is not None else None
-        yield Point(tried, end, best.val_bpb, best.gain_percent, best.gain_sigma, "")
+        yield TrajectoryPoint(tried, end, best.val_bpb, best.gain_percent, best.gain_sigma, "")
 
 
 def _cost(f: Finding | None) -> Cost:
@@ -212,16 +216,16 @@ def _cost(f: Finding | None) -> Cost:
 
 
 def warnings(bundles: Sequence[Bundle]) -> Iterator[str]:
-    """What to know before the figures are compared, the gravest first."""
+    """Yield what a reader must know before comparing the figures, the gravest first."""
     keys = [letter(i) for i in range(len(bundles))]
     for name, why in COMPARABLE.items():
         groups = _groups(keys, [getattr(bundle.task, name) for bundle in bundles])
         if len(groups) > 1:
-            yield f"{name}: {_told(groups)}; {why}"
+            yield f"{name}: {_listed(groups)}; {why}"
     for name, what in NOTED.items():
         groups = _groups(keys, [bundle.versions.get(name) for bundle in bundles])
         if len(groups) > 1:
-            yield f"the {what} differ: {_told(groups)}"
+            yield f"the {what} differ: {_listed(groups)}"
     for what, holds in NIGHT_NOTES.items():
         if found := [key for key, bundle in zip(keys, bundles, strict=True) if holds(bundle)]:
             yield f"{' '.join(found) if len(found) < max(3, len(keys)) else 'all'}: {what}"
@@ -235,7 +239,7 @@ def _groups(keys: Sequence[str], values: Sequence[Any]) -> dict[str, list[str]]:
     return groups
 
 
-def _told(groups: Mapping[str, Sequence[str]]) -> str:
+def _listed(groups: Mapping[str, Sequence[str]]) -> str:
     return ", ".join(f"{value} in {' '.join(keys)}" for value, keys in groups.items())
 
 
@@ -260,30 +264,30 @@ def _constants(bundles: Sequence[Bundle]) -> list[ConstantRow]:
 def _literals(source: str | None) -> Mapping[str, str]:
     try:
         return constants.literals(source) if source is not None else {}
-    except SourceError:  # an imported file may be anything
+    except SourceError:  # an imported source may be anything
         return {}
 
 
 def _categories(bundles: Sequence[Bundle]) -> list[CategoryRow]:
     found = {f.category for bundle in bundles for f in bundle.findings if f.role == "candidate"}
     names = [*(name for name in CATEGORIES if name in found), *sorted(found - set(CATEGORIES))]
-    rows = [CategoryRow(name, tuple(_paid(bundle, name) for bundle in bundles)) for name in names]
-    return sorted(rows, key=lambda row: -sum(paid.gain_sigma or 0.0 for paid in row.cells))
+    rows = [CategoryRow(name, tuple(_counts(bundle, name) for bundle in bundles)) for name in names]
+    return sorted(rows, key=lambda row: -sum(cell.gain_sigma or 0.0 for cell in row.cells))
 
 
-def _paid(bundle: Bundle, category: str) -> Paid:
+def _counts(bundle: Bundle, category: str) -> CategoryResult:
     tried = [f for f in bundle.findings if f.role == "candidate" and f.category == category]
     kept = [f for f in tried if f.verdict == "keep"]
     gain = sum(f.effect.gain_bpb for f in kept if f.effect)
     crashed = sum(f.verdict in ("crash", "quarantined") for f in tried)
-    return Paid(len(tried), len(kept), crashed, gain, in_sigma(gain, bundle))
+    return CategoryResult(len(tried), len(kept), crashed, gain, in_sigma(gain, bundle))
 
 
 # --- transfers ------------------------------------------------------------------------------------------------------
 
 
 def _transfers(bundles: Sequence[Bundle], keys: Mapping[str, str]) -> Iterator[TransferRow]:
-    """A row for each change that was replayed, a column for each night."""
+    """Yield a row for each change that was replayed."""
     replays = [(i, bundle.transfer) for i, bundle in enumerate(bundles) if bundle.transfer is not None]
     for of in dict.fromkeys(transfer.id for _, transfer in replays):
         rows: dict[int, dict[int, TransferOutcome]] = {}

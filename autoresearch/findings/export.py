@@ -1,10 +1,11 @@
-"""From a night's journal to a bundle that may leave the machine: findings with intervals, sources, nothing private."""
+"""Turn a night's journal into a bundle that may leave the machine, without private matter."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -35,9 +36,13 @@ from autoresearch.records import Measurement, SearchReplace, Set, TaskFacts
 
 SourceOf = Callable[[int], str]
 
-PUBLIC = frozenset({"climbmix", "tinystories", "stdlib"})  # other names are made from a path
+PUBLIC = frozenset({"climbmix", "tinystories", "stdlib"})  # any other name is made from a path of the user's
 OWN_TEXT = "own text"
 TITLE, PROSE, LINE = 300, 4000, 300  # characters
+FIGURES = (  # of a Measurement
+    *("val_bpb", "training_s", "num_steps", "total_tokens", "num_params"),
+    *("tok_s", "peak_memory_mb", "mfu_percent", "speed_index"),
+)
 
 
 def export(
@@ -49,9 +54,9 @@ def export(
     prior: Noise | None = None,
     transfer: TransferReport | None = None,
 ) -> Bundle:
-    """The night as a bundle. `source_of(n)` reads the source of experiment n; `hours` are those of `decided_after`.
+    """Return the night as a bundle. `source_of(n)` reads the source of experiment n; `hours` come from `decided_after`.
 
-    Raises BundleError where there is nothing to share yet, or a source holds what must not be shared.
+    Raises BundleError where there is nothing to share yet, or where the code of a source holds private matter.
     """
     settled = [x for x in night.experiments.values() if x.verdict or x.status == "quarantined"]
     if night.incumbent is None or not settled:
@@ -59,13 +64,13 @@ def export(
     now = estimates.read(night, prior)
     sources = {x.n: scrub.source(source_of(x.n), x.n, ran=bool(x.bpbs)) for x in settled}
     began = min(run.started for x in settled for run in x.runs.values())
-    build = _Builder(night, now, scrub, sources, hours or {}, began)
+    exporter = _Exporter(night, now, scrub, sources, hours or {}, began)
     bundle = Bundle(
         kind="transfer" if transfer else "night",
         created=datetime.fromtimestamp(began, UTC).date().isoformat(),
-        machine=machine(night.machine),
-        task=task(night.task),
-        findings=tuple(build.finding(x) for x in settled),
+        machine=shared_machine(night.machine),
+        task=shared_task(night.task),
+        findings=tuple(exporter.finding(x) for x in settled),
         sources={sha256(source): source for source in sources.values()},
         versions={k: scrub.line(str(v), LINE) for k, v in night.versions.items() if k in ("mlx", "python", "harness")},
         sigma_bpb=now.noise.sigma_bpb,
@@ -75,11 +80,11 @@ def export(
         hours=night.elapsed_s / 3600,
         transfer=transfer,
     )
-    return loads(dump(bundle))  # nothing is written that could not be read
+    return loads(dump(bundle))  # what loads() would refuse is never written
 
 
 def read(folder: Path, root: Path, *, prior: Noise | None = None, transfer: TransferReport | None = None) -> Bundle:
-    """`export` of the night in runs/TAG of the checkout `root`."""
+    """Return the night in `folder` (runs/TAG) of the checkout `root` as a bundle. Raises BundleError."""
     night = journal.read(folder)
     if night.incumbent is None:
         raise BundleError(f"{folder} has no measured baseline: there is nothing to share. Run: uv run loop.py")
@@ -94,7 +99,10 @@ def read(folder: Path, root: Path, *, prior: Noise | None = None, transfer: Tran
 
 
 def decided_after(data: bytes) -> dict[int, float]:
-    """Hours of research after which each experiment was decided, from a journal's bytes; pauses do not count."""
+    """Return the hours of research after which each experiment was decided; pauses do not count.
+
+    `data` are the bytes of a journal; decided_after(...) -> {0: 0.1, 1: 0.2, 2: 0.4}
+    """
     hours, night = {}, Night()
     for event in decode_all(data)[0]:
         night = apply(night, event)
@@ -103,8 +111,8 @@ def decided_after(data: bytes) -> dict[int, float]:
     return hours
 
 
-def machine(facts: Mapping[str, Any]) -> SharedMachine:
-    """What a journal knows of its machine, without the state of the moment."""
+def shared_machine(facts: Mapping[str, Any]) -> SharedMachine:
+    """Return the machine of a night from the facts in its journal."""
     memory_mb = facts.get("memory_mb")
     levels = tuple((str(name), int(count)) for name, count in facts.get("cpu_levels") or ())
     known = {k: facts.get(k) for k in ("system", "os", "model", "gpu_cores", "cpu_cores", "power", "low_power")}
@@ -113,67 +121,63 @@ def machine(facts: Mapping[str, Any]) -> SharedMachine:
 
 
 def own_text(facts: TaskFacts) -> list[str]:
-    """What a journal knows of a person's own text: its name in the cache, and the path that it is made from."""
+    """Return what identifies a user's own text: its name in the cache, and the path that it was made from."""
     if facts.dataset in PUBLIC:
         return []
     path = re.sub(r" \(\d+ files?\)$", "", facts.source or "")
     return [facts.dataset or "", path, Path(path).name if "." in Path(path).name else ""]
 
 
-def task(facts: TaskFacts) -> SharedTask:
-    """What a journal knows of its task; the name of a person's own text is made from its path, and stays here."""
+def shared_task(facts: TaskFacts) -> SharedTask:
+    """Return the task of a night from the facts in its journal, without the name of a user's own text."""
     names = ("profile", "fingerprint", "seq_len", "vocab_size", "eval_tokens", "eval_rows", "budget_s")
     dataset = facts.dataset if facts.dataset in PUBLIC else OWN_TEXT
     return SharedTask(dataset, **{name: getattr(facts, name) for name in names})
 
 
-class _Builder:
-    """One finding after another, from the experiments of a night."""
+@dataclass(frozen=True)
+class _Exporter:
+    """Makes findings of the experiments of one night. `sources` are scrubbed; `began` is in POSIX seconds."""
 
-    def __init__(
-        self,
-        night: Night,
-        now: Estimates,
-        scrub: Scrubber,
-        sources: Mapping[int, str],
-        hours: Mapping[int, float],
-        began: float,
-    ) -> None:
-        self.night, self.now, self.scrub, self.sources = night, now, scrub, sources
-        self.hours, self.began = hours, began
+    night: Night
+    now: Estimates
+    scrub: Scrubber
+    sources: Mapping[int, str]
+    hours: Mapping[int, float]
+    began: float
 
-    def finding(self, x: Experiment) -> Finding:
-        source, scrub = self.sources[x.n], self.scrub
+    def finding(self, experiment: Experiment) -> Finding:
+        source, failure, scrub = self.sources[experiment.n], experiment.failure, self.scrub
         return Finding(
-            n=x.n,
-            role=x.role,
-            verdict=x.verdict or "quarantined",
-            title=scrub.line(x.proposal.title, TITLE),
-            hypothesis=scrub.prose(x.proposal.hypothesis, PROSE),
-            category=scrub.line(x.proposal.category, LINE),
-            proposer=scrub.line(x.proposal.proposer, LINE),
-            reason=scrub.prose(x.reason, PROSE),
-            parent=x.parent_n,
+            n=experiment.n,
+            role=experiment.role,
+            verdict=experiment.verdict or "quarantined",
+            title=scrub.line(experiment.proposal.title, TITLE),
+            hypothesis=scrub.prose(experiment.proposal.hypothesis, PROSE),
+            category=scrub.line(experiment.proposal.category, LINE),
+            proposer=scrub.line(experiment.proposal.proposer, LINE),
+            reason=scrub.prose(experiment.reason, PROSE),
+            parent=experiment.parent_n,
             source=sha256(source),
-            change=None if x.parent_n is None else change(self.sources[x.parent_n], source),
-            effect=effects.of(self.night, x, self.now),
-            val_bpb=self._believed(x),
-            hour=self.hours.get(x.n),
-            runs=tuple(self._run(run) for run in x.runs.values() if run.measurement is not None),
-            failure=scrub.prose(f"{x.failure.kind}: {x.failure.message}", PROSE) if x.failure else None,
-            of=x.proposal.origin,
+            change=None if experiment.parent_n is None else change(self.sources[experiment.parent_n], source),
+            effect=effects.of(self.night, experiment, self.now),
+            val_bpb=self._final_estimate(experiment),
+            hour=self.hours.get(experiment.n),
+            runs=tuple(self._run(run) for run in experiment.runs.values() if run.measurement is not None),
+            failure=scrub.prose(f"{failure.kind}: {failure.message}", PROSE) if failure else None,
+            of=experiment.proposal.origin,
         )
 
-    def _believed(self, x: Experiment) -> float | None:
-        if not self.now.values(x):
+    def _final_estimate(self, experiment: Experiment) -> float | None:
+        if not self.now.values(experiment):
             return None
-        return self.now.estimate(x).mean if x.verdict == "keep" else x.estimate
+        return self.now.estimate(experiment).mean if experiment.verdict == "keep" else experiment.estimate
 
     def _run(self, run: RunRecord) -> SharedRun:
         m = run.measurement
         assert m is not None
         before = m.machine_before
-        numbers = {name: _finite(getattr(m, name)) for name in NUMBERS}
+        numbers = {name: _finite(getattr(m, name)) for name in FIGURES}
         return SharedRun(
             purpose=run.purpose,
             hour=max(0.0, run.started - self.began) / 3600,
@@ -185,21 +189,8 @@ class _Builder:
         )
 
 
-NUMBERS = (
-    "val_bpb",
-    "training_s",
-    "num_steps",
-    "total_tokens",
-    "num_params",
-    "tok_s",
-    "peak_memory_mb",
-    "mfu_percent",
-    "speed_index",
-)
-
-
 def change(parent: str, child: str) -> Change | None:
-    """The change between two sources; None where there is none, or it is more than blocks can say."""
+    """Return the change between two sources; None where there is none, or where no patch of blocks can express it."""
     try:
         patch = patches.derive(parent, child)
     except (SourceError, EditError):
@@ -218,5 +209,5 @@ def _kind(m: Measurement) -> str | None:
 
 
 def _finite(value: Any) -> Any:
-    """A candidate may report anything, a perplexity of infinity too."""
+    """Return a figure, or None for one that no bundle may hold: a candidate may report anything, even infinity."""
     return value if isinstance(value, int | float) and math.isfinite(value) and 0 <= value <= 1e15 else None

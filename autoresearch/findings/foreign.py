@@ -1,7 +1,7 @@
-"""Nights of other programs of this family, for comparison: results.tsv and the git history beside it, read only.
+"""Read nights of other programs of this family for comparison: results.tsv and the git history beside it.
 
-Such a file says what one run of each experiment gave: there is no sigma and no interval, and whatever it kept may be
-noise. What is read is marked as imported. A file may hold several nights or machines: each baseline begins another.
+Such a file holds one run of each experiment. There is no sigma and no interval, and whatever it kept may be noise, so
+its nights are marked as imported. A file may hold several nights or machines: each baseline begins another one.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from autoresearch.findings.finding import Effect, Finding, SharedMachine, Shared
 from autoresearch.formats import CONTROL
 from autoresearch.system import process
 
-FILES = ("train_mlx.py", "train.py")  # the one editable file, by port
+FILES = ("train_mlx.py", "train.py")  # the editable file, under its names in other programs
 STATUS: Mapping[str, SharedVerdict] = {"keep": "keep", "baseline": "keep", "discard": "discard", "crash": "crash"}
-MOST_BYTES = 4 << 20
+MOST_TABLE_BYTES = 4 << 20
 COMMIT = re.compile(r"[0-9a-f]{7,40}")
 METHOD = "one run each, no replicates: may be noise"
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of results.tsv, with what git has of its commit."""
+    """One line of results.tsv, with the time and the source of its commit where git has them."""
 
     commit: str
     val_bpb: float | None
@@ -46,11 +46,11 @@ class Entry:
 
 
 def read(path: Path) -> list[Bundle]:
-    """The nights of a results.tsv, or of the repository that has one. Raises BundleError where it cannot be read."""
+    """Return the nights of a results.tsv, or of a repository that holds one. Raises BundleError."""
     table = path / "results.tsv" if path.is_dir() else path
     try:
-        if table.stat().st_size > MOST_BYTES:
-            raise BundleError(f"{table}: refused: more than {MOST_BYTES >> 20} MB")
+        if table.stat().st_size > MOST_TABLE_BYTES:
+            raise BundleError(f"{table}: refused: more than {MOST_TABLE_BYTES >> 20} MB")
         text = table.read_text(errors="replace")
         written = datetime.fromtimestamp(table.stat().st_mtime, UTC).date().isoformat()
     except OSError as error:
@@ -63,7 +63,7 @@ def read(path: Path) -> list[Bundle]:
 
 
 def parse(text: str) -> list[Entry]:
-    """The lines that have the columns of the header; what has not (notes, other tables) is left out.
+    """Return the lines that have the columns of the header; notes and other tables are skipped.
 
     parse("commit\\tval_bpb\\tmemory_gb\\tstatus\\tdescription\\n383abb4\\t2.667\\t26.9\\tkeep\\tbaseline\\n")
     -> [Entry("383abb4", 2.667, 26.9, "keep", "baseline")]
@@ -76,7 +76,7 @@ def parse(text: str) -> list[Entry]:
     for line in lines[1:]:
         cells = dict(zip(names, line.split("\t", len(names) - 1), strict=False))
         value, status = _number(cells.get("val_bpb")), cells.get("status", "").strip()
-        stopped = status == "discard" and not cells["val_bpb"].strip()  # early, without a value
+        stopped = status == "discard" and not cells["val_bpb"].strip()  # stopped early, without a value
         if len(cells) == len(names) and (value is not None or stopped):
             bpb = None if value == 0.0 or status == "crash" else value
             memory = _number(cells.get("memory_gb")) or None
@@ -113,7 +113,7 @@ def _bundle(name: str, entries: Sequence[Entry], written: str) -> Bundle:
 
 
 def _findings(entries: Sequence[Entry]) -> Iterator[Finding]:
-    """The first one is the baseline; each later one is measured against the last that was kept."""
+    """Yield a finding a line: the first is the baseline, each later one is measured against the last keep."""
     best: tuple[int, Entry] | None = None
     for n, entry in enumerate(entries):
         measured = entry.val_bpb is not None or entry.status == "discard"
@@ -161,7 +161,7 @@ def _hour(first: Entry, entry: Entry) -> float | None:
 
 
 def _with_history(folder: Path, entry: Entry) -> Entry:
-    """The entry with its commit's time and source; a discarded commit that was reset away may still be there."""
+    """Return the entry with its commit's time and source. A commit that was reset away may still be in git."""
     if not COMMIT.fullmatch(entry.commit):
         return entry
     told = _git(folder, "show", "--no-patch", "--no-show-signature", "--format=%ct", entry.commit).strip()
@@ -173,7 +173,7 @@ def _with_history(folder: Path, entry: Entry) -> Entry:
 
 
 def _git(folder: Path, *args: str) -> str:
-    """What git says; nothing where there is no git, no repository, or no such commit."""
+    """Return what git prints; nothing where there is no git, no repository, or no such commit."""
     try:
         return process.run(["git", "--no-pager", *args], cwd=folder, check=False).stdout
     except CommandError:

@@ -1,91 +1,91 @@
-"""Findings of other machines as hints for a night: what its proposers are told, and how many of them held here. Pure.
+"""Choose findings of other machines as hints for a night, and count how many of them held there. No I/O.
 
-They are hints and nothing more: no directive, no count and no list of repeats is made of them, since nothing of them
-was measured here.
+A proposer reads them as hints and nothing more. They never affect the search policy's directives and counts or the
+check for repeats, because nothing of them was measured here.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pydantic import TypeAdapter, with_config
-
+from autoresearch import jsonable
 from autoresearch.candidate import constants
 from autoresearch.errors import AutoresearchError
-from autoresearch.findings import schema
 from autoresearch.findings.agreement import change_key, described, direction_key, in_sigma
 from autoresearch.findings.bundle import Bundle
 from autoresearch.findings.export import change
 from autoresearch.findings.finding import Finding
+from autoresearch.formats import shortened
 from autoresearch.record.night import Experiment, Night
 from autoresearch.records import CATEGORIES, HintLine
 from autoresearch.tasks.gpt.calibrate import MACHINE_FIT
 
 MOST = 12  # hints in a prompt
 MACHINES_TOLD = 3  # of those that measured one change
+TITLE, VALUES, MACHINE = 80, 160, 80  # characters of a hint's parts
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What one machine measured."""
+class Evidence:
+    """What one machine measured of a change."""
 
     machine: str  # "Apple M4 Pro, 20 GPU cores, 24 GB, macOS 26.2"
     task: str  # "mac, 300 s"
     gain_sigma: float
 
     def __str__(self) -> str:
-        """ "+4.1 sigma on Apple M4 Pro, 20 GPU cores, 24 GB, macOS 26.2 (mac, 300 s)"."""
+        """Return "+4.1 sigma on Apple M4 Pro, 20 GPU cores, 24 GB, macOS 26.2 (mac, 300 s)"."""
         return f"{self.gain_sigma:+.1f} sigma on {self.machine} ({self.task})"
 
 
-@with_config(schema.STRICT)
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """A change that other machines tried, with a clear gain or loss on each; `finding` is the clearest one's."""
+    """A change that gained or lost clearly on other machines. `finding` is that of the machine with the largest effect.
+
+    The evidence is ordered by the size of the effect.
+    """
 
     finding: Finding
-    found: tuple[Found, ...]
+    evidence: tuple[Evidence, ...]
 
     @property
     def gains(self) -> bool:
-        """Whether it gained wherever it was clear."""
-        return all(one.gain_sigma > 0 for one in self.found)
+        """Whether every machine measured a gain."""
+        return all(one.gain_sigma > 0 for one in self.evidence)
 
     @property
     def change(self) -> str:
-        """ "learning_rate: Higher matrix rate (MATRIX_LR 0.04 → 0.06)"."""
-        f = self.finding
-        values = f" ({described(f)[:160]})" if f.change is not None else ""
-        return f"{f.category if f.category in CATEGORIES else 'other'}: {f.title[:79]}{values}"
+        """The change in a line: "learning_rate: Higher matrix rate (MATRIX_LR 0.04 → 0.06)"."""
+        finding = self.finding
+        values = f" ({shortened(described(finding), VALUES)})" if finding.change is not None else ""
+        category = finding.category if finding.category in CATEGORIES else "other"
+        return f"{category}: {shortened(finding.title, TITLE)}{values}"
 
     @property
     def there(self) -> str:
-        more = len(self.found) - MACHINES_TOLD
+        """The evidence in a line: "+4.1 sigma on Apple M4 Pro (mac, 300 s); ...; and on 2 more"."""
+        more = len(self.evidence) - MACHINES_TOLD
         rest = f"; and on {more} more" if more > 0 else ""
-        return "; ".join(map(str, self.found[:MACHINES_TOLD])) + rest
+        return "; ".join(map(str, self.evidence[:MACHINES_TOLD])) + rest
 
     def __str__(self) -> str:
         return f"{self.change}: {self.there}"
 
 
-ADAPTER = TypeAdapter(Hint)
-
-
 @dataclass(frozen=True, slots=True)
 class HintOutcome:
-    """What became of a hint: the experiment here that kept it, else the first that tried it, else none."""
+    """What became of a hint: the experiment `n` that kept it, else the first one that tried it, else None."""
 
-    seed: Hint
+    hint: Hint
     n: int | None = None
     verdict: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """How the hints of a gain fared in a night: given, tried here in the same direction, and kept here."""
+class HintCounts:
+    """How many hints of a gain a night was given, how many it tried in the same direction, and how many it kept."""
 
     given: int
     tried: int
@@ -98,67 +98,70 @@ class Held:
 # --- choosing ---------------------------------------------------------------------------------------------------------
 
 
-def seeds(bundles: Iterable[Bundle], most: int = MOST) -> list[Hint]:
-    """The findings worth telling: kept ones whose interval lies above zero, and clear losses; the largest first.
+def choose(bundles: Iterable[Bundle], most: int = MOST) -> list[Hint]:
+    """Return kept changes whose interval lies above zero and discarded ones whose interval lies below, largest first.
 
-    One change is one seed, whatever number of machines tried it.
+    A change is one hint, however many machines tried it.
     """
-    groups: dict[Any, list[tuple[Finding, Found]]] = {}
+    groups: dict[Any, list[tuple[Finding, Evidence]]] = {}
     for bundle in bundles:
-        for f in filter(_clear, bundle.findings):
-            groups.setdefault(change_key(f), []).append((_trimmed(f), _found(f, bundle)))
+        for finding in filter(_clear, bundle.findings):
+            groups.setdefault(change_key(finding), []).append((_without_bulk(finding), _evidence(finding, bundle)))
     ranked = [sorted(group, key=lambda pair: -abs(pair[1].gain_sigma)) for group in groups.values()]
     ranked.sort(key=lambda group: -abs(group[0][1].gain_sigma))
-    return [Hint(group[0][0], tuple(found for _, found in group)) for group in ranked[:most]]
+    return [Hint(group[0][0], tuple(evidence for _, evidence in group)) for group in ranked[:most]]
 
 
-def _clear(f: Finding) -> bool:
-    """A clear effect of a change that can be named, and is more than a fit to its machine."""
-    if f.role != "candidate" or f.effect is None or f.effect.direction is None or f.change is None:
+def _clear(finding: Finding) -> bool:
+    """Return whether the interval excludes zero on the verdict's side, for a change that is more than a machine fit."""
+    effect, made = finding.effect, finding.change
+    if finding.role != "candidate" or effect is None or effect.direction is None or made is None:
         return False
-    travels = f.change.code is not None or not set(f.change.constants) <= set(MACHINE_FIT)
-    return travels and f.effect.direction == (1 if f.verdict == "keep" else -1)
+    travels = made.code is not None or not set(made.constants) <= set(MACHINE_FIT)
+    return travels and effect.direction == (1 if finding.verdict == "keep" else -1)
 
 
-def _trimmed(f: Finding) -> Finding:
-    """What a night has to remember of it: its blocks, runs and source stay in the file."""
-    change = replace(f.change, blocks=()) if f.change is not None else None
-    return Finding(f.n, f.role, f.verdict, f.title, category=f.category, change=change, effect=f.effect)
+def _without_bulk(finding: Finding) -> Finding:
+    """Return what the journal of a night needs of a finding; blocks, runs and source stay in the file."""
+    made = replace(finding.change, blocks=()) if finding.change is not None else None
+    kept = (finding.n, finding.role, finding.verdict, finding.title)
+    return Finding(*kept, category=finding.category, change=made, effect=finding.effect)
 
 
-def _found(f: Finding, bundle: Bundle) -> Found:
+def _evidence(finding: Finding, bundle: Bundle) -> Evidence:
     parts = [bundle.task.profile, f"{bundle.task.budget_s:g} s" if bundle.task.budget_s else None]
-    gain = in_sigma(f.effect.gain_bpb if f.effect else None, bundle)
-    return Found(bundle.machine.describe()[:79], ", ".join(filter(None, parts)), round(gain or 0.0, 2))
+    gain = in_sigma(finding.effect.gain_bpb if finding.effect else None, bundle)
+    machine = shortened(bundle.machine.describe(), MACHINE)
+    return Evidence(machine, ", ".join(filter(None, parts)), round(gain or 0.0, 2))
 
 
 # --- telling ----------------------------------------------------------------------------------------------------------
 
 
 def to_json(given: Sequence[Hint]) -> list[dict[str, Any]]:
-    """As the journal holds them."""
-    return [schema.write(ADAPTER, seed) for seed in given]
+    """Return hints as the journal holds them."""
+    return [jsonable.plain(hint) for hint in given]
 
 
 def from_json(hinted: Sequence[Mapping[str, Any]]) -> list[Hint]:
-    """The inverse. Raises strict.Mismatch, a ValueError, for what no `to_json` wrote."""
-    return [schema.read(ADAPTER, json.dumps(dict(seed)).encode(), f"hint {i}") for i, seed in enumerate(hinted, 1)]
+    """Return the hints in a journal: the inverse of `to_json`. Raises jsonable.MalformedError."""
+    return [jsonable.from_plain(Hint, hint) for hint in hinted]
 
 
-def hints(hinted: Sequence[Mapping[str, Any]]) -> tuple[HintLine, ...]:
-    """What a proposer may know of them."""
-    return tuple(_hint(seed) for seed in from_json(hinted))
+def lines(hinted: Sequence[Mapping[str, Any]]) -> tuple[HintLine, ...]:
+    """Return what a proposer may know of the hints in a journal."""
+    return tuple(_line(hint) for hint in from_json(hinted))
 
 
-def _hint(seed: Hint) -> HintLine:
-    return HintLine(str(seed), _numbers(seed.finding), tuple(one.gain_sigma for one in seed.found))
+def _line(hint: Hint) -> HintLine:
+    return HintLine(str(hint), _moves(hint.finding), tuple(one.gain_sigma for one in hint.evidence))
 
 
-def _numbers(f: Finding) -> dict[str, tuple[Any, Any]]:
-    """The constants of a change that is numbers and nothing else; empty for any other."""
-    if f.change is None or f.change.code is not None:
+def _moves(finding: Finding) -> dict[str, tuple[Any, Any]]:
+    """Return the values of a change before and after; empty where it changes more than numbers."""
+    if finding.change is None or finding.change.code is not None:
         return {}
-    pairs = {name: pair for name, pair in f.change.constants.items() if name not in MACHINE_FIT}
+    pairs = {name: pair for name, pair in finding.change.constants.items() if name not in MACHINE_FIT}
     values = {name: (_number(old), _number(new)) for name, (old, new) in pairs.items()}
     return values if all(None not in pair for pair in values.values()) else {}
 
@@ -174,43 +177,47 @@ def _number(literal: str | None) -> Any:
 # --- what became of them ----------------------------------------------------------------------------------------------
 
 
-def fates(given: Sequence[Hint], findings: Iterable[Finding]) -> list[HintOutcome]:
-    """What a night made of each hint: tried means the same change, else for a gain one constant moved the same way."""
-    here: dict[Any, Finding] = {}
-    for f in findings:
-        for key in filter(None, (change_key(f), direction_key(f))):
-            if key not in here or (f.verdict == "keep" and here[key].verdict != "keep"):
-                here[key] = f
-    return [_fate(seed, here) for seed in given]
-
-
-def _fate(seed: Hint, here: Mapping[Any, Finding]) -> HintOutcome:
-    f = here.get(change_key(seed.finding))
-    if f is None and seed.gains and (way := direction_key(seed.finding)) is not None:
-        f = here.get(way)
-    return HintOutcome(seed) if f is None else HintOutcome(seed, f.n, f.verdict)
-
-
-def of_night(night: Night, source_of: Callable[[int], str]) -> list[HintOutcome]:
-    """What the night made of the hints it was given; empty where it was given none."""
+def outcomes_of(night: Night, source_of: Callable[[int], str]) -> list[HintOutcome]:
+    """Return what the night made of each hint that it was given."""
     given = from_json(night.hinted)
     if not given:
         return []
     tried = [x for x in night.decided if x.role == "candidate" and x.parent_n is not None]
-    return fates(given, [_as_finding(x, source_of) for x in tried])
+    return outcomes(given, [_as_finding(x, source_of) for x in tried])
 
 
-def _as_finding(x: Experiment, source_of: Callable[[int], str]) -> Finding:
-    assert x.parent_n is not None and x.verdict is not None
+def outcomes(given: Sequence[Hint], findings: Iterable[Finding]) -> list[HintOutcome]:
+    """Return what became of each hint among `findings`.
+
+    A hint counts as tried where a finding makes the same change. A hint of a gain that moves one constant counts as
+    tried, too, where a finding moves it the same way to another value.
+    """
+    here: dict[Any, Finding] = {}
+    for finding in findings:
+        for key in filter(None, (change_key(finding), direction_key(finding))):
+            if key not in here or (finding.verdict == "keep" and here[key].verdict != "keep"):
+                here[key] = finding
+    return [_outcome(hint, here) for hint in given]
+
+
+def _outcome(hint: Hint, here: Mapping[Any, Finding]) -> HintOutcome:
+    finding = here.get(change_key(hint.finding))
+    if finding is None and hint.gains and (way := direction_key(hint.finding)) is not None:
+        finding = here.get(way)
+    return HintOutcome(hint) if finding is None else HintOutcome(hint, finding.n, finding.verdict)
+
+
+def _as_finding(experiment: Experiment, source_of: Callable[[int], str]) -> Finding:
+    assert experiment.parent_n is not None and experiment.verdict is not None
     try:
-        told = change(source_of(x.parent_n), source_of(x.n))
+        made = change(source_of(experiment.parent_n), source_of(experiment.n))
     except AutoresearchError:  # its source is gone
-        told = None
-    return Finding(x.n, x.role, x.verdict, x.proposal.title, change=told)
+        made = None
+    return Finding(experiment.n, experiment.role, experiment.verdict, experiment.proposal.title, change=made)
 
 
-def held(results: Sequence[HintOutcome]) -> Held:
-    """A loss elsewhere is not counted: nobody is expected to try it."""
-    gains = [fate for fate in results if fate.seed.gains]
-    tried = [fate for fate in gains if fate.n is not None]
-    return Held(len(gains), len(tried), sum(fate.verdict == "keep" for fate in tried))
+def count(results: Sequence[HintOutcome]) -> HintCounts:
+    """Count the hints of a gain. Hints of a loss do not count: no proposer is expected to try them."""
+    gains = [outcome for outcome in results if outcome.hint.gains]
+    tried = [outcome for outcome in gains if outcome.n is not None]
+    return HintCounts(len(gains), len(tried), sum(outcome.verdict == "keep" for outcome in tried))

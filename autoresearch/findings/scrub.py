@@ -1,4 +1,4 @@
-"""What must not leave the machine: paths, names of the person and of the computer; found and taken out of texts."""
+"""Remove paths and the names of the user and the computer from texts before they leave the machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from autoresearch.candidate import constants
 from autoresearch.errors import BundleError, CommandError
-from autoresearch.formats import CONTROL
+from autoresearch.formats import CONTROL, shortened
 from autoresearch.system import process
 
 PART = r"[^\s/'\"`,;:()\[\]{}<>|]"  # a character of a file's name
@@ -23,29 +23,34 @@ IN_HOMES = re.compile(rf"{HOMES.pattern}/(?:{PART}+/)*({PART}*)")
 PATHS = re.compile(rf"(?<![\w.:/~])(?:~/|/{PART}+/)(?:{PART}+/)*({PART}*)")
 QUOTED = re.compile(r"(['\"`])~?/[^'\"`\n]*/([^'\"`\n]*)\1")  # as errors quote a path: it may hold blanks
 MAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)*\.[a-z]{2,}\b")
-PRIVATE = "[private]"
-SHORTEST = 3  # letters of a name: shorter ones are found everywhere
-# Login and host names that many share say nothing, and would be found in honest sentences.
+PLACEHOLDER = "[private]"
+SHORTEST = 3  # characters of a name: shorter ones occur in ordinary words
+# Login and host names that many users share identify nobody, and they occur in ordinary sentences.
 COMMON = frozenset({"root", "admin", "user", "users", "home", "runner", "ubuntu", "localhost", "local", "mac", "test"})
 
 
 @dataclass(frozen=True, slots=True)
 class Scrubber:
-    """Takes private matter out of texts. `names` are whole words or phrases, case counts."""
+    """Removes private matter from texts. `names` are whole words or phrases, in the given case."""
 
     names: frozenset[str] = frozenset()
 
     def line(self, text: str, most: int) -> str:
-        """One line, cut to `most` characters: "no /tmp/x/data.bin\\n here" -> "no .../data.bin here"."""
-        return _cut(" ".join(self._scrubbed(text).split()), most)
+        """Return the text as one line of at most `most` characters.
+
+        Scrubber().line("no /tmp/x/data.bin\\n here", 80) -> "no .../data.bin here"
+        """
+        return shortened(" ".join(self._scrubbed(text).split()), most)
 
     def prose(self, text: str, most: int) -> str:
-        return _cut(self._scrubbed(text).strip(), most)
+        """Return the text, with its line breaks, in at most `most` characters."""
+        return shortened(self._scrubbed(text).strip(), most)
 
     def source(self, source: str, n: int, ran: bool) -> str:
-        """The source of experiment n without private matter in its comments.
+        """Return the source of experiment `n` without private matter in its comments.
 
-        Raises BundleError where code would change and the experiment `ran`: its figures would be of another program.
+        Raises BundleError where its code would change, if the experiment `ran`: its figures would no longer be those
+        of the shared program.
         """
         clean = CONTROL.sub(" ", self._without_paths(self._unnamed(source.replace("\r\n", "\n"))))
         if ran and clean != source and constants.normalised(clean) != constants.normalised(source):
@@ -58,24 +63,24 @@ class Scrubber:
         return clean
 
     def _scrubbed(self, text: str) -> str:
-        return CONTROL.sub(" ", MAIL.sub(PRIVATE, self._without_paths(self._unnamed(text))))
+        return CONTROL.sub(" ", MAIL.sub(PLACEHOLDER, self._without_paths(self._unnamed(text))))
 
     def _without_paths(self, text: str) -> str:
-        """Of a path its last part stays: "no '/tmp/my data/x.bin'" -> "no '.../x.bin'"."""
+        """Cut each path down to its last part: "no '/tmp/my data/x.bin'" -> "no '.../x.bin'"."""
         for pattern, instead in ((QUOTED, r"\1.../\2\1"), (IN_HOMES, r".../\1"), (HOMES, "~"), (PATHS, r".../\1")):
             text = pattern.sub(instead, text)
         return text
 
     def _unnamed(self, text: str) -> str:
         for name in sorted(self.names, key=len, reverse=True):
-            text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", PRIVATE, text)
+            text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", PLACEHOLDER, text)
         return text
 
 
 def scrubber(root: Path, vocabulary: str, private: Iterable[str] = ()) -> Scrubber:
-    """For this person and machine, and what is `private` besides.
+    """Return the scrubber for this user and machine, and for the texts in `private`.
 
-    A name that is also a word of `vocabulary` (the baseline: "adam") is no secret.
+    `vocabulary` is the source of the baseline: a name that is also one of its words ("adam") is no secret.
     """
     known = {word.lower() for word in re.findall(r"[^\W\d_]+", vocabulary)} | COMMON
     names = [*_names(root), *private]
@@ -98,7 +103,3 @@ def _names(root: Path) -> Iterable[str]:
         yield value
         if key == "user.name":
             yield from value.split()
-
-
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else text[: most - 1].rstrip() + "…"

@@ -70,8 +70,8 @@ def run(root: Path, args: Namespace) -> int:
         finally:
             view.close()
             view.say(summary.text(research.night))
-            if fates := hints.of_night(research.night, research.notebook.source_of):
-                view.say(str(hints.held(fates)))
+            if outcomes := hints.outcomes_of(research.night, research.notebook.source_of):
+                view.say(str(hints.count(outcomes)))
     return 0
 
 

@@ -30,7 +30,7 @@ def context_of(notebook: Notebook, facts: machine.Facts, seed: int, *, branching
         directive=policy.next_directive(history, turn),
         seed=seed,
         turn=turn,
-        hints=hints.hints(night.hinted),
+        hints=hints.lines(night.hinted),
     )
 
 

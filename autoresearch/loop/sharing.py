@@ -17,7 +17,7 @@ from autoresearch.findings.finding import TransferReport
 from autoresearch.paths import Cache, Layout
 from autoresearch.record import journal
 from autoresearch.record.night import Night
-from autoresearch.report import comparison_page, status
+from autoresearch.report import comparison_page, comparison_tables, status
 from autoresearch.system import machine
 
 FOLDER = "findings"  # of the checkout: what people shared
@@ -79,7 +79,7 @@ def file_name(found: Bundle) -> str:
 def compare_command(root: Path, args: argparse.Namespace) -> int:
     """Print several nights or machines side by side: `loop.py compare`."""
     comparison = compare.compare([found for name in args.nights for found in nights_of(root, name)])
-    comparison_page.show(comparison)
+    comparison_tables.show(comparison)
     if args.html is not None:
         _write(args.html, comparison_page.html(comparison))
     if args.json is not None:
@@ -108,7 +108,7 @@ def nights_of(root: Path, name: str) -> list[Bundle]:
 def hinted(root: Path, name: str) -> list[hints.Hint]:
     """Return the hints that the nights of `name` hold for another one. Raises UsageError where there are none."""
     nights = nights_of(root, name)
-    found = hints.seeds(nights)
+    found = hints.choose(nights)
     if not found:
         raise UsageError(f"--findings {name}: none of its {len(nights)} nights holds a clear gain or loss to tell of")
     return found

@@ -18,7 +18,7 @@ from autoresearch.loop.session import Options, open_night
 from autoresearch.loop.sharing import bundle_of
 from autoresearch.paths import Layout
 from autoresearch.records import COMPARABLE
-from autoresearch.report import comparison_page
+from autoresearch.report import comparison_tables
 from autoresearch.report.console import choose_view
 from autoresearch.tasks.gpt.data.profiles import PROFILES
 
@@ -90,7 +90,7 @@ def wanted(there: Bundle, options: Options) -> Options:
 def differences(there: Bundle, notebook: Notebook) -> Sequence[str]:
     """Return what is not as it was on the other machine, a line each, for a person who reads the matrix."""
     night = notebook.night
-    here, lines = export.task(night.task), []
+    here, lines = export.shared_task(night.task), []
     for name in ("fingerprint", "profile", "budget_s"):
         a, b = getattr(there.task, name), getattr(here, name)
         if a != b:
@@ -111,7 +111,7 @@ def finish(layout: Layout, there: Bundle) -> None:
     here = bundle_of(layout)
     bundle.save(here, layout.findings)
     assert here.transfer is not None
-    comparison_page.show_transfers(compare.compare([there, here]))
+    comparison_tables.show_transfers(compare.compare([there, here]))
     counts = {
         name: sum(row.verdict == name for row in here.transfer.rows)
         for name in ("transfers", "null", "reverses", "cannot run")

@@ -1,20 +1,22 @@
-"""The pictures of a comparison, in the report's style: the best so far of every night, intervals of shared changes."""
+"""Draw the pictures of a comparison: the best so far of every night, and the intervals of shared changes."""
 
 from __future__ import annotations
 
 import itertools
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from autoresearch.findings.agreement import SharedRow
+from autoresearch.findings.agreement import Attempt, SharedRow
 from autoresearch.findings.compare import Comparison, NightRow
-from autoresearch.report.charts import INK, WIDE, Axes, _settings, _style, _svg
+from autoresearch.formats import shortened
+from autoresearch.report.figures import INK, Axes, settings, style, svg
+from autoresearch.report.markup import WIDE, Size
 
-COLOURS = ("keep", "cool", "warm", "crash", "muted", "ink")
+LINE_COLOURS = ("keep", "cool", "warm", "crash", "muted", "ink")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (7, 2, 1.5, 2)))
 MANY = 8  # nights, whose letters need more height
 ROWS_SHOWN = 12  # of the shared changes
@@ -23,22 +25,25 @@ LAST = 0.97  # of the width: a line that ends before has its letter where it end
 LABEL_GAP = 0.05  # of the height, between the letters at the ends of two lines
 
 
-def styles(nights: Sequence[NightRow]) -> list[dict[str, Any]]:
-    """The line of each night: a colour a machine, a dash for each of its nights; a colour a night on one machine."""
+def line_styles(nights: Sequence[NightRow]) -> list[dict[str, Any]]:
+    """Return how each night's line is drawn: each machine has a colour, and each of its nights a dash.
+
+    Where all nights ran on one machine, each night has a colour.
+    """
     machines = list(dict.fromkeys(night.machine for night in nights))
     seen: Counter[str] = Counter()
     found = []
     for i, night in enumerate(nights):
         colour = machines.index(night.machine) if len(machines) > 1 else i
         dash = seen[night.machine] if len(machines) > 1 else 0
-        dash += colour // len(COLOURS)
+        dash += colour // len(LINE_COLOURS)
         seen[night.machine] += 1
-        found.append({"color": INK[COLOURS[colour % len(COLOURS)]], "linestyle": DASHES[dash % len(DASHES)]})
+        found.append({"color": INK[LINE_COLOURS[colour % len(LINE_COLOURS)]], "linestyle": DASHES[dash % len(DASHES)]})
     return found
 
 
-def trajectories_svg(comparison: Comparison, size: tuple[float, float] = WIDE) -> str:
-    """Gains of the best so far over the own baseline, in percent and in sigma, by experiment and by hour."""
+def trajectories_svg(comparison: Comparison, size: Size = WIDE) -> str:
+    """Draw each night's gain over its own baseline, in percent and in sigma, by experiment and by hour."""
     panels = [
         (x, y)
         for y in ("gain_percent", "gain_sigma")
@@ -47,26 +52,26 @@ def trajectories_svg(comparison: Comparison, size: tuple[float, float] = WIDE) -
     ]
     columns = 1 if size[0] < WIDE[0] else max(1, len({x for x, _ in panels}))
     rows = max(1, -(-len(panels) // columns))
-    with _settings("trajectories", size):
+    with settings("trajectories", size):
         figure = Figure(
             figsize=(size[0], (2.7 if len(comparison.nights) <= MANY else 3.8) * rows), layout="constrained"
         )
         axes = figure.subplots(rows, columns, squeeze=False).flat
         for ax, panel in itertools.zip_longest(axes, panels):
-            _style(ax, INK)
+            style(ax, INK)
             if panel is not None:
                 _panel(ax, comparison.nights, *panel)
-        return _svg(figure)
+        return svg(figure)
 
 
 def _panel(ax: Axes, nights: Sequence[NightRow], x: str, y: str) -> None:
-    ends, lines = [], styles(nights)
+    ends, looks = [], line_styles(nights)
     for i, night in enumerate(nights):
         pairs = [(getattr(p, x), getattr(p, y)) for p in night.trajectory]
         known = [(a, b) for a, b in pairs if a is not None and b is not None]
         if known:
-            ax.step(*zip(*known, strict=True), where="post", linewidth=1.5, **lines[i])
-            ends.append((known[-1], night.key, lines[i]["color"]))
+            ax.step(*zip(*known, strict=True), where="post", linewidth=1.5, **looks[i])
+            ends.append((known[-1], night.key, looks[i]["color"]))
     ax.set_xlabel("experiment" if x == "experiment" else "hours of research")
     ax.set_ylabel("gain, % of baseline" if y == "gain_percent" else "gain, sigma of one run")
     ax.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=x == "experiment"))
@@ -75,10 +80,11 @@ def _panel(ax: Axes, nights: Sequence[NightRow], x: str, y: str) -> None:
 
 
 def _letters(ax: Axes, ends: Sequence[tuple[tuple[float, float], str, str]]) -> None:
-    """Each line's letter at its end. Of those that end on the right, two that would cover each other move apart."""
+    """Write each line's letter at its end. Letters at the right that would cover each other move apart."""
     right = max((x for (x, _), _, _ in ends), default=0.0)
     low, high = ax.get_ylim()
-    gap, room, places = LABEL_GAP * (high - low), high, list[float]()
+    gap, room = LABEL_GAP * (high - low), high
+    places: list[float] = []
     early = [end for end in ends if end[0][0] < LAST * right]
     late = sorted((end for end in ends if end not in early), key=lambda end: end[0][1])
     for (_, y), _, _ in late:
@@ -93,46 +99,47 @@ def _letters(ax: Axes, ends: Sequence[tuple[tuple[float, float], str, str]]) -> 
         ax.annotate(key, end, color=colour, **at)
 
 
-def agreement_svg(rows: Sequence[SharedRow], nights: Sequence[NightRow], size: tuple[float, float] = WIDE) -> str:
-    """The intervals of each change, a line a night, in sigma of that night; the dotted line is no effect."""
-    shown = [row for row in rows if sum(_bounds(row, i, nights) is not None for i in range(len(nights))) > 1][
-        :ROWS_SHOWN
-    ]
-    lines = sum(1 + sum(_bounds(row, i, nights) is not None for i in range(len(nights))) for row in shown)
-    with _settings("agreement", size):
+def agreement_svg(rows: Sequence[SharedRow], nights: Sequence[NightRow], size: Size = WIDE) -> str:
+    """Draw the intervals of each change, a line for each night, in its own sigma; the dotted line is no effect."""
+    drawable = [(row, [_bounds(cell, night) for cell, night in zip(row.cells, nights, strict=True)]) for row in rows]
+    shown = [(row, bounds) for row, bounds in drawable if len(bounds) - bounds.count(None) > 1][:ROWS_SHOWN]
+    lines = sum(1 + len(bounds) - bounds.count(None) for _, bounds in shown)
+    with settings("agreement", size):
         figure = Figure(figsize=(size[0], 0.7 + ROW_INCHES * max(lines, 4)), layout="constrained")
         ax = figure.subplots()
-        _style(ax, INK)
+        style(ax, INK)
         ax.grid(visible=False)
         ax.axvline(0.0, color=INK["muted"], linewidth=1.0, linestyle=(0, (1.5, 1.5)))
-        y, marks, looks = 0, [], styles(nights)
-        for row in shown:
-            marks.append((y, row.change))
-            for i in range(len(nights)):
-                if (found := _bounds(row, i, nights)) is not None:
-                    _interval(ax, found, y, nights[i].key, looks[i]["color"])
+        y, marks, looks = 0, [], line_styles(nights)
+        for row, bounds in shown:
+            marks.append((y, shortened(row.change, 26 if size[0] < WIDE[0] else 48)))
+            for night, found, look in zip(nights, bounds, looks, strict=True):
+                if found is not None:
+                    _interval(ax, found, y, night.key, look["color"])
                     y += 1
             y += 1
-        ax.set_yticks([y for y, _ in marks], [_short(text, 26 if size[0] < WIDE[0] else 48) for _, text in marks])
+        ax.set_yticks([y for y, _ in marks], [text for _, text in marks])
         ax.set_ylim(max(y - 0.5, 1), -0.8)
         ax.set_xlabel("gain, sigma of one run" + (" (right is better)" if size[0] >= WIDE[0] else ""))
-        return _svg(figure)
+        return svg(figure)
 
 
-def _bounds(row: SharedRow, i: int, nights: Sequence[NightRow]) -> tuple[float, float, float] | None:
-    """(low, gain, high) in sigma."""
-    cell, sigma = row.cells[i], nights[i].sigma_bpb
-    if cell is None or cell.effect is None or cell.effect.low_bpb is None or cell.effect.high_bpb is None or not sigma:
+class Bounds(NamedTuple):
+    """A gain and its interval, in sigma of one run."""
+
+    low: float
+    gain: float
+    high: float
+
+
+def _bounds(cell: Attempt | None, night: NightRow) -> Bounds | None:
+    effect, sigma = cell.effect if cell is not None else None, night.sigma_bpb
+    if effect is None or effect.low_bpb is None or effect.high_bpb is None or not sigma:
         return None
-    return cell.effect.low_bpb / sigma, cell.effect.gain_bpb / sigma, cell.effect.high_bpb / sigma
+    return Bounds(effect.low_bpb / sigma, effect.gain_bpb / sigma, effect.high_bpb / sigma)
 
 
-def _interval(ax: Axes, bounds: tuple[float, float, float], y: float, key: str, colour: str) -> None:
-    low, gain, high = bounds
-    ax.plot([low, high], [y, y], color=colour, linewidth=1.4, solid_capstyle="butt")
-    ax.plot([gain], [y], "o", color=colour, markersize=4)
-    ax.annotate(key, (high, y), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8, color=colour)
-
-
-def _short(text: str, most: int) -> str:
-    return text if len(text) <= most else text[: most - 1].rstrip() + "…"
+def _interval(ax: Axes, bounds: Bounds, y: float, key: str, colour: str) -> None:
+    ax.plot([bounds.low, bounds.high], [y, y], color=colour, linewidth=1.4, solid_capstyle="butt")
+    ax.plot([bounds.gain], [y], "o", color=colour, markersize=4)
+    ax.annotate(key, (bounds.high, y), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8, color=colour)

@@ -1,6 +1,6 @@
-"""The live view's panel: a LiveState as lines of a terminal's width and height. Pure; view.py and watch.py show it.
+"""Draw the live view: a LiveState as a panel of a terminal's width and height. No I/O; console.py and watch.py show it.
 
-Every line is cut to the width, so that the height is known: what matters least is left out of a low terminal.
+Every line is cut to the width, so that the height is known. A low terminal lacks the least important lines.
 """
 
 from __future__ import annotations
@@ -16,36 +16,50 @@ from rich.console import Group
 from rich.panel import Panel
 from rich.text import Text
 
-from autoresearch.formats import span
+from autoresearch.decide.early_stop import Curve
+from autoresearch.formats import counted, span
 from autoresearch.records import Verdict
-from autoresearch.report.live_state import Curve, LiveState, Result, Share
+from autoresearch.report.analysis import GroupCounts
+from autoresearch.report.live_state import LiveState, Result
 
 SPARKS = "▁▂▃▄▅▆▇█"
 STYLES: Mapping[Verdict, str] = {"keep": "bold green", "discard": "dim", "crash": "red"}
 LABEL = 11  # columns of the names at the left
-WIDEST = 132
-LEARNT = 0.1  # of the budget after which a loss curve says something; what is above it fills the scale
-LEAST_RESULTS = 3
-PARTS = ((0, 4), (4, 6), (6, 8), (8, 12))  # of the sections: this run, the best, the results, the night
-POWER = {"ac": "on mains", "battery": "on battery"}
+WIDEST = 132  # columns
+LEARNT = 0.1  # of the budget; the scale of a loss curve leaves out the steep part before it
+LEAST_RESULTS = 3  # shown before older results
+PROPOSERS_SHOWN = 3
+POWER_TEXTS = {"ac": "on mains", "battery": "on battery"}
 
 
 @dataclass(frozen=True)
-class Moment:
-    """The clocks that a drawing is made by."""
+class Clocks:
+    """The time of a drawing on both clocks."""
 
     wall: float
     monotonic: float
 
     @classmethod
-    def now(cls) -> Moment:
+    def now(cls) -> Clocks:
         return cls(time.time(), time.monotonic())
 
 
-def draw(state: LiveState, width: int, height: int = 1000, moment: Moment | None = None) -> Panel:
-    """The night at this moment in at most `width` columns and `height` lines."""
-    moment, inner = moment or Moment.now(), min(width, WIDEST) - 4
-    lines = _fit(_sections(state, inner, moment), height - 2)
+@dataclass
+class Section:
+    """Lines of the panel. An empty line separates the parts: this run, the best, the results, the night.
+
+    Where the terminal is low, sections of the least importance give way first.
+    """
+
+    part: str
+    importance: int
+    lines: list[Text]
+
+
+def draw(state: LiveState, width: int, height: int = 1000, clocks: Clocks | None = None) -> Panel:
+    """Return the panel in at most `width` columns and `height` lines, by default at this moment."""
+    clocks, inner = clocks or Clocks.now(), min(width, WIDEST) - 4
+    lines = _fit(_sections(state, inner, clocks), height - 2)
     for line in lines:
         line.truncate(inner, overflow="ellipsis")
     title = Text(f"autoresearch/{state.tag}", style="bold") if state.tag else None
@@ -54,70 +68,70 @@ def draw(state: LiveState, width: int, height: int = 1000, moment: Moment | None
         box=ROUNDED,
         title=title,
         title_align="left",
-        subtitle=Text(clock(state, moment)),
+        subtitle=Text(clock(state, clocks)),
         subtitle_align="right",
         border_style="yellow" if state.paused_at else "dim",
         width=min(width, WIDEST),
     )
 
 
-def _sections(state: LiveState, inner: int, moment: Moment) -> list[tuple[int, list[Text]]]:
-    """(importance, lines) from top to bottom; the least important go first where the terminal is low."""
+def _sections(state: LiveState, inner: int, clocks: Clocks) -> list[Section]:
+    """Return the panel's sections from top to bottom."""
     results = [result_line(r) for r in reversed(state.results)]
+    said = [_named("" if i else "said", line, "dim") for i, line in enumerate(state.said[-3:])]
     return [
-        (9, _now(state, moment)),
-        (4, [Text(state.hypothesis, style="italic")] if state.hypothesis else []),
-        (8, _run(state, inner, moment)),
-        (6, _curves(state, inner)),
-        (7, _standing(state)),
-        (3, _history(state, inner)),
-        (2, results[:LEAST_RESULTS]),
-        (0, results[LEAST_RESULTS:]),
-        (5, _tally(state, moment)),
-        (1, _shares(state)),
-        (3, _machine(state)),
-        (1, [_named("" if i else "said", line, "dim") for i, line in enumerate(state.said[-3:])]),
+        Section("run", 9, _now(state, clocks)),
+        Section("run", 4, [Text(state.hypothesis, style="italic")] if state.hypothesis else []),
+        Section("run", 8, _run(state, inner, clocks)),
+        Section("run", 6, _curves(state, inner)),
+        Section("best", 7, _best(state)),
+        Section("best", 3, _history(state, inner)),
+        Section("results", 2, results[:LEAST_RESULTS]),
+        Section("results", 0, results[LEAST_RESULTS:]),
+        Section("night", 5, _counts(state, clocks)),
+        Section("night", 1, _proposers(state)),
+        Section("night", 3, _machine(state)),
+        Section("night", 1, said),
     ]
 
 
-def _fit(sections: Sequence[tuple[int, list[Text]]], height: int) -> list[Text]:
-    """At most `height` lines, with an empty one between the parts where only the oldest results make way for it."""
-    kept = [(importance, list(lines)) for importance, lines in sections]
-    _cut(kept, height)
-    breaks = sum(any(lines for _, lines in kept[i:j]) for i, j in PARTS) - 1
-    oldest = sum(len(lines) for importance, lines in kept if importance == 0)
-    spaced = height - sum(len(lines) for _, lines in kept) + oldest >= breaks
+def _fit(sections: Sequence[Section], height: int) -> list[Text]:
+    """Return at most `height` lines, with empty ones between the parts if only the oldest results must go for them."""
+    _cut(sections, height)
+    parts = {section.part for section in sections if section.lines}
+    breaks, oldest = len(parts) - 1, sum(len(section.lines) for section in sections if section.importance == 0)
+    spaced = height - sum(len(section.lines) for section in sections) + oldest >= breaks
     if spaced:
-        _cut(kept, height - breaks)
-    joined: list[Text] = []
-    for i, j in PARTS:
-        part = [line for _, lines in kept[i:j] for line in lines]
-        joined += [Text(), *part] if joined and part and spaced else part
-    return joined
+        _cut(sections, height - breaks)
+    lines: list[Text] = []
+    for _, group in itertools.groupby(sections, key=lambda section: section.part):
+        part = [line for section in group for line in section.lines]
+        lines += [Text(), *part] if lines and part and spaced else part
+    return lines
 
 
-def _cut(sections: Sequence[tuple[int, list[Text]]], height: int) -> None:
-    """Takes lines away, from the end of the least important sections first."""
-    while (over := sum(len(lines) for _, lines in sections) - height) > 0:
-        _, lines = min((entry for entry in sections if entry[1]), key=lambda entry: entry[0])
-        del lines[max(0, len(lines) - over) :]
+def _cut(sections: Sequence[Section], height: int) -> None:
+    """Remove lines that exceed the height, from the end of the least important sections first."""
+    while (over := sum(len(section.lines) for section in sections) - height) > 0:
+        least = min((section for section in sections if section.lines), key=lambda section: section.importance)
+        del least.lines[max(0, len(least.lines) - over) :]
 
 
 # --- the present run ------------------------------------------------------------------------------------------------
 
 
-def _now(state: LiveState, moment: Moment) -> list[Text]:
+def _now(state: LiveState, clocks: Clocks) -> list[Text]:
     if state.over is not None:
         return [Text(f"ended: {state.over}", style="bold")]
     if state.phase == "waiting" or not state.phase:
         line = Text().append(state.title, style="bold yellow" if state.paused_at else "bold")
-        return [line.append(f"  {span(moment.monotonic - state.since)}", style="dim")]
+        return [line.append(f"  {span(clocks.monotonic - state.since)}", style="dim")]
     line = Text().append(f"#{state.n} run {state.run + 1}  ", style="cyan").append(state.title, style="bold")
     who = " · ".join(word for word in (state.category, state.proposer) if word)
     return [line.append(f"  {who}" if who else "", style="dim")]
 
 
-def _run(state: LiveState, inner: int, moment: Moment) -> list[Text]:
+def _run(state: LiveState, inner: int, clocks: Clocks) -> list[Text]:
     if state.phase in ("", "waiting") or state.over is not None:
         return []
     columns = max(10, min(50, inner - LABEL - 34))
@@ -129,12 +143,12 @@ def _run(state: LiveState, inner: int, moment: Moment) -> list[Text]:
         if state.phase == "training":
             line.append(f"  {span((1 - state.progress) * state.budget_s)} left", style="dim")
     else:
-        line.append(span(moment.monotonic - state.since), style="dim")
+        line.append(span(clocks.monotonic - state.since), style="dim")
     return [line]
 
 
 def _curves(state: LiveState, inner: int) -> list[Text]:
-    """This run's loss above the incumbent's at the same progress, on one scale."""
+    """Return this run's loss and the incumbent's below it, at the same progress and on one scale."""
     if not state.curve or state.loss is None:
         return []
     columns = max(10, min(50, inner - LABEL - 34))
@@ -155,14 +169,14 @@ def _curves(state: LiveState, inner: int) -> list[Text]:
 
 
 def scale(curves: Sequence[Curve]) -> tuple[float, float]:
-    """From the least loss to the largest after the first steps, which would flatten all the rest."""
+    """Return the lowest and the highest loss, without the first steps, which would flatten the rest."""
     late = [loss for curve in curves for progress, loss in curve if progress >= LEARNT]
     known = late or [loss for curve in curves for _, loss in curve] or [0.0]
     return min(known), max(known)
 
 
 def sparkline(curve: Curve, columns: int, low: float, high: float) -> str:
-    """A column for each slice of the budget, up to the last point: the mean loss there, or the one before.
+    """Draw a column for each slice of the budget up to the last point: its mean loss, or the previous one.
 
     sparkline([(0.0, 3.0), (0.4, 2.0), (0.9, 1.0)], 3, 1.0, 3.0) -> "█▄▁"
     """
@@ -180,7 +194,7 @@ def sparkline(curve: Curve, columns: int, low: float, high: float) -> str:
 
 
 def at(curve: Curve, progress: float) -> float | None:
-    """The loss of a curve at `progress`, between its points; None beyond them."""
+    """Return the loss of a curve at `progress`, interpolated between its points; None beyond them."""
     for (p0, a), (p1, b) in itertools.pairwise(curve):
         if p0 <= progress <= p1:
             return a if p1 == p0 else a + (b - a) * (progress - p0) / (p1 - p0)
@@ -188,7 +202,7 @@ def at(curve: Curve, progress: float) -> float | None:
 
 
 def smoothed(curve: Curve) -> float:
-    """The loss at a curve's end: the mean of the last twentieth, since one batch says little."""
+    """Return the loss at a curve's end: the mean over 5% of the budget, since one batch is noisy."""
     last = curve[-1][0]
     late = [loss for progress, loss in curve if progress >= last - 0.05]
     return sum(late) / len(late)
@@ -197,7 +211,7 @@ def smoothed(curve: Curve) -> float:
 # --- the night ------------------------------------------------------------------------------------------------------
 
 
-def _standing(state: LiveState) -> list[Text]:
+def _best(state: LiveState) -> list[Text]:
     if state.incumbent_bpb is None:
         return []
     line = _named("best").append(f"{state.incumbent_bpb:.6f}", style="bold green")
@@ -211,7 +225,7 @@ def _standing(state: LiveState) -> list[Text]:
 
 
 def _history(state: LiveState, inner: int) -> list[Text]:
-    """The running best, the latest steps of it."""
+    """Return the running best: its first step and as many of the latest as fit."""
     if len(state.history) < 2:
         return []
     first, *steps = [f"{bpb:.4f}" + (f" (#{n})" if n else "") for n, bpb in state.history]
@@ -223,7 +237,7 @@ def _history(state: LiveState, inner: int) -> list[Text]:
 
 
 def result_line(result: Result) -> Text:
-    """`#12 discard  1.410532  −0.8σ  Raise beta2  0.8 sigma worse`"""
+    """Return a line like "#12 discard  1.410532  −0.8σ  Raise beta2  0.8 sigma worse"."""
     value = f"{result.val_bpb:.6f}" if result.val_bpb is not None else "   —    "
     line = Text().append(f"#{result.n:<4d}{result.verdict:8s}{value}  ", style=STYLES[result.verdict])
     sigmas = f"{result.sigmas:+.1f}σ" if result.sigmas is not None else ""
@@ -232,28 +246,29 @@ def result_line(result: Result) -> Text:
     return line.append(result.title, style=bold).append(f"  {result.reason}", style="dim")
 
 
-def _tally(state: LiveState, moment: Moment) -> list[Text]:
+def _counts(state: LiveState, clocks: Clocks) -> list[Text]:
     counts = state.counts
-    tried = sum(counts.values())
-    hours = span(state.earlier_s + moment.monotonic - state.started)
-    text = f"{tried} experiment{'' if tried == 1 else 's'}: {counts['keep']} kept, {counts['discard']} no better, "
-    text += f"{counts['crash']} crashed, in {hours}"
+    tried = counted(sum(counts.values()), "experiment")
+    text = f"{tried}: {counts['keep']} kept, {counts['discard']} no better, {counts['crash']} crashed, in "
+    text += span(state.earlier_s + clocks.monotonic - state.started)
     if state.experiments is not None:
         text += f"; {state.decided} of {state.experiments} asked for"
     return [_named("so far", text)]
 
 
-def _shares(state: LiveState) -> list[Text]:
-    total = sum(share.tried for share in state.shares)
-    return [_named("ideas" if i == 0 else "", _share(share, total), "dim") for i, share in enumerate(state.shares[:3])]
+def _proposers(state: LiveState) -> list[Text]:
+    total = sum(proposer.total for proposer in state.proposers)
+    lines = [_proposer(proposer, total) for proposer in state.proposers[:PROPOSERS_SHOWN]]
+    return [_named("" if i else "ideas", line, "dim") for i, line in enumerate(lines)]
 
 
-def _share(share: Share, total: int) -> str:
-    parts = [f"{share.name}: {share.tried} tried ({share.tried / total:.0%})" if total else f"{share.name}:"]
-    parts += [f"{share.kept} kept" + (f", {share.gain_bpb:.4f} bpb" if share.kept else "")]
-    parts += [f"{share.crashed} crashed"] if share.crashed else []
-    parts += [f"{share.empty_turns} empty turns"] if share.empty_turns else []
-    parts += [f"{share.idea_s:.0f} s an idea"] if share.idea_s is not None and share.idea_s >= 1 else []
+def _proposer(counts: GroupCounts, total: int) -> str:
+    """Return "tuner: 12 tried (60%), 3 kept, 0.0210 bpb, 1 crashed"."""
+    parts = [f"{counts.name}: {counts.total} tried ({counts.total / total:.0%})" if total else f"{counts.name}:"]
+    parts += [f"{counts.keep} kept" + (f", {counts.gain_bpb:.4f} bpb" if counts.keep else "")]
+    parts += [f"{counts.crash} crashed"] if counts.crash else []
+    parts += [counted(counts.empty_turns, "empty turn")] if counts.empty_turns else []
+    parts += [f"{counts.idea_s:.0f} s an idea"] if counts.idea_s is not None and counts.idea_s >= 1 else []
     return ", ".join(parts)
 
 
@@ -264,7 +279,7 @@ def _machine(state: LiveState) -> list[Text]:
     parts = [f"{speed:,.0f} tok/s"] if speed else []
     parts += [f"{free / 1024:.1f} GB free"] if free is not None else []
     parts += [f"swap {at_start.swap_mb / 1024:.1f} GB"] if at_start and at_start.swap_mb is not None else []
-    parts += [POWER.get(at_start.power or "", "")] if at_start else []
+    parts += [POWER_TEXTS.get(at_start.power or "", "")] if at_start else []
     parts += [state.battery] if state.battery else []
     parts += ["low-power mode"] if at_start and at_start.low_power else []
     parts += [f"heat {at_start.thermal}"] if at_start and at_start.thermal else []
@@ -272,13 +287,13 @@ def _machine(state: LiveState) -> list[Text]:
     return [*lines, *([_named("", state.machine, "dim")] if state.machine else [])]
 
 
-def clock(state: LiveState, moment: Moment) -> str:
-    """`23:14 · ends 07:00, in 7 h 46 min`"""
-    text = f"{datetime.fromtimestamp(moment.wall):%H:%M}"
+def clock(state: LiveState, clocks: Clocks) -> str:
+    """Return the time and when the night ends: "23:14 · ends 07:00, in 7 h 46 min"."""
+    text = f"{datetime.fromtimestamp(clocks.wall):%H:%M}"
     if state.over is not None:
         return text
     if state.ends_at is not None:
-        text += f" · ends {datetime.fromtimestamp(state.ends_at):%H:%M}, in {span(state.ends_at - moment.wall)}"
+        text += f" · ends {datetime.fromtimestamp(state.ends_at):%H:%M}, in {span(state.ends_at - clocks.wall)}"
         if state.validation_at is not None:
             text += f" · validation from {datetime.fromtimestamp(state.validation_at):%H:%M}"
     elif state.experiments is not None:
@@ -289,5 +304,5 @@ def clock(state: LiveState, moment: Moment) -> str:
 
 
 def _named(name: str, text: str = "", style: str = "") -> Text:
-    """A line with its name at the left; longer names push the text."""
+    """Return a line with its name at the left; a longer name moves the text to the right."""
     return Text().append(f"{name.ljust(LABEL - 1)} ", style="dim").append(text, style=style)

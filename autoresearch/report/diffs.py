@@ -10,7 +10,7 @@ from html import escape
 CONTEXT = 2  # unchanged lines shown around a change
 MOST_LINES = 300  # of one diff; the rest is in git
 WORDS = re.compile(r"\w+|\s+|.")
-SIMILAR = 0.5  # ratio from which two lines are the same line changed, and not another one
+SAME_LINE = 0.5  # ratio from which two lines are the same line changed, and not another one
 OWNER = re.compile(r"(?:class|def)\s+\w+|[A-Z][A-Z0-9_]*\s*=")
 
 
@@ -69,7 +69,7 @@ def _changed(old: Sequence[str], new: Sequence[str]) -> Iterator[str]:
 def _words(a: str, b: str) -> tuple[str, str]:
     one, two = WORDS.findall(a), WORDS.findall(b)
     matcher = difflib.SequenceMatcher(None, one, two, autojunk=False)
-    if matcher.ratio() < SIMILAR:
+    if matcher.ratio() < SAME_LINE:
         return escape(a), escape(b)
     left, right = [], []
     for tag, i1, i2, j1, j2 in matcher.get_opcodes():

@@ -1,29 +1,29 @@
-"""All that the live view shows, as plain data: the loop fills it in, any program may draw it. No input or output.
+"""Hold the state of the live view as plain data, which the loop fills in and any program can draw. No I/O.
 
-It passes from the loop to `loop.py watch` as JSON: both run in one boot of one machine, and share its monotonic clock.
+The loop publishes it as JSON for `loop.py watch`. Both run in one boot of a machine and share its monotonic clock.
 """
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+from autoresearch import jsonable
 from autoresearch.decide import validation
+from autoresearch.decide.early_stop import Curve
 from autoresearch.decide.estimates import Estimates
 from autoresearch.errors import JournalError
 from autoresearch.record.night import Experiment, Night
 from autoresearch.records import MachineState, Proposal, Verdict
 from autoresearch.report import analysis
+from autoresearch.report.analysis import GroupCounts
 
-SHOWN = 12  # decided experiments, the latest
-SAID = 6  # lines that the loop said, the latest
-CURVE_POINTS = 400  # of the present run; twice as fine as the widest sparkline
+SHOWN = 12  # of the decided experiments, the latest
+SAID = 6  # of the lines that the loop said, the latest
+SHOWN_POINTS = 400  # of the present run's loss curve; twice as fine as the widest sparkline
 PHASES = {"ready": "warming up", "clock_started": "training", "trained": "saving", "saved": "evaluating"}
-
-Curve = Sequence[Sequence[float]]  # (progress, nats a token)
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,11 @@ class Result:
 
     n: int
     verdict: Verdict
-    val_bpb: float | None
     title: str
     reason: str
     proposer: str
-    sigmas: float | None = None  # of one run at its time; positive is better
+    val_bpb: float | None = None
+    sigmas: float | None = None  # its gain, in sigma of one run at that time
 
 
 @dataclass(frozen=True)
@@ -55,22 +55,12 @@ class RunStart:
         return cls(n, run, title, proposal.hypothesis, proposal.category, proposal.proposer)
 
 
-@dataclass(frozen=True)
-class Share:
-    """What a proposer has brought tonight."""
-
-    name: str
-    tried: int
-    kept: int
-    crashed: int
-    gain_bpb: float
-    empty_turns: int
-    idea_s: float | None
-
-
 @dataclass
 class LiveState:
-    """`ends_at` and `paused_at` are by time.time(), `started` by time.monotonic()."""
+    """State of the live view, serialised to runs/TAG/live.json for `watch`.
+
+    Fields ending in `_at` are by time.time(); `started` and `since` are by time.monotonic().
+    """
 
     tag: str = ""
     title: str = "starting"
@@ -84,7 +74,7 @@ class LiveState:
     progress: float = 0.0
     step: int = 0
     loss: float | None = None
-    curve: list[Sequence[float]] = field(default_factory=list)
+    curve: list[tuple[float, float]] = field(default_factory=list)  # as early_stop.Curve
     tok_s: float | None = None
     incumbent_curve: Curve = ()
     incumbent_tok_s: float | None = None
@@ -96,33 +86,33 @@ class LiveState:
     history: list[tuple[int, float]] = field(default_factory=list)  # the running best: (experiment, bits per byte)
     counts: dict[str, int] = field(default_factory=lambda: {"keep": 0, "discard": 0, "crash": 0})
     results: list[Result] = field(default_factory=list)
-    shares: list[Share] = field(default_factory=list)
+    proposers: list[GroupCounts] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     machine: str = ""
     memory_mb: int | None = None
     machine_state: MachineState | None = None  # as the present run began
     battery: str | None = None  # its charge and how long it lasts; None on mains
     ends_at: float | None = None
-    validation_at: float | None = None  # from when on the night belongs to the final validation
-    experiments: int | None = None  # how many the session was asked for
+    validation_at: float | None = None  # when the final validation begins, if time is reserved for it
+    experiments: int | None = None  # the number that this session was asked for
     decided: int = 0  # candidates decided in this session
-    earlier_s: float = 0.0  # what earlier sessions took
+    earlier_s: float = 0.0  # research time of earlier sessions of the night
     paused_at: float | None = None
     started: float = field(default_factory=time.monotonic)
-    since: float = field(default_factory=time.monotonic)  # when the present phase began
-    over: str | None = None  # why the session ended
+    since: float = field(default_factory=time.monotonic)  # the beginning of the present phase
+    over: str | None = None  # the reason why the session ended
     mark: str = ""  # process.own_mark() of the loop
 
     # --- the present run ---
 
     def hear(self, event: Mapping[str, Any]) -> None:
-        """Takes in one event of a child."""
+        """Take in one event of a child."""
         name = event["event"]
         if name == "step":
             self.phase, self.progress, self.loss = "training", event["progress"], event["loss"]
             self.step = event["step"]
             self.curve.append((event["progress"], event["loss"]))
-            if len(self.curve) > CURVE_POINTS:
+            if len(self.curve) > SHOWN_POINTS:
                 self.curve = self.curve[::2]
             self.tok_s = event["tokens"] / (event["progress"] * self.budget_s) if event["progress"] else None
         elif name == "evaluated":
@@ -131,17 +121,19 @@ class LiveState:
             self.phase, self.progress, self.since = PHASES[name], 0.0, time.monotonic()
 
     def begin(self, run: RunStart) -> None:
+        """Begin a run: forget the previous one."""
         self.n, self.run, self.title, self.hypothesis = run.n, run.run, run.title, run.hypothesis
         self.category, self.proposer = run.category, run.proposer
         self.phase, self.progress, self.step, self.loss, self.tok_s = "starting", 0.0, 0, None, None
         self.curve, self.since = [], time.monotonic()
 
     def wait(self, text: str) -> None:
-        """Between two runs: asking for an idea, waiting for memory, pausing."""
+        """Show what the loop does between two runs: "asking tuner for an idea"."""
         self.begin(RunStart(self.n, self.run, text))
         self.phase = "waiting"
 
     def say(self, text: str) -> None:
+        """Add a line to the last ones that the loop said."""
         self.said = [*self.said[1 - SAID :], text]
 
     # --- the night ---
@@ -168,20 +160,21 @@ class LiveState:
         self.machine_state, self.battery = machine_state, battery
 
     def pause(self, since: float) -> None:
+        """Show a pause that the user asked for at `since`, by time.time()."""
         self.paused_at = since
 
     def resume(self) -> None:
+        """Show that the pause is over."""
         self.paused_at = None
 
     def end(self, why: str) -> None:
-        """End the session; the first reason given is the one that stands."""
+        """End the session. Of several reasons the first one counts."""
         self.over = self.over or why
 
     def take(self, night: Night, now: Estimates, decided: int) -> None:
         """Take in where the night stands: `now` are its estimates, `decided` counts this session's candidates."""
         self.decided = decided
-        tallies = analysis.by_proposer(night)
-        self.shares = [Share(t.name, t.total, t.keep, t.crash, t.gain_bpb, t.failed_turns, t.idea_s) for t in tallies]
+        self.proposers = analysis.by_proposer(night)
         tried = analysis.candidates(night)
         self.results = [result_of(x) for x in tried[-SHOWN:]]
         self.counts = {v: sum(analysis.verdict_of(x) == v for x in tried) for v in ("keep", "discard", "crash")}
@@ -199,28 +192,19 @@ class LiveState:
     # --- as JSON ---
 
     def to_json(self) -> bytes:
-        return json.dumps(asdict(self), separators=(",", ":")).encode()
+        return jsonable.to_json(self)
 
     @classmethod
     def from_json(cls, data: bytes) -> LiveState:
-        """What another program published; fields that this one does not know are left out. Raises JournalError."""
+        """Return the state that another program published. Raises JournalError where it is damaged."""
         try:
-            said = dict(json.loads(data).items())
-            known = {f.name: said[f.name] for f in fields(cls) if f.name in said}
-            known["results"] = [_known(Result, r) for r in known.get("results", ())]
-            known["shares"] = [_known(Share, s) for s in known.get("shares", ())]
-            at_start = known.get("machine_state")
-            known["machine_state"] = _known(MachineState, at_start) if at_start else None
-            return cls(**known)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise JournalError(f"the live state cannot be read: {error!r}") from None
+            return jsonable.from_json(cls, data)
+        except jsonable.MalformedError as error:
+            raise JournalError(f"the live state cannot be read: {error}") from None
 
 
-def result_of(x: Experiment) -> Result:
-    verdict: Verdict = x.verdict or "crash"  # quarantined
+def result_of(experiment: Experiment) -> Result:
+    """Return a decided experiment as a line of the view; a quarantined one counts as a crash."""
+    x, verdict = experiment, experiment.verdict or "crash"
     sigmas = x.delta_bpb / x.sigma_bpb if x.delta_bpb is not None and x.sigma_bpb else None
-    return Result(x.n, verdict, x.estimate, x.proposal.title, x.reason, x.proposal.proposer, sigmas)
-
-
-def _known(kind: type[Any], said: Mapping[str, Any]) -> Any:
-    return kind(**{f.name: said[f.name] for f in fields(kind) if f.name in said})
+    return Result(x.n, verdict, x.proposal.title, x.reason, x.proposal.proposer, x.estimate, sigmas)

@@ -86,7 +86,7 @@ def test_what_forbids_comparing_is_said() -> None:
     assert "fingerprint: 0123456789abcdef in A B D, ffffffffffffffff in C; the data differ" in told
     assert "budget_s: 300 in A C D, 600 in B" in told and "another budget is another question" in told
     assert "the MLX versions differ: 0.32.4 in A B D, 0.40.0 in C" in told and "D: on battery at the start" in told
-    assert "all: sigma rests on less than 6 degrees of freedom" in told
+    assert "all: sigma rests on fewer than 6 degrees of freedom" in told
     assert not [w for w in compare.compare([A, A]).warnings if "differ" in w]
 
 

@@ -71,7 +71,7 @@ def test_other_columns_and_other_lines(tmp_path: Path) -> None:
 def test_it_is_compared_and_marked(tmp_path: Path) -> None:
     nights = foreign.read(written(tmp_path / "fork", TWO_MACHINES))
     found = compare.compare(nights)
-    assert any(w.startswith("A B: imported: one run each, no sigma and no intervals") for w in found.warnings)
+    assert any(w.startswith("A B: imported: one run each, without sigma and intervals") for w in found.warnings)
     assert found.nights[1].gain_percent == pytest.approx(100 * (1.804532 - 1.595840) / 1.804532)
     assert found.nights[1].gain_sigma is None and found.nights[1].crashes == 1
     assert [bundle.loads(bundle.dump(night)) for night in nights] == nights
@@ -148,6 +148,6 @@ def test_what_is_no_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="cannot read"):
         foreign.read(tmp_path / "nothing")
     with (tmp_path / "results.tsv").open("wb") as file:
-        file.truncate(foreign.MOST_BYTES + 1)
+        file.truncate(foreign.MOST_TABLE_BYTES + 1)
     with pytest.raises(BundleError, match="refused: more than 4 MB"):
         foreign.read(tmp_path / "results.tsv")

@@ -11,8 +11,7 @@ import pytest
 
 from autoresearch.candidate import edits
 from autoresearch.errors import JournalError, ProposerError
-from autoresearch.findings import bundle
-from autoresearch.findings import hints as seeds
+from autoresearch.findings import bundle, hints
 from autoresearch.findings.bundle import Bundle
 from autoresearch.findings.finding import Change, Finding
 from autoresearch.loop import sharing
@@ -37,25 +36,25 @@ def context(hints: Sequence[HintLine], source: str = BASE) -> Context:
 
 
 def told(*bundles: Bundle) -> tuple[HintLine, ...]:
-    return seeds.hints(seeds.to_json(seeds.seeds(bundles)))
+    return hints.lines(hints.to_json(hints.choose(bundles)))
 
 
 # --- what is worth telling --------------------------------------------------------------------------------------------
 
 
 def test_clear_gains_and_losses_the_largest_first() -> None:
-    assert [seed.finding.title for seed in seeds.seeds([A])] == ["DEPTH -> 4", "GELU", "LR -> 0.02"]
-    given = seeds.seeds([B])
-    assert [(seed.finding.title, seed.gains) for seed in given] == [("DEPTH -> 4", True), ("GELU", False)]
-    assert len(seeds.seeds([A, B], most=2)) == 2 and seeds.seeds([]) == []
+    assert [hint.finding.title for hint in hints.choose([A])] == ["DEPTH -> 4", "GELU", "LR -> 0.02"]
+    given = hints.choose([B])
+    assert [(hint.finding.title, hint.gains) for hint in given] == [("DEPTH -> 4", True), ("GELU", False)]
+    assert len(hints.choose([A, B], most=2)) == 2 and hints.choose([]) == []
 
 
 def test_one_change_is_one_hint_and_says_where_it_failed() -> None:
-    gelu = next(seed for seed in seeds.seeds([A, B]) if seed.finding.title == "GELU")
-    assert len(gelu.found) == 2 and not gelu.gains and {one.gain_sigma > 0 for one in gelu.found} == {True, False}
+    gelu = next(hint for hint in hints.choose([A, B]) if hint.finding.title == "GELU")
+    assert len(gelu.evidence) == 2 and not gelu.gains and {one.gain_sigma > 0 for one in gelu.evidence} == {True, False}
     assert M4_SAYS in str(gelu) and "sigma on Apple M1, 8 GPU cores, 8 GB, macOS 26.2 (mac, 600 s)" in str(gelu)
     many = [replace(A, machine=replace(A.machine, chip=f"Apple M{i}")) for i in range(9)]
-    assert str(seeds.seeds(many)[0]).endswith("; and on 6 more")
+    assert str(hints.choose(many)[0]).endswith("; and on 6 more")
 
 
 def test_what_only_fits_a_machine_is_no_hint() -> None:
@@ -70,13 +69,13 @@ def test_what_only_fits_a_machine_is_no_hint() -> None:
 
 
 def test_the_journal_holds_them() -> None:
-    given = seeds.seeds([A, B])
-    assert seeds.from_json(seeds.to_json(given)) == given
+    given = hints.choose([A, B])
+    assert hints.from_json(hints.to_json(given)) == given
     night = Made()
-    night.add("hinted", findings=seeds.to_json(given))
-    assert seeds.from_json(night.night.hinted) == given
-    with pytest.raises(ValueError, match=r"hint 1.finding: Field required"):
-        seeds.from_json([{}])
+    night.add("hinted", findings=hints.to_json(given))
+    assert hints.from_json(night.night.hinted) == given
+    with pytest.raises(ValueError, match=r"finding: Field required"):
+        hints.from_json([{}])
     night.add("hinted", findings=["no object"])
     with pytest.raises(JournalError, match="`hinted`"):
         _ = night.night
@@ -175,14 +174,14 @@ def test_hints_are_journaled_and_survive_a_resume(repository: Path, tmp_path: Pa
         research.hint(given)  # the same once more
     events = (repository / "runs" / tag / journal.NAME).read_text()
     assert events.count('"type":"hinted"') == 1
-    assert [seed.finding.title for seed in seeds.from_json(journal.read(repository / "runs" / tag).hinted)] == [
+    assert [hint.finding.title for hint in hints.from_json(journal.read(repository / "runs" / tag).hinted)] == [
         "DEPTH -> 4", "GELU", "LR -> 0.02",
     ]  # fmt: skip
 
 
 def hinted_night(gains: Mapping[str, float]) -> Made:
     made = Made(M1, sigma_bpb=1e-9)
-    made.add("hinted", findings=seeds.to_json(seeds.seeds([A])))
+    made.add("hinted", findings=hints.to_json(hints.choose([A])))
     for name, value in (("LR", 0.05), ("LR", 0.02), ("DEPTH", 4)):
         gain = gains[f"{name} {value}"]
         made.candidate(set_to(name, value), gain, "keep" if gain > 0 else "discard")
@@ -192,11 +191,11 @@ def hinted_night(gains: Mapping[str, float]) -> Made:
 @pytest.mark.slow
 def test_the_report_says_how_many_held() -> None:
     made = hinted_night({"LR 0.05": -0.01, "LR 0.02": -0.01, "DEPTH 4": 0.1})
-    fates = seeds.of_night(made.night, made.sources.__getitem__)
-    assert [(fate.seed.finding.title, fate.n, fate.verdict) for fate in fates] == [
+    outcomes = hints.outcomes_of(made.night, made.sources.__getitem__)
+    assert [(outcome.hint.finding.title, outcome.n, outcome.verdict) for outcome in outcomes] == [
         ("DEPTH -> 4", 3, "keep"), ("GELU", None, ""), ("LR -> 0.02", 2, "discard"),
     ]  # fmt: skip
-    assert seeds.held(fates) == seeds.Held(given=3, tried=2, held=1)
+    assert hints.count(outcomes) == hints.HintCounts(given=3, tried=2, held=1)
     page = report.render(made.night, made.sources.__getitem__)
     assert "3 findings of other machines were given as hints: 2 tried here, 1 held" in page
     assert "not tried" in page and "+0.1000" in page and M4_SAYS in page
@@ -205,22 +204,25 @@ def test_the_report_says_how_many_held() -> None:
 
 def test_the_same_change_speaks_first_then_one_constant_moved_the_same_way() -> None:
     made = Made(M1, sigma_bpb=1e-9)
-    made.add("hinted", findings=seeds.to_json(seeds.seeds([A])))
+    made.add("hinted", findings=hints.to_json(hints.choose([A])))
     made.candidate(set_to("LR", 0.05), 0.01, "keep")
-    (kin,) = [fate for fate in seeds.of_night(made.night, made.sources.__getitem__) if fate.n is not None]
-    assert (kin.seed.finding.title, kin.n, kin.verdict) == ("LR -> 0.02", 1, "keep")
-    loss = seeds.Hint(kin.seed.finding, (seeds.Found("M1", "mac, 300 s", -3.0),))
+    (kin,) = [outcome for outcome in hints.outcomes_of(made.night, made.sources.__getitem__) if outcome.n is not None]
+    assert (kin.hint.finding.title, kin.n, kin.verdict) == ("LR -> 0.02", 1, "keep")
+    loss = hints.Hint(kin.hint.finding, (hints.Evidence("M1", "mac, 300 s", -3.0),))
     assert (
-        seeds.fates([loss], [Finding(1, "candidate", "keep", "LR up", change=Change({"LR": ("1", "2")}))])[0].n is None
+        hints.outcomes([loss], [Finding(1, "candidate", "keep", "LR up", change=Change({"LR": ("1", "2")}))])[0].n
+        is None
     )
     made = hinted_night({"LR 0.05": -0.01, "LR 0.02": -0.01, "DEPTH 4": -0.1})
-    fates = {fate.seed.finding.title: fate for fate in seeds.of_night(made.night, made.sources.__getitem__)}
-    assert (fates["LR -> 0.02"].n, fates["LR -> 0.02"].verdict) == (2, "discard")
+    outcomes = {
+        outcome.hint.finding.title: outcome for outcome in hints.outcomes_of(made.night, made.sources.__getitem__)
+    }
+    assert (outcomes["LR -> 0.02"].n, outcomes["LR -> 0.02"].verdict) == (2, "discard")
 
 
 def test_a_loss_elsewhere_is_not_counted() -> None:
-    results = seeds.fates(seeds.seeds([B]), A.findings)
-    assert seeds.held(results) == seeds.Held(given=1, tried=1, held=1)
+    results = hints.outcomes(hints.choose([B]), A.findings)
+    assert hints.count(results) == hints.HintCounts(given=1, tried=1, held=1)
 
 
 def test_a_source_that_is_gone_stops_no_report() -> None:
@@ -229,7 +231,7 @@ def test_a_source_that_is_gone_stops_no_report() -> None:
     def gone(n: int) -> str:
         raise JournalError(f"the source of experiment {n} is missing")
 
-    assert seeds.held(seeds.of_night(made.night, gone)).tried == 0
+    assert hints.count(hints.outcomes_of(made.night, gone)).tried == 0
 
 
 def test_search_replace_hints_are_words_for_models_only() -> None:

@@ -134,7 +134,7 @@ def test_what_is_so_already_or_was_tried_is_not_offered() -> None:
 def test_a_change_beyond_a_patch_cannot_run() -> None:
     findings = tuple(replace(f, change=None) if f.title == "deeper" else f for f in THERE.findings)
     here = Here(replace(THERE, findings=findings))
-    assert here.rows()["deeper"] == ("cannot run", "the change is more than a patch can say")
+    assert here.rows()["deeper"] == ("cannot run", "no patch can express the change")
 
 
 def test_a_change_that_is_not_what_was_measured_is_not_tried() -> None:
@@ -145,4 +145,4 @@ def test_a_change_that_is_not_what_was_measured_is_not_tried() -> None:
     )
     here = Here(replace(THERE, findings=lied))
     assert here.propose().title == "their #5: GELU"
-    assert here.rows()["deeper"] == ("cannot run", "its change does not make its source of its parent's")
+    assert here.rows()["deeper"] == ("cannot run", "its change does not turn its parent's source into its own")

@@ -11,7 +11,6 @@ from autoresearch.decide import estimates
 from autoresearch.report import analysis
 from autoresearch.report import page as report
 from testbed import nights
-from testbed.journals import night_of
 from testbed.nights import changed
 
 NIGHT = nights.night(60)
@@ -30,18 +29,18 @@ def test_the_headline_is_the_validated_gain_with_its_interval() -> None:
 
 
 def test_the_stack_is_the_incumbent_s_ancestry_with_diffs_and_effects() -> None:
-    kept = analysis.stack(NIGHT)
-    assert [k.x.n for k in kept] == [x.n for x in NIGHT.experiments.values() if x.verdict == "keep"][1:]
+    kept = analysis.kept_changes(NIGHT)
+    assert [k.experiment.n for k in kept] == [x.n for x in NIGHT.experiments.values() if x.verdict == "keep"][1:]
     for k in kept:
         assert f"+{k.gain_bpb:.4f} ± {k.error_bpb:.4f}" in PAGE
-        assert f'<span class="add">+EXTRA = <b>{k.x.n}</b></span>' in PAGE
+        assert f'<span class="add">+EXTRA = <b>{k.experiment.n}</b></span>' in PAGE
 
 
 def test_noise_lists_the_lucky_first_runs() -> None:
-    lucky = analysis.looked_better(NIGHT)
+    lucky = analysis.lucky_discards(NIGHT)
     assert lucky
-    for x, first, _ in lucky:
-        assert x.verdict == "discard" and first > 0.5 * nights.SIGMA
+    for discard in lucky:
+        assert discard.experiment.verdict == "discard" and discard.first_gain_bpb > 0.5 * nights.SIGMA
     assert f"{len(lucky)} of the {analysis.headline(NIGHT).discards} others looked better" in PAGE
 
 
@@ -65,35 +64,11 @@ def test_contract_violations_and_quarantined_experiments_are_crashes_with_a_caus
 def test_categories_and_proposers_add_up() -> None:
     for tallies in (analysis.by_category(NIGHT), analysis.by_proposer(NIGHT)):
         assert sum(t.total for t in tallies) == 60
-        assert sum(t.gain_bpb for t in tallies) == pytest.approx(sum(k.gain_bpb or 0 for k in analysis.stack(NIGHT)))
-    failed = {t.name: t.failed_turns for t in analysis.by_proposer(NIGHT)}
+        assert sum(t.gain_bpb for t in tallies) == pytest.approx(
+            sum(k.gain_bpb or 0 for k in analysis.kept_changes(NIGHT))
+        )
+    failed = {t.name: t.empty_turns for t in analysis.by_proposer(NIGHT)}
     assert failed == {"tuner": 0, "ollama:qwen3.6:27b": 1}
-
-
-def test_the_machine_s_night_is_told() -> None:
-    def battery(builder: nights.Builder) -> None:
-        builder.battery_after, builder.hot_between = 5, (8, 12)
-
-    night = nights.night(15, edit=battery, validate=False)
-    lines = "\n".join(analysis.incidents(night))
-    assert "on battery, down to 66%" in lines and "at worst heavy" in lines and "swap grew by 0.8 GB" in lines
-    shares = analysis.time_shares(night)
-    assert sum(shares.values()) == pytest.approx(night.elapsed_s, rel=0.02)
-    slow = [s.relative for s in analysis.speeds(night) if s.relative and 8 <= s.n < 12]
-    assert max(slow) < 0.95
-    assert analysis.incidents(nights.night(5, validate=False)) == []
-
-
-def test_sleep_reboots_and_lost_runs_are_told() -> None:
-    builder = nights.Builder()
-    list(nights._events(builder, 4, False))
-    builder.propose(5, "cut off", "other", "tuner", 0)
-    builder.event("started", n=5, run=0, seed=1, machine="m4", purpose="search")
-    builder.open()
-    builder.run(5, 1, 1.5)
-    builder.events[-1]["measurement"]["machine_after"]["since_boot"] += 1800
-    lines = "\n".join(analysis.incidents(night_of(builder.events)))
-    assert "2 sessions" in lines and "1 run cut off" in lines and "slept for 30 min" in lines
 
 
 def test_the_running_best_only_falls() -> None:

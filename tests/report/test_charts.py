@@ -1,33 +1,30 @@
-"""The charts: limits that one bad idea does not move, and labels that can be read."""
+"""The pictures of the machine's night and of the losses."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from xml.etree import ElementTree
 
-from autoresearch.report import analysis, charts
-from autoresearch.report import page as report
+from autoresearch.report import charts, machine_night
+from autoresearch.report.markup import NARROW, WIDE
 from testbed import nights
 
-NIGHT = nights.night(60)
+NIGHT = nights.night(12)
 
 
-def test_one_bad_idea_does_not_flatten_the_picture() -> None:
-    points = [analysis.Point(n, 1.5 - n / 1000, "discard", "") for n in range(1, 40)]
-    points = [analysis.Point(0, 1.52, "baseline", ""), *points, analysis.Point(40, 9.0, "discard", "")]
-    progress = charts.Progress(points, [(0, 1.52)], 0.005)
-    low, high = charts._limits(progress)
-    assert 1.43 < low < 1.461 and 1.52 < high < 1.56 and charts.off_the_scale(progress)
-    assert not charts.off_the_scale(replace(progress, points=points[:-1]))
+def test_both_pictures_are_well_formed_at_both_sizes() -> None:
+    states, speeds = machine_night.machine_states(NIGHT), machine_night.speeds(NIGHT)
+    curves = {"baseline": [(0.1, 5.0), (1.0, 3.0)], "best <1>": [(0.1, 4.5), (1.0, 2.8)]}
+    for size in (WIDE, NARROW):
+        for svg in (charts.machine_svg(states, speeds, size), charts.losses_svg(curves, size)):
+            assert ElementTree.fromstring(svg).tag.endswith("svg")
 
 
-def test_labels_keep_clear_of_each_other_and_of_the_line() -> None:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+def test_the_machine_is_drawn_from_speeds_alone() -> None:
+    """A machine may tell nothing of its memory, battery and heat."""
+    speeds = machine_night.speeds(NIGHT)
+    svg = charts.machine_svg([], speeds)
+    assert "thousand tokens/s" in svg and "memory (GB)" not in svg and "battery" not in svg
 
-    progress = report._progress(NIGHT)
-    for size in (charts.WIDE, charts.NARROW):
-        figure = charts._progress(progress, size, charts.LIGHT)
-        renderer = FigureCanvasAgg(figure).get_renderer()
-        (ax,) = figure.axes
-        boxes = [t.get_window_extent(renderer) for t in ax.texts]
-        assert len(boxes) >= 5
-        assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[i + 1 :])
+
+def test_losses_of_curves_that_have_hardly_begun() -> None:
+    assert "<svg" in charts.losses_svg({"baseline": [(0.0, 9.0)], "best": [(0.01, 8.0)]})

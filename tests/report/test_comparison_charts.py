@@ -8,8 +8,8 @@ from xml.etree import ElementTree
 import pytest
 
 from autoresearch.findings import compare
-from autoresearch.report.charts import NARROW, WIDE
-from autoresearch.report.comparison_charts import ROWS_SHOWN, agreement_svg, styles, trajectories_svg
+from autoresearch.report.comparison_charts import ROWS_SHOWN, agreement_svg, line_styles, trajectories_svg
+from autoresearch.report.markup import NARROW, WIDE
 from testbed.made_nights import A, B
 
 COMPARISON = compare.compare([A, B])
@@ -24,19 +24,19 @@ def test_both_pictures_are_well_formed(size: tuple[float, float]) -> None:
 
 def test_two_machines_have_two_colours_and_their_nights_two_dashes() -> None:
     nights = compare.compare([A, replace(A, created="2026-11-24"), B]).nights
-    first, second, other = styles(nights)
+    first, second, other = line_styles(nights)
     assert first["color"] == second["color"] != other["color"]
     assert first["linestyle"] != second["linestyle"]
 
 
 def test_nights_of_one_machine_have_a_colour_each() -> None:
     nights = compare.compare([A, replace(A, created="2026-11-24")]).nights
-    assert len({style["color"] for style in styles(nights)}) == 2
+    assert len({style["color"] for style in line_styles(nights)}) == 2
 
 
 def test_many_nights_can_all_be_told_apart() -> None:
     nights = compare.compare([replace(A, created=f"2026-11-{day:02}") for day in range(1, 21)]).nights
-    assert len({(style["color"], str(style["linestyle"])) for style in styles(nights)}) == 20
+    assert len({(style["color"], str(style["linestyle"])) for style in line_styles(nights)}) == 20
 
 
 def test_a_picture_of_nothing_and_of_very_much() -> None:

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from autoresearch.findings import bundle, compare
 from autoresearch.findings.bundle import Bundle
-from autoresearch.report import comparison_page
+from autoresearch.report import comparison_page, comparison_tables
 from testbed.html_page import Page
 from testbed.made_nights import A, B, Made, shared
 
@@ -35,7 +35,7 @@ def test_the_page_obeys_no_text_and_needs_no_network() -> None:
     page = Page(comparison_page.html(found))
     assert page.loads == [] and any("<script>alert(1)</script>" in words for words in page.text)
     console = Console(file=io.StringIO(), width=200, force_terminal=True, color_system=None)
-    comparison_page.show(found, console)
+    comparison_tables.show(found, console)
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     assert "[red]" in shown and "\x1b]" not in shown
 
@@ -50,6 +50,6 @@ def test_twenty_nights_of_a_hundred_experiments_take_seconds(tmp_path: Path) -> 
     started = time.process_time()
     found = compare.compare([bundle.load(file) for file in files])
     page = comparison_page.html(found)
-    comparison_page.show(found, Console(file=io.StringIO(), width=120))
+    comparison_tables.show(found, Console(file=io.StringIO(), width=120))
     assert time.process_time() - started < 20
     assert len(found.nights) == 20 and found.nights[-1].key == "T" and len(page) < 3_000_000

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from autoresearch.report.dashboard import SPARKS, at, clock, sparkline
 from autoresearch.report.live_state import SAID, LiveState
-from testbed.live_states import MOMENT, drawn, live_state
+from testbed.live_states import CLOCKS, drawn, live_state
 
 FULL = live_state()
 FULL.said = [f"line {i}" for i in range(SAID)]
@@ -17,12 +17,12 @@ FULL.said = [f"line {i}" for i in range(SAID)]
 
 def test_the_panel_shows_what_matters() -> None:
     made = live_state()
-    made.ends_at, made.validation_at, made.experiments, made.decided = MOMENT.wall + 27_960, None, 80, 12
+    made.ends_at, made.validation_at, made.experiments, made.decided = CLOCKS.wall + 27_960, None, 80, 12
     text = "\n".join(drawn(made, 130))
     for expected in (
         *("autoresearch/nov23", "#61 run 1  Halve the batch", "More steps.", "50%", "5 s left", "3.2100 at step 12"),
         *("best", "baseline", "sigma of one run", "history", " → ", "60 experiments: 7 kept", "in 8:20 min"),
-        *("12 of 80 asked for", "tuner: ", "tried (", "1 empty turns", "s an idea", "10,000 tok/s", "14.6 GB free"),
+        *("12 of 80 asked for", "tuner: ", "tried (", "1 empty turn", "s an idea", "10,000 tok/s", "14.6 GB free"),
         *("swap 0.5 GB", "on mains", "heat nominal", "Apple M4 Pro", "in 7 h 46 min", "incumbent"),
     ):
         assert expected in text, expected
@@ -51,11 +51,11 @@ def test_the_panel_says_when_it_waits_pauses_and_ends() -> None:
 
 def test_the_clock_says_when_the_night_ends() -> None:
     made = LiveState()
-    assert clock(made, MOMENT).endswith("runs until Ctrl-C")
+    assert clock(made, CLOCKS).endswith("runs until Ctrl-C")
     made.experiments = 12
-    assert clock(made, MOMENT).endswith("ends after 12 experiments")
-    made.ends_at, made.validation_at = MOMENT.wall + 3600, MOMENT.wall + 1800
-    assert re.search(r"ends \d\d:\d\d, in 1 h 0 min · validation from \d\d:\d\d", clock(made, MOMENT))
+    assert clock(made, CLOCKS).endswith("ends after 12 experiments")
+    made.ends_at, made.validation_at = CLOCKS.wall + 3600, CLOCKS.wall + 1800
+    assert re.search(r"ends \d\d:\d\d, in 1 h 0 min · validation from \d\d:\d\d", clock(made, CLOCKS))
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(-1e6, 1e6)), max_size=200), st.integers(1, 80))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from autoresearch.errors import JournalError
-from autoresearch.report.live_state import CURVE_POINTS, LiveState, RunStart
+from autoresearch.report.live_state import SHOWN_POINTS, LiveState, RunStart
 from testbed.live_states import STEP, drawn, live_state
 
 
@@ -20,7 +20,7 @@ def test_the_state_follows_a_run() -> None:
     assert made.curve == [] and made.loss is None
     for i in range(5000):
         made.hear({**STEP, "progress": i / 5000, "loss": float(i)})
-    assert len(made.curve) <= CURVE_POINTS and made.curve[-1][1] == 4999.0
+    assert len(made.curve) <= SHOWN_POINTS and made.curve[-1][1] == 4999.0
 
 
 def test_the_state_passes_whole_to_another_program() -> None:
@@ -28,7 +28,7 @@ def test_the_state_passes_whole_to_another_program() -> None:
     made.say("a line")
     read = LiveState.from_json(made.to_json())
     assert drawn(read) == drawn(made)
-    assert read.results == made.results and read.shares == made.shares
+    assert read.results == made.results and read.proposers == made.proposers
     newer = made.to_json().replace(b'{"tag"', b'{"a_later_field":1,"tag"')
     assert drawn(LiveState.from_json(newer)) == drawn(made)
     for torn in (b"", b"[]", b"{", b'{"results":[{}]}', b'{"results":3}'):

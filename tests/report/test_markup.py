@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from autoresearch.report.markup import both, section, signed, table
+from datetime import datetime
+
+from autoresearch.report.markup import bullets, document, number, pictures, section, signed, table, tiles
 from testbed.html_page import Page
 
 
@@ -29,5 +31,21 @@ def test_signed_numbers_have_a_minus_that_is_as_wide_as_a_plus() -> None:
     assert [signed(x) for x in (0.0123, -0.0123, None)] == ["+0.0123", "−0.0123", "–"]
 
 
-def test_wide_and_narrow_figures_stand_side_by_side() -> None:
-    assert both("<svg/>", "<i></i>") == ('<figure class="wide"><svg/></figure><figure class="narrow"><i></i></figure>')
+def test_a_figure_that_is_not_known_is_a_dash() -> None:
+    assert [number(1.6012, ".2f"), number(12345, ",d"), number(None, ".2f")] == ["1.60", "12,345", "–"]
+
+
+def test_a_picture_is_drawn_for_a_desktop_and_for_a_phone() -> None:
+    html = pictures(lambda size: f"<i>{size[0]}</i>")
+    assert html == '<figure class="wide"><i>9.6</i></figure><figure class="narrow"><i>3.9</i></figure>'
+
+
+def test_lists_and_tiles_escape_their_texts() -> None:
+    assert bullets(["a < b"]) == '<ul class="plain"><li>a &lt; b</li></ul>'
+    assert tiles([("<1", "a & b")]) == '<div class="tiles"><div><b>&lt;1</b><span>a &amp; b</span></div></div>\n'
+
+
+def test_a_document_is_whole_and_says_when_it_was_written() -> None:
+    page = document("A <night>", ["<p>body</p>"], "mlx < 1", datetime(2026, 11, 23, 7, 5))
+    assert "<title>A &lt;night&gt;</title>" in page and "<p>body</p>" in page
+    assert "Written 2026-11-23 07:05 by autoresearch-metal. mlx &lt; 1" in page and Page(page).loads == []

@@ -14,14 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoresearch.errors import JournalError
 from autoresearch.paths import Layout
 from autoresearch.record import journal
 from autoresearch.record.night import Night
 from autoresearch.records import Set
-from autoresearch.report import analysis, charts
 from autoresearch.report import page as report
-from autoresearch.report.samples import Sample
+from autoresearch.report import page_night
+from autoresearch.report.progress_chart import progress_png
 from testbed import nights
 from testbed.html_page import Page
 from testbed.nights import changed
@@ -34,7 +33,7 @@ PAGE = report.render(NIGHT, nights.source_of)
 
 
 def test_without_validation_the_figure_is_called_optimistic() -> None:
-    head = report._head(nights.night(20, validate=False))
+    head = report.head(nights.night(20, validate=False))
     assert "optimistic" in head and "interval" not in head
 
 
@@ -43,23 +42,8 @@ def test_a_gain_that_validation_does_not_confirm_is_no_gain() -> None:
         if event["type"] == "measured" and event["run"] >= 100:
             event["measurement"]["val_bpb"] = 1.5 + event["run"] % 3 / 100 * (1 if event["n"] else -1)
 
-    head = report._head(changed(spoil))
+    head = report.head(changed(spoil))
     assert "<h1>No gain that holds up</h1>" in head and "Not confirmed on unseen text" in head
-
-
-def test_a_lost_source_costs_its_diff_and_nothing_else() -> None:
-    def gone(n: int) -> str:
-        raise JournalError(f"the source of experiment {n} is gone")
-
-    section = report._stack(NIGHT, gone)
-    assert "its diff cannot be shown: the source of experiment 0 is gone" in section
-    assert section.count("<li>") == len(analysis.stack(NIGHT))
-
-
-def test_samples_stand_side_by_side() -> None:
-    sample = Sample("Once <upon>", "the the", "a small town")
-    page = report._samples([sample])
-    assert "Once &lt;upon&gt;" in page and "the the" in page and "a small town" in page
 
 
 def test_the_commands_name_this_night() -> None:
@@ -105,7 +89,7 @@ def test_an_empty_night() -> None:
     page = report.render(Night(), nights.source_of)
     assert Page(page).loads == []
     assert "Nothing measured yet" in page
-    assert charts.progress_png(report._progress(Night())).startswith(b"\x89PNG")
+    assert progress_png(page_night.progress_picture(Night())).startswith(b"\x89PNG")
 
 
 def test_a_night_of_crashes() -> None:
@@ -143,7 +127,7 @@ def test_titles_that_mean_something_to_html_svg_or_tex() -> None:
     night = titled(titles)
     page = Page(report.render(night, nights.source_of))
     assert {t for t in titles if t in page.text} == set(titles)
-    assert charts.progress_png(report._progress(night)).startswith(b"\x89PNG")
+    assert progress_png(page_night.progress_picture(night)).startswith(b"\x89PNG")
 
 
 @pytest.mark.slow

@@ -61,7 +61,7 @@ def test_the_table_has_a_row_an_experiment(root: Path) -> None:
 def test_a_run_that_goes_on_and_a_pause_are_told(root: Path) -> None:
     made = a_night()
     n = made.propose("candidate", set_to("DEPTH", 6), made.sources[1], 1.4)
-    made.add("started", n=n, run=0, seed=1, purpose="search")
+    made.add("started", n=n, run=0, seed=1, machine="m4", purpose="search")
     folder = made.write(root / "runs" / "nov23")
     assert "running, or cut off: #4 run 0: DEPTH -> 6" in shown(root)
     assert "paused" not in shown(root)

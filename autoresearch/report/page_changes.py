@@ -1,0 +1,194 @@
+"""Build the report's sections on experiments: what was kept, what was noise, what crashed, who proposed it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from autoresearch.decide import early_stop, estimates
+from autoresearch.errors import AutoresearchError
+from autoresearch.findings import hints
+from autoresearch.findings.export import SourceOf
+from autoresearch.findings.hints import HintOutcome
+from autoresearch.formats import counted, shortened
+from autoresearch.record.night import Experiment, Night
+from autoresearch.report import analysis, diffs
+from autoresearch.report.analysis import CrashGroup, GroupCounts, KeptChange, LuckyDiscard
+from autoresearch.report.markup import DASH, number, section, signed, table
+
+LUCKY_SHOWN = 12
+CRASHES_SHOWN = 6  # of one kind
+MESSAGE, REASON = 200, 160  # characters of what a crash said, and of the reason for a verdict
+OPEN_LINES = 12  # changed lines up to which a diff is shown opened
+VERDICT_CLASSES = {"keep": "good", "crash": "bad"}  # of CSS; all others are notes
+
+
+def kept(night: Night, source_of: SourceOf) -> str:
+    """Return the section on the kept changes with their diffs; `source_of(n)` reads the source of experiment n."""
+    changes = analysis.kept_changes(night)
+    if not changes:
+        return ""
+    largest = max((change.gain_bpb or 0.0 for change in changes), default=0.0)
+    items = "".join(_kept(change, largest, source_of) for change in changes)
+    note = "Each change with its own gain over the best of its time; ± is the standard error."
+    return section("What was kept", f'<ol class="stack">{items}</ol>', note)
+
+
+def _kept(change: KeptChange, largest: float, source_of: SourceOf) -> str:
+    x, proposal = change.experiment, change.experiment.proposal
+    width = 100 * max(0.0, change.gain_bpb or 0.0) / largest if largest > 0 else 0
+    error = f" ± {change.error_bpb:.4f}" if change.error_bpb is not None else ""
+    facts = [f"best after it {change.best_bpb:.4f}", counted(len(x.bpbs), "run"), x.reason, proposal.category]
+    facts += [proposal.proposer]
+    commit = f" · <code>{escape(x.commit[:10])}</code>" if x.commit else ""
+    return (
+        f'<li><div class="row"><h3><span class="number">#{x.n}</span> {escape(proposal.title)}</h3>'
+        f'<div class="effect good">{signed(change.gain_bpb)}{error}</div></div>\n'
+        f'<div class="bar"><i style="width:{width:.1f}%"></i></div>\n'
+        f"<p>{escape(proposal.hypothesis)}</p>\n"
+        f'<p class="meta">{escape(" · ".join(facts))}{commit}</p>\n{_diff(x, source_of)}</li>\n'
+    )
+
+
+def _diff(x: Experiment, source_of: SourceOf) -> str:
+    if x.parent_n is None:
+        return ""
+    try:
+        old, new = source_of(x.parent_n), source_of(x.n)
+    except AutoresearchError as error:
+        return f'<p class="note">its diff cannot be shown: {escape(str(error))}</p>'
+    added, removed = diffs.counts(old, new)
+    opened = " open" if added + removed <= OPEN_LINES else ""
+    summary = f"<summary>diff: +{added} −{removed} lines</summary>"
+    return f"<details{opened}>{summary}{diffs.html(old, new)}</details>"
+
+
+def noise(night: Night) -> str:
+    """Return the section on sigma, and on the discards whose first run looked better."""
+    h, lucky = analysis.headline(night), analysis.lucky_discards(night)
+    if not h.discards or h.sigma_bpb is None:
+        return ""
+    fit = estimates.read(night).fit
+    text = f"<p>One run of unchanged code scatters by σ = {h.sigma_bpb:.4f} bpb, so a single lucky run proves nothing."
+    text += f" Its {escape(str(fit))}." if fit else ""
+    if not lucky:
+        return section("What was noise", f"{text} None of the {h.discards} others looked better even at first.</p>")
+    text += f" {len(lucky)} of the {h.discards} others looked better in their first run and did not hold up:</p>"
+    rows = [_lucky(discard) for discard in lucky[:LUCKY_SHOWN]]
+    more = f'<p class="note">and {len(lucky) - LUCKY_SHOWN} more</p>' if len(lucky) > LUCKY_SHOWN else ""
+    return section("What was noise", text + table(("", "idea", "first run", "all runs", "runs"), rows, "ntnnn") + more)
+
+
+def _lucky(discard: LuckyDiscard) -> tuple[str, ...]:
+    x = discard.experiment
+    link = f'<a href="#e{x.n}">{escape(x.proposal.title)}</a>'
+    return f"#{x.n}", link, signed(discard.first_gain_bpb), signed(discard.final_gain_bpb), str(len(x.bpbs))
+
+
+def crashed(night: Night) -> str:
+    """Return the section on crashes, by kind of failure."""
+    groups = analysis.crashes(night)
+    return section("What crashed, and why", "".join(map(_crash_group, groups))) if groups else ""
+
+
+def _crash_group(group: CrashGroup) -> str:
+    lines = "".join(
+        f'<li><span class="number">#{crash.experiment.n}</span> {escape(crash.experiment.proposal.title)}: '
+        f"<code>{escape(crash.message[:MESSAGE])}</code></li>"
+        for crash in group.crashes[:CRASHES_SHOWN]
+    )
+    more = len(group.crashes) - CRASHES_SHOWN
+    lines += f'<li class="note">and {more} more</li>' if more > 0 else ""
+    meaning = f' <span class="note">{escape(group.meaning)}</span>' if group.meaning else ""
+    summary = f'<summary><b class="bad">{len(group.crashes)} × {escape(group.kind)}</b>{meaning}</summary>'
+    return f'<details>{summary}<ul class="plain">{lines}</ul></details>'
+
+
+def categories(night: Night) -> str:
+    """Return the section on the categories that were tried."""
+    groups = analysis.by_category(night)
+    rows = [(escape(g.name), _bar(g, groups), str(g.total), str(g.keep), _gain(g)) for g in groups]
+    names = ("category", "", "tried", "kept", "gain (bpb)")
+    return section("What was tried", table(names, rows, "tTnnn")) if rows else ""
+
+
+def proposers(night: Night) -> str:
+    """Return the section on who had the ideas."""
+    groups = analysis.by_proposer(night)
+    rows = [
+        (
+            escape(g.name),
+            _bar(g, groups),
+            str(g.total),
+            str(g.keep),
+            f"{100 * g.keep / g.total:.0f}%" if g.total else DASH,
+            str(g.crash),
+            str(g.empty_turns),
+            _gain(g),
+            f"{g.idea_s:.0f} s" if g.idea_s is not None else DASH,
+        )
+        for g in groups
+    ]
+    names = ("proposer", "", "tried", "kept", "rate", "crashed", "empty turns", "gain (bpb)", "an idea")
+    return section("Who had the ideas", table(names, rows, "tTnnNNnN")) if rows else ""
+
+
+def _bar(group: GroupCounts, groups: Sequence[GroupCounts]) -> str:
+    """Return a bar of keeps, discards and crashes, as long as the number of experiments."""
+    most = max(g.total for g in groups) or 1
+    parts = "".join(
+        f'<i class="{name}-bg" style="width:{100 * count / most:.1f}%"></i>'
+        for name, count in (("keep", group.keep), ("discard", group.discard), ("crash", group.crash))
+        if count
+    )
+    told = f"{group.keep} kept, {group.discard} no better, {group.crash} crashed"
+    return f'<div class="split" title="{told}">{parts}</div>'
+
+
+def _gain(group: GroupCounts) -> str:
+    return signed(group.gain_bpb if group.keep else None)
+
+
+def hinted(night: Night, source_of: SourceOf) -> str:
+    """Return the section on the hints of other machines, if the night was given any."""
+    outcomes = hints.outcomes_of(night, source_of)
+    if not outcomes:
+        return ""
+    rows = [(escape(one.hint.change), escape(one.hint.there), _here(night, one)) for one in outcomes]
+    note = f"{hints.count(outcomes)}. What lost there was not meant to be tried."
+    return section("What other machines had found", table(("change", "there", "here"), rows, "ttt"), note)
+
+
+def _here(night: Night, outcome: HintOutcome) -> str:
+    if outcome.n is None:
+        return '<span class="note">not tried</span>'
+    gain = signed(night.experiments[outcome.n].delta_bpb)
+    return f'{_verdict(outcome.verdict)} {gain} <a href="#e{outcome.n}">#{outcome.n}</a>'
+
+
+def _verdict(verdict: str) -> str:
+    return f'<span class="{VERDICT_CLASSES.get(verdict, "note")}">{escape(verdict)}</span>'
+
+
+def every_experiment(night: Night) -> str:
+    """Return the section that lists all settled experiments."""
+    settled = analysis.settled(night)
+    if not settled:
+        return ""
+    names = ("#", "", "val_bpb", "gain", "runs", "idea", "why", "proposer")
+    rows = table(names, [_row(x) for x in settled], "ntnNNtTT", [f"e{x.n}" for x in settled])
+    details = f"<details><summary>{counted(len(settled), 'row')}</summary>{rows}</details>"
+    return section("Every experiment", details, early_stop.text(night) or "")
+
+
+def _row(x: Experiment) -> tuple[str, ...]:
+    return (
+        str(x.n),
+        _verdict("baseline" if x.role == "baseline" else analysis.verdict_of(x)),
+        number(x.estimate, ".4f"),
+        signed(x.delta_bpb),
+        str(len(x.bpbs)),
+        escape(x.proposal.title),
+        escape(shortened(x.reason, REASON)),
+        escape(x.proposal.proposer),
+    )

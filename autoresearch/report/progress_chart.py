@@ -1,0 +1,202 @@
+"""Draw the progress picture: every experiment, the running best within one sigma, and titles at what was kept."""
+
+from __future__ import annotations
+
+import io
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont, get_font
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import Bbox
+
+from autoresearch.formats import shortened
+from autoresearch.report.analysis import ProgressPoint
+from autoresearch.report.figures import INK, LIGHT, Axes, Colours, figure_of, settings, svg
+from autoresearch.report.markup import WIDE, Size
+
+TITLE_LENGTH = 40
+OFFSETS = ((7, 6), (-7, -6), (7, -6), (-7, 6), (7, 16), (-7, -16), (7, 28), (-7, -28))  # points: right, up
+
+
+@dataclass(frozen=True, slots=True)
+class ProgressPicture:
+    """All that the progress picture shows. `line` is the running best, as (experiment, bits per byte)."""
+
+    points: Sequence[ProgressPoint]
+    line: Sequence[tuple[int, float]]
+    sigma_bpb: float | None
+
+
+def progress_svg(progress: ProgressPicture, size: Size = WIDE) -> str:
+    """Draw the picture for a page; `size` is in inches."""
+    with settings("progress", size):
+        return svg(_progress(progress, size, INK))
+
+
+def progress_png(progress: ProgressPicture) -> bytes:
+    """Draw the picture as PNG in the light colours, for a README or a message."""
+    with settings("png", WIDE):
+        buffer = io.BytesIO()
+        _progress(progress, (11.0, 5.2), LIGHT).savefig(buffer, format="png", dpi=150, facecolor=LIGHT["surface"])
+        return buffer.getvalue()
+
+
+def _progress(progress: ProgressPicture, size: Size, colours: Colours) -> Figure:
+    figure, ax = figure_of(size, colours)
+    points = progress.points
+    last = max((p.n for p in points), default=0)
+    low, high = _limits(progress)
+    ax.set_ylim(low, high)
+    ax.set_xlim(-0.02 * max(last, 1) - 0.5, 1.02 * last + 0.5)
+    _best(ax, progress, last, colours)
+    inside = [p for p in points if p.bpb is not None and p.bpb <= high]
+    tried = [p for p in inside if p.kind == "discard"]
+    size_pt = 20.0 if len(points) <= 150 else 12.0 if len(points) <= 400 else 7.0
+    _dots(ax, tried, size_pt, facecolor="none", edgecolor=colours["discard"], linewidth=1.0)
+    _edge(ax, [p for p in points if _outside(p, high)], "^", colours["discard"], size_pt)
+    _edge(ax, [p for p in points if p.kind == "crash"], "x", colours["crash"], size_pt)
+    kept = [p for p in inside if p.kind in ("keep", "baseline")]
+    _dots(
+        ax,
+        kept,
+        34.0 if len(points) <= 150 else 24.0,
+        facecolor=colours["keep"],
+        edgecolor=colours["surface"],
+        linewidth=0.8,
+    )
+    ax.set_xlabel("experiment")
+    ax.set_ylabel("val_bpb (lower is better)")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+    _label(figure, ax, progress, colours)
+    return figure
+
+
+def off_the_scale(progress: ProgressPicture) -> bool:
+    """Return whether an experiment is so bad that it is drawn at the picture's edge."""
+    return any(_outside(p, _limits(progress)[1]) for p in progress.points)
+
+
+def _outside(point: ProgressPoint, high: float) -> bool:
+    """Return whether a point lies above the picture, or was stopped early, far behind."""
+    return point.kind != "crash" and (point.bpb is None or point.bpb > high)
+
+
+def _limits(progress: ProgressPicture) -> tuple[float, float]:
+    """Return the limits of the y axis: from the best to a little above the baseline and most other points.
+
+    One very bad experiment must not flatten the whole picture.
+    """
+    values = sorted(p.bpb for p in progress.points if p.bpb is not None)
+    known = values + [bpb for _, bpb in progress.line]
+    if not known:
+        return 0.0, 1.0
+    first = [p.bpb for p in progress.points if p.kind == "baseline" and p.bpb is not None]
+    typical = values[int(0.9 * (len(values) - 1))] if values else max(known)
+    top, bottom = max([*first, *(bpb for _, bpb in progress.line), typical]), min(known)
+    sigma = progress.sigma_bpb or 0.0
+    room = (top - bottom) or sigma or 0.01
+    return bottom - max(0.12 * room, 1.3 * sigma), top + max(0.12 * room, 1.3 * sigma)
+
+
+def _best(ax: Axes, progress: ProgressPicture, last: int, colours: Colours) -> None:
+    """Draw the running best as steps, within a band of one sigma."""
+    if not progress.line:
+        return
+    x = [n for n, _ in progress.line] + [last + 0.4]
+    y = [bpb for _, bpb in progress.line] + [progress.line[-1][1]]
+    sigma = progress.sigma_bpb or 0.0
+    lower, upper = [v - sigma for v in y], [v + sigma for v in y]
+    ax.fill_between(x, lower, upper, step="post", color=colours["band"], alpha=0.14, linewidth=0)
+    ax.step(x, y, where="post", color=colours["keep"], linewidth=1.6)
+
+
+def _dots(ax: Axes, points: Sequence[ProgressPoint], size_pt: float, **style: Any) -> None:
+    if points:
+        dots = ax.scatter([p.n for p in points], [p.bpb for p in points], s=size_pt, zorder=3, **style)
+        dots.set_urls([f"#e{p.n}" for p in points])
+
+
+def _edge(ax: Axes, points: Sequence[ProgressPoint], marker: str, colour: str, size_pt: float) -> None:
+    """Mark points at the upper edge: crashes, and what lies off the scale."""
+    if points:
+        where = ax.get_xaxis_transform()
+        style = {"color": colour, "marker": marker, "s": size_pt, "linewidth": 1.0, "clip_on": False}
+        marks = ax.scatter([p.n for p in points], [0.985] * len(points), transform=where, zorder=3, **style)
+        marks.set_urls([f"#e{p.n}" for p in points])
+
+
+def _label(figure: Figure, ax: Axes, progress: ProgressPicture, colours: Colours) -> None:
+    """Write numbers and, where there is room, titles at the kept points, starting with the largest gain.
+
+    A label lies within the axes and covers no other label, not the running best, and as few points as possible.
+    """
+    canvas: Any = FigureCanvasAgg(figure)
+    renderer = canvas.get_renderer()
+    frame = ax.get_window_extent(renderer)
+    taken = list(_line_boxes(ax, progress, frame))
+    dots = ax.transData.transform([(p.n, p.bpb) for p in progress.points if p.bpb is not None] or [(0, 0)])
+    for n, bpb, title in _by_gain(progress):
+        short = _drawable(title)
+        best: tuple[int, str, tuple[int, int], Bbox] | None = None
+        for text, dx, dy in ((t, x, y) for t in (f"{n}  {short}".rstrip(), f"{n}") for x, y in OFFSETS):
+            box = _extent(ax, renderer, text, (n, bpb), (dx, dy))
+            if not _within(box, frame) or any(box.overlaps(other) for other in taken):
+                continue
+            covered = sum(box.contains(px, py) for px, py in dots)
+            if best is None or covered < best[0]:
+                best = (covered, text, (dx, dy), box)
+            if "  " not in text and best is not None:
+                break
+        if best is not None:
+            _, text, offset, box = best
+            _annotate(ax, text, (n, bpb), offset, colours)
+            taken.append(box)
+
+
+def _drawable(title: str) -> str:
+    """Return a title as one short line; empty where the font lacks one of its characters."""
+    line = shortened(" ".join(title.split()), TITLE_LENGTH)
+    font: Any = get_font(findfont("DejaVu Sans"))
+    return line if all(font.get_char_index(ord(c)) for c in line) else ""
+
+
+def _by_gain(progress: ProgressPicture) -> list[tuple[int, float, str]]:
+    titles = {p.n: p.title for p in progress.points}
+    steps = [(before[1] - after[1], after) for before, after in itertools.pairwise(progress.line)]
+    return [(n, bpb, titles.get(n, "")) for _, (n, bpb) in sorted(steps, reverse=True)]
+
+
+def _line_boxes(ax: Axes, progress: ProgressPicture, frame: Bbox) -> Iterator[Bbox]:
+    """Yield the running best as thin boxes, horizontal and vertical, in pixels."""
+    line = [ax.transData.transform(point) for point in progress.line]
+    for i, (x, y) in enumerate(line):
+        x_next, y_next = line[i + 1] if i + 1 < len(line) else (frame.x1, y)
+        yield Bbox([[x, y - 1.5], [x_next, y + 1.5]])
+        yield Bbox([[x_next - 1.5, min(y, y_next)], [x_next + 1.5, max(y, y_next)]])
+
+
+def _extent(ax: Axes, renderer: Any, text: str, at: tuple[float, float], offset: tuple[int, int]) -> Bbox:
+    annotation = _annotate(ax, text, at, offset, LIGHT)
+    box: Bbox = annotation.get_window_extent(renderer).expanded(1.02, 1.05)
+    annotation.remove()
+    return box
+
+
+def _annotate(ax: Axes, text: str, at: tuple[float, float], offset: tuple[int, int], colours: Colours) -> Any:
+    ha, va = ("left" if offset[0] > 0 else "right"), ("bottom" if offset[1] > 0 else "top")
+    style = {"color": colours["ink"], "fontsize": 8.5, "ha": ha, "va": va, "zorder": 5}
+    label = ax.annotate(text, at, xytext=offset, textcoords="offset points", **style)
+    if colours is LIGHT:
+        label.set_path_effects([withStroke(linewidth=2.5, foreground=colours["surface"])])
+    label.set_gid("label")  # gets its halo by CSS, because path effects would turn the text into outlines
+    return label
+
+
+def _within(box: Bbox, frame: Bbox) -> bool:
+    return bool(box.x0 >= frame.x0 and box.x1 <= frame.x1 and box.y0 >= frame.y0 and box.y1 <= frame.y1)

@@ -1,0 +1,55 @@
+"""The cells of a comparison, and its tables in the terminal."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from autoresearch.findings import compare
+from autoresearch.findings.finding import Effect, TransferOutcome
+from autoresearch.report import comparison_tables
+from testbed.made_nights import A, B
+
+
+@pytest.mark.parametrize(
+    ("effect", "text"),
+    [
+        (Effect(0.021, -0.008, 0.05), "+0.0210 [−0.0080, +0.0500]"),
+        (Effect(-0.021), "−0.0210 (no interval)"),
+        (None, "–"),
+    ],
+)
+def test_an_effect_as_text(effect: Effect | None, text: str) -> None:
+    assert comparison_tables.effect_text(effect) == text
+
+
+def test_what_became_of_a_change_as_text() -> None:
+    there = TransferOutcome(7, "deeper", "transfers", here=Effect(0.02, 0.01, 0.03))
+    assert comparison_tables.outcome_text(there) == "transfers +0.0200 [+0.0100, +0.0300]"
+    failed = TransferOutcome(7, "deeper", "cannot run", reason="x" * 500)
+    assert comparison_tables.outcome_text(failed).startswith("cannot run: xxx")
+    assert len(comparison_tables.outcome_text(failed)) <= comparison_tables.CANNOT_RUN
+
+
+def test_every_row_has_as_many_cells_as_its_table_has_names() -> None:
+    for night in compare.compare([A, B]).nights:
+        assert len(comparison_tables.night_cells(night)) == len(comparison_tables.NIGHTS)
+        assert len(comparison_tables.cost_cells(night)) == len(comparison_tables.COSTS)
+
+
+def test_a_common_direction_is_named() -> None:
+    rows = {row.change: row for row in compare.compare([A, B]).shared}
+    assert comparison_tables.together(rows["DEPTH 2 → 4"]) == "all gain"
+    assert comparison_tables.together(rows["code in MLP.__call__"]) == "opposite"
+
+
+def test_a_narrow_terminal_says_how_many_nights_it_leaves_out() -> None:
+    nights = [replace(A, created=f"2026-11-{day:02}") for day in range(1, 11)]
+    console = Console(file=io.StringIO(), width=80)
+    comparison_tables.show(compare.compare(nights), console)
+    said = console.file.getvalue()  # type: ignore[attr-defined]
+    words = " ".join(said.split())
+    assert "; 6 more nights in the page: --html FILE" in words and comparison_tables.AGREEMENT_LEGEND in words
