@@ -149,14 +149,16 @@ class KeepRule(Rule):
         z = (s.incumbent - s.mean) / s.sigma / np.sqrt(1 / np.maximum(s.n, 1) + 1 / s.weight)
         bar = np.array([np.inf, np.inf, keep_rule.KEEP_Z[2], keep_rule.KEEP_Z[3]])[s.n] + self.margin
         last = s.n == max(keep_rule.KEEP_Z)
-        return np.where(z < keep_rule.LOOK_Z, DISCARD, np.where(z >= bar, KEEP, np.where(last, DISCARD, CANDIDATE)))
+        return np.where(
+            z < keep_rule.SECOND_RUN_Z, DISCARD, np.where(z >= bar, KEEP, np.where(last, DISCARD, CANDIDATE))
+        )
 
     def estimate(self, s: Nights) -> tuple[Array, Array]:
-        step = np.clip(s.incumbent - s.mean, 0.0, keep_rule.ANCHOR_SIGMA * s.sigma)
+        step = np.clip(s.incumbent - s.mean, 0.0, keep_rule.MOST_SHRINKAGE_SIGMA * s.sigma)
         return s.runs.sum(1) + s.mean + step, s.n + 1.0
 
     def control(self, s: Nights, in_a_row: Array) -> NDArray[np.bool_]:
-        return in_a_row >= keep_rule.CONTROL_PER_RUN * (1 + s.weight)
+        return in_a_row >= keep_rule.DISCARDS_PER_RUN * (1 + s.weight)
 
     @property
     def baseline_every(self) -> float:

@@ -1,7 +1,7 @@
-"""Was a run disturbed by the machine? A disturbed run is repeated, not discarded: it says nothing about the idea.
+"""Detect runs that the machine disturbed: by sleep, a change of power or heat, swapping, or an unusual speed. No I/O.
 
-Pure functions over Measurements, whose `machine_before` and `machine_after` are the machine's states around the run.
-What a platform cannot tell is None there, and then nothing is concluded from it.
+A disturbed run says nothing about the idea, so the loop repeats it. Measurement.machine_before and machine_after are
+the machine's states around a run; a field that is None (the platform cannot tell) never counts against the run.
 """
 
 from __future__ import annotations
@@ -16,48 +16,55 @@ from autoresearch.record.night import Night
 from autoresearch.records import MachineState, Measurement
 from autoresearch.system import machine
 
-ATTEMPTS = 2  # repetitions of a disturbed run; the third result stands, since then it is how the machine is now
-SLEPT_S = 2.0
-SWAP_MB = 256.0  # growth during a run; a page swapped out is a training step that waited
-TOLERANCE = 0.08  # relative speed: an idle machine stays within a few percent
-HABIT = 0.995  # and on one that is always busy, inside the prediction bound (Student's t) of its own habit
-NEEDED, REMEMBERED = 3, 6  # runs that say what is usual now: at least, and at most the latest
+ATTEMPTS = 2  # repetitions of a disturbed run; the third result stands, since this is what the machine is like now
+SLEPT_S = 2.0  # of sleep during a run that are tolerated
+SWAP_MB = 256.0  # growth of swap during a run that is tolerated; more means that training steps waited for pages
+TOLERANCE = 0.08  # relative deviation of the speed that is always tolerated; an idle machine stays within a few percent
+PREDICTION = 0.995  # on a busy machine, a deviation within this prediction bound (Student's t) of its usual scatter is
+NEEDED, REMEMBERED = 3, 6  # runs from which the usual speed is taken: at least three, and at most the latest six
 
 
 @dataclass(frozen=True, slots=True)
-class Speed:
-    """What is usual: the geometric mean, and how far off (in its logarithm) is still usual."""
+class UsualSpeed:
+    """The usual speed of one source or of the machine, and how far from it is still usual."""
 
-    usual: float
-    tolerance: float
+    usual: float  # geometric mean
+    tolerance: float  # of the logarithm
 
     def off(self, value: float) -> float | None:
-        """The relative difference where it is unusual. Speed(100, 0.08).off(80) -> -0.2, .off(95) -> None"""
+        """Return the relative difference of an unusual value, and None for a usual one.
+
+        >>> UsualSpeed(100, 0.08).off(75), UsualSpeed(100, 0.08).off(95)
+        (-0.25, None)
+        """
         return value / self.usual - 1 if abs(math.log(value / self.usual)) > self.tolerance else None
 
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """`tok_s` is of the very code that runs: None for new code, whose slowness is its own; `index` is the machine's."""
+    """The speed to expect of a run. None where too few runs are known, so for `tok_s` of every new source."""
 
-    tok_s: Speed | None = None
-    index: Speed | None = None
+    tok_s: UsualSpeed | None = None  # training tokens a second, of the same source: a new one may be slow by itself
+    index: UsualSpeed | None = None  # of the machine, by the fixed benchmark around each run
 
 
 def expectation(same_code: Sequence[Measurement], any_code: Sequence[Measurement]) -> Expectation:
-    """From runs that count, oldest first: of the same source, and of any source on this machine tonight."""
+    """Take the usual speeds from runs of the same source and of any source, both oldest first."""
     return Expectation(_speed([m.tok_s for m in same_code]), _speed([m.speed_index for m in any_code]))
 
 
 def usual(night: Night, source_sha256: str, since: float) -> Expectation:
-    """What the good runs since then (POSIX seconds) lead to expect of a source; a changed machine begins anew."""
+    """Return the speed to expect of a source, from the runs without a failure since `since` (POSIX seconds).
+
+    The loop moves `since` forward when the machine has become another one, so that older runs no longer count.
+    """
     every = [(x, r.measurement) for x in night.experiments.values() for r in x.runs.values() if r.started >= since]
     known = [(x, m) for x, m in every if m is not None and m.failure is None]
     return expectation([m for x, m in known if x.source_sha256 == source_sha256], [m for _, m in known])
 
 
-def contaminated(measurement: Measurement, expected: Expectation) -> str | None:
-    """Why the run does not count, in one line for a person; None where nothing is known against it."""
+def disturbance(measurement: Measurement, expected: Expectation) -> str | None:
+    """Say in one line what disturbed the run, e.g. "the machine slept for 31 s of the run"; None for a sound run."""
     before, after = measurement.machine_before, measurement.machine_after
     return (
         (_changed(before, after) if before and after else None)
@@ -96,7 +103,7 @@ def _swapped(before_mb: float | None, after_mb: float | None) -> str | None:
     return f"swap grew by {after_mb - before_mb:.0f} MB during the run"
 
 
-def _off(value: float | None, speed: Speed | None, what: str) -> str | None:
+def _off(value: float | None, speed: UsualSpeed | None, what: str) -> str | None:
     difference = speed.off(value) if value and speed else None
     if difference is None or speed is None:
         return None
@@ -104,11 +111,14 @@ def _off(value: float | None, speed: Speed | None, what: str) -> str | None:
     return f"{what} was {abs(difference):.0%} {side} than usual ({value:.4g} against {speed.usual:.4g})"
 
 
-def _speed(values: Sequence[float | None]) -> Speed | None:
-    """The habit of the latest values, by their logarithms; None for too few."""
+def _speed(values: Sequence[float | None]) -> UsualSpeed | None:
+    """Return the usual speed by the latest values, or None for too few.
+
+    The tolerance is the prediction bound of the next value's logarithm: t * stdev * sqrt(1 + 1/n), at least TOLERANCE.
+    """
     logs = [math.log(value) for value in values if value][-REMEMBERED:]
     n = len(logs)
     if n < NEEDED:
         return None
-    bound = t_quantile(HABIT, n - 1) * stdev(logs) * math.sqrt(1 + 1 / n)
-    return Speed(math.exp(fmean(logs)), max(TOLERANCE, bound))
+    bound = t_quantile(PREDICTION, n - 1) * stdev(logs) * math.sqrt(1 + 1 / n)
+    return UsualSpeed(math.exp(fmean(logs)), max(TOLERANCE, bound))

@@ -1,4 +1,4 @@
-"""Where the night stands, in the keep rule's terms: from the journal's Night to values, estimates and noise. Pure."""
+"""Estimate from a night's journal what the keep rule needs: sigma, drift, each experiment's val_bpb. No I/O."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from autoresearch.record.night import Experiment, Night, RunRecord
 
 @dataclass(frozen=True, slots=True)
 class Estimates:
-    """One reading of the night.
+    """What a night's replicates say about its noise, and with it the value of a run and of an experiment.
 
-    `fit` takes the machine's speed of the moment out of a value, where that is proven to shrink the scatter; `drift` is
-    a change of level that the incumbent's own repetitions show: what was measured before it says nothing about now.
+    `fit` corrects a value for the machine's speed at that moment; it is None where the correction does not clearly
+    reduce the scatter. `drift` is a change of the machine's level that re-runs of unchanged sources show.
     """
 
     noise: Noise
@@ -23,20 +23,22 @@ class Estimates:
     drift: Drift | None = None
 
     def value(self, run: RunRecord) -> float | None:
-        """val_bpb of a run, at the machine's usual speed where that is known."""
+        """Return a run's val_bpb, corrected to the machine's usual speed where there is a fit; None without one."""
         m = run.measurement
         if m is None or m.val_bpb is None:
             return None
         return self.fit.adjust(m.val_bpb, m.speed_index) if self.fit and m.speed_index else m.val_bpb
 
     def values(self, x: Experiment, *purposes: str) -> list[float]:
+        """Return the values of an experiment's runs with these purposes; by default the runs before its verdict."""
         runs = [r for r in x.runs.values() if r.purpose in (purposes or ("search", "repeat"))]
         return [value for run in runs if (value := self.value(run)) is not None]
 
     def estimate(self, x: Experiment) -> Estimate:
-        """What is believed of an experiment that became the incumbent: its runs, its anchor, its controls.
+        """Estimate an experiment from its runs, its pseudo-run (where it was kept) and its re-runs as the incumbent.
 
-        Raises ValueError where it has no measured run.
+        Runs before `drift.since` are ignored where there are later ones, since the machine's level changed. Raises
+        ValueError where the experiment has no measured run.
         """
         if self.drift is not None:
             later = [r for r in x.runs.values() if r.started >= self.drift.since and r.purpose != "final"]
@@ -47,12 +49,16 @@ class Estimates:
         if x.role == "candidate" and x.delta_bpb is not None and x.sigma_bpb is not None:
             replaced = Estimate((estimate.mean + x.delta_bpb,))
             estimate = after_keep(runs, replaced, Noise(x.sigma_bpb, 1.0))
-        for control in self.values(x, "incumbent"):
-            estimate = estimate.add(control)
+        for rerun in self.values(x, "incumbent"):
+            estimate = estimate.add(rerun)
         return estimate
 
 
 def read(night: Night, prior: Noise | None = None) -> Estimates:
+    """Estimate noise, speed correction and drift from the night's replicates, shrunk towards `prior`.
+
+    `prior` is what earlier nights of this machine on this task showed (earlier_nights.py).
+    """
     groups = night.replicates()
     pairs = [[(m.speed_index, m.val_bpb) for r in group if (m := r.measurement)] for group in groups]
     fit = speed_fit([[(speed, bpb) for speed, bpb in group if speed and bpb] for group in pairs])
@@ -62,12 +68,13 @@ def read(night: Night, prior: Noise | None = None) -> Estimates:
 
 
 def given_up_sigma(night: Night, now: Estimates) -> float:
-    """How far the incumbent stands above the best that the night has had: what simplifications gave up."""
+    """Return how far the incumbent is above the best incumbent of the night, in sigma; see keep_rule.given_up."""
     keeps = [x for x in night.decided if x.verdict == "keep"]
     best = min(now.estimate(x).mean for x in keeps)
     return keep_rule.given_up(now.estimate(keeps[-1]), best, now.noise)
 
 
 def kept_gains(night: Night) -> list[float]:
+    """Return the gain of each kept candidate over the incumbent of its time, in bits per byte."""
     keeps = [x for x in night.decided if x.verdict == "keep" and x.role == "candidate"]
     return [x.delta_bpb for x in keeps if x.delta_bpb is not None]

@@ -1,8 +1,9 @@
-"""The morning's number: baseline against winner over fresh runs, with its confidence interval. Pure functions.
+"""Compute the confidence interval of winner against baseline for the final validation. No I/O.
 
-The search's own figure is optimistic: the winner is the best of many looks. Here nothing is selected: fresh seeds, the
-test split, interleaved runs, and a paired t interval: of the usual ones the only one that keeps its stated rate when
-the machine drifts, when the two files scatter differently, and when neither does (benchmarks/night_statistics.py).
+The search's own figure is optimistic, because the winner is the best of many candidates. The final validation selects
+nothing: baseline and winner run afresh in turn, with fresh seeds, on the test split. The interval is Student's t on the
+differences of paired runs: of the usual intervals it is the only one that covers the truth at its stated rate when the
+machine drifts, when the two sources scatter differently, and when neither is so (benchmarks/night_statistics.py).
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ import numpy as np
 
 Name = TypeVar("Name", bound=Hashable)
 
-ROUNDS = 5  # at least; each is one run of the baseline and one of the winner
-RETESTS = 2  # of each of the top three, before one of them is validated
-LEVEL = 0.95
+ROUNDS = 5  # of a validation; each is one run of the baseline and one of the winner
+RETESTS = 2  # further runs of each of the top three, before one of them is validated
+LEVEL = 0.95  # of confidence
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """`baseline - winner` in bits per byte: positive is better. `low` to `high` holds it at `level`."""
+    """A confidence interval of the gain `baseline - winner` in bits per byte: positive is better."""
 
     gain_bpb: float
     low_bpb: float
@@ -35,6 +36,7 @@ class Interval:
 
     @property
     def real(self) -> bool:
+        """Whether the whole interval lies above zero."""
         return self.low_bpb > 0
 
     def __str__(self) -> str:
@@ -46,10 +48,13 @@ class Interval:
 
 
 def paired(rounds: Sequence[tuple[float, float]], level: float = LEVEL) -> Interval:
-    """Student's t interval for the mean of baseline - winner, from (baseline, winner) of each round.
+    """Compute Student's t interval for the mean of baseline - winner, from (baseline, winner) of each round.
 
-    A round's two runs stand next to each other, so what the machine does in an hour cancels. A round that lost a run is
-    left out. Raises ValueError on fewer than two rounds or values that are not finite.
+    >>> print(paired([(1.60, 1.55), (1.62, 1.56), (1.61, 1.57)]))
+    0.0500 bpb better, 95% interval +0.0252 to +0.0748 (paired t, 3 interleaved rounds, fresh seeds)
+
+    The two runs of a round follow each other, so slow changes of the machine cancel in their difference. Pass whole
+    rounds only. Raises ValueError on fewer than two rounds, and on values that are not finite.
     """
     n = len(rounds)
     if n < 2 or not all(math.isfinite(value) for pair in rounds for value in pair):
@@ -61,13 +66,13 @@ def paired(rounds: Sequence[tuple[float, float]], level: float = LEVEL) -> Inter
 
 
 def interleaved(names: Sequence[Name], runs_each: int, first_seed: int) -> list[tuple[Name, int]]:
-    """The order of the runs, as (name, seed): one run of each a round, every other round backwards.
+    """Return the order of the runs as (name, seed): one run of each per round, every other round backwards.
 
     >>> interleaved(["A", "B"], 2, 100)
     [('A', 100), ('B', 100), ('B', 101), ('A', 101)]
 
-    So a machine that warms up steadily warms up for all of them alike. A round shares its seed: where the files read
-    the same rows, the luck of the rows falls on all of them.
+    Because of the alternation a machine that slows down steadily slows down all of them alike. The runs of a round
+    share a seed, so that sources which read the same rows are equally lucky with them.
     """
     return [
         (name, first_seed + turn)
@@ -77,14 +82,21 @@ def interleaved(names: Sequence[Name], runs_each: int, first_seed: int) -> list[
 
 
 def top(estimates: Mapping[Name, float], k: int = 3) -> list[Name]:
-    """The k best by the search's estimates (bpb), best first: they run again before one is called the winner."""
+    """Return the k best by the search's estimates (bpb), best first; they run again before one is the winner.
+
+    >>> top({1: 1.52, 2: 1.50, 3: 1.51}, 2)
+    [2, 3]
+    """
     return sorted(estimates, key=lambda name: estimates[name])[:k]
 
 
 def winner(search: Mapping[Name, tuple[float, int]], retests: Mapping[Name, Sequence[float]]) -> Name:
-    """The best of the re-tested, by the search's (mean, runs) and the fresh runs together.
+    """Return the best of those that ran again, by the search's (mean, runs) and their fresh runs together.
 
-    Its figure here was selected too: validate with other runs.
+    >>> winner({1: (1.50, 2), 2: (1.51, 2)}, {1: [1.54, 1.54], 2: [1.51, 1.51]})  # 1.52 against 1.51
+    2
+
+    The winner's mean was selected in its turn, so validate it with further runs.
     """
 
     def together(name: Name) -> float:
@@ -100,7 +112,10 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(48)
 
 
 def t_cdf(t: float, df: float) -> float:
-    """P(T <= t) for Student's t. With t = sqrt(df) tan(a), the density is a power of cos(a): an easy integral."""
+    """Return P(T <= t) for Student's t, by quadrature.
+
+    With t = sqrt(df) tan(a) the density is proportional to cos(a)**(df - 1), which 48 nodes integrate to 1e-10.
+    """
     angle = math.atan(abs(t) / math.sqrt(df))
     area = 0.5 * angle * float(_WEIGHTS @ np.cos(0.5 * angle * (_NODES + 1)) ** (df - 1))
     half = area * math.exp(math.lgamma((df + 1) / 2) - math.lgamma(df / 2)) / math.sqrt(math.pi)
@@ -109,7 +124,7 @@ def t_cdf(t: float, df: float) -> float:
 
 @lru_cache(maxsize=256)
 def t_quantile(p: float, df: float) -> float:
-    """The t with P(T <= t) = p, for 0.5 <= p < 1 and df >= 1 (fractions too).
+    """Return the t with P(T <= t) = p, for 0.5 <= p < 1 and df >= 1, which need not be whole.
 
     >>> round(t_quantile(0.975, 8), 3)
     2.306

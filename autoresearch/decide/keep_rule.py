@@ -1,12 +1,23 @@
-"""The keep rule: is a candidate better than the incumbent, or is one more run needed to say? Pure functions.
+"""Decide whether a candidate is better than the incumbent, or which of the two runs once more to find out. No I/O.
 
-Differences are `incumbent - candidate`, in bits per byte: positive is better. Sigma is the standard deviation of one
-run, measured by noise.py. The bars are the flat top of a search by simulation (benchmarks/keep_rule.py): raising or
-lowering them by 0.3 changes the night's gain by 4%, so they are worth no tuning.
+All figures are val_bpb in bits per byte, lower is better; a difference is `incumbent - candidate`, so positive is
+better. Sigma is the standard deviation of one run, from noise.py. With n runs of the candidate and m of the incumbent
 
-A night has a fixed number of runs, so the rule spends them where they decide something. One run discards what does not
-look better; nothing is kept on one run, however good, because the run that looks best was also lucky; two runs keep
-what is clear, three settle the rest.
+    z = (mean of the incumbent - mean of the candidate) / (sigma * sqrt(1/n + 1/m))
+
+A night has a fixed number of runs, and the rule spends them where they decide something:
+
+    runs    z below            in between                       z above
+    1       0.4: discard       -                                0.4: a second run, however good it looks
+    2       0.4: discard       a third run                      1.4: keep
+    3       0.75: discard      -                                0.75: keep
+
+One run discards what does not look better, and never keeps: of many candidates the one that looks best was also lucky.
+A simplification (candidate/complexity.py) is kept at a z down to -0.25, within a budget for the night. Before anything
+is kept the incumbent itself has at least two runs.
+
+The limits are the flat top of a search by simulation (benchmarks/keep_rule.py): raising or lowering them by 0.3 changes
+what a night gains by 4%, so they need no tuning.
 """
 
 from __future__ import annotations
@@ -19,29 +30,31 @@ from statistics import fmean
 from autoresearch.decide.noise import Noise
 from autoresearch.records import Decision, Verdict
 
-LOOK_Z = 0.4  # below it a candidate is discarded; two of three that change nothing end here, after one run
-KEEP_Z = {2: 1.4, 3: 0.75}  # the bar after two and after three runs; the third run is the last
-ANCHOR_SIGMA = 2.0
-CONTROL_PER_RUN = 2  # discards in a row, for each effective run of the incumbent and one more: then it is doubted
-BASELINE_EVERY = 30  # decided experiments between two runs of the baseline: 2% of the gain, to see the machine drift
-SIMPLER_Z = -0.25
-SIMPLER_BUDGET = 0.5  # sigma: how far simplifications may lead below the night's best, or they ratchet downwards
+SECOND_RUN_Z = 0.4  # with less a candidate is discarded; two of three that change nothing end here, after one run
+KEEP_Z = {2: 1.4, 3: 0.75}  # with this much a candidate is kept, by the number of its runs; the third is the last
+SIMPLER_Z = -0.25  # with this much a simplification is kept
+SIMPLER_BUDGET_SIGMA = 0.5  # how far simplifications may lead above the night's best; without it they add up
+MOST_SHRINKAGE_SIGMA = 2.0  # how far the pseudo-run of a new incumbent is from its own runs at most, in sigma of a run
+DISCARDS_PER_RUN = 2  # discards in a row for each run of the incumbent (and one more) after which it runs again
+BASELINE_EVERY = 30  # decided experiments between two runs of the baseline; they cost 2% of the gain and show drift
 IMPLAUSIBLE_SIGMA = 8.0
 IMPLAUSIBLE_RATIO = 2.0  # times the night's largest gain
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """The runs (bpb) of one file and what is believed of it.
+    """The val_bpb of one source, estimated from its runs.
 
-    `anchor` counts as one more run: a new incumbent starts from where the old one stood, since most changes change
-    little and the one that was kept was lucky. `selected` of the first runs were looked at because they were good; they
-    say nothing about sigma or drift, so noise.py is given `unselected`.
+    >>> Estimate((1.00, 1.02)).mean
+    1.01
+
+    The first `selected` runs led to the source being kept, so they are biased towards good values, and sigma must not
+    be estimated from them. `pseudo_run` counts like one more run, see `after_keep`.
     """
 
     runs: tuple[float, ...]
     selected: int = 0
-    anchor: float | None = None
+    pseudo_run: float | None = None
 
     def __post_init__(self) -> None:
         if not self.runs or not all(math.isfinite(run) for run in self.runs):
@@ -53,32 +66,43 @@ class Estimate:
 
     @property
     def n(self) -> int:
-        """Effective runs, the anchor included."""
+        """The number of runs, the pseudo-run included."""
         return len(self._counted)
 
     @property
     def unselected(self) -> tuple[float, ...]:
+        """The runs that sigma may be estimated from."""
         return self.runs[self.selected :]
 
     def add(self, bpb: float) -> Estimate:
-        """With one more run that was not selected: a control."""
+        """Return the estimate with one more run that was not selected for its value: a re-run of the incumbent."""
         return replace(self, runs=(*self.runs, bpb))
 
     @property
     def _counted(self) -> tuple[float, ...]:
-        return self.runs if self.anchor is None else (*self.runs, self.anchor)
+        return self.runs if self.pseudo_run is None else (*self.runs, self.pseudo_run)
 
 
 def after_keep(candidate: Sequence[float], incumbent: Estimate, noise: Noise) -> Estimate:
-    """The estimate of the new incumbent from its runs so far and the incumbent that it replaces.
+    """Return the estimate of the new incumbent, from its runs and the estimate of the incumbent that it replaces.
 
-    Counting every run and one at the old estimate gains more, and claims less that is not there, than leaving out the
-    first run for having been selected: what is left is one or two runs, and the next lucky one stays for hours. The
-    anchor is never further than 2 sigma away, so that a real leap is not held back.
+    The runs of a kept candidate are too good on average, because lucky candidates are kept more often. So its estimate
+    is shrunk towards the old incumbent, by a pseudo-run at the old incumbent's mean:
+
+    >>> round(after_keep([0.98, 0.99], Estimate((1.00, 1.01, 0.99)), Noise(0.01, 10)).mean, 6)  # of 0.98, 0.99, 1.00
+    0.99
+
+    The pseudo-run is at most 2 sigma above the candidate's mean, so that a real leap is hardly held back:
+
+    >>> after_keep([0.5, 0.5], Estimate((1.00, 1.01, 0.99)), Noise(0.01, 10)).pseudo_run
+    0.52
+
+    In simulated nights this gains more, and claims less gain that is not there, than to leave out the first run for
+    having been selected: then one or two runs are left, and the next lucky candidate stays the incumbent for hours.
     """
     mean = fmean(candidate)
-    anchor = mean + min(max(incumbent.mean - mean, 0.0), ANCHOR_SIGMA * noise.sigma_bpb)
-    return Estimate(tuple(candidate), selected=min(1, len(candidate)), anchor=anchor)
+    above = min(max(incumbent.mean - mean, 0.0), MOST_SHRINKAGE_SIGMA * noise.sigma_bpb)
+    return Estimate(tuple(candidate), selected=min(1, len(candidate)), pseudo_run=mean + above)
 
 
 def decide(
@@ -89,13 +113,15 @@ def decide(
     simplifies: bool = False,
     given_up_sigma: float = 0.0,
 ) -> Decision:
-    """The verdict on all runs of the candidate so far, or which of the two runs next.
+    """Return the verdict on all runs of the candidate so far, or which of the two runs next.
 
+    >>> decide([0.98], Estimate((1.0, 1.02, 1.01)), Noise(0.01, 5)).rerun
+    'candidate'
     >>> decide([0.98, 0.99], Estimate((1.0, 1.02, 1.01)), Noise(0.01, 5)).reason
     '0.0250 bpb better = 2.5 sigma over 2 runs'
 
-    `given_up_sigma` is what earlier simplifications of this night gave up, see `given_up`.
-    Raises ValueError on no runs or runs that are not finite.
+    `simplifies` says that the candidate is simpler than the incumbent, and `given_up_sigma` what the night's
+    simplifications gave up before, see `given_up`. Raises ValueError without runs, or for runs that are not finite.
     """
     sigma, n = noise.sigma_bpb, len(candidate)
     delta = incumbent.mean - Estimate(tuple(candidate)).mean
@@ -106,8 +132,9 @@ def decide(
     def verdict(verdict: Verdict, why: str = "") -> Decision:
         return Decision(verdict, None, figure + why, delta, sigma, z)
 
-    simpler = simplifies and z >= SIMPLER_Z and given_up_sigma + max(0.0, -delta / sigma) <= SIMPLER_BUDGET
-    if z < LOOK_Z and not simpler:
+    within_budget = given_up_sigma + max(0.0, -delta / sigma) <= SIMPLER_BUDGET_SIGMA
+    simpler = simplifies and z >= SIMPLER_Z and within_budget
+    if z < SECOND_RUN_Z and not simpler:
         return verdict("discard", "" if z < 0 else ", too little for another run" if n == 1 else ", not enough")
     if incumbent.n < 2:
         return Decision(None, "incumbent", figure + "; the incumbent has been run only once", delta, sigma, z)
@@ -123,33 +150,39 @@ def decide(
 
 
 def given_up(incumbent: Estimate, best_bpb: float, noise: Noise) -> float:
-    """How far the incumbent is above the night's best, in sigma; for `decide`.
+    """Return how far the incumbent is above the night's best, in sigma: what simplifications have given up.
 
-    `best_bpb` is the lowest mean that an incumbent had when it was kept. Against it, a chain of small losses shows; the
-    sum of each one's measured loss hides it, since those that were kept were lucky.
+    >>> round(given_up(Estimate((1.004, 1.006)), 1.0, Noise(0.01, 10)), 6)
+    0.5
+
+    `best_bpb` is the lowest estimate of any incumbent of the night. The distance to it shows a chain of small losses.
+    The sum of the losses as they were measured would hide it, since the simplifications that were kept were lucky.
     """
     return max(0.0, incumbent.mean - best_bpb) / noise.sigma_bpb
 
 
-def incumbent_due(incumbent: Estimate, in_a_row: int) -> bool:
-    """Whether the incumbent runs again before the next proposal, `in_a_row` discards on a single run later.
+def incumbent_due(incumbent: Estimate, discards_in_a_row: int) -> bool:
+    """Whether the incumbent is run again before the next proposal.
 
-    When nobody comes near, the incumbent's estimate was lucky or the machine has become slower; in either case its own
-    new run is worth more than one more candidate, and the more so the fewer it has. The count starts again with a
-    candidate that earns a second run, and with any run of the incumbent.
+    `discards_in_a_row` counts candidates that were discarded after one run, since one earned a second run and since the
+    incumbent ran last. When none comes near, either the incumbent's estimate was lucky or the machine became slower; a
+    new run of the incumbent corrects both, and says more the fewer runs it has: with 3 runs it is due after 8 discards.
     """
-    return in_a_row >= CONTROL_PER_RUN * (1 + incumbent.n)
+    return discards_in_a_row >= DISCARDS_PER_RUN * (1 + incumbent.n)
 
 
 def baseline_due(decided_since: int) -> bool:
-    """Whether the baseline runs again, `decided_since` experiments after its last run.
+    """Whether the baseline is run again, `decided_since` decided experiments after its last run.
 
-    Incumbents come and go; the machine's drift shows in the one file that is there all night.
+    Incumbents change, and the baseline is the one source that is there all night, so drift of the machine shows in it.
     """
     return decided_since >= BASELINE_EVERY
 
 
 def implausible(delta_bpb: float, kept_gains_bpb: Sequence[float], noise: Noise) -> bool:
-    """Whether an improvement is so far beyond the night's largest that it is evaluated again, otherwise, first."""
+    """Whether a gain is so large that the candidate is scored again in another way before it is kept.
+
+    With sigma 0.01 that is above 0.08, and above twice the largest gain that was kept tonight.
+    """
     largest = max(kept_gains_bpb, default=0.0)
     return delta_bpb > max(IMPLAUSIBLE_SIGMA * noise.sigma_bpb, IMPLAUSIBLE_RATIO * largest)

@@ -1,9 +1,9 @@
-"""How much one run scatters: sigma from replicates, the machine's speed in it, and drift. Pure functions.
+"""Estimate how much one run scatters: sigma from replicates, the share of the machine's speed in it, drift. No I/O.
 
-Sigma is the standard deviation of val_bpb over runs of one unchanged file, with a fresh seed and row order each time.
-It is measured from replicates and never from proposals, whose spread says how different the ideas were. Three baseline
-runs fix sigma only to a factor of 0.5 to 6, so every later replicate is pooled in and the result is shrunk towards what
-this machine showed on this task before.
+Sigma is the standard deviation of val_bpb over runs of one unchanged source, each with a fresh seed and row order. It
+is estimated from such replicates and never from the spread of candidates, which says how different the ideas are. Three
+baseline runs alone determine sigma only to a factor between 0.5 and 6, so all later replicates are pooled in, and the
+result is shrunk towards what earlier nights of this machine showed on this task.
 """
 
 from __future__ import annotations
@@ -20,28 +20,31 @@ from autoresearch.decide.interval import t_quantile
 
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """Sigma of one run, and the degrees of freedom behind it."""
+    """The standard deviation of one run, and how well it is known."""
 
     sigma_bpb: float
-    df: float
+    df: float  # degrees of freedom of sigma
 
 
-# The field reports 0.002 (large accelerators) to 0.03 bpb (laptops). One degree of freedom spans that range, and the
-# first three runs outweigh it.
+# Where nothing is known. Reported values lie between 0.002 (large accelerators) and 0.03 bpb (laptops); one degree of
+# freedom spans that range, and the first three runs outweigh it.
 DEFAULT = Noise(0.012, 1.0)
-CACHED_DF = 12.0  # the most that earlier nights count for: the same machine has other company on another night
-FLOOR_BPB = 1e-5  # below what val_bpb is reported to; replicates that agree to the last digit prove no sigma of zero
+MOST_PRIOR_DF = 12.0  # that earlier nights count for: other programs run beside each night
+FLOOR_BPB = 1e-5  # of sigma, since replicates that agree to the last reported digit do not prove that it is zero
 
 
 def pool(groups: Iterable[Sequence[float]], prior: Noise | None = None) -> Noise:
-    """Sigma from groups of replicates (bpb), each group one unchanged file, shrunk towards `prior`.
+    """Estimate sigma from groups of replicates (bpb), each group one unchanged source, shrunk towards `prior`.
 
-    >>> pool([[1.00, 1.02]], Noise(0.02, 1)).df
-    2.0
+    Two runs 0.02 apart have a standard deviation of 0.0141 with one degree of freedom; a prior of 0.02 with one more
+    makes their geometric mean:
 
-    Pass runs that were not selected for their value (`Estimate.unselected`): the spread of a lucky first run and its
-    repetition is wider than sigma. The average is over log sigma, so that a prior ten times too large is outweighed
-    by three runs, where an average of variances would need a hundred.
+    >>> pool([[1.00, 1.02]], Noise(0.02, 1))
+    Noise(sigma_bpb=0.0168..., df=2)
+
+    Pass only runs that were not selected for their value (`Estimate.unselected`): a lucky first run and its repetition
+    are further apart than sigma. The average is over log sigma, because a prior that is ten times too large is then
+    outweighed by three runs; an average of variances would need a hundred.
     """
     squares, df = 0.0, 0
     for runs in groups:
@@ -52,12 +55,12 @@ def pool(groups: Iterable[Sequence[float]], prior: Noise | None = None) -> Noise
     return _shrunk(squares, df, _prior(prior))
 
 
-def _prior(cached: Noise | None) -> Noise:
-    return DEFAULT if cached is None else Noise(cached.sigma_bpb, min(cached.df, CACHED_DF))
+def _prior(known: Noise | None) -> Noise:
+    return DEFAULT if known is None else Noise(known.sigma_bpb, min(known.df, MOST_PRIOR_DF))
 
 
 def _shrunk(squares: float, df: int, prior: Noise) -> Noise:
-    """The measured sigma and the prior's, averaged over their degrees of freedom."""
+    """Average the logarithms of the measured sigma, sqrt(squares / df), and the prior's, weighted by their df."""
     if df == 0:
         return prior
     measured = max(math.sqrt(max(squares, 0.0) / df), FLOOR_BPB)
@@ -70,10 +73,13 @@ def _shrunk(squares: float, df: int, prior: Noise) -> Noise:
 
 @dataclass(frozen=True, slots=True)
 class SpeedFit:
-    """val_bpb against log(speed index) over replicates: what a faster machine alone is worth."""
+    """Regression of val_bpb on log(speed index) over replicates: what a faster machine alone is worth.
+
+    The speed index is the machine's speed around a run by a fixed benchmark (Measurement.speed_index).
+    """
 
     slope_bpb: float  # per unit of log(speed index); negative: faster is better
-    usual: float  # speed index, in the unit that was given
+    usual: float  # geometric mean of the speed index
     raw_sigma_bpb: float
     adjusted_sigma_bpb: float
     df: int  # of the adjusted sigma
@@ -85,19 +91,23 @@ class SpeedFit:
         )
 
     def adjust(self, bpb: float, speed_index: float) -> float:
-        """What the run would have given at the usual speed."""
+        """Return what the run would have given at the usual speed.
+
+        >>> SpeedFit(-0.2, 1.0, 0.01, 0.005, 8).adjust(1.50, 0.9)  # 10% slow: 1.50 - 0.2 * 0.105
+        1.478...
+        """
         return bpb - self.slope_bpb * math.log(speed_index / self.usual)
 
 
-SPEED_DF = 6  # fewer replicates cannot show that the spread shrinks
-SPEED_T = 2.5  # the slope in its standard errors
+SPEED_DF = 6  # degrees of freedom; with fewer, a smaller spread may be chance
+SPEED_T = 2.5  # standard errors by which the slope has to be negative
 
 
 def speed_fit(groups: Iterable[Sequence[tuple[float, float]]]) -> SpeedFit | None:
-    """The slope from groups of (speed index, bpb), each one unchanged file; None where it does not clearly help.
+    """Fit the slope to groups of (speed index, bpb), each group one unchanged source; None where it does not help.
 
-    The index is the machine's own (a fixed micro-benchmark), never the candidate's tokens a second: being slow is its
-    own fault. Accepted when the slope is negative by 2.5 standard errors and sigma is smaller with it than without.
+    It helps when the slope is negative by 2.5 standard errors and sigma is smaller with it than without. The speed is
+    never the candidate's own tokens per second, since a slow candidate must not be excused.
     """
     kept = [np.asarray(group, dtype=float) for group in groups if len(group) >= 2]
     df = sum(len(group) - 1 for group in kept)
@@ -123,22 +133,24 @@ def speed_fit(groups: Iterable[Sequence[tuple[float, float]]]) -> SpeedFit | Non
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """The machine gives other values since `since`: every file's val_bpb moved by `shift_bpb` (positive: worse)."""
+    """A change of the machine's level: from `since` on, every source's val_bpb is higher by `shift_bpb`."""
 
-    since: float  # in the unit of the times that were given; runs at or after it belong to the new level
+    since: float  # in the unit of the given times; runs at or after it belong to the new level
     shift_bpb: float
     z: float
 
 
-DRIFT_P = 0.003  # of one look; a night looks a dozen times, and one steady night in sixteen gives a false alarm
+DRIFT_P = 0.003  # significance of one test; a night tests a dozen times, and 1 steady night in 16 gives a false alarm
 
 
 def drift(groups: Iterable[Sequence[tuple[float, float]]], prior: Noise | None = None) -> Drift | None:
-    """The likeliest change of level in controls (time, bpb), each group the runs of one unchanged file; None if none.
+    """Find a change of level in groups of (time, bpb), each group the runs of one unchanged source; None without one.
 
-    One step is fitted, at the cut where it explains most; a slow drift shows as a step in its middle. Sigma is what
-    scatter remains, shrunk towards `prior`. Pass runs that were not selected: a lucky first run followed by ordinary
-    ones looks like a machine getting worse. Estimates are then made from runs at or after `since`.
+    One step is fitted, common to all groups, at the time where it explains most; a slow drift shows as a step in its
+    middle. It counts when it is significant (Student's t) against the scatter that remains, shrunk towards `prior`.
+
+    Pass only runs that were not selected for their value: a lucky first run followed by ordinary ones looks like a
+    machine that gets worse. Estimates are afterwards made from the runs at or after `since`.
     """
     prior = _prior(prior)
     kept = [np.asarray(group, dtype=float) for group in groups if len(group) >= 2]

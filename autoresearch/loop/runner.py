@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from autoresearch.decide.disturbances import ATTEMPTS, contaminated, usual
+from autoresearch.decide.disturbances import ATTEMPTS, disturbance, usual
 from autoresearch.errors import AutoresearchError
 from autoresearch.failures import KINDS
 from autoresearch.formats import span
@@ -177,7 +177,7 @@ class Runner:
     def _spoiled(self, x: Experiment, m: Measurement) -> str | None:
         """Return why a run does not count, because of the machine; None where it counts."""
         if m.failure is None:
-            return contaminated(m, usual(self.notebook.night, x.source_sha256, self.usual_since))
+            return disturbance(m, usual(self.notebook.night, x.source_sha256, self.usual_since))
         if m.failure.kind == "late":  # a stall of the machine can make a run late, but not every run of a candidate
             return m.failure.message
         fault = KINDS[m.failure.kind].fault if m.failure.kind in KINDS else "candidate"

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from autoresearch.decide.disturbances import NEEDED, Expectation, Speed, contaminated, expectation, usual
+from autoresearch.decide.disturbances import NEEDED, Expectation, UsualSpeed, disturbance, expectation, usual
 from autoresearch.records import MachineState, Measurement
 from autoresearch.system import machine
 from testbed import nights
@@ -15,7 +15,7 @@ CALM = MachineState(
     power="ac", low_power=False, thermal="nominal", swap_mb=100,
     since_boot=50.0, monotonic=40.0, wall=1e9, free_memory_mb=8000,
 )  # fmt: skip
-USUAL = Expectation(tok_s=Speed(1000.0, 0.08), index=Speed(2.0, 0.08))
+USUAL = Expectation(tok_s=UsualSpeed(1000.0, 0.08), index=UsualSpeed(2.0, 0.08))
 
 
 def _run(tok_s=1000.0, index=2.0, **end):
@@ -41,7 +41,7 @@ def _run(tok_s=1000.0, index=2.0, **end):
     ],
 )
 def test_reasons(run, reason):
-    assert contaminated(run, USUAL) == reason
+    assert disturbance(run, USUAL) == reason
 
 
 @pytest.mark.parametrize("key", ["power", "low_power", "thermal", "swap_mb"])
@@ -49,21 +49,21 @@ def test_what_a_platform_cannot_tell_proves_nothing(key):
     unknown = replace(CALM, **{key: None})
     for before, after in ((unknown, CALM), (CALM, unknown), (unknown, unknown), (CALM, None), (None, CALM)):
         measurement = Measurement(1, 1.0, machine_before=before, machine_after=after)
-        assert contaminated(measurement, Expectation()) is None
+        assert disturbance(measurement, Expectation()) is None
 
 
 def test_nothing_known_nothing_said():
-    assert contaminated(Measurement(1, 1.0), USUAL) is None
-    assert contaminated(_run(tok_s=1.0, index=0.01), Expectation()) is None
+    assert disturbance(Measurement(1, 1.0), USUAL) is None
+    assert disturbance(_run(tok_s=1.0, index=0.01), Expectation()) is None
 
 
 def test_reads_the_samples_that_this_machine_gives():
     here = machine.sample()
     measurement = Measurement(1, 1.0, machine_before=here, machine_after=machine.sample())
-    assert contaminated(measurement, Expectation()) is None
+    assert disturbance(measurement, Expectation()) is None
     asleep = replace(here, since_boot=here.since_boot + 60)
     slept = Measurement(1, 1.0, machine_before=here, machine_after=asleep)
-    assert contaminated(slept, Expectation()) == "the machine slept for 60 s of the run"
+    assert disturbance(slept, Expectation()) == "the machine slept for 60 s of the run"
 
 
 # --- what is usual ---------------------------------------------------------------------------------------------------
@@ -75,7 +75,7 @@ def _runs(speeds):
 
 def test_expects_what_the_latest_runs_did():
     known = expectation(_runs([9.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0]), _runs([2.0, 2.02, 1.98]))
-    assert known.tok_s == Speed(pytest.approx(1000.0), 0.08)
+    assert known.tok_s == UsualSpeed(pytest.approx(1000.0), 0.08)
     assert known.index is not None
     assert known.index.usual == pytest.approx(2.0, rel=1e-3)
     assert expectation(_runs([2.0] * (NEEDED - 1)), []) == Expectation(None, None)
@@ -93,8 +93,8 @@ def test_only_what_the_machine_was_like_since_then_counts():
 
 def test_new_code_is_not_blamed_for_its_own_speed():
     known = expectation([], _runs([2.0, 2.0, 2.0]))
-    assert contaminated(_run(tok_s=1.0, index=2.0), known) is None
-    assert contaminated(_run(tok_s=1.0, index=1.0), known) is not None
+    assert disturbance(_run(tok_s=1.0, index=2.0), known) is None
+    assert disturbance(_run(tok_s=1.0, index=1.0), known) is not None
 
 
 @pytest.mark.parametrize("habit", [0.02, 0.2])
@@ -105,7 +105,7 @@ def test_a_busy_machine_is_not_always_contaminated(habit):
     for _ in range(500):
         known = expectation([], _runs([2 * math.exp(x) for x in rng.normal(scale=habit, size=6)]))
         usual = 2 * math.exp(rng.normal(scale=habit))
-        alarms.append(contaminated(_run(index=usual), known) is not None)
-        seen.append(contaminated(_run(index=usual / 2), known) is not None)
+        alarms.append(disturbance(_run(index=usual), known) is not None)
+        seen.append(disturbance(_run(index=usual / 2), known) is not None)
     assert np.mean(alarms) < 0.03
     assert np.mean(seen) > (0.99 if habit < 0.1 else 0.1)

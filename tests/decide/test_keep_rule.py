@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from autoresearch.decide.keep_rule import (
     KEEP_Z,
-    LOOK_Z,
-    SIMPLER_BUDGET,
+    SECOND_RUN_Z,
+    SIMPLER_BUDGET_SIGMA,
     Estimate,
     after_keep,
     baseline_due,
@@ -128,7 +128,7 @@ def test_shrinking_beats_the_mean_of_unselected_runs():
     assert shrunk < 0.9 * left_out
 
 
-# --- controls --------------------------------------------------------------------------------------------------------
+# --- re-runs ---------------------------------------------------------------------------------------------------------
 
 
 def test_the_incumbent_is_doubted_later_the_more_often_it_ran():
@@ -150,7 +150,7 @@ def test_a_simplification_may_be_a_little_worse_but_never_on_one_run():
 
 
 def test_the_budget_for_simplifications_ends():
-    spent = SIMPLER_BUDGET - 0.1
+    spent = SIMPLER_BUDGET_SIGMA - 0.1
     assert decide([1.002, 1.002], INCUMBENT, NOISE, simplifies=True, given_up_sigma=spent).verdict == "discard"
     assert decide([1.0, 0.999], INCUMBENT, NOISE, simplifies=True, given_up_sigma=spent).verdict == "keep"
 
@@ -173,4 +173,4 @@ def test_implausible(delta, kept, expected):
 
 def test_the_bars_fall_with_the_runs():
     assert all(later < sooner for sooner, later in itertools.pairwise(KEEP_Z.values()))
-    assert min(KEEP_Z.values()) > LOOK_Z
+    assert min(KEEP_Z.values()) > SECOND_RUN_Z

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoresearch.decide.noise import CACHED_DF, DEFAULT, FLOOR_BPB, Noise, drift, pool, speed_fit
+from autoresearch.decide.noise import DEFAULT, FLOOR_BPB, MOST_PRIOR_DF, Noise, drift, pool, speed_fit
 
 # --- sigma -----------------------------------------------------------------------------------------------------------
 
@@ -29,7 +29,7 @@ def test_the_average_is_over_log_sigma_by_degrees_of_freedom():
 
 
 def test_earlier_nights_count_for_a_dozen_runs_at_most():
-    assert pool([], Noise(0.02, 500.0)) == Noise(0.02, CACHED_DF)
+    assert pool([], Noise(0.02, 500.0)) == Noise(0.02, MOST_PRIOR_DF)
 
 
 def test_three_runs_outweigh_a_default_that_is_six_times_too_large():
