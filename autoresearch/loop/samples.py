@@ -105,7 +105,7 @@ def workplace(layout: Layout, night: Night, no_sandbox: bool, say: Say) -> Itera
     if data is None or corpus.load_meta(data)["fingerprint"] != night.task.fingerprint:
         known = f"{night.task.dataset}/{night.task.profile} {night.task.fingerprint}"
         raise UsageError(f"the data of {night.tag} ({known}) is not in {cache.folder}. Run: uv run prepare.py")
-    live = watch.running(layout.folder)
+    live = watch.running(layout)
     pausing = live is not None and live.paused_at is not None
     with contextlib.nullcontext() if pausing else hold(cache.machine_lock, "this machine"):
         bench = workbench(data, layout.folder, layout.root, night.task.budget_s, no_sandbox, say)

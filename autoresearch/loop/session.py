@@ -95,7 +95,7 @@ def open_night(
         journal = stack.enter_context(Journal(layout.folder))
         if not options.keep_pause:
             pause.end(layout.folder)
-        view = stack.enter_context(published(view, layout.folder))
+        view = stack.enter_context(published(view, layout))
         if not journal.night.sessions:
             start_from_profile(repo, meta)
             fit_to_machine(repo, bench, facts, layout.fit, cache.fits(facts.slug()), view.say)

@@ -1,7 +1,7 @@
-"""What a person sees while the loop runs: a full screen in a terminal, plain lines anywhere else, the same elsewhere.
+"""Show a running night: on the full screen of a terminal, or as plain lines, and published for `loop.py watch`.
 
-Nobody needs to look. Where the terminal goes away (an ssh connection drops, a window is closed) the night goes on and
-its lines go into a file; `loop.py watch` shows what the running loop publishes.
+Where the terminal goes away (an ssh connection drops, a window is closed), the night continues and its lines go into a
+file.
 """
 
 from __future__ import annotations
@@ -22,50 +22,59 @@ from rich.live import Live
 from rich.text import Text
 
 from autoresearch.files import write_atomic
+from autoresearch.paths import Layout
 from autoresearch.report.dashboard import draw, result_line
 from autoresearch.report.live_state import LiveState, Result, RunStart
 from autoresearch.system import machine
 from autoresearch.system.process import own_mark
 
-REFRESH_S = 1.0  # between two drawings: a loss changes little in a second, and a Mac asleep wants its peace
+REFRESH_S = 1.0  # between two drawings: a loss changes little in a second, and drawing takes power
 PUBLISH_S = 0.5  # between two states for `watch`
-LIVE = "live.json"  # in runs/TAG: the state, for `watch`
-LOG = "night.log"  # in runs/TAG: the lines of a loop whose terminal went away
-TRANSCRIPT = 2000  # lines that are printed when the full screen closes
+TRANSCRIPT = 2000  # of the lines that are printed when the full screen closes, at most
 GONE = (OSError, ValueError)  # what writing to a terminal that went away raises
 
 
 class View(Protocol):
+    """Shows what the loop reports. `state` holds it; callers may read the state and call its methods."""
+
     state: LiveState
     log: Path | None  # where lines go when the terminal has gone away
 
     def open(self) -> None:
-        """The night begins: a view that takes the whole screen takes it now."""
+        """Begin the night: a view of the whole screen takes the screen now."""
         ...
 
     def say(self, text: str) -> None:
-        """A line that stays."""
+        """Show a line that stays."""
         ...
 
     def status(self, text: str) -> None:
-        """What happens between two runs; it stays only in a log."""
+        """Show what happens between two runs; it stays only in a log."""
         ...
 
-    def hear(self, event: Mapping[str, Any]) -> None: ...
+    def hear(self, event: Mapping[str, Any]) -> None:
+        """Take in one event of a child."""
+        ...
 
-    def begin(self, run: RunStart) -> None: ...
+    def begin(self, run: RunStart) -> None:
+        """Show that a run begins."""
+        ...
 
-    def decided(self, result: Result) -> None: ...
+    def decided(self, result: Result) -> None:
+        """Show the result of an experiment."""
+        ...
 
     def aside(self) -> AbstractContextManager[Console]:
-        """The terminal for something else, a question or a progress bar, until it is left."""
+        """Lend the terminal for something else, a question or a progress bar, until the block ends."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Give the terminal back."""
+        ...
 
 
 class PlainView:
-    """Log lines: one a tenth of a training, one a result. Goes on in `log` when the terminal or pipe has gone away."""
+    """Log lines: one for each tenth of a training and one for each result, in `log` once the terminal is gone."""
 
     def __init__(self, stream: IO[str] | None = None, state: LiveState | None = None) -> None:
         self.state, self._tenth = state or LiveState(), 0
@@ -80,7 +89,7 @@ class PlainView:
         self.put(text)
 
     def put(self, text: str) -> None:
-        """A line for the stream alone."""
+        """Write a line to the stream, without adding it to the state."""
         try:
             print(text, file=self._stream, flush=True)
         except GONE:
@@ -118,10 +127,10 @@ class PlainView:
 
 
 class LiveView:
-    """The whole terminal, drawn anew once a second by a thread of its own; its lines are printed when it closes.
+    """The whole terminal, drawn once a second by a thread of its own; what was said is printed when it closes.
 
-    Until it is opened they are printed as they come: preparing data draws a bar of its own. The terminal's other screen
-    is used: whatever its size becomes, the next drawing fits, and nothing is left over.
+    Until it is opened, lines are printed as they come, because preparing data draws a progress bar of its own. The
+    terminal's alternate screen is used, so each drawing fits the present size and nothing is left over.
     """
 
     def __init__(self, console: Console | None = None, refresh_s: float = REFRESH_S) -> None:
@@ -181,7 +190,7 @@ class LiveView:
                     self._guarded(self._live.start)
 
     def close(self) -> None:
-        """Gives the terminal back and prints what has been said meanwhile."""
+        """Give the terminal back and print what has been said meanwhile."""
         self._closing.set()
         if not self._open:
             return
@@ -215,7 +224,7 @@ class LiveView:
         self._live.refresh()
 
     def _guarded(self, write: Callable[[], Any]) -> None:
-        """Writes to the terminal; where that is gone, the lines so far and all later ones go into the log."""
+        """Write to the terminal; where that is gone, write the lines so far and all later ones into the log."""
         if self._plain is not None:
             return
         try:
@@ -226,21 +235,21 @@ class LiveView:
             self._console.quiet = True
             self._plain = PlainView(stream, self.state)
             self._plain.log = self.log
-            self._plain.put(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  the terminal went away; the night goes on")
+            self._plain.put(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  the terminal went away; the night continues")
             for line in self._lines:
                 self._plain.put(line.plain)
 
 
 def let_go(stream: IO[str], log: Path | None) -> None:
-    """What is written to a terminal or pipe that nobody reads any more goes into `log` from here on, or nowhere.
+    """Redirect a terminal or pipe that nobody reads any more into `log`, or into nothing.
 
-    Standard error goes with it where it was the same terminal: a last word there must not end the night either.
+    Standard error is redirected, too, where it was the same terminal: an error message must not end the night either.
     """
     try:
         fd = stream.fileno()
         errors = [2] if os.path.samestat(os.fstat(fd), os.fstat(2)) else []
         target = os.open(log or os.devnull, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except GONE:  # no file behind it, or a full disk
+    except GONE:  # not a real file, or a full disk
         return
     for each in (fd, *errors):
         os.dup2(target, each)
@@ -248,7 +257,7 @@ def let_go(stream: IO[str], log: Path | None) -> None:
 
 
 class Published:
-    """Another view, whose state is also written for `loop.py watch`: at most twice a second, and at every turn."""
+    """Another view, whose state is also written for `loop.py watch`: at most twice a second, and at every change."""
 
     def __init__(self, view: View, path: Path) -> None:
         self.view, self.path, self._written = view, path, 0.0
@@ -288,16 +297,17 @@ class Published:
         self.view.close()
 
     def publish(self) -> None:
+        """Write the state for `watch`."""
         self._written = time.monotonic()
-        with contextlib.suppress(OSError):  # a full disk: nobody watches, and the night goes on
+        with contextlib.suppress(OSError):  # a full disk: `watch` shows nothing new, and the night continues
             write_atomic(self.path, self.state.to_json(), lasting=False)
 
 
 @contextlib.contextmanager
-def published(view: View, folder: Path) -> Iterator[View]:
-    """`view`, published in `folder` (runs/TAG) until the block ends; its lines go there when its terminal is gone."""
-    view.log = folder / LOG
-    shown = Published(view, folder / LIVE)
+def published(view: View, layout: Layout) -> Iterator[View]:
+    """Publish a view in the night's folder until the block ends; its lines go there when its terminal is gone."""
+    view.log = layout.log
+    shown = Published(view, layout.live)
     try:
         shown.publish()
         yield shown
@@ -307,7 +317,7 @@ def published(view: View, folder: Path) -> Iterator[View]:
 
 
 def choose_view(stream: IO[str] | None = None) -> View:
-    """The full screen in a terminal, log lines where the output is a file or a pipe."""
+    """Return the full screen for a terminal, or log lines where the output is a file or a pipe."""
     stream = stream or sys.stdout
     console = Console(file=stream)
     return LiveView(console) if console.is_terminal and not console.is_dumb_terminal else PlainView(stream)

@@ -1,4 +1,4 @@
-"""The night in a few lines of text: for `status`, and for the end of a session. Pure, from the journal's Night."""
+"""Sum a night up in a few lines of text: for `status`, for `watch`, and for the end of a session."""
 
 from __future__ import annotations
 
@@ -10,65 +10,78 @@ from rich.text import Text
 
 from autoresearch.decide import early_stop, estimates, validation
 from autoresearch.errors import UsageError
+from autoresearch.formats import counted, span
+from autoresearch.paths import JOURNAL, Layout, runs_folder
 from autoresearch.record import journal, pause
 from autoresearch.record.git import Repository, tag_of
-from autoresearch.record.journal import NAME
 from autoresearch.record.night import Experiment, Night
 from autoresearch.report.dashboard import STYLES
 
+COLUMNS = ("#", "verdict", "val_bpb", "runs", "title", "reason", "proposer")
+NUMBERS = ("#", "val_bpb", "runs")  # of the columns: those at the right
+
 
 def text(night: Night) -> str:
-    """Counts, gain and the next commands.
+    """Return counts, gain and the next commands. No I/O.
 
-    text(night) -> "nov23: 12 experiments (3 keep, 8 discard, 1 crash) in 0:09 h\\nval_bpb 2.4012 -> 2.2671 ..."
+    text(night) -> "nov23: 12 experiments (3 keep, 8 discard, 1 crash) in 9:00 min\\nval_bpb 2.4012 -> 2.2671 ..."
     """
     candidates = [x for x in night.decided if x.role == "candidate"]
     counts = ", ".join(f"{sum(x.verdict == v for x in candidates)} {v}" for v in ("keep", "discard", "crash"))
-    hours, minutes = divmod(int(night.elapsed_s) // 60, 60)
-    lines = [f"{night.tag}: {len(candidates)} experiments ({counts}) in {hours}:{minutes:02d} h"]
-    baseline = validation.baseline_of(night)
-    if baseline is not None and night.incumbent is not None:
-        now = estimates.read(night)
-        first, last = now.estimate(baseline).mean, now.estimate(night.incumbent).mean
-        lines.append(
-            f"val_bpb {first:.6f} -> {last:.6f} ({(first - last) / now.noise.sigma_bpb:+.1f} sigma of one run, "
-            f"sigma {now.noise.sigma_bpb:.4f}); the search's own figure, which is optimistic"
-        )
     fit = estimates.read(night).fit
-    lines += [line for line in (str(fit) if fit else None, early_stop.text(night), validation.text(night)) if line]
-    lines.append(f"go on: uv run loop.py --tag {night.tag}    the kept changes: git log autoresearch/{night.tag}")
-    return "\n".join(lines)
+    parts = [
+        f"{night.tag}: {counted(len(candidates), 'experiment')} ({counts}) in {span(night.elapsed_s)}",
+        _gain(night),
+        str(fit) if fit else None,
+        early_stop.text(night),
+        validation.text(night),
+        f"resume: uv run loop.py --tag {night.tag}    the kept changes: git log autoresearch/{night.tag}",
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def _gain(night: Night) -> str | None:
+    """Return the search's own gain in a line; None before a baseline is measured."""
+    baseline, now = validation.baseline_of(night), estimates.read(night)
+    if baseline is None or night.incumbent is None:
+        return None
+    first, last, sigma = now.estimate(baseline).mean, now.estimate(night.incumbent).mean, now.noise.sigma_bpb
+    gain = f"{(first - last) / sigma:+.1f} sigma of one run, sigma {sigma:.4f}"
+    return f"val_bpb {first:.6f} -> {last:.6f} ({gain}); the search's own figure, which is optimistic"
 
 
 def find_tag(root: Path, tag: str | None) -> str:
-    """The night meant: the one named, else this branch's, else the one written last. Raises UsageError."""
+    """Return the tag of the night that is meant: `tag`, else this branch's night, else the one written last.
+
+    Raises UsageError where there is no such night.
+    """
     if tag is not None:
-        if not (root / "runs" / tag / NAME).is_file():
-            raise UsageError(f"there is no night {tag} in {root / 'runs'}. See: ls runs")
+        if not Layout(root, tag).journal.is_file():
+            raise UsageError(f"there is no night {tag} in {runs_folder(root)}. See: ls runs")
         return tag
     current = tag_of(Repository(root).branch())
-    if current and (root / "runs" / current / NAME).is_file():
+    if current and Layout(root, current).journal.is_file():
         return current
-    nights = sorted((root / "runs").glob(f"*/{NAME}"), key=lambda path: path.stat().st_mtime)
+    nights = sorted(runs_folder(root).glob(f"*/{JOURNAL}"), key=lambda path: path.stat().st_mtime)
     if not nights:
         raise UsageError("no night has begun here. Run: uv run loop.py")
     return nights[-1].parent.name
 
 
 def status(root: Path, tag: str | None, console: Console | None = None) -> None:
-    """Prints the night so far: the summary, what is running, and a table of its experiments."""
+    """Print the night so far: its summary, what is running, and a table of its experiments. Raises UsageError."""
     console = console or Console()
-    folder = root / "runs" / find_tag(root, tag)
+    folder = Layout(root, find_tag(root, tag)).folder
     night = journal.read(folder)
     console.print(text(night), highlight=False)
     if pause.asked(folder) is not None:
-        console.print(f"paused by hand; to go on: {pause.GO_ON}", highlight=False)
+        console.print(f"paused by hand; to resume: {pause.GO_ON}", highlight=False)
     if night.running is not None and night.closed is None:
         x, run = night.running
         console.print(f"running, or cut off: #{x.n} run {run.run}: {x.proposal.title}", highlight=False, markup=False)
     table = Table(box=None, pad_edge=False)
-    for name in ("#", "verdict", "val_bpb", "runs", "title", "reason", "proposer"):
-        table.add_column(name, justify="right" if name in ("#", "val_bpb", "runs") else "left")
+    for name in COLUMNS:
+        table.add_column(name, justify="right" if name in NUMBERS else "left")
     for x in night.experiments.values():
         table.add_row(*_row(x), style=STYLES.get(x.verdict, "") if x.verdict else "yellow")
     console.print(table)

@@ -1,20 +1,22 @@
-"""The running loop from another terminal: `watch` it, by what it publishes in runs/TAG/live.json, and `pause` it."""
+"""Watch and pause the running loop from another terminal, by what it publishes in runs/TAG/live.json."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
 from rich.console import Console
 from rich.live import Live
+from rich.panel import Panel
 
 from autoresearch.errors import AutoresearchError, UsageError
 from autoresearch.formats import span
+from autoresearch.paths import Layout
 from autoresearch.record import journal, pause
 from autoresearch.report import status
-from autoresearch.report.console import GONE, LIVE
+from autoresearch.report.console import GONE
 from autoresearch.report.dashboard import draw, result_line
 from autoresearch.report.live_state import LiveState
 from autoresearch.system import process
@@ -23,45 +25,47 @@ LOOK_S = 0.5  # between two looks at the file
 ALIVE_S = 5.0  # between two looks for the loop's process
 
 
-def read(folder: Path) -> LiveState | None:
-    """What the loop of runs/TAG published last; None where there is nothing to be read."""
+def read(layout: Layout) -> LiveState | None:
+    """Return the state that the night's loop published last; None where there is none, or it is damaged."""
     try:
-        return LiveState.from_json((folder / LIVE).read_bytes())
+        return LiveState.from_json(layout.live.read_bytes())
     except (OSError, AutoresearchError):
         return None
 
 
-def running(folder: Path) -> LiveState | None:
-    """The state of the loop that is running on runs/TAG at this moment; None where none is."""
-    state = read(folder)
+def running(layout: Layout) -> LiveState | None:
+    """Return the state of the loop that runs the night at this moment; None where none does."""
+    state = read(layout)
     return state if state is not None and state.over is None and process.alive(state.mark) else None
 
 
 def watch(root: Path, tag: str | None, console: Console | None = None, look_s: float = LOOK_S) -> int:
-    """Shows the running night until it ends or Ctrl-C; the exit code: 1 where the loop is gone without a last word."""
+    """Show the running night until it ends or Ctrl-C, then its summary.
+
+    Return the exit code: 1 where the loop's process is gone and it did not say why, else 0.
+    """
     console = console or Console()
-    folder = root / "runs" / status.find_tag(root, tag)
-    state = running(folder)
+    layout = Layout(root, status.find_tag(root, tag))
     try:
-        if state is not None:
+        if running(layout) is not None:
             show = _screen if console.is_terminal and not console.is_dumb_terminal else _lines
-            state = show(state, _states(folder, look_s), console)
-        console.print(status.text(journal.read(folder)), highlight=False)
+            show(_states(layout, look_s), console)
+        console.print(status.text(journal.read(layout.folder)), highlight=False)
     except KeyboardInterrupt:
         return 0
     except GONE:  # this terminal went away; the loop has its own
         return 0
-    last = read(folder)
+    last = read(layout)
     if last is not None and last.over is None:
-        console.print("the loop is gone without a last word: killed, or a power cut. The same command goes on with it")
+        console.print("the loop ended without saying why: it was killed, or the power failed. Resume it as above")
         return 1
     return 0
 
 
-def _states(folder: Path, look_s: float) -> Iterator[LiveState]:
-    """The state at every look, the last one included, while the loop lives."""
-    path, seen, looked = folder / LIVE, 0, 0.0
-    state = read(folder)
+def _states(layout: Layout, look_s: float) -> Iterator[LiveState]:
+    """Yield the state at every look while the loop's process lives, up to and including its last one."""
+    path, seen, looked = layout.live, 0, 0.0
+    state = read(layout)
     while state is not None:
         if time.monotonic() - looked > ALIVE_S:
             looked = time.monotonic()
@@ -73,53 +77,61 @@ def _states(folder: Path, look_s: float) -> Iterator[LiveState]:
         time.sleep(look_s)
         changed = path.stat().st_mtime_ns if path.exists() else 0
         if changed != seen:
-            seen, state = changed, read(folder) or state
+            seen, state = changed, read(layout) or state
 
 
-def _screen(state: LiveState, states: Iterator[LiveState], console: Console) -> LiveState:
-    current: list[LiveState] = [state]
-    drawing: Callable[[], object] = lambda: draw(current[0], *console.size)  # noqa: E731
-    with Live(get_renderable=drawing, console=console, screen=True, auto_refresh=False) as live:  # type: ignore[arg-type]
-        for current[0] in states:
+def _screen(states: Iterator[LiveState], console: Console) -> None:
+    """Draw each state on the whole terminal, and leave the last one above the prompt."""
+    shown = LiveState()
+
+    def drawn() -> Panel:
+        return draw(shown, *console.size)
+
+    with Live(get_renderable=drawn, console=console, screen=True, auto_refresh=False) as live:
+        for state in states:
+            shown = state
             live.refresh()
-    console.print(draw(current[0], console.width))
-    return current[0]
+    console.print(draw(shown, console.width))
 
 
-def _lines(state: LiveState, states: Iterator[LiveState], console: Console) -> LiveState:
-    """Where the output is no terminal: a line a result and a line a phase."""
-    shown, phase = -1, ""
+def _lines(states: Iterator[LiveState], console: Console) -> None:
+    """Print a line for each result and each phase, where the output is not a terminal."""
+    last_n, last_phase = -1, ""
     for state in states:
         for result in state.results:
-            if result.n > shown:
+            if result.n > last_n:
                 console.print(result_line(result), soft_wrap=True)
-                shown = result.n
-        if phase != (phase := f"#{state.n} run {state.run + 1} {state.phase}: {state.title}"):
+                last_n = result.n
+        phase = f"#{state.n} run {state.run + 1} {state.phase}: {state.title}"
+        if phase != last_phase:
             console.print(f"{time.strftime('%H:%M:%S')}  {phase}", soft_wrap=True, highlight=False, markup=False)
-    return state
+            last_phase = phase
 
 
 # --- pausing ---------------------------------------------------------------------------------------------------------
 
 
 def pause_command(root: Path, tag: str | None) -> None:
-    """Asks the running loop to pause. Raises UsageError where none runs."""
-    folder = root / "runs" / status.find_tag(root, tag)
-    state = running(folder)
+    """Ask the running loop to pause: `loop.py pause`. Raises UsageError where none runs."""
+    layout = Layout(root, status.find_tag(root, tag))
+    state = running(layout)
     if state is None:
-        raise UsageError(f"no loop is running on {folder.name}, so there is nothing to pause")
-    if (since := pause.asked(folder)) is not None:
-        print(f"{folder.name} is paused since {datetime.fromtimestamp(since):%H:%M}; to go on: {pause.GO_ON}")
+        raise UsageError(f"no loop is running on {layout.tag}, so there is nothing to pause")
+    if (since := pause.asked(layout.folder)) is not None:
+        at = datetime.fromtimestamp(since)
+        print(f"{layout.tag} has been paused since {at:%H:%M}; to resume: {pause.GO_ON}")
         return
-    pause.begin(folder)
-    left = f" (training: {span((1 - state.progress) * state.budget_s)} left)" if state.phase == "training" else ""
-    print(f"{folder.name} pauses after the present run{left} and gives the memory back; to go on: {pause.GO_ON}")
+    pause.begin(layout.folder)
+    left = f" ({span((1 - state.progress) * state.budget_s)} of training left)" if state.phase == "training" else ""
+    print(f"{layout.tag} pauses after the present run{left} and frees the memory; to resume: {pause.GO_ON}")
 
 
 def resume_command(root: Path, tag: str | None) -> None:
-    """Ends a pause. Raises UsageError where there is none."""
-    folder = root / "runs" / status.find_tag(root, tag)
-    if not pause.end(folder):
-        raise UsageError(f"{folder.name} is not paused. To start it again after its end: uv run loop.py")
-    goes_on = running(folder) is not None
-    print(f"{folder.name} goes on" if goes_on else f"no loop is running; start it: uv run loop.py --tag {folder.name}")
+    """End a pause: `loop.py resume`. Raises UsageError where there is none."""
+    layout = Layout(root, status.find_tag(root, tag))
+    if not pause.end(layout.folder):
+        raise UsageError(f"{layout.tag} is not paused. To start it again after its end: uv run loop.py")
+    if running(layout) is not None:
+        print(f"{layout.tag} resumes")
+    else:
+        print(f"no loop is running; start it: uv run loop.py --tag {layout.tag}")

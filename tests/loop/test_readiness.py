@@ -52,7 +52,7 @@ def test_a_pause_waits_gives_the_memory_back_and_is_not_research(
     layout: Layout, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = Model()
-    with published(PlainView(io.StringIO()), layout.folder) as view:
+    with published(PlainView(io.StringIO()), layout) as view:
         ready, notebook = waiting_for(layout, view, model)
         ready.pause()
         assert model.released == 0 and notebook.night.pauses == 0
@@ -70,7 +70,9 @@ def test_a_pause_waits_gives_the_memory_back_and_is_not_research(
     night = journal.read(layout.folder)
     assert night.pauses == 1 and night.paused_s > 0
     said = capsys.readouterr().out.splitlines()
-    assert "pauses after the present run" in said[0] and "is paused since" in said[1] and "goes on" in said[2]
+    assert (
+        "pauses after the present run" in said[0] and "has been paused since" in said[1] and said[2].endswith("resumes")
+    )
 
 
 def test_a_pause_ends_with_the_night_and_its_time_is_counted_apart(layout: Layout) -> None:

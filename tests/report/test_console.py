@@ -15,7 +15,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from autoresearch.report.console import LIVE, LOG, LiveView, PlainView, choose_view, published
+from autoresearch.paths import Layout
+from autoresearch.report.console import LiveView, PlainView, choose_view, published
 from autoresearch.report.live_state import LiveState, Result, RunStart
 from testbed.live_states import STEP
 from testbed.toy import ROOT
@@ -66,26 +67,28 @@ def test_lines_go_into_the_log_when_nobody_reads_the_pipe(tmp_path: Path) -> Non
     reader, writer = os.pipe()
     with os.fdopen(writer, "w") as stream:
         view = PlainView(stream)
-        view.log = tmp_path / LOG
+        view.log = tmp_path / "night.log"
         view.say("heard")
         os.close(reader)
         view.say("not heard")
         view.say("the last")
-    assert (tmp_path / LOG).read_text().splitlines() == ["not heard", "the last"]
+    assert (tmp_path / "night.log").read_text().splitlines() == ["not heard", "the last"]
 
 
 def test_what_is_published_is_what_is_shown_and_says_how_it_ended(tmp_path: Path) -> None:
-    with published(PlainView(io.StringIO()), tmp_path) as view:
+    layout = Layout(tmp_path, "nov23")
+    layout.folder.mkdir(parents=True)
+    with published(PlainView(io.StringIO()), layout) as view:
         view.state.budget_s = 10.0
         view.begin(RunStart(1, 0, "Deeper"))
         view.hear({**STEP, "progress": 0.1})
         view.hear({**STEP, "progress": 0.2})  # sooner than anybody looks: not written
-        state = LiveState.from_json((tmp_path / LIVE).read_bytes())
+        state = LiveState.from_json(layout.live.read_bytes())
         assert (state.title, state.over) == ("Deeper", None) and state.progress < 0.2
         view.hear({"event": "trained"})
-        assert LiveState.from_json((tmp_path / LIVE).read_bytes()).phase == "saving"
+        assert LiveState.from_json(layout.live.read_bytes()).phase == "saving"
         view.say("a line")
-    state = LiveState.from_json((tmp_path / LIVE).read_bytes())
+    state = LiveState.from_json(layout.live.read_bytes())
     assert (state.said, state.over) == (["a line"], "stopped")
 
 
@@ -94,6 +97,7 @@ import signal, sys, time
 from pathlib import Path
 signal.signal(signal.SIGHUP, signal.SIG_IGN)
 from rich.console import Console
+from autoresearch.paths import Layout
 from autoresearch.report.console import LiveView
 view = LiveView(Console(), refresh_s=0.05)
 view.log = Path(sys.argv[1])
@@ -138,7 +142,7 @@ class Terminal:
 def test_the_screen_is_given_back_and_what_was_said_is_printed(tmp_path: Path) -> None:
     flag = tmp_path / "on"
     flag.touch()
-    terminal = Terminal(SCREEN, tmp_path / LOG, flag)
+    terminal = Terminal(SCREEN, tmp_path / "night.log", flag)
     assert "\x1b[?1049h" in terminal.read_until("before")
     flag.unlink()
     rest = terminal.read_until("the end")
@@ -146,15 +150,15 @@ def test_the_screen_is_given_back_and_what_was_said_is_printed(tmp_path: Path) -
     assert re.findall("before|after|closed|the end", after) == ["before", "after", "closed", "the end"]
     assert terminal.process.wait(60) == 0
     terminal.close()
-    assert not (tmp_path / LOG).exists()
+    assert not (tmp_path / "night.log").exists()
 
 
 def test_a_terminal_that_goes_away_leaves_a_log_and_a_night_that_goes_on(tmp_path: Path) -> None:
     flag = tmp_path / "on"
     flag.touch()
-    terminal = Terminal(SCREEN, tmp_path / LOG, flag)
+    terminal = Terminal(SCREEN, tmp_path / "night.log", flag)
     terminal.read_until("before")
     assert terminal.close() == 0  # the master's end: an ssh connection that drops, a window that is closed
-    lines = (tmp_path / LOG).read_text().splitlines()
+    lines = (tmp_path / "night.log").read_text().splitlines()
     assert "the terminal went away" in lines[0]
     assert [lines[1], *lines[2].split()[1:], *lines[3:]] == ["before", "waiting", "after", "closed", "the end"]

@@ -39,7 +39,7 @@ def root(tmp_path: Path) -> Path:
 
 def test_counts_gain_and_the_next_commands() -> None:
     text = status.text(a_night().night)
-    assert text.startswith("nov23: 3 experiments (1 keep, 1 discard, 1 crash) in 0:")
+    assert text.startswith("nov23: 3 experiments (1 keep, 1 discard, 1 crash) in ")
     assert "val_bpb 1.600000 -> 1.5" in text and "optimistic" in text
     assert "uv run loop.py --tag nov23" in text and "git log autoresearch/nov23" in text
 

@@ -11,9 +11,9 @@ import pytest
 from rich.console import Console
 
 from autoresearch.errors import UsageError
-from autoresearch.record import pause
+from autoresearch.paths import Layout
 from autoresearch.report import watch
-from autoresearch.report.console import LIVE, PlainView, published
+from autoresearch.report.console import PlainView, published
 from autoresearch.report.live_state import RunStart
 from testbed.made_nights import Made
 
@@ -21,9 +21,11 @@ TAG = "nov23"
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """runs/TAG of a night of six experiments."""
-    return Made(tag=TAG).try_all(6).write(tmp_path / "runs" / TAG)
+def layout(tmp_path: Path) -> Layout:
+    """A night of six experiments."""
+    made = Layout(tmp_path, TAG)
+    Made(tag=TAG).try_all(6).write(made.folder)
+    return made
 
 
 class Watcher:
@@ -52,43 +54,43 @@ class Watcher:
 
 
 @pytest.mark.parametrize("terminal", [False, True])
-def test_watching_ends_with_the_night(folder: Path, terminal: bool) -> None:
-    with published(PlainView(io.StringIO()), folder) as view:
+def test_watching_ends_with_the_night(layout: Layout, terminal: bool) -> None:
+    with published(PlainView(io.StringIO()), layout) as view:
         view.state.tag = TAG
         view.begin(RunStart(7, 0, "Deeper"))
-        watcher = Watcher(folder.parents[1], terminal)
+        watcher = Watcher(layout.root, terminal)
         watcher.wait_for("Deeper")
         view.status("asking the tuner")
         watcher.wait_for("asking the tuner")
         view.state.end("the time is up")
     said = watcher.end()
     assert watcher.code == 0
-    assert "nov23: 6 experiments" in said and "go on: uv run loop.py --tag nov23" in said
+    assert "nov23: 6 experiments" in said and "resume: uv run loop.py --tag nov23" in said
     assert ("\x1b[?1049h" in said) == terminal
 
 
-def test_a_loop_that_is_gone_is_said_to_be(folder: Path) -> None:
-    with published(PlainView(io.StringIO()), folder) as view:
+def test_a_loop_that_is_gone_is_said_to_be(layout: Layout) -> None:
+    with published(PlainView(io.StringIO()), layout) as view:
         view.state.mark = "1:0.00"  # a process number with another start: used again since
         view.say("the last that was published before the kill")
-        killed = (folder / LIVE).read_bytes()
-    (folder / LIVE).write_bytes(killed)
-    assert watch.running(folder) is None
-    watcher = Watcher(folder.parents[1])
-    assert "gone without a last word" in watcher.end()
+        killed = layout.live.read_bytes()
+    layout.live.write_bytes(killed)
+    assert watch.running(layout) is None
+    watcher = Watcher(layout.root)
+    assert "ended without saying why" in watcher.end()
     assert watcher.code == 1
 
 
-def test_a_night_that_is_over_is_summed_up(folder: Path) -> None:
-    watcher = Watcher(folder.parents[1])
+def test_a_night_that_is_over_is_summed_up(layout: Layout) -> None:
+    watcher = Watcher(layout.root)
     assert "nov23: 6 experiments" in watcher.end() and watcher.code == 0
-    (folder / LIVE).write_bytes(b"torn")
-    assert watch.read(folder) is None
+    layout.live.write_bytes(b"torn")
+    assert watch.read(layout) is None
 
 
-def test_without_a_loop_there_is_nothing_to_pause(folder: Path) -> None:
+def test_without_a_loop_there_is_nothing_to_pause(layout: Layout) -> None:
     with pytest.raises(UsageError, match="no loop is running on nov23"):
-        watch.pause_command(folder.parents[1], TAG)
+        watch.pause_command(layout.root, TAG)
     with pytest.raises(UsageError, match="is not paused"):
-        watch.resume_command(folder.parents[1], TAG)
-    assert not (folder / pause.NAME).exists()
+        watch.resume_command(layout.root, TAG)
+    assert not layout.pause.exists()
