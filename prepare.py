@@ -1,14 +1,14 @@
-"""The harness. DO NOT CHANGE: the task, the data at run time, the clock and the fixed metric are owned here.
+"""Run the harness. DO NOT CHANGE: it owns the task, the data at run time, the clock and the fixed metric.
 
     python prepare.py [--dataset NAME|PATH] [--profile mac|tiny]    download, tokenize and pack the data, once
     python -P prepare.py train RUN ...                              the train child: one candidate, one clock
     python -P prepare.py evaluate RUN ...                           the evaluate child: one checkpoint, one number
     python -P prepare.py sample RUN ...                             the sample child: what a checkpoint writes
 
-A candidate sees `Task`, `Run` and `cross_entropy`; everything else is the judge's. The children, whose code is in
-autoresearch/tasks/gpt/children.py, are started by autoresearch/measure/experiment.py, speak JSON lines over a pipe, and
-never share a process: evaluation cannot run out of memory because training did, and what training left behind in the
-interpreter cannot reach the metric.
+A candidate sees the first section, from `Task` to `main`; everything else is the judge's. The code of the children is
+in autoresearch/tasks/gpt/children.py; autoresearch/measure/experiment.py starts them and reads their JSON lines. They
+never share a process: evaluation cannot run out of memory because training did, and nothing that training left behind
+in the interpreter can reach the metric.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ EXPLODED = 3.0  # a training loss above this many times ln(vocab_size) has diver
 
 @dataclass(frozen=True)
 class Task:
-    """One prepared data set under one profile; results compare only within one fingerprint and budget."""
+    """The facts of a prepared data set; results compare only within one fingerprint and budget."""
 
     dataset: str
     profile: str
@@ -63,11 +63,11 @@ class Task:
 
 
 class Diverged(Exception):
-    """The training loss is not finite, or has exploded."""
+    """Raised when the training loss is not finite, or has exploded."""
 
 
 class Run:
-    """One training run: the batches, the clock and the log. The first real batch starts the clock."""
+    """A training run: the batches, the clock and the log. The first real batch starts the clock."""
 
     def __init__(self, task: Task, seed: int, model: nn.Module, data: np.ndarray, emit: Callable[..., None]) -> None:
         self._given = task, seed
@@ -93,17 +93,17 @@ class Run:
         return min(1.0, self._elapsed() / self.task.budget_s)
 
     def warmup_batch(self, rows: int, seq_len: int | None = None) -> tuple[mx.array, mx.array]:
-        """Random tokens, two (rows, seq_len) int32 arrays, to compile and warm up with before the clock starts."""
+        """Draw random tokens, two (rows, seq_len) int32 arrays, to compile and warm up with before the clock starts."""
         self._last_warmup = work_clock()
         shape = (2, rows, seq_len or self.task.seq_len)
         x, y = mx.array(self._warm.integers(0, self.task.vocab_size, shape, dtype=np.int32))
         return x, y
 
     def batches(self, rows: int, seq_len: int | None = None) -> Iterator[tuple[mx.array, mx.array]]:
-        """Inputs and targets, two (rows, seq_len) int32 arrays, until the budget is used.
+        """Yield inputs and targets, two (rows, seq_len) int32 arrays, until the budget is used.
 
-        Rows of training data come in an order drawn from the seed, every row once an epoch. A `seq_len` below the
-        task's cuts each row into as many pieces as fit.
+        The rows of the training data come in an order drawn from the seed, every row once an epoch. A `seq_len` below
+        the task's cuts each row into as many pieces as fit. Raises ValueError for rows or seq_len out of range.
         """
         length = seq_len or self.task.seq_len
         if not (1 <= length <= self.task.seq_len and rows >= 1):
@@ -120,7 +120,7 @@ class Run:
             yield block[:, :-1], block[:, 1:]
 
     def log(self, step: int, loss: mx.array) -> None:
-        """Waits for `loss`, the previous step's, reports it, and ends the run when it has diverged."""
+        """Wait for `loss`, the previous step's, and report it. Raises Diverged when it has exploded."""
         value = loss.item()
         self._steps = min(step + 1, self._batches)
         limit = EXPLODED * math.log(self.task.vocab_size)
@@ -137,7 +137,7 @@ class Run:
         return 0.0 if self._clock_start is None else monotonic() - self._clock_start
 
     def _pieces(self, rows: int, length: int) -> Iterator[np.ndarray]:
-        """Flat indices (rows, length + 1) into the data, epoch after epoch in fresh orders."""
+        """Yield flat indices (rows, length + 1) into the data, each epoch in an order of its own."""
         per_row = self.task.seq_len // length
         total, stride, offsets = len(self._training_rows) * per_row, self._training_rows.shape[1], np.arange(length + 1)
         waiting = np.empty(0, dtype=np.int64)
@@ -163,24 +163,24 @@ class Run:
 
 
 def work_clock() -> float:
-    """Seconds that pass, less those spent waiting for a compiler: on a CPU MLX has new kernels built by g++."""
+    """Return seconds without those spent waiting for a compiler: on a CPU MLX has new kernels built by g++."""
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     return monotonic() - children.ru_utime - children.ru_stime
 
 
 def cross_entropy(logits: mx.array, targets: mx.array, reduction: str = "mean") -> mx.array:
-    """Cross-entropy in nats, computed in float32: logits (B, T, V), targets (B, T) -> scalar, or (B, T) for "none"."""
+    """Compute cross-entropy in nats, in float32: logits (B, T, V), targets (B, T) -> scalar, or (B, T) for "none"."""
     logits = logits.astype(mx.float32)
     if mx.default_device() == mx.gpu:
         losses = mx.fast.cross_entropy(logits, targets)
-    else:  # its backward pass would compute each exponential again
+    else:  # the backward pass of mx.fast.cross_entropy computes each exponential again
         shifted = logits - mx.stop_gradient(logits.max(axis=-1, keepdims=True))
         losses = mx.log(mx.exp(shifted).sum(axis=-1)) - mx.take_along_axis(shifted, targets[..., None], axis=-1)[..., 0]
     return losses if reduction == "none" else losses.mean()
 
 
 def chunked_cross_entropy(head: Callable[..., mx.array], x: mx.array, weight: mx.array, targets: mx.array) -> mx.array:
-    """Mean cross-entropy of the logits head(x, weight), never all of them at once: x (B, T, C), targets (B, T).
+    """Compute the mean cross-entropy of head(x, weight), never with all logits at once: x (B, T, C), targets (B, T).
 
     A chunk's gradients are taken while its logits (tokens, V) are there. `head` must treat tokens alike, and compute
     with no other learned array than `weight`.
@@ -209,7 +209,7 @@ def chunked_cross_entropy(head: Callable[..., mx.array], x: mx.array, weight: mx
 
 
 def relu_squared(x: mx.array) -> mx.array:
-    """mx.square(nn.relu(x)), with the gradient 2 relu(x), which needs no mask."""
+    """Compute mx.square(nn.relu(x)), with the gradient 2 relu(x), which needs no mask."""
     return _relu_squared(x)
 
 
@@ -224,7 +224,7 @@ def _relu_squared_vjp(x: mx.array, gradient: mx.array, _: mx.array) -> mx.array:
 
 
 def soft_cap(logits: mx.array, limit: float) -> mx.array:
-    """limit * mx.tanh(logits / limit): holds logits within +-limit. The gradient reuses the tanh."""
+    """Compute limit * mx.tanh(logits / limit), which lies within +-limit. The gradient reuses the tanh."""
     if isinstance(limit, mx.array):
         raise TypeError("soft_cap: limit must be a number; for a learned limit write limit * mx.tanh(logits / limit)")
 
@@ -242,11 +242,11 @@ def soft_cap(logits: mx.array, limit: float) -> mx.array:
 def attend_in_blocks(
     attend: Callable[..., mx.array], q: mx.array, k: mx.array, v: mx.array, window: int, size: int
 ) -> mx.array:
-    """Attention of T positions in memory linear in T: attend(q, k, v, window) of `size` queries at a time.
+    """Compute attend(q, k, v, window) of `size` queries at a time, in memory linear in T.
 
-    q is (B, H, T, D), k and v are (B, H_kv, T, D). `attend` gets n queries with the m keys and values that end where
-    they end, and which `window` lets them see; it must compute with no other learned array. A block waits for the one
-    before, and the backward pass computes scores again: one block's are alive at a time.
+    q is (B, H, T, D), k and v are (B, H_kv, T, D). `attend` gets n queries and the m keys and values that they see: the
+    last n of them stand at the queries' own positions. It must compute with no other learned array. A block waits for
+    the one before, and the backward pass computes scores again, so that the scores of one block exist at a time.
     """
     _require_explicit_arrays("attend_in_blocks", attend)
     T = q.shape[2]
@@ -289,18 +289,18 @@ def _require_explicit_arrays(caller: str, function: Callable[..., Any]) -> None:
 
 
 def _add_from(start: int, x: mx.array, y: mx.array) -> mx.array:
-    """x + y (B, H, m, D), where y begins at x's position `start` and goes on beyond its end."""
+    """Add x and y (B, H, m, D), where y begins at x's position `start` and extends beyond its end."""
     both = x.shape[2] - start
     return mx.concatenate([x[:, :, :start], x[:, :, start:] + y[:, :, :both], y[:, :, both:]], axis=2)
 
 
 def even_streams(parts: int) -> int:
-    """The largest number of streams that get the same number of `parts` each: 6 parts on 4 streams -> 3."""
+    """Return the largest number of streams that get the same number of parts each: 6 parts, 4 streams -> 3."""
     return max(n for n in range(1, len(streams()) + 1) if parts % n == 0)
 
 
 def parallel(function: Callable[[Part], Result], parts: Iterable[Part]) -> list[Result]:
-    """[function(part) for part in parts], where MLX computes the results at the same time, one stream (core) each.
+    """Return [function(part) for part in parts], computed by MLX on all streams (CPU cores) at the same time.
 
     The parts are dealt to the streams in turn; within a stream, operations run one after another.
     """
@@ -313,14 +313,14 @@ def parallel(function: Callable[[Part], Result], parts: Iterable[Part]) -> list[
 
 @functools.cache
 def streams() -> tuple[mx.Stream, ...]:
-    """A GPU's one stream; on a CPU, which runs a stream on one core, one for each of AUTORESEARCH_CORES."""
+    """Return one stream on a GPU; on a CPU, which runs a stream on one core, one for each of AUTORESEARCH_CORES."""
     device = mx.default_device()
     cores = 1 if device == mx.gpu else int(os.environ.get("AUTORESEARCH_CORES", 1))
     return mx.default_stream(device), *(mx.new_stream(device) for _ in range(cores - 1))
 
 
 def main(build_model: Callable[..., Any], train: Callable[..., Any]) -> int:
-    """`uv run train_mlx.py`: trains and evaluates the calling file in two children and prints the summary block."""
+    """Run `uv run train_mlx.py`: train and evaluate the calling file in two children, and print the summary block."""
     from autoresearch.tasks.gpt.by_hand import run_by_hand
 
     return run_by_hand(Path(build_model.__code__.co_filename), Path(__file__))
@@ -330,24 +330,25 @@ def main(build_model: Callable[..., Any], train: Callable[..., Any]) -> int:
 
 
 def data_folder() -> Path:
+    """Return the folder of prepared data that the AUTORESEARCH_* variables name."""
     cache = os.environ.get("AUTORESEARCH_CACHE") or Path.home() / ".cache" / "autoresearch-metal"
     return Path(cache) / "data" / os.environ["AUTORESEARCH_DATASET"] / os.environ["AUTORESEARCH_PROFILE"]
 
 
 def task() -> Task:
-    """Reads the task from the prepared data's meta.json; AUTORESEARCH_TIME_BUDGET_S overrides its budget."""
+    """Read the task from the prepared data's meta.json; AUTORESEARCH_TIME_BUDGET_S overrides its budget."""
     meta = json.loads((data_folder() / "meta.json").read_text())
     budget_s = float(os.environ.get("AUTORESEARCH_TIME_BUDGET_S") or meta["budget_s"])
     return Task(**{k: meta[k] for k in Task.__dataclass_fields__ if k != "budget_s"}, budget_s=budget_s)
 
 
 def load_rows(file: Any, seq_len: int) -> np.ndarray:
-    """The packed rows in a file (a path, or an open file), memory-mapped: (rows, seq_len + 1) uint16."""
+    """Map the packed rows in a file (a path, or an open file) into memory: (rows, seq_len + 1) uint16."""
     return np.memmap(file, dtype="<u2", mode="r").reshape(-1, seq_len + 1)
 
 
 def receive_rows(seq_len: int) -> np.ndarray:
-    """The rows that the loop hands over as an open file on standard input: a candidate finds no path to them."""
+    """Map the rows that the loop passes as standard input, and close that: a candidate finds no path to them."""
     rows = load_rows(sys.stdin.buffer, seq_len)
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, sys.stdin.fileno())
@@ -356,7 +357,7 @@ def receive_rows(seq_len: int) -> np.ndarray:
 
 
 def fixed_tokens(task: Task, seed: int) -> mx.array:
-    """One row of random tokens that both children can make: (1, seq_len) int32."""
+    """Draw one row of random tokens, the same in both children: (1, seq_len) int32."""
     row = np.random.default_rng([seed, 3]).integers(0, task.vocab_size, (1, task.seq_len), dtype=np.int32)
     return mx.array(row)
 
@@ -380,9 +381,10 @@ def evaluate_bpb(
     batch_rows: int,
     emit: Callable[..., None] = lambda *a, **k: None,
 ) -> tuple[float, float, int]:
-    """val_bpb = sum of nats / (ln 2 * sum of the targets' UTF-8 bytes); special tokens (0 bytes) count in neither sum.
+    """Compute val_bpb = sum of nats / (ln 2 * sum of the targets' UTF-8 bytes); return (val_bpb, nats, bytes).
 
-    `score` gives the nats of each target, (B, T) float32; `rows` is (N, T + 1). Returns (val_bpb, nats, bytes).
+    Special tokens, which have 0 bytes, count in neither sum. `score` gives the nats of each target, (B, T) float32;
+    `rows` is (N, T + 1).
     """
     nats, size = 0.0, 0
     for start in range(0, len(rows), batch_rows):
@@ -396,12 +398,12 @@ def evaluate_bpb(
 
 
 class Probing:
-    """Scores batches, and some of them again with other tokens where a model must not look; raises Failed if it does.
+    """Scores batches, and some of them again with other tokens in places where a model must not look.
 
-    Which batches those are, and whether a batch itself or its altered copies are scored first, is drawn afresh, so that
-    a candidate cannot tell a call that counts from one that probes. Equal shapes, since kernels and so rounding depend
-    on the shape. The positions after which tokens are replaced, PROBED at least, are spread over the whole context: a
-    model may look ahead in a part of it only.
+    Raises Failed when that changes the score. Which batches are scored again, and whether before or after the batch
+    itself, is drawn at random in each run, so that a candidate cannot tell a call that counts from a probe. All copies
+    have the batch's shape, since kernels, and with them rounding, depend on it. The positions after which tokens are
+    replaced, PROBED at least, are spread over the whole context: a model may look ahead in a part of it only.
     """
 
     def __init__(self, score: Score, batches: int, shape: tuple[int, int], vocab_size: int, tolerance: float) -> None:
@@ -419,7 +421,7 @@ class Probing:
         self.before: tuple[mx.array, mx.array, np.ndarray] | None = None
 
     def __call__(self, x: mx.array, y: mx.array) -> Any:
-        """The nats of each target, (B, T)."""
+        """Return the nats of each target, (B, T). Raises Failed."""
         turn, self.turn = self.turn, self.turn + 1
         looks_back_first = self.before is not None and self.rng.random() < 0.5
         if turn == self.again and looks_back_first:
@@ -432,7 +434,7 @@ class Probing:
         return nats
 
     def _look_back(self) -> None:
-        """Nothing may have adapted since an earlier batch was scored."""
+        """Score an earlier batch again: the model may not have adapted since."""
         assert self.before is not None
         x, y, nats = self.before
         everywhere = np.ones(x.shape, dtype=np.bool_)
@@ -448,7 +450,7 @@ class Probing:
         return nats[0]
 
     def _cases(self, turn: int, rows: int, length: int) -> Iterator[tuple[str, np.ndarray]]:
-        """What stays of the batch, (B, T), by what is looked for."""
+        """Yield the kind of each probe of this batch, with the positions (B, T) whose tokens stay."""
         for places in self.places[self.turns == turn, :rows]:
             yield "probe_causality", np.arange(length) < np.maximum(places, 1)[:, None]
         if turn == self.alone and rows > 1:
@@ -462,7 +464,7 @@ class Probing:
         return np.array(self.score(mx.array(np.where(kept, np.array(x), noise)), y))
 
     def _diagnosed(self, kind: str, found: str, x: mx.array, y: mx.array, nats: np.ndarray) -> Failed:
-        """The failure with its simplest cause: a model that adapts, or looks at other rows, fails every probe."""
+        """Name the simplest cause of a failed probe: a model that adapts, or sees other rows, fails every probe."""
         for simpler, kept in (
             ("probe_adapts", np.ones(x.shape, dtype=np.bool_)),
             ("probe_rows", self._some_rows(*x.shape)),
@@ -472,7 +474,7 @@ class Probing:
         return Failed(kind, f"{PROBES[kind]}: {found}")
 
     def _change(self, a: np.ndarray, b: np.ndarray, where: np.ndarray) -> str | None:
-        """How far two scorings differ, where it is by more than rounding."""
+        """Describe how far two scorings differ, None where it is by no more than rounding."""
         change = np.abs(a - b)[where]
         if change.max() <= 2 * self.tolerance and change.mean() <= PROBE_NATS:
             return None
@@ -483,7 +485,7 @@ class Probing:
 def check_same(
     a: mx.array, b: mx.array, y: mx.array, where: mx.array, tolerance: float, kind: str, message: str
 ) -> None:
-    """Raises Failed(kind) where two sets of logits (B, T, V) for targets (B, T) differ by more than rounding.
+    """Raise Failed(kind) where two sets of logits (B, T, V) for targets (B, T) differ by more than rounding.
 
     Only the positions where `where` (B, T) is true count.
     """
@@ -510,7 +512,7 @@ def check_logits(logits: Any, shape: tuple[int, ...]) -> None:
 
 
 class Failed(Exception):
-    """A failure that the harness found; `kind` is one of the kinds listed in autoresearch/experiment.py."""
+    """Raised for a failure that the harness found; `kind` is one of those listed in autoresearch/failures.py."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
@@ -526,8 +528,8 @@ def parameter_hash(model: nn.Module) -> str:
 
 
 def matmul_tflops(dtype: mx.Dtype = mx.float32, seconds: float = 0.2) -> float:
-    """This machine's speed of the moment: square matrix products for a fixed time, in TFLOP/s."""
-    size, at_once = (2048, 4) if mx.default_device() == mx.gpu else (1024, 1)  # a GPU's start-up would count
+    """Measure this machine's present speed in TFLOP/s, by square matrix products for a fixed time."""
+    size, at_once = (2048, 4) if mx.default_device() == mx.gpu else (1024, 1)  # several at once hide a GPU's start-up
     places = streams() * at_once
     a = mx.random.normal((size, size), key=mx.random.key(0)).astype(dtype)
     mx.eval(a @ a)
@@ -542,7 +544,7 @@ def matmul_tflops(dtype: mx.Dtype = mx.float32, seconds: float = 0.2) -> float:
 
 
 def children() -> types.ModuleType:
-    """Load the children.py that lies beside this very file. In a child `import prepare` finds what runs here."""
+    """Load the children.py that lies beside this file. In a child `import prepare` then finds this module."""
     sys.modules["prepare"] = sys.modules["__main__"]
     path = Path(__file__).parent / "autoresearch" / "tasks" / "gpt" / "children.py"
     module = types.ModuleType("children")
@@ -556,7 +558,7 @@ if __name__ == "__main__":
     if sys.argv[1:2] in (["train"], ["evaluate"], ["sample"]):
         status = children().main(sys.argv[1:])
         sys.stdout.flush()
-        os._exit(status)  # a candidate's exit handlers and threads do not get another word
+        os._exit(status)  # without running a candidate's exit handlers or waiting for its threads
     from autoresearch.tasks.gpt.data.corpus import command_line
 
     raise SystemExit(command_line(sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""The one editable file: a GPT and its training. Everything here may change; prepare.py (data, clock, metric) may not.
+"""Train a GPT. This is the one editable file: everything here may change; prepare.py (data, clock, metric) may not.
 
 From top to bottom: constants, model, optimizer, schedules, and the two functions that the harness calls, build_model
 and train. B, T, C, V, H, D are rows, time (tokens), channels, vocabulary, heads and head dimension.
@@ -14,19 +14,19 @@ from mlx.utils import tree_flatten, tree_map, tree_unflatten
 
 import prepare
 
-# --- constants: what an experiment turns ----------------------------
+# --- constants: experiments change these ----------------------------
 
 # Size
 DEPTH = 4  # layers
-ASPECT_RATIO = 64  # channels a layer: C = DEPTH * ASPECT_RATIO, rounded up to a multiple of HEAD_DIM
-HEAD_DIM = 128  # channels a head; 64, 72, 80, 96, 128, 192, 256 have fast attention on a GPU
-HEADS_PER_KV = 1  # query heads a key/value head serves; lowered to a divisor
-MLP_RATIO = 4  # hidden units of the MLP a channel
+ASPECT_RATIO = 64  # width / DEPTH: C = DEPTH * ASPECT_RATIO, rounded up to a multiple of HEAD_DIM
+HEAD_DIM = 128  # channels per head; 64, 72, 80, 96, 128, 192, 256 have fast attention on a GPU
+HEADS_PER_KV = 1  # query heads per key/value head; lowered to a divisor of the heads
+MLP_RATIO = 4  # hidden units of the MLP / C
 WINDOW_PATTERN = "L"  # tiled over the layers: L sees the whole context, S a window; the last is always L
 SHORT_WINDOW = 0.5  # S's window, as a share of the context
-BIGRAM_ROWS = 16  # times V: of a table for hashes of a token and the one before; 0: none
-VALUE_EMBED_EVERY = 2  # every n-th layer, from the last, has a value embedding; 0: none
-LOGIT_SOFTCAP = 15.0  # a tanh holds logits within +-this
+BIGRAM_ROWS = 16  # times V: rows of a table for hashed pairs of tokens; 0: no table
+VALUE_EMBED_EVERY = 2  # every n-th layer, counted from the last, has a value embedding; 0: no layer
+LOGIT_SOFTCAP = 15.0  # a tanh keeps logits within +-this
 ROPE_BASE = 10000.0
 
 # Initialisation
@@ -37,9 +37,9 @@ RESID_LAMBDA_INIT = 1.0  # weight of the residual stream at a layer's entry
 X0_LAMBDA_INIT = 0.1  # weight of the token embedding there
 
 # Batch
-TOTAL_BATCH_SIZE = 2**15  # tokens a step, rounded to whole rows
-DEVICE_BATCH_SIZE = 8  # rows at once, at most (a core, on a CPU); gradients are accumulated over the rest
-TRAIN_ROW_PIECES = 1  # a training row is cut into so many: cheaper attention, less context
+TOTAL_BATCH_SIZE = 2**15  # tokens per step, rounded to whole rows
+DEVICE_BATCH_SIZE = 8  # most rows at once (per core, on a CPU); gradients accumulate over the rest
+TRAIN_ROW_PIECES = 1  # each training row is cut into this many: cheaper attention, less context
 
 # Optimizer: Muon for the layers' matrices, AdamW for the rest
 MATRIX_LR = 0.04  # Muon; times max(1, rows / cols)**0.5
@@ -53,7 +53,7 @@ WEIGHT_DECAY = 0.2  # Muon's at the start, falling linearly to 0
 MUON_MOMENTUM_START = 0.85
 MUON_MOMENTUM = 0.95
 MUON_MOMENTUM_STEPS = 300  # steps from the first momentum to the second
-MUON_BETA2 = 0.95  # of NorMuon's second moment
+MUON_BETA2 = 0.95  # decay of NorMuon's second moment
 NS_STEPS = 5  # Polar Express iterations, 1 to 5
 
 # Learning rate over progress = used time / budget
@@ -62,13 +62,13 @@ WARMDOWN_RATIO = 0.5  # linear to FINAL_LR_FRAC over this last share
 FINAL_LR_FRAC = 0.0
 
 # Machine
-COMPUTE_DTYPE = "bfloat16"  # or "float32", as CPUs always compute; parameters are float32 everywhere
+COMPUTE_DTYPE = "bfloat16"  # or "float32", which CPUs always use; parameters are always float32
 STACK_MATRICES = True  # Muon on all matrices of one shape at once, to fill a GPU
-QUERY_BLOCK = 128  # queries at once where attention has no fused kernel: windows, and CPUs
+QUERY_BLOCK = 128  # queries at once where attention has no fused kernel: with a window, and on CPUs
 
 # --- model ----------------------------------------------------------
 
-GATE_CHANNELS = 32  # that a value-embedding gate reads
+GATE_CHANNELS = 32  # channels that a value-embedding gate reads
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class GPTConfig:
 
     @property
     def windows(self) -> list[int]:
-        """A layer's window w: position i sees j where 0 <= i - j <= w."""
+        """The window w of each layer: position i sees j where 0 <= i - j <= w."""
         size = {"L": self.sequence_len, "S": max(1, int(self.sequence_len * min(1, SHORT_WINDOW)))}
         pattern = (self.window_pattern * self.n_layer)[: self.n_layer - 1] + "L"
         return [size[kind] for kind in pattern]
@@ -124,7 +124,7 @@ class Linear(nn.Module):
 
 
 class Embedding(nn.Module):
-    """Rows of a table (V, n), cast after the gather: the gradient's scatter-add stays in float32."""
+    """Rows of a table (V, n), cast after the lookup, so that gradients are summed in float32."""
 
     def __init__(self, weight):
         super().__init__()
@@ -200,7 +200,7 @@ class Block(nn.Module):
         self.mlp = MLP(config)
 
     def __call__(self, x, x0, resid_lambda, x0_lambda, ve):
-        # The lambdas are float32; without the cast so would be the whole residual stream.
+        # The lambdas are float32; the cast keeps the residual stream in the compute type.
         x = (resid_lambda * x + x0_lambda * x0).astype(x0.dtype)
         x = x + self.attn(norm(x), ve)
         return x + self.mlp(norm(x))
@@ -250,18 +250,18 @@ class GPT(nn.Module):
         return head(self.features(idx), self.lm_head.weight)
 
     def loss(self, idx, targets):
-        """Mean nats a token, never with all logits at once."""
+        """Mean nats per token, never with all logits at once."""
         return prepare.chunked_cross_entropy(head, self.features(idx), self.lm_head.weight, targets)
 
     def flops_per_token(self) -> float:
-        """Of training: 6 a matrix weight, and 12 C a visible position of a layer."""
+        """Of training: 6 per matrix weight, and 12 C per visible position of each layer."""
         matrices = sum(p.size for path, p in tree_flatten(self.parameters()) if is_matrix(path, p))
         return 6 * (matrices + self.lm_head.weight.size) + 12 * self.config.n_embd * sum(self.config.windows)
 
 
 # --- optimizer ------------------------------------------------------
 
-# Polar Express: coefficients of steps that drive singular values to 1 (arXiv:2505.16932).
+# Polar Express: coefficients of the steps that bring singular values to 1 (arXiv:2505.16932).
 POLAR_EXPRESS = (
     (8.15655452, -22.4832929, 15.8787699),
     (4.04292994, -2.80891747, 0.500017845),
@@ -299,13 +299,13 @@ def normuon(X, second, beta2):
 
 
 class MuonAdamW:
-    """Muon for the layers' matrices, AdamW for the rest. `state` holds arrays alone, the step count too: a compiled
-    step carries arrays along and would freeze a Python number."""
+    """Muon for the layers' matrices, AdamW for the rest. `state` holds only arrays, also for the step count: a compiled
+    step would keep a Python number at its first value."""
 
     def __init__(self, model: GPT):
         width_scale = (model.config.n_embd / 768) ** -0.5
         tables = (EMBEDDING_LR * width_scale, ADAM_BETAS)
-        rules = {  # learning rate and betas of what is no table
+        rules = {  # learning rate and betas of the rest; tables are the embeddings
             "lm_head": (UNEMBEDDING_LR * width_scale, ADAM_BETAS),
             "resid_lambdas": (SCALAR_LR * 0.01, ADAM_BETAS),
             "x0_lambdas": (SCALAR_LR, X0_BETAS),
@@ -321,7 +321,7 @@ class MuonAdamW:
         self.reset(model)
 
     def reset(self, model: GPT):
-        """Forgets every step, in place: the compiled step holds on to `state`."""
+        """Forget every step, in place: the compiled step keeps a reference to `state`."""
         params = dict(tree_flatten(model.parameters()))
         self.state["step"] = mx.array(0.0)
         self.state["adam"] = {path: [mx.zeros_like(params[path]), mx.zeros_like(params[path])] for path in self.adam}
@@ -366,7 +366,7 @@ class MuonAdamW:
         g = g + momentum * (buffer - g)  # Nesterov
         g, second = normuon(orthogonalize(g, NS_STEPS), second, MUON_BETA2)
         self.state["muon"][name] = [buffer, second]
-        return p - lr * g - lr * decay * p * (g * p >= 0)  # cautious: decay only where the step shrinks p too
+        return p - lr * g - lr * decay * p * (g * p >= 0)  # cautious: decay only where the step shrinks p as well
 
 
 # --- schedules ------------------------------------------------------
@@ -387,7 +387,7 @@ def muon_momentum(step: int) -> float:
 
 
 def hyperparameters(progress: float, step: int) -> mx.array:
-    """Learning-rate scale, Muon's momentum, weight decay. As Python floats they would trace the step anew each time."""
+    """Learning-rate scale, Muon's momentum, weight decay: an array, since Python floats would recompile each step."""
     return mx.array([lr_scale(progress), muon_momentum(step), WEIGHT_DECAY * (1 - progress)])
 
 
@@ -430,7 +430,7 @@ def compiled_step(model: GPT, optimizer: MuonAdamW):
     def accumulate(batches):
         total = loss_and_grad(*batches[0])
         for x, y in batches[1:]:
-            # It waits for the gradients so far: one micro-batch's activations are alive.
+            # Wait for the gradients so far, so that only one micro-batch's activations are in memory.
             x = mx.depends(x, [g for _, g in tree_flatten(total[1])])
             total = tree_map(mx.add, total, loss_and_grad(x, y))
         return total
@@ -447,7 +447,7 @@ def compiled_step(model: GPT, optimizer: MuonAdamW):
 
 
 def warm_up(step, model, optimizer, run, rows, seq_len, micro_batches):
-    """Steps on random tokens, before the clock, that compile everything (a GPU traces twice); they are undone."""
+    """Compile everything by steps on random tokens before the clock (a GPU traces twice), then undo them."""
     initial = model.parameters()
     for _ in range(2 if on_gpu() else 1):
         batches = [run.warmup_batch(rows, seq_len)] * micro_batches
@@ -469,7 +469,7 @@ def train(model: GPT, run: prepare.Run) -> None:
     for step, batches in enumerate(zip(*[stream] * micro_batches, strict=False)):
         loss = train_step(batches, hyperparameters(run.progress, step))
         mx.async_eval(loss, model.state, optimizer.state)
-        # Waiting for the previous loss alone keeps a step queued.
+        # Wait for the previous loss only, so that one step is always queued.
         if previous is not None:
             run.log(step - 1, previous)
         previous = loss

@@ -1,4 +1,4 @@
-"""What one child said and how it ended, and the Measurement that comes of it. Pure."""
+"""Collect one child's events into an Outcome, and turn Outcomes into a Measurement. No I/O."""
 
 from __future__ import annotations
 
@@ -11,25 +11,27 @@ from autoresearch.records import Failure, Measurement
 
 ChildEvent = Mapping[str, Any]
 
-CURVE_POINTS = 64
+CURVE_POINTS = 64  # of a loss curve that are stored, at most
 
 
 @dataclass
 class Outcome:
-    """`events` holds the last event of each name with the parent's time; `stopped`: ended at half the budget."""
+    """The events of one child and how it ended. Times are seconds of the parent's monotonic clock."""
 
-    events: dict[str, tuple[float, ChildEvent]] = field(default_factory=dict)
+    events: dict[str, tuple[float, ChildEvent]] = field(default_factory=dict)  # the last of each name, with its time
     failure: Failure | None = None
     started: float = 0.0
     ended: float = 0.0
-    curve: list[tuple[float, float]] = field(default_factory=list)
-    behind_nats: float | None = None
-    stopped: bool = False
+    curve: list[tuple[float, float]] = field(default_factory=list)  # (progress, nats a token)
+    behind_nats: float | None = None  # training loss above the incumbent's at half the budget
+    stopped: bool = False  # by the early stop, at half the budget
 
     def at(self, name: str) -> float | None:
+        """Return when the event came, None where it did not."""
         return self.events[name][0] if name in self.events else None
 
     def get(self, name: str, key: str) -> Any:
+        """Return a field of an event, None where it is missing."""
         return self.events[name][1].get(key) if name in self.events else None
 
     @property
@@ -43,8 +45,11 @@ class Outcome:
         return "step" if self.stopped else "trained"
 
 
-def measurement(train: Outcome, seed: int, halfway: EarlyStopCheck | None = None) -> Measurement:
-    """What training alone says; a run that was stopped has no number of steps, which would be read as the budget's."""
+def measurement(train: Outcome, seed: int, early_stop: EarlyStopCheck | None = None) -> Measurement:
+    """Turn the outcome of training into a Measurement without val_bpb.
+
+    A run that the early stop ended has no number of steps, since readers take that number for the whole budget's.
+    """
     began, ended = train.at("clock_started"), train.at(train.last)
     training_s = ended - began if began is not None and ended is not None else None
     tokens = train.get(train.last, "tokens")
@@ -69,16 +74,17 @@ def measurement(train: Outcome, seed: int, halfway: EarlyStopCheck | None = None
         train_loss=train.get("step", "loss"),
         loss_curve=tuple(train.curve[:: max(1, -(-len(train.curve) // CURVE_POINTS))]),
         behind_nats=train.behind_nats,
-        stop_limit_nats=halfway.limit_nats if halfway else None,
+        stop_limit_nats=early_stop.limit_nats if early_stop else None,
         speed_index=speed,
     )
 
 
 def late(train: Outcome, budget_s: float, allowance_s: float) -> Failure | None:
-    """Whether training ended later than the last steps in flight explain, by the parent's clock.
+    """Return the failure of a training that ended later, by the parent's clock, than its last steps explain.
 
-    A step's length is the one by which the harness ended the batches, so that claiming long steps gains nothing. Up to
-    a tenth of the budget it may be a machine that stalled, and the run is made again; who is always late, meant it.
+    The length of a step is the one by which the harness ended the batches, so that claiming long steps gains nothing.
+    Up to a tenth of the budget too late, the machine may have stalled: the kind is "late", and the run is repeated.
+    Later than that it is "overrun", the candidate's doing.
     """
     began, ended = train.at("clock_started"), train.at("trained")
     if began is None or ended is None:
@@ -93,7 +99,7 @@ def late(train: Outcome, budget_s: float, allowance_s: float) -> Failure | None:
 
 
 def shares(train: Outcome, evaluated: Outcome | None, total_s: float) -> dict[str, float]:
-    """Where the seconds went; what is left of total_s is the harness's own overhead."""
+    """Divide total_s into phases; what remains is "overhead", the harness's own."""
 
     def span(outcome: Outcome | None, start: str | None, end: str | None) -> float:
         if outcome is None:

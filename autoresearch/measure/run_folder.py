@@ -1,6 +1,7 @@
-"""A run's own folder: the one place where a candidate may write, and so a place where nothing is to be trusted.
+"""Make, clean and measure a run's folder, the only place where a candidate may write.
 
-A candidate may leave links, pipes, locked folders and folders nested by the thousand; none of it is followed or opened.
+A candidate may leave links, pipes, locked folders and folders nested by the thousand. These functions follow and open
+none of them.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ LEFT = (CHECKPOINT, "fixed.safetensors", "train.log", "evaluate.log")  # what st
 
 
 def make(folder: Path, kernels: Path | None) -> None:
-    """An empty folder, but for tmp/ with a copy of the compiled `kernels` in it."""
+    """Empty the folder, and copy the compiled `kernels` into its tmp/."""
     tidy(folder, ())
     (folder / "tmp").mkdir(parents=True, exist_ok=True)
     if kernels and kernels.is_dir():
@@ -28,7 +29,7 @@ def make(folder: Path, kernels: Path | None) -> None:
 
 
 def tidy(folder: Path, keep: Sequence[str]) -> None:
-    """Removes what is not a regular file named in `keep`, or tmp/ where that is."""
+    """Remove everything but the regular files named in `keep`, and tmp/ where `keep` names it."""
     if not folder.is_dir():
         return
     folder.chmod(0o755)
@@ -36,13 +37,13 @@ def tidy(folder: Path, keep: Sequence[str]) -> None:
         if path.is_symlink() or path.is_fifo() or not (path.is_dir() or path.name in keep):
             path.unlink()
         elif path.is_dir() and not (path.name == "tmp" and "tmp" in keep):
-            for command in (["chmod", "-R", "u+rwx"], ["rm", "-rf"]):  # too deep, maybe, for Python's recursion
+            for command in (["chmod", "-R", "u+rwx"], ["rm", "-rf"]):  # may be nested too deeply for shutil.rmtree
                 with contextlib.suppress(CommandError):
                     run([*command, "--", path], timeout=300, check=False)
 
 
 def written(folder: Path, files_limit: int) -> tuple[int, int]:
-    """Bytes and files below a folder that a child may be changing at this moment; counting ends past the limit."""
+    """Return (bytes, files) below a folder that a child may be changing meanwhile; stop counting past the limit."""
     size, files, waiting = 0, 0, [str(folder)]
     while waiting and files <= files_limit:
         with contextlib.suppress(OSError), os.scandir(waiting.pop()) as entries:

@@ -1,4 +1,4 @@
-"""`uv run train_mlx.py`: one run by hand, through the loop's own two children, with the familiar summary block."""
+"""Run `uv run train_mlx.py`: one run by hand in the loop's own two children, with the familiar summary block."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ def _run(source: Path, harness: Path) -> int:
     candidate = folder / "train_mlx.py"
     candidate.write_text(with_profile(source, load_meta(data).get("constants", {})))
     print(f"task: {data.parent.name}/{data.name}, {bench.budget_s:g} s of training, seed {seed}")
-    measurement = experiment.measure(bench, candidate, folder / "run", seed, Progress().hear, keep_kernels=True)
+    measurement = experiment.measure(bench, candidate, folder / "run", seed, StepPrinter().hear, keep_kernels=True)
     print(summary(measurement))
     return 0 if measurement.ok else 1
 
 
 def with_profile(path: Path, wanted: Mapping[str, str]) -> str:
-    """The source with the starting constants of the data's profile, as the loop begins a branch with.
+    """Return the source with the starting constants of the data's profile, as the loop begins a branch.
 
-    The file in the repository has the Mac's. Constants that the person has changed since the last commit stay, and so
-    do all of them on a branch of the loop, where they were set or found.
+    The file in the repository has the constants of the profile mac. Constants that the person has changed since the
+    last commit stay, and on a branch of the loop all of them stay.
     """
     source = path.read_text()
     repo = Repository(path.parent)
@@ -62,8 +62,8 @@ def with_profile(path: Path, wanted: Mapping[str, str]) -> str:
     return apply(source, edits) if edits else source
 
 
-class Progress:
-    """One line that rewrites itself on a terminal; a line a tenth elsewhere."""
+class StepPrinter:
+    """The progress of training: one line that rewrites itself on a terminal, a line for each tenth elsewhere."""
 
     def __init__(self) -> None:
         self._tenth = -1
@@ -80,7 +80,7 @@ class Progress:
 
 
 def summary(measurement: Measurement) -> str:
-    """The block that agents of this family grep for; a failure has none of the numbers that it did not reach.
+    """Format the block that agents of this family of projects search for; absent numbers have no line.
 
     summary(Measurement(seed=1, val_bpb=1.5, depth=4)) -> "---\\nval_bpb:          1.500000\\n...depth:            4"
     """

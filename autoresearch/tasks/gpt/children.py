@@ -1,7 +1,7 @@
-"""The children of the harness: what runs when prepare.py is started with `train`, `evaluate` or `sample`.
+"""Run as a child of the harness: `prepare.py train`, `prepare.py evaluate` or `prepare.py sample`.
 
-Each judges one candidate in a process of its own and speaks JSON lines over a pipe to experiment.py; prepare.py loads
-this file by its path. The loop never imports it: it holds no Metal memory.
+Each child judges one candidate in a process of its own and sends JSON lines over a pipe to measure/follower.py.
+prepare.py loads this file by its path. The loop never imports it, since MLX would hold Metal memory there.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ from prepare import Diverged, Failed, Probing, Run, Task, check_logits, cross_en
 
 
 def load_candidate(path: Path, sha256: str) -> types.ModuleType:
-    """Executes the very bytes that were hashed; inside them `import prepare` finds this module."""
+    """Execute the source, whose bytes must have this hash; inside it `import prepare` finds the harness.
+
+    Raises Failed("source") for other bytes.
+    """
     source = path.read_bytes()
     if hashlib.sha256(source).hexdigest() != sha256:
         raise Failed("source", f"{path} is not the source that was proposed (sha256 {sha256[:12]}...)")
@@ -50,7 +53,7 @@ def build(module: types.ModuleType, task: Task, seed: int) -> nn.Module:
 
 
 def limit_memory() -> None:
-    """Keeps MLX inside the GPU's working set: a greedy candidate fails instead of driving the machine to swap."""
+    """Keep MLX inside the GPU's working set, so that a greedy candidate fails instead of making the machine swap."""
     working_set = int(mx.device_info().get("max_recommended_working_set_size", 0))
     if working_set:
         mx.set_memory_limit(int(0.8 * working_set))
@@ -59,7 +62,7 @@ def limit_memory() -> None:
 
 
 def originals() -> dict[tuple[Any, str], Any]:
-    """The functions, classes and methods that judging goes through, by owner and name."""
+    """Collect the functions, classes and methods that judging uses, by owner and name."""
     modules, classes = (
         (prepare, sys.modules[__name__], mx, mx.fast, mx.random, nn, np, math, json, os),
         (Run, Reporter, Probing, nn.Module),
@@ -73,13 +76,14 @@ def originals() -> dict[tuple[Any, str], Any]:
 
 
 def check_originals(before: dict[tuple[Any, str], Any]) -> None:
+    """Raise Failed("tampered") where one of them was replaced since `before` was collected."""
     for (owner, name), value in before.items():
         if vars(owner).get(name) is not value:
             raise Failed("tampered", f"{owner.__name__.replace('__main__', 'prepare')}.{name} was replaced")
 
 
 class Reporter:
-    """Writes events as JSON lines, each with the parent's token: what a candidate writes to the pipe does not count."""
+    """Writes events as JSON lines, each with the parent's token, so that lines of a candidate do not count."""
 
     def __init__(self, fd: int, token: str) -> None:
         self.fd, self.token, self.phase = fd, token, "machine"
@@ -99,6 +103,7 @@ class Reporter:
 
 
 def train_child(args: argparse.Namespace, emit: Reporter) -> None:
+    """Train the candidate within the budget and save its parameters."""
     this = prepare.task()
     data = prepare.receive_rows(this.seq_len)
     speed_before = prepare.matmul_tflops()
@@ -117,7 +122,9 @@ def train_child(args: argparse.Namespace, emit: Reporter) -> None:
     module.train(model, run)
     if run._clock_start is None:
         raise Failed("interface", "train(model, run) returned without asking for run.batches(...)")
-    parameters = dict(tree_flatten(model.parameters()))  # these very arrays, whatever the candidate does from here on
+    parameters = dict(
+        tree_flatten(model.parameters())
+    )  # these very arrays are saved, whatever the candidate replaces later
     mx.eval(parameters)
     training_s = monotonic() - run._clock_start
     epochs = run._tokens / (len(data) * this.seq_len)
@@ -136,7 +143,7 @@ def train_child(args: argparse.Namespace, emit: Reporter) -> None:
 
 
 def restore(this: Task, args: argparse.Namespace, emit: Reporter) -> nn.Module:
-    """The candidate's model, built anew, with the checkpoint's parameters; ends with the event "ready"."""
+    """Build the candidate's model anew, load the checkpoint into it, and send the event "ready"."""
     emit.phase = "import"
     module = load_candidate(args.source, args.sha256)
     emit.phase = "build"
@@ -152,6 +159,7 @@ def restore(this: Task, args: argparse.Namespace, emit: Reporter) -> nn.Module:
 
 
 def evaluate_child(args: argparse.Namespace, emit: Reporter) -> None:
+    """Score the checkpoint on the rows of standard input, with probes, and send the event "result"."""
     this = prepare.task()
     rows, token_bytes = prepare.receive_rows(this.seq_len), np.load(prepare.data_folder() / "token_bytes.npy")
     if args.order is not None:
@@ -186,7 +194,7 @@ def evaluate_child(args: argparse.Namespace, emit: Reporter) -> None:
 
 
 def sample_child(args: argparse.Namespace, emit: Reporter) -> None:
-    """Goes on after each prompt of standard input: {"prompts": [[ids]], "tokens", "temperature", "seed", "whole"}."""
+    """Continue the prompts of standard input: {"prompts": [[ids]], "tokens", "temperature", "seed", "whole"}."""
     this, asked = prepare.task(), json.load(sys.stdin)
     model = restore(this, args, emit)
     emit.phase = "sample"
@@ -203,9 +211,10 @@ def continue_texts(
     seed: int,
     whole: bool,
 ) -> list[list[int]]:
-    """Up to `tokens` more tokens after each prompt; a text ends before a special token. Temperature 0: the likeliest.
+    """Return up to `tokens` more tokens after each prompt; a text ends before a special token.
 
-    Rows are padded at the right, which no causal model sees, to a power of two or, if `whole`, to the task's context.
+    Temperature 0 takes the likeliest token. Rows are padded at the right, which no causal model sees, to a power of two
+    or, if `whole`, to the task's context.
     """
     texts, going = [list(p) for p in prompts], list(range(len(prompts)))
     key = mx.random.key(seed)
@@ -254,7 +263,7 @@ def main(argv: list[str]) -> int:
 
 
 def candidate_traceback(source: Path) -> str:
-    """The current exception's traceback from the candidate's first frame on; the harness's own frames say nothing."""
+    """Format the current exception's traceback from the candidate's first frame on, without the harness's frames."""
     kind, error, frame = sys.exc_info()
     frames = traceback.extract_tb(frame)
     own = next((i for i, f in enumerate(frames) if f.filename == str(source)), 0)

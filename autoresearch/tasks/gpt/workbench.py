@@ -1,4 +1,4 @@
-"""The workbench: all that has to stand before a candidate can be measured: data, harness, sandbox, environment."""
+"""Set up a Workbench for the GPT task: the data, a copy of the harness, the sandbox, the children's environment."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ OPENBLAS = (
 )
 
 
-MOST_CORES = 8  # one thread hands out all operations: with a batch in 16 parts it needs longer than they do
+MOST_CORES = 8  # MLX dispatches all operations from one thread: with more streams, that is the bottleneck
 
 
 def choose_data(dataset: str | None, profile: str | None, say: Say, cache: Path | None = None) -> Path:
-    """The folder of prepared data, prepared now where it is missing.
+    """Return the folder of the data set, preparing it where it is missing.
 
-    With no name: what is prepared already (climbmix first), else climbmix where the hub answers, else the offline
-    corpus of the Python standard library.
+    Without a name this is a data set that is prepared (climbmix first), else climbmix where the hub answers, else the
+    Python standard library, which is on every machine.
     """
     profile = profile or default_profile()
     if dataset is None:
@@ -54,11 +54,11 @@ def choose_data(dataset: str | None, profile: str | None, say: Say, cache: Path 
 
 
 def children_environment(say: Say) -> dict[str, str]:
-    """What every child gets beside the scrubbed environment, and says which path runs.
+    """Return the variables that children get beside the scrubbed environment, and say how MLX will run.
 
-    macOS: patience with a lit display. A CPU: the system's OpenBLAS, one stream a core (AUTORESEARCH_CORES of them)
-    that MLX fills side by side, and no compiled steps, since g++ takes seconds for each new kernel and the step is
-    hardly faster for it (AUTORESEARCH_COMPILE=1 compiles all the same).
+    macOS: the GPU watchdog is relaxed, which ends long kernels while a display is on. CPU: the system's OpenBLAS, one
+    MLX stream a core (AUTORESEARCH_CORES of them), and no compiled steps, since g++ takes seconds for each new kernel
+    and the step is hardly faster (AUTORESEARCH_COMPILE=1 compiles all the same).
     """
     if sys.platform == "darwin":
         return {"AGX_RELAX_CDM_CTXSTORE_TIMEOUT": "1"}
@@ -82,7 +82,10 @@ def children_environment(say: Say) -> dict[str, str]:
 
 
 def cores_to_use() -> int:
-    """AUTORESEARCH_CORES where it is set, else those that this process may use, up to MOST_CORES."""
+    """Return AUTORESEARCH_CORES where it is set, else the cores that this process may use, up to MOST_CORES.
+
+    Raises UsageError where AUTORESEARCH_CORES is no number from 1 to 1024.
+    """
     given = os.environ.get("AUTORESEARCH_CORES")
     if given is None:
         return min(machine.usable_cores(), MOST_CORES)
@@ -92,7 +95,7 @@ def cores_to_use() -> int:
 
 
 def openblas() -> Path | None:
-    """A system OpenBLAS to preload: MLX's Linux wheel bundles the reference BLAS."""
+    """Find a system OpenBLAS to preload: MLX's Linux wheel bundles the slow reference BLAS."""
     for pattern in OPENBLAS:
         for path in sorted(Path("/").glob(pattern.lstrip("/"))):
             return path
@@ -102,9 +105,10 @@ def openblas() -> Path | None:
 def workbench(
     data: Path, folder: Path, root: Path, budget_s: float | None, no_sandbox: bool, say: Say, *, anew: bool = False
 ) -> Workbench:
-    """The workbench for runs under `folder`, with the harness snapshotted there so that a checkout changes nothing.
+    """Set up the workbench for runs below `folder`.
 
-    `anew` takes this checkout's harness, whatever was used there before.
+    The harness is copied to `folder`, so that a checkout in mid-night changes nothing; `anew` replaces an earlier copy.
+    Raises UsageError for a budget out of range, and a SandboxError where the sandbox does not hold.
     """
     meta = corpus.load_meta(data)
     budget_s = float(budget_s or meta["budget_s"])
