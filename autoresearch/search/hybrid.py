@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 from autoresearch.errors import ProposerError
-from autoresearch.formats import counted
 from autoresearch.records import Context, Failure, LearningProposer, Proposal, Proposer, Trial
 from autoresearch.search import policy
 from autoresearch.search.policy import TurnCounts
@@ -36,7 +35,6 @@ class Account:
     """Turns of one proposer in this process, including those without a proposal, which the history lacks."""
 
     asked: int = 0
-    proposals: int = 0
     failed: int = 0
     seconds: float = 0.0  # of proposing
     in_a_row: int = 0  # failures since the last proposal
@@ -119,10 +117,6 @@ class Hybrid:
             for proposer in self._everyone():
                 stack.callback(proposer.close)
 
-    def account(self) -> str:
-        """Summarise: "tuner: 12 proposals; ollama:qwen3.5:9b: 7 proposals, 3 turns without one, 41 s each"."""
-        return "; ".join(_summary(name, account) for name, account in self.accounts.items())
-
     def _everyone(self) -> list[Proposer]:
         return [*self.members, *([] if self.fallback in self.members else [self.fallback])]
 
@@ -164,7 +158,6 @@ class Hybrid:
         finally:
             account.seconds += time.monotonic() - started
         account.in_a_row = 0
-        account.proposals += len(proposals)
         return proposals
 
 
@@ -183,12 +176,3 @@ def _with_cost(proposal: Proposal, failures: Sequence[tuple[Proposer, ProposerEr
         return proposal
     lost = {f"failed_{kind}": amount for kind, amount in _cost(failures).items()}
     return replace(proposal, usage={**proposal.usage, **lost, "failed_turns": float(len(failures))})
-
-
-def _summary(name: str, account: Account) -> str:
-    parts = [counted(account.proposals, "proposal")]
-    if account.failed:
-        parts.append(f"{counted(account.failed, 'turn')} without one")
-    if account.asked and account.seconds / account.asked >= 1:
-        parts.append(f"{account.seconds / account.asked:.0f} s each")
-    return f"{name}: {', '.join(parts)}"

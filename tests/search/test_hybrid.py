@@ -121,7 +121,10 @@ def test_the_fallback_stands_in_and_it_is_said() -> None:
     assert proposal.usage["failed_turns"] == 1
     assert (proposal.usage["failed_seconds"], proposal.usage["failed_answer_tokens"]) == (2.0, 7.0)
     assert said == ["ollama:x has no idea now (the server is gone)", "tuner stands in"]
-    assert hybrid.account() == "ollama:x: 0 proposals, 1 turn without one; tuner: 1 proposal"
+    assert {name: (account.asked, account.failed) for name, account in hybrid.accounts.items()} == {
+        "ollama:x": (1, 1),
+        "tuner": (1, 0),
+    }
 
 
 def test_who_fails_again_and_again_rests_longer_and_longer_and_comes_back() -> None:
