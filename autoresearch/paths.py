@@ -28,6 +28,7 @@ PROGRAM = "program.md"
 RESULTS = "results.tsv"
 JOURNAL = "journal.jsonl"
 SAMPLES = "samples.json"
+PAUSE = "pause"
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class Layout:
     @property
     def pause(self) -> Path:
         """The file whose presence asks the loop to pause."""
-        return self.folder / "pause"
+        return self.folder / PAUSE
 
     @property
     def samples(self) -> Path:
@@ -108,7 +109,7 @@ class Layout:
 
     def experiment(self, n: int) -> Path:
         """Return the folder of experiment n: Layout(Path("/checkout"), "nov23").experiment(7) -> .../runs/nov23/0007"""
-        return self.folder / f"{n:04}"
+        return experiment_folder(self.folder, n)
 
     def source(self, n: int) -> Path:
         """Return the source of experiment n, as it was proposed."""
@@ -117,6 +118,11 @@ class Layout:
     def run(self, n: int, k: int) -> Path:
         """Return the folder of run k of experiment n, the only place where its processes may write."""
         return self.experiment(n) / f"run-{k}"
+
+
+def experiment_folder(night: Path, n: int) -> Path:
+    """Return the folder of experiment n: experiment_folder(Path("runs/nov23"), 7) -> Path("runs/nov23/0007")"""
+    return night / f"{n:04}"
 
 
 def runs_folder(root: Path) -> Path:

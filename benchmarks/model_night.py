@@ -35,6 +35,7 @@ sys.path[:0] = [str(ROOT)]
 from autoresearch.candidate import constants
 from autoresearch.decide.interval import interleaved, paired
 from autoresearch.measure import experiment
+from autoresearch.paths import JOURNAL
 from autoresearch.record import journal
 from autoresearch.record.night import Night
 from autoresearch.system import machine
@@ -188,7 +189,7 @@ def train_winners(folder: Path, rounds: int, time_budget_s: float) -> None:
 
 
 def row(folder: Path, name: str, night: Night) -> dict[str, str]:
-    events = [json.loads(line) for line in (folder / name / "repository/runs" / TAG / journal.NAME).open()]
+    events = [json.loads(line) for line in (folder / name / "repository/runs" / TAG / JOURNAL).open()]
     clock = [datetime.fromisoformat(e["t"]) for e in events]
     made = [x for x in night.decided if x.role == "candidate"]
     by = Counter("model" if x.proposal.proposer.startswith("ollama") else x.proposal.proposer for x in made)

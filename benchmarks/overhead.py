@@ -23,7 +23,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from autoresearch.errors import AutoresearchError
-from autoresearch.record.journal import NAME
+from autoresearch.paths import JOURNAL
 
 Event = Mapping[str, Any]
 
@@ -119,7 +119,7 @@ def trust_table(events: Sequence[Event]) -> str:
 
 def read_events(folder: Path) -> list[Event]:
     """The journal of runs/TAG. Raises AutoresearchError where it cannot be read."""
-    path = folder / NAME
+    path = folder / JOURNAL
     try:
         return [json.loads(line) for line in path.read_text().splitlines()]
     except OSError as error:

@@ -12,6 +12,7 @@ from autoresearch.candidate import constants, edits
 from autoresearch.findings import export
 from autoresearch.findings.bundle import Bundle
 from autoresearch.findings.scrub import Scrubber
+from autoresearch.paths import JOURNAL
 from autoresearch.record import codec, journal
 from autoresearch.records import Failure, MachineState, Measurement, Proposal, SearchReplace, Set
 from testbed.honest import BASE
@@ -163,7 +164,7 @@ class Made:
     def write(self, folder: Path) -> Path:
         """The journal and the sources, as runs/TAG holds them."""
         folder.mkdir(parents=True)
-        (folder / journal.NAME).write_bytes(b"".join(map(codec.encode, self.events)))
+        (folder / JOURNAL).write_bytes(b"".join(map(codec.encode, self.events)))
         for n, source in self.sources.items():
             journal.store_source(folder, n, source)
         return folder

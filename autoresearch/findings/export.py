@@ -27,6 +27,7 @@ from autoresearch.findings.finding import (
     TransferReport,
 )
 from autoresearch.findings.scrub import Scrubber, scrubber
+from autoresearch.paths import JOURNAL
 from autoresearch.record import journal
 from autoresearch.record.codec import decode_all
 from autoresearch.record.events import Decided, Quarantined
@@ -94,7 +95,7 @@ def read(folder: Path, root: Path, *, prior: Noise | None = None, transfer: Tran
 
     baseline = validation.baseline_of(night)
     scrub = scrubber(root, source_of(baseline.n) if baseline else "", own_text(night.task))
-    hours = decided_after((folder / journal.NAME).read_bytes())
+    hours = decided_after((folder / JOURNAL).read_bytes())
     return export(night, source_of, scrub, hours=hours, prior=prior, transfer=transfer)
 
 

@@ -20,7 +20,7 @@ from autoresearch.errors import UsageError
 from autoresearch.loop.context import read_program
 from autoresearch.loop.research import DEFAULT_RULES, Research, Rules
 from autoresearch.loop.session import Options, open_night
-from autoresearch.paths import EDITABLE, Cache, Layout
+from autoresearch.paths import EDITABLE, Cache, Layout, experiment_folder
 from autoresearch.record import journal
 from autoresearch.record.git import Repository, branch_name, tag_of
 from autoresearch.records import Measurement, Proposer
@@ -143,7 +143,7 @@ def show(root: Path, args: Namespace) -> int:
         print("\n".join(diff))
     if x.failure is not None and x.failure.detail:
         print(x.failure.detail.rstrip())
-    print(f"logs: {journal.run_folder(folder, x.n)}")
+    print(f"logs: {experiment_folder(folder, x.n)}")
     return 0
 
 

@@ -52,7 +52,7 @@ class Readiness:
         self._unload()
         journal.append("paused")
         view.state.pause(since)
-        view.status(f"paused; to resume: {pause.GO_ON}")
+        view.status(f"paused; to resume: {pause.RESUME}")
         while pause.asked(folder) is not None and not until():
             time.sleep(pause.POLL_S)
         view.state.resume()

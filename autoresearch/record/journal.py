@@ -1,7 +1,8 @@
-"""The append-only record of a tag: runs/TAG/journal.jsonl, and the candidates' sources beside it.
+"""Append events to runs/TAG/journal.jsonl, read it back, and keep the candidates' sources beside it.
 
-It is written ahead: an event is on the disk before what it announces happens or is built upon. What the events mean is
-night.py's matter; one that contradicts the night is refused before it is written.
+The journal is written ahead: an event is on the disk before the loop does what it announces, or relies on it. So a kill
+or a power cut at any moment loses at most the run in progress. events.py defines the events and replay.py what they
+mean; an event that contradicts the night is refused before it is written.
 
     runs/TAG/journal.jsonl             one JSON object a line
     runs/TAG/journal.torn-N            the bytes of a last line that a kill or a power cut tore off
@@ -19,31 +20,39 @@ from typing import Any, Self
 
 from autoresearch.errors import JournalError
 from autoresearch.files import sync, sync_folder, write_atomic
+from autoresearch.paths import EDITABLE, JOURNAL, experiment_folder
 from autoresearch.record.codec import VERSION, decode, decode_all, encode
 from autoresearch.record.events import Event
 from autoresearch.record.night import Experiment, Night
 from autoresearch.record.replay import apply, replay
 
-NAME = "journal.jsonl"
-SOURCE_NAME = "train_mlx.py"
-
 
 def read(folder: Path) -> Night:
-    """The night recorded in runs/TAG, which another process may be writing; an empty one where there is none."""
-    return _load(folder / NAME)[0]
+    """Return the night recorded in runs/TAG, which another process may be writing; an empty one where there is none.
+
+    Raises JournalError as `Journal` does.
+    """
+    return _load(folder / JOURNAL)[0]
 
 
 class Journal:
-    """The journal of runs/TAG, open for appending; hold the checkout's lock. `night` is always what the file says."""
+    """The journal of runs/TAG, open for appending. The caller holds the checkout's lock, so it is the only writer.
+
+    >>> with Journal(Path("runs/nov23")) as journal:
+    ...     journal.append("note", text="it rains")
+    ...     journal.night.notes
+    ('it rains',)
+    """
 
     def __init__(self, folder: Path, now: Callable[[], datetime] = lambda: datetime.now().astimezone()) -> None:
-        """Raises JournalError when the file cannot be read, is damaged, or is of another version; it stays untouched.
+        """Open the journal, or begin one. A torn last line is moved to journal.torn-N.
 
-        A torn last line is moved to a file of its own. `now` gives the time with its offset.
+        `now` returns the time with its offset. Raises JournalError where the file cannot be read or written, is damaged
+        before its last line, or has another version; then it stays untouched.
         """
         self.folder, self._now = folder, now
         self._sources: dict[tuple[int, str], str] = {}  # by experiment and sha256
-        path = folder / NAME
+        path = folder / JOURNAL
         night, data, torn = _load(path)
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -61,13 +70,15 @@ class Journal:
 
     @property
     def night(self) -> Night:
+        """The night as the file records it."""
         return self._recorded[0]
 
     def append(self, type: str, **fields: Any) -> Event:
-        """Record an event; it is on the disk when this returns, and nothing of it is there when it raises.
+        """Record an event of a type of events.py: append("note", text="it rains").
 
-        Values may be records (Proposal, Measurement) or plain data. Raises JournalError when the event contradicts the
-        night or the disk takes no more.
+        The event is on the disk when this returns, and nothing of it is when this raises. Values may be records
+        (Proposal, Measurement) or plain data. Raises JournalError where a field is missing or has another type, where
+        the event contradicts the night, and where the disk is full.
         """
         line = encode({"v": VERSION, "t": self._now().isoformat(timespec="milliseconds"), "type": type, **fields})
         event = decode(line)
@@ -78,7 +89,7 @@ class Journal:
         except OSError as error:
             free = os.statvfs(self.folder)
             mb = free.f_bavail * free.f_frsize // 2**20
-            why = f"cannot record `{type}` in {self.folder / NAME}: {error} ({mb} MB are free)"
+            why = f"cannot record `{type}` in {self.folder / JOURNAL}: {error} ({mb} MB are free)"
             raise JournalError(f"{why}. Nothing was lost: make room and start again") from None
         return event
 
@@ -97,12 +108,16 @@ class Journal:
         return self._sources[key]
 
     def _write(self, line: bytes, night: Night) -> None:
-        """State and size change in one assignment: Ctrl-C before it leaves a line that the next write cuts off."""
+        """Write a line behind the recorded part of the file, and `night` with it.
+
+        Night and size change in one assignment, since Ctrl-C may come anywhere: a line that was written before it, but
+        not recorded, is cut off by the next write.
+        """
         size = self._recorded[1]
         os.ftruncate(self._fd, size)
         try:
             written = os.write(self._fd, line)
-            if written < len(line):  # the disk filled up on the way: the rest says why
+            if written < len(line):  # the disk filled up: writing the rest raises the error
                 os.write(self._fd, line[written:])
             sync(self._fd)
         except OSError:
@@ -121,7 +136,7 @@ class Journal:
 
 
 def _load(path: Path) -> tuple[Night, bytes, bytes]:
-    """(night, all bytes, those of a torn last line)."""
+    """Return the night, all bytes of the file, and those of a torn last line."""
     try:
         data = path.read_bytes() if path.exists() else b""
     except OSError as error:
@@ -143,25 +158,23 @@ def _save_torn(folder: Path, torn: bytes) -> None:
 # --- sources --------------------------------------------------------------------------------------------------------
 
 
-def run_folder(folder: Path, n: int) -> Path:
-    """run_folder(Path("runs/nov23"), 7) -> Path("runs/nov23/0007")"""
-    return folder / f"{n:04}"
-
-
 def store_source(folder: Path, n: int, source: str) -> str:
-    """Put a candidate's source on the disk, before it is `proposed`; its sha256."""
+    """Put the source of experiment n on the disk, before it is `proposed`, and return its sha256.
+
+    Raises JournalError where it cannot be written.
+    """
     data = source.encode()
     try:
-        write_atomic(run_folder(folder, n) / SOURCE_NAME, data)
+        write_atomic(experiment_folder(folder, n) / EDITABLE, data)
     except OSError as error:
         raise JournalError(f"cannot store the source of experiment {n}: {error}") from None
     return hashlib.sha256(data).hexdigest()
 
 
 def read_source(folder: Path, experiment: Experiment) -> str:
-    """The source as it was proposed. Raises JournalError where it is gone or was changed since."""
-    path = run_folder(folder, experiment.n) / SOURCE_NAME
-    help = f"Bring it back: git show {experiment.ref or 'REF'}:{SOURCE_NAME} > {path}"
+    """Return the source of an experiment as it was proposed. Raises JournalError where it is gone or was changed."""
+    path = experiment_folder(folder, experiment.n) / EDITABLE
+    help = f"Bring it back: git show {experiment.ref or 'REF'}:{EDITABLE} > {path}"
     try:
         data = path.read_bytes()
     except OSError as error:

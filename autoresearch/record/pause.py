@@ -1,30 +1,31 @@
-"""A pause: a file in runs/TAG that any terminal may put there, and that the running loop looks for between two runs."""
+"""Ask a running loop to pause, by a file in runs/TAG that any terminal may create and the loop polls between runs."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from autoresearch.files import write_atomic
+from autoresearch.paths import PAUSE
 
-NAME = "pause"
 POLL_S = 1.0
-GO_ON = "uv run loop.py resume"
+RESUME = "uv run loop.py resume"  # the command that ends a pause
 
 
 def asked(folder: Path) -> float | None:
-    """Since when a pause is asked for in runs/TAG, by time.time(); None where it is not."""
+    """Return since when a pause is asked for in runs/TAG, in POSIX seconds; None without one."""
     try:
-        return (folder / NAME).stat().st_mtime
+        return (folder / PAUSE).stat().st_mtime
     except OSError:
         return None
 
 
 def begin(folder: Path) -> None:
-    write_atomic(folder / NAME, b"")
+    """Ask the loop of runs/TAG to pause."""
+    write_atomic(folder / PAUSE, b"")
 
 
 def end(folder: Path) -> bool:
-    """Whether there was a pause to end."""
-    there = asked(folder) is not None
-    (folder / NAME).unlink(missing_ok=True)
-    return there
+    """Let the loop of runs/TAG resume; return whether there was a pause."""
+    paused = asked(folder) is not None
+    (folder / PAUSE).unlink(missing_ok=True)
+    return paused

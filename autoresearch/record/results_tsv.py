@@ -1,8 +1,12 @@
-"""results.tsv, the view of the night that people and outside agents know: rendered from the journal, never read back.
+"""Render results.tsv, the table that people and outside agents know, from the journal. It is never read for decisions.
 
-The file holds the rows of every tag. Ours are known by their content: a row is a function of a decided experiment and
-of the commit that git gave it, so each line that this journal can have produced is replaced, and every other byte of
-the file is copied through.
+The file holds the rows of all tags, and only this night's may change. They are recognised by their content: a row is a
+function of a decided experiment and its commit, so every line that this journal can have produced is replaced, and
+every other byte of the file is copied through.
+
+    commit   val_bpb   memory_gb  status   description
+    a1b2c3d  1.540312  4.1        keep     halve the batch to 32768 tokens
+    b2c3d4e  0.000000  0.0        crash    double the width (memory)
 """
 
 from __future__ import annotations
@@ -12,15 +16,18 @@ from pathlib import Path
 
 from autoresearch.errors import JournalError
 from autoresearch.files import write_atomic
+from autoresearch.formats import CONTROL
 from autoresearch.record.night import Experiment, Night
 
 HEADER = b"commit\tval_bpb\tmemory_gb\tstatus\tdescription\n"
-DESCRIPTION_LENGTH = 200
-UNPRINTABLE = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
+DESCRIPTION_LENGTH = 200  # characters at most
 
 
 def update(path: Path, night: Night) -> bytes:
-    """Bring results.tsv up to date; its bytes. Writes nothing where nothing changes. Raises JournalError."""
+    """Bring results.tsv up to date and return its bytes. Nothing is written where nothing changes.
+
+    Raises JournalError where the file cannot be read or written.
+    """
     try:
         old = path.read_bytes() if path.exists() else b""
         new = render(night, old)
@@ -32,14 +39,14 @@ def update(path: Path, night: Night) -> bytes:
 
 
 def render(night: Night, old: bytes) -> bytes:
-    """`old` with this night's rows replaced by the present ones, where the first of them stood or at the end."""
+    """Return `old` with this night's rows replaced by the present ones, at the place of the first or at the end."""
     experiments = [e for e in night.experiments.values() if e.verdict or e.status == "quarantined"]
-    ours = {row(e, commit) for e in experiments for commit in _names(e)}
-    lines = re.findall(rb"[^\n]*\n|[^\n]+", old)  # a carriage return is somebody's content
+    ours = {row(e, commit) for e in experiments for commit in _commits(e)}
+    lines = re.findall(rb"[^\n]*\n|[^\n]+", old)  # not splitlines(): a carriage return may be content
     first = next((i for i, line in enumerate(lines) if _ended(line) in ours), len(lines))
     before = b"".join(lines[:first]) or HEADER
     after = [line for line in lines[first:] if _ended(line) not in ours]
-    rows = [row(e, _names(e)[0]) for e in experiments]
+    rows = [row(e, _commits(e)[0]) for e in experiments]
     return b"".join([_ended(before) if rows else before, *rows, *after])
 
 
@@ -48,9 +55,9 @@ def _ended(line: bytes) -> bytes:
 
 
 def row(experiment: Experiment, commit: str) -> bytes:
-    """One line: commit, val_bpb, memory_gb, status, description.
+    """Return one line: commit, val_bpb, memory_gb, status, description.
 
-    A crash has 0.000000 and 0.0, as the format asks; elsewhere what is absent is empty.
+    A crash has 0.000000 and 0.0, because the format asks for it; any other value that is absent is an empty column.
     """
     status = experiment.verdict or "crash"
     if status == "crash":
@@ -60,8 +67,11 @@ def row(experiment: Experiment, commit: str) -> bytes:
     return "\t".join([commit[:7], bpb, gb, status, _description(experiment)]).encode("utf-8", "replace") + b"\n"
 
 
-def _names(experiment: Experiment) -> list[str]:
-    """What the first column may say, best first: the commit; a baseline's is its parent; the blob till it is known."""
+def _commits(experiment: Experiment) -> list[str]:
+    """Return what the first column may hold, the best first.
+
+    That is the commit, for a baseline its parent (it needs no commit of its own), and the blob until git has either.
+    """
     parent = experiment.parent_commit if experiment.role == "baseline" else None
     return [name for name in (experiment.commit, parent, experiment.blob) if name] or [""]
 
@@ -82,4 +92,4 @@ def _description(experiment: Experiment) -> str:
         title += f" (quarantined: {experiment.reason})"
     elif experiment.verdict == "crash" and experiment.failure:
         title += f" ({experiment.failure.kind})"
-    return UNPRINTABLE.sub(" ", title).strip()[:DESCRIPTION_LENGTH].rstrip()
+    return " ".join(CONTROL.sub(" ", title).split())[:DESCRIPTION_LENGTH].rstrip()

@@ -1,8 +1,8 @@
-"""What of runs/TAG stays on the disk and what is freed: a pure plan over the night, and its application.
+"""Free the disk space of runs/TAG: `plan` says what stays and what goes, and `apply` removes it.
 
-Sources and logs always stay: they are small, and the report is made of them. Of what a run leaves beside them
-(checkpoints above all) one run stays of every baseline, of every keep, and of the three best candidates whatever their
-verdict; the rest goes once its experiment is decided. Nothing of an undecided experiment is touched.
+Sources and logs always stay, because they are small and the report needs them. Of the large files of a run, above all
+its checkpoint, those of one run stay for every baseline, every keep, and the three best candidates whatever their
+verdict; the others go once their experiment is decided. Files of an undecided experiment are not touched.
 """
 
 from __future__ import annotations
@@ -16,35 +16,39 @@ from pathlib import Path, PurePosixPath
 
 from autoresearch.record.night import Experiment, Night
 
-BEST = 3  # candidates whose checkpoint stays beside those of the keeps
-SMALL = (".log", ".py", ".json", ".jsonl", ".tsv", ".md", ".html")  # what is never freed
+BEST = 3  # candidates whose checkpoint stays, besides those of the keeps
+SMALL = (".log", ".py", ".json", ".jsonl", ".tsv", ".md", ".html")  # suffixes of files that always stay
 RUN = re.compile(r"(\d{4,})/run-(\d+)/(.+)")  # relative to runs/TAG
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A file below runs/TAG. `why` is a word for a person."""
+    """A file below runs/TAG, and why it stays or goes."""
 
     path: PurePosixPath  # relative to runs/TAG
     size: int  # bytes
-    why: str
+    why: str  # for people: "keep", "top 3", "discard", "another run stays", ...
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
+    """What `apply` removes, and what it leaves."""
+
     keep: tuple[Item, ...] = ()
     free: tuple[Item, ...] = ()
 
     @property
     def freed(self) -> int:
+        """Bytes that are freed."""
         return sum(item.size for item in self.free)
 
     @property
     def kept(self) -> int:
+        """Bytes of large files that stay."""
         return sum(item.size for item in self.keep)
 
     def describe(self) -> str:
-        """E.g. "frees 812 MB in 36 files, keeps 67 MB: baseline 22 MB, keep 22 MB, top 3 22 MB"."""
+        """Return e.g. "frees 812 MB in 36 files, keeps 67 MB: baseline 22 MB, keep 22 MB, top 3 22 MB"."""
         by_why: dict[str, int] = {}
         for item in self.keep:
             by_why[item.why] = by_why.get(item.why, 0) + item.size
@@ -55,12 +59,15 @@ class Plan:
 
 
 def megabytes(size: int) -> str:
-    """megabytes(12_582_912) -> "12 MB"; kilobytes below one."""
+    """Format a size: megabytes(12_582_912) -> "12 MB", megabytes(4096) -> "4 kB"."""
     return f"{size / 2**20:.0f} MB" if size >= 2**20 else f"{size / 2**10:.0f} kB"
 
 
 def plan(night: Night, files: Mapping[PurePosixPath, int]) -> Plan:
-    """Sorts `files` (path relative to runs/TAG -> bytes, as `scan` gives them); what no run left is not in the plan."""
+    """Plan for `files`, from path relative to runs/TAG to bytes, as `scan` returns them.
+
+    Files that are not in a run's folder are not in the plan.
+    """
     reasons = kept_experiments(night)
     bulky = [(path, size, m) for path, size in files.items() if (m := RUN.fullmatch(str(path))) and _is_bulky(path)]
     stays = {n: _run_to_keep(night.experiments[n], {int(m[2]) for _, _, m in bulky if int(m[1]) == n}) for n in reasons}
@@ -78,7 +85,7 @@ def plan(night: Night, files: Mapping[PurePosixPath, int]) -> Plan:
 
 
 def kept_experiments(night: Night) -> dict[int, str]:
-    """Experiment number -> why its checkpoint stays: "baseline", "keep" or "top 3"."""
+    """Return the experiments whose checkpoint stays, by number, with the reason: "baseline", "keep" or "top 3"."""
     experiments = night.experiments.values()
     reasons = {x.n: "baseline" for x in experiments if x.role == "baseline" and x.verdict == "keep"}
     reasons |= {x.n: "keep" for x in experiments if x.role == "candidate" and x.verdict == "keep"}
@@ -87,7 +94,10 @@ def kept_experiments(night: Night) -> dict[int, str]:
 
 
 def _run_to_keep(x: Experiment, present: set[int]) -> int | None:
-    """The newest run that was measured and whose files are there: the first was picked for its luck."""
+    """Return the newest measured run of which files are present.
+
+    The first one led to the verdict by its good value, so a later one represents the candidate better.
+    """
     good = [k for k, run in x.runs.items() if k in present and run.measurement and run.measurement.ok]
     return max(good, default=None)
 
@@ -108,7 +118,7 @@ def _why_free(x: Experiment | None, stays: int | None, run: int) -> str:
 
 
 def scan(folder: Path) -> dict[PurePosixPath, int]:
-    """Files below runs/TAG and what they take on the disk, in bytes; links are not followed."""
+    """Return the files below runs/TAG with their sizes in bytes. Links are not followed."""
     return {PurePosixPath(path.relative_to(folder).as_posix()): size for path, size in _walk(folder)}
 
 
@@ -116,14 +126,14 @@ def _walk(folder: Path) -> Iterator[tuple[Path, int]]:
     for parent, _, names in os.walk(folder):
         for name in names:
             path = Path(parent) / name
-            with contextlib.suppress(FileNotFoundError):  # a run's temporary file that went meanwhile
+            with contextlib.suppress(FileNotFoundError):  # a temporary file of a running child that is gone by now
                 yield path, path.lstat().st_size
 
 
 def apply(folder: Path, planned: Plan) -> int:
-    """Removes what the plan frees, and folders left empty; bytes freed. What is gone already is fine.
+    """Remove what the plan frees and the folders that this leaves empty; return the bytes freed.
 
-    Raises OSError where a file cannot be removed.
+    A file that is gone already is no error. Raises OSError where a file cannot be removed.
     """
     freed = 0
     for item in planned.free:
@@ -136,7 +146,7 @@ def apply(folder: Path, planned: Plan) -> int:
 
 
 def tidy(folder: Path, night: Night) -> int:
-    """Plans and applies for runs/TAG; bytes freed. The loop calls it after each decision."""
+    """Plan and apply for runs/TAG, as the loop does after each decision; return the bytes freed."""
     return apply(folder, plan(night, scan(folder)))
 
 

@@ -75,7 +75,7 @@ def status(root: Path, tag: str | None, console: Console | None = None) -> None:
     night = journal.read(folder)
     console.print(text(night), highlight=False)
     if pause.asked(folder) is not None:
-        console.print(f"paused by hand; to resume: {pause.GO_ON}", highlight=False)
+        console.print(f"paused by hand; to resume: {pause.RESUME}", highlight=False)
     if night.running is not None and night.closed is None:
         x, run = night.running
         console.print(f"running, or cut off: #{x.n} run {run.run}: {x.proposal.title}", highlight=False, markup=False)

@@ -119,11 +119,11 @@ def pause_command(root: Path, tag: str | None) -> None:
         raise UsageError(f"no loop is running on {layout.tag}, so there is nothing to pause")
     if (since := pause.asked(layout.folder)) is not None:
         at = datetime.fromtimestamp(since)
-        print(f"{layout.tag} has been paused since {at:%H:%M}; to resume: {pause.GO_ON}")
+        print(f"{layout.tag} has been paused since {at:%H:%M}; to resume: {pause.RESUME}")
         return
     pause.begin(layout.folder)
     left = f" ({span((1 - state.progress) * state.budget_s)} of training left)" if state.phase == "training" else ""
-    print(f"{layout.tag} pauses after the present run{left} and frees the memory; to resume: {pause.GO_ON}")
+    print(f"{layout.tag} pauses after the present run{left} and frees the memory; to resume: {pause.RESUME}")
 
 
 def resume_command(root: Path, tag: str | None) -> None:

@@ -15,7 +15,7 @@ from autoresearch.loop import samples
 from autoresearch.loop.samples import Wanted
 from autoresearch.measure import experiment
 from autoresearch.measure.workbench import Workbench
-from autoresearch.paths import SAMPLES, DataFolder, Layout
+from autoresearch.paths import SAMPLES, DataFolder, Layout, experiment_folder
 from autoresearch.record import journal
 from autoresearch.record.journal import Journal
 from autoresearch.record.night import Experiment
@@ -60,8 +60,8 @@ def measure(bench: Workbench, folder: Path, book: Journal, source: str) -> None:
     role = "candidate" if n else "baseline"
     book.append("proposed", n=n, role=role, proposal=idea, source_sha256=sha, **parent)
     book.append("started", n=n, run=0, seed=1, machine="m4", purpose="search")
-    run_dir = journal.run_folder(folder, n) / "run-0"
-    m = experiment.rehearse(bench, journal.run_folder(folder, n) / "train_mlx.py", run_dir, seed=1)
+    run_dir = experiment_folder(folder, n) / "run-0"
+    m = experiment.rehearse(bench, experiment_folder(folder, n) / "train_mlx.py", run_dir, seed=1)
     assert m.failure is None, m.failure
     m = replace(m, val_bpb=1.6)
     book.append("measured", n=n, run=0, measurement=m)

@@ -17,9 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoresearch.errors import JournalError
+from autoresearch.paths import experiment_folder
 from autoresearch.record.codec import decode, decode_all, encode
 from autoresearch.record.git import Repository
-from autoresearch.record.journal import Journal, read, read_source, run_folder, store_source
+from autoresearch.record.journal import Journal, read, read_source, store_source
 from autoresearch.record.night import Night
 from autoresearch.record.replay import apply, replay
 from autoresearch.records import Measurement
@@ -147,14 +148,14 @@ def test_no_room_for_a_source(tmp_path: Path) -> None:
             store_source(tmp_path, 3, "x" * 100)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert list(run_folder(tmp_path, 3).iterdir()) == []
+    assert list(experiment_folder(tmp_path, 3).iterdir()) == []
 
 
 def test_a_source_that_is_gone_or_changed_is_named(journal: Journal) -> None:
     n = proposed(journal, source="x = 'ü'\r\n")
     experiment = journal.night.experiments[n]
     assert read_source(journal.folder, experiment) == "x = 'ü'\r\n"
-    path = run_folder(journal.folder, n) / "train_mlx.py"
+    path = experiment_folder(journal.folder, n) / "train_mlx.py"
     path.write_text("x = 2\n")
     with pytest.raises(JournalError, match=r"was changed after it was proposed\. Bring it back: git show"):
         read_source(journal.folder, experiment)
@@ -166,7 +167,7 @@ def test_a_source_that_is_gone_or_changed_is_named(journal: Journal) -> None:
 def test_a_source_is_read_and_verified_once(journal: Journal) -> None:
     n = proposed(journal, source="x = 1\n")
     assert journal.source_of(n) == "x = 1\n"
-    run_folder(journal.folder, n).joinpath("train_mlx.py").unlink()
+    experiment_folder(journal.folder, n).joinpath("train_mlx.py").unlink()
     assert journal.source_of(n) == "x = 1\n"
 
 
