@@ -1,1 +1,1 @@
-"""Results that travel between machines: export, comparison, hints, transfer."""
+"""Share results between machines: export, comparison, hints and transfer."""

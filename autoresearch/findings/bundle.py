@@ -75,6 +75,7 @@ class Bundle:
         return f"{self.machine.describe()} · {self.created}"
 
     def finding(self, n: int | None) -> Finding | None:
+        """Return the finding of experiment `n`."""
         return next((f for f in self.findings if f.n == n), None)
 
     @property
@@ -84,6 +85,7 @@ class Bundle:
         return validation.root(self.finding(self.best), lambda f: self.finding(f.parent)) or first
 
     def source(self, f: Finding | None) -> str | None:
+        """Return the source of a finding; None where the bundle lacks it, as imported ones do."""
         return self.sources.get(f.source) if f is not None and f.source is not None else None
 
 
@@ -94,6 +96,7 @@ ADAPTER = TypeAdapter(Bundle)
 
 
 def to_json(bundle: Bundle) -> dict[str, Any]:
+    """Return the content of the file, head included."""
     return {"format": FORMAT, "version": VERSION, "id": bundle.id, **schema.write(ADAPTER, bundle)}
 
 
@@ -199,6 +202,7 @@ def check(bundle: Bundle) -> None:
 
 
 def sha256(source: str) -> str:
+    """Return the hash by which a bundle names a source."""
     return hashlib.sha256(source.encode()).hexdigest()
 
 

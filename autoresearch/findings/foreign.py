@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -41,7 +41,7 @@ class Entry:
 
     @property
     def begins(self) -> bool:
-        """Whether another night or machine begins here."""
+        """Whether the line is the baseline of another night or machine."""
         return STATUS.get(self.status) == "keep" and re.search(r"\bbaseline\b", self.description, re.I) is not None
 
 
@@ -80,13 +80,13 @@ def parse(text: str) -> list[Entry]:
         if len(cells) == len(names) and (value is not None or stopped):
             bpb = None if value == 0.0 or status == "crash" else value
             memory = _number(cells.get("memory_gb")) or None
-            entries.append(
-                Entry(cells.get("commit", "").strip(), bpb, memory, status, _line(cells.get("description", "")))
-            )
+            commit, description = cells.get("commit", "").strip(), _line(cells.get("description", ""))
+            entries.append(Entry(commit, bpb, memory, status, description))
     return entries
 
 
 def _nights(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
+    """Yield the lines of one night after another."""
     night: list[Entry] = []
     for entry in entries:
         if entry.begins and night:
@@ -146,9 +146,8 @@ def _effect(parent: Entry | None, entry: Entry) -> Effect | None:
 
 def _run(entry: Entry) -> SharedRun:
     memory_mb = entry.memory_gb * 1024 if entry.memory_gb else None
-    return SharedRun(
-        "search", entry.val_bpb, peak_memory_mb=memory_mb, failure=None if entry.val_bpb is not None else "crash"
-    )
+    failure = "crash" if entry.val_bpb is None else None
+    return SharedRun("search", entry.val_bpb, peak_memory_mb=memory_mb, failure=failure)
 
 
 def _hour(first: Entry, entry: Entry) -> float | None:
@@ -164,12 +163,12 @@ def _with_history(folder: Path, entry: Entry) -> Entry:
     """Return the entry with its commit's time and source. A commit that was reset away may still be in git."""
     if not COMMIT.fullmatch(entry.commit):
         return entry
-    told = _git(folder, "show", "--no-patch", "--no-show-signature", "--format=%ct", entry.commit).strip()
-    if not told.isdecimal():
+    committed = _git(folder, "show", "--no-patch", "--no-show-signature", "--format=%ct", entry.commit).strip()
+    if not committed.isdecimal():
         return entry
     sources = (_git(folder, "cat-file", "blob", f"{entry.commit}:./{name}") for name in FILES)
     source = next((CONTROL.sub(" ", source) for source in sources if 0 < len(source) < 1_000_000), None)
-    return Entry(entry.commit, entry.val_bpb, entry.memory_gb, entry.status, entry.description, float(told), source)
+    return replace(entry, time=float(committed), source=source)
 
 
 def _git(folder: Path, *args: str) -> str:
@@ -181,6 +180,7 @@ def _git(folder: Path, *args: str) -> str:
 
 
 def _number(text: str | None) -> float | None:
+    """Return a figure of the table; None for an empty cell, and for what no figure of a night can be."""
     try:
         value = float(text or "")
     except ValueError:

@@ -1,1 +1,1 @@
-"""What a person looks at: status, the live view, report.html, charts, comparison pages."""
+"""Show nights to a person: status, the live view, report.html, charts and comparison pages."""

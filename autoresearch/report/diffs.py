@@ -1,4 +1,4 @@
-"""A change to the editable file as HTML: what went and what came, the lines around it, and which words of a line."""
+"""Show a change to the editable file as HTML: removed and added lines, the lines around them, and the changed words."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Iterator, Sequence
 from html import escape
 
 CONTEXT = 2  # unchanged lines shown around a change
-MOST_LINES = 300  # of one diff; the rest is in git
+MOST_LINES = 300  # of one diff; git has the rest
 WORDS = re.compile(r"\w+|\s+|.")
-SAME_LINE = 0.5  # ratio from which two lines are the same line changed, and not another one
+SAME_LINE = 0.5  # similarity from which on two lines count as one line changed
 OWNER = re.compile(r"(?:class|def)\s+\w+|[A-Z][A-Z0-9_]*\s*=")
 
 
 def html(old: str, new: str) -> str:
-    """<pre class="diff"> with one span a line, of class "del", "add", "at" (where it is) or none.
+    """Return a <pre class="diff"> with a span for each line, of class "del", "add", "at" (its place) or none.
 
     html("A = 1\\n", "A = 2\\n") has <span class="del">-A = <b>1</b></span>, <span class="add">+A = <b>2</b></span>.
     """
@@ -27,7 +27,7 @@ def html(old: str, new: str) -> str:
 
 
 def counts(old: str, new: str) -> tuple[int, int]:
-    """Lines added and removed: counts("a\\nb\\n", "a\\nc\\nd\\n") -> (2, 1)"""
+    """Count the lines added and removed: counts("a\\nb\\n", "a\\nc\\nd\\n") -> (2, 1)"""
     changes = list(difflib.unified_diff(old.splitlines(), new.splitlines(), lineterm="", n=0))[2:]
     return sum(line.startswith("+") for line in changes), sum(line.startswith("-") for line in changes)
 
@@ -48,7 +48,7 @@ def _lines(old: Sequence[str], new: Sequence[str]) -> Iterator[str]:
 
 
 def _owner(lines: Sequence[str], index: int) -> str:
-    """The definition that line `index` stands in, for a reader who knows the file."""
+    """Return the definition that line `index` is part of: ", in class MLP"; empty outside of any."""
     if index < len(lines) and lines[index] and not lines[index][0].isspace():
         return ""
     for line in reversed(lines[:index]):
@@ -58,7 +58,7 @@ def _owner(lines: Sequence[str], index: int) -> str:
 
 
 def _changed(old: Sequence[str], new: Sequence[str]) -> Iterator[str]:
-    """Removed lines, then added ones; where they pair up, the words that differ are marked."""
+    """Yield removed lines, then added ones. Where there are as many of both, the words that differ are marked."""
     marked = [_words(a, b) for a, b in zip(old, new, strict=False)] if len(old) == len(new) else []
     for i, line in enumerate(old):
         yield _span("del", "-" + (marked[i][0] if marked else escape(line)), escaped=True)
@@ -67,15 +67,16 @@ def _changed(old: Sequence[str], new: Sequence[str]) -> Iterator[str]:
 
 
 def _words(a: str, b: str) -> tuple[str, str]:
+    """Return two versions of a line as HTML, with the words that differ in <b>."""
     one, two = WORDS.findall(a), WORDS.findall(b)
     matcher = difflib.SequenceMatcher(None, one, two, autojunk=False)
     if matcher.ratio() < SAME_LINE:
         return escape(a), escape(b)
     left, right = [], []
     for tag, i1, i2, j1, j2 in matcher.get_opcodes():
-        x, y = escape("".join(one[i1:i2])), escape("".join(two[j1:j2]))
-        left.append(x if tag == "equal" or not x else f"<b>{x}</b>")
-        right.append(y if tag == "equal" or not y else f"<b>{y}</b>")
+        removed, added = escape("".join(one[i1:i2])), escape("".join(two[j1:j2]))
+        left.append(removed if tag == "equal" or not removed else f"<b>{removed}</b>")
+        right.append(added if tag == "equal" or not added else f"<b>{added}</b>")
     return "".join(left), "".join(right)
 
 
