@@ -125,7 +125,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run_command(args: argparse.Namespace) -> int:
     from autoresearch.loop import commands  # here, so that an import that fails is reported as any other error
 
-    return commands.COMMANDS[args.what](ROOT, args)
+    return commands.command(args.what)(ROOT, args)
 
 
 def _terminated(*_: object) -> None:

@@ -14,7 +14,7 @@ import pytest
 from testbed.toy import ROOT
 
 PROGRAMS = {  # a command, and a function that it calls: file and definition up to the body
-    "loop.py status": ("autoresearch/loop/commands.py", "COMMANDS['status'] = lambda root, args: broken()"),
+    "loop.py status": ("autoresearch/loop/commands/reading.py", "def status(root, args): return broken()"),
     "prepare.py": ("autoresearch/tasks/gpt/data/corpus.py", "def prepare(*args, **options): broken()"),
     "train_mlx.py": ("autoresearch/tasks/gpt/by_hand.py", "def _run(source, harness): broken()"),
 }

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import loop
-from autoresearch.loop.commands import COMMANDS
+from autoresearch.loop.commands import COMMANDS, command
 from testbed.toy import ROOT
 
 
@@ -20,6 +20,19 @@ def program(*args: str) -> subprocess.CompletedProcess[str]:
 def test_every_command_of_the_help_has_its_function() -> None:
     (choices,) = [action.choices for action in loop.parser()._actions if action.dest == "what"]
     assert set(choices) == set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_a_function_with_a_docstring(name: str) -> None:
+    assert callable(command(name)) and command(name).__doc__
+
+
+@pytest.mark.parametrize("args", [("--help",), ("status", "--tag", "no-such-night")])
+def test_help_and_status_do_not_wait_for_what_training_needs(args: tuple[str, ...]) -> None:
+    code = f"import sys, loop\ntry: loop.main({args!r})\nexcept SystemExit: pass\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    heavy = {"matplotlib", "mlx", "optuna", "ollama", "tiktoken", "autoresearch.loop.session"}
+    assert not heavy & set(done.stdout.split())
 
 
 def test_the_help_says_what_each_command_does() -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from autoresearch.findings import hints
 from autoresearch.loop.notebook import Notebook
-from autoresearch.paths import Layout
 from autoresearch.record.night import Experiment
 from autoresearch.records import Context, Trial
 from autoresearch.search import policy
@@ -23,7 +23,7 @@ def context_of(notebook: Notebook, facts: machine.Facts, seed: int, *, branching
         parent_n=parent_n,
         incumbent_bpb=now.estimate(incumbent).mean,
         sigma_bpb=now.noise.sigma_bpb,
-        program=read_program(notebook.layout),
+        program=read_program(notebook.layout.program),
         task=night.task,
         machine=describe_machine(facts, incumbent),
         history=history,
@@ -34,9 +34,9 @@ def context_of(notebook: Notebook, facts: machine.Facts, seed: int, *, branching
     )
 
 
-def read_program(layout: Layout) -> str:
+def read_program(path: Path) -> str:
     """Return the person's brief, word for word; empty where there is none."""
-    return layout.program.read_text() if layout.program.exists() else ""
+    return path.read_text() if path.exists() else ""
 
 
 def describe_machine(facts: machine.Facts, incumbent: Experiment) -> str:

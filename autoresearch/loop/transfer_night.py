@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,14 +24,14 @@ from autoresearch.tasks.gpt.data.profiles import PROFILES
 RULES = Rules(stops_losers=False, branching=False)  # each change is measured to its end, on top of what held so far
 
 
-def transfer_command(root: Path, args: argparse.Namespace, options: Options) -> int:
+def transfer(root: Path, file: Path, options: Options) -> None:
     """Open or resume the transfer's night, try the changes and print what became of them.
 
     `options` are those of the command line; what they leave open is as it was on the other machine.
     """
-    there = bundle.load(args.file)
+    there = bundle.load(file)
     if there.kind == "imported" or not changes(there):
-        raise UsageError(f"{args.file} has no kept changes to transfer")
+        raise UsageError(f"{file} has no kept changes to transfer")
     options = wanted(there, options)
     layout, view = Layout(root, str(options.tag)), choose_view()
     begin(layout, there)
@@ -46,7 +45,6 @@ def transfer_command(root: Path, args: argparse.Namespace, options: Options) -> 
     finally:
         view.close()
     finish(layout, there)
-    return 0
 
 
 def begin(layout: Layout, there: Bundle) -> Bundle:

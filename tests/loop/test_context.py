@@ -55,4 +55,4 @@ def test_a_machine_is_described_by_what_the_incumbent_makes_of_it(tmp_path: Path
 
 
 def test_a_missing_brief_is_empty(tmp_path: Path) -> None:
-    assert read_program(Layout(tmp_path, "")) == ""
+    assert read_program(tmp_path / "program.md") == ""

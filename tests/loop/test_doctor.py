@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 import sys
-from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from autoresearch.loop import commands, doctor
-from autoresearch.loop.doctor import Check, Host
+from autoresearch.loop import doctor
+from autoresearch.loop.doctor import FINE, NOTE, PROBLEM, Check, Host
 from autoresearch.records import Failure, Measurement
 from autoresearch.system import awake, machine
 from autoresearch.system import login as login_item
@@ -42,7 +40,7 @@ def checkout(tmp_path: Path) -> Path:
     return root
 
 
-def patient(root: Path, **changes: Any) -> Host:
+def host(root: Path, **changes: Any) -> Host:
     defaults: dict[str, Any] = {
         "facts": HERE,
         "cache": root.parent / "cache",
@@ -61,7 +59,7 @@ def mac(name: str, root: Path, extra: dict[tuple[str, ...], str] | None = None, 
         ("git", "-C", str(root), *EMAIL): "t@example.org\n",
     }
     run = replay(name, answers | (extra or {}))
-    return patient(root, facts=machine.facts(run, "Darwin"), run=run, **changes)
+    return host(root, facts=machine.facts(run, "Darwin"), run=run, **changes)
 
 
 def found(checks: Any, name: str) -> list[Check]:
@@ -73,21 +71,23 @@ def found(checks: Any, name: str) -> list[Check]:
 
 def test_this_machine_and_a_real_checkout(checkout: Path) -> None:
     measured = Measurement(1, 1.5, training_s=10.0, num_steps=90, tok_s=5000.0, peak_memory_mb=512.0)
-    done = list(doctor.checks(patient(checkout, model=lambda: (True, "qwen3.5:9b, the best"), train=lambda: measured)))
-    assert all(check.ok for check in done if check.name in ("python", "packages", "git", "disk", "model", "mlx"))
-    assert done[-1] == Check(
-        "training", True, "90 steps in 10 s, val_bpb 1.500, 5,000 tokens a second, peak memory 0.5 GB"
+    done = list(doctor.checks(host(checkout, model=lambda: (True, "qwen3.5:9b, the best"), train=lambda: measured)))
+    assert all(
+        check.level is FINE for check in done if check.name in ("python", "packages", "git", "disk", "model", "mlx")
     )
-    assert doctor.exit_code(done) == int(any(check.ok is False for check in done))
-    assert all(check.advice for check in done if check.ok is False)
+    assert done[-1] == Check(
+        "training", FINE, "90 steps in 10 s, val_bpb 1.500, 5,000 tokens a second, peak memory 0.5 GB"
+    )
+    assert doctor.exit_code(done) == int(any(check.level is PROBLEM for check in done))
+    assert all(check.advice for check in done if check.level is PROBLEM)
     assert "mlx" in [check.name for check in done] and ("on Metal" in str(done) or "on the CPU" in str(done))
 
 
 def test_lines_for_a_person() -> None:
-    assert doctor.line(Check("git", True, "branch main")) == "✓ git: branch main"
-    assert doctor.line(Check("disk", False, "1.0 GB free", "make room")) == "✗ disk: 1.0 GB free\n    -> make room"
-    assert doctor.exit_code([Check("a", True, ""), Check("b", None, "")]) == 0
-    assert doctor.exit_code([Check("a", True, ""), Check("b", False, "")]) == 1
+    assert doctor.line(Check("git", FINE, "branch main")) == "✓ git: branch main"
+    assert doctor.line(Check("disk", PROBLEM, "1.0 GB free", "make room")) == "✗ disk: 1.0 GB free\n    -> make room"
+    assert doctor.exit_code([Check("a", FINE, ""), Check("b", NOTE, "")]) == 0
+    assert doctor.exit_code([Check("a", FINE, ""), Check("b", PROBLEM, "")]) == 1
 
 
 # --- the program and the checkout ---
@@ -96,29 +96,29 @@ def test_lines_for_a_person() -> None:
 def test_missing_and_old_packages_are_named(checkout: Path) -> None:
     wanted = ["no-such-package>=1", "numpy>=999", "numpy>=1.0", "pywin32>=1; sys_platform == 'win32'"]
     (checkout / "pyproject.toml").write_text(f"[project]\ndependencies = {wanted}\n")
-    (check,) = doctor.packages(patient(checkout))
-    assert check.ok is False and check.advice == "uv sync"
-    assert "no-such-package is not installed" in check.message and "is older than 999" in check.message
+    (check,) = doctor.check_packages(host(checkout))
+    assert check.level is PROBLEM and check.advice == "uv sync"
+    assert "no-such-package is not installed" in check.message and ">=999 is needed" in check.message
     assert "win32" not in check.message
 
 
 def test_no_repository_a_dirty_editable_file_a_detached_head(checkout: Path, tmp_path: Path) -> None:
     nowhere = tmp_path / "nowhere"
     nowhere.mkdir()
-    (check,) = found(doctor.checks(patient(nowhere)), "repository")
-    assert check.ok is False and "not a git repository" in check.message
+    (check,) = found(doctor.checks(host(nowhere)), "repository")
+    assert check.level is PROBLEM and "not a git repository" in check.message
     git(checkout, "checkout", "-q", "--detach")
-    assert next(iter(doctor.repository(patient(checkout)))).ok is None
+    assert next(iter(doctor.check_repository(host(checkout)))).level is NOTE
     git(checkout, "switch", "-q", "main")
     (checkout / "train_mlx.py").write_text("DEPTH = 5\n")
-    check = next(iter(doctor.repository(patient(checkout))))
-    assert check.ok is False and "git commit" in check.advice
+    check = next(iter(doctor.check_repository(host(checkout))))
+    assert check.level is PROBLEM and "git commit" in check.advice
 
 
 def test_a_missing_identity_is_told_and_stops_nothing(checkout: Path) -> None:
     run = {("git", "-C", str(checkout), *EMAIL): ""}
-    checks = list(doctor.repository(mac("mac-mini-m4-pro", checkout, run)))
-    assert [c.ok for c in checks] == [True, None] and "user.email" in checks[1].advice
+    checks = list(doctor.check_repository(mac("mac-mini-m4-pro", checkout, run)))
+    assert [c.level for c in checks] == [FINE, NOTE] and "user.email" in checks[1].advice
 
 
 def test_prepared_data_is_found_and_broken_data_named(checkout: Path) -> None:
@@ -126,17 +126,17 @@ def test_prepared_data_is_found_and_broken_data_named(checkout: Path) -> None:
 
     cache = checkout.parent / "cache"
     folder = write_toy_data(cache / "data" / "stdlib" / default_profile())
-    (check,) = doctor.data(patient(checkout))
-    assert check.ok and "2000 rows" in check.message
+    (check,) = doctor.check_data(host(checkout))
+    assert check.level is FINE and "2000 rows" in check.message
     (folder / "train.u16").write_bytes(b"")
-    (check,) = found(doctor.checks(patient(checkout)), "data")
-    assert check.ok is False and "prepare.py" in check.message + check.advice
+    (check,) = found(doctor.checks(host(checkout)), "data")
+    assert check.level is PROBLEM and "prepare.py" in check.message + check.advice
 
 
 @pytest.mark.parametrize(("hub", "word"), [(True, "climbmix"), (False, "offline corpus")])
 def test_without_data_the_doctor_says_what_the_first_start_will_do(checkout: Path, hub: bool, word: str) -> None:
-    (check,) = doctor.data(patient(checkout, hub=lambda: hub))
-    assert check.ok is None and word in check.message and "prepare.py" in check.advice
+    (check,) = doctor.check_data(host(checkout, hub=lambda: hub))
+    assert check.level is NOTE and word in check.message and "prepare.py" in check.advice
 
 
 # --- recorded Macs ---
@@ -144,9 +144,9 @@ def test_without_data_the_doctor_says_what_the_first_start_will_do(checkout: Pat
 
 def test_a_mac_on_battery_with_everything_against_it(checkout: Path) -> None:
     p = mac("macbook-air-m4", checkout, {awake.LID: '"AppleClamshellCausesSleep" = Yes'})
-    said = "\n".join(map(doctor.line, doctor.power(p)))
+    said = "\n".join(map(doctor.line, doctor.check_power(p)))
     assert all(word in said for word in ("on battery (77%)", "low-power mode", "keep the lid open", "trapping"))
-    assert doctor.exit_code(doctor.power(p)) == 0
+    assert doctor.exit_code(doctor.check_power(p)) == 0
 
 
 def test_a_display_that_never_sleeps_is_named(checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,9 +154,9 @@ def test_a_display_that_never_sleeps_is_named(checkout: Path, tmp_path: Path, mo
     (tmp_path / "caffeinate").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     settings = "Currently in use:\n sleep                1\n displaysleep         0\n"
-    (check,) = found(doctor.power(mac("mac-mini-m4-pro", checkout, {machine.POWER: settings})), "sleep")
-    assert check.ok is None and "displaysleepnow" in check.advice
-    assert found(doctor.power(mac("mac-mini-m4-pro", checkout)), "sleep") == []
+    (check,) = found(doctor.check_power(mac("mac-mini-m4-pro", checkout, {machine.POWER: settings})), "sleep")
+    assert check.level is NOTE and "displaysleepnow" in check.advice
+    assert found(doctor.check_power(mac("mac-mini-m4-pro", checkout)), "sleep") == []
 
 
 @pytest.mark.parametrize(
@@ -169,12 +169,12 @@ def test_a_display_that_never_sleeps_is_named(checkout: Path, tmp_path: Path, mo
 )
 def test_what_a_reboot_would_do(checkout: Path, filevault: str, login: str, words: list[str]) -> None:
     p = mac("mac-mini-m4-pro", checkout, {doctor.FILEVAULT: filevault, doctor.AUTOMATIC_LOGIN: login})
-    alone, *before = doctor.reboot(p)
-    assert alone.ok is None and "loop.py install" in alone.advice
+    alone, *before = doctor.check_reboot(p)
+    assert alone.level is NOTE and "loop.py install" in alone.advice
     login_item.install(checkout, [sys.executable, "loop.py"], home=p.home, system="Darwin")
-    first, *rest = doctor.reboot(p)
+    first, *rest = doctor.check_reboot(p)
     assert rest == before  # said before anything is installed as well
-    assert first.ok and [c.ok for c in rest] == [None] * len(words)
+    assert first.level is FINE and [c.level for c in rest] == [NOTE] * len(words)
     assert all(word in c.message for word, c in zip(words, rest, strict=True))
     assert "somebody" not in str(rest)
 
@@ -183,19 +183,19 @@ def test_what_a_reboot_would_do(checkout: Path, filevault: str, login: str, word
 def test_a_checkout_in_a_guarded_or_synced_folder(tmp_path: Path, place: str) -> None:
     root = tmp_path / place / "metal"
     root.mkdir(parents=True)
-    (check,) = doctor.folder(replace(mac("mac-mini-m4-pro", root), home=tmp_path))
-    assert check.ok is None and check.advice == f"mv {root} {tmp_path / 'metal'}"
+    (check,) = doctor.check_folder(replace(mac("mac-mini-m4-pro", root), home=tmp_path))
+    assert check.level is NOTE and check.advice == f"mv {root} {tmp_path / 'metal'}"
     fine = tmp_path / "metal"
     fine.mkdir()
-    (check,) = doctor.folder(replace(mac("mac-mini-m4-pro", fine), home=tmp_path))
-    assert check.ok
+    (check,) = doctor.check_folder(replace(mac("mac-mini-m4-pro", fine), home=tmp_path))
+    assert check.level is FINE
 
 
 def test_little_free_memory_is_told(checkout: Path) -> None:
     p = mac("mac-mini-m4-pro", checkout)
     tight = replace(p, facts=replace(p.facts, free_memory_mb=4096))
-    (check,) = found(doctor.power(tight), "memory")
-    assert check.ok is None and check.message == "4.0 of 24 GB free, 11.7 GB swapped out"
+    (check,) = found(doctor.check_power(tight), "memory")
+    assert check.level is NOTE and check.message == "4.0 of 24 GB free, 11.7 GB swapped out"
 
 
 # --- what runs a candidate ---
@@ -205,47 +205,24 @@ def test_an_mlx_that_does_not_run(checkout: Path, tmp_path: Path) -> None:
     broken = tmp_path / "python"
     broken.write_text("#!/bin/sh\necho 'ImportError: no module named mlx' >&2\nexit 1\n")
     broken.chmod(0o755)
-    (check,) = doctor.mlx(patient(checkout, python=str(broken)))
-    assert check.ok is False and "no module named mlx" in check.message and "exit code 1" in check.message
-    (check,) = found(doctor._guarded(doctor.mlx, patient(checkout, python="/no/python")), "mlx")
-    assert check.ok is False and "not found" in check.message
+    (check,) = doctor.check_mlx(host(checkout, python=str(broken)))
+    assert check.level is PROBLEM and "no module named mlx" in check.message and "exit code 1" in check.message
+    (check,) = found(doctor._guarded(doctor.check_mlx, host(checkout, python="/no/python")), "mlx")
+    assert check.level is PROBLEM and "not found" in check.message
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="needs an MLX without Metal")
 def test_a_mac_whose_mlx_has_no_metal(checkout: Path) -> None:
-    (check,) = doctor.mlx(mac("mac-mini-m4-pro", checkout))
-    assert check.ok is False and "Metal is not available" in check.message
+    (check,) = doctor.check_mlx(mac("mac-mini-m4-pro", checkout))
+    assert check.level is PROBLEM and "Metal is not available" in check.message
 
 
 def test_a_training_that_fails_is_in_the_way(checkout: Path) -> None:
     failed = Measurement(1, failure=Failure("memory", "[metal::malloc] too large"))
-    (check,) = doctor.training(patient(checkout, train=lambda: failed))
-    assert check.ok is False and "memory: [metal::malloc] too large" in check.message
+    (check,) = doctor.check_training(host(checkout, train=lambda: failed))
+    assert check.level is PROBLEM and "memory: [metal::malloc] too large" in check.message
 
 
 def test_without_a_model_the_tuner_goes_alone(checkout: Path) -> None:
-    (check,) = doctor.local_model(patient(checkout, model=lambda: (False, "no local model: nothing fits")))
-    assert check.ok is None and "tuner" in check.advice
-
-
-def test_ollama_is_asked_for_real(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setenv("OLLAMA_HOST", "http://127.0.0.1:9")
-    ready, said = doctor.ollama(HERE, tmp_path)
-    assert not ready and "no local model" in said
-
-
-@pytest.mark.usefixtures("toy_cache")
-def test_the_training_has_the_constants_that_a_night_here_would_begin_with(
-    repository: Path, toy_data: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The file has the Mac's, with which a CPU would need seconds for a step: the toy fails with what it was given."""
-    meta = json.loads((toy_data / "meta.json").read_text())
-    (toy_data / "meta.json").write_text(json.dumps({**meta, "constants": {"LR": "0.125"}}))
-    toy = (repository / "train_mlx.py").read_text()
-    end = toy.index(":\n", toy.index("def build_model")) + 2
-    (repository / "train_mlx.py").write_text(f"{toy[:end]}    raise ValueError(f'{{LR=}}')\n{toy[end:]}")
-    git(repository, "commit", "-q", "-am", "a toy that fails")
-    assert commands.doctor(repository, Namespace(dataset="toy", profile="tiny", no_sandbox=True)) != 0
-    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("✗ training: ")]
-    assert "LR=0.125" in line
+    (check,) = doctor.check_local_model(host(checkout, model=lambda: (False, "no local model: nothing fits")))
+    assert check.level is NOTE and "tuner" in check.advice

@@ -28,7 +28,7 @@ def test_the_same_command_goes_on(repository: Path) -> None:
     second = night(repository, again, experiments=1)
     assert second.experiments[0] == first.experiments[0]  # no second baseline
     assert [x.proposal.title for x in second.experiments.values()][2:] == ["the batch"]
-    assert any("experiment 1 again" in str(turn.reason) for turn in second.turns_failed)
+    assert any("experiment 1 again" in turn.reason for turn in second.turns_failed)
     with (
         pytest.raises(JournalError, match=r"budget_s was 1\.0, is 2\.0"),
         open_night(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,7 +40,7 @@ def test_options_come_from_the_findings() -> None:
 def test_nothing_to_transfer_is_said(tmp_path: Path) -> None:
     bundle.save(shared(Made()), tmp_path / "nothing.json")
     with pytest.raises(UsageError, match="has no kept changes to transfer"):
-        transfer_night.transfer_command(tmp_path, argparse.Namespace(file=tmp_path / "nothing.json"), Options())
+        transfer_night.transfer(tmp_path, tmp_path / "nothing.json", Options())
 
 
 # --- a whole night ---
@@ -79,14 +78,13 @@ def test_a_transfer_from_start_to_end(toy: Path, tmp_path: Path, capsys: pytest.
     file = tmp_path / "theirs.json"
     theirs = toy_findings(file)
     options = Options(dataset="toy", profile="tiny", time_budget_s=1.0, experiments=1)
-    args = argparse.Namespace(file=file)
     tag = f"transfer-{theirs.id[:8]}"
 
-    assert transfer_night.transfer_command(toy, args, options) == 0  # stopped by its limit after one
+    transfer_night.transfer(toy, file, options)  # stopped by its limit after one
     said = capsys.readouterr().out
     assert "2 not tried yet; run the same command to resume" in said and "1 transfers" in said
     assert "the baselines differ, there → here: LR 0.01 → 0.0003" in said and "fingerprint was" in said
-    assert transfer_night.transfer_command(toy, args, replace(options, experiments=None)) == 0
+    transfer_night.transfer(toy, file, replace(options, experiments=None))
     said = capsys.readouterr().out
     assert "stopped: every change that applies was tried" in said and "not tried yet" not in said
 
@@ -116,6 +114,4 @@ def test_a_transfer_from_start_to_end(toy: Path, tmp_path: Path, capsys: pytest.
     other = replace(theirs, created="2026-01-01")
     bundle.save(other, tmp_path / "other.json")
     with pytest.raises(BundleError, match="replays other findings"):
-        transfer_night.transfer_command(
-            toy, argparse.Namespace(file=tmp_path / "other.json"), replace(options, tag=tag)
-        )
+        transfer_night.transfer(toy, tmp_path / "other.json", replace(options, tag=tag))

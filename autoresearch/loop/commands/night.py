@@ -1,0 +1,155 @@
+"""Commands that run a night: `run`, `try`, `validate` and `transfer`."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from autoresearch.decide import validation
+from autoresearch.errors import UsageError
+from autoresearch.findings import hints
+from autoresearch.loop import transfer_night
+from autoresearch.loop import validate as final
+from autoresearch.loop.context import read_program
+from autoresearch.loop.research import DEFAULT_RULES, Research, Rules
+from autoresearch.loop.session import Options, open_night
+from autoresearch.loop.sharing import hinted
+from autoresearch.paths import PROGRAM, Layout
+from autoresearch.record import journal
+from autoresearch.records import Proposer
+from autoresearch.report import status
+from autoresearch.report.console import View, choose_view
+from autoresearch.report.models import offer_pull
+from autoresearch.search.by_hand import ByHand
+from autoresearch.search.choose import ProposerOptions, choose
+from autoresearch.search.llm.model_choice import Choice
+from autoresearch.search.llm.ollama_server import OllamaServer
+from autoresearch.system.machine import Facts
+
+EXIT = {"keep": 0, "discard": 10, "crash": 11, None: 1}  # of `try`, by its verdict
+NOT_REAL = 10  # exit code of `validate` where the winner is no better than the baseline
+INTERRUPTED = (None, "terminated", "an error")  # how a night ended that --resume resumes
+
+Chooser = Callable[[Facts], Proposer]
+
+
+def run(root: Path, args: Namespace) -> int:
+    """Research until a limit or Ctrl-C, and validate the winner where there is a deadline."""
+    if args.resume and not _cut_off(root, args.tag):
+        print("nothing to resume: the last night ended by itself")
+        return 0
+    options = options_of(args, deadline=deadline(args.hours, args.until))
+    given = hinted(root, args.findings) if args.findings else []
+    with _night(root, options, lambda view: _chooser(root, args, view)) as research:
+        view = research.notebook.view
+        research.hint(given)
+        try:
+            view.say(f"stopped: {final.night(research)}")
+        finally:
+            view.close()
+            view.say(status.text(research.night))
+            if outcomes := hints.outcomes_of(research.night, research.notebook.source_of):
+                view.say(str(hints.count(outcomes)))
+    return 0
+
+
+def attempt(root: Path, args: Namespace) -> int:
+    """Measure one candidate: `loop.py try`. The exit code says the verdict."""
+    try:
+        source = args.file.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{args.file} cannot be read: {error}") from None
+    rules = Rules(stops_losers=False)  # a person who asks for one candidate wants its number
+    with _night(root, options_of(args, editing=True), _by_hand, rules) as research:
+        x = research.attempt(source, args.message)
+    print(f"{x.verdict}: {x.reason}")
+    return EXIT[x.verdict]
+
+
+def validate(root: Path, args: Namespace) -> int:
+    """Run the final validation, and exit with 0 where the winner is better than the baseline."""
+    with _night(root, options_of(args), _by_hand) as research:
+        interval = final.validate(research, final.Plan(retests=args.retests, rounds=args.rounds))
+        text = validation.text(research.night)
+    print(text or "nothing was kept, so there is nothing to validate")
+    return 0 if interval is not None and interval.real else NOT_REAL
+
+
+def transfer(root: Path, args: Namespace) -> int:
+    """Try another machine's kept changes on this one."""
+    transfer_night.transfer(root, args.file, options_of(args, deadline=deadline(args.hours, args.until)))
+    return 0
+
+
+# --- parts ----------------------------------------------------------------------------------------------------------
+
+
+def deadline(hours: float | None, until: str | None) -> float | None:
+    """Return the night's end by time.time(); `until` is the next time that the clock shows HH:MM. Raises UsageError."""
+    ends = [time.time() + hours * 3600] if hours is not None else []
+    if until is not None:
+        try:
+            at = datetime.strptime(until, "%H:%M")
+        except ValueError:
+            raise UsageError(f"--until {until}: a time such as 07:30") from None
+        now = datetime.now()
+        then = now.replace(hour=at.hour, minute=at.minute, second=0, microsecond=0)
+        ends.append((then if then > now else then + timedelta(days=1)).timestamp())
+    return min(ends, default=None)
+
+
+def options_of(args: Namespace, *, deadline: float | None = None, editing: bool = False) -> Options:
+    """Return the night's options from the command line; commands without an option leave it at its default."""
+    return Options(
+        tag=args.tag,
+        dataset=args.dataset,
+        profile=args.profile,
+        time_budget_s=args.time_budget,
+        experiments=getattr(args, "experiments", None),
+        deadline=deadline,
+        seed=args.seed,
+        no_sandbox=args.no_sandbox,
+        editing=editing,
+        display_off=getattr(args, "display_off", None),
+        keep_pause=getattr(args, "resume", False),
+    )
+
+
+@contextlib.contextmanager
+def _night(
+    root: Path, options: Options, chooser: Callable[[View], Chooser], rules: Rules = DEFAULT_RULES
+) -> Iterator[Research]:
+    view = choose_view()
+    try:
+        with open_night(root, options, view, chooser(view), rules) as research:
+            yield research
+    finally:
+        view.close()
+
+
+def _chooser(root: Path, args: Namespace, view: View) -> Chooser:
+    """Return what chooses the proposer once the machine is known; in a terminal it may offer to pull a model."""
+    program = read_program(root / PROGRAM)
+    wanted = ProposerOptions(args.proposer, args.model, args.base_url, args.command, args.seed, program)
+
+    def offer(server: OllamaServer, choice: Choice) -> bool:
+        with view.aside() as console:
+            return offer_pull(server, choice, console)
+
+    in_terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    return lambda facts: choose(wanted, facts, view.say, offer if in_terminal else None)
+
+
+def _by_hand(view: View) -> Chooser:
+    return lambda facts: ByHand()
+
+
+def _cut_off(root: Path, tag: str | None) -> bool:
+    """Whether the last session of a night was killed or failed."""
+    night = journal.read(Layout(root, status.find_tag(root, tag)).folder)
+    return night.sessions > 0 and night.closed in INTERRUPTED

@@ -1,0 +1,71 @@
+"""Commands that look at a night, and that pause and resume the running one."""
+
+from __future__ import annotations
+
+import difflib
+from argparse import Namespace
+from pathlib import Path
+
+from autoresearch.errors import UsageError
+from autoresearch.paths import Layout
+from autoresearch.record import journal
+from autoresearch.record.night import Experiment, Night, RunRecord
+from autoresearch.report import status as summary
+from autoresearch.report import watch as live
+
+
+def status(root: Path, args: Namespace) -> int:
+    """Print the night so far."""
+    summary.status(root, args.tag)
+    return 0
+
+
+def watch(root: Path, args: Namespace) -> int:
+    """Show the running night until it ends."""
+    return live.watch(root, args.tag)
+
+
+def pause(root: Path, args: Namespace) -> int:
+    """Ask the running loop to wait between two runs."""
+    live.pause_command(root, args.tag)
+    return 0
+
+
+def resume(root: Path, args: Namespace) -> int:
+    """End a pause."""
+    live.resume_command(root, args.tag)
+    return 0
+
+
+def show(root: Path, args: Namespace) -> int:
+    """Print one experiment: its hypothesis, runs, diff and failure, and where its logs are."""
+    layout = Layout(root, summary.find_tag(root, args.tag))
+    night = journal.read(layout.folder)
+    x = night.experiments.get(args.n)
+    if x is None:
+        raise UsageError(f"{night.tag} has no experiment {args.n}; it has 0 to {night.next_n - 1}")
+    print(f"#{x.n} {x.proposal.title}\n{x.proposal.hypothesis}\n{x.verdict or x.status}: {x.reason}")
+    print(f"proposer: {x.proposal.proposer}, category: {x.proposal.category}, commit: {x.commit or '—'} {x.ref or ''}")
+    for run in x.runs.values():
+        print(_line(run))
+    if x.parent_n is not None:
+        print(_diff(layout, night, x, night.experiments[x.parent_n]))
+    if x.failure is not None and x.failure.detail:
+        print(x.failure.detail.rstrip())
+    print(f"logs: {layout.experiment(x.n)}")
+    return 0
+
+
+def _line(run: RunRecord) -> str:
+    """Return a run in a line: "  run 0 (search, seed 7000): val_bpb 1.234567, 82,000 tok/s, 751 steps"."""
+    m = run.measurement
+    ended = "stopped early" if m and m.stopped else run.ended or "running"
+    value = f"val_bpb {m.val_bpb:.6f}" if m and m.val_bpb is not None else ended
+    speed = f", {m.tok_s:,.0f} tok/s, {m.num_steps} steps" if m and m.tok_s else ""
+    failed = f", {m.failure.kind}: {m.failure.message}" if m and m.failure else ""
+    return f"  run {run.run} ({run.purpose}, seed {run.seed}): {value}{speed}{failed}"
+
+
+def _diff(layout: Layout, night: Night, x: Experiment, parent: Experiment) -> str:
+    old, new = (journal.read_source(layout.folder, each).splitlines() for each in (parent, x))
+    return "\n".join(difflib.unified_diff(old, new, f"#{parent.n}", f"#{x.n}", lineterm=""))

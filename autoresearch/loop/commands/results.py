@@ -1,0 +1,50 @@
+"""Commands that make something of a night: its report, its winner on a branch, room on the disk."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+
+from autoresearch.decide import validation
+from autoresearch.errors import UsageError
+from autoresearch.loop import samples
+from autoresearch.paths import EDITABLE, Layout
+from autoresearch.record import journal, retention
+from autoresearch.record.git import Repository, branch_name, tag_of
+from autoresearch.report import page, status
+
+
+def report(root: Path, args: Namespace) -> int:
+    """Write report.html and progress.png, with samples of text where they are still to be made."""
+    layout = Layout(root, status.find_tag(root, args.tag))
+    samples.fill(layout, journal.read(layout.folder), print)
+    print(page.write(layout))
+    return 0
+
+
+def adopt(root: Path, args: Namespace) -> int:
+    """Commit the winner's file on the person's own branch."""
+    layout, repo = Layout(root, status.find_tag(root, args.tag)), Repository.at(root)
+    night = journal.read(layout.folder)
+    if tag_of(repo.branch()):
+        raise UsageError(f"this is the loop's own branch {repo.branch()}. Go to yours first: git switch main")
+    if EDITABLE in repo.changes():
+        raise UsageError(f"{EDITABLE} has uncommitted changes. Commit them first, or: git checkout -- {EDITABLE}")
+    if night.incumbent is None or night.incumbent.role == "baseline":
+        raise UsageError(f"{layout.tag} kept nothing, so there is nothing to adopt")
+    source = journal.read_source(layout.folder, night.incumbent)
+    figures = validation.text(night) or status.text(night).splitlines()[1]
+    kept = [x for x in night.decided if x.verdict == "keep" and x.role == "candidate"]
+    steps = "\n".join(f"- {x.proposal.title}: {x.reason}" for x in kept)
+    message = f"Adopt the winner of {branch_name(layout.tag)}\n\n{figures}\n\n{steps}\n"
+    print(f"{repo.commit({EDITABLE: source.encode()}, message)[:10]} on {repo.branch()}: {figures}")
+    return 0
+
+
+def clean(root: Path, args: Namespace) -> int:
+    """Remove the checkpoints and kernels that decided candidates need no more."""
+    folder = Layout(root, status.find_tag(root, args.tag)).folder
+    planned = retention.plan(journal.read(folder), retention.scan(folder))
+    print(planned.describe())
+    retention.apply(folder, planned)
+    return 0

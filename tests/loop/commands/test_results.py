@@ -1,0 +1,57 @@
+"""Commands that make something of a night."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+
+from autoresearch.errors import UsageError
+from autoresearch.loop.commands import results
+from testbed.made_nights import Made, set_to
+from testbed.toy import git
+
+NIGHT = Namespace(tag="nov23")
+
+
+def made_night(root: Path, verdict: str) -> Made:
+    made = Made()
+    made.candidate(set_to("DEPTH", 3), 0.05, verdict)
+    made.write(root / "runs" / "nov23")
+    return made
+
+
+def test_adopting_commits_the_winner_on_the_person_s_branch(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = made_night(repository, "keep")
+    assert results.adopt(repository, NIGHT) == 0
+    assert git(repository, "show", "main:train_mlx.py") == made.sources[1]
+    message = git(repository, "log", "-1", "--format=%B")
+    assert message.startswith("Adopt the winner of autoresearch/nov23\n") and "- DEPTH -> 3: it is keep" in message
+    assert " on main: " in capsys.readouterr().out
+
+
+def test_nothing_is_adopted_over_uncommitted_work_on_the_loop_s_branch_or_without_a_winner(repository: Path) -> None:
+    made_night(repository, "discard")
+    with pytest.raises(UsageError, match="nov23 kept nothing"):
+        results.adopt(repository, NIGHT)
+    file = repository / "train_mlx.py"
+    file.write_text(file.read_text() + "# mine\n")
+    with pytest.raises(UsageError, match="has uncommitted changes"):
+        results.adopt(repository, NIGHT)
+    git(repository, "switch", "-q", "-c", "autoresearch/nov23")
+    with pytest.raises(UsageError, match="git switch main"):
+        results.adopt(repository, NIGHT)
+
+
+def test_cleaning_removes_what_decided_candidates_need_no_more(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made_night(repository, "discard")
+    left = repository / "runs" / "nov23" / "0007" / "run-0" / "checkpoint.safetensors"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"x" * 1000)
+    assert results.clean(repository, NIGHT) == 0
+    assert not left.exists() and capsys.readouterr().out
