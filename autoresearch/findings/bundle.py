@@ -37,12 +37,12 @@ from autoresearch.findings.schema import (
 
 FORMAT = "autoresearch-metal findings"
 VERSION = 2
-HEAD = {  # the fields of a file before those of its Bundle, as JSON Schema
+FILE_HEAD = {  # the fields of a file before those of its Bundle, as JSON Schema
     "format": {"const": FORMAT},
     "version": {"const": VERSION},
     "id": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
 }
-MOST_BYTES = 64 << 20  # of a file: a thousand experiments on sources of the largest size
+MOST_FILE_BYTES = 64 << 20  # of a file: a thousand experiments on sources of the largest size
 
 
 @with_config(STRICT)
@@ -117,8 +117,8 @@ def load(path: Path) -> Bundle:
     """Read and check a file without running anything in it. Raises BundleError with the reason for refusing it."""
     try:
         size = path.stat().st_size
-        if size > MOST_BYTES:
-            raise BundleError(f"{path}: refused: {size >> 20} MB; findings have at most {MOST_BYTES >> 20} MB")
+        if size > MOST_FILE_BYTES:
+            raise BundleError(f"{path}: refused: {size >> 20} MB; findings have at most {MOST_FILE_BYTES >> 20} MB")
         data = path.read_bytes()
     except OSError as error:
         raise BundleError(f"cannot read {path}: {error.strerror or error}") from None
@@ -138,7 +138,7 @@ def loads(data: bytes) -> Bundle:
         newer = isinstance(version, int) and version > VERSION
         told = "Update this program: git pull" if newer else "No such version was ever written"
         raise BundleError(f"its version is {ascii(version)[:20]}; this program reads {VERSION}. {told}")
-    content = {key: entry for key, entry in value.items() if key not in HEAD}
+    content = {key: entry for key, entry in value.items() if key not in FILE_HEAD}
     try:
         bundle = schema.read(ADAPTER, json.dumps(content, ensure_ascii=False).encode())
     except UnicodeEncodeError as error:  # half of a surrogate pair, which is no character
@@ -219,8 +219,8 @@ SCHEMA = Path(__file__).with_name("schema.json")
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema of a file; findings/schema.json holds it."""
     content = schema.json_schema(ADAPTER)
-    properties = {**HEAD, **content["properties"]}
-    return {**content, "title": FORMAT, "properties": properties, "required": [*HEAD, *content["required"]]}
+    properties = {**FILE_HEAD, **content["properties"]}
+    return {**content, "title": FORMAT, "properties": properties, "required": [*FILE_HEAD, *content["required"]]}
 
 
 def main() -> int:

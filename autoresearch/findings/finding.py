@@ -17,7 +17,7 @@ from autoresearch.findings.schema import (
     Count,
     Identifier,
     Line,
-    Literals,
+    LiteralText,
     Positive,
     Prose,
     Sha256,
@@ -26,6 +26,8 @@ from autoresearch.findings.schema import (
 from autoresearch.system import machine
 
 SharedVerdict = Literal["keep", "discard", "crash", "quarantined"]
+# Source text of a constant's value; None where the constant does not exist.
+BeforeAfter = tuple[LiteralText | None, LiteralText | None]
 TransferVerdict = Literal["transfers", "null", "reverses", "cannot run"]
 
 
@@ -87,7 +89,7 @@ class Effect:
 
 @dataclass(frozen=True, slots=True)
 class PatchBlock:
-    """Replace the whole lines `search`, which occur once in the parent, by `replace`."""
+    """Whole lines `search`, which occur once in the parent, and the lines `replace` in their place."""
 
     search: SourceText
     replace: SourceText
@@ -95,13 +97,13 @@ class PatchBlock:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """The patch against the parent: apply the blocks in their order, then set the constants of `set`."""
+    """The patch against the parent: apply the blocks in their order, then set the constants of `set`.
 
-    # All constants that differ: source text of the value before and after, null where the constant does not exist.
-    constants: Annotated[Mapping[Identifier, tuple[Literals | None, Literals | None]], Field(max_length=200)] = field(
-        default_factory=dict
-    )
-    set: Annotated[Mapping[Identifier, Literals], Field(max_length=200)] = field(default_factory=dict)
+    `constants` are all constants that differ, however the patch changes them.
+    """
+
+    constants: Annotated[Mapping[Identifier, BeforeAfter], Field(max_length=200)] = field(default_factory=dict)
+    set: Annotated[Mapping[Identifier, LiteralText], Field(max_length=200)] = field(default_factory=dict)
     blocks: Annotated[tuple[PatchBlock, ...], Field(max_length=500)] = ()
     touches: Annotated[tuple[Line, ...], Field(max_length=500)] = ()  # the blocks' definitions: "GPT.__call__"
     code: CodeHash | None = None  # of the blocks, whatever surrounds them

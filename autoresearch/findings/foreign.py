@@ -28,7 +28,7 @@ METHOD = "one run each, no replicates: may be noise"
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ResultLine:
     """One line of results.tsv, with the time and the source of its commit where git has them."""
 
     commit: str
@@ -62,11 +62,11 @@ def read(path: Path) -> list[Bundle]:
     return [_bundle(name, night, written) for night in _nights(entries)]
 
 
-def parse(text: str) -> list[Entry]:
+def parse(text: str) -> list[ResultLine]:
     """Return the lines that have the columns of the header; notes and other tables are skipped.
 
     parse("commit\\tval_bpb\\tmemory_gb\\tstatus\\tdescription\\n383abb4\\t2.667\\t26.9\\tkeep\\tbaseline\\n")
-    -> [Entry("383abb4", 2.667, 26.9, "keep", "baseline")]
+    -> [ResultLine("383abb4", 2.667, 26.9, "keep", "baseline")]
     """
     lines = text.split("\n")
     names = [name.strip() for name in lines[0].split("\t")]
@@ -81,13 +81,13 @@ def parse(text: str) -> list[Entry]:
             bpb = None if value == 0.0 or status == "crash" else value
             memory = _number(cells.get("memory_gb")) or None
             commit, description = cells.get("commit", "").strip(), _line(cells.get("description", ""))
-            entries.append(Entry(commit, bpb, memory, status, description))
+            entries.append(ResultLine(commit, bpb, memory, status, description))
     return entries
 
 
-def _nights(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
+def _nights(entries: Sequence[ResultLine]) -> Iterator[list[ResultLine]]:
     """Yield the lines of one night after another."""
-    night: list[Entry] = []
+    night: list[ResultLine] = []
     for entry in entries:
         if entry.begins and night:
             yield night
@@ -96,7 +96,7 @@ def _nights(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
     yield night
 
 
-def _bundle(name: str, entries: Sequence[Entry], written: str) -> Bundle:
+def _bundle(name: str, entries: Sequence[ResultLine], written: str) -> Bundle:
     findings = list(_findings(entries))
     started = entries[0].time
     times = [entry.time for entry in entries if entry.time is not None]
@@ -112,9 +112,9 @@ def _bundle(name: str, entries: Sequence[Entry], written: str) -> Bundle:
     )
 
 
-def _findings(entries: Sequence[Entry]) -> Iterator[Finding]:
+def _findings(entries: Sequence[ResultLine]) -> Iterator[Finding]:
     """Yield a finding a line: the first is the baseline, each later one is measured against the last keep."""
-    best: tuple[int, Entry] | None = None
+    best: tuple[int, ResultLine] | None = None
     for n, entry in enumerate(entries):
         measured = entry.val_bpb is not None or entry.status == "discard"
         verdict = STATUS.get(entry.status, "discard") if measured else "crash"
@@ -138,19 +138,19 @@ def _findings(entries: Sequence[Entry]) -> Iterator[Finding]:
             best = n, entry
 
 
-def _effect(parent: Entry | None, entry: Entry) -> Effect | None:
+def _effect(parent: ResultLine | None, entry: ResultLine) -> Effect | None:
     if parent is None or parent.val_bpb is None or entry.val_bpb is None:
         return None
     return Effect(parent.val_bpb - entry.val_bpb, method=METHOD)
 
 
-def _run(entry: Entry) -> SharedRun:
+def _run(entry: ResultLine) -> SharedRun:
     memory_mb = entry.memory_gb * 1024 if entry.memory_gb else None
     failure = "crash" if entry.val_bpb is None else None
     return SharedRun("search", entry.val_bpb, peak_memory_mb=memory_mb, failure=failure)
 
 
-def _hour(first: Entry, entry: Entry) -> float | None:
+def _hour(first: ResultLine, entry: ResultLine) -> float | None:
     if first.time is None or entry.time is None or entry.time < first.time:
         return None
     return (entry.time - first.time) / 3600
@@ -159,7 +159,7 @@ def _hour(first: Entry, entry: Entry) -> float | None:
 # --- git --------------------------------------------------------------------------------------------------------------
 
 
-def _with_history(folder: Path, entry: Entry) -> Entry:
+def _with_history(folder: Path, entry: ResultLine) -> ResultLine:
     """Return the entry with its commit's time and source. A commit that was reset away may still be in git."""
     if not COMMIT.fullmatch(entry.commit):
         return entry

@@ -17,8 +17,8 @@ from autoresearch.formats import CONTROL
 T = TypeVar("T")
 
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
-SHOWN = 60  # characters of a hostile value in a message
-UNKNOWN = {"unexpected_keyword_argument": "this field is unknown"}  # in better words than pydantic's
+VALUE_CHARS = 60  # characters of a hostile value in a message
+BETTER_WORDS = {"unexpected_keyword_argument": "this field is unknown"}  # in better words than pydantic's
 
 
 class Mismatch(ValueError):
@@ -45,7 +45,7 @@ Day = Annotated[str, StringConstraints(pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}$")] 
 Line = Annotated[str, StringConstraints(max_length=300), AfterValidator(_one_line)]
 Prose = Annotated[str, StringConstraints(max_length=4000), AfterValidator(_without_controls)]
 SourceText = Annotated[str, StringConstraints(max_length=1_000_000), AfterValidator(_without_controls)]
-Literals = Annotated[
+LiteralText = Annotated[
     str, StringConstraints(max_length=30_000), AfterValidator(_without_controls)
 ]  # source text of a constant
 Identifier = Annotated[str, StringConstraints(max_length=80, pattern="^[A-Za-z_][A-Za-z0-9_.]*$")]
@@ -76,8 +76,8 @@ def write(kind: TypeAdapter[T], value: T) -> Any:
 def _told(error: ErrorDetails, place: str) -> str:
     where = place + "".join(f"[{part}]" if isinstance(part, int) else f".{_shown(part)[1:-1]}" for part in error["loc"])
     kind, value = error["type"], error["input"]
-    if kind in UNKNOWN or not isinstance(value, str | int | float):
-        return f"{where}: {UNKNOWN.get(kind, error['msg'])}"
+    if kind in BETTER_WORDS or not isinstance(value, str | int | float):
+        return f"{where}: {BETTER_WORDS.get(kind, error['msg'])}"
     return f"{where}: {error['msg']}; this is {_shown(value)}"
 
 
@@ -86,7 +86,7 @@ def _shown(value: str | float) -> str:
     if isinstance(value, int) and abs(value) >= 2**63:
         return "a huge number"
     text = ascii(value)
-    return text if len(text) <= SHOWN else f"{text[: SHOWN - 4]}...{text[-1]}"
+    return text if len(text) <= VALUE_CHARS else f"{text[: VALUE_CHARS - 4]}...{text[-1]}"
 
 
 # --- the schema ------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -201,7 +202,7 @@ class LiveView:
                 self._guarded(self._live.stop)
             lines, self._lines = list(self._lines), deque()
             for line in lines if self._plain is None else ():
-                self._guarded(lambda line=line: self._console.print(line))  # type: ignore[misc]
+                self._guarded(partial(self._console.print, line))
 
     def _keep(self, line: Text) -> None:
         with self._lock:
@@ -210,7 +211,7 @@ class LiveView:
             elif self._open:
                 self._lines.append(line)
             else:
-                self._guarded(lambda: self._console.print(line))
+                self._guarded(partial(self._console.print, line))
 
     def _tick(self, refresh_s: float) -> None:
         while not self._closing.wait(refresh_s) and self._plain is None:

@@ -20,8 +20,8 @@ from autoresearch.records import MachineState, Proposal, Verdict
 from autoresearch.report import analysis
 from autoresearch.report.analysis import GroupCounts
 
-SHOWN = 12  # of the decided experiments, the latest
-SAID = 6  # of the lines that the loop said, the latest
+RESULTS_SHOWN = 12  # of the decided experiments, the latest
+LINES_KEPT = 6  # of the lines that the loop said, the latest
 SHOWN_POINTS = 400  # of the present run's loss curve; twice as fine as the widest sparkline
 PHASES = {"ready": "warming up", "clock_started": "training", "trained": "saving", "saved": "evaluating"}
 
@@ -134,7 +134,7 @@ class LiveState:
 
     def say(self, text: str) -> None:
         """Add a line to the last ones that the loop said."""
-        self.said = [*self.said[1 - SAID :], text]
+        self.said = [*self.said[1 - LINES_KEPT :], text]
 
     # --- the night ---
 
@@ -176,7 +176,7 @@ class LiveState:
         self.decided = decided
         self.proposers = analysis.by_proposer(night)
         tried = analysis.candidates(night)
-        self.results = [result_of(x) for x in tried[-SHOWN:]]
+        self.results = [result_of(x) for x in tried[-RESULTS_SHOWN:]]
         self.counts = {v: sum(analysis.verdict_of(x) == v for x in tried) for v in ("keep", "discard", "crash")}
         incumbent, baseline = night.incumbent, validation.baseline_of(night)
         if incumbent is None or baseline is None:

@@ -14,7 +14,7 @@ from autoresearch.system import machine
 
 SWAP_GROWTH_MB = 256  # of a night, from which on the swap is reported
 STARTING = "starting up"
-PHASES = {"training": "training", "evaluation": "evaluation"}  # of Measurement.seconds; all others are starting up
+RUN_PHASES = {"training": "training", "evaluation": "evaluation"}  # of Measurement.seconds; all others are starting up
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +69,10 @@ def time_shares(night: Night) -> dict[str, float]:
 
     time_shares(night) -> {"training": 3000.0, "evaluation": 200.0, "starting up": 90.0, "ideas, decisions": 310.0}
     """
-    shares = dict.fromkeys((*PHASES.values(), STARTING), 0.0)
+    shares = dict.fromkeys((*RUN_PHASES.values(), STARTING), 0.0)
     for one in measured(night):
         for name, seconds in one.measurement.seconds.items():
-            shares[PHASES.get(name, STARTING)] += seconds
+            shares[RUN_PHASES.get(name, STARTING)] += seconds
     lost = any(r.ended != "measured" for x in night.experiments.values() for r in x.runs.values())
     rest = night.elapsed_s - sum(shares.values())
     return {**shares, "ideas, decisions" + (" and lost runs" if lost else ""): max(0.0, rest)}

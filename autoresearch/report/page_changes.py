@@ -50,11 +50,11 @@ def _kept(change: KeptChange, largest: float, source_of: SourceOf) -> str:
     )
 
 
-def _diff(x: Experiment, source_of: SourceOf) -> str:
-    if x.parent_n is None:
+def _diff(experiment: Experiment, source_of: SourceOf) -> str:
+    if experiment.parent_n is None:
         return ""
     try:
-        old, new = source_of(x.parent_n), source_of(x.n)
+        old, new = source_of(experiment.parent_n), source_of(experiment.n)
     except AutoresearchError as error:
         return f'<p class="note">its diff cannot be shown: {escape(str(error))}</p>'
     added, removed = diffs.counts(old, new)
@@ -181,14 +181,14 @@ def every_experiment(night: Night) -> str:
     return section("Every experiment", details, early_stop.text(night) or "")
 
 
-def _row(x: Experiment) -> tuple[str, ...]:
+def _row(experiment: Experiment) -> tuple[str, ...]:
     return (
-        str(x.n),
-        _verdict("baseline" if x.role == "baseline" else analysis.verdict_of(x)),
-        number(x.estimate, ".4f"),
-        signed(x.delta_bpb),
-        str(len(x.bpbs)),
-        escape(x.proposal.title),
-        escape(shortened(x.reason, REASON)),
-        escape(x.proposal.proposer),
+        str(experiment.n),
+        _verdict("baseline" if experiment.role == "baseline" else analysis.verdict_of(experiment)),
+        number(experiment.estimate, ".4f"),
+        signed(experiment.delta_bpb),
+        str(len(experiment.bpbs)),
+        escape(experiment.proposal.title),
+        escape(shortened(experiment.reason, REASON)),
+        escape(experiment.proposal.proposer),
     )

@@ -87,7 +87,13 @@ def status(root: Path, tag: str | None, console: Console | None = None) -> None:
     console.print(table)
 
 
-def _row(x: Experiment) -> list[str | Text]:
-    value = f"{x.estimate:.6f}" if x.estimate is not None else "—"
-    who = x.proposal.proposer if x.role == "candidate" else x.role
-    return [str(x.n), x.verdict or x.status, value, str(len(x.bpbs)), Text(x.proposal.title), Text(x.reason), Text(who)]
+def _row(experiment: Experiment) -> list[str | Text]:
+    proposal = experiment.proposal
+    value = f"{experiment.estimate:.6f}" if experiment.estimate is not None else "—"
+    words = (
+        proposal.title,
+        experiment.reason,
+        proposal.proposer if experiment.role == "candidate" else experiment.role,
+    )
+    verdict = experiment.verdict or experiment.status
+    return [str(experiment.n), verdict, value, str(len(experiment.bpbs)), *map(Text, words)]

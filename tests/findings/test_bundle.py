@@ -119,7 +119,7 @@ def test_refused_with_the_reason(case: str, tmp_path: Path) -> None:
 def test_a_file_that_is_too_large_is_not_even_read(tmp_path: Path) -> None:
     path = tmp_path / "large.json"
     with path.open("wb") as file:
-        file.truncate(bundle.MOST_BYTES + 2**20)
+        file.truncate(bundle.MOST_FILE_BYTES + 2**20)
     with pytest.raises(BundleError, match="65 MB; findings have at most 64 MB"):
         bundle.load(path)
     with pytest.raises(BundleError, match="No such file"):

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoresearch.report.dashboard import SPARKS, at, clock, sparkline
-from autoresearch.report.live_state import SAID, LiveState
+from autoresearch.report.live_state import LINES_KEPT, LiveState
 from testbed.live_states import CLOCKS, drawn, live_state
 
 FULL = live_state()
-FULL.said = [f"line {i}" for i in range(SAID)]
+FULL.said = [f"line {i}" for i in range(LINES_KEPT)]
 
 
 def test_the_panel_shows_what_matters() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from autoresearch.errors import UsageError
 from autoresearch.record import pause
 from autoresearch.report import status
 from testbed.made_nights import EXACT, Made, set_to
-from testbed.toy import git
+from testbed.toy import ROOT, git
 
 
 def shown(root: Path, tag: str | None = None) -> str:
@@ -83,3 +85,11 @@ def test_which_night_is_meant(root: Path) -> None:
     assert status.find_tag(root, None) == "nov23"  # this branch's
     with pytest.raises(UsageError, match="no night dec24"):
         status.find_tag(root, "dec24")
+
+
+def test_status_and_watch_import_no_models_of_findings() -> None:
+    """They are asked for often, and pydantic builds such models for a tenth of a second."""
+    names = "[name for name in sys.modules if name == 'pydantic' or name.startswith('autoresearch.findings')]"
+    code = f"import sys, autoresearch.report.status, autoresearch.report.watch; print({names})"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
