@@ -104,12 +104,14 @@ class EarlyStopCheck:
 def calibrate(examples: Sequence[Example]) -> EarlyStopRule | None:
     """Return the tightest limit that stops less than 2% of eventual winners.
 
-    The limit is the largest of three: the largest gap of a contender; the upper prediction bound (Student's t, 98%) for
-    the gap of the next contender; any limit that was in force before. The last one is because a stopped run has no
-    result: lowering a limit would rest on candidates that it stopped and nobody saw the end of.
+    The limit is the largest of these:
 
-    Return None with fewer than CONTENDERS contenders; where, by leave-one-out, too many contenders (by weight) exceed
-    the limit that the other contenders give; and where the limit would stop nothing.
+    - the largest gap of a contender,
+    - the upper prediction bound (Student's t, 98%) for the gap of one more contender,
+    - every limit that was in force before, since the runs that it stopped are missing from the examples.
+
+    Return None where there are fewer than CONTENDERS contenders, where the limit would stop nothing, and where 2% of
+    the contenders or more, by weight, exceed the limit that the other contenders give (leave-one-out).
     """
     contenders = [run for run in examples if run.contends]
     if len(contenders) < CONTENDERS:

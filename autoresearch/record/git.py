@@ -1,8 +1,8 @@
-"""The branch, its commits and the refs of discarded candidates, by git plumbing alone.
+"""Commit kept candidates to the branch and set the others aside under refs, by git plumbing alone.
 
-No hook runs, nothing is signed, no prompt can appear, and nothing of the person's is lost: commits are built beside
-their index, refs move by compare-and-swap, and a file or an index entry is brought up to date only where it holds a
-version that is already in the branch's history.
+No hook runs, nothing is signed and no prompt can appear. Nothing of the user's is lost: commits are built in an index
+of their own, refs move by compare-and-swap, and a working file or an entry of the user's index is replaced only where
+it holds a version that is already in the branch's history.
 
     refs/heads/autoresearch/TAG         the branch: one commit for each kept candidate
     refs/autoresearch/TAG/NNNN          a candidate that is not on the branch; clones fetch refs/autoresearch/* by name
@@ -35,39 +35,39 @@ SETTINGS = {
     "i18n.commitEncoding": "UTF-8",
 }
 FALLBACK_IDENTITY = {"user.name": "autoresearch-metal", "user.email": "autoresearch-metal@localhost"}
-# What a hook, an alias or an editor of git's exports; it would point our commands at another repository or index.
+# Variables that git exports to hooks, aliases and editors; they would redirect our commands to another repository.
 FOREIGN = frozenset(
     f"GIT_{name}"
     for name in ("DIR", "WORK_TREE", "INDEX_FILE", "COMMON_DIR", "PREFIX", "NAMESPACE", "OBJECT_DIRECTORY")
 )
 UNFINISHED = ("rebase-merge", "rebase-apply", "MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "BISECT_LOG")
-INDEX_LOCK_S = 2.0  # how long the person's own git may hold their index before we leave it as it is
-STALE_LOCK_S = 60.0  # git holds the lock of a ref for milliseconds; an older one was left by a power cut
-RECENT = 50  # versions of a file by which its present content is known to be committed
+INDEX_LOCK_S = 2.0  # to wait for a git of the user's that holds the index; then the index is left as it is
+STALE_LOCK_S = 60.0  # age of a ref's lock from which a power cut left it; git holds one for milliseconds
+RECENT = 50  # versions of a file in the history among which its present content is looked for
 
 
 @dataclass(frozen=True, slots=True)
-class Landed:
-    """Where a kept candidate is. `moved`: the person went on from elsewhere, and it stands under a ref of its own."""
+class Placement:
+    """Where a kept candidate is in git."""
 
-    state: Literal["applied", "present", "moved"]
+    state: Literal["applied", "present", "moved"]  # committed now; there already; the user went on: under its own ref
     commit: str
     ref: str
-    settled: bool = True  # the working file and the person's index entry are at this version too
+    settled: bool = True  # the working file and the user's index entry hold this version, too
 
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """A checkout. `folder` is the project's; paths are relative to it. `prefix` is where it lies in the repository."""
+    """The project's folder as a git checkout. All paths are relative to it."""
 
     folder: Path
-    prefix: str = ""
+    prefix: str = ""  # of the folder within the repository, e.g. "projects/metal/"; empty at its top
 
-    # --- looking ---
+    # --- reading ---
 
     @classmethod
     def at(cls, folder: Path) -> Repository:
-        """Raises GitError where there is no working tree, no commit, or a merge or rebase is under way."""
+        """Open a checkout. Raises GitError where there is no working tree or no commit, or a merge is under way."""
         _, prefix = cls(folder)._git("rev-parse", "--show-toplevel", "--show-prefix").stdout.split("\n")[:2]
         repository = cls(folder, prefix)
         if repository.resolve("HEAD") is None:
@@ -79,26 +79,29 @@ class Repository:
         return repository
 
     def resolve(self, revision: str) -> str | None:
-        """The object a revision names, e.g. resolve("HEAD:./train_mlx.py") -> blob; None where there is none."""
+        """Return the id of the object that a revision names, e.g. of "HEAD:./train_mlx.py"; None without one."""
         done = self._git("rev-parse", "--verify", "--quiet", revision, check=False)
         return done.stdout.strip() if done.returncode == 0 else None
 
     def head(self) -> str:
+        """Return the commit of HEAD."""
         return self._git("rev-parse", "--verify", "HEAD^{commit}").stdout.strip()
 
     def branch(self) -> str | None:
-        """e.g. "autoresearch/nov23"; None when HEAD is detached."""
+        """Return the current branch, e.g. "autoresearch/nov23"; None where HEAD is detached."""
         done = self._git("symbolic-ref", "--quiet", "HEAD", check=False)
         return done.stdout.strip().removeprefix("refs/heads/") or None
 
     def blob(self, revision: str, path: str) -> str | None:
+        """Return the id of a file's content in a revision; None where it is not there."""
         return self.resolve(f"{revision}:{self.prefix}{path}")
 
     def read(self, revision: str, path: str) -> bytes:
+        """Return a file's content in a revision. Raises GitError where it is not there."""
         return self._git("cat-file", "blob", f"{revision}:{self.prefix}{path}").raw
 
     def changes(self, exempt: Sequence[str] = ("results.tsv",)) -> list[str]:
-        """Tracked files of the project that differ from HEAD, staged or not."""
+        """Return the tracked files of the project that differ from HEAD, staged or not, except the `exempt` ones."""
         done = self._git("status", "--porcelain", "-z", "--no-renames", "--untracked-files=no", "--", ".")
         paths = [entry[3:].removeprefix(self.prefix) for entry in done.stdout.split("\0") if entry]
         return [path for path in paths if path not in exempt]
@@ -106,7 +109,7 @@ class Repository:
     # --- the branch ---
 
     def begin(self, tag: str) -> str:
-        """Stand on the branch of `tag`, made from HEAD where there is none yet; the commit. Changes no file then."""
+        """Switch to the branch of `tag` and return its commit. A new branch starts at HEAD and changes no file."""
         name, ref = branch_name(tag), f"refs/heads/{branch_name(tag)}"
         if not re.fullmatch(r"\w[\w.+-]*", tag) or self._git("check-ref-format", ref, check=False).returncode:
             raise _refusal("check-ref-format", f"'{tag}' is no tag: letters, digits, dot, dash, e.g. nov23-b")
@@ -120,7 +123,7 @@ class Repository:
         return self.head()
 
     def commit(self, files: Mapping[str, bytes], message: str) -> str:
-        """Commit `files` on top of HEAD's branch; the commit, which is HEAD's where nothing changes."""
+        """Commit `files` on the current branch and return the commit, or HEAD's where nothing changes."""
         branch, head = self.branch(), self.head()
         if branch is None:
             raise _refusal("commit", f"HEAD is detached at {head[:10]} in {self.folder}. Run: git switch BRANCH")
@@ -140,31 +143,35 @@ class Repository:
         content: bytes,
         message: str,
         also: Mapping[str, bytes] | None = None,
-    ) -> Landed:
-        """Bring a decided candidate onto the branch; safe to repeat, so it is also how a lost commit is rebuilt.
+    ) -> Placement:
+        """Bring a kept candidate onto the branch. Repeating it is safe, so this also rebuilds a commit that was lost.
 
-        HEAD holds `path` as `parent` does: commit. HEAD holds it as `content`: done already. Else, or on another
-        branch, the person has moved on: the candidate is kept under a ref. `also`: further files for the same commit.
+        It depends on what HEAD holds at `path`: the version of `parent` -> commit `content`, and `also` as further
+        files; `content` -> it was committed before; anything else, or another branch -> the user went on without the
+        loop, and the candidate is set aside under a ref of its own.
         """
         blob, ref = self.store(content), f"refs/heads/{branch_name(tag)}"
-        for _ in range(5):  # as often as HEAD moves between the look and the swap
+        for _ in range(5):  # HEAD may move between reading it and swapping it
             head, on_branch = self.head(), self.branch() == branch_name(tag)
             present = self.blob(head, path)
             if on_branch and present == blob:
                 commit = self._git("log", "-1", "--format=%H", head, "--", path).stdout.strip()
-                return Landed("present", commit, ref, self.settle(path))
+                return Placement("present", commit, ref, self.settle(path))
             if not on_branch or present != self.blob(parent, path):
                 break
             commit = self._commit_tree(head, {path: content, **(also or {})}, message)
             if self._swap(ref, commit, head, message, may_fail=True):
                 self.settle(*(also or {}))
-                return Landed("applied", commit, ref, self.settle(path))
+                return Placement("applied", commit, ref, self.settle(path))
         commit, ref = self.set_aside(tag, n, parent, path, content, message)
-        return Landed("moved", commit, ref)
+        return Placement("moved", commit, ref)
 
     def set_aside(self, tag: str, n: int, parent: str, path: str, content: bytes, message: str) -> tuple[str, str]:
-        """Keep a candidate as a commit under refs/autoresearch/TAG/NNNN: (commit, ref). Nothing there is overwritten:
-        the same candidate is found again, another one (an older night of this tag) makes ours NNNN-2."""
+        """Keep a candidate as a commit on `parent` under refs/autoresearch/TAG/NNNN; return (commit, ref).
+
+        Nothing there is overwritten. If the ref holds the same candidate, it is returned; if it holds another one (of
+        an older night with this tag), the new one becomes NNNN-2.
+        """
         commit = self._commit_tree(parent, {path: content}, message)
         tree = self.resolve(f"{commit}^{{tree}}")
         for attempt in range(1, 1000):
@@ -178,13 +185,13 @@ class Repository:
         raise _refusal("update-ref", f"a thousand candidates are numbered {n} under refs/autoresearch/{tag}")
 
     def store(self, content: bytes) -> str:
-        """Write a blob into the object store, unreferenced; its id."""
+        """Write a blob into the object store, where nothing refers to it yet, and return its id."""
         return self._git("hash-object", "-w", "--stdin", "--no-filters", input=content).stdout.strip()
 
     def settle(self, *paths: str) -> bool:
-        """Bring the working file and the person's index entry of each path to HEAD's version; whether all are there.
+        """Bring the working file and the index entry of each path to HEAD's version; return whether all are there.
 
-        Only a version from the branch's history is replaced: whatever the person wrote or staged stays as it is.
+        Only versions from the branch's history are replaced: what the user wrote or staged stays as it is.
         """
         done = [self._settle_one(path) for path in paths]
         return all(done)
@@ -208,10 +215,10 @@ class Repository:
         return present == staged == head
 
     def _entry(self, *args: str) -> tuple[str, str | None]:
-        """Mode and blob of one path by ls-tree or ls-files; ("100644", None) where it is absent.
+        """Return mode and blob of one path by ls-tree or ls-files; ("100644", None) where it is absent.
 
-        ls-tree prints `mode blob id TAB path`, ls-files `mode id stage TAB path`, once a stage while there is a
-        conflict: that entry is the person's to resolve.
+        ls-tree prints `mode blob id TAB path`, and ls-files `mode id stage TAB path`, with one line per stage of a
+        conflict. A conflict is for the user to resolve; its blob is "conflict", which equals no other.
         """
         lines = self._git(*args).stdout.splitlines()
         fields = lines[0].split("\t")[0].split() if lines else []
@@ -220,7 +227,7 @@ class Repository:
         return fields[0], fields[2] if fields[1] == "blob" else fields[1] if fields[2] == "0" else "conflict"
 
     def _stage(self, mode: str, blob: str, path: str) -> bool:
-        """Set one entry of the person's index; False when their own git holds it."""
+        """Set one entry of the user's index; return False where another git holds the index."""
         deadline = time.monotonic() + INDEX_LOCK_S
         args = ("update-index", "--add", "--cacheinfo", f"{mode},{blob},{self.prefix}{path}")
         while (done := self._git(*args, check=False)).returncode:
@@ -232,7 +239,7 @@ class Repository:
         return True
 
     def _commit_tree(self, parent: str, files: Mapping[str, bytes], message: str) -> str:
-        """A commit on `parent` with `files` changed, referenced by nothing yet."""
+        """Make a commit on `parent` with `files` changed, which nothing refers to yet, and return it."""
         with tempfile.TemporaryDirectory(prefix="autoresearch-index-") as folder:
             index = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
             self._git("read-tree", parent, env=index)
@@ -246,7 +253,7 @@ class Repository:
         return self._git(*args, input=text, settings=self._identity()).stdout.strip()
 
     def _swap(self, ref: str, new: str, old: str, message: str, may_fail: bool = False) -> bool:
-        """Move `ref` from `old` to `new`, or False when it is no longer at `old` and that may be."""
+        """Move `ref` from `old` to `new`. With `may_fail`, return False where it is no longer at `old`."""
         title = (message.splitlines() or [""])[0][:72]
         args = ("update-ref", "-m", f"autoresearch: {title}", ref, new, old)
         done = self._git(*args, check=False)
@@ -255,11 +262,14 @@ class Repository:
         return done.returncode == 0
 
     def _identity(self) -> dict[str, str]:
-        """What of the person's name and address is not configured: one without an identity can still keep results."""
+        """Return settings for a name and address where the user has configured none; commits need both."""
         return {k: v for k, v in FALLBACK_IDENTITY.items() if not self._git("config", k, check=False).stdout.strip()}
 
     def _clear_stale_locks(self, *refs: str) -> None:
-        """Locks that a power cut left. The index's may be held as long as an editor is open: only a reboot tells."""
+        """Remove locks that a power cut left.
+
+        An editor may hold the lock of the index for hours, so that one is stale only if it is older than the boot.
+        """
         expiry = dict.fromkeys(("HEAD", *refs), time.time() - STALE_LOCK_S) | {"index": psutil.boot_time()}
         for name, before in expiry.items():
             path = self.folder / self._git("rev-parse", "--git-path", name).stdout.removesuffix("\n")
@@ -275,6 +285,7 @@ class Repository:
         settings: Mapping[str, str] | None = None,
         check: bool = True,
     ) -> CommandResult:
+        """Run git in the folder. Raises GitError where it cannot start, and with `check` for a code other than 0."""
         options = [a for k, v in {**SETTINGS, **(settings or {})}.items() for a in ("-c", f"{k}={v}")]
         clean = {k: v for k, v in os.environ.items() if k not in FOREIGN}
         quiet = {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0"}
@@ -289,11 +300,12 @@ class Repository:
 
 
 def branch_name(tag: str) -> str:
+    """Return the branch of a tag: branch_name("nov23") -> "autoresearch/nov23"."""
     return f"autoresearch/{tag}"
 
 
 def tag_of(branch: str | None) -> str | None:
-    """tag_of("autoresearch/nov23") -> "nov23"; None for any other branch."""
+    """Return the tag of a branch: tag_of("autoresearch/nov23") -> "nov23", tag_of("main") -> None."""
     return branch.removeprefix("autoresearch/") if branch and branch.startswith("autoresearch/") else None
 
 
