@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from autoresearch.candidate import constants, edits
 from autoresearch.findings import export
@@ -37,6 +38,8 @@ TASK = {
     "eval_rows": 8,
     "budget_s": 300.0,
 }
+FIRST_FINAL_SEED = 1_000_000
+EXACT = 1e-9  # bpb; a sigma that leaves no noise in what is asserted
 GELU = SearchReplace(
     "        return self.out(mx.square(nn.relu(self.fc(x))))", "        return self.out(nn.gelu(self.fc(x)))"
 )
@@ -50,14 +53,38 @@ IDEAS: list[tuple[str, tuple[Any, ...], str, float]] = [
 ]
 
 
+class Machine(Protocol):
+    """Where the runs of a made-up night take place."""
+
+    def measure(self, n: int, seed: int, bpb: float | None, failure: Failure | None, now: datetime) -> Measurement: ...
+
+
+@dataclass(frozen=True)
+class SteadyMachine:
+    """A machine on which nothing happens: every run takes as long and shows the same."""
+
+    tok_s: float
+
+    def measure(self, n: int, seed: int, bpb: float | None, failure: Failure | None, now: datetime) -> Measurement:
+        state = MachineState(
+            monotonic=0.0, since_boot=0.0, wall=now.timestamp(), free_memory_mb=16_000,
+            power="ac", thermal="nominal", low_power=False,
+        )  # fmt: skip
+        return Measurement(
+            seed, bpb, failure, 300.0, 330.0, num_steps=700, tok_s=self.tok_s, machine_before=state,
+            peak_memory_mb=4000.0, mfu_percent=25.0, num_params=11_500_000,
+        )  # fmt: skip
+
+
 class Made:
     """A night in the making: `events` as the journal would hold them, `sources` by experiment."""
 
     def __init__(
         self,
-        machine: Mapping[str, Any] = M4,
+        facts: Mapping[str, Any] = M4,
         task: Mapping[str, Any] = TASK,
         *,
+        machine: Machine | None = None,
         baseline_bpb: float = 1.6,
         sigma_bpb: float = 0.004,
         seed: int = 0,
@@ -65,17 +92,22 @@ class Made:
         source: str = BASE,
     ) -> None:
         self.random = random.Random(seed)
-        self.sigma_bpb, self.tok_s = sigma_bpb, 80_000.0 * baseline_bpb
+        self.sigma_bpb, self.machine = sigma_bpb, machine or SteadyMachine(80_000.0 * baseline_bpb)
         self.events: list[dict[str, Any]] = []
         self.sources: dict[int, str] = {}
         self.truth: dict[int, float] = {}
         self.now = datetime(2026, 11, 23, 22, 0, tzinfo=UTC)
         self.incumbent: int | None = None
-        versions = {"mlx": "0.32.4", "python": "3.12.1", "harness": "feedbeef"}
-        self.add("opened", tag=tag, task=dict(task), versions=versions, machine=dict(machine), base_commit="0" * 40)
+        self.facts, self.task, self.tag = dict(facts), dict(task), tag
+        self.open()
         self.propose("baseline", Proposal((), "baseline", "", "other", "by hand"), source, baseline_bpb)
         self.run(0, "search", "repeat", "repeat")
         self.decide(0, "keep")
+
+    def open(self) -> None:
+        """Begin a session of the loop."""
+        versions = {"mlx": "0.32.4", "python": "3.12.1", "harness": "feedbeef"}
+        self.add("opened", tag=self.tag, task=self.task, versions=versions, machine=self.facts, base_commit="0" * 40)
 
     def add(self, type: str, seconds: float = 5.0, **fields: Any) -> None:
         self.now += timedelta(seconds=seconds)
@@ -91,22 +123,24 @@ class Made:
         )
         return n
 
-    def run(self, n: int, *purposes: str, failure: Failure | None = None) -> list[float]:
+    def run(self, n: int, *purposes: str, failure: Failure | None = None, seed: int | None = None) -> list[float]:
         first = sum(e["type"] == "started" and e["n"] == n for e in self.events)
         values = []
         for i, purpose in enumerate(purposes, first):
+            drawn = 1000 * n + i if seed is None else seed
             bpb = None if failure else self.truth[n] + self.random.gauss(0, self.sigma_bpb)
-            self.add("started", n=n, run=i, seed=1000 * n + i, machine="m4", purpose=purpose)
-            state = MachineState(
-                monotonic=0.0, since_boot=0.0, wall=self.now.timestamp(), free_memory_mb=16_000,
-                power="ac", thermal="nominal", low_power=False,
-            )  # fmt: skip
-            m = Measurement(1000 * n + i, bpb, failure, 300.0, 330.0, num_steps=700, tok_s=self.tok_s,
-                            machine_before=state, peak_memory_mb=4000.0, mfu_percent=25.0,
-                            num_params=11_500_000)  # fmt: skip
-            self.add("measured", seconds=330.0, n=n, run=i, measurement=m)
+            self.add("started", n=n, run=i, seed=drawn, machine="m4", purpose=purpose)
+            m = self.machine.measure(n, drawn, bpb, failure, self.now)
+            self.add("measured", seconds=m.total_s, n=n, run=i, measurement=m)
             values += [bpb] if bpb is not None else []
         return values
+
+    def validate(self, rounds: int) -> None:
+        """The final validation: baseline and winner in turn, with one seed a round."""
+        assert self.incumbent is not None
+        for i in range(rounds):
+            for n in (0, self.incumbent):
+                self.run(n, "final", seed=FIRST_FINAL_SEED + i)
 
     def decide(self, n: int, verdict: str, reason: str = "", **said: Any) -> None:
         self.add("decided", n=n, verdict=verdict, reason=reason or f"it is {verdict}", **said)
@@ -177,9 +211,6 @@ def shared(made: Made) -> Bundle:
 
 def set_to(name: str, value: object, category: str = "other") -> Proposal:
     return Proposal((Set(name, repr(value)),), f"{name} -> {value}", "", category, "tuner")
-
-
-EXACT = 1e-9  # bpb; a sigma that leaves no noise in what is asserted
 
 
 def four_ideas(

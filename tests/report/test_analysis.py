@@ -13,10 +13,11 @@ from autoresearch.report import page as report
 from testbed import nights
 from testbed.nights import changed
 
-NIGHT = nights.night(60)
+MADE = nights.long_night()
+NIGHT, SOURCE_OF = MADE.night, MADE.sources.__getitem__
 
 
-PAGE = report.render(NIGHT, nights.source_of)
+PAGE = report.render(NIGHT, SOURCE_OF)
 
 
 def test_the_headline_is_the_validated_gain_with_its_interval() -> None:

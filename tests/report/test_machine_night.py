@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from autoresearch.report import machine_night
 from testbed import nights
-from testbed.journals import night_of
+from testbed.made_nights import set_to
 
 
 def test_the_machine_s_night_is_told() -> None:
-    def battery(builder: nights.Builder) -> None:
-        builder.battery_after, builder.hot_between = 5, (8, 12)
-
-    night = nights.night(15, edit=battery, validate=False)
+    night = nights.night(15, mac=nights.MacMini(hot_between=(8, 12), battery_after=5), validate=False)
     lines = "\n".join(machine_night.incidents(night))
     assert "on battery, down to 66%" in lines and "at worst heavy" in lines and "swap grew by 0.8 GB" in lines
     shares = machine_night.time_shares(night)
@@ -24,12 +23,13 @@ def test_the_machine_s_night_is_told() -> None:
 
 
 def test_sleep_reboots_and_lost_runs_are_told() -> None:
-    builder = nights.Builder()
-    list(nights._events(builder, 4, False))
-    builder.propose(5, "cut off", "other", "tuner", 0)
-    builder.event("started", n=5, run=0, seed=1, machine="m4", purpose="search")
-    builder.open()
-    builder.run(5, 1, 1.5)
-    builder.events[-1]["measurement"]["machine_after"]["since_boot"] += 1800
-    lines = "\n".join(machine_night.incidents(night_of(builder.events)))
+    made = nights.long_night(4, validate=False)
+    n = made.propose("candidate", set_to("EXTRA", 5), made.sources[0], 1.5)
+    made.add("started", n=n, run=0, seed=1, machine="m4", purpose="search")
+    made.open()
+    made.run(n, "search")
+    m = made.events[-1]["measurement"]
+    woken = replace(m.machine_after, since_boot=m.machine_after.since_boot + 1800)
+    made.events[-1]["measurement"] = replace(m, machine_after=woken)
+    lines = "\n".join(machine_night.incidents(made.night))
     assert "2 sessions" in lines and "1 run cut off" in lines and "slept for 30 min" in lines

@@ -23,10 +23,12 @@ from autoresearch.report import page_night
 from autoresearch.report.progress_chart import progress_png
 from testbed import nights
 from testbed.html_page import Page
+from testbed.made_nights import FIRST_FINAL_SEED
 from testbed.nights import changed
 
-NIGHT = nights.night(60)
-PAGE = report.render(NIGHT, nights.source_of)
+MADE = nights.long_night()
+NIGHT, SOURCE_OF = MADE.night, MADE.sources.__getitem__
+PAGE = report.render(NIGHT, SOURCE_OF)
 
 
 # --- what it says ---
@@ -39,8 +41,9 @@ def test_without_validation_the_figure_is_called_optimistic() -> None:
 
 def test_a_gain_that_validation_does_not_confirm_is_no_gain() -> None:
     def spoil(event: dict[str, Any]) -> None:
-        if event["type"] == "measured" and event["run"] >= 100:
-            event["measurement"]["val_bpb"] = 1.5 + event["run"] % 3 / 100 * (1 if event["n"] else -1)
+        seed = event["measurement"]["seed"] if event["type"] == "measured" else 0
+        if seed >= FIRST_FINAL_SEED:
+            event["measurement"]["val_bpb"] = 1.5 + seed % 3 / 100 * (1 if event["n"] else -1)
 
     head = report.head(changed(spoil))
     assert "<h1>No gain that holds up</h1>" in head and "Not confirmed on unseen text" in head
@@ -48,8 +51,8 @@ def test_a_gain_that_validation_does_not_confirm_is_no_gain() -> None:
 
 def test_the_commands_name_this_night() -> None:
     for command in (
-        "git log bc763b1650..autoresearch/nov23",
-        "git diff bc763b1650 autoresearch/nov23 -- train_mlx.py",
+        "git log 0000000000..autoresearch/nov23",
+        "git diff 0000000000 autoresearch/nov23 -- train_mlx.py",
         "AUTORESEARCH_DATASET=climbmix AUTORESEARCH_PROFILE=mac AUTORESEARCH_TIME_BUDGET_S=300",
         "uv run loop.py --tag nov23",
     ):
@@ -82,11 +85,11 @@ def test_the_page_follows_light_and_dark_and_fits_a_phone() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("experiments", [0, 2])
 def test_a_night_that_has_only_begun(experiments: int) -> None:
-    assert Page(report.render(nights.night(experiments, validate=False), nights.source_of)).loads == []
+    assert Page(report.render(nights.night(experiments, validate=False), SOURCE_OF)).loads == []
 
 
 def test_an_empty_night() -> None:
-    page = report.render(Night(), nights.source_of)
+    page = report.render(Night(), SOURCE_OF)
     assert Page(page).loads == []
     assert "Nothing measured yet" in page
     assert progress_png(page_night.progress_picture(Night())).startswith(b"\x89PNG")
@@ -99,7 +102,7 @@ def test_a_night_of_crashes() -> None:
         elif event["type"] == "decided":
             event |= {"verdict": "crash", "estimate": None, "delta_bpb": None, "sigma_bpb": None, "z": None}
 
-    assert Page(report.render(changed(crash), nights.source_of)).loads == []
+    assert Page(report.render(changed(crash), SOURCE_OF)).loads == []
 
 
 def titled(titles: list[str]) -> Night:
@@ -125,16 +128,17 @@ def test_no_text_of_a_model_breaks_the_page(titles: list[str], source: str) -> N
 def test_titles_that_mean_something_to_html_svg_or_tex() -> None:
     titles = ["<script>alert(1)</script>", "costs $5 and $6", "学習率を上げる", "a\nb", "100% \\alpha_", "]]>"]
     night = titled(titles)
-    page = Page(report.render(night, nights.source_of))
+    page = Page(report.render(night, SOURCE_OF))
     assert {t for t in titles if t in page.text} == set(titles)
     assert progress_png(page_night.progress_picture(night)).startswith(b"\x89PNG")
 
 
 @pytest.mark.slow
 def test_a_thousand_experiments_take_seconds_and_little_room() -> None:
-    night = nights.night(1000)
+    made = nights.long_night(1000)
+    night = made.night
     started = time.process_time()
-    page = report.render(night, nights.source_of)
+    page = report.render(night, made.sources.__getitem__)
     assert time.process_time() - started < 8.0
     assert len(page) < 2_000_000
 

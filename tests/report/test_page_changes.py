@@ -10,7 +10,8 @@ from testbed import nights
 from testbed.html_page import Page
 from testbed.made_nights import A, Made, set_to
 
-NIGHT = nights.night(60)
+MADE = nights.long_night()
+NIGHT, SOURCE_OF = MADE.night, MADE.sources.__getitem__
 
 
 def test_a_lost_source_costs_its_diff_and_nothing_else() -> None:
@@ -24,9 +25,9 @@ def test_a_lost_source_costs_its_diff_and_nothing_else() -> None:
 
 def test_an_empty_night_has_none_of_these_sections() -> None:
     night = Night()
-    assert page_changes.kept(night, nights.source_of) == page_changes.noise(night) == page_changes.crashed(night) == ""
+    assert page_changes.kept(night, SOURCE_OF) == page_changes.noise(night) == page_changes.crashed(night) == ""
     assert page_changes.categories(night) == page_changes.proposers(night) == page_changes.every_experiment(night) == ""
-    assert page_changes.hinted(night, nights.source_of) == ""
+    assert page_changes.hinted(night, SOURCE_OF) == ""
 
 
 def test_every_link_leads_to_a_row_of_the_table() -> None:
