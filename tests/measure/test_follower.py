@@ -1,0 +1,148 @@
+"""What becomes of a child's events, limits and end; the child is scripted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from autoresearch.decide.early_stop import EarlyStopCheck
+from autoresearch.measure.follower import Follower
+from autoresearch.measure.outcome import Outcome
+from autoresearch.measure.workbench import RunSpec
+from autoresearch.records import Failure
+from autoresearch.system.process import Child
+from testbed.toy import HONEST, toy_bench
+
+TOKEN = "t"
+LIMITS = {"start": 0.3, "clock_started": 0.6, "saved": 0.3}
+
+
+def event(name: str, **fields: Any) -> dict[str, Any]:
+    return {"event": name, "token": TOKEN, **fields}
+
+
+STEPS = [event("step", progress=k / 20, loss=3.0) for k in range(1, 11)]
+
+
+class ScriptedChild:
+    """A child that sends these events at once, and then ends with `returncode`, or never where that is None."""
+
+    log_end = "the log's end"
+
+    def __init__(self, *events: Mapping[str, Any], returncode: int | None = 0, rss: int = 0) -> None:
+        self.events, self.returncode, self.rss = list(events), returncode, rss
+
+    def __enter__(self) -> ScriptedChild:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        pass
+
+    @property
+    def running(self) -> bool:
+        return self.returncode is None
+
+    def next_event(self, timeout: float) -> tuple[float, Mapping[str, Any]] | None:
+        if self.events:
+            return time.monotonic(), self.events.pop(0)
+        time.sleep(timeout if self.running else 0.0)
+        return None
+
+    def rss_bytes(self) -> int:
+        return self.rss
+
+
+@pytest.fixture
+def spec(toy_data: Path, tmp_path: Path) -> RunSpec:
+    (tmp_path / "run").mkdir()
+    return RunSpec.of(toy_bench(toy_data, memory_limit=2**20, swap_mb=lambda: 0), HONEST, tmp_path / "run", 1)
+
+
+def follow(child: ScriptedChild, spec: RunSpec, **settings: Any) -> Outcome:
+    return Follower(cast(Child, child), TOKEN, spec, **{"limits": LIMITS, **settings}).follow()
+
+
+def test_a_child_that_saves_and_ends_is_no_failure(spec: RunSpec) -> None:
+    heard: list[str] = []
+    done = follow(
+        ScriptedChild(event("ready"), *STEPS, event("saved")), spec, listen=lambda e: heard.append(e["event"])
+    )
+    assert done.failure is None and not done.stopped
+    assert heard == ["ready", *["step"] * 10, "saved"]
+    assert done.curve[-1] == (0.5, 3.0) and done.started <= done.ended
+
+
+def test_lines_without_the_token_do_not_count(spec: RunSpec) -> None:
+    done = follow(ScriptedChild({"event": "saved", "token": "guessed"}, {"event": "result"}), spec)
+    assert not done.events and done.failure is not None and done.failure.kind == "exited"
+
+
+@pytest.mark.parametrize(
+    ("events", "kind"), [([], "startup"), ([event("clock_started")], "overrun"), ([event("saved")], "hang")]
+)
+def test_silence_past_a_limit_is_named_by_the_last_event(events: list[Any], kind: str, spec: RunSpec) -> None:
+    done = follow(ScriptedChild(*events, returncode=None), spec)
+    assert done.failure is not None and done.failure.kind == kind
+
+
+@pytest.mark.parametrize(("code", "how"), [(3, "exited with 3"), (-9, "killed by signal 9"), (139, "by signal 11")])
+def test_an_end_without_a_result_says_how(code: int, how: str, spec: RunSpec) -> None:
+    failure = follow(ScriptedChild(event("ready"), returncode=code), spec).failure
+    assert failure is not None and failure.kind == "exited" and how in failure.message
+    assert failure.detail == "the log's end"
+
+
+def test_a_second_start_of_the_clock_is_tampering(spec: RunSpec) -> None:
+    failure = follow(ScriptedChild(event("clock_started"), event("clock_started")), spec).failure
+    assert failure is not None and failure.kind == "tampered"
+
+
+def test_a_failure_that_the_child_reports_is_printable(spec: RunSpec) -> None:
+    reported = event("failed", kind="train", message="\x1b[1mno\x07", detail="line 1\nline\x1b 2")
+    assert follow(ScriptedChild(reported), spec).failure == Failure("train", " [1mno ", "line 1\nline  2")
+
+
+def test_a_failure_of_the_machine_is_named_so(spec: RunSpec) -> None:
+    reported = event("failed", kind="train", message="[metal::malloc] too much", detail="")
+    failure = follow(ScriptedChild(reported), spec).failure
+    assert failure is not None and failure.kind == "memory"
+
+
+def test_memory_and_swap_have_limits(spec: RunSpec) -> None:
+    failure = follow(ScriptedChild(returncode=None, rss=2**30), spec, limits={"start": 60.0}).failure
+    assert failure is not None and failure.kind == "memory" and "held 1.0 GB" in failure.message
+    swap = iter([0, 3 * 1024])
+    swapping = replace(spec, bench=replace(spec.bench, swap_mb=lambda: next(swap)))
+    failure = follow(ScriptedChild(returncode=None), swapping, limits={"start": 60.0}).failure
+    assert failure is not None and failure.kind == "machine" and "swapped 3.0 GB" in failure.message
+
+
+def test_files_in_the_run_s_folder_have_limits(spec: RunSpec) -> None:
+    (spec.folder / "large").write_bytes(b"x")
+    limited = replace(spec, bench=replace(spec.bench, folder_limit=0))
+    failure = follow(ScriptedChild(returncode=None), limited, limits={"start": 60.0}).failure
+    assert failure is not None and failure.kind == "disk"
+
+
+def test_the_judge_turns_an_event_into_a_failure(spec: RunSpec) -> None:
+    slow = Failure("slow", "too few steps")
+    done = follow(ScriptedChild(event("ready"), event("saved")), spec, judge=lambda e: slow)
+    assert done.failure == slow and list(done.events) == ["ready"]
+
+
+@pytest.mark.parametrize(
+    ("limit_nats", "sample", "stopped"), [(0.5, False, True), (0.5, True, False), (2.0, False, False)]
+)
+def test_the_early_stop_ends_a_run_that_is_behind_at_half_the_budget(
+    limit_nats: float, sample: bool, stopped: bool, spec: RunSpec
+) -> None:
+    incumbent = [(k / 20, 2.0) for k in range(1, 21)]
+    check = EarlyStopCheck(incumbent, limit_nats, sample)
+    done = follow(ScriptedChild(*STEPS, event("saved")), spec, early_stop=check)
+    assert done.behind_nats == pytest.approx(1.0)
+    assert done.stopped == stopped and done.failure is None
