@@ -71,7 +71,7 @@ def _panel(ax: Axes, nights: Sequence[NightRow], x: str, y: str) -> None:
         known = [(a, b) for a, b in pairs if a is not None and b is not None]
         if known:
             ax.step(*zip(*known, strict=True), where="post", linewidth=1.5, **looks[i])
-            ends.append((known[-1], night.key, looks[i]["color"]))
+            ends.append(_LineEnd(*known[-1], night.key, looks[i]["color"]))
     ax.set_xlabel("experiment" if x == "experiment" else "hours of research")
     ax.set_ylabel("gain, % of baseline" if y == "gain_percent" else "gain, sigma of one run")
     ax.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=x == "experiment"))
@@ -79,24 +79,38 @@ def _panel(ax: Axes, nights: Sequence[NightRow], x: str, y: str) -> None:
     _letters(ax, ends)
 
 
-def _letters(ax: Axes, ends: Sequence[tuple[tuple[float, float], str, str]]) -> None:
+class _LineEnd(NamedTuple):
+    """The last point of a night's line, with the night's letter."""
+
+    x: float
+    y: float
+    key: str
+    colour: str
+
+
+def _letters(ax: Axes, ends: Sequence[_LineEnd]) -> None:
     """Write each line's letter at its end. Letters at the right that would cover each other move apart."""
-    right = max((x for (x, _), _, _ in ends), default=0.0)
+    right = max((end.x for end in ends), default=0.0)
     low, high = ax.get_ylim()
-    gap, room = LABEL_GAP * (high - low), high
+    late = sorted((end for end in ends if end.x >= LAST * right), key=lambda end: end.y)
+    heights = _apart([end.y for end in late], LABEL_GAP * (high - low), high)
+    style = {"xytext": (4, 0), "textcoords": "offset points", "va": "center", "fontsize": 8.5}
+    for end, y in zip(late, heights, strict=True):
+        ax.annotate(end.key, (right, y), color=end.colour, **style)
+    for end in ends:
+        if end.x < LAST * right:
+            ax.annotate(end.key, (end.x, end.y), color=end.colour, **style)
+
+
+def _apart(heights: Sequence[float], gap: float, highest: float) -> list[float]:
+    """Move ascending heights apart, none above `highest`: _apart([1.0, 1.1, 3.0], 0.5, 9.0) -> [1.0, 1.5, 3.0]."""
     places: list[float] = []
-    early = [end for end in ends if end[0][0] < LAST * right]
-    late = sorted((end for end in ends if end not in early), key=lambda end: end[0][1])
-    for (_, y), _, _ in late:
-        places.append(max(y, places[-1] + gap) if places else y)
-    for k in reversed(range(len(places))):
-        places[k] = min(places[k], room)
-        room = places[k] - gap
-    at = {"xytext": (4, 0), "textcoords": "offset points", "va": "center", "fontsize": 8.5}
-    for place, (_, key, colour) in zip(places, late, strict=True):
-        ax.annotate(key, (right, place), color=colour, **at)
-    for end, key, colour in early:
-        ax.annotate(key, end, color=colour, **at)
+    for height in heights:
+        places.append(max(height, places[-1] + gap) if places else height)
+    for i in reversed(range(len(places))):
+        places[i] = min(places[i], highest)
+        highest = places[i] - gap
+    return places
 
 
 def agreement_svg(rows: Sequence[SharedRow], nights: Sequence[NightRow], size: Size = WIDE) -> str:

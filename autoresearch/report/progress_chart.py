@@ -6,7 +6,7 @@ import io
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -57,19 +57,12 @@ def _progress(progress: ProgressPicture, size: Size, colours: Colours) -> Figure
     _best(ax, progress, last, colours)
     inside = [p for p in points if p.bpb is not None and p.bpb <= high]
     tried = [p for p in inside if p.kind == "discard"]
-    size_pt = 20.0 if len(points) <= 150 else 12.0 if len(points) <= 400 else 7.0
+    size_pt, kept_pt = (20.0, 34.0) if len(points) <= 150 else (12.0, 24.0) if len(points) <= 400 else (7.0, 24.0)
     _dots(ax, tried, size_pt, facecolor="none", edgecolor=colours["discard"], linewidth=1.0)
     _edge(ax, [p for p in points if _outside(p, high)], "^", colours["discard"], size_pt)
     _edge(ax, [p for p in points if p.kind == "crash"], "x", colours["crash"], size_pt)
     kept = [p for p in inside if p.kind in ("keep", "baseline")]
-    _dots(
-        ax,
-        kept,
-        34.0 if len(points) <= 150 else 24.0,
-        facecolor=colours["keep"],
-        edgecolor=colours["surface"],
-        linewidth=0.8,
-    )
+    _dots(ax, kept, kept_pt, facecolor=colours["keep"], edgecolor=colours["surface"], linewidth=0.8)
     ax.set_xlabel("experiment")
     ax.set_ylabel("val_bpb (lower is better)")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
@@ -131,6 +124,15 @@ def _edge(ax: Axes, points: Sequence[ProgressPoint], marker: str, colour: str, s
         marks.set_urls([f"#e{p.n}" for p in points])
 
 
+class _Label(NamedTuple):
+    """A text beside a kept point, and the box that it takes in pixels."""
+
+    text: str
+    at: tuple[float, float]
+    offset: tuple[int, int]
+    box: Bbox
+
+
 def _label(figure: Figure, ax: Axes, progress: ProgressPicture, colours: Colours) -> None:
     """Write numbers and, where there is room, titles at the kept points, starting with the largest gain.
 
@@ -141,22 +143,17 @@ def _label(figure: Figure, ax: Axes, progress: ProgressPicture, colours: Colours
     frame = ax.get_window_extent(renderer)
     taken = list(_line_boxes(ax, progress, frame))
     dots = ax.transData.transform([(p.n, p.bpb) for p in progress.points if p.bpb is not None] or [(0, 0)])
-    for n, bpb, title in _by_gain(progress):
-        short = _drawable(title)
-        best: tuple[int, str, tuple[int, int], Bbox] | None = None
-        for text, dx, dy in ((t, x, y) for t in (f"{n}  {short}".rstrip(), f"{n}") for x, y in OFFSETS):
-            box = _extent(ax, renderer, text, (n, bpb), (dx, dy))
-            if not _within(box, frame) or any(box.overlaps(other) for other in taken):
-                continue
-            covered = sum(box.contains(px, py) for px, py in dots)
-            if best is None or covered < best[0]:
-                best = (covered, text, (dx, dy), box)
-            if "  " not in text and best is not None:
+    titles = {p.n: p.title for p in progress.points}
+    for n, bpb in _by_gain(progress.line):
+        texts = (f"{n}  {_drawable(titles.get(n, ''))}".rstrip(), str(n))
+        for text in texts:
+            labels = [_Label(text, (n, bpb), xy, _extent(ax, renderer, text, (n, bpb), xy)) for xy in OFFSETS]
+            free = [one for one in labels if _within(one.box, frame) and not any(map(one.box.overlaps, taken))]
+            if free:
+                best = min(free, key=lambda one: sum(one.box.contains(x, y) for x, y in dots))
+                _annotate(ax, best.text, best.at, best.offset, colours)
+                taken.append(best.box)
                 break
-        if best is not None:
-            _, text, offset, box = best
-            _annotate(ax, text, (n, bpb), offset, colours)
-            taken.append(box)
 
 
 def _drawable(title: str) -> str:
@@ -166,10 +163,10 @@ def _drawable(title: str) -> str:
     return line if all(font.get_char_index(ord(c)) for c in line) else ""
 
 
-def _by_gain(progress: ProgressPicture) -> list[tuple[int, float, str]]:
-    titles = {p.n: p.title for p in progress.points}
-    steps = [(before[1] - after[1], after) for before, after in itertools.pairwise(progress.line)]
-    return [(n, bpb, titles.get(n, "")) for _, (n, bpb) in sorted(steps, reverse=True)]
+def _by_gain(line: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
+    """Return the steps of the running best, the largest gain first: [(0, 9), (3, 8), (4, 2)] -> [(4, 2), (3, 8)]."""
+    steps = [(before[1] - after[1], after) for before, after in itertools.pairwise(line)]
+    return [after for _, after in sorted(steps, reverse=True)]
 
 
 def _line_boxes(ax: Axes, progress: ProgressPicture, frame: Bbox) -> Iterator[Bbox]:
