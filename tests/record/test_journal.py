@@ -31,27 +31,6 @@ from testbed.toy import ROOT
 # --- what is refused ------------------------------------------------------------------------------------------------
 
 
-def test_events_that_contradict_the_night_are_never_written(journal: Journal) -> None:
-    n = baseline(journal)
-    before = (journal.folder / "journal.jsonl").read_bytes()
-    wrong: list[tuple[str, dict[str, Any]]] = [
-        ("decided", {"n": n, "verdict": "discard", "reason": "again"}),
-        ("decided", {"n": 99, "verdict": "keep", "reason": "unknown"}),
-        ("measured", {"n": n, "run": 0, "measurement": Measurement(seed=0)}),
-        ("measured", {"n": n, "run": 7, "measurement": Measurement(seed=0)}),
-        ("started", {"n": n, "run": 0, "seed": 1, "purpose": "search"}),
-        ("started", {"n": n, "run": 5, "seed": 1, "purpose": "fun"}),
-        ("proposed", {"n": n, "role": "candidate", "proposal": IDEA, "source_sha256": "", "parent_n": 0}),
-        ("quarantined", {"n": n, "why": "decided already"}),
-        ("abandoned", {"n": n, "run": 0, "why": "ended already"}),
-        ("opened", {"tag": "t"}),
-    ]
-    for type, fields in wrong:
-        with pytest.raises(JournalError, match=f"`{type}`"):
-            journal.append(type, **fields)
-    assert (journal.folder / "journal.jsonl").read_bytes() == before
-
-
 def test_unknown_types_are_ignored_and_other_schema_versions_refused(journal: Journal, tmp_path: Path) -> None:
     baseline(journal)
     before = journal.night

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from pathlib import Path
-
 import pytest
 
 from autoresearch.errors import JournalError
@@ -72,78 +69,6 @@ def test_the_same_source_under_a_new_baseline_is_another_group(journal: Journal)
         measured(journal, n, bpb + 0.01, "incumbent")
         decided(journal, n, "keep", bpb)
     assert [len(group) for group in journal.night.replicates()] == [2, 2]
-
-
-def test_elapsed_time_leaves_out_pauses(tmp_path: Path) -> None:
-    times = iter(datetime.fromisoformat(f"2026-11-{t}+01:00") for t in ("23T22:00", "23T22:10", "24T20:00", "24T20:05"))
-    with Journal(tmp_path / "t", lambda: next(times)) as journal:
-        journal.append("opened", **OPENED)
-        journal.append("closed", why="Ctrl-C")
-        assert journal.night.closed == "Ctrl-C"
-        journal.append("opened", **OPENED)
-        journal.append("note", text="hello")
-    night = read(tmp_path / "t")
-    assert (night.elapsed_s, night.sessions, night.closed, night.notes) == (900.0, 2, None, ("hello",))
-
-
-def test_a_clock_set_back_takes_no_time_away(tmp_path: Path) -> None:
-    times = iter(datetime.fromisoformat(f"2026-10-25T02:{m}:00{z}") for m, z in (("30", "+02:00"), ("10", "+02:00")))
-    with Journal(tmp_path / "t", lambda: next(times)) as journal:
-        journal.append("opened", **OPENED)
-        journal.append("note", text="x")
-    assert journal.night.elapsed_s == 0.0
-
-
-def test_a_cut_off_run_is_made_again_and_quarantined_the_second_time(journal: Journal) -> None:
-    baseline(journal)
-    n = proposed(journal)
-    for cuts in (1, 2):
-        journal.append(
-            "started", n=n, run=journal.night.experiments[n].next_run, seed=1, machine="m4", purpose="search"
-        )
-        running = journal.night.running
-        assert running is not None
-        assert running[0].n == n
-        journal.append("opened", **OPENED)
-        assert journal.night.running is None
-        assert journal.night.experiments[n].cut_offs == cuts
-        assert [e.n for e in journal.night.unfinished()] == ([n] if cuts == 1 else [])
-        assert [e.n for e in journal.night.to_quarantine()] == ([] if cuts == 1 else [n])
-    journal.append("quarantined", n=n, why="the machine went down twice")
-    assert journal.night.to_quarantine() == []
-    (trial,) = journal.night.trials(lambda n: "source")
-    assert (trial.verdict, trial.failure) == ("crash", Failure("quarantined", "the machine went down twice"))
-
-
-def test_what_was_measured_before_a_cut_counts(journal: Journal) -> None:
-    baseline(journal)
-    n = proposed(journal)
-    measured(journal, n, 1.49)
-    journal.append("started", n=n, run=1, seed=1, machine="m4", purpose="repeat")
-    journal.append("opened", **OPENED)
-    (open_,) = journal.night.unfinished()
-    assert (open_.bpbs, open_.next_run) == ([1.49], 2)
-
-
-def test_a_cut_control_run_does_not_touch_the_incumbent(journal: Journal) -> None:
-    n = baseline(journal)
-    for k in (1, 2):
-        journal.append("started", n=n, run=k, seed=k, machine="m4", purpose="incumbent")
-        journal.append("opened", **OPENED)
-    assert (journal.night.to_quarantine(), journal.night.unfinished(), journal.night.incumbent_n) == ([], [], n)
-
-
-def test_ctrl_c_is_nobodys_fault(journal: Journal) -> None:
-    baseline(journal)
-    n = proposed(journal)
-    journal.append("started", n=n, run=0, seed=1, machine="m4", purpose="search")
-    journal.append("abandoned", n=n, run=0, why="Ctrl-C")
-    journal.append("opened", **OPENED)
-    assert (journal.night.experiments[n].cut_offs, journal.night.unfinished()) == (0, [])
-    assert [e.n for e in journal.night.abandoned()] == [n]
-    measured(journal, n, 1.4)
-    decided(journal, n, "keep", 1.4)
-    assert journal.night.incumbent_n == n
 
 
 def test_a_person_who_moved_on_asks_for_a_new_baseline(journal: Journal) -> None:
