@@ -27,7 +27,6 @@ EDITABLE = "train_mlx.py"  # the one file that experiments change
 PROGRAM = "program.md"
 RESULTS = "results.tsv"
 JOURNAL = "journal.jsonl"
-SAMPLES = "samples.json"
 PAUSE = "pause"
 
 
@@ -96,7 +95,7 @@ class Layout:
     @property
     def samples(self) -> Path:
         """The texts that checkpoints of the night wrote, for the report."""
-        return self.folder / SAMPLES
+        return self.folder / "samples.json"
 
     @property
     def origin(self) -> Path:

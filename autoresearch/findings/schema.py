@@ -1,7 +1,8 @@
 """Validate untrusted JSON as dataclasses by pydantic, write them as JSON again, and publish their JSON Schema.
 
-Every type is checked strictly ("1" is no number, true is no 1), unknown fields are refused, numbers are finite, and
-texts hold no character that a terminal or a page would obey.
+Files of findings come from other people, so they are checked more strictly than the program's own files (jsonable.py):
+"1" is no number and true is no 1, unknown fields are refused, numbers are finite and within bounds, and texts are
+limited and hold no character that a terminal or a page would obey.
 """
 
 from __future__ import annotations

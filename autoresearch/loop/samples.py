@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from autoresearch import jsonable
 from autoresearch.decide import validation
 from autoresearch.errors import AutoresearchError, UsageError
 from autoresearch.files import write_atomic
@@ -29,7 +30,7 @@ from autoresearch.record import journal
 from autoresearch.record.night import Experiment, Night
 from autoresearch.records import Say
 from autoresearch.report import status, watch
-from autoresearch.report.samples import pair, samples_of, stored
+from autoresearch.report.samples import StoredTexts, pair, samples_of, stored
 from autoresearch.system.locks import hold
 from autoresearch.tasks.gpt.data import corpus, tokenizer
 from autoresearch.tasks.gpt.workbench import harness, workbench
@@ -138,8 +139,7 @@ def _make(bench: Workbench, layout: Layout, both: Sequence[Experiment]) -> None:
     for x in both:
         if x.source_sha256 not in texts:
             texts[x.source_sha256] = write(bench, layout, x, prompts, Wanted())
-            said = {"prompts": prompts, "texts": texts}
-            write_atomic(layout.samples, json.dumps(said, indent=1, ensure_ascii=False).encode())
+            write_atomic(layout.samples, jsonable.to_json(StoredTexts(prompts, texts), indent=1))
 
 
 def beginnings(data: DataFolder) -> list[str]:

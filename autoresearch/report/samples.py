@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from autoresearch import jsonable
 from autoresearch.decide.validation import baseline_of
 from autoresearch.record.night import Experiment, Night
 
@@ -24,16 +23,15 @@ class Sample:
 class StoredTexts:
     """The content of samples.json: the prompts, and by the hash of a source what its checkpoint wrote after each."""
 
-    prompts: Sequence[str] = ()
+    prompts: list[str] = field(default_factory=list)
     texts: dict[str, list[str]] = field(default_factory=dict)
 
 
 def stored(path: Path) -> StoredTexts:
     """Return the texts in the file `path`; none where it is missing or damaged."""
     try:
-        content = json.loads(path.read_text())
-        return StoredTexts(list(content["prompts"]), dict(content["texts"]))
-    except (OSError, ValueError, KeyError, TypeError):
+        return jsonable.from_json(StoredTexts, path.read_bytes())
+    except (OSError, jsonable.MalformedError):
         return StoredTexts()
 
 

@@ -15,6 +15,8 @@ from autoresearch.paths import JOURNAL, Layout, runs_folder
 from autoresearch.record import journal, pause
 from autoresearch.record.git import Repository, tag_of
 from autoresearch.record.night import Experiment, Night
+from autoresearch.report import analysis
+from autoresearch.report.analysis import Headline
 from autoresearch.report.dashboard import STYLES
 
 COLUMNS = ("#", "verdict", "val_bpb", "runs", "title", "reason", "proposer")
@@ -26,12 +28,11 @@ def text(night: Night) -> str:
 
     text(night) -> "nov23: 12 experiments (3 keep, 8 discard, 1 crash) in 9:00 min\\nval_bpb 2.4012 -> 2.2671 ..."
     """
-    candidates = [x for x in night.decided if x.role == "candidate"]
-    counts = ", ".join(f"{sum(x.verdict == v for x in candidates)} {v}" for v in ("keep", "discard", "crash"))
-    fit = estimates.read(night).fit
+    h, fit = analysis.headline(night), estimates.read(night).fit
+    counts = f"{h.keeps} keep, {h.discards} discard, {h.crashes} crash"
     parts = [
-        f"{night.tag}: {counted(len(candidates), 'experiment')} ({counts}) in {span(night.elapsed_s)}",
-        _gain(night),
+        f"{night.tag}: {counted(h.experiments, 'experiment')} ({counts}) in {span(h.elapsed_s)}",
+        _gain(h),
         str(fit) if fit else None,
         early_stop.text(night),
         validation.text(night),
@@ -40,14 +41,12 @@ def text(night: Night) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def _gain(night: Night) -> str | None:
+def _gain(h: Headline) -> str | None:
     """Return the search's own gain in a line; None before a baseline is measured."""
-    baseline, now = validation.baseline_of(night), estimates.read(night)
-    if baseline is None or night.incumbent is None:
+    if h.baseline_bpb is None or h.best_bpb is None or not h.sigma_bpb:
         return None
-    first, last, sigma = now.estimate(baseline).mean, now.estimate(night.incumbent).mean, now.noise.sigma_bpb
-    gain = f"{(first - last) / sigma:+.1f} sigma of one run, sigma {sigma:.4f}"
-    return f"val_bpb {first:.6f} -> {last:.6f} ({gain}); the search's own figure, which is optimistic"
+    gain = f"{(h.baseline_bpb - h.best_bpb) / h.sigma_bpb:+.1f} sigma of one run, sigma {h.sigma_bpb:.4f}"
+    return f"val_bpb {h.baseline_bpb:.6f} -> {h.best_bpb:.6f} ({gain}); the search's own figure, which is optimistic"
 
 
 def find_tag(root: Path, tag: str | None) -> str:

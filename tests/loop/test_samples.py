@@ -15,7 +15,7 @@ from autoresearch.loop import samples
 from autoresearch.loop.samples import Wanted
 from autoresearch.measure import experiment
 from autoresearch.measure.workbench import Workbench
-from autoresearch.paths import SAMPLES, DataFolder, Layout, experiment_folder
+from autoresearch.paths import DataFolder, Layout, experiment_folder
 from autoresearch.record import journal
 from autoresearch.record.journal import Journal
 from autoresearch.record.night import Experiment
@@ -89,14 +89,14 @@ def test_checkpoints_write_and_the_report_s_samples_are_made_once(night: tuple[W
         samples.fill(layout, journal.read(folder), said.append, bench)
 
     fill()
-    assert said == [] and not (folder / SAMPLES).exists()  # the baseline alone: nothing to compare
+    assert said == [] and not (folder / "samples.json").exists()  # the baseline alone: nothing to compare
     with Journal(folder) as book:  # one that can do with the task's context alone
         old = "        return self.head"
         check = '        if idx.shape[1] != 64:\n            raise ValueError("fussy")\n'
         measure(bench, folder, book, HONEST.read_text().replace(old, check + old))
     fill()
     assert said == ["samples: baseline and winner write for the report, once"]
-    made = samples_of(folder / SAMPLES, journal.read(folder))
+    made = samples_of(folder / "samples.json", journal.read(folder))
     assert len(made) == samples.PROMPTS and all(s.prompt and s.baseline and s.winner for s in made)
     fill()
     assert len(said) == 1
