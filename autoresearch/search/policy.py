@@ -51,7 +51,8 @@ ROTATION = ("refine", "new category", "combine", "simplify", "bold")
 def next_directive(history: Sequence[Trial], n: int) -> Directive:
     """Return the kind of turn for experiment `n`: the big levers first, then the rotation, adapted on a plateau.
 
-    next_directive([], 1) -> Directive("big lever", "Change DEPTH: ...", "depth")
+    >>> next_directive([], 1)
+    Directive(kind='big lever', text='Change DEPTH: ...', category='depth', temperature=None)
     """
     tried = [trial.category for trial in history]
     lever = next((name for name in LEVER_TEXTS if tried.count(name) < TRIES), None)
@@ -182,7 +183,8 @@ class TurnCounts:
     def rate(self) -> float:
         """Keeps in the time of one training, shrunk towards `prior` as if PRIOR_TURNS turns had shown it.
 
-        TurnCounts().rate -> 0.125, TurnCounts(92, 4).rate -> 0.05
+        >>> TurnCounts().rate, TurnCounts(92, 4).rate
+        (0.125, 0.05)
         """
         return (self.kept + PRIOR_TURNS * self.prior) / (self.turns + PRIOR_TURNS) / self.cost
 
@@ -198,7 +200,8 @@ def turn_counts(history: Sequence[Trial], names: Sequence[str]) -> dict[str, Tur
 def shares(counts: Mapping[str, TurnCounts], floor: float = FLOOR) -> dict[str, float]:
     """Return each proposer's share of the turns, in proportion to its rate and none below `floor`.
 
-    shares({"tuner": TurnCounts(20, 6), "ollama:x": TurnCounts(20, 0)}) -> {"tuner": 0.75, "ollama:x": 0.25}
+    >>> shares({"tuner": TurnCounts(20, 6), "ollama:x": TurnCounts(20, 0)})
+    {'tuner': 0.75, 'ollama:x': 0.25}
     """
     if not 0 <= floor * len(counts) <= 1:
         raise ValueError(f"a floor of {floor} for each of {len(counts)} proposers")

@@ -156,7 +156,8 @@ def choose_format(card: Card, parameters_b: float | None, allowed: Sequence[str]
 def expected_rate(card: Card, form: str, parameters_b: float | None) -> float:
     """Return the share of replies in `form` that apply, shrunk towards the prior for a model of that size.
 
-    expected_rate(Card(), "set", 3.0) -> 0.85
+    >>> expected_rate(Card(), "set", 3.0)
+    0.85
     """
     size = 8.0 if parameters_b is None else parameters_b
     prior = next(rate for least, rate in PRIOR[form] if size >= least)

@@ -43,8 +43,10 @@ PullProgress = Callable[[str, int | None, int | None], None]  # status, bytes do
 def base_url(host: str | None) -> str:
     """Turn any form of OLLAMA_HOST into a URL to connect to.
 
-    base_url(None) -> "http://127.0.0.1:11434"; base_url("0.0.0.0:8000") -> "http://127.0.0.1:8000";
-    base_url("mac.local") -> "http://mac.local:11434"; base_url("https://host/ollama") -> "https://host:443/ollama"
+    >>> [base_url(host) for host in (None, "0.0.0.0:8000", "mac.local")]
+    ['http://127.0.0.1:11434', 'http://127.0.0.1:8000', 'http://mac.local:11434']
+    >>> base_url("https://host/ollama")
+    'https://host:443/ollama'
     """
     scheme, separator, rest = (host or "").strip().strip("\"'").partition("://")
     if not separator:

@@ -198,7 +198,8 @@ _AGAIN = "Answer again in the form asked for, with all edits, corrected, against
 def program_warning(program: str, num_ctx: int) -> str | None:
     """Warn the user of a program.md that takes too much of the model's context. Returns None if it fits.
 
-    program_warning("x" * 60000, 8192) -> "program.md has about 20000 tokens; ..."
+    >>> program_warning("x" * 60000, 8192)
+    'program.md has about 15000 tokens; 2000 leave enough of a context of 8192 for the script ...'
     """
     tokens, room = estimate(program, 4.0), max(PROGRAM_TOKENS, num_ctx // 5)  # prose has about 4 bytes a token
     if tokens <= room:

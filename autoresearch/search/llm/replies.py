@@ -100,8 +100,8 @@ class ParsedReply:
 def parse(reply: str, *, whole_file: bool = True) -> ParsedReply:
     """Parse a reply.
 
-    parse("TITLE: Deeper\\nCATEGORY: depth\\nSET DEPTH = 6\\n")
-        -> ParsedReply("Deeper", "", "depth", (Set("DEPTH", "6"),))
+    >>> parse("TITLE: Deeper\\nCATEGORY: depth\\nSET DEPTH = 6\\n")
+    ParsedReply(title='Deeper', hypothesis='', category='depth', edits=(Set(name='DEPTH', literal='6'),))
 
     Raises EditError, with a text that the model can act on, when the reply holds no edit or a broken one, or a whole
     file in spite of `whole_file=False`.
@@ -335,7 +335,8 @@ def _title(edits: list[Edit], hypothesis: str) -> str:
 def plain_line(text: str, chars: int) -> str:
     """Return one line of printable text without Markdown's marks, cut at a word to at most `chars` characters.
 
-    plain_line("**Raise `LR`**\n", 79) -> "Raise LR"
+    >>> plain_line("**Raise `LR`**", 79)
+    'Raise LR'
     """
     text = printable(text.replace("`", "")).strip(" *_\"'#>-")
     short = textwrap.shorten(text, chars, placeholder="...")

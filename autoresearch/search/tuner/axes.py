@@ -139,7 +139,8 @@ UNKNOWN = RangeRule("", "other", "factor", 1, 0.5, minor=True)
 def axes_of(name: str, value: Any) -> Iterator[Axis]:
     """Yield the axes of a constant: one for a number or choice, one per element of a short tuple, none for the rest.
 
-    [axis.name for axis in axes_of("ADAM_BETAS", (0.8, 0.95))] -> ["ADAM_BETAS[0]", "ADAM_BETAS[1]"]
+    >>> [axis.name for axis in axes_of("ADAM_BETAS", (0.8, 0.95))]
+    ['ADAM_BETAS[0]', 'ADAM_BETAS[1]']
     """
     words = name.split("_")
     rule = next((rule for rule in RULES if not set(rule.words.split()).isdisjoint(words)), UNKNOWN)
