@@ -38,10 +38,8 @@ def read(folder: Path) -> Night:
 class Journal:
     """The journal of runs/TAG, open for appending. The caller holds the checkout's lock, so it is the only writer.
 
-    >>> with Journal(Path("runs/nov23")) as journal:
-    ...     journal.append("note", text="it rains")
-    ...     journal.night.notes
-    ('it rains',)
+    with Journal(Path("runs/nov23")) as journal:
+        journal.append("note", text="it rains")
     """
 
     def __init__(self, folder: Path, now: Callable[[], datetime] = lambda: datetime.now().astimezone()) -> None:
