@@ -1,6 +1,6 @@
 """How is each hostile or broken candidate stopped, and in how many seconds?
 
-    uv run python -m benchmarks.candidates > benchmarks/figures-candidates.md
+    uv run python -m benchmarks.candidates > benchmarks/figures/candidates.md
 
 Runs every candidate of testbed/hostile/ through the contract, and, as if the contract had let it pass, through the real
 measurement: two children, a task of 64 tokens, a third of a second of training, the sandbox of this machine.

@@ -5,7 +5,7 @@
 val_bpb after so many steps of 4,096 tokens, against the reference's constants on the same rows in the same order. NAME
 is one of CANDIDATES, or several joined by " + ". A run is one line of the log, and is not made again where it stands
 there. `s_ratio` is the processor's seconds a step against the reference's: what costs more has to gain more than the
-steps that it costs would. figures-defaults.md holds what came of it.
+steps that it costs would. figures/defaults.md holds what came of it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What becomes of broken and odd replies? The tests' table, each reply sent through the protocol over real HTTP.
 
-    uv run benchmarks/replies.py > benchmarks/figures-replies.md
+    uv run benchmarks/replies.py > benchmarks/figures/replies.md
 
 A scripted model answers with one reply of the table and then, should it be sent back, with a good one. For each reply:
 used at once, or the error that the model is told. What is neither would be lost, and what raises anything else than the

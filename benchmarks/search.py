@@ -41,7 +41,7 @@ from autoresearch.search.tuner.tpe import suggestions
 from autoresearch.search.tuner.tuner import Tuner
 
 MARKS = (12, 25, 50, 100)  # runs
-FIGURES = ROOT / "benchmarks" / "figures-search.md"
+FIGURES = ROOT / "benchmarks" / "figures" / "search.md"
 
 
 # --- the searches -----------------------------------------------------------------------------------------------------
