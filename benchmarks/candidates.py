@@ -1,30 +1,32 @@
-"""How is each hostile or broken candidate stopped, and in how many seconds?
+"""Runs every hostile and broken candidate of testbed/hostile/ and prints how each is stopped, and when.
 
-    uv run python -m benchmarks.candidates > benchmarks/figures/candidates.md
-
-Runs every candidate of testbed/hostile/ through the contract, and, as if the contract had let it pass, through the real
-measurement: two children, a task of 64 tokens, a third of a second of training, the sandbox of this machine.
+Each meets the contract, and then, as if the contract had let it pass, the real measurement: two children, a task of 64
+tokens, a third of a second of training, the sandbox of this machine. Ends with code 1 when a candidate touched
+something outside its own folder.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import platform
 import re
-import sys
 import tempfile
-import time
+from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 
 from autoresearch.records import Measurement
 from autoresearch.tasks.gpt import contract
+from benchmarks.cli import command_line, parser
 from testbed.hostile import Candidate, read_all
 from testbed.hostile.bench import BUDGET_S, FLOOR_BPB, Bench, measured, sandbox_here
 from testbed.toy import HONEST
 
+QUICK = ("honest", "aborts", "looks_ahead", "hangs_at_import")
+
 
 def row(candidate: Candidate, m: Measurement | None, folder: str) -> str:
+    """Format a row of the table; `m` is None when the candidate was not run."""
     refused = contract.check(candidate.source, HONEST.read_text())
     by_contract = refused[0].message if refused else "passes"
     said = f"**{m.failure.kind}** {m.failure.message}" if m and m.failure else "measured" if m else "not run"
@@ -34,35 +36,30 @@ def row(candidate: Candidate, m: Measurement | None, folder: str) -> str:
 
 
 def short(text: str, length: int) -> str:
+    """Cut a text for a cell, on one line and without backquotes."""
     text = re.sub(r"\s+", " ", text).replace("`", "")
     return text if len(text) <= length else text[: length - 3].rstrip() + "..."
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", help="only these candidates")
-    args = parser.parse_args()
-    sandbox = sandbox_here()
-    candidates = [c for c in read_all() if not args.names or c.name in args.names]
+def main(argv: Sequence[str]) -> int:
+    options = parser("candidates", __doc__)
+    options.add_argument("names", nargs="*", help="only these candidates")
+    args = options.parse_args(argv)
+    sandbox, names = sandbox_here(), args.names or (QUICK if args.quick else ())
+    candidates = [c for c in read_all() if not names or c.name in names]
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder), sandbox)
         with measured(candidates, bench) as results:
             rows = [row(c, results[c.name].result() if c.name in results else None, folder) for c in candidates]
         touched = bench.touched([c for c in candidates if c.name in results])
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    machine = (
-        f"{usable} of {os.cpu_count()} cores ({platform.machine()}, Python {platform.python_version()}), {sandbox.name}"
-    )
-    print("# Hostile and broken candidates: how each is stopped\n\n`uv run python -m benchmarks.candidates`\n")
-    print(f"{time.strftime('%Y-%m-%d')}: {len(candidates)} candidates, {BUDGET_S:g} s of training, on {machine}.")
-    print("The contract meets a candidate first. What becomes of it where the contract is bypassed is the next column,")
+    cores = f"{usable} of {os.cpu_count()} cores ({platform.machine()}, Python {platform.python_version()})"
+    print(f"# Hostile and broken candidates: how each is stopped\n\n`{command_line()}`\n")
+    print(f"{date.today()}: {len(candidates)} candidates, {BUDGET_S:g} s of training, on {cores}, {sandbox.name}.")
+    print("The contract meets a candidate first. What becomes of it when the contract is bypassed is the next column,")
     print("with the seconds from its start to the verdict.")
     print(f"A val_bpb below {FLOOR_BPB} cannot be earned on this task.")
-    print(f"Touched outside of the candidates' own folders: {', '.join(touched) or 'nothing'}.\n")
+    print(f"Touched outside the candidates' own folders: {', '.join(touched) or 'nothing'}.\n")
     print("| candidate | tries | contract | contract bypassed | val_bpb | s |\n| --- | --- | --- | --- | --- | --- |")
     print("\n".join(rows))
     return 1 if touched else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

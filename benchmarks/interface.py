@@ -1,10 +1,9 @@
-"""What does looking on cost? The live view's share of a core while a training reports four times a second.
+"""Measures what watching and reading a night cost: the live view while a training reports, and the morning report.
 
-    uv run benchmarks/view.py [--seconds 60]
-
-The view draws into a real terminal (a pty that is read and thrown away) over the state of a night of 60 experiments,
-and publishes it for `loop.py watch`. Shares are of the whole process's CPU time, less that of the same events without a
-view.
+The view draws into a real terminal (a pty that is read and thrown away) on the state of a night of 60 experiments, and
+publishes it for `loop.py watch`. Its share of a core is the CPU time of the whole process, less that of the same events
+without a view. The report is rendered for nights of up to a thousand experiments whose sources are the real trainer's,
+so that diffs have their usual length to search.
 """
 
 from __future__ import annotations
@@ -12,34 +11,58 @@ from __future__ import annotations
 import io
 import os
 import pty
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT)]
-
-from common import arguments, report
 from rich.console import Console
 
 from autoresearch.decide import estimates
+from autoresearch.report import page
 from autoresearch.report.console import LiveView, PlainView, Published, View
 from autoresearch.report.dashboard import draw
 from autoresearch.report.live_state import LiveState, RunStart
+from benchmarks.timing import arguments, report
 from testbed import nights
+from testbed.toy import ROOT
+
+# --- the live view ----------------------------------------------------------------------------------------------------
 
 SIZES = ((80, 24), (118, 30), (200, 60))
 EVENTS_A_S = 4
 BUDGET_S = 300.0
 
 
+def view_rows(sizes: Sequence[tuple[int, int]], seconds: float) -> list[dict[str, Any]]:
+    """Measure each size of the terminal for so many seconds, then the view that prints lines."""
+    idle = core_share(None, seconds)
+    rows: list[dict[str, Any]] = []
+    with TemporaryDirectory() as name:
+        path = Path(name) / "live.json"
+        for columns, lines in sizes:
+            with terminal(columns, lines) as console:
+                view = Published(LiveView(console), path)
+                fill(view.state)
+                view.open()
+                row = {"view": f"screen {columns} x {lines}", "% of a core": 100 * (core_share(view, seconds) - idle)}
+                view.close()
+                drawing = partial(show, console, view.state, columns, lines)
+                rows.append(row | {"ms a drawing": each_ms(drawing)})
+        lines_only = Published(PlainView(io.StringIO()), path)
+        fill(lines_only.state)
+        row = {"view": "log lines", "% of a core": 100 * (core_share(lines_only, seconds) - idle)}
+        rows.append(row | {"ms a publication": each_ms(lines_only.publish), "bytes": path.stat().st_size})
+    assert threading.active_count() == 1, "a view left a thread behind"
+    return rows
+
+
 def fill(state: LiveState) -> None:
+    """Show a night of 60 experiments, with the next one running."""
     night = nights.night(60)
     state.take(night, estimates.read(night), 0)
     machine = "Apple M4 Pro, 20 GPU cores, 24 GB, macOS 26.2"
@@ -49,7 +72,7 @@ def fill(state: LiveState) -> None:
 
 @contextmanager
 def terminal(columns: int, lines: int) -> Iterator[Console]:
-    """A console on a pty whose other end is read by another process: a terminal's own work is not the view's."""
+    """Open a console on a pty whose other end is read by another process: a terminal's own work is not the view's."""
     master, slave = pty.openpty()
     if os.fork() == 0:
         os.close(slave)
@@ -64,19 +87,13 @@ def terminal(columns: int, lines: int) -> Iterator[Console]:
         yield Console(file=stream, width=columns, height=lines, color_system="256", force_terminal=True)
 
 
-def share(view: View | None, seconds: float) -> float:
-    """CPU time of this process per second of a training's events."""
+def core_share(view: View | None, seconds: float) -> float:
+    """Return the CPU time of this process per second of a training's events."""
     used, began = time.process_time(), time.monotonic()
     for i in range(int(seconds * EVENTS_A_S)):
-        event = {
-            "event": "step",
-            "step": i,
-            "progress": i / EVENTS_A_S / BUDGET_S,
-            "loss": 3.0 + 6 / (1 + i),
-            "tokens": i,
-        }
+        progress, loss = i / EVENTS_A_S / BUDGET_S, 3.0 + 6 / (1 + i)
         if view is not None:
-            view.hear(event)
+            view.hear({"event": "step", "step": i, "progress": progress, "loss": loss, "tokens": i})
         time.sleep(max(0.0, began + (i + 1) / EVENTS_A_S - time.monotonic()))
     return (time.process_time() - used) / (time.monotonic() - began)
 
@@ -86,6 +103,7 @@ def show(console: Console, state: LiveState, columns: int, lines: int) -> None:
 
 
 def each_ms(work: Callable[[], Any], times: int = 50) -> float:
+    """Return the milliseconds of CPU time that one call takes, as a mean."""
     work()
     used = time.process_time()
     for _ in range(times):
@@ -93,31 +111,37 @@ def each_ms(work: Callable[[], Any], times: int = 50) -> float:
     return 1000 * (time.process_time() - used) / times
 
 
-def main() -> int:
-    parser = arguments(__doc__)
-    parser.add_argument("--seconds", type=float, default=60.0, help="of each row")
-    args = parser.parse_args()
-    seconds = 5.0 if args.quick else args.seconds
-    idle = share(None, seconds)
+# --- the morning report -----------------------------------------------------------------------------------------------
+
+TRAINER = (ROOT / "train_mlx.py").read_text()
+
+
+def report_row(experiments: int) -> dict[str, Any]:
+    """Render a night of so many experiments."""
+    night = nights.night(experiments)
+    began, used = time.perf_counter(), time.process_time()
+    html = page.render(night, source_of)
+    return {
+        "experiments": experiments,
+        "report.html kB": len(html.encode()) / 1024,
+        "s": time.perf_counter() - began,
+        "cpu s": time.process_time() - used,
+    }
+
+
+def source_of(n: int) -> str:
+    """Return the trainer with a line of its own for every experiment."""
+    return TRAINER.replace("\n\n\n", f"\n\nEXTRA = {n}\n\n\n", 1)
+
+
+def main(argv: Sequence[str]) -> int:
+    options = arguments("interface", __doc__)
+    options.add_argument("--seconds", type=float, default=60.0, help="of each row of the live view (60)")
+    options.add_argument("--only", choices=["view", "report"])
+    args = options.parse_args(argv)
     rows: list[dict[str, Any]] = []
-    with TemporaryDirectory() as name:
-        path = Path(name) / "live.json"
-        for columns, lines in SIZES:
-            with terminal(columns, lines) as console:
-                view = Published(LiveView(console), path)
-                fill(view.state)
-                view.open()
-                row = {"view": f"screen {columns} x {lines}", "% of a core": 100 * (share(view, seconds) - idle)}
-                view.close()
-                drawing = partial(show, console, view.state, columns, lines)
-                rows.append(row | {"ms a drawing": each_ms(drawing)})
-        lines_only = Published(PlainView(io.StringIO()), path)
-        fill(lines_only.state)
-        row = {"view": "log lines", "% of a core": 100 * (share(lines_only, seconds) - idle)}
-        rows.append(row | {"ms a publication": each_ms(lines_only.publish), "bytes": path.stat().st_size})
-    assert threading.active_count() == 1
+    if args.only != "report":
+        rows += view_rows(SIZES[1:2], 2.0) if args.quick else view_rows(SIZES, args.seconds)
+    if args.only != "view":
+        rows += [report_row(n) for n in ((12,) if args.quick else (12, 100, 300, 1000))]
     return report(rows, args)
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -1,10 +1,9 @@
-"""What only a Mac can answer: which attention backward, compiled or not, stacked or not, which type, which display?
+"""Times what only a Mac can answer: attention's backward pass, compiled or not, stacked or not, type, display.
 
-    uv run benchmarks/mac.py [--quick] [--display] [--json FILE]
-
-A training step of the Mac profile's baseline with one thing changed at a time, each in a process of its own, after the
-roofline. What is printed between the rulers is made to be pasted into an issue. Elsewhere it runs what exists there, on
-the tiny profile's baseline, and says what does not. --display puts the display to sleep for the last case.
+After the roofline, a training step of the Mac profile's baseline is timed with one thing changed at a time, each in a
+process of its own. What is printed between the rulers is made to be pasted into an issue. On other machines the cases
+that exist there run on the tiny profile's baseline, and the others are listed. --display puts the display to sleep for
+the last case.
 """
 
 from __future__ import annotations
@@ -14,17 +13,15 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
-
-from common import ENVIRONMENT, TINY_CONSTANTS, arguments, measure, report, toy_task, trainer
-from step import stepper
 
 from autoresearch.system import machine, process
 from autoresearch.tasks.gpt import roofline
 from autoresearch.tasks.gpt.data.profiles import MAC, TINY
+from benchmarks.timing import ENVIRONMENT, TINY_CONSTANTS, arguments, measure, report, toy_task, trainer, training_step
+from testbed.toy import ROOT
 
 TOKENS, TINY_TOKENS = 2**14, 2**12  # a step
 CASE_TIMEOUT_S = 600.0
@@ -34,7 +31,7 @@ DISPLAY_SLEEP = ("pmset", "displaysleepnow")
 
 @dataclass(frozen=True)
 class Case:
-    """One step to time. An environment variable of None is taken away."""
+    """Step to time. A value of None in `env` removes the variable."""
 
     what: str
     T: int
@@ -42,11 +39,11 @@ class Case:
     tokens: int
     constants: Mapping[str, Any] = field(default_factory=dict)
     env: Mapping[str, str | None] = field(default_factory=dict)
-    before: tuple[str, ...] = ()  # a command to give first
+    before: tuple[str, ...] = ()  # a command to run first
 
 
 def cases(device: str, quick: bool, display: bool) -> Iterator[Case | str]:
-    """The cases that exist on this device; a text is what does not, and why."""
+    """Yield the cases that exist on this device, and a text for each that does not, with the reason."""
     gpu = device == "gpu"
     scale = (MAC.seq_len, MAC.vocab_size, TOKENS) if gpu else (TINY.seq_len, TINY.vocab_size, TINY_TOKENS)
     own = {"DEVICE_BATCH_SIZE": scale[2] // scale[0], "TOTAL_BATCH_SIZE": scale[2]}
@@ -77,6 +74,7 @@ def cases(device: str, quick: bool, display: bool) -> Iterator[Case | str]:
 
 
 def attention(base: Mapping[str, Any], quick: bool) -> Iterator[Case]:
+    """Yield steps with MLX's attention kernels and with their fallback, by head width and context."""
     for D in (64, 128):
         for T in (512,) if quick else (512, 1024, 2048):
             for fallback in "0", "1":
@@ -86,32 +84,33 @@ def attention(base: Mapping[str, Any], quick: bool) -> Iterator[Case]:
 
 
 def timed(case: Mapping[str, Any], repeats: int) -> dict[str, float]:
-    """Tokens a second and peak memory of the case's step, in this process."""
+    """Measure tokens a second and peak memory of the case's step, in this process."""
     train_mlx, task = trainer(**case["constants"]), toy_task(case["T"], case["V"])
-    found = measure({"step": lambda: stepper(train_mlx, train_mlx.build_model(task), case["T"])}, repeats)["step"]
+    found = measure({"step": lambda: training_step(train_mlx, task)}, repeats)["step"]
     return {"tok_s": case["tokens"] / found["s"], "peak_mib": found["peak_mib"]}
 
 
 def row(case: Case, quick: bool) -> dict[str, Any]:
-    """The case in a child of its own; a failure is a row too, with the last line that MLX said."""
+    """Run the case in a child of its own; a failure is a row too, with the last line of its errors."""
     if case.before:
         process.run(case.before)
         time.sleep(ASLEEP_AFTER_S)
     env = {name: value for name, value in {**os.environ, **case.env}.items() if value is not None}
-    argv = [sys.executable, Path(__file__), *(["--quick"] if quick else []), "--case", json.dumps(asdict(case))]
-    done = process.run(argv, env=env, timeout=CASE_TIMEOUT_S, check=False)
-    said = (done.stderr.strip() or "no word").splitlines()[-1]
+    options = [*(["--quick"] if quick else []), "--case", json.dumps(asdict(case))]
+    argv = [sys.executable, "-m", "benchmarks", "mac", *options]
+    done = process.run(argv, cwd=ROOT, env=env, timeout=CASE_TIMEOUT_S, check=False)
+    said = (done.stderr.strip() or "no message").splitlines()[-1]
     numbers = json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else {"failed": said}
     return {"what": case.what, "T": case.T, "tokens": case.tokens, **numbers}
 
 
-def main() -> int:
-    parser = arguments(__doc__)
-    parser.add_argument("--display", action="store_true", help="a Mac: put the display to sleep for the last case")
-    parser.add_argument("--case", type=json.loads, help="time this one case here (used by the script itself)")
-    args = parser.parse_args()
+def main(argv: Sequence[str]) -> int:
+    options = arguments("mac", __doc__)
+    options.add_argument("--display", action="store_true", help="a Mac: put the display to sleep for the last case")
+    options.add_argument("--case", type=json.loads, help="time this one case here (used by the benchmark itself)")
+    args = options.parse_args(argv)
     if args.case:
-        print(json.dumps(timed(args.case, 3 if args.quick else 10)))
+        print(json.dumps(timed(args.case, 1 if args.quick else 10)))
         return 0
     best, rows, missing = roofline.measure(ENVIRONMENT), [], []
     for case in cases(best.device, args.quick, args.display):
@@ -127,7 +126,3 @@ def main() -> int:
     print("\n".join(["", *(f"not run: {text}" for text in missing)]))
     print("-" * 40)
     return int(any("failed" in found for found in rows))
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -1,29 +1,26 @@
-"""Where the seconds of a night go: reads the journal of a real one.
+"""Reads the journal of a real night and prints where its seconds went, and what the trust in its figures cost.
 
-    uv run benchmarks/overhead.py runs/TAG
-
-Training, evaluation and the proposer are what the night is for; everything else is overhead. A run's parts are the
-medians over its runs; what happens between two runs (deciding, journal, git, results, report) is read off the times of
-the journal's events, less what the proposer says that it took. Below stands what the trust in the figures cost: the
-seconds and the share of the night that went to runs which try nothing new.
+Training, evaluation and the proposer are what the night is for; everything else is overhead. A run's parts are medians
+over its runs. What happens between two runs (deciding, journal, git, results, report) is the time between the journal's
+events, less the time that the proposer reports. The second table shows the runs which try nothing new. --quick reads a
+made-up journal.
 """
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
 import statistics
-import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 from autoresearch.errors import AutoresearchError
 from autoresearch.paths import JOURNAL
+from autoresearch.record.codec import decode, encode
+from benchmarks.cli import parser
+from testbed.made_nights import Made
 
 Event = Mapping[str, Any]
 
@@ -40,7 +37,7 @@ MEANING = {
 
 
 def between_runs(events: Sequence[Event]) -> list[float]:
-    """Seconds from the end of a run to the start of the next, less the proposer's own."""
+    """Return the seconds from the end of each run to the start of the next, less the proposer's own."""
     gaps, end, proposing = [], None, 0.0
     for event in events:
         now = at(event)
@@ -56,14 +53,15 @@ def between_runs(events: Sequence[Event]) -> list[float]:
 
 
 def at(event: Event) -> float:
+    """Return an event's time in seconds since 1970."""
     return datetime.fromisoformat(event["t"]).timestamp()
 
 
 PURPOSES = {
     "search": "first runs of candidates",
     "baseline": "the baseline, before the search",
-    "repeat": "confirmation: further runs of candidates before they are judged",
-    "incumbent": "controls: the incumbent and the baseline again",
+    "repeat": "repeats: further runs of candidates before they are judged",
+    "incumbent": "re-runs of the incumbent and the baseline",
     "retest": "final validation: the top three again",
     "final": "final validation: baseline and winner, interleaved",
     "again": "runs that were disturbed or cut off, and made again",
@@ -71,7 +69,7 @@ PURPOSES = {
 
 
 def by_purpose(events: Sequence[Event]) -> dict[str, tuple[int, float]]:
-    """Runs and seconds, from `started` to the run's end, of each of PURPOSES."""
+    """Return runs and seconds, from `started` to the run's end, of each of PURPOSES."""
     baselines = {e["n"] for e in events if e["type"] == "proposed" and e["role"] == "baseline"}
     searched = max((at(e) for e in events if e["type"] in ("proposed", "decided")), default=0.0)
     validated = any(e.get("purpose") == "final" for e in events)
@@ -95,12 +93,13 @@ def by_purpose(events: Sequence[Event]) -> dict[str, tuple[int, float]]:
 
 
 def night_s(events: Sequence[Event]) -> float:
-    """Seconds of all sessions, without the pauses between them."""
+    """Return the seconds of all sessions, without the pauses between them."""
     pairs = itertools.pairwise(events)
     return sum(max(0.0, at(late) - at(early)) for early, late in pairs if late["type"] != "opened")
 
 
 def trust_table(events: Sequence[Event]) -> str:
+    """Format what the night's seconds were spent on, and the share of runs that try nothing new."""
     total, found = night_s(events), by_purpose(events)
     rows = [(PURPOSES[key], runs, s) for key, (runs, s) in found.items() if runs]
     rows.append(("between runs: ideas, decisions, records", "", total - sum(s for _, s in found.values())))
@@ -118,7 +117,7 @@ def trust_table(events: Sequence[Event]) -> str:
 
 
 def read_events(folder: Path) -> list[Event]:
-    """The journal of runs/TAG. Raises AutoresearchError where it cannot be read."""
+    """Read the journal of runs/TAG. Raises AutoresearchError when it cannot be read."""
     path = folder / JOURNAL
     try:
         return [json.loads(line) for line in path.read_text().splitlines()]
@@ -126,30 +125,40 @@ def read_events(folder: Path) -> list[Event]:
         raise AutoresearchError(f"{path} cannot be read: {error}") from None
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("folder", type=Path, help="runs/TAG of a night")
-    folder = parser.parse_args().folder
-    events = read_events(folder)
+def made_up() -> list[Event]:
+    """Return the events of a night that never ran: two experiments and a final validation."""
+    made = Made()
+    for n in (1, 2):
+        made.propose("candidate", made.events[1]["proposal"], made.sources[0], 1.6)
+        made.run(n, "search", "repeat")
+        made.run(0, "incumbent")
+        made.decide(n, "discard")
+    made.run(0, "final")
+    made.run(1, "final")
+    return [event for e in made.events if (event := decode(encode(e))) is not None]
+
+
+def parts_table(events: Sequence[Event]) -> str:
+    """Format the medians of a run's parts. Raises AutoresearchError when there is no complete run."""
     runs = [e["measurement"]["seconds"] for e in events if e["type"] == "measured" and e["measurement"].get("val_bpb")]
     if not runs:
-        raise AutoresearchError(f"{folder} has no complete run")
-    print(f"{len(runs)} complete runs; medians in seconds\n\n| part | s | |\n| --- | ---: | --- |")
-    total = 0.0
+        raise AutoresearchError("the night has no complete run")
+    lines, total = [f"{len(runs)} complete runs; medians in seconds\n", "| part | s | |", "| --- | ---: | --- |"], 0.0
     for part, meaning in MEANING.items():
         median = statistics.median(run.get(part, 0.0) for run in runs)
         total += 0.0 if part in WORK else median
-        print(f"| {part.replace('_', ' ')} | {median:.2f} | {meaning} |")
+        lines.append(f"| {part.replace('_', ' ')} | {median:.2f} | {meaning} |")
     gap = statistics.median(between_runs(events) or [0.0])
-    print(f"| between runs | {gap:.2f} | keep rule, journal, git, results.tsv, report |")
-    print(f"\noutside training, evaluation and the proposer: {total + gap:.2f} s a run\n")
-    print(trust_table(events))
+    lines.append(f"| between runs | {gap:.2f} | keep rule, journal, git, results.tsv, report |")
+    return "\n".join([*lines, f"\noutside training, evaluation and the proposer: {total + gap:.2f} s a run"])
+
+
+def main(argv: Sequence[str]) -> int:
+    options = parser("overhead", __doc__)
+    options.add_argument("folder", type=Path, nargs="?", help="runs/TAG of a night")
+    args = options.parse_args(argv)
+    if args.folder is None and not args.quick:
+        options.error("name the folder of a night: runs/TAG")
+    events = made_up() if args.quick else read_events(args.folder)
+    print(f"{parts_table(events)}\n\n{trust_table(events)}")
     return 0
-
-
-if __name__ == "__main__":
-    try:
-        raise SystemExit(main())
-    except AutoresearchError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(error.exit_code) from None

@@ -1,35 +1,34 @@
-"""How much does the trainer gain over a plain port of the same model?
+"""Compares the trainer's step with that of a plain port of the same model.
 
-    uv run benchmarks/plain.py [--quick] [--json FILE]
-
-The plain port computes the same loss from the same parameters, checked here, in the way a first port is written: an
+The plain port computes the same loss from the same parameters, which is checked here, as a first port is written: an
 uncompiled step, evaluation after each micro-batch, additive T x T masks (cached), `** 2`, norms spelled out, and AdamW
-as a Python loop over tensors. Its optimizer is the cheaper one: it has no orthogonalization. Float32, equal tokens a
-step, as many rows at once, taken in turns. On a CPU each program gets the BLAS threads that suit it: the plain port
-every core for a product, ours one a stream.
+as a Python loop over tensors. Its optimizer is the cheaper one, since it has no orthogonalization. Both steps compute
+in float32 on equally many tokens and rows, and take turns. On a CPU each program gets the BLAS threads that suit it:
+the plain port all cores for one product, the trainer one thread a stream.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from types import ModuleType
 from typing import Any
 
 import mlx.core as mx
 import mlx.nn as nn
-from common import TINY_CONSTANTS, arguments, measure, random_batch, report, toy_task, trainer
 from mlx.utils import tree_flatten, tree_unflatten
 
 import prepare
+from benchmarks.timing import TINY_CONSTANTS, arguments, measure, random_batch, report, toy_task, trainer
 
 TOKENS = 4096  # a step
 
 
 @cache
 def additive_mask(T: int, window: int) -> mx.array:
+    """Return a (T, T) mask: 0 for the `window` positions before and the own one, -inf elsewhere."""
     distance = mx.arange(T)[:, None] - mx.arange(T)
     return mx.where((distance >= 0) & (distance <= window), 0.0, float("-inf"))
 
@@ -39,7 +38,7 @@ def rms_norm(x: mx.array) -> mx.array:
 
 
 def plain_logits(model: Any, idx: mx.array) -> mx.array:
-    """The trainer's parameters, read by a plain forward pass: (B, T) -> (B, T, V)."""
+    """Compute logits from the trainer's parameters by a plain forward pass: (B, T) -> (B, T, V)."""
     p = dict(tree_flatten(model.parameters()))
     B, T = idx.shape
     D = model.config.n_embd // model.config.n_head
@@ -69,7 +68,7 @@ def plain_loss(model: Any, x: mx.array, y: mx.array) -> mx.array:
 
 
 class PlainAdamW:
-    """AdamW as a loop over tensors: `rule(path)` gives learning rate, betas and weight decay."""
+    """AdamW as a Python loop over tensors; `rule(path)` gives learning rate, betas and weight decay."""
 
     def __init__(self, rule: Callable[[str], tuple[float, tuple[float, float], float]]) -> None:
         self.rule, self.steps = rule, 0
@@ -90,7 +89,7 @@ class PlainAdamW:
 
 
 def adamw_rule(train_mlx: ModuleType, model: Any) -> Callable[[str], tuple[float, tuple[float, float], float]]:
-    """The baseline's AdamW groups; matrices in the layers by AdamW too, at Muon's learning rate and decay."""
+    """Return the baseline's AdamW groups, with the layers' matrices at Muon's learning rate and decay."""
     rules = train_mlx.MuonAdamW(model).adam
     matrices = (train_mlx.MATRIX_LR, train_mlx.ADAM_BETAS, train_mlx.WEIGHT_DECAY)
     return lambda path: (*rules[path], 0.0) if path in rules else matrices
@@ -125,6 +124,7 @@ def our_step(train_mlx: ModuleType, model: Any, batches: list[tuple[mx.array, mx
 
 
 def blas_threads(n: int) -> None:
+    """Set the threads of the preloaded OpenBLAS, if there is one."""
     if library := os.environ.get("LD_PRELOAD"):
         ctypes.CDLL(library).openblas_set_num_threads(n)
 
@@ -157,19 +157,14 @@ def row(T: int, pattern: str, repeats: int) -> dict[str, Any]:
 
 
 def check_same_loss(model: Any, batch: tuple[mx.array, mx.array]) -> None:
+    """Raise ValueError when the plain and the trainer's forward pass differ by more than 1e-5 nats a token."""
     x, y = batch
     plain, ours = plain_loss(model, x, y).item(), prepare.cross_entropy(model(x), y).item()
     if abs(plain - ours) > 1e-5:
         raise ValueError(f"the two forward passes differ: {plain:.6f} and {ours:.6f} nats a token")
 
 
-def main() -> int:
-    args = arguments(__doc__).parse_args()
-    cases = (
-        [(256, "L"), (1024, "L")] if args.quick else [(256, "L"), (512, "L"), (1024, "L"), (1024, "SSSL"), (2048, "L")]
-    )
-    return report([row(T, pattern, 3 if args.quick else 10) for T, pattern in cases], args)
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+def main(argv: Sequence[str]) -> int:
+    args = arguments("plain", __doc__).parse_args(argv)
+    cases = [(256, "L")] if args.quick else [(256, "L"), (512, "L"), (1024, "L"), (1024, "SSSL"), (2048, "L")]
+    return report([row(T, pattern, 1 if args.quick else 10) for T, pattern in cases], args)

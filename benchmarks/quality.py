@@ -1,18 +1,19 @@
-"""What does each part of the optimizer bring, at equal steps?
+"""Measures val_bpb after a fixed number of steps: parts of the optimizer removed, and changes of the defaults.
 
-    uv run benchmarks/quality.py --dataset PATH [--steps 300] [--seeds 42] [--only NAME ...] [--quick] [--json FILE]
-
-val_bpb after 300 steps of 4,096 tokens of the tiny profile's model without bigrams, as the reference setup has it:
-the baseline, the optimizer of the tests' NumPy reference in its place (float64, one matrix at a time), the baseline
-less one part, and AdamW for everything (the plain port's, matrices at Muon's learning rate and at a quarter and a
-sixteenth of it). Progress is the share of steps done, so that a slow machine finds the same numbers.
+Steps of 4,096 tokens train the tiny profile's model without bigrams, the reference setup. Progress is the share of
+steps done, so that a slow machine finds the same numbers.
 """
 
 from __future__ import annotations
 
+import argparse
+import itertools
+import json
+import statistics
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
@@ -21,34 +22,20 @@ from typing import Any
 import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
-from common import REFERENCE_CONSTANTS, arguments, report, trainer
 from mlx.utils import tree_flatten, tree_unflatten
-from plain import PlainAdamW, adamw_rule
 
 import prepare
 from autoresearch.tasks.gpt.data import corpus
+from benchmarks.changes import CANDIDATES, REFERENCE, SCALES, changed
+from benchmarks.cli import run_one
+from benchmarks.plain import PlainAdamW, adamw_rule
+from benchmarks.texts import prepared_excerpt
+from benchmarks.timing import REFERENCE_CONSTANTS, arguments, report, trainer
 from testbed import reference
-
-CLASSIC = "(3.4445, -4.7750, 2.0315)"  # Muon's first Newton-Schulz coefficients, five times the same
-VARIANTS: dict[str, tuple[list[tuple[str, str]], dict[str, Any]]] = {  # edits, constants
-    "Muon + AdamW": ([], {}),
-    "without NorMuon": (
-        [("    return scaled * (frobenius(X)", "    return X, second\n    return scaled * (frobenius(X)")],
-        {},
-    ),
-    "decay everywhere": ([("decay * p * (g * p >= 0)", "decay * p")], {}),
-    "without decay": ([], {"WEIGHT_DECAY": 0.0}),
-    "classic Newton-Schulz": ([("in POLAR_EXPRESS[:steps]:", f"in 5 * [{CLASSIC}]:")], {}),
-    "without Nesterov": ([("    g = g + momentum * (buffer - g)  # Nesterov", "    g = buffer")], {}),
-    "without value embeddings": ([], {"VALUE_EMBED_EVERY": 0}),
-}
-ADAMW = {"AdamW": 0.04, "AdamW, a quarter": 0.01, "AdamW, a sixteenth": 0.0025}  # learning rate of the matrices
-REFERENCE = "NumPy reference"
-NAMES = ["Muon + AdamW", REFERENCE, *list(VARIANTS)[1:], *ADAMW]
 
 
 class FixedSteps:
-    """A run of so many steps over the packed rows, in the harness's interface."""
+    """Run of so many steps over the packed rows, with the interface of the harness's prepare.Run."""
 
     def __init__(self, task: prepare.Task, data: np.ndarray, seed: int, steps: int, rows: int) -> None:
         self.task, self.seed, self.data, self.steps, self.rows = task, seed, data, steps, rows
@@ -73,7 +60,7 @@ class FixedSteps:
 
 
 def train_uncompiled(model: Any, run: FixedSteps, update: Callable[[dict[str, Any], int], None]) -> None:
-    """The baseline's steps without its optimizer: `update` takes the gradients and the step's number."""
+    """Take the baseline's steps without its optimizer: `update` gets the gradients and the step's number."""
     loss_and_grad = nn.value_and_grad(model, lambda x, y: prepare.cross_entropy(model(x), y))
     for step, (x, y) in enumerate(run.batches(run.rows)):
         loss, gradients = loss_and_grad(x, y)
@@ -83,12 +70,13 @@ def train_uncompiled(model: Any, run: FixedSteps, update: Callable[[dict[str, An
 
 
 def train_adamw(train_mlx: ModuleType, model: Any, run: FixedSteps) -> None:
+    """Train with AdamW for everything."""
     optimizer = PlainAdamW(adamw_rule(train_mlx, model))
     train_uncompiled(model, run, lambda g, step: optimizer.update(model, g, train_mlx.lr_scale(run.progress)))
 
 
 def train_reference(model: Any, run: FixedSteps) -> None:
-    """Parameters, moments and updates in NumPy float64; MLX computes the gradients."""
+    """Train with parameters, moments and updates in NumPy float64; MLX computes the gradients only."""
     params = float64(model.parameters())
     optimizer = reference.Optimizer(params)
 
@@ -105,21 +93,26 @@ def float64(tree: Any) -> dict[str, np.ndarray]:
 
 
 def val_bpb(model: Any, folder: Path, task: prepare.Task) -> float:
-    rows, token_bytes = (
-        prepare.load_rows(folder / "eval" / "val.u16", task.seq_len),
-        np.load(folder / "token_bytes.npy"),
-    )
-    return prepare.evaluate_bpb(
-        lambda x, y: prepare.cross_entropy(model(x), y, "none"), rows, token_bytes, task.eval_rows
-    )[0]
+    rows = prepare.load_rows(folder / "eval" / "val.u16", task.seq_len)
+    token_bytes = np.load(folder / "token_bytes.npy")
+    return prepare.evaluate_bpb(partial(cross_entropies, model), rows, token_bytes, task.eval_rows)[0]
+
+
+def cross_entropies(model: Any, x: mx.array, y: mx.array) -> mx.array:
+    """Return nats of each token, (B, T)."""
+    return prepare.cross_entropy(model(x), y, "none")
 
 
 @cache
 def prepared(dataset: str) -> tuple[Path, prepare.Task, np.ndarray]:
-    """Folder, task and training rows of a data set of the tiny profile, by its name or the path it comes from."""
-    folder = corpus.locate(dataset, "tiny")
+    """Return folder, task and training rows of a data set of the tiny profile.
+
+    `dataset` is its name, the path that it was prepared from, or the folder of prepared data. Exits when it is not
+    prepared.
+    """
+    folder = Path(dataset) if (Path(dataset) / "meta.json").exists() else corpus.locate(dataset, "tiny")
     if folder is None:
-        raise SystemExit(f"not prepared: uv run prepare.py --dataset {dataset} --profile tiny")
+        raise SystemExit(f"not prepared: python prepare.py --dataset {dataset} --profile tiny")
     meta = corpus.load_meta(folder)
     task = prepare.Task(**{field: meta[field] for field in prepare.Task.__dataclass_fields__})
     return folder, task, prepare.load_rows(folder / "train.u16", task.seq_len)
@@ -128,7 +121,7 @@ def prepared(dataset: str) -> tuple[Path, prepare.Task, np.ndarray]:
 def trained(
     train_mlx: ModuleType, train: Callable[[Any, FixedSteps], None], dataset: str, seed: int, steps: int
 ) -> tuple[float | None, float]:
-    """val_bpb of the trainer's model after so many steps, None where it diverged, and a step's processor seconds."""
+    """Return val_bpb after so many steps (None when training diverged) and a step's seconds of processor."""
     folder, task, data = prepared(dataset)
     mx.random.seed(seed)
     model = train_mlx.build_model(task)
@@ -140,11 +133,62 @@ def trained(
     return (val_bpb(model, folder, task) if finite else None), step_s
 
 
-def row(name: str, seed: int, steps: int, dataset: str) -> dict[str, Any]:
+# --- optimizers -------------------------------------------------------------------------------------------------------
+
+CLASSIC = "(3.4445, -4.7750, 2.0315)"  # Muon's first Newton-Schulz coefficients, five times the same
+VARIANTS: dict[str, tuple[list[tuple[str, str]], dict[str, Any]]] = {  # edits, constants
+    "Muon + AdamW": ([], {}),
+    "without NorMuon": (
+        [("    return scaled * (frobenius(X)", "    return X, second\n    return scaled * (frobenius(X)")],
+        {},
+    ),
+    "decay everywhere": ([("decay * p * (g * p >= 0)", "decay * p")], {}),
+    "without decay": ([], {"WEIGHT_DECAY": 0.0}),
+    "classic Newton-Schulz": ([("in POLAR_EXPRESS[:steps]:", f"in 5 * [{CLASSIC}]:")], {}),
+    "without Nesterov": ([("    g = g + momentum * (buffer - g)  # Nesterov", "    g = buffer")], {}),
+    "without value embeddings": ([], {"VALUE_EMBED_EVERY": 0}),
+}
+ADAMW = {"AdamW": 0.04, "AdamW, a quarter": 0.01, "AdamW, a sixteenth": 0.0025}  # learning rate of the matrices
+NUMPY = "NumPy reference"
+OPTIMIZERS = ["Muon + AdamW", NUMPY, *list(VARIANTS)[1:], *ADAMW]
+
+
+def optimizers(argv: Sequence[str]) -> int:
+    """Remove each part of the optimizer in turn, and replace it by AdamW and by the tests' NumPy reference.
+
+    AdamW for everything is the plain port's, with the matrices at Muon's learning rate, a quarter and a sixteenth of
+    it. The NumPy reference is float64, one matrix at a time.
+    """
+    options = arguments("quality optimizers", optimizers.__doc__)
+    options.add_argument("--dataset", help="a prepared data set's name, or the path it was prepared from")
+    options.add_argument("--steps", type=int, default=300)
+    options.add_argument("--seeds", type=int, nargs="+", default=[42])
+    options.add_argument("--only", nargs="+", choices=OPTIMIZERS, metavar="NAME")
+    args = options.parse_args(argv)
+    names = args.only or (["Muon + AdamW", "AdamW"] if args.quick else OPTIMIZERS)
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        (dataset,) = datasets(options, args, [args.dataset] if args.dataset else [], Path(name))
+        for name, seed in itertools.product(names, args.seeds):
+            rows.append(optimizer_row(name, seed, 2 if args.quick else args.steps, dataset))
+            print(f"\r{rows[-1]}", file=sys.stderr, flush=True)
+    return report(rows, args)
+
+
+def datasets(
+    options: argparse.ArgumentParser, args: argparse.Namespace, named: Sequence[str], folder: Path
+) -> Sequence[str]:
+    """Return the data sets that were named, or for --quick a short one of its own."""
+    if not named and not args.quick:
+        options.error("name prepared data by --dataset")
+    return named or [str(prepared_excerpt(folder))]
+
+
+def optimizer_row(name: str, seed: int, steps: int, dataset: str) -> dict[str, Any]:
     edits, constants = VARIANTS.get(name, ([], {"MATRIX_LR": ADAMW[name]} if name in ADAMW else {}))
     train_mlx = trainer(edits, **{**REFERENCE_CONSTANTS, **constants})
     train = train_mlx.train
-    if name == REFERENCE:
+    if name == NUMPY:
         train = train_reference
     elif name in ADAMW:
         train = partial(train_adamw, train_mlx)
@@ -152,22 +196,82 @@ def row(name: str, seed: int, steps: int, dataset: str) -> dict[str, Any]:
     return {"optimizer": name, "seed": seed, "steps": steps, "val_bpb": bpb}
 
 
-def main() -> int:
-    parser = arguments(__doc__)
-    parser.add_argument("--dataset", required=True, help="a prepared data set's name, or the path it was prepared from")
-    parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[42])
-    parser.add_argument("--only", nargs="+", choices=NAMES, metavar="NAME")
-    args = parser.parse_args()
-    names = args.only or (["Muon + AdamW", "AdamW"] if args.quick else NAMES)
-    steps = 30 if args.quick else args.steps
-    rows = []
-    for name in names:
-        for seed in args.seeds:
-            rows.append(row(name, seed, steps, args.dataset))
-            print(f"\r{rows[-1]}", file=sys.stderr, flush=True)
-    return report(rows, args)
+# --- defaults ---------------------------------------------------------------------------------------------------------
 
 
-if __name__ == "__main__":
-    raise SystemExit(main())
+def defaults(argv: Sequence[str]) -> int:
+    """Try changes of the reference's constants and code, by text, scale and seed.
+
+    Each run is compared with the reference's constants on the same rows in the same order. NAME is one of the changes
+    in benchmarks/changes.py, or several joined by " + ". A run is one line of the log, and is not made again when it
+    stands there. `s_ratio` is the processor's seconds a step relative to the reference's: a change that costs more has
+    to gain more than the steps that it costs would.
+    """
+    options = arguments("quality defaults", defaults.__doc__)
+    options.add_argument("--dataset", nargs="+", default=[], help="prepared data sets: names, or paths")
+    options.add_argument("--scale", nargs="+", choices=SCALES, default=["tiny"])
+    options.add_argument("--seeds", type=int, nargs="+", default=[42])
+    options.add_argument("--steps", type=int, default=150)
+    options.add_argument("--only", nargs="+", metavar="NAME", default=list(CANDIDATES))
+    options.add_argument("--log", type=Path, default=Path("defaults.jsonl"), help="runs done, one a line")
+    args = options.parse_args(argv)
+    if unknown := {part for name in args.only for part in name.split(" + ")} - set(CANDIDATES):
+        options.error(f"no such change: {', '.join(sorted(unknown))}; there are: {', '.join(CANDIDATES)}")
+    with tempfile.TemporaryDirectory() as name:
+        texts = datasets(options, args, args.dataset, Path(name))
+        if args.quick:
+            args.only, args.steps, args.log = ["bigram embedding"], 2, Path(name) / "log.jsonl"
+        names = list(dict.fromkeys([REFERENCE, *args.only]))
+        for dataset, scale, seed, change in itertools.product(texts, args.scale, args.seeds, names):
+            place = (prepared(dataset)[1].dataset, scale, args.steps, seed, change)
+            if place not in map(key, done(args.log)):
+                run = change_row(dataset, scale, change, seed, args.steps)
+                with args.log.open("a") as file:
+                    file.write(json.dumps(run) + "\n")
+                print(f"\r{run}", file=sys.stderr, flush=True)
+        return report(gains(done(args.log)), args)
+
+
+def change_row(dataset: str, scale: str, name: str, seed: int, steps: int) -> dict[str, Any]:
+    train_mlx = changed(name, scale)
+    bpb, step_s = trained(train_mlx, train_mlx.train, dataset, seed, steps)
+    made = {"dataset": prepared(dataset)[1].dataset, "scale": scale, "change": name, "seed": seed, "steps": steps}
+    return {**made, "val_bpb": bpb, "step_s": step_s}
+
+
+def done(log: Path) -> list[dict[str, Any]]:
+    """Read the runs of the log."""
+    return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+
+
+def key(run: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return what tells one run from another."""
+    return tuple(run[name] for name in ("dataset", "scale", "steps", "seed", "change"))
+
+
+def gains(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return a row for each change, text, scale and number of steps; positive gains are better.
+
+    A gain is the bpb by which a run lies below the reference of the same seed.
+    """
+    reference = {key(run)[:-1]: run for run in runs if run["change"] == REFERENCE}
+    found: dict[tuple[Any, ...], list[tuple[int, float, float]]] = {}
+    for run in runs:
+        base = reference.get(key(run)[:-1])
+        if run["change"] != REFERENCE and base is not None and run["val_bpb"] is not None:
+            place = (run["change"], run["dataset"], run["scale"], run["steps"])
+            gain, ratio = base["val_bpb"] - run["val_bpb"], run["step_s"] / base["step_s"]
+            found.setdefault(place, []).append((run["seed"], gain, ratio))
+    return [
+        {
+            **dict(zip(("change", "dataset", "scale", "steps"), place, strict=True)),
+            "gain": statistics.mean(gain for _, gain, _ in seeds),
+            "by seed": ", ".join(f"{seed}: {gain:+.4f}" for seed, gain, _ in sorted(seeds)),
+            "s_ratio": statistics.median(ratio for *_, ratio in seeds),
+        }
+        for place, seeds in found.items()
+    ]
+
+
+def main(argv: Sequence[str]) -> int:
+    return run_one("quality", {"optimizers": optimizers, "defaults": defaults}, argv)

@@ -1,24 +1,16 @@
-"""What the trainer's benchmarks share: the trainer with constants set, timing, tables, JSON, and the comparison of two.
-
-uv run benchmarks/common.py OLD.json NEW.json      what changed between two files that one benchmark wrote
-"""
+"""Times pieces of the trainer: train_mlx.py with constants set, tasks of random tokens, seconds and peak memory."""
 
 from __future__ import annotations
 
 import argparse
 import io
-import json
 import os
-import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date
 from pathlib import Path
 from types import ModuleType
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import mlx.core as mx
 import numpy as np
@@ -26,31 +18,35 @@ from mlx.utils import tree_flatten
 
 import prepare
 from autoresearch.candidate.constants import assign
-from autoresearch.system import machine, process
 from autoresearch.tasks.gpt.data.profiles import TINY
 from autoresearch.tasks.gpt.workbench import children_environment
+from benchmarks import cli
+from testbed.toy import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
-Row = Mapping[str, Any]
 TINY_CONSTANTS = {"DEPTH": 4, "ASPECT_RATIO": 32, "HEAD_DIM": 64, "TOTAL_BATCH_SIZE": 4096, "DEVICE_BATCH_SIZE": 16}
 REFERENCE_CONSTANTS = {**TINY_CONSTANTS, "BIGRAM_ROWS": 0}  # the reference setup has no bigrams
 MIB = 2**20
 ENVIRONMENT = children_environment(lambda line: None)
 
 
-def arguments(doc: str | None) -> argparse.ArgumentParser:
-    """A parser with the options that every benchmark has; starts anew in the environment of the loop's children."""
+def arguments(name: str, doc: str | None) -> argparse.ArgumentParser:
+    """Return a parser for a benchmark that times MLX, after a restart in the environment of the loop's children.
+
+    MLX and BLAS read their variables when they are loaded, so the process replaces itself once.
+    """
     if "AUTORESEARCH_BENCHMARK" not in os.environ:
         env = {"AUTORESEARCH_BENCHMARK": "1", **ENVIRONMENT, **os.environ}
         os.execve(sys.executable, sys.orig_argv, env)
-    parser = argparse.ArgumentParser(description=(doc or " ").splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="fewer rows and repetitions: seconds, not minutes")
-    parser.add_argument("--json", type=Path, help="also write the rows to this file")
-    return parser
+    options = cli.parser(name, doc)
+    options.add_argument("--json", type=Path, metavar="FILE", help="also write the rows to this file")
+    return options
 
 
 def trainer(edits: Sequence[tuple[str, str]] = (), **constants: Any) -> ModuleType:
-    """train_mlx.py with constants set, and with each (old, new) text replaced where it stands once."""
+    """Load train_mlx.py with constants set and each (old, new) text replaced.
+
+    Raises ValueError when an old text does not stand in the file exactly once.
+    """
     source = (ROOT / "train_mlx.py").read_text()
     for name, value in constants.items():
         source = assign(source, name, repr(value))
@@ -66,21 +62,33 @@ def trainer(edits: Sequence[tuple[str, str]] = (), **constants: Any) -> ModuleTy
 def toy_task(
     seq_len: int = TINY.seq_len, vocab_size: int = TINY.vocab_size, eval_rows: int = TINY.eval_rows
 ) -> prepare.Task:
-    """A task of random tokens: for what costs the same whatever the text says."""
+    """Return a task of random tokens, for what costs the same whatever the text says."""
     return prepare.Task("random", "tiny", "0" * 16, seq_len, vocab_size, vocab_size - 4, 65536, eval_rows, 60.0)
 
 
 def random_batch(task: prepare.Task, rows: int, seq_len: int | None = None) -> tuple[mx.array, mx.array]:
+    """Return inputs and targets of random tokens, each (rows, seq_len)."""
     shape = (2, rows, seq_len or task.seq_len)
     x, y = mx.array(np.random.default_rng(0).integers(0, task.vocab_size, shape, dtype=np.int32))
     return x, y
 
 
-def measure(makers: Mapping[str, Callable[[], Callable[[], Any]]], repeats: int) -> dict[str, dict[str, float]]:
-    """Seconds, seconds of processor and peak MiB of each call; a maker builds a call, which returns arrays to evaluate.
+def training_step(train_mlx: ModuleType, task: prepare.Task) -> Callable[[], Any]:
+    """Build a model and return a call that gives the arrays of one step: loss, parameters, optimizer state."""
+    model = train_mlx.build_model(task)
+    mx.eval(model.state)
+    optimizer = train_mlx.MuonAdamW(model)
+    rows, micro_batches = train_mlx.batch_shape(task.seq_len)
+    batches = [random_batch(task, rows)] * micro_batches
+    step = train_mlx.compiled_step(model, optimizer)
+    return lambda: [step(batches, train_mlx.hyperparameters(0.0, 0)), model.state, optimizer.state]
 
-    Peaks are of a call alone in memory. Seconds are the least of the repeats, taken in turns, since other work on the
-    machine only adds to them.
+
+def measure(makers: Mapping[str, Callable[[], Callable[[], Any]]], repeats: int) -> dict[str, dict[str, float]]:
+    """Measure each call: {name: {"s": seconds, "cpu_s": seconds of processor, "peak_mib": MiB}}.
+
+    A maker builds a call, and the call returns arrays to evaluate. A peak is measured with nothing else in memory.
+    Seconds are the least of the repeats, which alternate between the calls: other work on the machine only adds.
     """
     found = {name: {"peak_mib": peak_mib(make)} for name, make in makers.items()}
     calls = {name: warmed(make) for name, make in makers.items()}
@@ -94,6 +102,7 @@ def measure(makers: Mapping[str, Callable[[], Callable[[], Any]]], repeats: int)
 
 
 def warmed(make: Callable[[], Callable[[], Any]]) -> Callable[[], Any]:
+    """Build a call and run it twice, so that nothing is left to allocate or compile."""
     call = make()
     mx.eval(call())
     mx.eval(call())
@@ -101,6 +110,7 @@ def warmed(make: Callable[[], Callable[[], Any]]) -> Callable[[], Any]:
 
 
 def peak_mib(make: Callable[[], Callable[[], Any]]) -> float:
+    """Return the memory in MiB that a call needs at its peak, beyond what was in use before it was built."""
     before = mx.get_active_memory()
     call = warmed(make)
     mx.reset_peak_memory()
@@ -110,87 +120,13 @@ def peak_mib(make: Callable[[], Callable[[], Any]]) -> float:
 
 
 def primitives(arrays: Any) -> int:
-    """Operations that evaluating these arrays takes: the nodes of their graph, a compiled group counting as one."""
+    """Count the operations that evaluating the arrays takes: nodes of their graph; a compiled group is one."""
     graph = io.StringIO()
     mx.export_to_dot(graph, *(a for _, a in tree_flatten(arrays)))
     return graph.getvalue().count("[label =")
 
 
-# --- reports ----------------------------------------------------------------------------------------------------------
-
-
-def setting() -> dict[str, str]:
-    """Machine, versions, date and command: what a number needs to be read later."""
-    facts = machine.facts()
-    return {
-        "machine": facts.describe(),
-        "mlx": f"{mx.__version__} on {mx.default_device().type.name}",
-        "environment": " ".join(f"{name}={os.environ[name]}" for name in ENVIRONMENT if name in os.environ),
-        "load": f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} cores at the end",
-        "date": str(date.today()),
-        "source": process.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, check=False).stdout.strip(),
-        "command": f"uv run {shlex.join([os.path.relpath(sys.argv[0], ROOT), *sys.argv[1:]])}",
-    }
-
-
-def cell(value: Any) -> str:
-    """Four significant digits at most: 1234.5678 -> "1235", 0.123456 -> "0.1235"."""
-    if not isinstance(value, float):
-        return "" if value is None else str(value)
-    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-
-
-def table(rows: Sequence[Row]) -> str:
-    """A Markdown table of the rows; columns in the order in which they first appear."""
-    columns = list(dict.fromkeys(column for row in rows for column in row))
-    lines = [columns, ["---"] * len(columns), *([cell(row.get(column)) for column in columns] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def report(rows: Sequence[Row], args: argparse.Namespace) -> int:
-    """Prints the rows as a table with the setting, and writes them as JSON where asked to. Returns 0, an exit code."""
-    found = setting()
-    print("\n".join(f"{key}: {value}" for key, value in found.items()), end="\n\n")
-    print(table(rows))
-    if args.json:
-        args.json.write_text(json.dumps({"benchmark": Path(sys.argv[0]).stem, **found, "rows": list(rows)}, indent=1))
-    return 0
-
-
-def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A row for each number of the rows that both files have, matched by their texts and whole numbers.
-
-    compare({"rows": [{"T": 256, "s": 2.0}]}, {"rows": [{"T": 256, "s": 1.0}]})
-      -> [{"row": "T=256", "number": "s", "old": 2.0, "new": 1.0, "new/old": 0.5}]
-    """
-    if old.get("benchmark") != new.get("benchmark"):
-        raise ValueError(f"these are two benchmarks: {old.get('benchmark')} and {new.get('benchmark')}")
-
-    def keyed(rows: Sequence[Row]) -> dict[str, Row]:
-        return {" ".join(f"{k}={v}" for k, v in row.items() if not isinstance(v, float)): row for row in rows}
-
-    found, before = [], keyed(old["rows"])
-    for key, row in keyed(new["rows"]).items():
-        for name, value in row.items():
-            was = before.get(key, {}).get(name)
-            if isinstance(value, float) and isinstance(was, float):
-                found.append(
-                    {"row": key, "number": name, "old": was, "new": value, "new/old": value / was if was else None}
-                )
-    return found
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description="Compares two JSON files of one benchmark.")
-    parser.add_argument("old", type=Path)
-    parser.add_argument("new", type=Path)
-    args = parser.parse_args()
-    old, new = (json.loads(path.read_text()) for path in (args.old, args.new))
-    for name, found in (("old", old), ("new", new)):
-        print(f"{name}: {found['machine']}, {found['date']}, {found['command']}")
-    print(f"\n{table(compare(old, new))}")
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+def report(rows: Sequence[cli.Row], args: argparse.Namespace) -> int:
+    """Print the rows below the setting, which names MLX's device and the variables that its speed depends on."""
+    environment = " ".join(f"{name}={os.environ[name]}" for name in ENVIRONMENT if name in os.environ)
+    return cli.report(rows, args, device=mx.default_device().type.name, environment=environment)

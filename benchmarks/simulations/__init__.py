@@ -1,0 +1,17 @@
+"""Simulates nights in which nothing trains: keep rules, the night's statistics, and searches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from benchmarks.cli import run_module
+
+PARTS = {
+    "keep_rule": "Compare keep rules by true gain, false keeps, and claimed gain that is not there",
+    "night": "Check the night's statistics: intervals, drift, simplifications, the early stop",
+    "search": "Compare the tuner with other searches on made-up surfaces",
+}
+
+
+def main(argv: Sequence[str]) -> int:
+    return run_module(__name__, PARTS, argv)

@@ -1,20 +1,14 @@
-"""Which keep rule gains most from a night, and which claims least that is not there?
+"""Simulates nights of noisy experiments under several keep rules, and compares true with claimed gains.
 
-Simulates nights of noisy experiments, sigma = 1, all nights at once, under the rule of autoresearch/decide.py, the
-rule it replaced, and the field's: greedy, fixed margin, three-seed bootstrap, MAD score. Each rule runs over its own
-parameter, which gives the frontier of true gain against claimed gain that is not there.
-
-    python benchmarks/keep_rule.py [--quick] [--json FILE]
-
-A night has a fixed number of runs, so confirmation and controls are paid for in proposals; one table fixes those
-instead.
+Sigma is 1 and all nights run at once. The rules are that of autoresearch/decide/keep_rule.py, the rule that it
+replaced, and the field's: greedy, fixed margin, three-seed bootstrap, MAD score. Each rule also runs over its own
+parameter, which gives the frontier of true gain against claimed gain that is not there. A night has a fixed number of
+runs, so that repeats and runs of the incumbent are paid for in proposals; one table fixes the proposals instead.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from autoresearch.decide import keep_rule, noise
+from benchmarks.cli import parser
 
 Array = NDArray[np.floating]
 Gains = Callable[[np.random.Generator, Array], Array]  # proposals decided so far, a night each -> true gains in sigma
@@ -32,7 +26,7 @@ DISCARD, KEEP, CANDIDATE, INCUMBENT = range(4)
 
 
 def prior(better: float, gain: float, worse: float, loss: float) -> Gains:
-    """A share of proposals gains (exponential, mean `gain` sigma), a share loses, the rest change nothing."""
+    """Let a share of proposals gain (exponential, mean `gain` sigma), a share lose, and the rest change nothing."""
 
     def draw(rng: np.random.Generator, decided: Array) -> Array:
         kind, size = rng.random(len(decided)), rng.exponential(size=len(decided))
@@ -51,7 +45,10 @@ PRIORS: dict[str, Gains] = {
 
 @dataclass
 class Nights:
-    """All nights at once; arrays over nights. val_bpb is in sigma, lower is better, the baseline's true value is 0."""
+    """State of all nights, as arrays over nights.
+
+    val_bpb is in sigma, and lower is better. The baseline's true value is 0.
+    """
 
     total: Array  # of the incumbent's values
     weight: Array  # how many values `total` is of
@@ -72,7 +69,7 @@ class Nights:
 
 @dataclass(frozen=True)
 class Rule:
-    """One run a candidate, kept when better than the incumbent's own run by `margin` sigma. Zero is greedy."""
+    """Rule of one run a candidate, kept when better than the incumbent's run by `margin` sigma. Zero is greedy."""
 
     name: str
     margin: float = 0.0
@@ -82,22 +79,22 @@ class Rule:
         return np.where(s.incumbent - s.runs[:, 0] > self.margin * s.sigma, KEEP, DISCARD)
 
     def estimate(self, s: Nights) -> tuple[Array, Array]:
-        """(total, weight) of the candidate as the new incumbent."""
+        """Return (total, weight) of the candidate as the new incumbent."""
         return s.runs.sum(1), s.n.astype(float)
 
     def control(self, s: Nights, in_a_row: Array) -> NDArray[np.bool_]:
-        """Whether the incumbent runs again, that many discards on one run in a row later."""
+        """Return whether the incumbent runs again, after so many discards on one run in a row."""
         return np.zeros(len(s.n), dtype=bool)
 
     @property
     def baseline_every(self) -> float:
-        """Decided proposals between two runs of the baseline."""
+        """Number of decided proposals between two runs of the baseline."""
         return np.inf
 
 
 @dataclass(frozen=True)
 class MadScore(Rule):
-    """Kept when better by `margin` times the median absolute deviation of all the night's results."""
+    """Rule that keeps what is better by `margin` times the median absolute deviation of all the night's results."""
 
     def act(self, s: Nights) -> NDArray[np.int64]:
         spread = np.median(np.abs(s.results - np.median(s.results, axis=1, keepdims=True)), axis=1)
@@ -106,7 +103,7 @@ class MadScore(Rule):
 
 @dataclass(frozen=True)
 class Bootstrap(Rule):
-    """Three seeds each; kept when the resampled means are better with probability `margin`."""
+    """Rule of three seeds each, which keeps when the resampled means are better with probability `margin`."""
 
     def act(self, s: Nights) -> NDArray[np.int64]:
         action = np.where(s.n < 3, CANDIDATE, DISCARD)
@@ -118,14 +115,17 @@ class Bootstrap(Rule):
 
 
 def _resampled(runs: Array) -> Array:
-    """(nights, 3) -> the means of all 27 resamples, (nights, 27)."""
+    """Return the means of all 27 resamples: (nights, 3) -> (nights, 27)."""
     picks = np.stack(np.meshgrid(*[np.arange(3)] * 3), -1).reshape(-1, 3)
     return runs[:, picks].mean(2)
 
 
 @dataclass(frozen=True)
 class FirstLeftOut(Rule):
-    """Bars on two and three runs as below, but no controls, and a winner's first run does not count: `margin` is z."""
+    """Rule that was replaced: bars on two and three runs, no re-runs of the incumbent, the first run not counted.
+
+    `margin` is the bar's z.
+    """
 
     margin: float = 0.7
 
@@ -143,7 +143,7 @@ class FirstLeftOut(Rule):
 
 @dataclass(frozen=True)
 class KeepRule(Rule):
-    """autoresearch/decide.py, its bars for keeping raised by `margin`."""
+    """The rule of autoresearch/decide/keep_rule.py, with its bars for keeping raised by `margin`."""
 
     def act(self, s: Nights) -> NDArray[np.int64]:
         z = (s.incumbent - s.mean) / s.sigma / np.sqrt(1 / np.maximum(s.n, 1) + 1 / s.weight)
@@ -170,7 +170,7 @@ class KeepRule(Rule):
 
 @dataclass(frozen=True)
 class Outcome:
-    """Means over nights, in sigma."""
+    """Result of a rule: means over nights, in sigma."""
 
     gain: float  # true
     error: float  # standard error of the gain
@@ -188,7 +188,7 @@ class Outcome:
 
 @dataclass
 class Scatter:
-    """Running sigma of each night from replicates that were not selected, shrunk as noise.pool does."""
+    """Running estimate of each night's sigma from runs that were not selected, shrunk as noise.pool does."""
 
     guess: Array  # the prior's sigma
     squares: Array
@@ -201,7 +201,7 @@ class Scatter:
         return np.exp((self.df * measured + noise.DEFAULT.df * np.log(self.guess)) / (self.df + noise.DEFAULT.df))
 
     def add(self, where: NDArray[np.bool_], value: Array) -> None:
-        """One more run of the incumbent."""
+        """Add one more run of the incumbent."""
         some = where & (self.n > 0)
         self.squares += np.where(some, (value - self.mean) ** 2 * self.n / (self.n + 1), 0.0)
         self.df += some
@@ -209,7 +209,7 @@ class Scatter:
         self.n += where
 
     def replace(self, kept: NDArray[np.bool_], s: Nights) -> None:
-        """The candidate is the incumbent: all of its runs but the first."""
+        """Make the candidate the incumbent: all of its runs but the first count."""
         second, third = s.runs[:, 1], np.where(s.n == 3, s.runs[:, 2], s.runs[:, 1])
         self.squares += np.where(kept, (second - third) ** 2 / 2, 0.0)
         self.df += kept & (s.n == 3)
@@ -226,7 +226,10 @@ def simulate(
     known: bool = True,
     seed: int = 0,
 ) -> Outcome:
-    """Nights of `runs` runs, or of `proposals` proposals. With `known` false the rule estimates sigma as it goes."""
+    """Simulate nights of `runs` runs, or of `proposals` proposals.
+
+    With `known` false the rule estimates sigma as it goes.
+    """
     rng = np.random.default_rng(seed)
     base = rng.normal(size=(nights, rule.baseline))
     zero = np.zeros(nights)
@@ -286,24 +289,24 @@ RULES = (
     MadScore("MAD score 1", 1.0),
     Bootstrap("three-seed bootstrap 95%", 0.95),
     FirstLeftOut("z 0.7, first run left out", 0.7),
-    KeepRule("decide.py"),
+    KeepRule("ours"),
 )
 SWEEPS: dict[str, Sequence[Rule]] = {
     "fixed margin": [Rule("", m) for m in (0.0, 0.25, 0.5, 1.0, 1.5, 2.0)],
     "MAD score": [MadScore("", m) for m in (0.25, 0.5, 1.0, 1.5, 2.0)],
     "three-seed bootstrap": [Bootstrap("", p) for p in (0.5, 0.7, 0.8, 0.9, 0.95)],
     "first run left out": [FirstLeftOut("", z) for z in (0.1, 0.4, 0.7, 1.0, 1.5)],
-    "decide.py": [KeepRule("", m) for m in (-0.6, -0.3, 0.0, 0.3, 0.6, 1.0)],
+    "ours": [KeepRule("", m) for m in (-0.6, -0.3, 0.0, 0.3, 0.6, 1.0)],
 }
 
 
 def probe(gain: float, at: int = 40) -> Gains:
-    """Proposals that change nothing, then one with a true gain of `gain` sigma: what does a night in progress see?"""
+    """Return gains of zero but for proposal `at`, whose true gain is `gain` sigma."""
     return lambda rng, decided: np.where(decided == at, gain, 0.0)
 
 
 def table(title: str, rows: dict[str, dict[str, Outcome]]) -> None:
-    """One line a rule: true gain (keeps, share of them false; claimed gain that is not there)."""
+    """Print one line a rule: true gain (keeps, share of them false; claimed gain that is not there)."""
     print(f"\n{title}")
     columns = list(next(iter(rows.values())))
     print(f"{'':28s}" + "".join(f"{name:>26s}" for name in columns))
@@ -312,12 +315,11 @@ def table(title: str, rows: dict[str, dict[str, Outcome]]) -> None:
         print(f"{name:28s}" + "".join(f"{cell:>26s}" for cell in cells))
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="200 nights instead of 4000")
-    parser.add_argument("--json", type=Path, help="write the figures to this file")
-    args = parser.parse_args(argv)
-    nights = 200 if args.quick else 4000
+def main(argv: Sequence[str]) -> int:
+    options = parser("simulations keep_rule", __doc__)
+    options.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to this file")
+    args = options.parse_args(argv)
+    nights = 100 if args.quick else 4000
     figures: dict[str, dict[str, dict[str, Outcome]]] = {}
 
     print("True gain in sigma (keeps, share of them no better, claimed gain that is not there)")
@@ -352,7 +354,3 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.json:
         args.json.write_text(json.dumps(figures, default=asdict, indent=1) + "\n")
     return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -1,18 +1,15 @@
-"""Do the night's statistics keep their word? The project's own functions, called as the loop calls them.
+"""Simulates nights under the project's own statistics and checks that these are as good as they claim to be.
 
-Simulates nights of 100 runs with sigma = 1, and asks: does the validated interval cover the truth at its stated rate?
-How optimistic is the search's own figure, and what does re-testing the top three change? Do controls see the machine
-drift, and what does it cost? What do simplifications give away? How many winners does the early stop lose?
-
-    python benchmarks/night_statistics.py [--quick] [--json FILE]
+Nights have 100 runs and sigma = 1, and call the project's functions as the loop does. The tables show how often the
+validated interval covers the truth, how optimistic the search's own figure is, what re-testing the top three changes,
+whether re-runs of the incumbent see the machine drift and what drift costs, what simplifications give away, and how
+many winners the early stop loses.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,36 +18,40 @@ from typing import Any
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from autoresearch.decide import early_stop, interval, noise
 from autoresearch.decide.keep_rule import Estimate, after_keep, baseline_due, decide, given_up, incumbent_due
 from autoresearch.decide.noise import Noise
+from benchmarks.cli import parser
 
 Drift = Callable[[float], float]  # share of the night -> what every file's val_bpb is moved by, in sigma
+# Kind of night -> share of ideas that gain, their mean gain, share that lose, their mean loss; in sigma.
 KINDS = {"null": (0, 0, 0, 0), "early": (0.25, 1, 0.5, 2), "mixed": (0.10, 1, 0.6, 2), "late": (0.04, 0.6, 0.5, 2)}
-STEADY: Drift = lambda _: 0.0  # noqa: E731
+
+
+def steady(share: float) -> float:
+    return 0.0
 
 
 @dataclass
 class File:
-    """One kept file: its true gain over the baseline, and its runs that were not selected, as (time, bpb)."""
+    """Kept version of the program."""
 
-    gain: float
+    gain: float  # true, over the baseline
     estimate: Estimate
-    controls: list[tuple[float, float]]
+    controls: list[tuple[float, float]]  # (time, bpb) of the runs that were not selected
 
 
 @dataclass
 class Machine:
-    """Runs files: noise, and drift over the night's runs."""
+    """Machine that adds noise to every run, and drifts over the night's runs."""
 
     rng: np.random.Generator
-    drift: Drift = STEADY
+    drift: Drift = steady
     runs: int = 100
     used: int = 0
 
     def run(self, gain: float) -> tuple[float, float]:
-        """(time, bpb)"""
+        """Return (time, bpb) of a run of a file with this true gain."""
         self.used += 1
         moved = self.drift(min(self.used / self.runs, 1.0))
         return float(self.used), float(self.rng.normal()) + moved - gain
@@ -58,7 +59,7 @@ class Machine:
 
 @dataclass
 class Search:
-    """A night as research.py does it, with a machine whose truth is known."""
+    """Night as the loop plays it, on a machine whose truth is known."""
 
     machine: Machine
     kind: str = "mixed"
@@ -150,7 +151,7 @@ class Search:
 
 
 def validate(search: Search, rounds: int = interval.ROUNDS) -> tuple[float, interval.Interval]:
-    """The top three run again, then baseline and winner in rounds: (true gain of the winner, interval)."""
+    """Re-test the top three, then run baseline and winner in rounds; return the winner's true gain and the interval."""
     machine, files = search.machine, dict(enumerate(search.files))
     names = interval.top({n: file.estimate.mean for n, file in files.items()})
     retests: dict[int, list[float]] = {n: [] for n in names}
@@ -164,6 +165,7 @@ def validate(search: Search, rounds: int = interval.ROUNDS) -> tuple[float, inte
 
 
 def coverage(nights: int, rng: np.random.Generator) -> dict[str, Any]:
+    """Check intervals and claims, by kind of night."""
     rows = {}
     for kind in KINDS:
         searches = [Search(Machine(rng), kind).go() for _ in range(nights)]
@@ -182,8 +184,9 @@ def coverage(nights: int, rng: np.random.Generator) -> dict[str, Any]:
 
 
 def drifting(nights: int, rng: np.random.Generator) -> dict[str, Any]:
+    """Compare nights on drifting machines, with and without a watch on drift."""
     drifts: dict[str, Drift] = {
-        "steady": STEADY,
+        "steady": steady,
         "slow +2": lambda u: 2 * u,
         "slow +4": lambda u: 4 * u,
         "step +2": lambda u: 2.0 * (u > 0.4),
@@ -206,6 +209,7 @@ def drifting(nights: int, rng: np.random.Generator) -> dict[str, Any]:
 
 
 def simplifying(nights: int, rng: np.random.Generator) -> dict[str, Any]:
+    """Play nights of nothing but simplifications."""
     rows = {}
     for loss in (0.0, 0.1, 0.25, 0.5, 1.0):
         searches = [Search(Machine(rng), loss=loss).go() for _ in range(nights)]
@@ -216,7 +220,7 @@ def simplifying(nights: int, rng: np.random.Generator) -> dict[str, Any]:
 
 @dataclass
 class Idea:
-    """What half the budget shows of a change, and what comes of it: bpb in units where sigma is 0.01."""
+    """Change as half the budget and as the whole budget show it, in units where sigma is 0.01 bpb."""
 
     gain: float
     behind_nats: float
@@ -224,7 +228,7 @@ class Idea:
 
 
 def idea(rng: np.random.Generator) -> Idea:
-    """The gap at half the budget is the final one, blurred, in nats a token; a tenth of all ideas gain."""
+    """Draw an idea: a tenth of them gain; the gap at half the budget is the final one, blurred, in nats a token."""
     luck, size = rng.random(), float(rng.exponential())
     gain = 0.01 * (size if luck < 0.1 else -2 * size if luck < 0.7 else 0.0)
     blur = 0.75 * abs(gain) + 0.01
@@ -234,7 +238,7 @@ def idea(rng: np.random.Generator) -> Idea:
 
 @dataclass
 class Stopper:
-    """Experiment after experiment under the early stop, which learns from those that it lets end."""
+    """Series of experiments under the early stop, which learns from those that it lets end."""
 
     rng: np.random.Generator
     known: list[early_stop.Example] = field(default_factory=list)
@@ -243,7 +247,7 @@ class Stopper:
     on: int = 0  # experiments for which it was on
 
     def take(self, new: Idea) -> bool | None:
-        """Whether a winner was stopped; None where the idea is no winner or the rule was off."""
+        """Return whether a winner was stopped; None when the idea is no winner or the rule was off."""
         rule = early_stop.calibrate(self.known)
         self.on += rule is not None
         past = rule is not None and new.behind_nats > rule.limit_nats
@@ -256,7 +260,7 @@ class Stopper:
 
 
 def stopping(nights: int, rng: np.random.Generator) -> dict[str, Any]:
-    """From nothing known: a night's experiments, and the same machine's next nights on the same task."""
+    """Start with nothing known: a night's experiments, then the same machine's next nights on the same task."""
     rows = {}
     for first, last in ((0, 80), (80, 160), (160, 320)):
         searches = [Stopper(rng) for _ in range(max(10, nights // 10))]
@@ -273,12 +277,11 @@ def stopping(nights: int, rng: np.random.Generator) -> dict[str, Any]:
     return rows
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="30 nights instead of 600")
-    parser.add_argument("--json", type=Path, help="write the figures to this file")
-    args = parser.parse_args(argv)
-    nights, rng = 30 if args.quick else 600, np.random.default_rng(1)
+def main(argv: Sequence[str]) -> int:
+    options = parser("simulations night", __doc__)
+    options.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to this file")
+    args = options.parse_args(argv)
+    nights, rng = 10 if args.quick else 600, np.random.default_rng(1)
     figures = {}
     for title, question in (
         ("Search and validation, by kind of night", coverage),
@@ -295,7 +298,3 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.json:
         args.json.write_text(json.dumps(figures, indent=1) + "\n")
     return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

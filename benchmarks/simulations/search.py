@@ -1,34 +1,22 @@
-"""Which search gains most from a night of noisy runs? The real tuner and its rivals on simulated nights.
+"""Simulates nights of the real tuner and of other searches, and compares how much of the possible gain each reaches.
 
-    python benchmarks/search.py [--quick]
-
-No training: a run is a made-up val_bpb (surface.py) with noise. Every night has the same number of runs, the keep
-rule's confirmations and controls included, and is judged by the noise-free gain of the version it ends with, as a share
-of what a noise-free descent over the same constants reaches.
+Nothing trains: a run is a made-up val_bpb (surface.py) with noise. Every night has the same number of runs, the repeats
+and runs of the incumbent that the keep rule asks for included, and is judged by the noise-free gain of the version that
+it ends with, as a share of what a noise-free descent over the same constants reaches.
 """
 
 from __future__ import annotations
 
-import argparse
 import math
-import os
-import platform
 import random
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
-from pathlib import Path
 from typing import Any
-
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from surface import BASELINE, SEQ_LEN, Crash, Surface, descent
 
 from autoresearch.candidate import constants, edits
 from autoresearch.decide.keep_rule import Estimate, after_keep, decide, incumbent_due
@@ -39,9 +27,11 @@ from autoresearch.search.tuner.axes import Axis, Value
 from autoresearch.search.tuner.space import Space, Values, infer
 from autoresearch.search.tuner.tpe import suggestions
 from autoresearch.search.tuner.tuner import Tuner
+from autoresearch.system import machine
+from benchmarks.cli import command_line, parser
+from benchmarks.simulations.surface import BASELINE, SEQ_LEN, Crash, Surface, descent
 
 MARKS = (12, 25, 50, 100)  # runs
-FIGURES = ROOT / "benchmarks" / "figures" / "search.md"
 
 
 # --- the searches -----------------------------------------------------------------------------------------------------
@@ -54,12 +44,12 @@ def tuner(seed: int, **options: Any) -> Search:
 
 
 def random_search(seed: int) -> Search:
-    """All constants at once, anywhere in their ranges."""
+    """Move all constants at once, anywhere in their ranges."""
     return lambda context: _anywhere(context, _rng(seed, context))
 
 
 def uniform_tpe(seed: int) -> Search:
-    """Optuna as it comes: ten settings anywhere in the ranges, then TPE over all constants."""
+    """Search as Optuna does: ten settings anywhere in the ranges, then TPE over all constants."""
 
     def search(context: Context) -> Proposal:
         rng, space = _rng(seed, context), infer(BASELINE, SEQ_LEN)
@@ -72,7 +62,7 @@ def uniform_tpe(seed: int) -> Search:
 
 
 def steps(seed: int) -> Search:
-    """One to three constants a step from the incumbent, at random: evolution without a model of what helps."""
+    """Move one to three constants from the incumbent, at random: evolution without a model of what helps."""
 
     def moves(context: Context) -> Iterator[Values]:
         rng, axes = _rng(seed, context), _axes(infer(context.source, SEQ_LEN))
@@ -111,6 +101,7 @@ def _step(axis: Axis, rng: random.Random) -> Value:
 
 
 def _first_possible(context: Context, settings: Iterator[Values]) -> Proposal:
+    """Propose the first of the settings that the script allows and that changes something."""
     space = infer(context.source, SEQ_LEN)
     for moved in settings:
         values = space.settle({**space.current, **moved})
@@ -134,13 +125,15 @@ SEARCHES: Mapping[str, Callable[[int], Search]] = {
 
 @dataclass(frozen=True)
 class Result:
-    gains: tuple[float, ...]  # noise-free gain over the baseline at MARKS, as a share of the descent's
+    """Result of one night."""
+
+    gains: tuple[float, ...]  # noise-free gain over the baseline at each mark, as a share of the descent's
     proposing_s: float  # a proposal
     crashes: int
 
 
 class Night:
-    """One night of a search on one surface, under the real keep rule and policy."""
+    """Night of a search on one surface, under the real keep rule and policy."""
 
     def __init__(self, name: str, sigma: float, seed: int) -> None:
         self.search, self.surface, self.seed = SEARCHES[name](seed), Surface(seed), seed
@@ -152,8 +145,9 @@ class Night:
         self.estimate = Estimate(tuple(self._run(self.incumbent) for _ in range(3)))
         self.curve = [(0, self.incumbent)]
 
-    def play(self, runs: int) -> Result:
-        while self.used < runs:
+    def play(self, marks: Sequence[int]) -> Result:
+        """Play until the last mark, in runs, and return the gains at each."""
+        while self.used < marks[-1]:
             if incumbent_due(self.estimate, self.single_run_discards):
                 self._control()
             else:
@@ -161,7 +155,7 @@ class Night:
                 self.curve.append((self.used, self.incumbent))
         start = self.surface.bpb(constants.read(BASELINE))
         reachable = start - descent(self.seed)
-        reached = [[source for at, source in self.curve if at <= mark][-1] for mark in MARKS]
+        reached = [[source for at, source in self.curve if at <= mark][-1] for mark in marks]
         gains = [(start - self.surface.bpb(constants.read(source))) / reachable for source in reached]
         crashes = sum(trial.verdict == "crash" for trial in self.history)
         return Result(tuple(gains), self.proposing_s / len(self.history), crashes)
@@ -190,7 +184,7 @@ class Night:
             self.incumbent, self.estimate = source, after_keep(values, self.estimate, self.noise)
 
     def _parent(self) -> str:
-        """What the turn starts from: the incumbent, or an ancestor on a deep plateau."""
+        """Return what the turn starts from: the incumbent, or an ancestor on a deep plateau."""
         ancestor = policy.branch_point(self.history)
         if ancestor is None:
             return self.incumbent
@@ -213,22 +207,23 @@ class Night:
         return self.surface.bpb(constants.read(source)) + self.rng.gauss(0, self.noise.sigma_bpb)
 
 
-def night(arguments: tuple[str, float, int]) -> Result:
-    return Night(*arguments).play(MARKS[-1])
+def night(job: tuple[str, float, int, Sequence[int]]) -> Result:
+    """Play one night in a process of its own: name of the search, sigma, seed, marks."""
+    *setting, marks = job
+    return Night(*setting).play(marks)
 
 
-def table(nights: Mapping[str, Sequence[Result]], sigma: float) -> str:
-    """A row a search: mean share of the reachable gain at each mark, with the standard error of the last."""
-    lines = [
-        f"### sigma {sigma:g} bpb, {len(next(iter(nights.values())))} surfaces\n",
-        "| search | "
-        + " | ".join(f"{mark} runs" for mark in MARKS)
-        + " | difference to the tuner | crashes | s a proposal |",
-        "|---" * (len(MARKS) + 4) + "|",
-    ]
+def table(nights: Mapping[str, Sequence[Result]], sigma: float, marks: Sequence[int]) -> str:
+    """Format a row a search: mean share of the reachable gain at each mark, and the difference to the tuner's."""
     ours = nights["tuner"]
+    columns = ["search", *(f"{mark} runs" for mark in marks), "difference to the tuner", "crashes", "s a proposal"]
+    lines = [
+        f"### sigma {sigma:g} bpb, {len(ours)} surfaces\n",
+        f"| {' | '.join(columns)} |",
+        "|---" * len(columns) + "|",
+    ]
     for name, rows in nights.items():
-        shares = " | ".join(f"{statistics.fmean(row.gains[i] for row in rows):.0%}" for i in range(len(MARKS)))
+        shares = " | ".join(f"{statistics.fmean(row.gains[i] for row in rows):.0%}" for i in range(len(marks)))
         paired = [row.gains[-1] - own.gains[-1] for row, own in zip(rows, ours, strict=True)]
         error = statistics.stdev(paired) / math.sqrt(len(paired)) if len(paired) > 1 else math.nan
         difference = "" if rows is ours else f"{statistics.fmean(paired):+.0%} ± {error:.0%}"
@@ -237,28 +232,17 @@ def table(nights: Mapping[str, Sequence[Result]], sigma: float) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--quick", action="store_true", help="two surfaces, one sigma: a minute")
-    parser.add_argument("--surfaces", type=int, default=24)
-    parser.add_argument("--workers", type=int, default=2)
-    arguments = parser.parse_args()
-    surfaces, sigmas = (2, (0.012,)) if arguments.quick else (arguments.surfaces, (0.003, 0.012))
-    tables = []
-    with ProcessPoolExecutor(arguments.workers) as pool:
+def main(argv: Sequence[str]) -> int:
+    options = parser("simulations search", __doc__)
+    options.add_argument("--surfaces", type=int, default=24)
+    options.add_argument("--workers", type=int, default=2)
+    args = options.parse_args(argv)
+    surfaces, sigmas, marks = (1, (0.012,), (10, 20)) if args.quick else (args.surfaces, (0.003, 0.012), MARKS)
+    print(f"`{command_line()}` ({machine.facts().describe()}, {date.today()})\n")
+    with ProcessPoolExecutor(args.workers) as pool:
         for sigma in sigmas:
-            jobs = [(name, sigma, seed) for name in SEARCHES for seed in range(surfaces)]
+            jobs = [(name, sigma, seed, marks) for name in SEARCHES for seed in range(surfaces)]
             done = list(pool.map(night, jobs))
             rows = {name: done[i * surfaces : (i + 1) * surfaces] for i, name in enumerate(SEARCHES)}
-            tables.append(table(rows, sigma))
-            print(tables[-1], flush=True)
-    if not arguments.quick:
-        machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {date.today()}"
-        head = f"`python benchmarks/search.py --surfaces {surfaces}` ({machine})\n"
-        FIGURES.write_text("\n".join([head, *tables]))
-        print(f"written to {FIGURES}")
+            print(table(rows, sigma, marks), flush=True)
     return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

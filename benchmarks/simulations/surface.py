@@ -1,7 +1,7 @@
-"""A made-up val_bpb of a trainer's constants: the ground on which benchmarks/search.py compares searches.
+"""Computes a made-up val_bpb from a trainer's constants; simulated searches are compared on it.
 
-A budget trades size and batch against steps, the optima of the learning rates follow the batch, and runs crash that are
-too large or diverge. Each surface has its own machine speed and its own optima, so that no order of experiments can
+The budget trades size and batch against steps, the optima of the learning rates follow the batch, and runs crash when
+they are too large or diverge. Each surface has its own machine speed and optima, so that no order of experiments can
 know them.
 """
 
@@ -9,14 +9,10 @@ from __future__ import annotations
 
 import math
 import random
-import sys
 from collections.abc import Mapping
 from functools import cache
 from itertools import product
-from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from autoresearch.candidate import constants, edits
 from autoresearch.search.tuner.axes import Axis, Value
@@ -84,11 +80,11 @@ def train(model, run): ...
 
 
 class Crash(Exception):
-    """The simulated run has no val_bpb."""
+    """Raised when the simulated run has no val_bpb."""
 
 
 class Surface:
-    """val_bpb of a setting, without noise. The seed draws the machine's speed and where the optima lie."""
+    """Map from constants to val_bpb, without noise. The seed draws the machine's speed and where the optima lie."""
 
     WEIGHTS: Mapping[str, tuple[float, float, float]] = {  # bpb an octave off; the usual optimum; its spread in octaves
         "MATRIX_LR": (0.04, 0.04, 0.8),
@@ -118,6 +114,7 @@ class Surface:
         self.windows = rng.uniform(-0.006, 0.006)  # what short windows cost or give
 
     def bpb(self, c: Mapping[str, Any]) -> float:
+        """Return the val_bpb of a setting. Raises Crash when it needs too much memory or diverges."""
         width = math.ceil(c["DEPTH"] * c["ASPECT_RATIO"] / c["HEAD_DIM"]) * c["HEAD_DIM"]
         body = (8 + 2 * c["MLP_RATIO"]) / 16 * 12 * c["DEPTH"] * width**2 / 1e6  # M parameters
         embeddings = 2 * 8192 * width / 1e6
@@ -134,7 +131,7 @@ class Surface:
         return speed * (6.5 / (c["NS_STEPS"] + 1.5)) ** 0.1 * (1.05 if c["HEADS_PER_KV"] > 1 else 1.0)
 
     def _rates(self, c: Mapping[str, Any], width: int) -> float:
-        """Bowls in octaves; the best learning rates rise with the square root of the batch."""
+        """Add bowls in octaves; the best learning rates rise with the square root of the batch."""
         batch = 0.5 * math.log2(c["TOTAL_BATCH_SIZE"] / 2**15)
         shift = {"MATRIX_LR": batch - 0.3 * math.log2(width / 256), "EMBEDDING_LR": batch}
         total = 0.0
@@ -159,13 +156,13 @@ class Surface:
 
 
 def _bowl(weight: float, octaves: float) -> float:
-    """Quadratic near the optimum, linear far from it."""
+    """Return a loss that is quadratic near the optimum and linear far from it."""
     return weight * octaves**2 / (1 + abs(octaves) / 2)
 
 
 @cache
 def descent(seed: int) -> float:
-    """The val_bpb that a noise-free descent on a surface reaches, axis by axis, in ever smaller steps."""
+    """Return the val_bpb that a noise-free descent on a surface reaches, axis by axis, in ever smaller steps."""
     surface = Surface(seed)
     source, best = BASELINE, surface.bpb(constants.read(BASELINE))
     for size in (1.0, 0.5, 0.25, 0.25):
@@ -179,7 +176,7 @@ def descent(seed: int) -> float:
 
 
 def _moved(source: str, name: str, step: float) -> str | None:
-    """The source with one axis moved, or None where that cannot be."""
+    """Return the source with one axis moved, or None when it cannot move."""
     space = infer(source, SEQ_LEN)
     if name not in space:  # the use of a constant can depend on another
         return None

@@ -1,25 +1,12 @@
-"""Which changes to the reference's constants and code gain at equal work: at two scales, on two texts, three seeds?
-
-    uv run benchmarks/defaults.py --dataset PATH [PATH ...] [--scale tiny wide] [--seeds 42] [--only NAME ...]
-
-val_bpb after so many steps of 4,096 tokens, against the reference's constants on the same rows in the same order. NAME
-is one of CANDIDATES, or several joined by " + ". A run is one line of the log, and is not made again where it stands
-there. `s_ratio` is the processor's seconds a step against the reference's: what costs more has to gain more than the
-steps that it costs would. figures/defaults.md holds what came of it.
-"""
+"""Lists changes of the reference's constants and code, which `quality defaults` tries on train_mlx.py."""
 
 from __future__ import annotations
 
 import itertools
-import json
-import statistics
-import sys
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-from common import REFERENCE_CONSTANTS, arguments, report, trainer
-from quality import prepared, trained
+from benchmarks.timing import REFERENCE_CONSTANTS, trainer
 
 Change = Mapping[str, Any]  # constants to set; what is no constant is a text in train_mlx.py to replace
 
@@ -102,79 +89,13 @@ CANDIDATES: dict[str, Change] = {
 
 
 def together(name: str) -> Change:
-    """The change of a name, or of several joined by " + "."""
+    """Return the change of a name, or of several joined by " + "."""
     return dict(itertools.chain(*(CANDIDATES[part].items() for part in name.split(" + "))))
 
 
 def changed(name: str, scale: str) -> Any:
-    """train_mlx.py with the reference's constants at this scale, and this change."""
+    """Load train_mlx.py with the reference's constants at this scale, and this change."""
     change = together(name)
     constants = {old: new for old, new in change.items() if old.isidentifier()}
     edits = [(old, new) for old, new in change.items() if not old.isidentifier()]
     return trainer(edits, **{**REFERENCE_CONSTANTS, **SCALES[scale], **constants})
-
-
-def row(dataset: str, scale: str, name: str, seed: int, steps: int) -> dict[str, Any]:
-    train_mlx = changed(name, scale)
-    bpb, step_s = trained(train_mlx, train_mlx.train, dataset, seed, steps)
-    made = {"dataset": prepared(dataset)[1].dataset, "scale": scale, "change": name, "seed": seed, "steps": steps}
-    return {**made, "val_bpb": bpb, "step_s": step_s}
-
-
-# --- the log ----------------------------------------------------------------------------------------------------------
-
-
-def done(log: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
-
-
-def key(run: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(run[name] for name in ("dataset", "scale", "steps", "seed", "change"))
-
-
-def gains(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """A row for each change, scale and text: bpb below the reference of the same seed; positive is better."""
-    reference = {key(run)[:-1]: run for run in runs if run["change"] == REFERENCE}
-    found: dict[tuple[Any, ...], list[tuple[int, float, float]]] = {}
-    for run in runs:
-        base = reference.get(key(run)[:-1])
-        if run["change"] != REFERENCE and base is not None and run["val_bpb"] is not None:
-            place = (run["change"], run["dataset"], run["scale"], run["steps"])
-            gain, ratio = base["val_bpb"] - run["val_bpb"], run["step_s"] / base["step_s"]
-            found.setdefault(place, []).append((run["seed"], gain, ratio))
-    return [
-        {
-            **dict(zip(("change", "dataset", "scale", "steps"), place, strict=True)),
-            "gain": statistics.mean(gain for _, gain, _ in seeds),
-            "by seed": ", ".join(f"{seed}: {gain:+.4f}" for seed, gain, _ in sorted(seeds)),
-            "s_ratio": statistics.median(ratio for *_, ratio in seeds),
-        }
-        for place, seeds in found.items()
-    ]
-
-
-def main() -> int:
-    parser = arguments(__doc__)
-    parser.add_argument("--dataset", required=True, nargs="+", help="prepared data sets: names, or paths")
-    parser.add_argument("--scale", nargs="+", choices=SCALES, default=["tiny"])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[42])
-    parser.add_argument("--steps", type=int, default=150)
-    parser.add_argument("--only", nargs="+", metavar="NAME", default=list(CANDIDATES))
-    parser.add_argument("--log", type=Path, default=Path("defaults.jsonl"), help="runs done, one a line")
-    args = parser.parse_args()
-    if unknown := {part for name in args.only for part in name.split(" + ")} - set(CANDIDATES):
-        parser.error(f"no such change: {', '.join(sorted(unknown))}; there are: {', '.join(CANDIDATES)}")
-    steps = 20 if args.quick else args.steps
-    names = list(dict.fromkeys([REFERENCE, *args.only]))
-    for dataset, scale, seed, name in itertools.product(args.dataset, args.scale, args.seeds, names):
-        place = (prepared(dataset)[1].dataset, scale, steps, seed, name)
-        if place not in map(key, done(args.log)):
-            run = row(dataset, scale, name, seed, steps)
-            with args.log.open("a") as file:
-                file.write(json.dumps(run) + "\n")
-            print(f"\r{run}", file=sys.stderr, flush=True)
-    return report(gains(done(args.log)), args)
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -1,0 +1,28 @@
+"""Runs one benchmark: `python -m benchmarks NAME [options]`. Lists the names when called without one."""
+
+from __future__ import annotations
+
+import sys
+
+from benchmarks.cli import run_module
+
+NAMES = {
+    "bad_night": "kills, a reboot, a full disk, a set clock, a lost server: what a night loses to each",
+    "candidates": "how each hostile or broken candidate is stopped",
+    "compare": "what changed between two --json files of one benchmark",
+    "interface": "what the live view and the morning report cost",
+    "mac": "what only a Mac can answer: attention, compiling, types, the display",
+    "machines": "whether findings travel between machines",
+    "model_night": "what a middling model adds to the tuner in a real night",
+    "null_night": "what the loop claims where there is nothing to find",
+    "overhead": "where the seconds of a recorded night went",
+    "plain": "the trainer against a plain port of the same model",
+    "protocol": "a language model's turns: their cost, broken replies, a real model (3 benchmarks)",
+    "quality": "val_bpb after fixed steps: parts of the optimizer, other defaults (2 benchmarks)",
+    "simulations": "simulated nights: the keep rule, the statistics, the search (3 benchmarks)",
+    "trainer": "a training step: speed, parts, scaling, warm-up, batches (5 benchmarks)",
+}
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_module("benchmarks", NAMES, sys.argv[1:]))
