@@ -1,20 +1,17 @@
-"""Do findings travel? One machine under real constraints, as several: a night on each, compared and transferred.
+"""Runs the same ideas on one machine under several constraints, as if on several, and compares and transfers findings.
 
-    uv run python -m benchmarks.machines [--dataset PATH] [--machines NAME,NAME] [--budget S] [--ideas N] [--minutes M]
-                                         [--folder FOLDER] [--quick]
+The machines are one core; the same core shared with a busy process, which leaves half to two thirds of it; one core
+with four times the budget; and both cores, if there are two. Each has a checkout, a cache and a night of its own, is
+asked the same ideas in the same order, and keeps by its own rule. Then every other machine replays what the first
+kept. The results are FOLDER/MACHINE.json and FOLDER/MACHINE-transfer.json (findings), FOLDER/compare.html and
+FOLDER/matrix.html.
 
-Machines: one core; the same core shared with a rival that never rests, which leaves half to two thirds of it; one core
-with four times the budget; and where there are two cores, both. Each has a checkout, a cache and a night of its own and
-is asked the same ideas in the same order; each keeps by its own rule. Then every other one replays what the first kept.
-Leaves FOLDER/MACHINE.json and FOLDER/MACHINE-transfer.json (findings), FOLDER/compare.html and FOLDER/matrix.html.
-
-What is done stays done: with --minutes it stops in time, and the same command goes on. --quick, a toy that checks the
-script itself, takes two minutes.
+Finished parts stay finished: with --minutes the benchmark stops in time, and the same command resumes it. --quick runs
+a toy task on two machines.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import subprocess
@@ -34,10 +31,12 @@ from autoresearch.loop.research import Rules
 from autoresearch.loop.session import Options, open_night
 from autoresearch.paths import Layout
 from autoresearch.record import journal
-from autoresearch.records import Context, Edit, Failure, Proposal, SearchReplace, Set
+from autoresearch.records import Context, Edit, Proposal, SearchReplace, Set
 from autoresearch.report import comparison_page, comparison_tables
 from autoresearch.report.console import PlainView
+from autoresearch.search.proposer import BaseProposer
 from autoresearch.tasks.gpt.data import corpus, sources
+from benchmarks.cli import parser
 from testbed.toy import HONEST, ROOT, git, write_toy_data
 
 LEFT_OUT = shutil.ignore_patterns(".*", "runs", "__pycache__", "findings")
@@ -69,17 +68,17 @@ TOY_IDEAS: Ideas = (
 
 @dataclass(frozen=True)
 class Work:
-    """What the machines work on."""
+    """Task and ideas that all machines share."""
 
     dataset: str
     ideas: Ideas
     budget_s: float
-    data: Callable[[Path], object]  # puts the prepared data where it is told
+    data: Callable[[Path], object]  # writes the prepared data to a folder
     source: str  # of the editable file
 
 
 def real(dataset: str, budget_s: float, ideas: int) -> Work:
-    """The tiny profile on `dataset`, prepared once and linked into each machine's cache."""
+    """Return the tiny profile on `dataset`, prepared once and linked into each machine's cache."""
 
     def link(folder: Path) -> None:
         prepared = corpus.locate(dataset, "tiny") or corpus.prepare(dataset, "tiny")
@@ -90,12 +89,13 @@ def real(dataset: str, budget_s: float, ideas: int) -> Work:
 
 
 def toy() -> Work:
+    """Return a task that trains in a second."""
     return Work("toy", TOY_IDEAS, 1.0, write_toy_data, HONEST.read_text().replace("LR = 0.01 ", "LR = 0.0002 "))
 
 
 @dataclass(frozen=True)
 class Constrained:
-    """A part of this machine: its first `cores` cores, shared with `rivals` busy processes, and so much training."""
+    """Part of this machine: its first `cores` cores, shared with `rivals` busy processes, and a share of the budget."""
 
     name: str
     cores: int = 1
@@ -112,8 +112,8 @@ MACHINES = (
 DEFAULT = ("one-core", "shared-core", "fourfold-time")
 
 
-class Listed:
-    """A proposer that says the ideas in their order, but for those that the night has had."""
+class Listed(BaseProposer):
+    """Proposer of listed ideas in their order, except for those that the night in `folder` has had."""
 
     name = "list"
 
@@ -127,19 +127,10 @@ class Listed:
         category, title, edit = self.left.pop(0)
         return [Proposal((edit,), title, title, category, self.name)]
 
-    def repair(self, context: Context, proposal: Proposal, failure: Failure) -> Proposal | None:
-        return None
-
-    def release(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
 
 @contextmanager
-def being(machine: Constrained, folder: Path, work: Work) -> Iterator[Path]:
-    """This process and its children under the machine's constraints, with a checkout and a cache of its own."""
+def constrained(machine: Constrained, folder: Path, work: Work) -> Iterator[Path]:
+    """Put this process and its children under the machine's constraints; yield the machine's checkout."""
     root, cache, cores = folder / machine.name, folder / "caches" / machine.name, os.sched_getaffinity(0)
     if not root.exists():
         shutil.rmtree(cache, ignore_errors=True)
@@ -162,7 +153,7 @@ def being(machine: Constrained, folder: Path, work: Work) -> Iterator[Path]:
 
 
 def checkout(root: Path, source: str) -> None:
-    """The project as it is here, with `source` as its editable file, in a repository of its own."""
+    """Copy the project, with `source` as its editable file, into a repository of its own."""
     new = root.with_suffix(".new")
     shutil.rmtree(new, ignore_errors=True)
     shutil.copytree(ROOT, new, ignore=LEFT_OUT)
@@ -178,22 +169,22 @@ def checkout(root: Path, source: str) -> None:
 
 @dataclass(frozen=True)
 class Bench:
-    """Where the machines live, what they work on, and until when (by time.time())."""
+    """Folder of all machines, and the work to do there."""
 
     folder: Path
     work: Work
-    deadline: float | None = None
+    deadline: float | None = None  # by time.time()
 
     def options(self, machine: Constrained, tag: str) -> Options:
         budget_s = self.work.budget_s * machine.budget
         return Options(tag, self.work.dataset, "tiny", budget_s, deadline=self.deadline)
 
     def night(self, machine: Constrained) -> Bundle | None:
-        """A night of the listed ideas, exported; None where the time did not suffice."""
+        """Run a night of the listed ideas and export it, or load it; None when the deadline came first."""
         path = self.folder / f"{machine.name}.json"
         if path.exists():
             return bundle.load(path)
-        with being(machine, self.folder, self.work) as root:
+        with constrained(machine, self.folder, self.work) as root:
             proposer = Listed(self.work.ideas, root / "runs" / "night")
             options, rules = self.options(machine, "night"), Rules(branching=False)
             with open_night(root, options, PlainView(), lambda facts: proposer, rules) as research:
@@ -203,11 +194,11 @@ class Bench:
             return named(sharing.bundle_of(Layout(root, "night")), machine, path)
 
     def replayed(self, machine: Constrained, there: Bundle) -> Bundle | None:
-        """What `there` kept, tried on this machine under its own budget, from the same start."""
+        """Try what `there` kept on this machine, under its own budget, from the same start; None at the deadline."""
         path = self.folder / f"{machine.name}-transfer.json"
         if path.exists():
             return bundle.load(path)
-        with being(machine, self.folder, self.work) as root:
+        with constrained(machine, self.folder, self.work) as root:
             git(root, "switch", "-q", "main")
             proposer = transfer.Transfer(there)
             transfer_night.begin(Layout(root, "transfer"), there)
@@ -220,13 +211,14 @@ class Bench:
 
 
 def named(found: Bundle, machine: Constrained, path: Path) -> Bundle:
-    """With the constraint in the machine's name: facts of the hardware show the cores and no more."""
-    told = replace(found, machine=replace(found.machine, chip=f"{machine.name} of {found.machine.chip}"))
-    bundle.save(told, path)
-    return told
+    """Save findings with the constraint in the machine's name, since facts of the hardware show only the cores."""
+    renamed = replace(found, machine=replace(found.machine, chip=f"{machine.name} of {found.machine.chip}"))
+    bundle.save(renamed, path)
+    return renamed
 
 
 def show(bundles: Sequence[Bundle], page: Path) -> None:
+    """Print a comparison and write its page."""
     comparison = compare.compare(bundles)
     comparison_tables.show(comparison)
     page.write_text(comparison_page.html(comparison))
@@ -234,7 +226,7 @@ def show(bundles: Sequence[Bundle], page: Path) -> None:
 
 
 def run(bench: Bench, machines: Sequence[Constrained]) -> bool:
-    """Whether everything is done."""
+    """Run the nights, then the transfers; return whether everything is done."""
     nights = [found for machine in machines if (found := bench.night(machine)) is not None]
     if len(nights) < len(machines):
         return False
@@ -247,29 +239,24 @@ def run(bench: Bench, machines: Sequence[Constrained]) -> bool:
     return len(replays) == len(machines) - 1
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--dataset", default="stdlib", help="as of prepare.py; a small one is cheap to evaluate")
-    parser.add_argument("--machines", default=",".join(DEFAULT), help="the first one's keeps are replayed on the rest")
-    parser.add_argument("--budget", type=float, default=4.0, metavar="S", help="seconds of training a run (4)")
-    parser.add_argument("--ideas", type=int, default=len(IDEAS), metavar="N", help="the first N of the list only")
-    parser.add_argument("--minutes", type=float, metavar="M", help="stop after M minutes")
-    parser.add_argument("--folder", type=Path, help="where to work (default: a temporary folder, which stays)")
-    parser.add_argument("--quick", action="store_true", help="two machines and a toy: checks the script itself")
-    args = parser.parse_args()
+def main(argv: Sequence[str]) -> int:
+    options = parser("machines", __doc__)
+    options.add_argument("--dataset", default="stdlib", help="as of prepare.py; a small one is cheap to evaluate")
+    options.add_argument("--machines", default=",".join(DEFAULT), help="the first one's keeps are replayed on the rest")
+    options.add_argument("--budget", type=float, default=4.0, metavar="S", help="seconds of training a run (4)")
+    options.add_argument("--ideas", type=int, default=len(IDEAS), metavar="N", help="the first N of the list only")
+    options.add_argument("--minutes", type=float, metavar="M", help="stop after M minutes")
+    options.add_argument("--folder", type=Path, help="where to work (default: a temporary folder, which stays)")
+    args = options.parse_args(argv)
     folder = (args.folder or Path(tempfile.mkdtemp(prefix="machines-"))).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     known = {machine.name: machine for machine in MACHINES}
     wanted = list(known)[:2] if args.quick else args.machines.split(",")
     if missing := [name for name in wanted if name not in known]:
-        parser.error(f"no machine {', '.join(missing)}; there are {', '.join(known)}")
+        options.error(f"no machine {', '.join(missing)}; there are {', '.join(known)}")
     work = toy() if args.quick else real(args.dataset, args.budget, args.ideas)
     deadline = None if args.minutes is None else time.time() + 60 * args.minutes
     if not run(Bench(folder, work, deadline), [known[name] for name in wanted]):
-        print(f"not done yet; the same command goes on: --folder {folder}")
+        print(f"not done yet; the same command resumes: --folder {folder}")
         return 1
     return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -1,19 +1,15 @@
-"""What does a middling model add to the tuner, and what can it cost? Three real nights: tuner, model, and both shared.
+"""Runs real nights with the tuner, a middling model, and both, and compares their winners.
 
-    uv run benchmarks/model_night.py [--experiments 40] [--time-budget 4] [--dataset stdlib] [--folder DIR]
-
-The nights are loop.py's own, on train_mlx.py, with real training and a real HTTP server; only the model behind it is
+The nights are loop.py's own, on train_mlx.py, with real training and a real HTTP server. Only the model behind it is
 scripted: a third of its replies are good (edits that help at this scale, in an order that a student might find), a
-third are wrong (they apply, train, and hurt or crash), a third are malformed (the tests' table of broken replies). Same
-data, constants, seed and number of experiments; each night has a cache of its own, so that none profits from another's
-noise estimates or scorecard. At the end the winners are trained again on fresh seeds, in turns: the figures that count.
-
-With --folder the parts (--only tuner, model, hybrid, winners) run one at a time; the table shows what is there.
+third are wrong (they apply, train, and hurt or crash), a third are malformed (the tests' table of broken replies).
+Data, constants, seed and number of experiments are the same; each night has a cache of its own, so that none profits
+from another's noise estimates or scorecard. At the end the winners are trained again on fresh seeds, in turns: those
+are the figures that count. With --folder the parts (--only) run one at a time, and the table shows what is there.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import random
@@ -24,26 +20,25 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT)]
-
 from autoresearch.candidate import constants
 from autoresearch.decide.interval import interleaved, paired
 from autoresearch.measure import experiment
-from autoresearch.paths import JOURNAL
+from autoresearch.paths import Layout
 from autoresearch.record import journal
-from autoresearch.record.night import Night
+from autoresearch.record.night import Experiment, Night
 from autoresearch.system import machine
-from autoresearch.tasks.gpt.data import corpus, sources
+from autoresearch.tasks.gpt.data import corpus
 from autoresearch.tasks.gpt.workbench import workbench
+from benchmarks.cli import command_line, parser, table
+from benchmarks.texts import excerpt
 from testbed.fake_ollama import MODEL, FakeOllama
 from testbed.reply_cases import REFUSED
-from testbed.toy import make_repository
+from testbed.toy import ROOT, git, make_repository
 
 NIGHTS = {"tuner": "tuner", "model": "ollama", "hybrid": "hybrid"}  # name -> --proposer
 TAG = "night"
@@ -82,14 +77,14 @@ WRONG = (
 
 
 class Student:
-    """A third good, a third wrong, a third malformed: of every six replies, in a random order."""
+    """Scripted model: of every six replies two are good, two wrong and two malformed, in a random order."""
 
     def __init__(self, seed: int) -> None:
         self.rng = random.Random(seed)
         self.malformed = [case.reply for case in REFUSED if "reply" in (case.error or "").lower()]
         self.kinds = Counter[str]()
         self.bag: list[str] = []
-        self.offered = Counter[int]()  # ideas of GOOD by how often: what is refused twice is dropped
+        self.offered = Counter[int]()  # ideas of GOOD by how often: an idea is offered twice at most
 
     def __call__(self, body: dict[str, Any]) -> dict[str, Any]:
         if not self.bag:
@@ -103,7 +98,7 @@ class Student:
         return {"reply": f"HYPOTHESIS: It may suit so short a run.\nCATEGORY: other\nTITLE: {title}\n{edit}\n"}
 
     def _good(self, messages: Sequence[Mapping[str, str]]) -> str:
-        """The next idea that neither the script nor the history in the prompt holds; then a step from what is."""
+        """Return the next idea that neither script nor history in the prompt holds; after the last, a small step."""
         prompt = messages[1]["content"]
         script = prompt.split("```python\n", 1)[1].split("\n```", 1)[0]
         now = constants.read(script)
@@ -118,117 +113,132 @@ class Student:
         return f"SET {name} = {now[name] * self.rng.choice((0.7, 0.85, 1.2, 1.4)):.4g}"
 
 
-def start(folder: Path, dataset: str, chars: int, time_budget_s: float) -> dict[str, Any]:
-    """What all nights share: the data in a cache, and a note of it; made once."""
-    note = folder / "shared.json"
-    if not note.exists():
-        text = folder / "text.txt"
-        source = sources.find(dataset, 1)
-        source.fetch(print, offline=True)
-        taken = 0
-        with text.open("w", encoding="utf-8") as out:
-            for _, document in source.documents(("train", "val", "test")):
-                out.write(document + "\n\n")
-                taken += len(document)
-                if taken >= chars:
-                    break
-        corpus.prepare(str(text), "tiny", cache=folder / "cache")
-        note.write_text(json.dumps({"dataset": dataset, "chars": taken, "time_budget_s": time_budget_s}))
-    found: dict[str, Any] = json.loads(note.read_text())
-    return found
+@dataclass(frozen=True)
+class Nights:
+    """Nights that share a folder, its data and their settings."""
+
+    folder: Path
+    experiments: int
+    time_budget_s: float
+    seed: int
+    dataset: str
+    characters: int
+
+    @property
+    def text(self) -> Path:
+        return self.folder / "text.jsonl"
+
+    @property
+    def cache(self) -> Path:
+        """The cache with the prepared data, which every night copies."""
+        return self.folder / "cache"
+
+    def repository(self, name: str) -> Path:
+        return self.folder / name / "repository"
+
+    def layout(self, name: str) -> Layout:
+        return Layout(self.repository(name), TAG)
 
 
-def run_night(folder: Path, name: str, args: argparse.Namespace) -> None:
-    """One night in a repository and a cache of its own; the fit to the machine is made once and shared."""
-    own = folder / name
+def prepare_data(nights: Nights) -> None:
+    """Cut and prepare the text, once."""
+    if not nights.text.exists():
+        corpus.prepare(str(excerpt(nights.dataset, nights.characters, nights.text)), "tiny", cache=nights.cache)
+
+
+def run_night(nights: Nights, name: str) -> None:
+    """Run one night in a repository and a cache of its own; the fit to the machine is made once and shared."""
+    own = nights.folder / name
     shutil.rmtree(own, ignore_errors=True)
-    shutil.copytree(folder / "cache", own / "cache")
-    root = make_repository(own / "repository")
+    shutil.copytree(nights.cache, own / "cache")
+    root = make_repository(nights.repository(name))
     shutil.copy(ROOT / "train_mlx.py", root / "train_mlx.py")
-    subprocess.run(["git", "commit", "-q", "-am", "the trainer"], cwd=root, check=True)
-    task = ["--dataset", str(folder / "text.txt"), "--profile", "tiny", "--time-budget", str(args.time_budget)]
-    command = [sys.executable, "loop.py", "--tag", TAG, "--proposer", NIGHTS[name], "--seed", str(args.seed), *task]
-    student = Student(args.seed)
+    git(root, "commit", "-q", "-am", "the trainer")
+    task = ["--dataset", str(nights.text), "--profile", "tiny", "--time-budget", str(nights.time_budget_s)]
+    command = [sys.executable, "loop.py", "--tag", TAG, "--proposer", NIGHTS[name], "--seed", str(nights.seed), *task]
+    command += ["--experiments", str(nights.experiments)] + ([] if name == "tuner" else ["--model", MODEL["name"]])
+    student = Student(nights.seed)
     with FakeOllama(student) as fake, (own / "night.log").open("w") as log:
         env = {**os.environ, "AUTORESEARCH_CACHE": str(own / "cache"), "OLLAMA_HOST": fake.url}
-        command += ["--experiments", str(args.experiments)] + ([] if name == "tuner" else ["--model", MODEL["name"]])
         subprocess.run(command, cwd=root, env=env, stdout=log, stderr=subprocess.STDOUT, check=True)
     (own / "replies.json").write_text(json.dumps(student.kinds))
     for fits in (own / "cache").glob("machines/*/fits.json"):
-        shared = folder / "cache" / fits.relative_to(own / "cache")
+        shared = nights.cache / fits.relative_to(own / "cache")
         shared.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(fits, shared)
 
 
-def night_of(folder: Path, name: str) -> Night | None:
-    runs = folder / name / "repository" / "runs" / TAG
-    return journal.read(runs) if (folder / name / "replies.json").exists() else None
+def night_of(nights: Nights, name: str) -> Night | None:
+    """Read a night that ran to its end."""
+    done = (nights.folder / name / "replies.json").exists()
+    return journal.read(nights.layout(name).folder) if done else None
 
 
-def train_winners(folder: Path, rounds: int, time_budget_s: float) -> None:
-    """The baseline and each night's winner on the same fresh seeds, in turns."""
+def train_winners(nights: Nights, rounds: int) -> None:
+    """Train the baseline and each night's winner on the same fresh seeds, in turns."""
     files = {}
     for name in NIGHTS:
-        if (night := night_of(folder, name)) is not None and night.incumbent is not None:
-            runs = folder / name / "repository" / "runs" / TAG
-            files["baseline"] = journal.read_source(runs, night.experiments[0])
-            files[name] = journal.read_source(runs, night.incumbent)
-    data = corpus.locate(str(folder / "text.txt"), "tiny", folder / "cache")
-    assert data is not None  # start has prepared it
-    bench = workbench(data, folder / "winners", ROOT, time_budget_s, False, lambda line: None)
+        if (night := night_of(nights, name)) is not None and night.incumbent is not None:
+            folder = nights.layout(name).folder
+            files["baseline"] = journal.read_source(folder, night.experiments[0])
+            files[name] = journal.read_source(folder, night.incumbent)
+    data = corpus.locate(str(nights.text), "tiny", nights.cache)
+    assert data is not None, "prepare_data has prepared it"
+    scratch = nights.folder / "winners"
+    bench = workbench(data, scratch, ROOT, nights.time_budget_s, False, lambda line: None)
     bench = replace(bench, min_steps=0)  # the baseline takes few steps, and is measured all the same
     found: dict[str, list[float | None]] = {name: [] for name in files}
     for name, seed in interleaved(list(files), rounds, 9001):
-        path = folder / "winners" / f"{name}.py"
+        path = scratch / f"{name}.py"
         path.write_text(files[name])
-        found[name].append(experiment.measure(bench, path, folder / "winners" / "run", seed).val_bpb)
-    (folder / "winners.json").write_text(json.dumps(found))
+        found[name].append(experiment.measure(bench, path, scratch / "run", seed).val_bpb)
+    (nights.folder / "winners.json").write_text(json.dumps(found))
 
 
 # --- the table --------------------------------------------------------------------------------------------------------
 
 
-def row(folder: Path, name: str, night: Night) -> dict[str, str]:
-    events = [json.loads(line) for line in (folder / name / "repository/runs" / TAG / JOURNAL).open()]
+def proposers(experiments: Sequence[Experiment]) -> str:
+    """Format how many experiments each proposer made: "model 11, tuner 29"."""
+    names = (x.proposal.proposer for x in experiments)
+    counts = Counter("model" if name.startswith("ollama") else name for name in names)
+    return ", ".join(f"{name} {count}" for name, count in sorted(counts.items())) or "0"
+
+
+def row(nights: Nights, name: str, night: Night) -> dict[str, str]:
+    """Return the table's row of a night."""
+    events = [json.loads(line) for line in nights.layout(name).journal.open()]
     clock = [datetime.fromisoformat(e["t"]) for e in events]
     made = [x for x in night.decided if x.role == "candidate"]
-    by = Counter("model" if x.proposal.proposer.startswith("ollama") else x.proposal.proposer for x in made)
-    kept = Counter(
-        "model" if x.proposal.proposer.startswith("ollama") else x.proposal.proposer
-        for x in made
-        if x.verdict == "keep"
-    )
-    replies = json.loads((folder / name / "replies.json").read_text())
+    replies = json.loads((nights.folder / name / "replies.json").read_text())
     first, last = night.experiments[0].estimate, night.incumbent.estimate if night.incumbent else None
+    kinds = ", ".join(str(replies.get(kind, 0)) for kind in ("good", "wrong", "malformed"))
     return {
         "night": name,
-        "experiments": ", ".join(f"{who} {count}" for who, count in sorted(by.items())),
-        "kept": ", ".join(f"{who} {count}" for who, count in sorted(kept.items())) or "0",
+        "experiments": proposers(made),
+        "kept": proposers([x for x in made if x.verdict == "keep"]),
         "crashed": str(sum(x.verdict == "crash" for x in made)),
-        "replies (good, wrong, malformed)": ", ".join(str(replies.get(k, 0)) for k in ("good", "wrong", "malformed"))
-        if replies
-        else "",
+        "replies (good, wrong, malformed)": kinds if replies else "",
         "runs": str(sum(e["type"] == "measured" for e in events)),
         "minutes": f"{(clock[-1] - clock[0]).total_seconds() / 60:.1f}",
         "val_bpb by the night": f"{first:.4f} -> {last:.4f}" if first and last else "",
     }
 
 
-def report(folder: Path, args: argparse.Namespace, shared: Mapping[str, Any]) -> str:
-    nights = {name: night for name in NIGHTS if (night := night_of(folder, name)) is not None}
-    rows = [row(folder, name, night) for name, night in nights.items()]
-    told = f"{args.experiments} experiments a night, {shared['time_budget_s']:g} s of training a run, seed {args.seed}"
-    lines = [f"`python benchmarks/model_night.py` ({machine.facts().describe()}, {date.today()}; {told})", ""]
-    if rows:
-        lines += [f"| {' | '.join(rows[0])} |", f"|{'---|' * len(rows[0])}"]
-        lines += [f"| {' | '.join(r.values())} |" for r in rows]
-    if (folder / "winners.json").exists():
-        lines += ["", *_winners(json.loads((folder / "winners.json").read_text()))]
+def report(nights: Nights) -> str:
+    """Format the nights that are done and, if they were trained, their winners."""
+    found = {name: night for name in NIGHTS if (night := night_of(nights, name)) is not None}
+    setting = f"{nights.experiments} experiments a night, {nights.time_budget_s:g} s of training a run"
+    lines = [f"`{command_line()}` ({machine.facts().describe()}, {date.today()}; {setting}, seed {nights.seed})", ""]
+    if found:
+        lines.append(table([row(nights, name, night) for name, night in found.items()]))
+    if (nights.folder / "winners.json").exists():
+        lines += ["", *winners(json.loads((nights.folder / "winners.json").read_text()))]
     return "\n".join(lines)
 
 
-def _winners(found: Mapping[str, Sequence[float | None]]) -> list[str]:
-    """Means on fresh seeds, and the paired differences of the hybrid's winner to the other two's."""
+def winners(found: Mapping[str, Sequence[float | None]]) -> list[str]:
+    """Format means on fresh seeds, and the paired differences of the hybrid's winner to the other two's."""
     lines = ["| winner of | val_bpb on fresh seeds, mean | each |", "|---|---|---|"]
     for name, values in found.items():
         known = [v for v in values if v is not None]
@@ -244,29 +254,28 @@ def _winners(found: Mapping[str, Sequence[float | None]]) -> list[str]:
     return lines
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--experiments", type=int, default=40)
-    parser.add_argument("--time-budget", type=float, default=4.0, metavar="S")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--dataset", default="stdlib", help="as for prepare.py")
-    parser.add_argument("--chars", type=int, default=700_000, help="of the dataset; few, so that evaluation is short")
-    parser.add_argument("--rounds", type=int, default=5, help="fresh seeds that the winners are trained on")
-    parser.add_argument("--folder", type=Path, help="where the nights stay (default: a temporary folder)")
-    parser.add_argument("--only", choices=[*NIGHTS, "winners", "table"])
-    args = parser.parse_args()
+def main(argv: Sequence[str]) -> int:
+    options = parser("model_night", __doc__)
+    options.add_argument("--experiments", type=int, default=40)
+    options.add_argument("--time-budget", type=float, default=4.0, metavar="S")
+    options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--dataset", default="stdlib", help="as for prepare.py")
+    options.add_argument("--chars", type=int, default=700_000, help="of the dataset; few, so that evaluation is short")
+    options.add_argument("--rounds", type=int, default=5, help="fresh seeds that the winners are trained on")
+    options.add_argument("--folder", type=Path, help="where the nights stay (default: a temporary folder)")
+    options.add_argument("--only", choices=[*NIGHTS, "winners", "table"])
+    args = options.parse_args(argv)
+    if args.quick:
+        args.experiments, args.time_budget, args.chars, args.only = 2, 2.0, 300_000, "hybrid"
     with tempfile.TemporaryDirectory() as temporary:
         folder = (args.folder or Path(temporary)).resolve()
         folder.mkdir(parents=True, exist_ok=True)
-        shared = start(folder, args.dataset, args.chars, args.time_budget)
+        nights = Nights(folder, args.experiments, args.time_budget, args.seed, args.dataset, args.chars)
+        prepare_data(nights)
         for name in NIGHTS:
             if args.only in (None, name):
-                run_night(folder, name, args)
+                run_night(nights, name)
         if args.only in (None, "winners"):
-            train_winners(folder, args.rounds, args.time_budget)
-        print(report(folder, args, shared))
+            train_winners(nights, args.rounds)
+        print(report(nights))
     return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
