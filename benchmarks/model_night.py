@@ -35,7 +35,7 @@ from autoresearch.system import machine
 from autoresearch.tasks.gpt.data import corpus
 from autoresearch.tasks.gpt.workbench import workbench
 from benchmarks.cli import command_line, parser, table
-from benchmarks.texts import excerpt
+from benchmarks.texts import QUICK_CHARACTERS, SMALLER_START, excerpt, prepare
 from testbed.fake_ollama import MODEL, FakeOllama
 from testbed.reply_cases import REFUSED
 from testbed.toy import ROOT, git, make_repository
@@ -140,14 +140,17 @@ class Nights:
         return Layout(self.repository(name), TAG)
 
 
-def prepare_data(nights: Nights) -> None:
+def prepare_data(nights: Nights, start: Mapping[str, str]) -> None:
     """Cut and prepare the text, once."""
     if not nights.text.exists():
-        corpus.prepare(str(excerpt(nights.dataset, nights.characters, nights.text)), "tiny", cache=nights.cache)
+        prepare(excerpt(nights.dataset, nights.characters, nights.text), nights.cache, start)
 
 
 def run_night(nights: Nights, name: str) -> None:
-    """Run one night in a repository and a cache of its own; the fit to the machine is made once and shared."""
+    """Run one night in a repository and a cache of its own; the fit to the machine is made once and shared.
+
+    Raises RuntimeError with the end of the night's log when the loop fails.
+    """
     own = nights.folder / name
     shutil.rmtree(own, ignore_errors=True)
     shutil.copytree(nights.cache, own / "cache")
@@ -160,7 +163,9 @@ def run_night(nights: Nights, name: str) -> None:
     student = Student(nights.seed)
     with FakeOllama(student) as fake, (own / "night.log").open("w") as log:
         env = {**os.environ, "AUTORESEARCH_CACHE": str(own / "cache"), "OLLAMA_HOST": fake.url}
-        subprocess.run(command, cwd=root, env=env, stdout=log, stderr=subprocess.STDOUT, check=True)
+        code = subprocess.run(command, cwd=root, env=env, stdout=log, stderr=subprocess.STDOUT).returncode
+    if code:
+        raise RuntimeError(f"exit code {code}: {(own / 'night.log').read_text()[-1000:]}")
     (own / "replies.json").write_text(json.dumps(student.kinds))
     for fits in (own / "cache").glob("machines/*/fits.json"):
         shared = nights.cache / fits.relative_to(own / "cache")
@@ -266,12 +271,12 @@ def main(argv: Sequence[str]) -> int:
     options.add_argument("--only", choices=[*NIGHTS, "winners", "table"])
     args = options.parse_args(argv)
     if args.quick:
-        args.experiments, args.time_budget, args.chars, args.only = 2, 2.0, 300_000, "hybrid"
+        args.experiments, args.time_budget, args.chars, args.only = 2, 2.0, QUICK_CHARACTERS, "hybrid"
     with tempfile.TemporaryDirectory() as temporary:
         folder = (args.folder or Path(temporary)).resolve()
         folder.mkdir(parents=True, exist_ok=True)
         nights = Nights(folder, args.experiments, args.time_budget, args.seed, args.dataset, args.chars)
-        prepare_data(nights)
+        prepare_data(nights, SMALLER_START if args.quick else {})
         for name in NIGHTS:
             if args.only in (None, name):
                 run_night(nights, name)

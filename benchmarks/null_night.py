@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import ast
 import builtins
-import json
 import os
 import random
 import tempfile
@@ -30,14 +29,11 @@ from autoresearch.records import Context, Proposal, WholeFile
 from autoresearch.report import status
 from autoresearch.report.console import PlainView
 from autoresearch.search.proposer import BaseProposer
-from autoresearch.tasks.gpt.data import corpus
 from benchmarks.cli import parser
 from benchmarks.machines import checkout
 from benchmarks.overhead import read_events, trust_table
-from benchmarks.texts import excerpt
+from benchmarks.texts import QUICK_CHARACTERS, SMALLER_START, excerpt, prepare
 from testbed.toy import ROOT
-
-START = {"DEPTH": "2", "TOTAL_BATCH_SIZE": "2**9", "DEVICE_BATCH_SIZE": "2"}  # in place of the profile's
 
 Pair = tuple[ast.FunctionDef, ast.FunctionDef]
 
@@ -82,15 +78,6 @@ def exchanged(source: str, first: ast.FunctionDef, second: ast.FunctionDef, comm
     return "\n".join(new) + "\n"
 
 
-def data(text: str, characters: int, folder: Path) -> str:
-    """Prepare the beginning of `text`, with the smaller start, in this process's cache; return its --dataset."""
-    cut = excerpt(text, characters, folder / "excerpt.jsonl")
-    meta_file = corpus.prepare(str(cut), "tiny") / "meta.json"
-    meta = json.loads(meta_file.read_text())
-    meta_file.write_text(json.dumps({**meta, "constants": {**meta["constants"], **START}}))
-    return str(cut)
-
-
 def night(folder: Path, dataset: str, budget_s: float, experiments: int, plan: validate.Plan, seed: int) -> Night:
     """Run the A/A night and its validation, in a checkout of its own."""
     checkout(folder / "checkout", (ROOT / "train_mlx.py").read_text())
@@ -124,13 +111,14 @@ def main(argv: Sequence[str]) -> int:
     args = options.parse_args(argv)
     plan = validate.Plan(rounds=args.rounds)
     if args.quick:
-        args.characters, args.experiments, args.time_budget = 300_000, 1, 2.0
+        args.characters, args.experiments, args.time_budget = QUICK_CHARACTERS, 1, 2.0
         plan = validate.Plan(retests=0, rounds=1)
     folder = (args.folder or Path(tempfile.mkdtemp(prefix="null-night-"))).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     os.environ["AUTORESEARCH_CACHE"] = str(folder / "cache")
-    dataset = data(args.text, args.characters, folder)
-    found = night(folder, dataset, args.time_budget, args.experiments, plan, args.seed)
+    text = excerpt(args.text, args.characters, folder / "excerpt.jsonl")
+    prepare(text, folder / "cache", SMALLER_START)
+    found = night(folder, str(text), args.time_budget, args.experiments, plan, args.seed)
     print(f"\n{status.text(found)}\n\n{verdict(found, validation.validated(found))}\n")
     print(trust_table(read_events(folder / "checkout" / "runs" / "null")))
     return 0

@@ -29,7 +29,7 @@ from autoresearch.tasks.gpt.data import corpus
 from benchmarks.changes import CANDIDATES, REFERENCE, SCALES, changed
 from benchmarks.cli import run_one
 from benchmarks.plain import PlainAdamW, adamw_rule
-from benchmarks.texts import prepared_excerpt
+from benchmarks.texts import quick_data
 from benchmarks.timing import REFERENCE_CONSTANTS, arguments, report, trainer
 from testbed import reference
 
@@ -181,7 +181,7 @@ def datasets(
     """Return the data sets that were named, or for --quick a short one of its own."""
     if not named and not args.quick:
         options.error("name prepared data by --dataset")
-    return named or [str(prepared_excerpt(folder))]
+    return named or [str(quick_data(folder))]
 
 
 def optimizer_row(name: str, seed: int, steps: int, dataset: str) -> dict[str, Any]:

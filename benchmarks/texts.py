@@ -1,11 +1,16 @@
-"""Cuts texts to a size that a short benchmark can score, and prepares them."""
+"""Cuts texts to a size that a short benchmark can score, and prepares them for the tiny profile."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from autoresearch.tasks.gpt.data import corpus, sources
+
+QUICK_CHARACTERS = 300_000
+# Constants to start with in place of the profile's, of whose steps three seconds hold three.
+SMALLER_START = {"DEPTH": "2", "TOTAL_BATCH_SIZE": "2**9", "DEVICE_BATCH_SIZE": "2"}
 
 
 def excerpt(dataset: str, characters: int, path: Path) -> Path:
@@ -19,7 +24,15 @@ def excerpt(dataset: str, characters: int, path: Path) -> Path:
     return path
 
 
-def prepared_excerpt(folder: Path, characters: int = 300_000) -> Path:
-    """Prepare the beginning of Python's standard library in a cache of its own, for --quick; return its folder."""
-    text = excerpt("stdlib", characters, folder / "excerpt.jsonl")
-    return corpus.prepare(str(text), "tiny", cache=folder / "cache")
+def prepare(text: Path, cache: Path, start: Mapping[str, str] | None = None) -> Path:
+    """Prepare a text in a cache; return the folder. `start` overrides constants that a night begins with."""
+    folder = corpus.prepare(str(text), "tiny", cache=cache)
+    meta = json.loads((folder / "meta.json").read_text())
+    meta["constants"] |= start or {}
+    (folder / "meta.json").write_text(json.dumps(meta))
+    return folder
+
+
+def quick_data(folder: Path) -> Path:
+    """Prepare the beginning of Python's standard library, for --quick; return the folder of the data."""
+    return prepare(excerpt("stdlib", QUICK_CHARACTERS, folder / "excerpt.jsonl"), folder / "cache")

@@ -31,7 +31,7 @@ from autoresearch.tasks.gpt.data.packing import pack
 from autoresearch.tasks.gpt.data.profiles import PROFILES, TINY, default_profile
 from autoresearch.tasks.gpt.workbench import harness as harness_files
 from benchmarks.cli import run_one
-from benchmarks.texts import prepared_excerpt
+from benchmarks.texts import quick_data
 from benchmarks.timing import (
     ENVIRONMENT,
     TINY_CONSTANTS,
@@ -356,7 +356,7 @@ def batches(argv: Sequence[str]) -> int:
     options.add_argument("--tokens", type=int, default=16384, help="tokens a batch (default: 16384)")
     args = options.parse_args(argv)
     with tempfile.TemporaryDirectory() as name:
-        folder = prepared_excerpt(Path(name)) if args.quick else corpus.prepare(args.dataset, args.profile)
+        folder = quick_data(Path(name)) if args.quick else corpus.prepare(args.dataset, args.profile)
         return report(batch_rows(folder, args.tokens), args)
 
 

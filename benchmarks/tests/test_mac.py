@@ -1,18 +1,12 @@
-"""benchmarks/mac.py, which no machine of ours can run whole: its cases are steps that the trainer can take."""
+"""The cases for a Mac's GPU are steps that the trainer can take, on any machine."""
 
 from __future__ import annotations
-
-import sys
 
 import pytest
 
 import prepare
-from testbed.toy import ROOT
+from benchmarks.mac import Case, cases
 from testbed.trainer_support import TASK, trainer
-
-sys.path.insert(0, str(ROOT / "benchmarks"))
-
-from mac import Case, cases
 
 
 @pytest.mark.slow

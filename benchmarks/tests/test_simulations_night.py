@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from benchmarks.night_statistics import Machine, Search, Stopper, idea
+from benchmarks.simulations.night import Machine, Search, Stopper, idea
 
 
 def test_simplifications_cannot_ratchet_down():

@@ -7,7 +7,7 @@ import pytest
 
 from autoresearch.decide.keep_rule import Estimate, after_keep, decide
 from autoresearch.decide.noise import Noise
-from benchmarks import keep_rule
+from benchmarks.simulations import keep_rule
 
 
 def test_the_simulated_rule_is_the_real_one():

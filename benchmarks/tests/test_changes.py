@@ -1,23 +1,20 @@
-"""benchmarks/defaults.py: every change that it tries still fits train_mlx.py, and its gains are by seed."""
+"""Every listed change of the defaults fits train_mlx.py, and gains are taken by seed."""
 
 from __future__ import annotations
 
 import math
-import sys
-from pathlib import Path
 
 import mlx.core as mx
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-import defaults
-from common import random_batch, toy_task
+from benchmarks import changes
+from benchmarks.quality import gains
+from benchmarks.timing import random_batch, toy_task
 
 
 def losses(name: str) -> list[float]:
-    """Of three steps in the learning rate's decay."""
-    train_mlx, task = defaults.changed(name, "tiny"), toy_task(seq_len=8, vocab_size=48)
+    """Return the losses of three steps in the learning rate's decay."""
+    train_mlx, task = changes.changed(name, "tiny"), toy_task(seq_len=8, vocab_size=48)
     mx.random.seed(0)
     model = train_mlx.build_model(task)
     step = train_mlx.compiled_step(model, train_mlx.MuonAdamW(model))
@@ -26,11 +23,11 @@ def losses(name: str) -> list[float]:
 
 @pytest.fixture(scope="module")
 def reference() -> list[float]:
-    return losses(defaults.REFERENCE)
+    return losses(changes.REFERENCE)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [*list(defaults.CANDIDATES)[1:], "bigram embedding + half the keys a token late"])
+@pytest.mark.parametrize("name", [*list(changes.CANDIDATES)[1:], "bigram embedding + half the keys a token late"])
 def test_a_change_fits_the_trainer_and_changes_what_it_learns(name: str, reference: list[float]) -> None:
     found = losses(name)
     assert all(map(math.isfinite, found)) and found != reference
@@ -49,5 +46,5 @@ def test_gains_are_against_the_reference_of_the_same_seed() -> None:
         }
 
     runs = [run("reference", 1, 2.0), run("x", 1, 1.9), run("reference", 2, 3.0), run("x", 2, 2.7), run("x", 3, 1.0)]
-    (row,) = defaults.gains([*runs, run("y", 1, None)])
+    (row,) = gains([*runs, run("y", 1, None)])
     assert row["gain"] == pytest.approx(0.2) and row["by seed"] == "1: +0.1000, 2: +0.3000" and row["s_ratio"] == 1.0

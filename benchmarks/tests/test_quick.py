@@ -1,0 +1,53 @@
+"""Each benchmark's quick form runs in a process of its own and prints its table."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from testbed.toy import ROOT
+
+# Command -> columns of its table, if it is a Markdown one, and further texts of its output.
+TABLES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "bad_night": ("incident | times | decided | set aside | lost s each | goes on", ("| kill -9 | 2 |",)),
+    "candidates": (
+        "candidate | tries | contract | contract bypassed | val_bpb | s",
+        ("candidates' own folders: nothing.", "| honest |", "| **probe_causality** "),
+    ),
+    "interface": ("view | % of a core | ms a drawing | ms a publication | bytes", ("| log lines |", "| 12 |")),
+    "mac": ("what | T | tokens | tok_s | peak_mib", ("| baseline |", "from here into an issue", "not run: ")),
+    "machines": ("", ("compare.html",)),
+    "model_night": ("night | experiments | kept | crashed", ("| hybrid |",)),
+    "null_night": ("spent on | runs | s | share", ("of 1 candidates that change nothing",)),
+    "overhead": ("part | s | ", ("| training |", "| spent on | runs | s | share |", "for the trust")),
+    "plain": ("T | pattern | plain_tok_s | ours_tok_s | speedup", ("| 256 | L |",)),
+    "protocol real": ("how turns ended | ", ("replies in", "its share of the next hybrid night begins at")),
+    "protocol replies": ("habit | the reply | what became of it", ("5 are used at once, 5 go back",)),
+    "protocol turns": ("6 turns | blocks | set", ("| turns given up |",)),
+    "quality defaults": ("change | dataset | scale | steps | gain | by seed | s_ratio", ("| bigram embedding |",)),
+    "quality optimizers": ("optimizer | seed | steps | val_bpb", ("| Muon + AdamW | 42 |", "| AdamW | 42 |")),
+    "simulations keep_rule": ("", ("100 runs, sigma known", "three-seed bootstrap 95%", "kept as proposal 41")),
+    "simulations night": ("", ("Search and validation", "Drift, mixed nights", "Early stop")),
+    "simulations search": ("search | 10 runs | 20 runs | difference to the tuner", ("| random search |",)),
+    "trainer batches": ("a batch | rows | median_ms", ("| memory-mapped rows |", "| tokenizing and packing |")),
+    "trainer breakdown": ("part | ms | percent", ("| forward |", "| optimizer |", "| whole step |")),
+    "trainer scaling": ("depth | C | T | V | rows | s | peak_mib | tok_s | s_ratio | memory_ratio", ()),
+    "trainer step": ("depth | C | T | type | tok_s | peak_mib | mfu_percent | ops_plain", ("| float32 |",)),
+    "trainer warmup": ("candidate | steps | warmup_step_s | step_s | step_ratio", ("| DEPTH = 2,",)),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", TABLES)
+def test_the_quick_form_prints_its_table(command: str, tmp_path: Path) -> None:
+    columns, texts = TABLES[command]
+    argv = [sys.executable, "-m", "benchmarks", *command.split(), "--quick"]
+    env = {**os.environ, "AUTORESEARCH_CACHE": str(tmp_path / "cache"), "TMPDIR": str(tmp_path)}
+    done = subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-2000:]
+    wanted = [f"| {columns}", *texts] if columns else texts
+    assert [text for text in wanted if text not in done.stdout] == [], done.stdout
