@@ -23,7 +23,7 @@ from typing import Any
 from rich.console import Console
 
 from autoresearch.decide import estimates
-from autoresearch.report import page
+from autoresearch.report import page, page_night, progress_chart
 from autoresearch.report.console import LiveView, PlainView, Published, View
 from autoresearch.report.dashboard import draw
 from autoresearch.report.live_state import LiveState, RunStart
@@ -121,11 +121,16 @@ def report_row(experiments: int) -> dict[str, Any]:
     night = nights.night(experiments)
     began, used = time.perf_counter(), time.process_time()
     html = page.render(night, source_of)
+    rendered, cpu = time.perf_counter() - began, time.process_time() - used
+    began = time.perf_counter()
+    png = progress_chart.progress_png(page_night.progress_picture(night))
     return {
         "experiments": experiments,
         "report.html kB": len(html.encode()) / 1024,
-        "s": time.perf_counter() - began,
-        "cpu s": time.process_time() - used,
+        "render s": rendered,
+        "cpu s": cpu,
+        "progress.png kB": len(png) / 1024,
+        "png s": time.perf_counter() - began,
     }
 
 
