@@ -1,10 +1,10 @@
 """The loop: autonomous LLM-pretraining research on this machine.
 
-    uv run loop.py                          research until Ctrl-C; the same command goes on where it stopped
-    uv run loop.py --hours 8                one night, with the final validation in its last part
-    uv run loop.py status                   the night so far
+    uv run loop.py                          research until Ctrl-C; run it again to resume
+    uv run loop.py --hours 8                research for one night, and validate the winner in its last part
+    uv run loop.py status                   show the night so far
     uv run loop.py try FILE -m "why"        measure one candidate by hand, under the same rules
-    uv run loop.py doctor                   what is missing for a good night
+    uv run loop.py doctor                   check what a good night needs
 
 With nothing prepared it takes climbmix where the Hugging Face hub answers and an offline corpus where it does not; with
 an Ollama server it asks a local model for ideas, and without one the built-in tuner has them.
@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent
 
 
 def positive(kind: type[int] | type[float], least: float = 0.0) -> Callable[[str], float]:
-    """A type for argparse: a finite number above `least`."""
+    """Return a type for argparse: a finite number above `least`."""
 
     def parse(text: str) -> float:
         value = kind(text)
@@ -37,6 +37,7 @@ def positive(kind: type[int] | type[float], least: float = 0.0) -> Callable[[str
 
 
 def parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands; options that several commands share are parents."""
     raw = argparse.RawDescriptionHelpFormatter
     p = argparse.ArgumentParser(prog="loop.py", description=__doc__, formatter_class=raw)
     tag = argparse.ArgumentParser(add_help=False)
@@ -64,28 +65,30 @@ def parser() -> argparse.ArgumentParser:
     ends.add_argument("--hours", type=positive(float), metavar="H", help="stop after H hours")
     ends.add_argument("--until", metavar="HH:MM", help="stop at a time of day")
     ends.add_argument("--display-off", action="store_true", help="on a Mac: switch the display off as the night begins")
-    ends.add_argument("--resume", action="store_true", help="only go on with a night that was cut off")
+    ends.add_argument("--resume", action="store_true", help="do nothing unless the last night was interrupted")
 
     sub = p.add_subparsers(dest="what", metavar="COMMAND")
 
     def add(name: str, help: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
         return sub.add_parser(name, help=help, description=help, parents=list(parents))
 
-    add("run", "research (the default)", task, who, hints, ends)
-    add("status", "the night so far", tag)
-    add("watch", "the running night's view, from another terminal", tag)
-    add("pause", "let the running loop wait between two runs, with the memory given back", tag)
+    add("run", "research until a limit or Ctrl-C (the default)", task, who, hints, ends)
+    add("status", "show the night so far", tag)
+    add("watch", "show the running night, from another terminal", tag)
+    add("pause", "make the running loop wait between two runs, and free the model's memory", tag)
     add("resume", "end a pause", tag)
-    one = add("try", "measure one candidate by hand: exit 0 keep, 10 discard, 11 crash", task)
+    one = add("try", "measure one candidate of your own: exit code 0 keep, 10 discard, 11 crash", task)
     one.add_argument("file", type=Path)
     one.add_argument("-m", "--message", required=True, help="what it changes and why; the first line is the title")
-    final = add("validate", "baseline and winner again, on fresh seeds and the test split: exit 0 real, 10 not", task)
+    final = add(
+        "validate", "measure baseline and winner on fresh seeds and the test split: exit code 0 better, 10 not", task
+    )
     rounds, retests = positive(int, 1), positive(int, -1)
     final.add_argument("--rounds", type=rounds, default=5, help="one run of each a round (5)")
     final.add_argument("--retests", type=retests, default=2, help="fresh runs of each of the top three first (2)")
-    add("show", "one experiment: hypothesis, diff, runs, log", tag).add_argument("n", type=int)
+    add("show", "show one experiment: hypothesis, diff, runs, logs", tag).add_argument("n", type=int)
     add("report", "write report.html and progress.png", tag)
-    text = add("sample", "what a checkpoint of the night writes after a prompt", tag)
+    text = add("sample", "print what a checkpoint of the night writes after a prompt", tag)
     text.add_argument("--prompt", action="append", required=True, metavar="TEXT", help="may be given several times")
     text.add_argument("--of", default="winner", metavar="WHICH", help="baseline, winner or a number (winner)")
     text.add_argument("--tokens", type=int, default=120, help="of each text at most (120)")
@@ -94,19 +97,19 @@ def parser() -> argparse.ArgumentParser:
     text.add_argument("--no-sandbox", action="store_true", help="run the candidate unconfined")
     one = add("export", "write a night as one file that others can read, compare and replay", tag)
     one.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: findings/MACHINE-DATE-ID.json")
-    many = add("compare", "several nights or machines side by side")
+    many = add("compare", "compare several nights or machines side by side")
     many.add_argument("nights", nargs="+", metavar="NIGHT", help="a finding, a folder of them, a tag, or a results.tsv")
     many.add_argument("--html", type=Path, metavar="FILE")
     many.add_argument("--json", type=Path, metavar="FILE")
     replay = add("transfer", "try another machine's kept changes on this one, under the same rules", task, ends)
     replay.add_argument("file", type=Path)
-    add("adopt", "the night's winner as one commit on the branch that you are on", tag)
-    add("clean", "free the room that decided candidates take", tag)
-    add("doctor", "what is missing for a good night: exit 0 nothing", task)
-    fit = add("calibrate", "what this machine can do, and the constants that train fastest on it", task)
+    add("adopt", "commit the night's winner on the branch that you are on", tag)
+    add("clean", "free the disk space that decided candidates take", tag)
+    add("doctor", "check what a good night needs: exit code 0 when nothing is in the way", task)
+    fit = add("calibrate", "measure what this machine can do, and which constants train fastest on it", task)
     fit.add_argument("--again", action="store_true", help="measure anew what was found earlier")
-    add("models", "the local models: size, whether they fit, what they achieved here", who)
-    add("install", "resume the night after a reboot, at login", task, who, hints, ends)
+    add("models", "list the local models: size, whether they fit, what they achieved here", who)
+    add("install", "resume an interrupted night at login, e.g. after a reboot", task, who, hints, ends)
     add("uninstall", "undo install")
     return p
 

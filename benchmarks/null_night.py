@@ -78,7 +78,9 @@ def exchanged(source: str, first: ast.FunctionDef, second: ast.FunctionDef, comm
     return "\n".join(new) + "\n"
 
 
-def night(folder: Path, dataset: str, budget_s: float, experiments: int, plan: validate.Plan, seed: int) -> Night:
+def night(
+    folder: Path, dataset: str, budget_s: float, experiments: int, plan: validate.ValidationPlan, seed: int
+) -> Night:
     """Run the A/A night and its validation, in a checkout of its own."""
     checkout(folder / "checkout", (ROOT / "train_mlx.py").read_text())
     options = Options("null", dataset, "tiny", budget_s, experiments=experiments, seed=seed)
@@ -109,10 +111,10 @@ def main(argv: Sequence[str]) -> int:
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--folder", type=Path, help="where to work (default: a temporary folder, which stays)")
     args = options.parse_args(argv)
-    plan = validate.Plan(rounds=args.rounds)
+    plan = validate.ValidationPlan(rounds=args.rounds)
     if args.quick:
         args.characters, args.experiments, args.time_budget = QUICK_CHARACTERS, 1, 2.0
-        plan = validate.Plan(retests=0, rounds=1)
+        plan = validate.ValidationPlan(retests=0, rounds=1)
     folder = (args.folder or Path(tempfile.mkdtemp(prefix="null-night-"))).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     os.environ["AUTORESEARCH_CACHE"] = str(folder / "cache")

@@ -43,7 +43,7 @@ MOST_TOKENS = 8000  # of all texts together: what one event of a child may hold
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Sampling:
     """How to write. Temperature 0 takes the likeliest token each time."""
 
     tokens: int = 120
@@ -51,7 +51,7 @@ class Wanted:
     seed: int = 0
 
 
-def write(bench: Workbench, layout: Layout, x: Experiment, prompts: Sequence[str], wanted: Wanted) -> list[str]:
+def write(bench: Workbench, layout: Layout, x: Experiment, prompts: Sequence[str], sampling: Sampling) -> list[str]:
     """Return what the checkpoint of `x` writes after each prompt. Raises AutoresearchError where it cannot.
 
     The child works on a copy of the checkpoint in runs/TAG/samples, which is removed afterwards.
@@ -59,7 +59,7 @@ def write(bench: Workbench, layout: Layout, x: Experiment, prompts: Sequence[str
     journal.read_source(layout.folder, x)  # raises where the file is no longer what was measured
     run = run_with_checkpoint(layout, x)
     codec = tokenizer.load(bench.data.tokenizer)
-    asked = {"prompts": [[codec.bos_id, *codec.encoding.encode_ordinary(p)] for p in prompts], **asdict(wanted)}
+    asked = {"prompts": [[codec.bos_id, *codec.encoding.encode_ordinary(p)] for p in prompts], **asdict(sampling)}
     try:
         outcome = _child(bench, layout, x, run, {**asked, "whole": False})
         if outcome.failure is not None and outcome.failure.kind == "sample":  # a model for the task's context alone
@@ -138,7 +138,7 @@ def _make(bench: Workbench, layout: Layout, both: Sequence[Experiment]) -> None:
     prompts, texts = known.prompts or beginnings(bench.data), known.texts
     for x in both:
         if x.source_sha256 not in texts:
-            texts[x.source_sha256] = write(bench, layout, x, prompts, Wanted())
+            texts[x.source_sha256] = write(bench, layout, x, prompts, Sampling())
             write_atomic(layout.samples, jsonable.to_json(StoredTexts(prompts, texts), indent=1))
 
 
@@ -173,13 +173,13 @@ def sample_command(root: Path, args: Namespace) -> None:
     """Print what a checkpoint of the night writes after each prompt: `loop.py sample`. Raises UsageError."""
     layout = Layout(root, status.find_tag(root, args.tag))
     night = journal.read(layout.folder)
-    x, wanted = _named(night, args.of), Wanted(args.tokens, args.temperature, args.seed)
+    x, sampling = _named(night, args.of), Sampling(args.tokens, args.temperature, args.seed)
     most = MOST_TOKENS // len(args.prompt)
-    if not 1 <= wanted.tokens <= most or not 0 <= wanted.temperature <= 10:
+    if not 1 <= sampling.tokens <= most or not 0 <= sampling.temperature <= 10:
         raise UsageError(f"--tokens 1 to {most:,} for {len(args.prompt)} prompts, and --temperature 0 to 10")
     with workplace(layout, night, args.no_sandbox or _unconfined(night), _quiet) as bench:
         print(f"#{x.n} {x.proposal.title}")
-        for prompt, text in zip(args.prompt, write(bench, layout, x, args.prompt, wanted), strict=True):
+        for prompt, text in zip(args.prompt, write(bench, layout, x, args.prompt, sampling), strict=True):
             print(f"\n{prompt}{text}")
 
 

@@ -1,4 +1,7 @@
-"""Open a night: take the locks, choose the data, begin the branch, compose the loop; and close it in any case."""
+"""Open a night: take the locks, choose the data, begin the branch, compose the loop; and close it in any case.
+
+`compose` is the one place where the loop's parts meet.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import contextlib
 import hashlib
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
@@ -116,46 +119,79 @@ def open_night(
         keeper = stack.enter_context(awake.Awake(view.say, layout.awake_log))
         known = cache.noise(facts.slug())
         notebook = Notebook(layout, journal, view, prior=earlier_nights.load(known, task, layout.tag))
-        runner = Runner(
-            notebook=notebook,
+        research = compose(
+            notebook,
             bench=bench,
-            machine=facts.slug(),
-            readiness=Readiness(notebook, proposer.release),
-            early_stopping=EarlyStopping(
-                notebook, earlier_nights.examples(known, task, layout.tag), stops_losers=rules.stops_losers
-            ),
-            seed=options.seed,
-        )
-        experimenter = Experimenter(
-            notebook=notebook,
-            runner=runner,
             repo=repo,
             facts=facts,
             versions=versions,
-            afterwards=Housekeeping(layout, view.say),
-        )
-        research = Research(
-            notebook=notebook,
-            experimenter=experimenter,
             proposer=proposer,
-            limits=Limits(options.experiments, options.deadline, run_s=bench.budget_s),
-            branching=rules.branching,
-            seed=options.seed,
+            examples=earlier_nights.examples(known, task, layout.tag),
+            options=options,
+            rules=rules,
             must_stop=partial(must_stop, keeper),
         )
         view.open()
         view.state.open(layout.tag, bench.budget_s, facts.describe(), options.deadline, options.experiments, earlier_s)
         view.say(f"night: {layout.tag} on {task.dataset}/{task.profile}, {bench.budget_s:g} s of training a run")
-        why = "an error"
-        try:
+        with closing(research, known):
             yield research
-            why = "finished"
-        except KeyboardInterrupt as stop:
-            why = str(stop) or "stopped by Ctrl-C"
-            raise
-        finally:
-            view.state.end(why)
-            close_night(research, why, known)
+
+
+def compose(
+    notebook: Notebook,
+    *,
+    bench: Workbench,
+    repo: Repository,
+    facts: machine.Facts,
+    versions: Mapping[str, str],
+    proposer: Proposer,
+    examples: Sequence[early_stop.Example],
+    options: Options,
+    rules: Rules,
+    must_stop: Callable[[], str | None],
+) -> Research:
+    """Return the loop, put together of its parts."""
+    runner = Runner(
+        notebook=notebook,
+        bench=bench,
+        machine=facts.slug(),
+        readiness=Readiness(notebook, proposer.release),
+        early_stopping=EarlyStopping(notebook, examples, stops_losers=rules.stops_losers),
+        seed=options.seed,
+    )
+    experimenter = Experimenter(
+        notebook=notebook,
+        runner=runner,
+        repo=repo,
+        facts=facts,
+        versions=versions,
+        afterwards=Housekeeping(notebook.layout, notebook.view.say),
+    )
+    return Research(
+        notebook=notebook,
+        experimenter=experimenter,
+        proposer=proposer,
+        limits=Limits(options.experiments, options.deadline, run_s=bench.budget_s),
+        branching=rules.branching,
+        seed=options.seed,
+        must_stop=must_stop,
+    )
+
+
+@contextlib.contextmanager
+def closing(research: Research, known: Path) -> Iterator[None]:
+    """Close the night however the block ends, and record why it ended."""
+    why = "an error"
+    try:
+        yield
+        why = "finished"
+    except KeyboardInterrupt as stop:
+        why = str(stop) or "stopped by Ctrl-C"
+        raise
+    finally:
+        research.notebook.view.state.end(why)
+        close_night(research, why, known)
 
 
 def warn(facts: machine.Facts, options: Options, say: Say) -> None:
@@ -179,7 +215,7 @@ def versions_of(bench: Workbench) -> dict[str, str]:
 
 
 class Housekeeping:
-    """What follows each decision: what a decided candidate need not keep is removed, and the report is written."""
+    """The chores after each decision: files that a decided candidate need not keep go, and the report is written."""
 
     def __init__(self, layout: Layout, say: Say) -> None:
         self.layout, self.say = layout, say

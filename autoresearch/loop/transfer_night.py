@@ -32,7 +32,7 @@ def transfer(root: Path, file: Path, options: Options) -> None:
     there = bundle.load(file)
     if there.kind == "imported" or not changes(there):
         raise UsageError(f"{file} has no kept changes to transfer")
-    options = wanted(there, options)
+    options = options_for(there, options)
     layout, view = Layout(root, str(options.tag)), choose_view()
     begin(layout, there)
     proposer = Transfer(there)
@@ -65,7 +65,7 @@ def replay(research: Research, proposer: Transfer) -> str:
     return research.run(done=lambda: None if proposer.left(research.context()) else done)
 
 
-def wanted(there: Bundle, options: Options) -> Options:
+def options_for(there: Bundle, options: Options) -> Options:
     """Return the options of a transfer: a night of its own, on the other's data, profile and budget by default.
 
     Raises BundleError for a profile that is not known here.

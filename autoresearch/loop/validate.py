@@ -24,7 +24,7 @@ FIRST_SEED = 9_000_000  # of the validation's rounds, apart from the search's se
 
 
 @dataclass(frozen=True)
-class Plan:
+class ValidationPlan:
     """The number of runs of a validation: `retests` of each of the top three, then `rounds` of both finalists."""
 
     retests: int = RETESTS
@@ -35,20 +35,20 @@ class Plan:
         return RETESTED * self.retests + 2 * self.rounds
 
 
-def plan(night_s: float, run_s: float, share: float = SHARE) -> Plan | None:
+def affordable_plan(night_s: float, run_s: float, share: float = SHARE) -> ValidationPlan | None:
     """Return what a fifth of the night, or another share, can pay for; None where that is too little.
 
-    plan(8 * 3600, 330) -> Plan(retests=2, rounds=5); plan(600, 30) -> None
+    affordable_plan(8 * 3600, 330) -> ValidationPlan(retests=2, rounds=5); affordable_plan(600, 30) -> None
     """
     affordable = int(share * night_s / run_s)
     for retests in (RETESTS, 0):
         each = min(ROUNDS, (affordable - RETESTED * retests) // 2)
         if each >= LEAST_ROUNDS:
-            return Plan(retests, each)
+            return ValidationPlan(retests, each)
     return None
 
 
-def night(research: Research) -> str:
+def run_night(research: Research) -> str:
     """Research to the night's end and say why it ended; a deadline's last part is kept for the final validation.
 
     Raises ExhaustedError where the ideas ran out, after the validation.
@@ -58,35 +58,35 @@ def night(research: Research) -> str:
     if end is None:
         return research.run()
     run_s = research.notebook.run_s()
-    chosen = plan(end - time.time(), run_s)
-    kept_s = chosen.runs * run_s if chosen else 0.0
-    research.notebook.view.state.reserve(end - kept_s if chosen else None)
+    plan = affordable_plan(end - time.time(), run_s)
+    kept_s = plan.runs * run_s if plan else 0.0
+    research.notebook.view.state.reserve(end - kept_s if plan else None)
     try:
         why = research.run(replace(research.limits, deadline=end - kept_s, run_s=run_s))
     except ExhaustedError:
-        _validate_by(research, end, run_s, chosen)
+        _validate_by(research, end, run_s, plan)
         raise
-    _validate_by(research, end, run_s, chosen)
+    _validate_by(research, end, run_s, plan)
     return why
 
 
-def _validate_by(research: Research, end: float, run_s: float, chosen: Plan | None) -> None:
+def _validate_by(research: Research, end: float, run_s: float, plan: ValidationPlan | None) -> None:
     """Validate with what is left of the night: the last experiment may have taken more than one run."""
-    left = plan(end - time.time(), run_s, share=1.0)
-    if time.time() < end and (chosen or left) and research.must_stop() is None:
-        validate(research, left or Plan(0, LEAST_ROUNDS))
+    left = affordable_plan(end - time.time(), run_s, share=1.0)
+    if time.time() < end and (plan or left) and research.must_stop() is None:
+        validate(research, left or ValidationPlan(0, LEAST_ROUNDS))
 
 
-def validate(research: Research, chosen: Plan) -> Interval | None:
+def validate(research: Research, plan: ValidationPlan) -> Interval | None:
     """Make the runs that are missing and return the interval; None where nothing was kept."""
     research.experimenter.prepare()
     notebook, runner, night = research.notebook, research.experimenter.runner, research.night
     if night.incumbent is None or night.incumbent.role == "baseline":
         notebook.view.say("validation: nothing was kept, so there is nothing to validate")
         return None
-    best, baseline = _winner(notebook, runner, chosen), notebook.baseline
-    notebook.view.say(f"validation: #{best.n} {best.proposal.title} against the baseline, {chosen.rounds} rounds")
-    for n, seed in interleaved([baseline.n, best.n], chosen.rounds, FIRST_SEED):
+    best, baseline = _winner(notebook, runner, plan), notebook.baseline
+    notebook.view.say(f"validation: #{best.n} {best.proposal.title} against the baseline, {plan.rounds} rounds")
+    for n, seed in interleaved([baseline.n, best.n], plan.rounds, FIRST_SEED):
         if seed not in validation.final_bpbs(research.night.experiments[n]):
             if why := research.must_stop():
                 notebook.view.say(f"validation: {why}; to resume it: uv run loop.py validate")
@@ -95,15 +95,15 @@ def validate(research: Research, chosen: Plan) -> Interval | None:
     return validation.validated(research.night)
 
 
-def _winner(notebook: Notebook, runner: Runner, chosen: Plan) -> Experiment:
+def _winner(notebook: Notebook, runner: Runner, plan: ValidationPlan) -> Experiment:
     """Return the incumbent, unless one of the next best does better in the same number of fresh runs."""
     now, incumbent = notebook.estimates, notebook.incumbent
     estimates = {x.n: now.estimate(x).mean for x in notebook.night.decided if x.verdict != "crash" and x.bpbs}
     contenders = list(dict.fromkeys([incumbent.n, *top(estimates, RETESTED)]))[:RETESTED]
     before = {n: len(now.values(notebook.night.experiments[n], "incumbent")) for n in contenders}
-    for n, _ in interleaved(contenders, chosen.retests, 0):
+    for n, _ in interleaved(contenders, plan.retests, 0):
         runner.run(n, "incumbent")
-    if not chosen.retests:
+    if not plan.retests:
         return incumbent
     night, now = notebook.night, notebook.estimates
     retests = {n: now.values(night.experiments[n], "incumbent")[before[n] :] for n in contenders}

@@ -12,7 +12,7 @@ import pytest
 
 from autoresearch.errors import AutoresearchError, JournalError, UsageError
 from autoresearch.loop import samples
-from autoresearch.loop.samples import Wanted
+from autoresearch.loop.samples import Sampling
 from autoresearch.measure import experiment
 from autoresearch.measure.workbench import Workbench
 from autoresearch.paths import DataFolder, Layout, experiment_folder
@@ -24,7 +24,7 @@ from autoresearch.report.samples import samples_of
 from testbed.toy import HONEST, ROOT, toy_bench
 
 LETTERS = " abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.,:;!?-"  # a token each, as many as the toy has
-GREEDY = Wanted(tokens=5, temperature=0.0)
+GREEDY = Sampling(tokens=5, temperature=0.0)
 
 
 # --- the child ---

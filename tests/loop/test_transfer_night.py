@@ -25,16 +25,16 @@ from testbed.transfers import SHARP, THERE, idea
 
 
 def test_options_come_from_the_findings() -> None:
-    chosen = transfer_night.wanted(THERE, Options(deadline=9.0))
+    chosen = transfer_night.options_for(THERE, Options(deadline=9.0))
     assert (chosen.tag, chosen.dataset, chosen.profile, chosen.time_budget_s, chosen.deadline) == (
         f"transfer-{THERE.id[:8]}", "climbmix", "mac", 300.0, 9.0,
     )  # fmt: skip
-    mine = transfer_night.wanted(THERE, Options(tag="t", dataset="stdlib", profile="tiny", time_budget_s=20.0))
+    mine = transfer_night.options_for(THERE, Options(tag="t", dataset="stdlib", profile="tiny", time_budget_s=20.0))
     assert (mine.tag, mine.dataset, mine.profile, mine.time_budget_s) == ("t", "stdlib", "tiny", 20.0)
     with pytest.raises(BundleError, match=r"its profile '\.\./\.\./etc' is not known here; there are mac, tiny"):
-        transfer_night.wanted(replace(THERE, task=replace(THERE.task, profile="../../etc")), Options())
+        transfer_night.options_for(replace(THERE, task=replace(THERE.task, profile="../../etc")), Options())
     own_text = replace(THERE, task=replace(THERE.task, dataset="own text"))
-    assert transfer_night.wanted(own_text, Options()).dataset is None
+    assert transfer_night.options_for(own_text, Options()).dataset is None
 
 
 def test_nothing_to_transfer_is_said(tmp_path: Path) -> None:

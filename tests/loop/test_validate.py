@@ -15,7 +15,7 @@ from autoresearch.errors import ExhaustedError
 from autoresearch.loop import validate
 from autoresearch.loop.research import Limits, Research
 from autoresearch.loop.session import Options, open_night
-from autoresearch.loop.validate import Plan, plan
+from autoresearch.loop.validate import ValidationPlan, affordable_plan
 from autoresearch.record.night import Night
 from autoresearch.records import SearchReplace, Set
 from autoresearch.report.console import PlainView
@@ -24,11 +24,11 @@ from testbed.toy import HONEST, git
 
 
 def test_a_fifth_of_the_night_is_kept_where_that_is_enough() -> None:
-    assert plan(8 * 3600, 330) == Plan(retests=2, rounds=5)
-    assert plan(3 * 3600, 330) == Plan(retests=0, rounds=3)
-    assert plan(600, 30) is None
+    assert affordable_plan(8 * 3600, 330) == ValidationPlan(retests=2, rounds=5)
+    assert affordable_plan(3 * 3600, 330) == ValidationPlan(retests=0, rounds=3)
+    assert affordable_plan(600, 30) is None
     for night_s in range(600, 40_000, 600):
-        chosen = plan(night_s, 330)
+        chosen = affordable_plan(night_s, 330)
         assert chosen is None or chosen.runs * 330 <= validate.SHARE * night_s
 
 
@@ -78,9 +78,9 @@ def test_how_a_night_ends(how: dict[str, Any], validates: bool) -> None:
     ending = Ending(**how)
     if ending.exhausted:
         with pytest.raises(ExhaustedError):
-            validate.night(cast(Research, ending))
+            validate.run_night(cast(Research, ending))
     else:
-        validate.night(cast(Research, ending))
+        validate.run_night(cast(Research, ending))
     assert ("validation: nothing was kept" in ending.stream.getvalue()) is validates
 
 
@@ -95,7 +95,7 @@ def test_baseline_and_winner_on_the_test_split(repository: Path, monkeypatch: py
     proposer = Scripted(("for eight rows", (at_eight, Set("LR", "0.01"))), ("learn faster", (Set("LR", "0.01"),)))
     with open_night(repository, options, PlainView(), lambda facts: proposer) as research:
         research.run()
-        interval = validate.validate(research, Plan(retests=0, rounds=2))
+        interval = validate.validate(research, ValidationPlan(retests=0, rounds=2))
         night = research.night
     # a gain beyond all others is scored again, with other rows: this one was not there, the next one is
     assert night.experiments[1].verdict == "crash"

@@ -49,7 +49,7 @@ def run(root: Path, args: Namespace) -> int:
         view = research.notebook.view
         research.hint(given)
         try:
-            view.say(f"stopped: {final.night(research)}")
+            view.say(f"stopped: {final.run_night(research)}")
         finally:
             view.close()
             view.say(status.text(research.night))
@@ -74,7 +74,7 @@ def attempt(root: Path, args: Namespace) -> int:
 def validate(root: Path, args: Namespace) -> int:
     """Run the final validation, and exit with 0 where the winner is better than the baseline."""
     with _night(root, options_of(args), _by_hand) as research:
-        interval = final.validate(research, final.Plan(retests=args.retests, rounds=args.rounds))
+        interval = final.validate(research, final.ValidationPlan(retests=args.retests, rounds=args.rounds))
         text = validation.text(research.night)
     print(text or "nothing was kept, so there is nothing to validate")
     return 0 if interval is not None and interval.real else NOT_REAL
