@@ -64,7 +64,7 @@ def copied(own: tuple[Path, Path], tmp_path: Path) -> tuple[Path, Path]:
     """The same data in a cache of the test's own."""
     text, folder = own
     copy = tmp_path / "cache" / "data" / folder.parent.name / folder.name
-    subprocess.run(["cp", "-r", str(folder.parent.parent.parent), str(tmp_path / "cache")], check=True)
+    subprocess.run(["cp", "-r", str(folder.parents[2]), str(tmp_path / "cache")], check=True)
     return text, copy
 
 

@@ -60,9 +60,8 @@ def test_values_and_gradients_are_those_of_the_plain_expression(name: str, monke
 
 def test_every_derivative_spelt_out_is_tested() -> None:
     """The editable file spells out none: an edit of a forward pass would leave the old derivative beside it."""
-    assert not {"custom_function", ".vjp"} & {
-        word for word in ("custom_function", ".vjp") if word in SOURCE.read_text()
-    }
+    editable = SOURCE.read_text()
+    assert "custom_function" not in editable and ".vjp" not in editable
     harness = SOURCE.with_name("prepare.py").read_text()
     assert harness.count("@mx.custom_function") == len({name.split(" in ")[0] for name in PAIRS})
 

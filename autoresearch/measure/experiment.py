@@ -26,7 +26,7 @@ RESULT_S = 10.0  # seconds that a child may take to end after its last event
 
 
 def _ignore(event: ChildEvent) -> None:
-    """Listen to nothing."""
+    """Ignore an event."""
 
 
 def measure(
@@ -164,7 +164,7 @@ def start(spec: RunSpec, name: str, rows: Path, options: Sequence[str] = ()) -> 
 
 
 def _facts(spec: RunSpec, token: str) -> Mapping[str, str]:
-    """What a child is told by its environment."""
+    """Return the environment variables that tell a child its data, seed, budget and token."""
     data = spec.bench.data
     return {
         "AUTORESEARCH_CACHE": str(data.cache.folder),
@@ -177,7 +177,7 @@ def _facts(spec: RunSpec, token: str) -> Mapping[str, str]:
 
 
 def _confinement(spec: RunSpec) -> list[str]:
-    """The command prefix of the sandbox and of the limits."""
+    """Return the words before the command that set up the sandbox and the limits."""
     bench, data = spec.bench, spec.bench.data
     hidden = [data.cache.folder, *bench.hide]
     shown = [data.meta, data.token_bytes, spec.source, *bench.harness]

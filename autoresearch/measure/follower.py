@@ -95,7 +95,7 @@ class Follower:
             outcome.stopped = self.early_stop.ends(outcome.behind_nats)
 
     def _excess(self) -> Failure | None:
-        """The failure of a child that holds too much memory, has written too much, or drives the machine to swap."""
+        """Return a failure where the child holds too much memory, wrote too much, or makes the machine swap."""
         bench, held = self.spec.bench, self.child.rss_bytes()
         if held > bench.memory_limit:
             limit = f"limit {bench.memory_limit / 2**30:.1f} GB"
@@ -114,7 +114,7 @@ class Follower:
 
 
 def _reported(event: ChildEvent) -> Failure | None:
-    """The failure that a child reports of itself, in printable text: it reaches terminals and commit messages."""
+    """Return the failure that a child reports, in printable text: it reaches terminals and commit messages."""
     if event["event"] != "failed":
         return None
     message, detail = printable(str(event.get("message"))), printable(str(event.get("detail", "")), kept="\n")

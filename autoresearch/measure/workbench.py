@@ -53,5 +53,5 @@ class RunSpec:
 
     @classmethod
     def of(cls, bench: Workbench, source: Path, folder: Path, seed: int) -> RunSpec:
-        """The run of the source as it is now."""
+        """Specify a run of the source as it is now."""
         return cls(bench, source, hashlib.sha256(source.read_bytes()).hexdigest(), folder, seed)

@@ -14,6 +14,7 @@ from autoresearch.candidate.edits import apply
 from autoresearch.errors import GitError
 from autoresearch.exits import exit_code
 from autoresearch.measure import experiment
+from autoresearch.paths import EDITABLE
 from autoresearch.record.git import Repository, tag_of
 from autoresearch.records import Measurement, Set
 from autoresearch.tasks.gpt.data.corpus import load_meta
@@ -35,7 +36,7 @@ def _run(source: Path, harness: Path) -> int:
     bench = workbench(data, folder, harness.parent, float(budget) if budget else None, no_sandbox, print, anew=True)
     bench = replace(bench, min_steps=0)  # a person may wait for what the loop would not
     seed = int(env.get("AUTORESEARCH_SEED") or 42)
-    candidate = folder / "train_mlx.py"
+    candidate = folder / EDITABLE
     candidate.write_text(with_profile(source, load_meta(data).get("constants", {})))
     print(f"task: {data.parent.name}/{data.name}, {bench.budget_s:g} s of training, seed {seed}")
     measurement = experiment.measure(bench, candidate, folder / "run", seed, StepPrinter().hear, keep_kernels=True)

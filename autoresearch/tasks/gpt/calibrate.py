@@ -184,7 +184,7 @@ class Axis:
 
 
 def axes(source: str, bench: Workbench, device: str) -> Iterator[Axis]:
-    """The constants of `source` that may be fitted on `device`, "gpu" or "cpu".
+    """Yield the constants of `source` that may be fitted on `device`, "gpu" or "cpu".
 
     axes("DEVICE_BATCH_SIZE = 8\nTOTAL_BATCH_SIZE = 2**15\n", bench, "gpu") -> Axis("DEVICE_BATCH_SIZE",
     (("4", "2", "1"), ("16",))) where a row has 2048 tokens. Rows at once are doubled up to the whole batch.

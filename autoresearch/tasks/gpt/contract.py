@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterator, Set
 from dataclasses import dataclass
 
+from autoresearch.paths import EDITABLE
 from autoresearch.tasks.gpt import allowlist
 from autoresearch.tasks.gpt.scopes import Scopes, arguments, bound_names, class_attributes, defaults, dotted, own_nodes
 
@@ -67,7 +68,7 @@ def _parse(source: str) -> ast.Module | Violation:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # an invalid escape is no breach
             tree = ast.parse(source)
-            compile(tree, "train_mlx.py", "exec", dont_inherit=True)  # finds `return` outside a function and the like
+            compile(tree, EDITABLE, "exec", dont_inherit=True)  # finds `return` outside a function and the like
     except SyntaxError as error:
         text = f": {error.text.strip()[:80]}" if error.text else ""
         return Violation(error.lineno or 0, f"not valid Python, {error.msg}{text}")

@@ -133,7 +133,7 @@ def workbench(
 
 
 def harness(root: Path) -> tuple[Path, ...]:
-    """The files of HARNESS below `root`."""
+    """Return the files of HARNESS below `root`."""
     return tuple(root / name for name in HARNESS)
 
 

@@ -104,7 +104,7 @@ def test_speed_is_read_against_the_product_and_the_chips_table() -> None:
 @pytest.mark.slow
 def test_the_command_prints_the_fit_and_remembers_it(toy_data: Path, repository: Path) -> None:
     """The toy has no constant to turn: what is left is the roofline, and a second start that reads it back."""
-    env = {**os.environ, "AUTORESEARCH_CACHE": str(toy_data.parent.parent.parent), "MLX_DISABLE_COMPILE": "1"}
+    env = {**os.environ, "AUTORESEARCH_CACHE": str(toy_data.parents[2]), "MLX_DISABLE_COMPILE": "1"}
     argv = [sys.executable, "loop.py", "calibrate", "--dataset", "toy", "--profile", "tiny", "--no-sandbox"]
     done = subprocess.run(argv, cwd=repository, env=env, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")

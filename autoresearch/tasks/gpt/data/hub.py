@@ -83,7 +83,7 @@ def _download(repo: str, filename: str, report: Say, offline: bool) -> Path:
 
 
 def _client_errors() -> tuple[type[Exception], ...]:
-    """The exceptions of a download. The hub's client derives its errors from httpx or httpx2, by its version."""
+    """Return the exceptions of a download. The hub's client derives its errors from httpx or httpx2, by its version."""
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
 
     return (OSError, EntryNotFoundError, HfHubHTTPError.__bases__[0])

@@ -95,7 +95,7 @@ def test_a_second_call_does_nothing_quickly(own: tuple[Path, Path]) -> None:
         "corpus.prepare(sys.argv[1], 'tiny', cache=Path(sys.argv[2]))\n"
         "print(time.perf_counter() - start, [m for m in ('numpy', 'pyarrow', 'tiktoken', 'rich') if m in sys.modules])"
     )
-    arguments = [sys.executable, "-c", script, str(text), str(folder.parent.parent.parent)]
+    arguments = [sys.executable, "-c", script, str(text), str(folder.parents[2])]
     done = subprocess.run(arguments, capture_output=True, text=True, check=True, cwd=ROOT)
     lines = done.stdout.splitlines()
     assert "is ready" in lines[0]
@@ -159,7 +159,7 @@ def test_changed_text_is_said_and_prepared_again_only_by_force(tmp_path: Path) -
 
 def test_locate_by_path_by_name_and_not_at_all(own: tuple[Path, Path]) -> None:
     text, folder = own
-    cache = folder.parent.parent.parent
+    cache = folder.parents[2]
     assert corpus.locate(str(text), "tiny", cache) == folder
     assert corpus.locate(folder.parent.name, "tiny", cache) == folder
     assert corpus.locate(str(text), "mac", cache) is None
@@ -196,7 +196,7 @@ def test_command_line(
     own: tuple[Path, Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text, folder = own
-    monkeypatch.setenv("AUTORESEARCH_CACHE", str(folder.parent.parent.parent))
+    monkeypatch.setenv("AUTORESEARCH_CACHE", str(folder.parents[2]))
     assert corpus.command_line(["--dataset", str(text), "--profile", "tiny"]) == 0
     assert "is ready" in capsys.readouterr().out
     assert corpus.command_line(["--dataset", str(text), "--profile", "tiny", "--verify"]) == 0
