@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from autoresearch.candidate import constants
 from autoresearch.errors import SourceError
@@ -82,12 +82,19 @@ class NightRow:
     trajectory: tuple[TrajectoryPoint, ...]
 
 
+class Ends(NamedTuple):
+    """The source text of a constant's value in a night's baseline and in its best."""
+
+    first: str
+    last: str
+
+
 @dataclass(frozen=True, slots=True)
 class ConstantRow:
-    """A constant that a night moved, or that differs between their baselines: (first, last) value of each night."""
+    """A constant that a night moved, or that differs between their baselines, with a cell for each night."""
 
     name: str
-    cells: tuple[tuple[str, str] | None, ...]
+    cells: tuple[Ends | None, ...]
     moved: int  # number of nights that changed it
 
 
@@ -133,6 +140,7 @@ class Comparison:
     transfers: tuple[TransferRow, ...]
 
     def to_json(self) -> dict[str, Any]:
+        """Return the comparison in JSON's own types, for `--json`."""
         return asdict(self)
 
 
@@ -150,7 +158,7 @@ def compare(bundles: Sequence[Bundle]) -> Comparison:
 
 
 def letter(i: int) -> str:
-    """0 -> "A", 25 -> "Z", 26 -> "AA"."""
+    """Return the letter of a night in all tables: letter(0) -> "A", letter(25) -> "Z", letter(26) -> "AA"."""
     return (letter(i // 26 - 1) if i >= 26 else "") + chr(65 + i % 26)
 
 
@@ -251,17 +259,18 @@ def _constants(bundles: Sequence[Bundle]) -> list[ConstantRow]:
     rows = []
     for name in dict.fromkeys(name for first, last in ends for name in (*first, *last)):
         cells = tuple(
-            (first.get(name, "–"), last.get(name, "–")) if name in first or name in last else None
+            Ends(first.get(name, "–"), last.get(name, "–")) if name in first or name in last else None
             for first, last in ends
         )
         known = [cell for cell in cells if cell is not None]
-        moved = sum(first != last for first, last in known)
-        if moved or len({first for first, _ in known}) > 1:
+        moved = sum(cell.first != cell.last for cell in known)
+        if moved or len({cell.first for cell in known}) > 1:
             rows.append(ConstantRow(name, cells, moved))
     return sorted(rows, key=lambda row: -row.moved)
 
 
 def _literals(source: str | None) -> Mapping[str, str]:
+    """Return the source text of each constant's value."""
     try:
         return constants.literals(source) if source is not None else {}
     except SourceError:  # an imported source may be anything

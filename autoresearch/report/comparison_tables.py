@@ -9,7 +9,15 @@ from rich.table import Table
 from rich.text import Text
 
 from autoresearch.findings.agreement import Attempt, SharedRow, brief
-from autoresearch.findings.compare import CategoryResult, CategoryRow, Comparison, ConstantRow, NightRow, TransferRow
+from autoresearch.findings.compare import (
+    CategoryResult,
+    CategoryRow,
+    Comparison,
+    ConstantRow,
+    Ends,
+    NightRow,
+    TransferRow,
+)
 from autoresearch.findings.finding import Effect, TransferOutcome
 from autoresearch.formats import shortened, span
 from autoresearch.report.markup import DASH, number, signed
@@ -125,11 +133,11 @@ def _divided(value: float | None, by: float) -> float | None:
     return None if value is None else value / by
 
 
-def _constant(cell: tuple[str, str] | None) -> str:
-    if cell is None:
+def _constant(ends: Ends | None) -> str:
+    if ends is None:
         return DASH
-    first, last = map(brief, cell)
-    return first if cell[0] == cell[1] else f"{first} → {last}"
+    first, last = map(brief, ends)
+    return first if ends.first == ends.last else f"{first} → {last}"
 
 
 def _category(result: CategoryResult) -> str:
