@@ -37,6 +37,11 @@ class Layout:
     root: Path
     tag: str
 
+    @classmethod
+    def of(cls, folder: Path) -> Layout:
+        """Return the layout of a night's folder: Layout.of(Path("/checkout/runs/nov23")) -> Layout(/checkout, nov23)"""
+        return cls(folder.parents[1], folder.name)
+
     @property
     def folder(self) -> Path:
         """The night's folder: Layout(Path("/checkout"), "nov23").folder -> Path("/checkout/runs/nov23")"""

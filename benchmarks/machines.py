@@ -114,7 +114,7 @@ class Listed(BaseProposer):
     name = "list"
 
     def __init__(self, ideas: Ideas, folder: Path) -> None:
-        had = {x.proposal.title for x in journal.read(folder).experiments.values()}
+        had = {x.proposal.title for x in journal.read(Layout.of(folder)).experiments.values()}
         self.left = [idea for idea in ideas if idea[1] not in had]
 
     def propose(self, context: Context, n: int = 1) -> list[Proposal]:

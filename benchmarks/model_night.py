@@ -176,7 +176,7 @@ def run_night(nights: Nights, name: str) -> None:
 def night_of(nights: Nights, name: str) -> Night | None:
     """Read a night that ran to its end."""
     done = (nights.folder / name / "replies.json").exists()
-    return journal.read(nights.layout(name).folder) if done else None
+    return journal.read(nights.layout(name)) if done else None
 
 
 def train_winners(nights: Nights, rounds: int) -> None:
@@ -184,9 +184,9 @@ def train_winners(nights: Nights, rounds: int) -> None:
     files = {}
     for name in NIGHTS:
         if (night := night_of(nights, name)) is not None and night.incumbent is not None:
-            folder = nights.layout(name).folder
-            files["baseline"] = journal.read_source(folder, night.experiments[0])
-            files[name] = journal.read_source(folder, night.incumbent)
+            layout = nights.layout(name)
+            files["baseline"] = journal.read_source(layout, night.experiments[0])
+            files[name] = journal.read_source(layout, night.incumbent)
     data = corpus.locate(str(nights.text), "tiny", nights.cache)
     assert data is not None, "prepare_data has prepared it"
     scratch = nights.folder / "winners"

@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from autoresearch.paths import Layout
 from autoresearch.record import journal
 from autoresearch.record.night import Night
 from testbed.toy import git, make_repository, write_toy_data
@@ -76,7 +77,7 @@ class Scene:
         return [path.parent for path in (self.root / "runs").glob("*/journal.jsonl")]
 
     def night(self) -> Night:
-        return journal.read(self.folders()[0]) if self.folders() else Night()
+        return journal.read(Layout.of(self.folders()[0])) if self.folders() else Night()
 
     def events(self) -> list[dict[str, Any]]:
         """Return the journal's events; a last line that a kill cut off is left out."""

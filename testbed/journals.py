@@ -33,7 +33,7 @@ def measured(journal: Journal, n: int, bpb: float | None, purpose: str = "search
 
 def proposed(journal: Journal, role: str = "candidate", source: str | None = None) -> int:
     n = journal.night.next_n
-    sha = store_source(journal.folder, n, source or f"DEPTH = {n}\n")
+    sha = store_source(journal.layout, n, source or f"DEPTH = {n}\n")
     parent = journal.night.incumbent_n
     fields = {"source_sha256": sha, "parent_n": parent, "parent_commit": "c0"}
     journal.append("proposed", n=n, role=role, proposal=IDEA, **fields)

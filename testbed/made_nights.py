@@ -13,7 +13,7 @@ from autoresearch.candidate import constants, edits
 from autoresearch.findings import export
 from autoresearch.findings.bundle import Bundle
 from autoresearch.findings.scrub import Scrubber
-from autoresearch.paths import JOURNAL
+from autoresearch.paths import JOURNAL, Layout
 from autoresearch.record import codec, journal
 from autoresearch.records import Failure, MachineState, Measurement, Proposal, SearchReplace, Set
 from testbed.honest import BASE
@@ -200,7 +200,7 @@ class Made:
         folder.mkdir(parents=True)
         (folder / JOURNAL).write_bytes(b"".join(map(codec.encode, self.events)))
         for n, source in self.sources.items():
-            journal.store_source(folder, n, source)
+            journal.store_source(Layout.of(folder), n, source)
         return folder
 
 

@@ -27,7 +27,7 @@ from autoresearch.findings.finding import (
     TransferReport,
 )
 from autoresearch.findings.scrub import Scrubber, scrubber
-from autoresearch.paths import JOURNAL
+from autoresearch.paths import Layout
 from autoresearch.record import journal
 from autoresearch.record.codec import decode_all
 from autoresearch.record.events import Decided, Quarantined
@@ -84,18 +84,18 @@ def export(
     return loads(dump(bundle))  # what loads() would refuse is never written
 
 
-def read(folder: Path, root: Path, *, prior: Noise | None = None, transfer: TransferReport | None = None) -> Bundle:
-    """Return the night in `folder` (runs/TAG) of the checkout `root` as a bundle. Raises BundleError."""
-    night = journal.read(folder)
+def read(layout: Layout, *, prior: Noise | None = None, transfer: TransferReport | None = None) -> Bundle:
+    """Return a night as a bundle. Raises BundleError."""
+    night = journal.read(layout)
     if night.incumbent is None:
-        raise BundleError(f"{folder} has no measured baseline: there is nothing to share. Run: uv run loop.py")
+        raise BundleError(f"{layout.folder} has no measured baseline: there is nothing to share. Run: uv run loop.py")
 
     def source_of(n: int) -> str:
-        return journal.read_source(folder, night.experiments[n])
+        return journal.read_source(layout, night.experiments[n])
 
     baseline = validation.baseline_of(night)
-    scrub = scrubber(root, source_of(baseline.n) if baseline else "", own_text(night.task))
-    hours = decided_after((folder / JOURNAL).read_bytes())
+    scrub = scrubber(layout.root, source_of(baseline.n) if baseline else "", own_text(night.task))
+    hours = decided_after(layout.journal.read_bytes())
     return export(night, source_of, scrub, hours=hours, prior=prior, transfer=transfer)
 
 

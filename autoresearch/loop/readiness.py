@@ -45,15 +45,15 @@ class Readiness:
 
     def pause(self, until: Callable[[], bool] = lambda: False) -> None:
         """Wait, with the memory given back, while a person has asked for a pause and `until` is false."""
-        folder, view, journal = self.notebook.layout.folder, self.notebook.view, self.notebook.journal
-        since = pause.asked(folder)
+        layout, view, journal = self.notebook.layout, self.notebook.view, self.notebook.journal
+        since = pause.asked(layout)
         if since is None:
             return
         self._unload()
         journal.append("paused")
         view.state.pause(since)
         view.status(f"paused; to resume: {pause.RESUME}")
-        while pause.asked(folder) is not None and not until():
+        while pause.asked(layout) is not None and not until():
             time.sleep(pause.POLL_S)
         view.state.resume()
         journal.append("resumed")

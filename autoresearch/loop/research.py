@@ -85,7 +85,7 @@ class Research:
         try:
             self.experimenter.prepare()
             while (why := self._reached(limits) or self.must_stop() or done()) is None:
-                if pause.asked(self.notebook.layout.folder) is None:
+                if pause.asked(self.notebook.layout) is None:
                     self.turn()
                 else:
                     self.experimenter.runner.readiness.pause(until=lambda: self._reached(limits) is not None)

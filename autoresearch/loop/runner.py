@@ -159,7 +159,7 @@ class Runner:
         return now
 
     def _measure(self, x: Experiment, run: int, purpose: Purpose, seed: int) -> Measurement:
-        read_source(self.notebook.layout.folder, x)  # raises where the file is no longer what was proposed
+        read_source(self.notebook.layout, x)  # raises where the file is no longer what was proposed
         source, folder = self.notebook.layout.source(x.n), self.folder(x.n, run)
         ours = x.role == "baseline"  # a person wrote it: it is measured however slow, and its kernels are kept
         bench = replace(self.bench, min_steps=LEAST_STEPS) if ours or purpose != "search" else self.bench

@@ -56,7 +56,7 @@ def write(bench: Workbench, layout: Layout, x: Experiment, prompts: Sequence[str
 
     The child works on a copy of the checkpoint in runs/TAG/samples, which is removed afterwards.
     """
-    journal.read_source(layout.folder, x)  # raises where the file is no longer what was measured
+    journal.read_source(layout, x)  # raises where the file is no longer what was measured
     run = run_with_checkpoint(layout, x)
     codec = tokenizer.load(bench.data.tokenizer)
     asked = {"prompts": [[codec.bos_id, *codec.encoding.encode_ordinary(p)] for p in prompts], **asdict(sampling)}
@@ -172,7 +172,7 @@ def _quiet(line: str) -> None:
 def sample_command(root: Path, args: Namespace) -> None:
     """Print what a checkpoint of the night writes after each prompt: `loop.py sample`. Raises UsageError."""
     layout = Layout(root, status.find_tag(root, args.tag))
-    night = journal.read(layout.folder)
+    night = journal.read(layout)
     x, sampling = _named(night, args.of), Sampling(args.tokens, args.temperature, args.seed)
     most = MOST_TOKENS // len(args.prompt)
     if not 1 <= sampling.tokens <= most or not 0 <= sampling.temperature <= 10:

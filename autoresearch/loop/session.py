@@ -87,7 +87,7 @@ def open_night(
         contextlib.ExitStack() as stack,
     ):
         process.end_orphans()
-        before = read_night(layout.folder)
+        before = read_night(layout)
         data = night_data(before, options, view.say)
         budget_s = options.time_budget_s or before.task.budget_s
         bench = workbench(data, layout.folder, root, budget_s, options.no_sandbox, view.say)
@@ -95,9 +95,9 @@ def open_night(
         task = TaskFacts(**{name: meta[name] for name in TASK_FACTS}, budget_s=bench.budget_s)
         before.check_resume(task)
         facts, base = machine.facts(), repo.begin(layout.tag)
-        journal = stack.enter_context(Journal(layout.folder))
+        journal = stack.enter_context(Journal(layout))
         if not options.keep_pause:
-            pause.end(layout.folder)
+            pause.end(layout)
         view = stack.enter_context(published(view, layout))
         if not journal.night.sessions:
             start_from_profile(repo, meta)
@@ -222,7 +222,7 @@ class Housekeeping:
         self._written = 0.0
 
     def __call__(self, night: Night) -> None:
-        retention.tidy(self.layout.folder, night)
+        retention.tidy(self.layout, night)
         if time.monotonic() - self._written > REPORT_EVERY_S:
             self.report()
 

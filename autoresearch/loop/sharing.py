@@ -43,17 +43,17 @@ def export_command(root: Path, args: argparse.Namespace) -> int:
 
 def bundle_of(layout: Layout) -> Bundle:
     """Return a night as findings; with its matrix where it replays another one."""
-    night = journal.read(layout.folder)
+    night = journal.read(layout)
     prior = _prior(night)
     replayed = None
     if layout.origin.exists() and night.incumbent is not None:
         replayed = _outcome(bundle.load(layout.origin), layout, night, prior)
-    return export.read(layout.folder, layout.root, prior=prior, transfer=replayed)
+    return export.read(layout, prior=prior, transfer=replayed)
 
 
 def _outcome(origin: Bundle, layout: Layout, night: Night, prior: Noise | None) -> TransferReport:
     def source_of(n: int) -> str:
-        return journal.read_source(layout.folder, night.experiments[n])
+        return journal.read_source(layout, night.experiments[n])
 
     return transfer.outcome(origin, night, source_of, estimates.read(night, prior))
 

@@ -20,37 +20,37 @@ from typing import Any, Self
 
 from autoresearch.errors import JournalError
 from autoresearch.files import sync, sync_folder, write_atomic
-from autoresearch.paths import EDITABLE, JOURNAL, experiment_folder
+from autoresearch.paths import EDITABLE, Layout
 from autoresearch.record.codec import VERSION, decode, decode_all, encode
 from autoresearch.record.events import Event
 from autoresearch.record.night import Experiment, Night
 from autoresearch.record.replay import apply, replay
 
 
-def read(folder: Path) -> Night:
+def read(layout: Layout) -> Night:
     """Return the night recorded in runs/TAG, which another process may be writing; an empty one where there is none.
 
     Raises JournalError as `Journal` does.
     """
-    return _load(folder / JOURNAL)[0]
+    return _load(layout.journal)[0]
 
 
 class Journal:
     """The journal of runs/TAG, open for appending. The caller holds the checkout's lock, so it is the only writer.
 
-    with Journal(Path("runs/nov23")) as journal:
+    with Journal(Layout(root, "nov23")) as journal:
         journal.append("note", text="it rains")
     """
 
-    def __init__(self, folder: Path, now: Callable[[], datetime] = lambda: datetime.now().astimezone()) -> None:
+    def __init__(self, layout: Layout, now: Callable[[], datetime] = lambda: datetime.now().astimezone()) -> None:
         """Open the journal, or begin one. A torn last line is moved to journal.torn-N.
 
         `now` returns the time with its offset. Raises JournalError where the file cannot be read or written, is damaged
         before its last line, or has another version; then it stays untouched.
         """
-        self.folder, self._now = folder, now
+        self.layout, self._now = layout, now
         self._sources: dict[tuple[int, str], str] = {}  # by experiment and sha256
-        path = folder / JOURNAL
+        folder, path = layout.folder, layout.journal
         night, data, torn = _load(path)
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -85,15 +85,15 @@ class Journal:
         try:
             self._write(line, night)
         except OSError as error:
-            free = os.statvfs(self.folder)
+            free = os.statvfs(self.layout.folder)
             mb = free.f_bavail * free.f_frsize // 2**20
-            why = f"cannot record `{type}` in {self.folder / JOURNAL}: {error} ({mb} MB are free)"
+            why = f"cannot record `{type}` in {self.layout.journal}: {error} ({mb} MB are free)"
             raise JournalError(f"{why}. Nothing was lost: make room and start again") from None
         return event
 
     def store_source(self, n: int, source: str) -> str:
         """Put the source of experiment n on the disk, before it is `proposed`, and return its sha256."""
-        sha256 = store_source(self.folder, n, source)
+        sha256 = store_source(self.layout, n, source)
         self._sources[n, sha256] = source
         return sha256
 
@@ -102,7 +102,7 @@ class Journal:
         x = self.night.experiments[n]
         key = n, x.source_sha256
         if key not in self._sources:
-            self._sources[key] = read_source(self.folder, x)
+            self._sources[key] = read_source(self.layout, x)
         return self._sources[key]
 
     def _write(self, line: bytes, night: Night) -> None:
@@ -156,22 +156,22 @@ def _save_torn(folder: Path, torn: bytes) -> None:
 # --- sources --------------------------------------------------------------------------------------------------------
 
 
-def store_source(folder: Path, n: int, source: str) -> str:
+def store_source(layout: Layout, n: int, source: str) -> str:
     """Put the source of experiment n on the disk, before it is `proposed`, and return its sha256.
 
     Raises JournalError where it cannot be written.
     """
     data = source.encode()
     try:
-        write_atomic(experiment_folder(folder, n) / EDITABLE, data)
+        write_atomic(layout.source(n), data)
     except OSError as error:
         raise JournalError(f"cannot store the source of experiment {n}: {error}") from None
     return hashlib.sha256(data).hexdigest()
 
 
-def read_source(folder: Path, experiment: Experiment) -> str:
+def read_source(layout: Layout, experiment: Experiment) -> str:
     """Return the source of an experiment as it was proposed. Raises JournalError where it is gone or was changed."""
-    path = experiment_folder(folder, experiment.n) / EDITABLE
+    path = layout.source(experiment.n)
     help = f"Bring it back: git show {experiment.ref or 'REF'}:{EDITABLE} > {path}"
     try:
         data = path.read_bytes()

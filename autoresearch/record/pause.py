@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from autoresearch.files import write_atomic
-from autoresearch.paths import PAUSE
+from autoresearch.paths import Layout
 
 POLL_S = 1.0
 RESUME = "uv run loop.py resume"  # the command that ends a pause
 
 
-def asked(folder: Path) -> float | None:
+def asked(layout: Layout) -> float | None:
     """Return since when a pause is asked for in runs/TAG, in POSIX seconds; None without one."""
     try:
-        return (folder / PAUSE).stat().st_mtime
+        return layout.pause.stat().st_mtime
     except OSError:
         return None
 
 
-def begin(folder: Path) -> None:
+def begin(layout: Layout) -> None:
     """Ask the loop of runs/TAG to pause."""
-    write_atomic(folder / PAUSE, b"")
+    write_atomic(layout.pause, b"")
 
 
-def end(folder: Path) -> bool:
+def end(layout: Layout) -> bool:
     """Let the loop of runs/TAG resume; return whether there was a pause."""
-    paused = asked(folder) is not None
-    (folder / PAUSE).unlink(missing_ok=True)
+    paused = asked(layout) is not None
+    layout.pause.unlink(missing_ok=True)
     return paused

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from autoresearch.paths import Layout
 from autoresearch.record.night import Experiment, Night
 
 BEST = 3  # candidates whose checkpoint stays, besides those of the keeps
@@ -117,9 +118,9 @@ def _why_free(x: Experiment | None, stays: int | None, run: int) -> str:
 # --- the disk -------------------------------------------------------------------------------------------------------
 
 
-def scan(folder: Path) -> dict[PurePosixPath, int]:
+def scan(layout: Layout) -> dict[PurePosixPath, int]:
     """Return the files below runs/TAG with their sizes in bytes. Links are not followed."""
-    return {PurePosixPath(path.relative_to(folder).as_posix()): size for path, size in _walk(folder)}
+    return {PurePosixPath(path.relative_to(layout.folder).as_posix()): size for path, size in _walk(layout.folder)}
 
 
 def _walk(folder: Path) -> Iterator[tuple[Path, int]]:
@@ -130,24 +131,24 @@ def _walk(folder: Path) -> Iterator[tuple[Path, int]]:
                 yield path, path.lstat().st_size
 
 
-def apply(folder: Path, planned: Plan) -> int:
+def apply(layout: Layout, planned: Plan) -> int:
     """Remove what the plan frees and the folders that this leaves empty; return the bytes freed.
 
     A file that is gone already is no error. Raises OSError where a file cannot be removed.
     """
     freed = 0
     for item in planned.free:
-        path = folder / item.path
+        path = layout.folder / item.path
         with contextlib.suppress(FileNotFoundError):
             path.unlink()
             freed += item.size
-        _remove_empty(path.parent, folder)
+        _remove_empty(path.parent, layout.folder)
     return freed
 
 
-def tidy(folder: Path, night: Night) -> int:
+def tidy(layout: Layout, night: Night) -> int:
     """Plan and apply for runs/TAG, as the loop does after each decision; return the bytes freed."""
-    return apply(folder, plan(night, scan(folder)))
+    return apply(layout, plan(night, scan(layout)))
 
 
 def _remove_empty(folder: Path, top: Path) -> None:

@@ -26,9 +26,9 @@ from autoresearch.report.samples import Sample, samples_of
 
 def write(layout: Layout) -> Path:
     """Write the checkout's report.html and progress.png for the night of `layout`; return the path of the page."""
-    night = journal.read(layout.folder)
+    night = journal.read(layout)
     texts = samples_of(layout.samples, night)
-    page = render(night, lambda n: journal.read_source(layout.folder, night.experiments[n]), texts)
+    page = render(night, lambda n: journal.read_source(layout, night.experiments[n]), texts)
     write_atomic(layout.progress, progress_png(page_night.progress_picture(night)))
     write_atomic(layout.report, page.encode())
     return layout.report

@@ -70,10 +70,10 @@ def find_tag(root: Path, tag: str | None) -> str:
 def status(root: Path, tag: str | None, console: Console | None = None) -> None:
     """Print the night so far: its summary, what is running, and a table of its experiments. Raises UsageError."""
     console = console or Console()
-    folder = Layout(root, find_tag(root, tag)).folder
-    night = journal.read(folder)
+    layout = Layout(root, find_tag(root, tag))
+    night = journal.read(layout)
     console.print(text(night), highlight=False)
-    if pause.asked(folder) is not None:
+    if pause.asked(layout) is not None:
         console.print(f"paused by hand; to resume: {pause.RESUME}", highlight=False)
     if night.running is not None and night.closed is None:
         x, run = night.running

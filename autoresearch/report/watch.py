@@ -50,7 +50,7 @@ def watch(root: Path, tag: str | None, console: Console | None = None, look_s: f
         if running(layout) is not None:
             show = _screen if console.is_terminal and not console.is_dumb_terminal else _lines
             show(_states(layout, look_s), console)
-        console.print(status.text(journal.read(layout.folder)), highlight=False)
+        console.print(status.text(journal.read(layout)), highlight=False)
     except KeyboardInterrupt:
         return 0
     except GONE:  # this terminal went away; the loop has its own
@@ -117,11 +117,11 @@ def pause_command(root: Path, tag: str | None) -> None:
     state = running(layout)
     if state is None:
         raise UsageError(f"no loop is running on {layout.tag}, so there is nothing to pause")
-    if (since := pause.asked(layout.folder)) is not None:
+    if (since := pause.asked(layout)) is not None:
         at = datetime.fromtimestamp(since)
         print(f"{layout.tag} has been paused since {at:%H:%M}; to resume: {pause.RESUME}")
         return
-    pause.begin(layout.folder)
+    pause.begin(layout)
     left = f" ({span((1 - state.progress) * state.budget_s)} of training left)" if state.phase == "training" else ""
     print(f"{layout.tag} pauses after the present run{left} and frees the memory; to resume: {pause.RESUME}")
 
@@ -129,7 +129,7 @@ def pause_command(root: Path, tag: str | None) -> None:
 def resume_command(root: Path, tag: str | None) -> None:
     """End a pause: `loop.py resume`. Raises UsageError where there is none."""
     layout = Layout(root, status.find_tag(root, tag))
-    if not pause.end(layout.folder):
+    if not pause.end(layout):
         raise UsageError(f"{layout.tag} is not paused. To start it again after its end: uv run loop.py")
     if running(layout) is not None:
         print(f"{layout.tag} resumes")

@@ -10,6 +10,7 @@ import pytest
 from autoresearch.decide import validation
 from autoresearch.decide.interval import paired
 from autoresearch.findings import effects
+from autoresearch.paths import Layout
 from autoresearch.record.journal import Journal
 from autoresearch.record.night import Night
 from autoresearch.report import analysis, status
@@ -18,7 +19,7 @@ from testbed.journals import OPENED, baseline, decided, measured, proposed
 
 @pytest.fixture
 def journal(tmp_path: Path) -> Iterator[Journal]:
-    with Journal(tmp_path / "t") as journal:
+    with Journal(Layout(tmp_path, "t")) as journal:
         journal.append("opened", **OPENED)
         yield journal
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from autoresearch.errors import BundleError
 from autoresearch.findings import bundle, export
+from autoresearch.paths import Layout
 from autoresearch.records import Proposal, Set
 from testbed.bundles import OPEN
 from testbed.honest import BASE
@@ -38,7 +39,7 @@ def test_line_ends_of_windows_and_a_source_that_never_ran() -> None:
 def test_a_night_without_a_baseline_has_nothing_to_share(tmp_path: Path) -> None:
     (tmp_path / "journal.jsonl").write_bytes(b"")
     with pytest.raises(BundleError, match=r"nothing to share. Run: uv run loop.py"):
-        export.read(tmp_path, tmp_path)
+        export.read(Layout(tmp_path, "t"))
 
 
 def test_hours_are_those_of_research() -> None:

@@ -16,7 +16,7 @@ from autoresearch.findings.bundle import Bundle
 from autoresearch.findings.finding import Change, Finding
 from autoresearch.loop import sharing
 from autoresearch.loop.session import Options, open_night
-from autoresearch.paths import JOURNAL
+from autoresearch.paths import JOURNAL, Layout
 from autoresearch.record import journal
 from autoresearch.records import Context, HintLine, Proposal, SearchReplace, Set, TaskFacts
 from autoresearch.report import page as report
@@ -175,7 +175,7 @@ def test_hints_are_journaled_and_survive_a_resume(repository: Path, tmp_path: Pa
         research.hint(given)  # the same once more
     events = (repository / "runs" / tag / JOURNAL).read_text()
     assert events.count('"type":"hinted"') == 1
-    assert [hint.finding.title for hint in hints.from_json(journal.read(repository / "runs" / tag).hinted)] == [
+    assert [hint.finding.title for hint in hints.from_json(journal.read(Layout(repository, tag)).hinted)] == [
         "DEPTH -> 4", "GELU", "LR -> 0.02",
     ]  # fmt: skip
 

@@ -10,6 +10,7 @@ from autoresearch.candidate import constants
 from autoresearch.errors import BundleError
 from autoresearch.findings import bundle, export
 from autoresearch.findings.scrub import scrubber
+from autoresearch.paths import Layout
 from autoresearch.records import Proposal, SearchReplace
 from testbed.honest import BASE
 from testbed.made_nights import TASK, Made
@@ -38,7 +39,7 @@ def private_night(tmp_path: Path) -> tuple[Made, Path]:
 
 def test_nothing_private_leaves(tmp_path: Path) -> None:
     made, root = private_night(tmp_path)
-    shared = export.read(made.write(root / "runs" / "nov23"), root)
+    shared = export.read(Layout.of(made.write(root / "runs" / "nov23")))
     text = bundle.dump(shared).decode()
     for secret in (
         "anna",
@@ -67,7 +68,7 @@ def test_a_secret_in_the_code_stops_the_export(tmp_path: Path) -> None:
     with pytest.raises(
         BundleError, match=r"experiment 2 cannot be shared: line \d+ of its source holds a private name"
     ):
-        export.read(made.write(root / "runs" / "nov23"), root)
+        export.read(Layout.of(made.write(root / "runs" / "nov23")))
 
 
 def test_names_that_are_words_of_the_field_are_no_secrets(tmp_path: Path) -> None:

@@ -25,9 +25,7 @@ def test_the_incumbent_its_history_and_the_brief(tmp_path: Path) -> None:
     made = Made().try_all(3)
     made.write(layout.folder)
     layout.program.write_text("# Brief\n")
-    context = context_of(
-        Notebook(layout, Journal(layout.folder), PlainView(io.StringIO())), HERE, seed=7, branching=True
-    )
+    context = context_of(Notebook(layout, Journal(layout), PlainView(io.StringIO())), HERE, seed=7, branching=True)
     assert context.parent_n == made.incumbent and context.source == made.sources[context.parent_n]
     assert [trial.n for trial in context.history] == [1, 2, 3] and context.turn == 4
     assert (context.seed, context.program, context.task.profile) == (7, "# Brief\n", "mac")
@@ -40,14 +38,14 @@ def test_on_a_long_plateau_an_ancestor_is_edited_where_the_night_branches(tmp_pa
     for k in range(DEEP_PLATEAU):
         made.candidate(set_to("LR", 0.0011 * (k + 1)), -0.05, "discard")
     made.write(layout.folder)
-    book = Notebook(layout, Journal(layout.folder), PlainView(io.StringIO()))
+    book = Notebook(layout, Journal(layout), PlainView(io.StringIO()))
     assert context_of(book, HERE, 0, branching=True).parent_n == 0
     assert context_of(book, HERE, 0, branching=False).parent_n == kept
 
 
 def test_a_machine_is_described_by_what_the_incumbent_makes_of_it(tmp_path: Path) -> None:
-    Made().write(tmp_path / "night")
-    line = describe_machine(HERE, Journal(tmp_path / "night").night.experiments[0])
+    Made().write(tmp_path / "runs" / "night")
+    line = describe_machine(HERE, Journal(Layout(tmp_path, "night")).night.experiments[0])
     assert line.startswith("Apple M4 Pro, 20 GPU cores, 24 GB, macOS 26.2; 128,000 tokens a second, 700 steps in the")
     assert line.endswith("peak memory 3.91 GB, 25% MFU")
     nothing_ran = Experiment(0, "baseline", Proposal((GELU,), "", "", "other", "by hand"), "s", None, "c")

@@ -11,6 +11,7 @@ from autoresearch.decide import earlier_nights, early_stop
 from autoresearch.decide.noise import Noise
 from autoresearch.findings import export
 from autoresearch.loop.session import Options, open_night
+from autoresearch.paths import Layout
 from autoresearch.record import journal
 from autoresearch.record.journal import read_source
 from autoresearch.records import SearchReplace, Set, TaskFacts
@@ -71,7 +72,7 @@ def test_losers_are_stopped_and_one_in_eight_runs_on(
     assert stopped.reason.startswith("stopped at 50% of the budget: its loss was ")
     assert stopped.ref == f"refs/autoresearch/toy/{stopped.n:04}"
     # the journal says the same again, and what the machine's next night learns counts the sample for eight
-    assert journal.read(repository / "runs" / "toy").experiments == night.experiments
+    assert journal.read(Layout(repository, "toy")).experiments == night.experiments
     assert earlier_nights.examples(learnt, TASK, "another")[-1].weight == early_stop.AUDIT_EVERY
     # those who read it
     row = next(r for r in (repository / "results.tsv").read_text().splitlines() if stopped.proposal.title in r)
@@ -79,10 +80,10 @@ def test_losers_are_stopped_and_one_in_eight_runs_on(
     assert "early stop: 1 of" in status.text(night) and "0 of them no worse" in status.text(night)
     assert "early stop: stops at half the budget above +" in capsys.readouterr().out
     assert "stopped at 50% of the budget" in page.render(
-        night, lambda n: read_source(repository / "runs" / "toy", night.experiments[n])
+        night, lambda n: read_source(Layout(repository, "toy"), night.experiments[n])
     )
     assert analysis.headline(night).crashes == 1
-    finding = export.read(repository / "runs" / "toy", repository).finding(stopped.n)
+    finding = export.read(Layout(repository, "toy")).finding(stopped.n)
     assert finding is not None and (finding.verdict, finding.val_bpb, finding.effect) == ("discard", None, None)
     last = next(trial for trial in trials if trial.n == stopped.n)
     assert "discard (stopped at 50%" in history.line(last, 0.02) and "crash" not in history.line(last, 0.02)

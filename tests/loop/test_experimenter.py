@@ -54,7 +54,7 @@ def experimenter(root: Path, values: Mapping[int, list[float | Failure]]) -> Exp
     """On the branch of a night that has just been opened."""
     repo, layout = Repository.at(root), Layout(root, "nov23")
     base = repo.begin(layout.tag)
-    notebook = Notebook(layout, Journal(layout.folder), PlainView(io.StringIO()))
+    notebook = Notebook(layout, Journal(layout), PlainView(io.StringIO()))
     task = TaskFacts(dataset="toy", profile="tiny", fingerprint="toy0", budget_s=1.0, eval_rows=8)
     notebook.journal.append("opened", tag=layout.tag, task=task, versions=VERSIONS, base_commit=base)
     runner: Any = Given(notebook, {0: [1.60, 1.61, 1.59], **values})

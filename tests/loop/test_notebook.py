@@ -15,7 +15,7 @@ from testbed.made_nights import Made
 def notebook(tmp_path: Path) -> Notebook:
     layout = Layout(tmp_path, "nov23")
     Made().try_all(4).write(layout.folder)
-    return Notebook(layout, Journal(layout.folder), PlainView(io.StringIO()))
+    return Notebook(layout, Journal(layout), PlainView(io.StringIO()))
 
 
 def test_it_reads_the_night_as_it_stands(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ class Model:
 
 
 def waiting_for(layout: Layout, view: View, model: Model) -> tuple[Readiness, Notebook]:
-    notebook = Notebook(layout, journal.Journal(layout.folder), view)
+    notebook = Notebook(layout, journal.Journal(layout), view)
     return Readiness(notebook, model.release), notebook
 
 
@@ -67,7 +67,7 @@ def test_a_pause_waits_gives_the_memory_back_and_is_not_research(
         waiting.join(60)
         assert view.state.paused_at is None and not waiting.is_alive()
         notebook.journal.close()
-    night = journal.read(layout.folder)
+    night = journal.read(layout)
     assert night.pauses == 1 and night.paused_s > 0
     said = capsys.readouterr().out.splitlines()
     assert (
@@ -77,15 +77,15 @@ def test_a_pause_waits_gives_the_memory_back_and_is_not_research(
 
 def test_a_pause_ends_with_the_night_and_its_time_is_counted_apart(layout: Layout) -> None:
     ready, notebook = waiting_for(layout, PlainView(io.StringIO()), Model())
-    pause.begin(layout.folder)
+    pause.begin(layout)
     ready.pause(until=lambda: True)
-    assert pause.asked(layout.folder) is not None  # the person has not resumed: a start at login waits as well
+    assert pause.asked(layout) is not None  # the person has not resumed: a start at login waits as well
     before = notebook.night
     notebook.journal.append("paused")
     notebook.journal.append("note", text="x")
     assert notebook.night.pauses == 2 and notebook.night.elapsed_s >= before.elapsed_s
     notebook.journal.close()
-    assert pause.end(layout.folder) and not pause.end(layout.folder)
+    assert pause.end(layout) and not pause.end(layout)
 
 
 def test_a_model_that_stays_loaded_is_waited_for_and_then_ends_the_night(

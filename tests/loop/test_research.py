@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from autoresearch.errors import AutoresearchError
+from autoresearch.paths import Layout
 from autoresearch.record import journal
 from autoresearch.records import SearchReplace, Set
 from testbed.program import TASK, loop
@@ -116,11 +117,11 @@ def test_ctrl_c_ends_cleanly_and_the_idea_is_not_lost(repository: Path) -> None:
         assert process.wait(20) == 130, rest
     assert "run the same command to resume" in rest and "experiments" in rest
     folder = next((repository / "runs").glob("*/journal.jsonl")).parent
-    left = journal.read(folder)
+    left = journal.read(Layout.of(folder))
     assert left.closed == "stopped by Ctrl-C" and left.experiments[1].status == "abandoned"
     done = loop(repository, "--proposer", "tuner", "--experiments", "1", *TASK)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert journal.read(folder).experiments[1].verdict is not None
+    assert journal.read(Layout.of(folder)).experiments[1].verdict is not None
 
 
 def test_kill_9_at_any_moment_loses_no_decision(repository: Path) -> None:
@@ -145,7 +146,7 @@ def test_kill_9_at_any_moment_loses_no_decision(repository: Path) -> None:
 def check_consistent(root: Path, before: dict[int, str]) -> dict[int, str]:
     """What was decided stays decided, the repository is sound, and the tree holds the branch's file."""
     for path in (root / "runs").glob("*/journal.jsonl"):
-        now = {x.n: f"{x.verdict} {x.estimate}" for x in journal.read(path.parent).decided}
+        now = {x.n: f"{x.verdict} {x.estimate}" for x in journal.read(Layout.of(path.parent)).decided}
         assert before.items() <= now.items()
         lines = path.read_text().splitlines()
         assert all(json.loads(line) for line in lines[:-1])

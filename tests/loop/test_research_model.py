@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from autoresearch.paths import Layout
 from autoresearch.record import journal
 from testbed.fake_ollama import FakeOllama
 from testbed.toy import git
@@ -78,7 +79,7 @@ def test_each_reply_ends_as_it_should_and_the_night_goes_on(repository: Path, to
         assert not fake.resident  # unloaded before training, and at the end
         measured, *loads = [num_ctx for _, num_ctx in fake.loads]  # once with its largest context, to see that it fits
         assert len(set(loads)) == 1 and measured >= loads[0]
-    night = journal.read(next((repository / "runs").glob("*/journal.jsonl")).parent)
+    night = journal.read(Layout.of(next((repository / "runs").glob("*/journal.jsonl")).parent))
     ends = {
         x.proposal.title: x.failure.kind if x.failure else (x.verdict if "contract" not in x.reason else "contract")
         for x in night.experiments.values()

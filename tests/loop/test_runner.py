@@ -49,7 +49,7 @@ def runner(tmp_path: Path) -> Callable[..., Rehearsed]:
     unused: Any = None
 
     def make(**ends: list[Failure | None]) -> Rehearsed:
-        notebook = Notebook(layout, journal.Journal(folder), PlainView(io.StringIO()))
+        notebook = Notebook(layout, journal.Journal(layout), PlainView(io.StringIO()))
         made = Rehearsed(
             notebook=notebook,
             bench=unused,
@@ -59,14 +59,14 @@ def runner(tmp_path: Path) -> Callable[..., Rehearsed]:
             patience_s=(0.0, 0.0),
             ends={{"idea": 4, "best": best}[name]: list(found) for name, found in ends.items()},
         )
-        sha = journal.store_source(folder, 4, "DEPTH = 3\n")
+        sha = journal.store_source(Layout.of(folder), 4, "DEPTH = 3\n")
         idea = Proposal((Set("DEPTH", "3"),), "Deeper", "", "depth", "tuner")
         notebook.journal.append(
             "proposed", n=4, role="candidate", proposal=idea, source_sha256=sha, parent_n=best, parent_commit="b" * 40
         )
         return made
 
-    best = journal.read(folder).incumbent_n
+    best = journal.read(Layout.of(folder)).incumbent_n
     assert best is not None
     return make
 

@@ -42,7 +42,7 @@ def night(toy_data: Path, tmp_path: Path) -> tuple[Workbench, Layout]:
         copy.write_bytes(file.read_bytes())
     folder = layout.folder
     task = {"dataset": "toy", "profile": "tiny", "fingerprint": "toy0" * 4, "budget_s": 1.0}
-    with Journal(folder) as book:
+    with Journal(Layout.of(folder)) as book:
         book.append(
             "opened", tag="nov23", task=task, versions={}, machine={}, base_commit="b" * 40,
             options={"no_sandbox": True},
@@ -54,7 +54,7 @@ def night(toy_data: Path, tmp_path: Path) -> tuple[Workbench, Layout]:
 def measure(bench: Workbench, folder: Path, book: Journal, source: str) -> None:
     """The next experiment as the loop records it, kept."""
     n = book.night.next_n
-    sha = journal.store_source(folder, n, source)
+    sha = journal.store_source(Layout.of(folder), n, source)
     parent = {"parent_n": n - 1 if n else None, "parent_commit": "b" * 40}
     idea = Proposal((), f"idea {n}", "", "other", "tuner")
     role = "candidate" if n else "baseline"
@@ -71,7 +71,7 @@ def measure(bench: Workbench, folder: Path, book: Journal, source: str) -> None:
 
 
 def experiment_0(folder: Path) -> Experiment:
-    return journal.read(folder).experiments[0]
+    return journal.read(Layout.of(folder)).experiments[0]
 
 
 @pytest.mark.slow
@@ -86,17 +86,17 @@ def test_checkpoints_write_and_the_report_s_samples_are_made_once(night: tuple[W
     said: list[str] = []
 
     def fill() -> None:
-        samples.fill(layout, journal.read(folder), said.append, bench)
+        samples.fill(layout, journal.read(Layout.of(folder)), said.append, bench)
 
     fill()
     assert said == [] and not (folder / "samples.json").exists()  # the baseline alone: nothing to compare
-    with Journal(folder) as book:  # one that can do with the task's context alone
+    with Journal(Layout.of(folder)) as book:  # one that can do with the task's context alone
         old = "        return self.head"
         check = '        if idx.shape[1] != 64:\n            raise ValueError("fussy")\n'
         measure(bench, folder, book, HONEST.read_text().replace(old, check + old))
     fill()
     assert said == ["samples: baseline and winner write for the report, once"]
-    made = samples_of(folder / "samples.json", journal.read(folder))
+    made = samples_of(folder / "samples.json", journal.read(Layout.of(folder)))
     assert len(made) == samples.PROMPTS and all(s.prompt and s.baseline and s.winner for s in made)
     fill()
     assert len(said) == 1

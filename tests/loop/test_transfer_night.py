@@ -104,7 +104,7 @@ def test_a_transfer_from_start_to_end(toy: Path, tmp_path: Path, capsys: pytest.
     assert [f.of for f in of] == [1, 2, 3]
 
     # It is a night like any other: on its branch, in its journal, the kept change a commit.
-    night = journal.read(toy / "runs" / tag)
+    night = journal.read(Layout(toy, tag))
     assert [x.verdict for x in night.decided] == ["keep", "keep", "crash", "discard"]
     assert "LR = 0.03" in git(toy, "show", f"autoresearch/{tag}:train_mlx.py")
     assert "transfer:" in git(toy, "log", "--format=%b", f"autoresearch/{tag}")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from autoresearch.paths import Layout
 from autoresearch.record.git import Repository
 from autoresearch.record.journal import Journal
 from testbed.checkouts import FILE, V1, git
@@ -22,7 +23,7 @@ def clock() -> Iterator[datetime]:
 
 @pytest.fixture
 def journal(tmp_path: Path, clock: Iterator[datetime]) -> Iterator[Journal]:
-    with Journal(tmp_path / "t", lambda: next(clock)) as journal:
+    with Journal(Layout(tmp_path, "t"), lambda: next(clock)) as journal:
         journal.append("opened", **OPENED)
         yield journal
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from autoresearch.paths import Layout
 from autoresearch.record.commit_message import commit_message
 from autoresearch.record.journal import Journal
 from testbed.made_nights import Made, set_to
@@ -13,8 +14,8 @@ from testbed.made_nights import Made, set_to
 def test_it_says_what_was_tried_what_it_brought_and_where(tmp_path: Path) -> None:
     made = Made()
     made.candidate(set_to("DEPTH", 3), 0.05, "keep")
-    made.write(tmp_path / "night")
-    night = Journal(tmp_path / "night").night
+    made.write(tmp_path / "runs" / "night")
+    night = Journal(Layout(tmp_path, "night")).night
     x = replace(night.experiments[1], estimate=1.55, delta_bpb=0.05, sigma_bpb=0.004, reason="12 sigma better")
     lines = commit_message(night, x, "Apple M4 Pro").splitlines()
     assert lines[0] == x.proposal.title and lines[1] == ""
@@ -32,7 +33,7 @@ def test_it_says_what_was_tried_what_it_brought_and_where(tmp_path: Path) -> Non
 def test_without_a_value_it_says_the_verdict_alone(tmp_path: Path) -> None:
     made = Made()
     made.crash(set_to("DEPTH", 3))
-    made.write(tmp_path / "night")
-    night = Journal(tmp_path / "night").night
+    made.write(tmp_path / "runs" / "night")
+    night = Journal(Layout(tmp_path, "night")).night
     text = commit_message(night, night.experiments[1], "m")
     assert "val_bpb" not in text and "crash: memory: held 9.1 GB" in text

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoresearch.errors import JournalError
-from autoresearch.paths import experiment_folder
+from autoresearch.paths import Layout
 from autoresearch.record.codec import decode, decode_all, encode
 from autoresearch.record.git import Repository
 from autoresearch.record.journal import Journal, read, read_source, store_source
@@ -35,23 +35,23 @@ def test_unknown_types_are_ignored_and_other_schema_versions_refused(journal: Jo
     baseline(journal)
     before = journal.night
     journal.append("weather", sky="clear")
-    assert replace(read(journal.folder), last_t=None) == replace(before, last_t=None)
-    path = journal.folder / "journal.jsonl"
+    assert replace(read(journal.layout), last_t=None) == replace(before, last_t=None)
+    path = journal.layout.journal
     path.write_bytes(path.read_bytes() + b'{"v":3,"t":"2026-11-23T22:00:00+00:00","type":"note","text":"x"}\n')
     data = path.read_bytes()
     with pytest.raises(JournalError, match="schema version 3; this program reads 2"):
-        Journal(journal.folder)
+        Journal(journal.layout)
     assert path.read_bytes() == data
 
 
 def test_damage_in_the_middle_is_named_and_nothing_is_touched(journal: Journal) -> None:
     baseline(journal)
-    path = journal.folder / "journal.jsonl"
+    path = journal.layout.journal
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join([lines[0], lines[1][:40] + b"\n", *lines[2:], b"torn"]))
     data = path.read_bytes()
     with pytest.raises(JournalError, match=r"line 2 is damaged\. Mend it, or begin another branch"):
-        Journal(journal.folder)
+        Journal(journal.layout)
     assert path.read_bytes() == data
 
 
@@ -61,29 +61,29 @@ def test_damage_in_the_middle_is_named_and_nothing_is_touched(journal: Journal) 
 @pytest.mark.parametrize("torn", [b"{", b'{"v":2,"t":"20', b"\x00" * 300, b"\xff\xfe\n", b'"text"', b"[" * 90_000])
 def test_a_torn_last_line_is_moved_aside(journal: Journal, torn: bytes) -> None:
     baseline(journal)
-    night, path = journal.night, journal.folder / "journal.jsonl"
+    night, path = journal.night, journal.layout.journal
     whole = path.read_bytes()
     path.write_bytes(whole + torn)
-    assert read(journal.folder) == night
+    assert read(journal.layout) == night
     assert path.read_bytes() == whole + torn  # looking changes nothing
-    with Journal(journal.folder) as again:
+    with Journal(journal.layout) as again:
         assert again.night == night
         assert path.read_bytes() == whole
         again.append("note", text="on")
-    assert (journal.folder / "journal.torn-1").read_bytes() == torn
-    assert read(journal.folder).notes == ("on",)
+    assert (journal.layout.folder / "journal.torn-1").read_bytes() == torn
+    assert read(journal.layout).notes == ("on",)
 
 
 def test_a_line_that_lacks_only_its_end_is_completed(journal: Journal) -> None:
     baseline(journal)
-    path = journal.folder / "journal.jsonl"
+    path = journal.layout.journal
     whole = path.read_bytes()
     path.write_bytes(whole[:-1])
-    with Journal(journal.folder) as again:
+    with Journal(journal.layout) as again:
         assert again.night == journal.night
         again.append("note", text="on")
     assert path.read_bytes().startswith(whole)
-    assert len(read(journal.folder).notes) == 1
+    assert len(read(journal.layout).notes) == 1
 
 
 @pytest.mark.parametrize("room", [0, 1, 30])
@@ -91,7 +91,7 @@ def test_no_room_on_the_disk_decides_nothing(journal: Journal, room: int) -> Non
     baseline(journal)
     n = proposed(journal)
     measured(journal, n, 1.2)
-    path, night = journal.folder / "journal.jsonl", journal.night
+    path, night = journal.layout.journal, journal.night
     before = path.read_bytes()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + room, limits[1]))
@@ -101,21 +101,21 @@ def test_no_room_on_the_disk_decides_nothing(journal: Journal, room: int) -> Non
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert path.read_bytes() == before
-    assert journal.night == night == read(journal.folder)
+    assert journal.night == night == read(journal.layout)
     decided(journal, n, "keep", 1.2)
-    assert read(journal.folder).incumbent_n == n
+    assert read(journal.layout).incumbent_n == n
 
 
 def test_a_line_whose_append_was_interrupted_does_not_contradict_the_next(journal: Journal) -> None:
     """As Ctrl-C in the middle of an append: the caller takes the event for not recorded."""
     n = proposed(journal)
     journal.append("started", n=n, run=0, seed=1, machine="m4", purpose="search")
-    path = journal.folder / "journal.jsonl"
+    path = journal.layout.journal
     written = {"type": "measured", "n": n, "run": 0, "measurement": Measurement(seed=1, val_bpb=1.0)}
     path.write_bytes(path.read_bytes() + encode({"v": 2, "t": "2026-11-23T22:00:00+00:00", **written}))
-    assert read(journal.folder).experiments[n].status == "measured"  # should nothing follow, it counts
+    assert read(journal.layout).experiments[n].status == "measured"  # should nothing follow, it counts
     journal.append("abandoned", n=n, run=0, why="Ctrl-C")
-    assert read(journal.folder) == journal.night
+    assert read(journal.layout) == journal.night
     assert journal.night.experiments[n].status == "abandoned"
 
 
@@ -124,29 +124,29 @@ def test_no_room_for_a_source(tmp_path: Path) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
     try:
         with pytest.raises(JournalError, match="cannot store the source of experiment 3"):
-            store_source(tmp_path, 3, "x" * 100)
+            store_source(Layout(tmp_path, "t"), 3, "x" * 100)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert list(experiment_folder(tmp_path, 3).iterdir()) == []
+    assert list(Layout(tmp_path, "t").experiment(3).iterdir()) == []
 
 
 def test_a_source_that_is_gone_or_changed_is_named(journal: Journal) -> None:
     n = proposed(journal, source="x = 'ü'\r\n")
     experiment = journal.night.experiments[n]
-    assert read_source(journal.folder, experiment) == "x = 'ü'\r\n"
-    path = experiment_folder(journal.folder, n) / "train_mlx.py"
+    assert read_source(journal.layout, experiment) == "x = 'ü'\r\n"
+    path = journal.layout.source(n)
     path.write_text("x = 2\n")
     with pytest.raises(JournalError, match=r"was changed after it was proposed\. Bring it back: git show"):
-        read_source(journal.folder, experiment)
+        read_source(journal.layout, experiment)
     path.unlink()
     with pytest.raises(JournalError, match="is gone"):
-        read_source(journal.folder, experiment)
+        read_source(journal.layout, experiment)
 
 
 def test_a_source_is_read_and_verified_once(journal: Journal) -> None:
     n = proposed(journal, source="x = 1\n")
     assert journal.source_of(n) == "x = 1\n"
-    experiment_folder(journal.folder, n).joinpath("train_mlx.py").unlink()
+    journal.layout.source(n).unlink()
     assert journal.source_of(n) == "x = 1\n"
 
 
@@ -200,18 +200,20 @@ def test_any_journal_cut_at_any_byte_replays_and_loses_no_decided_result(
     assert replay(decode_all(whole)[0]) == night
 
     cut = data.draw(st.integers(0, len(whole)))
-    folder = tmp_path_factory.mktemp("cut")
+    layout = Layout(tmp_path_factory.mktemp("cut"), "t")
+    folder = layout.folder
+    folder.mkdir(parents=True)
     (folder / "journal.jsonl").write_bytes(whole[:cut])
     ends = [len(b"".join(lines[: i + 1])) for i in range(len(lines))]
     complete = sum(end <= cut + 1 for end in ends)  # all but the end of the line is there
-    with Journal(folder) as journal:
+    with Journal(layout) as journal:
         assert {e.n: e.verdict for e in journal.night.decided} == (verdicts[complete - 1] if complete else {})
         journal.append("note", text="on")
     kept = (folder / "journal.jsonl").read_bytes()
     torn = b"".join(side.read_bytes() for side in folder.glob("journal.torn-*"))
     assert kept.startswith(b"".join(lines[:complete]))
     assert torn == (whole[:cut] if not complete else whole[ends[complete - 1] : cut])
-    assert read(folder).notes[-1] == "on"
+    assert read(layout).notes[-1] == "on"
 
 
 # --- kill -9 --------------------------------------------------------------------------------------------------------
@@ -219,17 +221,18 @@ def test_any_journal_cut_at_any_byte_replays_and_loses_no_decided_result(
 NIGHT = """
 import sys
 from pathlib import Path
+from autoresearch.paths import Layout
 from autoresearch.record.git import Repository
 from autoresearch.record.journal import Journal, read_source, store_source
 from autoresearch.records import Measurement, Proposal, Set
 from autoresearch.record.results_tsv import update
 
 checkout = Path(sys.argv[1])
-repo, journal = Repository.at(checkout), Journal(checkout / "runs" / "t")
+repo, journal = Repository.at(checkout), Journal(Layout(checkout, "t"))
 opened = dict(tag="t", task={}, versions={}, base_commit=repo.begin("t"))
 
 def land(e):
-    source = read_source(journal.folder, e).encode()
+    source = read_source(journal.layout, e).encode()
     if e.verdict == "keep":
         landed = repo.keep("t", e.n, e.parent_commit, "train_mlx.py", source, f"Keep {e.n}")
         commit, ref = landed.commit, landed.ref
@@ -247,7 +250,7 @@ if sys.argv[2:]:
 
 def experiment(n, role):
     if n not in journal.night.experiments:
-        sha = store_source(journal.folder, n, f"LR = {n}\\n" if n else "LR = 0\\n")
+        sha = store_source(journal.layout, n, f"LR = {n}\\n" if n else "LR = 0\\n")
         proposal = Proposal((Set("LR", str(n)),), f"idea {n}", "", "other", "tuner")
         parent = dict(parent_n=journal.night.incumbent_n, parent_commit=repo.head())
         journal.append("proposed", n=n, role=role, proposal=proposal, source_sha256=sha, **parent)
@@ -306,14 +309,14 @@ def test_kill_9_at_random_moments_of_a_night(checkout: Path) -> None:
     said: set[int] = set()
     for _ in range(6):
         said.update(killed_night(checkout, chance.uniform(0.0, 0.5)))
-        night = read(checkout / "runs" / "t")
+        night = read(Layout(checkout, "t"))
         assert said <= {e.n for e in night.decided}
         run(["git", "fsck", "--strict", "--no-dangling"], cwd=checkout)
         assert run(["git", "show", ":notes"], cwd=checkout).stdout == "staged\n"
         assert len(night.uncommitted()) <= 1
     assert said
     run([sys.executable, "-c", NIGHT, checkout, "mend"], env={**os.environ, "PYTHONPATH": str(ROOT)})
-    night, repo = read(checkout / "runs" / "t"), Repository.at(checkout)
+    night, repo = read(Layout(checkout, "t")), Repository.at(checkout)
     assert night.uncommitted() == []
     kept = [e for e in night.decided if e.verdict == "keep" and e.role == "candidate"]
     log = run(["git", "log", "--reverse", "--format=%H %s", "autoresearch/t"], cwd=checkout).stdout.splitlines()

@@ -22,7 +22,7 @@ def test_a_night_from_baseline_to_keep(journal: Journal) -> None:
     decided(journal, n, "keep", 1.455)
     assert [e.n for e in journal.night.uncommitted()] == [n]
     journal.append("committed", n=n, commit="c1", ref="refs/heads/autoresearch/t")
-    night = read(journal.folder)
+    night = read(journal.layout)
     assert night == journal.night
     assert (night.incumbent_n, night.next_n, night.uncommitted(), night.unfinished()) == (1, 2, [], [])
     assert night.baseline_reason(VERSIONS) is None
@@ -41,7 +41,7 @@ def test_trials_tell_proposers_what_happened(journal: Journal) -> None:
     decided(journal, crashed, "crash")
     proposed(journal)  # undecided: no history yet
     night = journal.night
-    first, second = night.trials(lambda n: read_source(journal.folder, night.experiments[n]))
+    first, second = night.trials(lambda n: read_source(journal.layout, night.experiments[n]))
     assert (first.verdict, first.val_bpb, first.edits, first.parent_source) == ("keep", 1.4, IDEA.edits, "DEPTH = 0\n")
     assert (second.verdict, second.val_bpb, second.parent_source) == ("crash", None, "DEPTH = 6\n")
     assert second.failure == Failure("oom", "out of memory")

@@ -7,21 +7,27 @@ from pathlib import Path
 
 import pytest
 
+from autoresearch.paths import Layout
 from autoresearch.record import pause
 
 
-def test_a_pause_begins_and_ends_once(tmp_path: Path) -> None:
-    assert pause.asked(tmp_path) is None and not pause.end(tmp_path)
-    pause.begin(tmp_path)
-    assert pause.asked(tmp_path) == pytest.approx(time.time(), abs=60)
-    assert pause.end(tmp_path) and pause.asked(tmp_path) is None and not pause.end(tmp_path)
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    return Layout(tmp_path, "t")
 
 
-def test_asking_again_is_one_pause(tmp_path: Path) -> None:
-    pause.begin(tmp_path)
-    pause.begin(tmp_path)
-    assert pause.end(tmp_path) and list(tmp_path.iterdir()) == []
+def test_a_pause_begins_and_ends_once(layout: Layout) -> None:
+    assert pause.asked(layout) is None and not pause.end(layout)
+    pause.begin(layout)
+    assert pause.asked(layout) == pytest.approx(time.time(), abs=60)
+    assert pause.end(layout) and pause.asked(layout) is None and not pause.end(layout)
+
+
+def test_asking_again_is_one_pause(layout: Layout) -> None:
+    pause.begin(layout)
+    pause.begin(layout)
+    assert pause.end(layout) and list(layout.folder.iterdir()) == []
 
 
 def test_a_night_that_is_gone_is_not_paused(tmp_path: Path) -> None:
-    assert pause.asked(tmp_path / "nowhere") is None
+    assert pause.asked(Layout(tmp_path, "nowhere")) is None

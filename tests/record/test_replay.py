@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from autoresearch.errors import JournalError
+from autoresearch.paths import Layout
 from autoresearch.record.journal import Journal, read
 from autoresearch.records import Failure, Measurement
 from testbed.journals import IDEA, OPENED, baseline, decided, measured, proposed
@@ -16,19 +17,19 @@ from testbed.journals import IDEA, OPENED, baseline, decided, measured, proposed
 
 def test_elapsed_time_leaves_out_pauses(tmp_path: Path) -> None:
     times = iter(datetime.fromisoformat(f"2026-11-{t}+01:00") for t in ("23T22:00", "23T22:10", "24T20:00", "24T20:05"))
-    with Journal(tmp_path / "t", lambda: next(times)) as journal:
+    with Journal(Layout(tmp_path, "t"), lambda: next(times)) as journal:
         journal.append("opened", **OPENED)
         journal.append("closed", why="Ctrl-C")
         assert journal.night.closed == "Ctrl-C"
         journal.append("opened", **OPENED)
         journal.append("note", text="hello")
-    night = read(tmp_path / "t")
+    night = read(Layout(tmp_path, "t"))
     assert (night.elapsed_s, night.sessions, night.closed, night.notes) == (900.0, 2, None, ("hello",))
 
 
 def test_a_clock_set_back_takes_no_time_away(tmp_path: Path) -> None:
     times = iter(datetime.fromisoformat(f"2026-10-25T02:{m}:00{z}") for m, z in (("30", "+02:00"), ("10", "+02:00")))
-    with Journal(tmp_path / "t", lambda: next(times)) as journal:
+    with Journal(Layout(tmp_path, "t"), lambda: next(times)) as journal:
         journal.append("opened", **OPENED)
         journal.append("note", text="x")
     assert journal.night.elapsed_s == 0.0
@@ -88,7 +89,7 @@ def test_ctrl_c_is_nobodys_fault(journal: Journal) -> None:
 
 def test_events_that_contradict_the_night_are_never_written(journal: Journal) -> None:
     n = baseline(journal)
-    before = (journal.folder / "journal.jsonl").read_bytes()
+    before = journal.layout.journal.read_bytes()
     wrong: list[tuple[str, dict[str, Any]]] = [
         ("decided", {"n": n, "verdict": "discard", "reason": "again"}),
         ("decided", {"n": 99, "verdict": "keep", "reason": "unknown"}),
@@ -104,4 +105,4 @@ def test_events_that_contradict_the_night_are_never_written(journal: Journal) ->
     for type, fields in wrong:
         with pytest.raises(JournalError, match=f"`{type}`"):
             journal.append(type, **fields)
-    assert (journal.folder / "journal.jsonl").read_bytes() == before
+    assert journal.layout.journal.read_bytes() == before

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from autoresearch.paths import Layout
 from autoresearch.record import retention
 from autoresearch.record.codec import VERSION
 from autoresearch.record.night import Night
@@ -146,19 +147,21 @@ def test_abandoned_experiments_lose_their_checkpoints(night: Night) -> None:
 
 
 def test_applying_frees_what_was_planned_and_nothing_else(night: Night, tmp_path: Path) -> None:
+    layout = Layout(tmp_path, "t")
+    folder = layout.folder
     for path, size in files(night).items():
-        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / path).write_bytes(b"x" * (size // 1000))
-    (tmp_path / "0004/run-0/tmp/mlx").mkdir(parents=True)
-    (tmp_path / "0004/run-0/tmp/mlx/kernel.so").write_bytes(b"x" * 10)
-    (tmp_path / "outside").mkdir()
-    (tmp_path / "0005/run-0/link.bin").symlink_to(tmp_path / "outside")
-    before = retention.scan(tmp_path)
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(b"x" * (size // 1000))
+    (folder / "0004/run-0/tmp/mlx").mkdir(parents=True)
+    (folder / "0004/run-0/tmp/mlx/kernel.so").write_bytes(b"x" * 10)
+    (folder / "outside").mkdir()
+    (folder / "0005/run-0/link.bin").symlink_to(folder / "outside")
+    before = retention.scan(layout)
     plan = retention.plan(night, before)
-    assert retention.tidy(tmp_path, night) == plan.freed > 0
-    assert set(retention.scan(tmp_path)) == set(before) - {item.path for item in plan.free}
-    assert not (tmp_path / "0004/run-0/tmp").exists() and (tmp_path / "outside").is_dir()
-    assert retention.tidy(tmp_path, night) == 0
+    assert retention.tidy(layout, night) == plan.freed > 0
+    assert set(retention.scan(layout)) == set(before) - {item.path for item in plan.free}
+    assert not (folder / "0004/run-0/tmp").exists() and (folder / "outside").is_dir()
+    assert retention.tidy(layout, night) == 0
 
 
 def test_a_plan_says_what_it_does(night: Night) -> None:

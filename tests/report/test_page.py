@@ -146,9 +146,9 @@ def test_a_thousand_experiments_take_seconds_and_little_room() -> None:
 def test_write_puts_both_files_into_the_checkout(tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "nov23"
     folder.mkdir(parents=True)
-    with journal.Journal(folder) as book:
+    with journal.Journal(Layout.of(folder)) as book:
         book.append("opened", tag="nov23", task={}, versions={}, machine={}, base_commit="b" * 40)
-        sha = journal.store_source(folder, 0, "X = 1\n")
+        sha = journal.store_source(Layout.of(folder), 0, "X = 1\n")
         proposal = {"edits": [], "title": "t", "hypothesis": "", "category": "other", "proposer": "p", "usage": {}}
         parent = {"parent_n": None, "parent_commit": "b" * 40}
         book.append("proposed", n=0, role="baseline", proposal=proposal, source_sha256=sha, **parent)

@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from autoresearch.errors import UsageError
+from autoresearch.paths import Layout
 from autoresearch.record import pause
 from autoresearch.report import status
 from testbed.made_nights import EXACT, Made, set_to
@@ -67,7 +68,7 @@ def test_a_run_that_goes_on_and_a_pause_are_told(root: Path) -> None:
     folder = made.write(root / "runs" / "nov23")
     assert "running, or cut off: #4 run 0: DEPTH -> 6" in shown(root)
     assert "paused" not in shown(root)
-    pause.begin(folder)
+    pause.begin(Layout.of(folder))
     assert "paused by hand" in shown(root)
 
 

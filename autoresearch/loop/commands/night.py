@@ -151,5 +151,5 @@ def _by_hand(view: View) -> Chooser:
 
 def _cut_off(root: Path, tag: str | None) -> bool:
     """Whether the last session of a night was killed or failed."""
-    night = journal.read(Layout(root, status.find_tag(root, tag)).folder)
+    night = journal.read(Layout(root, status.find_tag(root, tag)))
     return night.sessions > 0 and night.closed in INTERRUPTED

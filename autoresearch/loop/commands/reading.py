@@ -40,7 +40,7 @@ def resume(root: Path, args: Namespace) -> int:
 def show(root: Path, args: Namespace) -> int:
     """Print one experiment: its hypothesis, runs, diff and failure, and where its logs are."""
     layout = Layout(root, summary.find_tag(root, args.tag))
-    night = journal.read(layout.folder)
+    night = journal.read(layout)
     x = night.experiments.get(args.n)
     if x is None:
         raise UsageError(f"{night.tag} has no experiment {args.n}; it has 0 to {night.next_n - 1}")
@@ -67,5 +67,5 @@ def _line(run: RunRecord) -> str:
 
 
 def _diff(layout: Layout, night: Night, x: Experiment, parent: Experiment) -> str:
-    old, new = (journal.read_source(layout.folder, each).splitlines() for each in (parent, x))
+    old, new = (journal.read_source(layout, each).splitlines() for each in (parent, x))
     return "\n".join(difflib.unified_diff(old, new, f"#{parent.n}", f"#{x.n}", lineterm=""))

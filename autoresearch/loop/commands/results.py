@@ -17,7 +17,7 @@ from autoresearch.report import page, status
 def report(root: Path, args: Namespace) -> int:
     """Write report.html and progress.png, with samples of text where they are still to be made."""
     layout = Layout(root, status.find_tag(root, args.tag))
-    samples.fill(layout, journal.read(layout.folder), print)
+    samples.fill(layout, journal.read(layout), print)
     print(page.write(layout))
     return 0
 
@@ -25,14 +25,14 @@ def report(root: Path, args: Namespace) -> int:
 def adopt(root: Path, args: Namespace) -> int:
     """Commit the winner's file on the person's own branch."""
     layout, repo = Layout(root, status.find_tag(root, args.tag)), Repository.at(root)
-    night = journal.read(layout.folder)
+    night = journal.read(layout)
     if tag_of(repo.branch()):
         raise UsageError(f"this is the loop's own branch {repo.branch()}. Go to yours first: git switch main")
     if EDITABLE in repo.changes():
         raise UsageError(f"{EDITABLE} has uncommitted changes. Commit them first, or: git checkout -- {EDITABLE}")
     if night.incumbent is None or night.incumbent.role == "baseline":
         raise UsageError(f"{layout.tag} kept nothing, so there is nothing to adopt")
-    source = journal.read_source(layout.folder, night.incumbent)
+    source = journal.read_source(layout, night.incumbent)
     figures = validation.text(night) or status.text(night).splitlines()[1]
     kept = [x for x in night.decided if x.verdict == "keep" and x.role == "candidate"]
     steps = "\n".join(f"- {x.proposal.title}: {x.reason}" for x in kept)
@@ -43,8 +43,8 @@ def adopt(root: Path, args: Namespace) -> int:
 
 def clean(root: Path, args: Namespace) -> int:
     """Remove the checkpoints and kernels that decided candidates need no more."""
-    folder = Layout(root, status.find_tag(root, args.tag)).folder
-    planned = retention.plan(journal.read(folder), retention.scan(folder))
+    layout = Layout(root, status.find_tag(root, args.tag))
+    planned = retention.plan(journal.read(layout), retention.scan(layout))
     print(planned.describe())
-    retention.apply(folder, planned)
+    retention.apply(layout, planned)
     return 0
