@@ -1,0 +1,69 @@
+"""The pages' commands parse, their links lead somewhere, and the README stays one screen after another."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import loop
+from testbed.toy import ROOT
+
+PAGES = sorted(
+    [ROOT / "README.md", *ROOT.glob("docs/*.md"), ROOT / "findings/README.md", ROOT / "benchmarks/README.md"]
+)
+
+
+def commands(page: Path, start: str) -> Iterator[list[str]]:
+    """Yield the arguments of each command in the page's code blocks that begins with `start`, comments left out."""
+    for block in re.findall(r"```sh\n(.*?)```", page.read_text(), re.DOTALL):
+        for line in block.replace("\\\n", " ").splitlines():
+            before, found, rest = line.partition(start)
+            if found and not before.strip().startswith("#"):
+                yield shlex.split(rest, comments=True)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_command_of_the_loop_parses(page: Path) -> None:
+    for argv in commands(page, "uv run loop.py"):
+        loop.parser().parse_args(argv if argv and not argv[0].startswith("-") else ["run", *argv])
+
+
+def test_the_page_of_commands_names_every_command() -> None:
+    shown = {argv[0] for argv in commands(ROOT / "docs/commands.md", "uv run loop.py") if argv}
+    listed = subprocess.run([sys.executable, "loop.py", "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    names = set(re.findall(r"^    ([a-z]+)(?: |$)", listed.stdout.partition("COMMAND\n")[2], re.MULTILINE))
+    assert len(names) >= 20
+    assert names - shown == {"run"}  # the default needs no name
+
+
+def test_every_option_of_prepare_exists() -> None:
+    listed = subprocess.run(
+        [sys.executable, "prepare.py", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    used = {word for page in PAGES for argv in commands(page, "uv run prepare.py") for word in argv if word[0] == "-"}
+    assert len(used) >= 3
+    assert used <= set(re.findall(r"--[a-z-]+", listed.stdout))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_leads_to_a_file_and_a_heading(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", page.read_text()):
+        name, _, anchor = target.partition("#")
+        path = (page.parent / name).resolve() if name else page
+        assert path.exists(), target
+        headings = re.findall(r"^#+ (.*)$", path.read_text(), re.MULTILINE) if anchor else []
+        assert not anchor or anchor in [re.sub(r"[^a-z0-9 -]", "", h.lower()).replace(" ", "-") for h in headings], (
+            target
+        )
+
+
+def test_the_readme_is_short_and_says_first_what_no_mac_has_shown() -> None:
+    words = (ROOT / "README.md").read_text().split()
+    assert len(words) <= 1000
+    assert "No Mac has run it" in " ".join(words[:200])
