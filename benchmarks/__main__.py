@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from autoresearch.exits import exit_code
 from benchmarks.cli import run_module
 
 NAMES = {
@@ -25,4 +26,4 @@ NAMES = {
 
 
 if __name__ == "__main__":
-    raise SystemExit(run_module("benchmarks", NAMES, sys.argv[1:]))
+    raise SystemExit(exit_code(lambda: run_module("benchmarks", NAMES, sys.argv[1:]), "stopped"))

@@ -31,7 +31,7 @@ def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[dict[str, An
 
 
 def keyed(rows: Sequence[Row]) -> dict[str, Row]:
-    """Name each row by its values that are no floats: {"T": 256, "s": 1.0} -> "T=256"."""
+    """Name each row by its values that are not floats: {"T": 256, "s": 1.0} -> "T=256"."""
     return {" ".join(f"{k}={v}" for k, v in row.items() if not isinstance(v, float)): row for row in rows}
 
 

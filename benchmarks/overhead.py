@@ -122,7 +122,7 @@ def read_events(folder: Path) -> list[Event]:
     try:
         return [json.loads(line) for line in path.read_text().splitlines()]
     except OSError as error:
-        raise AutoresearchError(f"{path} cannot be read: {error}") from None
+        raise AutoresearchError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def made_up() -> list[Event]:

@@ -3,7 +3,7 @@
 The search's own figure is optimistic, because the winner is the best of many candidates. The final validation selects
 nothing: baseline and winner run afresh in turn, with fresh seeds, on the test split. The interval is Student's t on the
 differences of paired runs: of the usual intervals it is the only one that covers the truth at its stated rate when the
-machine drifts, when the two sources scatter differently, and when neither is so (benchmarks/night_statistics.py).
+machine drifts, when the two sources scatter differently, and when neither is so (benchmarks/simulations/night.py).
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ One run discards what does not look better, and never keeps: of many candidates 
 A simplification (candidate/complexity.py) is kept at a z down to -0.25, within a budget for the night. Before anything
 is kept the incumbent itself has at least two runs.
 
-The limits are the flat top of a search by simulation (benchmarks/keep_rule.py): raising or lowering them by 0.3 changes
-what a night gains by 4%, so they need no tuning.
+The limits are the flat top of a search by simulation (benchmarks/simulations/keep_rule.py): raising or lowering them
+by 0.3 changes what a night gains by 4%, so they need no tuning.
 """
 
 from __future__ import annotations

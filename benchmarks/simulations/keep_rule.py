@@ -82,7 +82,7 @@ class Rule:
         """Return (total, weight) of the candidate as the new incumbent."""
         return s.runs.sum(1), s.n.astype(float)
 
-    def control(self, s: Nights, in_a_row: Array) -> NDArray[np.bool_]:
+    def rerun_due(self, s: Nights, in_a_row: Array) -> NDArray[np.bool_]:
         """Return whether the incumbent runs again, after so many discards on one run in a row."""
         return np.zeros(len(s.n), dtype=bool)
 
@@ -157,7 +157,7 @@ class KeepRule(Rule):
         step = np.clip(s.incumbent - s.mean, 0.0, keep_rule.MOST_SHRINKAGE_SIGMA * s.sigma)
         return s.runs.sum(1) + s.mean + step, s.n + 1.0
 
-    def control(self, s: Nights, in_a_row: Array) -> NDArray[np.bool_]:
+    def rerun_due(self, s: Nights, in_a_row: Array) -> NDArray[np.bool_]:
         return in_a_row >= keep_rule.DISCARDS_PER_RUN * (1 + s.weight)
 
     @property
@@ -241,17 +241,17 @@ def simulate(
         s.sigma = spread.sigma()
     true, keeps, false, decided, in_a_row, since_baseline, last_kept = (zero.copy() for _ in range(7))
     first_total, first_weight, used = s.total, s.weight, zero + rule.baseline  # of the baseline
-    control, baseline = np.zeros((2, nights), dtype=bool)
+    rerun, baseline = np.zeros((2, nights), dtype=bool)
     gain, everyone = gains(rng, decided), np.arange(nights)
     while (live := used < runs if runs is not None else decided < (proposals or 0)).any():
         used += live
-        control, baseline = control & live & ~baseline, baseline & live
-        tried = live & ~control & ~baseline
-        value = rng.normal(size=nights) - np.where(baseline, 0.0, true + np.where(control, 0.0, gain))
+        rerun, baseline = rerun & live & ~baseline, baseline & live
+        tried = live & ~rerun & ~baseline
+        value = rng.normal(size=nights) - np.where(baseline, 0.0, true + np.where(rerun, 0.0, gain))
         first_total, first_weight = first_total + np.where(baseline, value, 0.0), first_weight + baseline
-        s.total, s.weight = s.total + np.where(control, value, 0.0), s.weight + control
-        in_a_row, since_baseline = np.where(control, 0.0, in_a_row), np.where(baseline, 0.0, since_baseline)
-        spread.add(control, value)
+        s.total, s.weight = s.total + np.where(rerun, value, 0.0), s.weight + rerun
+        in_a_row, since_baseline = np.where(rerun, 0.0, in_a_row), np.where(baseline, 0.0, since_baseline)
+        spread.add(rerun, value)
         s.runs[everyone[tried], s.n[tried]] = value[tried]
         s.n = s.n + tried
         if isinstance(rule, MadScore):
@@ -261,7 +261,7 @@ def simulate(
 
         action = np.where(live & (s.n > 0), rule.act(s), CANDIDATE)
         done, kept = live & (action <= KEEP), live & (action == KEEP)
-        first = kept & (keeps == 0)  # until then the incumbent's controls are the baseline's
+        first = kept & (keeps == 0)  # until then the re-runs of the incumbent are the baseline's
         first_total, first_weight = np.where(first, s.total, first_total), np.where(first, s.weight, first_weight)
         total, weight = rule.estimate(s)
         spread.replace(kept, s)
@@ -275,7 +275,7 @@ def simulate(
         gain = np.where(done, gains(rng, decided), gain)
         idle = live & (s.n == 0)
         baseline = idle & (keeps > 0) & (since_baseline >= rule.baseline_every)
-        control = (action == INCUMBENT) | (idle & rule.control(s, in_a_row))
+        rerun = (action == INCUMBENT) | (idle & rule.rerun_due(s, in_a_row))
     claimed = np.where(keeps > 0, first_total / first_weight - s.incumbent, 0.0)
     means = [float(a.mean()) for a in (claimed - true, keeps, false, decided, used, last_kept)]
     return Outcome(float(true.mean()), float(true.std() / nights**0.5), *means)

@@ -38,7 +38,7 @@ class File:
 
     gain: float  # true, over the baseline
     estimate: Estimate
-    controls: list[tuple[float, float]]  # (time, bpb) of the runs that were not selected
+    unselected: list[tuple[float, float]]  # (time, bpb) of the runs that were not selected
 
 
 @dataclass
@@ -69,7 +69,7 @@ class Search:
     decided: int = 0
     false: int = 0
     alarms: list[float] = field(default_factory=list)
-    confirmations: int = 0
+    repeats: int = 0
 
     def __post_init__(self) -> None:
         base = [self.machine.run(0.0) for _ in range(3)]
@@ -82,33 +82,33 @@ class Search:
     def go(self) -> Search:
         while self.machine.used < self.machine.runs:
             if baseline_due(self.since_baseline):
-                self.control(self.files[0])
+                self.rerun(self.files[0])
             elif incumbent_due(self.files[-1].estimate, self.in_a_row):
-                self.control(self.files[-1])
+                self.rerun(self.files[-1])
             else:
                 self.experiment()
         return self
 
     @property
     def noise(self) -> Noise:
-        return noise.pool([[bpb for _, bpb in file.controls] for file in self.files], self.prior)
+        return noise.pool([[bpb for _, bpb in file.unselected] for file in self.files], self.prior)
 
-    def control(self, file: File) -> None:
+    def rerun(self, file: File) -> None:
         if file is self.files[-1]:
             self.in_a_row = 0
         if file is self.files[0]:
             self.since_baseline = 0
-        file.controls.append(self.machine.run(file.gain))
-        file.estimate = file.estimate.add(file.controls[-1][1])
-        change = noise.drift([f.controls for f in self.files], self.prior) if self.watch else None
+        file.unselected.append(self.machine.run(file.gain))
+        file.estimate = file.estimate.add(file.unselected[-1][1])
+        change = noise.drift([f.unselected for f in self.files], self.prior) if self.watch else None
         if change is not None:
             self.alarms.append(change.shift_bpb)
             for each in self.files:
-                each.controls = [control for control in each.controls if control[0] >= change.since]
+                each.unselected = [run for run in each.unselected if run[0] >= change.since]
             incumbent = self.files[-1]
-            while len(incumbent.controls) < 2:
-                incumbent.controls.append(self.machine.run(incumbent.gain))
-            incumbent.estimate = Estimate(tuple(bpb for _, bpb in incumbent.controls))
+            while len(incumbent.unselected) < 2:
+                incumbent.unselected.append(self.machine.run(incumbent.gain))
+            incumbent.estimate = Estimate(tuple(bpb for _, bpb in incumbent.unselected))
 
     def experiment(self) -> None:
         incumbent = self.files[-1]
@@ -121,13 +121,13 @@ class Search:
         while (
             d := decide(values, incumbent.estimate, before, simplifies=simpler, given_up_sigma=given)
         ).verdict is None:
-            self.confirmations += 1
+            self.repeats += 1
             if d.rerun == "candidate":
                 runs.append(self.machine.run(gain))
                 values.append(runs[-1][1])
             else:
-                incumbent.controls.append(self.machine.run(incumbent.gain))
-                incumbent.estimate = incumbent.estimate.add(incumbent.controls[-1][1])
+                incumbent.unselected.append(self.machine.run(incumbent.gain))
+                incumbent.estimate = incumbent.estimate.add(incumbent.unselected[-1][1])
         self.decided, self.since_baseline = self.decided + 1, self.since_baseline + 1
         self.in_a_row = self.in_a_row + 1 if len(runs) == 1 else 0
         if d.verdict == "keep":
@@ -178,7 +178,7 @@ def coverage(nights: int, rng: np.random.Generator) -> dict[str, Any]:
             "interval covers": fmean(i.low_bpb <= gain <= i.high_bpb for gain, i in results),
             "interval above zero": fmean(i.real for _, i in results),
             "half width": fmean((i.high_bpb - i.low_bpb) / 2 for _, i in results),
-            "share of runs confirming": fmean(s.confirmations / s.machine.runs for s in searches),
+            "share of runs that are repeats": fmean(s.repeats / s.machine.runs for s in searches),
         }
     return rows
 

@@ -149,7 +149,7 @@ class Night:
         """Play until the last mark, in runs, and return the gains at each."""
         while self.used < marks[-1]:
             if incumbent_due(self.estimate, self.single_run_discards):
-                self._control()
+                self._rerun_incumbent()
             else:
                 self._turn()
                 self.curve.append((self.used, self.incumbent))
@@ -196,10 +196,10 @@ class Night:
             if decision.rerun == "candidate":
                 values.append(self._run(source))
             else:
-                self._control()
+                self._rerun_incumbent()
         return decision, values
 
-    def _control(self) -> None:
+    def _rerun_incumbent(self) -> None:
         self.estimate, self.single_run_discards = self.estimate.add(self._run(self.incumbent)), 0
 
     def _run(self, source: str) -> float:

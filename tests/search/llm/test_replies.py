@@ -39,7 +39,7 @@ def test_replies_that_are_sent_back(case: Case) -> None:
 
 
 def test_the_published_table_is_of_these_replies() -> None:
-    """benchmarks/replies.py writes it: run that again where a reply is added."""
+    """`python -m benchmarks protocol replies` prints it: run that again when a reply is added."""
     table = (ROOT / "benchmarks" / "figures" / "replies.md").read_text()
     rows = [line.split(" | ") for line in table.splitlines() if line.startswith("| ")][1:]
     assert [row[0].removeprefix("| ") for row in rows] == [case.habit for case in (*APPLIED, *REFUSED)]
