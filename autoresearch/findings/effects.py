@@ -63,8 +63,12 @@ def _searched(experiment: Experiment) -> list[RunRecord]:
 
 
 def _values(now: Estimates, runs: Sequence[RunRecord]) -> list[float]:
-    """Return the val_bpb of each run, corrected for the machine's speed and for a drift between the runs."""
+    """Return the val_bpb of each measured run, corrected for the machine's speed and for a drift between the runs."""
+    values = [(run, now.value(run)) for run in runs]
+    return [value - _shift_bpb(now, run) for run, value in values if value is not None]
+
+
+def _shift_bpb(now: Estimates, run: RunRecord) -> float:
+    """Return how far the machine's values had drifted when the run began."""
     drift = now.drift
-    values = [(now.value(run), drift is not None and run.started >= drift.since) for run in runs]
-    shift_bpb = drift.shift_bpb if drift is not None else 0.0
-    return [value - shift_bpb * later for value, later in values if value is not None]
+    return drift.shift_bpb if drift is not None and run.started >= drift.since else 0.0

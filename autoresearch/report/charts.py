@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +18,8 @@ from autoresearch.report.markup import WIDE, Size
 
 SHORT_S = 1800.0  # nights below this show seconds on the clock
 GB_PER_MB = 1 / 1024
+LINE: dict[str, Any] = {"linewidth": 1.2}
+DOTS: dict[str, Any] = {"linestyle": "none", "marker": "o", "markersize": 2.6, "markeredgewidth": 0}
 
 dates: Any = matplotlib.dates  # its type hints do not know dates on an axis
 
@@ -49,40 +51,46 @@ def losses_svg(curves: Mapping[str, Sequence[tuple[float, float]]], size: Size =
 
 
 def _machine(states: Sequence[MachineState], speeds: Sequence[RunSpeed], width: float, colours: Colours) -> Figure:
-    rows = ["throughput", "speed"] if any(s.relative for s in speeds) else ["throughput"]
-    rows += ["memory"] if states else []
-    rows += ["battery"] if any(s.battery_percent is not None for s in states) else []
-    figure = Figure(figsize=(width, 0.5 + 1.25 * len(rows)), layout="constrained")
-    axes = figure.subplots(len(rows), 1, sharex=True, squeeze=False)[:, 0]
-    by_name = dict(zip(rows, axes, strict=True))
-    for ax in axes:
+    panels: list[Callable[[Axes, Sequence[MachineState], Sequence[RunSpeed], Colours], None]] = [_throughput]
+    panels += [_speed] if any(s.relative for s in speeds) else []
+    panels += [_memory] if states else []
+    panels += [_battery] if any(s.battery_percent is not None for s in states) else []
+    figure = Figure(figsize=(width, 0.5 + 1.25 * len(panels)), layout="constrained")
+    axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+    for ax, panel in zip(axes, panels, strict=True):
         style(ax, colours)
         _shades(ax, states, colours)
         ax.yaxis.set_major_locator(MaxNLocator(nbins=3))
-    _series(by_name["throughput"], [(s.t, s.tok_s) for s in speeds], colours["muted"], "thousand tokens/s", 1e-3)
-    if "speed" in by_name:
-        ax = by_name["speed"]
-        _series(ax, [(s.t, s.relative) for s in speeds], colours["keep"], "machine speed", line=True)
-        low, high = ax.get_ylim()
-        ax.set_ylim(min(low, 0.94), max(high, 1.06))
-    if "memory" in by_name:
-        ax = by_name["memory"]
-        _series(ax, [(s.wall, s.free_memory_mb) for s in states], colours["cool"], "free", GB_PER_MB, line=True)
-        _series(ax, [(s.wall, s.swap_mb) for s in states], colours["crash"], "swap", GB_PER_MB, line=True)
-        _series(ax, [(s.t, s.peak_memory_mb) for s in speeds], colours["muted"], "a run's peak", GB_PER_MB)
-        ax.set_ylabel("memory (GB)")
-        ax.set_ylim(bottom=0)
-        ax.legend(frameon=False, ncols=3, labelcolor=colours["muted"], fontsize=8, loc="best", handlelength=1.2)
-    if "battery" in by_name:
-        _series(
-            by_name["battery"], [(s.wall, s.battery_percent) for s in states], colours["warm"], "battery (%)", line=True
-        )
-        by_name["battery"].set_ylim(0, 105)
-    locator = dates.AutoDateLocator(minticks=3, maxticks=7)
-    axes[-1].xaxis.set_major_locator(locator)
-    short = max((s.t for s in speeds), default=0.0) - min((s.t for s in speeds), default=0.0) < SHORT_S
+        panel(ax, states, speeds, colours)
+    times = [s.t for s in speeds] or [0.0]
+    short = max(times) - min(times) < SHORT_S
+    axes[-1].xaxis.set_major_locator(dates.AutoDateLocator(minticks=3, maxticks=7))
     axes[-1].xaxis.set_major_formatter(dates.DateFormatter("%H:%M:%S" if short else "%H:%M"))
     return figure
+
+
+def _throughput(ax: Axes, states: Sequence[MachineState], speeds: Sequence[RunSpeed], colours: Colours) -> None:
+    _series(ax, [(s.t, s.tok_s) for s in speeds], colours["muted"], "thousand tokens/s", 1e-3)
+
+
+def _speed(ax: Axes, states: Sequence[MachineState], speeds: Sequence[RunSpeed], colours: Colours) -> None:
+    _series(ax, [(s.t, s.relative) for s in speeds], colours["keep"], "machine speed", line=True)
+    low, high = ax.get_ylim()
+    ax.set_ylim(min(low, 0.94), max(high, 1.06))
+
+
+def _memory(ax: Axes, states: Sequence[MachineState], speeds: Sequence[RunSpeed], colours: Colours) -> None:
+    _series(ax, [(s.wall, s.free_memory_mb) for s in states], colours["cool"], "free", GB_PER_MB, line=True)
+    _series(ax, [(s.wall, s.swap_mb) for s in states], colours["crash"], "swap", GB_PER_MB, line=True)
+    _series(ax, [(s.t, s.peak_memory_mb) for s in speeds], colours["muted"], "a run's peak", GB_PER_MB)
+    ax.set_ylabel("memory (GB)")
+    ax.set_ylim(bottom=0)
+    ax.legend(frameon=False, ncols=3, labelcolor=colours["muted"], fontsize=8, loc="best", handlelength=1.2)
+
+
+def _battery(ax: Axes, states: Sequence[MachineState], speeds: Sequence[RunSpeed], colours: Colours) -> None:
+    _series(ax, [(s.wall, s.battery_percent) for s in states], colours["warm"], "battery (%)", line=True)
+    ax.set_ylim(0, 105)
 
 
 def _series(
@@ -93,14 +101,13 @@ def _series(
     scale: float = 1.0,
     line: bool = False,
 ) -> None:
+    """Draw (POSIX seconds, value) pairs over the clock, as dots or as a line; None is not drawn."""
     known = [(datetime.fromtimestamp(t), v * scale) for t, v in sorted(pairs, key=lambda p: p[0]) if v is not None]
     if not known:
         return
     x, y = zip(*known, strict=True)
-    style = (
-        {"linewidth": 1.2} if line else {"linestyle": "none", "marker": "o", "markersize": 2.6, "markeredgewidth": 0}
-    )
-    ax.plot(x, y, color=colour, label=label, **style)
+    look = LINE if line else DOTS
+    ax.plot(x, y, color=colour, label=label, **look)
     ax.set_ylabel(label)
 
 

@@ -134,7 +134,7 @@ def _now(state: LiveState, clocks: Clocks) -> list[Text]:
 def _run(state: LiveState, inner: int, clocks: Clocks) -> list[Text]:
     if state.phase in ("", "waiting") or state.over is not None:
         return []
-    columns = max(10, min(50, inner - LABEL - 34))
+    columns = _bar_columns(inner)
     line = _named(state.phase)
     if state.phase in ("training", "evaluating"):
         done = int(state.progress * columns)
@@ -147,24 +147,28 @@ def _run(state: LiveState, inner: int, clocks: Clocks) -> list[Text]:
     return [line]
 
 
+def _bar_columns(inner: int) -> int:
+    """Return the columns of a bar or a curve, which leave room for its name and for the figures behind it."""
+    return max(10, min(50, inner - LABEL - 34))
+
+
 def _curves(state: LiveState, inner: int) -> list[Text]:
     """Return this run's loss and the incumbent's below it, at the same progress and on one scale."""
     if not state.curve or state.loss is None:
         return []
-    columns = max(10, min(50, inner - LABEL - 34))
+    columns = _bar_columns(inner)
     low, high = scale([state.curve, state.incumbent_curve])
     ours = sparkline(state.curve, columns, low, high).ljust(columns)
-    line = _named("loss").append(ours, style="cyan").append(f"  {state.loss:.4f} at step {state.step}")
-    lines = [line]
+    lines = [_named("loss").append(ours, style="cyan").append(f"  {state.loss:.4f} at step {state.step}")]
     if state.incumbent_curve:
         theirs = sparkline(state.incumbent_curve, columns, low, high).ljust(columns)
-        dim = _named("incumbent").append(theirs, style="bright_black")
+        line = _named("incumbent").append(theirs, style="bright_black")
         here = at(state.incumbent_curve, state.curve[-1][0])
         if here is not None:
             lead = smoothed(state.curve) - here
             side, style = ("below", "green") if lead < 0 else ("above", "yellow")
-            dim.append(f"  {abs(lead):.4f} {side} it here", style=style)
-        lines.append(dim)
+            line.append(f"  {abs(lead):.4f} {side} it here", style=style)
+        lines.append(line)
     return lines
 
 
