@@ -1,1 +1,1 @@
-"""Statistics: the keep rule, noise, estimates, early stop, disturbed runs, the final validation. No I/O."""
+"""Decide by statistics: the keep rule, noise, estimates, early stop, disturbed runs, the final validation. No I/O."""

@@ -93,7 +93,7 @@ class EarlyStopCheck:
         return None if own is None or other is None else own - other
 
     def ends(self, behind_nats: float | None) -> bool:
-        """Whether a run with this gap is stopped."""
+        """Return whether a run with this gap is stopped."""
         limited = self.limit_nats is not None and behind_nats is not None and behind_nats > self.limit_nats
         return limited and not self.sample
 
@@ -129,7 +129,7 @@ def calibrate(examples: Sequence[Example]) -> EarlyStopRule | None:
 
 
 def audit_due(past_limit: int) -> bool:
-    """Whether the next candidate past the limit is a sample, after `past_limit` others: the 1st, the 9th, ..."""
+    """Return whether the next candidate past the limit is a sample: the 1st, the 9th, ... after `past_limit` others."""
     return past_limit % AUDIT_EVERY == 0
 
 

@@ -162,7 +162,7 @@ def given_up(incumbent: Estimate, best_bpb: float, noise: Noise) -> float:
 
 
 def incumbent_due(incumbent: Estimate, discards_in_a_row: int) -> bool:
-    """Whether the incumbent is run again before the next proposal.
+    """Return whether the incumbent is run again before the next proposal.
 
     `discards_in_a_row` counts candidates that were discarded after one run, since one earned a second run and since the
     incumbent ran last. When none comes near, either the incumbent's estimate was lucky or the machine became slower; a
@@ -172,7 +172,7 @@ def incumbent_due(incumbent: Estimate, discards_in_a_row: int) -> bool:
 
 
 def baseline_due(decided_since: int) -> bool:
-    """Whether the baseline is run again, `decided_since` decided experiments after its last run.
+    """Return whether the baseline is run again, `decided_since` decided experiments after its last run.
 
     Incumbents change, and the baseline is the one source that is there all night, so drift of the machine shows in it.
     """
@@ -180,7 +180,7 @@ def baseline_due(decided_since: int) -> bool:
 
 
 def implausible(delta_bpb: float, kept_gains_bpb: Sequence[float], noise: Noise) -> bool:
-    """Whether a gain is so large that the candidate is scored again in another way before it is kept.
+    """Return whether a gain is so large that the candidate is scored again, in another way, before it is kept.
 
     With sigma 0.01 that is above 0.08, and above twice the largest gain that was kept tonight.
     """

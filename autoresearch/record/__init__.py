@@ -1,1 +1,1 @@
-"""What happened, on disk: the journal and the state it replays to, git, results.tsv, pauses, retention."""
+"""Record a night on disk: its journal and the state it replays to, git, results.tsv, pauses, retention."""

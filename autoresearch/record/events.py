@@ -25,7 +25,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opened(Event):
-    """A session of the loop starts or resumes the night. Runs that had not ended were cut off by the machine."""
+    """Start of a session, which begins or resumes the night. A run that has not ended by now was cut off."""
 
     tag: str
     task: TaskFacts
@@ -37,7 +37,7 @@ class Opened(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposed(Event):
-    """Experiment n is to be made; its source is on the disk already."""
+    """Plan of experiment n, whose source is on the disk already."""
 
     n: int
     role: Role
@@ -49,7 +49,7 @@ class Proposed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started(Event):
-    """A run of experiment n begins."""
+    """Start of a run of experiment n."""
 
     n: int
     run: int  # counted from 0 within the experiment
@@ -60,7 +60,7 @@ class Started(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured(Event):
-    """A run has ended with a result, which may be a failure of the candidate's."""
+    """End of a run with a result, which may be a failure of the candidate's."""
 
     n: int
     run: int
@@ -69,7 +69,7 @@ class Measured(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Abandoned(Event):
-    """A run was stopped by the user or spoiled by the machine; it does not count against the idea."""
+    """End of a run that the user stopped or the machine spoiled. It does not count against the idea."""
 
     n: int
     run: int
@@ -79,7 +79,7 @@ class Abandoned(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decided(Event):
-    """Experiment n has its verdict."""
+    """Verdict on experiment n."""
 
     n: int
     verdict: Verdict
@@ -94,7 +94,7 @@ class Decided(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Committed(Event):
-    """The candidate is in git: on the branch, or set aside under a ref of its own."""
+    """Commit of a candidate: on the branch, or set aside under a ref of its own."""
 
     n: int
     commit: str
@@ -103,7 +103,7 @@ class Committed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quarantined(Event):
-    """The machine went down twice during runs of experiment n, so it is not tried again."""
+    """End of experiment n without a verdict, because the machine went down twice during its runs."""
 
     n: int
     why: str
@@ -111,7 +111,7 @@ class Quarantined(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnFailed(Event):
-    """A proposer was asked and had no usable idea."""
+    """Turn of a proposer that brought no usable idea."""
 
     proposer: str
     reason: str
@@ -121,31 +121,31 @@ class TurnFailed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hinted(Event):
-    """The proposers are told what other machines found; findings/hints.py reads the entries."""
+    """Findings of other machines that the proposers are told; findings/hints.py reads the entries."""
 
     findings: tuple[Mapping[str, Any], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note(Event):
-    """A line for the user, e.g. that the early stop is in force from now on."""
+    """Line for the user, e.g. that the early stop is in force from now on."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paused(Event):
-    """The loop waits, because the user wants the machine."""
+    """Start of a pause, because the user wants the machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resumed(Event):
-    """The loop goes on after a pause."""
+    """End of a pause."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Closed(Event):
-    """A session ends in order. After a kill or a power cut there is no such event."""
+    """Orderly end of a session. After a kill or a power cut there is no such event."""
 
     why: str
 

@@ -54,7 +54,7 @@ def apply(night: Night, event: Event) -> Night:
 
 
 class _ContradictionError(Exception):
-    """The event cannot have happened in this night."""
+    """Refusal of an event that cannot have happened in this night."""
 
 
 def _name(event: Event) -> str:

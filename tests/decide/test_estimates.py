@@ -1,12 +1,14 @@
-"""What is believed of an experiment, read off the journal: its runs, its anchor, its re-runs, and a drift."""
+"""What is believed of an experiment, read off the journal: its runs, its pseudo-run, its re-runs, and a drift."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import pytest
 
 from autoresearch.decide import estimates
 from autoresearch.decide.estimates import Estimates
-from autoresearch.decide.noise import Drift, Noise
+from autoresearch.decide.noise import Drift, Noise, SpeedFit
 from testbed.made_nights import EXACT, Made, set_to
 
 NOISE = Noise(0.004, 10.0)
@@ -29,7 +31,7 @@ def test_a_baseline_is_the_mean_of_its_runs() -> None:
 def test_a_kept_candidate_is_held_back_towards_what_it_replaced() -> None:
     x = night_of(0.1).night.experiments[1]
     found = Estimates(NOISE).estimate(x)
-    assert 1.5 < found.mean < 1.6  # two runs at 1.5, and an anchor above them
+    assert 1.5 < found.mean < 1.6  # two runs at 1.5, and a pseudo-run above them
 
 
 def test_re_runs_of_the_incumbent_count_and_final_runs_do_not() -> None:
@@ -76,3 +78,13 @@ def test_gains_of_what_was_kept_and_what_simplifications_gave_up() -> None:
     worse = made.candidate(set_to("WIDTH", 16), -0.05, "keep")  # a simplification
     assert made.night.incumbent_n == worse
     assert estimates.given_up_sigma(made.night, estimates.read(made.night)) > 0
+
+
+def test_a_value_is_corrected_to_the_usual_speed() -> None:
+    run = night_of().night.experiments[0].runs[0]
+    assert run.measurement is not None and run.measurement.val_bpb is not None
+    slow = replace(run, measurement=replace(run.measurement, speed_index=0.9))
+    fit = SpeedFit(-0.2, 1.0, 0.01, 0.005, 8)
+    assert Estimates(NOISE).value(slow) == run.measurement.val_bpb
+    assert Estimates(NOISE, fit).value(slow) == pytest.approx(fit.adjust(run.measurement.val_bpb, 0.9))
+    assert Estimates(NOISE, fit).value(replace(run, measurement=None)) is None

@@ -7,7 +7,7 @@ import pytest
 from autoresearch.errors import JournalError
 from autoresearch.record.journal import Journal, read, read_source
 from autoresearch.record.night import Night
-from autoresearch.records import Failure, TaskFacts
+from autoresearch.records import Failure, Measurement, TaskFacts
 from testbed.journals import IDEA, OPENED, TASK, VERSIONS, baseline, decided, measured, proposed
 
 
@@ -102,3 +102,11 @@ def test_another_task_is_refused_naming_both(journal: Journal, name: str, value:
     with pytest.raises(JournalError, match=f"{name} was {TASK[name]}, is {value}"):
         journal.night.check_resume(TaskFacts(**{**TASK, name: value}))
     Night().check_resume(TaskFacts(**TASK))
+
+
+def test_runs_of_two_machines_are_no_replicates(journal: Journal) -> None:
+    n = baseline(journal, 1.50)
+    for run, machine in ((1, "m4"), (2, "m1"), (3, "m1")):
+        journal.append("started", n=n, run=run, seed=run, machine=machine, purpose="incumbent")
+        journal.append("measured", n=n, run=run, measurement=Measurement(seed=run, val_bpb=1.5))
+    assert [[r.machine for r in group] for group in journal.night.replicates()] == [["m4", "m4"], ["m1", "m1"]]
