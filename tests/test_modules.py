@@ -14,7 +14,7 @@ MODULES = sorted(
     [path.relative_to(PACKAGE).with_suffix("") for path in PACKAGE.rglob("*.py") if path.name != "__init__.py"]
     + [Path(name) for name in ("loop", "prepare", "program", "train_mlx")]
 )
-ABOUT_THE_TREE = {Path("test_examples.py"), Path("test_layers.py"), Path("test_modules.py")}
+ABOUT_THE_TREE = {Path(f"test_{name}.py") for name in ("docs", "examples", "layers", "modules")}
 
 
 def files_of(module: Path) -> list[Path]:
