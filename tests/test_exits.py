@@ -35,6 +35,7 @@ def run(folder: Path, argv: list[str], **env: str) -> subprocess.CompletedProces
     return subprocess.run(argv, cwd=folder, env={**os.environ, **env}, capture_output=True, text=True, timeout=60)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", PROGRAMS)
 def test_an_unexpected_exception_is_two_lines_and_a_log_in_the_cache(tmp_path: Path, command: str) -> None:
     cache = tmp_path / "cache"
@@ -55,6 +56,7 @@ def test_a_checkout_that_cannot_be_imported_is_an_unexpected_error_too(tmp_path:
     assert ended.returncode == 3 and ended.stderr.startswith("unexpected error: ") and "records.py" in ended.stderr
 
 
+@pytest.mark.slow
 def test_without_a_cache_the_log_is_a_temporary_file(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     argv = checkout(tmp_path, "loop.py status", "1 / 0")
@@ -78,12 +80,14 @@ def test_an_expected_error_is_its_message(tmp_path: Path, command: str, error: s
     assert (ended.returncode, ended.stdout, ended.stderr) == (code, "", "error: the disk is full. Run: df\n")
 
 
+@pytest.mark.slow
 def test_a_missing_package_is_named_with_the_command_that_brings_it(tmp_path: Path) -> None:
     ended = run(tmp_path, checkout(tmp_path, "loop.py status", "import no_such_package"))
     expected = "error: the package no_such_package is not installed here. Run: uv run loop.py status\n"
     assert (ended.returncode, ended.stderr) == (1, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", PROGRAMS)
 def test_ctrl_c_ends_with_130(tmp_path: Path, command: str) -> None:
     argv = checkout(tmp_path, command, "import time; print('ready', flush=True); time.sleep(60)")
@@ -94,6 +98,7 @@ def test_ctrl_c_ends_with_130(tmp_path: Path, command: str) -> None:
     assert program.returncode == 130 and said.strip().startswith("stopped") and "Traceback" not in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("body", ["print('line\\\\n' * 100_000)", "print('line')"], ids=["much", "little"])
 def test_output_that_nobody_reads_ends_the_program_without_a_word(tmp_path: Path, body: str) -> None:
     wait = "input(); "  # until the reading end is closed
@@ -106,11 +111,13 @@ def test_output_that_nobody_reads_ends_the_program_without_a_word(tmp_path: Path
     assert (program.returncode, said) == (141, "")
 
 
+@pytest.mark.slow
 def test_another_broken_pipe_is_an_unexpected_error(tmp_path: Path) -> None:
     argv = checkout(tmp_path, "loop.py status", "raise BrokenPipeError('of a child')")
     assert run(tmp_path, argv, AUTORESEARCH_CACHE=str(tmp_path)).returncode == 3
 
 
+@pytest.mark.slow
 def test_a_program_without_an_output_ends_all_the_same(tmp_path: Path) -> None:
     argv = checkout(tmp_path, "loop.py status", "print('line'); return 10")
     ended = subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh", *argv], cwd=tmp_path, stderr=subprocess.PIPE, text=True)

@@ -53,6 +53,7 @@ def test_an_example_keeps_the_form_and_the_contract(example: ParsedReply) -> Non
     assert contract.check(changed, SCRIPT) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", examples(), ids=lambda example: example.title)
 def test_an_example_trains_with_the_gradient_of_its_own_loss(example: ParsedReply) -> None:
     """A short way along the gradient, the loss changes as fast as the gradient is long."""
@@ -72,6 +73,7 @@ def test_an_example_trains_with_the_gradient_of_its_own_loss(example: ParsedRepl
     assert slope == pytest.approx(length.item(), rel=0.01)
 
 
+@pytest.mark.slow
 def test_the_examples_are_the_changes_that_their_titles_name() -> None:
     rate, halved, cubed = examples()
     before = constants.read(SCRIPT)

@@ -91,6 +91,7 @@ def test_a_short_window_reaches_exactly_half_the_context(block):
     assert ((out[0] > 0) == ((distance >= 0) & (distance <= window))).all()
 
 
+@pytest.mark.slow
 def test_the_last_layer_sees_the_whole_context():
     config = trainer(WINDOW_PATTERN="S", DEPTH=3).build_model(TASK).config
     assert config.windows == [16, 16, 32]
@@ -151,6 +152,7 @@ def test_bfloat16_gradients_are_float32_and_close():
         assert cosine / np.linalg.norm(rounded_gradients[name]) > 0.98, name
 
 
+@pytest.mark.slow
 def test_memory_grows_with_tokens_and_not_with_their_square():
     """The same tokens in rows four times as long: whole score matrices would take four times the memory."""
     train_mlx = trainer(DEPTH=2, QUERY_BLOCK=64)

@@ -194,6 +194,7 @@ def test_accumulation_equals_the_one_batch_step():
         assert_close(params, found[0][1], 1e-4)
 
 
+@pytest.mark.slow
 def test_accumulation_does_not_keep_every_micro_batch_alive():
     train_mlx = trainer(DEPTH=2)
 

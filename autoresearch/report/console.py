@@ -232,8 +232,8 @@ class LiveView:
             write()
         except GONE:
             stream = self._console.file
-            let_go(stream, self.log)
             self._console.quiet = True
+            let_go(stream, self.log)
             self._plain = PlainView(stream, self.state)
             self._plain.log = self.log
             self._plain.put(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  the terminal went away; the night continues")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 
+import pytest
+
 from autoresearch.candidate import constants
 from autoresearch.tasks.gpt import contract
 from benchmarks.null_night import exchangeable, exchanged
@@ -12,6 +14,7 @@ from testbed.toy import ROOT
 TRAINER = (ROOT / "train_mlx.py").read_text()
 
 
+@pytest.mark.slow
 def test_functions_change_places_and_nothing_else_changes() -> None:
     pairs = list(exchangeable(TRAINER))
     assert len(pairs) > 60  # enough for a night without a repeat

@@ -154,6 +154,7 @@ simple_values = st.integers(-(2**60), 2**60) | finite | st.booleans() | st.text(
 literal_values = st.recursive(simple_values, lambda values: st.lists(values, max_size=3).map(tuple), max_leaves=5)
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(literal_values)
 def test_evaluate_agrees_with_python(value: Any) -> None:
@@ -170,6 +171,7 @@ def test_assign_then_read(rate: float, depth: int) -> None:
     ast.parse(changed)
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.sampled_from(["DEPTH", "LR", "PATTERN", "BETAS", "LIMIT"]), st.text(max_size=40))
 @example("LIMIT", "'\\d'")

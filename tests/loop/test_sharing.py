@@ -15,6 +15,7 @@ from testbed.html_page import Page
 from testbed.made_nights import A, B, Made, set_to, shared
 
 
+@pytest.mark.slow
 def test_terminal_page_and_data_say_the_same(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     for name, found in (("a", A), ("b", B)):
         bundle.save(found, tmp_path / f"{name}.json")

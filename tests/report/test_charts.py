@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from xml.etree import ElementTree
 
+import pytest
+
 from autoresearch.report import charts, machine_night
 from autoresearch.report.markup import NARROW, WIDE
 from testbed import nights
@@ -11,6 +13,7 @@ from testbed import nights
 NIGHT = nights.night(12)
 
 
+@pytest.mark.slow
 def test_both_pictures_are_well_formed_at_both_sizes() -> None:
     states, speeds = machine_night.machine_states(NIGHT), machine_night.speeds(NIGHT)
     curves = {"baseline": [(0.1, 5.0), (1.0, 3.0)], "best <1>": [(0.1, 4.5), (1.0, 2.8)]}

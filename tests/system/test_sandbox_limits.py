@@ -53,6 +53,7 @@ def test_a_machine_short_of_memory_ends_the_child_first(run_dir: Path) -> None:
     assert python(limits(), run_dir, "print(open('/proc/self/oom_score_adj').read())") == "1000"
 
 
+@pytest.mark.slow
 def test_a_processor_hog_is_ended(run_dir: Path) -> None:
     started = time.monotonic()
     done = subprocess.run([*limits(cpu_s=1), sys.executable, "-c", "while True: pass"], cwd=run_dir, timeout=30)

@@ -244,6 +244,7 @@ def test_no_text_makes_it_raise(text: str) -> None:
         assert v.line >= 0 and v.message and str(v)
 
 
+@pytest.mark.slow
 @given(st.integers(0, len(BASE)), st.integers(0, 60), st.text(alphabet="()[]:.,=*@ \n_xmr'\"", max_size=6))
 @settings(max_examples=150, deadline=None)
 def test_no_damage_makes_it_raise(at: int, cut: int, put: str) -> None:

@@ -75,6 +75,7 @@ def test_a_transfer_that_breaks_off_is_resumed_and_a_refused_one_repeated(tmp_pa
         ]
 
 
+@pytest.mark.slow
 def test_a_missing_shard_keeps_the_others(hub: FakeHub, tmp_path: Path) -> None:
     code, _, err = from_hub(hub, tmp_path, "--shards", "3")
     assert code == 1
@@ -93,6 +94,7 @@ def test_without_a_hub_the_offline_data_set_is_named(hub: FakeHub, tmp_path: Pat
     assert "uv run prepare.py --dataset stdlib" in err
 
 
+@pytest.mark.slow
 def test_a_damaged_download_is_named_with_the_command(hub: FakeHub, tmp_path: Path) -> None:
     hub.files[CLIMBMIX]["shard_00000.parquet"] = broken = b"PAR1 nothing else"
     hub.blobs.update({hashlib.sha256(broken).hexdigest(): broken})
