@@ -1,1 +1,15 @@
-"""The night: sessions, the main loop, experiments, validation, and the commands of loop.py."""
+"""The night: `session.open_night` puts it together, and `research.Research` runs it.
+
+commands/       what loop.py's commands do, by subject
+session         opens a night, composes the parts below, closes it
+research        proposes, measures and decides until a limit
+experimenter    takes one candidate from its source to its verdict and record
+runner          makes one run that counts; repeats what the machine spoiled
+readiness       waits until a run may begin: pauses, memory, disk
+early_stopping  keeps the early stop's rule up to date
+notebook        the night as it stands, which all of them read
+context         what a proposer may know
+validate        the final validation
+transfer_night  the replay of another machine's findings
+sharing, samples, doctor
+"""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from autoresearch.decide.disturbances import ATTEMPTS, disturbance, usual
 from autoresearch.errors import AutoresearchError
@@ -38,7 +37,7 @@ class Runner:
 
     notebook: Notebook
     bench: Workbench
-    machine: str  # Facts.slug() of this machine
+    machine_slug: str  # Facts.slug(), for the journal
     readiness: Readiness
     early_stopping: EarlyStopping
     seed: int = 0
@@ -103,11 +102,9 @@ class Runner:
 
     def score_again(self, x: Experiment, run: int, *, rows: int) -> Measurement:
         """Score the checkpoint of a run again, `rows` at a time and in another order."""
-        source, folder, seed = self.notebook.layout.source(x.n), self.folder(x.n, run), x.runs[run].seed
+        layout, seed = self.notebook.layout, x.runs[run].seed
+        source, folder = layout.source(x.n), layout.run(x.n, run)
         return experiment.evaluate(self.bench, source, folder, seed, "val", rows=rows, order=run + 1)
-
-    def folder(self, n: int, run: int) -> Path:
-        return self.notebook.layout.run(n, run)
 
     def _record(self, n: int, run: int, m: Measurement) -> Experiment:
         self.notebook.journal.append("measured", n=n, run=run, measurement=m)
@@ -139,7 +136,7 @@ class Runner:
     def _run_once(self, x: Experiment, run: int, purpose: Purpose, seed: int | None) -> Measurement:
         """Make one run and return what it measured, with the machine's state before and after it."""
         notebook, seed = self.notebook, run_seed(self.seed, x.n, run) if seed is None else seed
-        notebook.journal.append("started", n=x.n, run=run, seed=seed, purpose=purpose, machine=self.machine)
+        notebook.journal.append("started", n=x.n, run=run, seed=seed, purpose=purpose, machine=self.machine_slug)
         before = self._observe()
         title = x.proposal.title if purpose in ("search", "repeat") else f"the incumbent again: {x.proposal.title}"
         notebook.view.begin(RunStart.of(x.n, run, x.proposal, title))
@@ -159,14 +156,15 @@ class Runner:
         return now
 
     def _measure(self, x: Experiment, run: int, purpose: Purpose, seed: int) -> Measurement:
-        read_source(self.notebook.layout, x)  # raises where the file is no longer what was proposed
-        source, folder = self.notebook.layout.source(x.n), self.folder(x.n, run)
+        """Train and score the source of `x`. Raises JournalError where it is no longer what was proposed."""
+        layout = self.notebook.layout
+        read_source(layout, x)
         ours = x.role == "baseline"  # a person wrote it: it is measured however slow, and its kernels are kept
         bench = replace(self.bench, min_steps=LEAST_STEPS) if ours or purpose != "search" else self.bench
         return experiment.measure(
             bench,
-            source,
-            folder,
+            layout.source(x.n),
+            layout.run(x.n, run),
             seed,
             self.notebook.view.hear,
             split="test" if purpose == "final" else "val",

@@ -155,7 +155,7 @@ def compose(
     runner = Runner(
         notebook=notebook,
         bench=bench,
-        machine=facts.slug(),
+        machine_slug=facts.slug(),
         readiness=Readiness(notebook, proposer.release),
         early_stopping=EarlyStopping(notebook, examples, stops_losers=rules.stops_losers),
         seed=options.seed,

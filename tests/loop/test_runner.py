@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,14 @@ import pytest
 from autoresearch.errors import AutoresearchError
 from autoresearch.loop.notebook import Notebook
 from autoresearch.loop.readiness import Readiness
-from autoresearch.loop.runner import Runner
-from autoresearch.paths import Layout
+from autoresearch.loop.runner import Runner, run_seed
+from autoresearch.measure.workbench import Workbench
+from autoresearch.paths import DataFolder, Layout
 from autoresearch.record import journal
 from autoresearch.record.night import Experiment
 from autoresearch.records import Failure, Measurement, Proposal, Purpose, Set
 from autoresearch.report.console import PlainView
+from autoresearch.system.sandbox import select
 from testbed.made_nights import Made
 
 GPU = Failure("machine", "Command buffer execution failed: Caused GPU Timeout Error")
@@ -53,7 +55,7 @@ def runner(tmp_path: Path) -> Callable[..., Rehearsed]:
         made = Rehearsed(
             notebook=notebook,
             bench=unused,
-            machine="m4",
+            machine_slug="m4",
             readiness=Readiness(notebook, release=lambda: None),
             early_stopping=unused,
             patience_s=(0.0, 0.0),
@@ -110,6 +112,25 @@ def test_an_idea_s_own_failure_is_its_own_at_once(runner: Callable[..., Rehearse
     made = runner(idea=[failure])
     assert made.run(4, "search").failure == failure
     assert made.ran == [4]
+
+
+def test_candidates_are_limited_by_the_baseline(runner: Callable[..., Rehearsed]) -> None:
+    made = runner()
+    made.bench = Workbench(
+        (), DataFolder(Path("data")), 300.0, select(allow_none=True), env={"MLX_DISABLE_COMPILE": "1"}
+    )
+    made.limit_candidates(made.notebook.baseline)  # 700 steps, and no start-up that is worth noting
+    assert made.bench.startup_limit_s == 60.0 and made.bench.min_steps == 8
+    slow = Measurement(1, 1.5, num_steps=30, seconds={"startup": 40.0, "warmup": 10.0})
+    runs = {0: replace(made.notebook.baseline.runs[0], measurement=slow)}
+    made.limit_candidates(replace(made.notebook.baseline, runs=runs))
+    assert made.bench.startup_limit_s == 105.0 and made.bench.min_steps == 5
+
+
+def test_every_run_of_a_night_has_a_seed_of_its_own() -> None:
+    assert run_seed(0, 12, 1) == 12_001
+    seeds = [run_seed(seed, n, run) for seed in (0, 1) for n in range(50) for run in range(9)]
+    assert len(set(seeds)) == len(seeds)
 
 
 @pytest.mark.slow
