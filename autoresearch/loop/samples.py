@@ -169,7 +169,7 @@ def _quiet(line: str) -> None:
 # --- the command ------------------------------------------------------------------------------------------------------
 
 
-def sample_command(root: Path, args: Namespace) -> None:
+def sample_command(root: Path, args: Namespace) -> int:
     """Print what a checkpoint of the night writes after each prompt: `loop.py sample`. Raises UsageError."""
     layout = Layout(root, status.find_tag(root, args.tag))
     night = journal.read(layout)
@@ -181,6 +181,7 @@ def sample_command(root: Path, args: Namespace) -> None:
         print(f"#{x.n} {x.proposal.title}")
         for prompt, text in zip(args.prompt, write(bench, layout, x, args.prompt, sampling), strict=True):
             print(f"\n{prompt}{text}")
+    return 0
 
 
 def _named(night: Night, of: str) -> Experiment:
