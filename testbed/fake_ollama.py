@@ -27,6 +27,7 @@ import argparse
 import contextlib
 import json
 import os
+import shlex
 import stat
 import sys
 import threading
@@ -179,10 +180,10 @@ class FakeOllama:
 def install(folder: Path, script: Path) -> Path:
     """Writes an executable `ollama` into `folder` that serves `script`; put `folder` first on PATH."""
     executable = folder / "ollama"
-    executable.write_text(
-        f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(Path(__file__).parents[1])!r})\n"
-        f"from testbed import fake_ollama\nsys.exit(fake_ollama.serve_as_ollama(sys.argv[1:], {str(script)!r}))\n"
-    )
+    code = "import sys; from testbed import fake_ollama as f; sys.exit(f.serve_as_ollama(sys.argv[2:], sys.argv[1]))"
+    command = shlex.join([sys.executable, "-c", code, str(script)])
+    root = shlex.quote(str(Path(__file__).parents[1]))
+    executable.write_text(f'#!/bin/sh\nPYTHONPATH={root} exec {command} "$@"\n')
     executable.chmod(executable.stat().st_mode | stat.S_IXUSR)
     return executable
 

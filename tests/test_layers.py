@@ -65,3 +65,14 @@ def test_a_test_file_imports_no_other() -> None:
         if name.partition(".")[0] == "tests"
     }
     assert not wrong
+
+
+def test_no_test_changes_where_imports_are_looked_for() -> None:
+    lines = {
+        f"{path.relative_to(ROOT)}:{number}"
+        for folder in ("tests", "testbed")
+        for path in (ROOT / folder).rglob("*.py")
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if line.lstrip().startswith("sys.path")
+    }
+    assert not lines
