@@ -50,7 +50,7 @@ print(json.dumps({"version": mx.__version__, "right": product == 64**3, "metal":
 
 
 class Level(Enum):
-    """What a check found; the value is its mark in the terminal."""
+    """Severity of a finding; the value is its mark in the terminal."""
 
     FINE = "✓"
     NOTE = "!"  # worth knowing, and no obstacle
@@ -62,7 +62,7 @@ FINE, NOTE, PROBLEM = Level
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One finding: a line for a person, and what to do about it."""
+    """One finding of a check: a line for a person, and advice where something can be done."""
 
     name: str
     level: Level

@@ -1,4 +1,4 @@
-"""The early stop in a running night: calibrate the rule before each candidate's first run and say when it changes."""
+"""Calibrate the early stop before each candidate's first run, and note when it is switched on or off."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from autoresearch.tasks.gpt.comparable import comparable
 
 @dataclass
 class EarlyStopping:
-    """The rule in force. `earlier` are examples from other nights on this machine and task."""
+    """The early stop of a running night. `earlier` are examples from other nights on this machine and task."""
 
     notebook: Notebook
     earlier: Sequence[Example] = ()

@@ -34,7 +34,7 @@ SAME_SCORE = 2e-3  # relative difference up to which a checkpoint scored again g
 
 @dataclass(kw_only=True)
 class Experimenter:
-    """Candidates of one night: their runs, verdicts and records."""
+    """Judge and recorder of one night's candidates. `afterwards` is called with the night after each decision."""
 
     notebook: Notebook
     runner: Runner

@@ -1,4 +1,4 @@
-"""Read the night as it stands now: what every part of the loop asks of the journal."""
+"""Answer what every part of the loop asks of the night: its incumbent, its baseline, its estimates, its sources."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from autoresearch.report.console import View
 
 @dataclass
 class Counters:
-    """What this session has counted; the keep rule asks for re-runs by it."""
+    """Counts of this session, from which the keep rule tells when the incumbent or the baseline is due for a re-run."""
 
     decided: int = 0  # candidates
     single_run_discards: int = 0  # in a row, since a candidate came near or the incumbent ran
@@ -38,7 +38,7 @@ class Counters:
 
 @dataclass(frozen=True)
 class Notebook:
-    """The journal of a running loop, where its files lie, and the view that is told what is noted."""
+    """The night of a running loop: its journal, the paths of its files, and the view that shows it."""
 
     layout: Layout
     journal: Journal
@@ -52,21 +52,25 @@ class Notebook:
 
     @property
     def estimates(self) -> estimates.Estimates:
+        """Sigma, drift and the estimates of this moment, with what earlier nights knew of sigma."""
         return estimates.read(self.night, self.prior)
 
     @property
     def incumbent(self) -> Experiment:
+        """The best known version; `Experimenter.prepare` has to come first."""
         incumbent = self.night.incumbent
         assert incumbent is not None, "a baseline is measured first"
         return incumbent
 
     @property
     def baseline(self) -> Experiment:
+        """The baseline of the incumbent's line; `Experimenter.prepare` has to come first."""
         baseline = validation.baseline_of(self.night)
         assert baseline is not None, "a baseline is measured first"
         return baseline
 
     def source_of(self, n: int) -> str:
+        """Return the source of experiment n, read and verified once a process. Raises JournalError."""
         return self.journal.source_of(n)
 
     def run_s(self) -> float:

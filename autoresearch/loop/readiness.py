@@ -20,7 +20,7 @@ ROOM_WAITS_S = (10.0, 30.0, 60.0, 120.0)  # between looks at the free memory and
 
 @dataclass(frozen=True)
 class Readiness:
-    """The conditions of a run on this machine. `release` unloads the language model; it raises ProposerError."""
+    """Conditions of a run on this machine. `release` unloads the language model; it raises ProposerError."""
 
     notebook: Notebook
     release: Callable[[], None]

@@ -29,7 +29,7 @@ EARLY = 0.1  # of the budget; failures up to then may be mended
 
 @dataclass(frozen=True)
 class Limits:
-    """When the night ends. `deadline` is by time.time(); `experiments` counts candidates decided in this session."""
+    """End of a night. `deadline` is by time.time(); `experiments` counts candidates decided in this session."""
 
     experiments: int | None = None
     deadline: float | None = None
@@ -46,7 +46,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Rules:
-    """What a night may do beside running every candidate to its end on the incumbent."""
+    """How a night searches. With both off, each candidate edits the incumbent and runs to its end."""
 
     stops_losers: bool = True  # the early stop may end a candidate's first run at half the budget
     branching: bool = True  # on a long plateau, ideas may start from an ancestor of the incumbent
@@ -57,7 +57,7 @@ DEFAULT_RULES = Rules()
 
 @dataclass(kw_only=True)
 class Research:
-    """One night on one branch: an experimenter, a proposer, and an end."""
+    """The main loop of one night on one branch: an experimenter, a proposer, and limits."""
 
     notebook: Notebook
     experimenter: Experimenter

@@ -33,7 +33,7 @@ COMPILING_FLOOR_S = 180.0  # the same where g++ compiles the kernels
 
 @dataclass(kw_only=True)
 class Runner:
-    """Runs of experiments on this machine, one at a time."""
+    """Executor of runs on this machine, one at a time."""
 
     notebook: Notebook
     bench: Workbench

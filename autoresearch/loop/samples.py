@@ -44,7 +44,7 @@ MOST_TOKENS = 8000  # of all texts together: what one event of a child may hold
 
 @dataclass(frozen=True)
 class Sampling:
-    """How to write. Temperature 0 takes the likeliest token each time."""
+    """Settings of the sampling. Temperature 0 takes the likeliest token each time."""
 
     tokens: int = 120
     temperature: float = 0.7

@@ -46,7 +46,7 @@ from autoresearch.tasks.gpt.workbench import choose_data, workbench
 
 @dataclass(frozen=True)
 class Options:
-    """What a person asks of a night; None leaves it to what the tag was begun with, or to the default."""
+    """Options of a night; None stands for what the tag was begun with, or for the default."""
 
     tag: str | None = None
     dataset: str | None = None
@@ -215,7 +215,7 @@ def versions_of(bench: Workbench) -> dict[str, str]:
 
 
 class Housekeeping:
-    """The chores after each decision: files that a decided candidate need not keep go, and the report is written."""
+    """Chores after each decision: remove what a decided candidate need not keep, and write the report."""
 
     def __init__(self, layout: Layout, say: Say) -> None:
         self.layout, self.say = layout, say
