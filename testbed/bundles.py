@@ -23,7 +23,7 @@ DATA = bundle.dump(BUNDLE)
 
 
 def changed(**top: Any) -> bytes:
-    """The file with other top-level fields, and the id that belongs to them where it still can be computed."""
+    """Return the file with other top-level fields, and with the id that belongs to them where one can be computed."""
     value = {**json.loads(DATA), **top}
     content = {key: entry for key, entry in value.items() if key not in ("format", "version", "id")}
     with contextlib.suppress(ValueError):

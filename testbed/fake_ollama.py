@@ -131,7 +131,7 @@ class FakeOllama:
         return self.script[number] if number < len(self.script) else over
 
     def cached_tokens(self, messages: Sequence[dict[str, Any]]) -> int:
-        """The tokens to leave out of the count: those that this prompt begins with as the last one did."""
+        """Count the tokens that this prompt has in common with the beginning of the last one."""
         prompt = "".join(message["content"] for message in messages)
         pairs = zip(prompt, self.last_prompt, strict=False)
         shared, self.last_prompt = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs)), prompt
@@ -178,7 +178,7 @@ class FakeOllama:
 
 
 def install(folder: Path, script: Path) -> Path:
-    """Writes an executable `ollama` into `folder` that serves `script`; put `folder` first on PATH."""
+    """Write an executable `ollama` into `folder` that serves `script`; put `folder` first on PATH."""
     executable = folder / "ollama"
     code = "import sys; from testbed import fake_ollama as f; sys.exit(f.serve_as_ollama(sys.argv[2:], sys.argv[1]))"
     command = shlex.join([sys.executable, "-c", code, str(script)])
@@ -189,7 +189,7 @@ def install(folder: Path, script: Path) -> Path:
 
 
 def serve_as_ollama(argv: Sequence[str], script: str) -> int:
-    """`ollama serve`, on OLLAMA_HOST. Writes its environment beside the script, for a test to look at."""
+    """Serve on OLLAMA_HOST, as `ollama serve` does, and write the environment beside the script for tests to read."""
     if list(argv) != ["serve"]:
         print(f"unknown command {argv}", file=sys.stderr)
         return 1

@@ -1,4 +1,4 @@
-"""An HTML page, parsed."""
+"""Parse an HTML page and check its form."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ ACTIVE = {"script", "iframe", "img", "link", "object"}
 
 
 class Page(HTMLParser):
-    """Checks that tags balance; collects ids, link targets, texts, and everything that loads or runs something."""
+    """Ids, link targets and texts of a page whose tags balance, and everything in it that loads or runs something."""
 
     def __init__(self, html: str) -> None:
         super().__init__()

@@ -17,7 +17,7 @@ CLOCKS = Clocks(wall=1_800_000_000.0, monotonic=1000.0)
 
 
 def live_state() -> LiveState:
-    """The state in the middle of a long night's run."""
+    """Return the state in the middle of a long night's run."""
     made = LiveState(tag="nov23", budget_s=10.0, machine="Apple M4 Pro", started=500.0, since=990.0)
     night = nights.night(60)
     made.take(night, estimates.read(night), 0)

@@ -136,7 +136,7 @@ class Made:
         return values
 
     def validate(self, rounds: int) -> None:
-        """The final validation: baseline and winner in turn, with one seed a round."""
+        """Run the final validation: baseline and winner in turn, with one seed a round."""
         assert self.incumbent is not None
         for i in range(rounds):
             for n in (0, self.incumbent):
@@ -148,7 +148,7 @@ class Made:
             self.incumbent = n
 
     def candidate(self, proposal: Proposal, gain_bpb: float, verdict: str | None = None) -> int:
-        """An idea on top of the incumbent, with its true gain; kept where it looks better in two runs."""
+        """Try an idea on top of the incumbent, with its true gain; keep it where it looks better in two runs."""
         assert self.incumbent is not None
         parent = self.incumbent
         source = edits.apply(self.sources[parent], proposal.edits)
@@ -171,7 +171,7 @@ class Made:
         return n
 
     def try_all(self, experiments: int) -> Made:
-        """`experiments` ideas in turn, each on top of what held; every eighth crashes."""
+        """Try as many ideas in turn, each on top of what was kept; every eighth crashes."""
         while len(self.sources) <= experiments:
             i = len(self.sources) - 1
             name, values, category, gain = IDEAS[i % len(IDEAS)]
@@ -196,7 +196,7 @@ class Made:
         return night_of(self.events)
 
     def write(self, folder: Path) -> Path:
-        """The journal and the sources, as runs/TAG holds them."""
+        """Write the journal and the sources as runs/TAG holds them."""
         folder.mkdir(parents=True)
         (folder / JOURNAL).write_bytes(b"".join(map(codec.encode, self.events)))
         for n, source in self.sources.items():
@@ -205,7 +205,7 @@ class Made:
 
 
 def shared(made: Made) -> Bundle:
-    """As it is exported, on a machine that has nothing to hide."""
+    """Export the night on a machine that has nothing to hide."""
     return export.export(made.night, made.sources.__getitem__, Scrubber())
 
 
@@ -216,7 +216,7 @@ def set_to(name: str, value: object, category: str = "other") -> Proposal:
 def four_ideas(
     machine: Mapping[str, Any], gains: Mapping[str, float], *, sigma_bpb: float = EXACT, **task: object
 ) -> Bundle:
-    """A night that tries depth, rate and GELU with the given gains, and a width that crashes."""
+    """Make a night that tries depth, rate and GELU with the given gains, and a width that crashes."""
     made = Made(machine, {**TASK, **task}, sigma_bpb=sigma_bpb)
     gelu = Proposal((GELU,), "GELU", "", "mlp", "tuner")
     ideas = {"depth": set_to("DEPTH", 4, "depth"), "lr": set_to("LR", 0.02, "learning_rate"), "gelu": gelu}

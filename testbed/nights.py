@@ -1,4 +1,4 @@
-"""A long night of every kind of experiment, on a Mac that grows warm: for what shows nights to people."""
+"""Make long nights with every kind of experiment, on a Mac that grows warm, for the report and the live view."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class MacMini:
 
 
 def long_night(experiments: int = 60, *, seed: int = 0, validate: bool = True, mac: MacMini | None = None) -> Made:
-    """A handful of real gains, lucky runs, crashes, heat, and a final validation."""
+    """Make a night with a handful of real gains, lucky runs, crashes, heat, and a final validation."""
     facts = machine.facts(recorded("mac-mini-m4-pro"), "Darwin").to_dict()
     made = Made(facts, TASK, machine=mac or MacMini(), baseline_bpb=1.5964, sigma_bpb=SIGMA, seed=seed, source=SOURCE)
     gains = {1 + round(i * i * experiments / 55): idea for i, idea in enumerate(IDEAS)}
@@ -128,7 +128,7 @@ def night(experiments: int = 60, *, validate: bool = True, mac: MacMini | None =
 
 
 def changed(change: Callable[[dict[str, Any]], None], experiments: int = 12) -> Night:
-    """A night each of whose events, as JSON, was changed before it was replayed."""
+    """Replay a night after a change of each of its events, which are given as JSON."""
     events = [json.loads(codec.encode(event)) for event in long_night(experiments).events]
     for event in events:
         change(event)
@@ -149,7 +149,7 @@ def _crash(made: Made, proposal: Proposal, failure: Failure) -> None:
 
 
 def _try(made: Made, proposal: Proposal, gain_bpb: float, *, real: bool) -> None:
-    """Real gains are run twice and kept where they look better; what looks better by luck is run three times."""
+    """Run real gains twice and keep those that look better; run three times what looks better by luck."""
     incumbent_bpb = made.truth[made.incumbent or 0]
     n = _propose(made, proposal, gain_bpb)
     values = made.run(n, "search")

@@ -1,4 +1,4 @@
-"""The command line, as a person and as an outside agent use it."""
+"""Run the program's commands as a person or an outside agent does."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def proposer(
 
 
 def seen(fake: FakeOllama, number: int) -> str:
-    """The last message of a chat request."""
+    """Return the last message of a chat request."""
     return str(fake.chats()[number]["messages"][-1]["content"])
 
 
@@ -46,7 +46,7 @@ def proposal_of(reply: str) -> Proposal:
 
 
 def discarded(n: int, change: Set, **facts: Any) -> Trial:
-    """A trial that set one constant and was a sigma worse."""
+    """Return a trial that set one constant and was a sigma worse."""
     made: dict[str, Any] = {
         "proposer": "tuner", "title": f"Idea {n}", "hypothesis": "", "category": "depth", "verdict": "discard",
         "reason": "1 sigma worse", "delta_bpb": -0.004, "sigma_bpb": 0.004, "val_bpb": 1.3,

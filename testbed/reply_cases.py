@@ -1,4 +1,4 @@
-"""Replies as small models write them, each with what becomes of it: the table that test_edits.py runs."""
+"""Replies as small models write them, each with what becomes of it: the table that test_replies.py runs."""
 
 from __future__ import annotations
 

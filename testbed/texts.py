@@ -28,7 +28,7 @@ COMMAND = (
 
 
 def invented(count: int, seed: int, words: int = 200) -> list[str]:
-    """Documents of words from a fixed vocabulary of 3,000."""
+    """Return documents of words from a fixed vocabulary of 3,000."""
     spelling = random.Random(1)
     vocabulary = ["".join(spelling.choices("abcdefghijklmnoprstuvwy", k=spelling.randint(2, 8))) for _ in range(3000)]
     rng = random.Random(seed)
@@ -36,7 +36,7 @@ def invented(count: int, seed: int, words: int = 200) -> list[str]:
 
 
 def parquet(texts: list[str], filler: int = 0) -> bytes:
-    """A parquet file with a column `text`, and `filler` bytes of something else."""
+    """Return a parquet file with a column `text`, and `filler` bytes of something else."""
     columns = {"text": texts}
     if filler:
         columns["filler"] = [random.Random(0).randbytes(filler // len(texts)) for _ in texts]
@@ -46,7 +46,7 @@ def parquet(texts: list[str], filler: int = 0) -> bytes:
 
 
 def write_own_text(folder: Path) -> Path:
-    """A folder with every kind of file, and things to be left alone."""
+    """Fill a folder with every kind of file, and with things to be left alone."""
     (folder / "deep" / "er").mkdir(parents=True)
     (folder / "book.txt").write_text("\n\n".join(invented(60, 1)))
     (folder / "deep" / "Notes.MD").write_text("\n\n".join(invented(60, 2)))
@@ -61,7 +61,7 @@ def write_own_text(folder: Path) -> Path:
 
 
 def copied(own: tuple[Path, Path], tmp_path: Path) -> tuple[Path, Path]:
-    """The same data in a cache of the test's own."""
+    """Copy the data into a cache of the test's own."""
     text, folder = own
     copy = tmp_path / "cache" / "data" / folder.parent.name / folder.name
     subprocess.run(["cp", "-r", str(folder.parents[2]), str(tmp_path / "cache")], check=True)

@@ -21,7 +21,7 @@ VOCAB, SEQ_LEN = 64, 64
 
 
 def write_toy_data(folder: Path, *, budget_s: float = 1.0) -> Path:
-    """A prepared data set in corpus.py's layout: 64 tokens, rows of a noisy counter that a bigram model can learn."""
+    """Write a data set in corpus.py's layout: 64 tokens, rows of a noisy counter that a bigram model can learn."""
     (folder / "eval").mkdir(parents=True)
     rng = np.random.default_rng(0)
     splits = {}
@@ -69,7 +69,7 @@ def git(root: Path, *args: str) -> str:
 
 
 def make_repository(root: Path) -> Path:
-    """A clone of the project's fixed files with the toy as its editable file, committed on main."""
+    """Copy the project's fixed files, with the toy as the editable file, into a repository with one commit on main."""
     root.mkdir(parents=True)
     for name in ("prepare.py", "loop.py", "program.md", "results.tsv", ".gitignore", ".gitattributes"):
         if (ROOT / name).exists():

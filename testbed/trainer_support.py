@@ -23,7 +23,7 @@ SMALL = {"DEPTH": 3, "ASPECT_RATIO": 8, "HEAD_DIM": 8, "TOTAL_BATCH_SIZE": 128, 
 
 
 def trainer(**constants: Any) -> ModuleType:
-    """train_mlx.py, executed with these constants set as a proposal's SET edits would set them."""
+    """Execute train_mlx.py with these constants, set as a proposal's SET edits would set them."""
     return execute(tuple(sorted({**SMALL, **constants}.items())))
 
 
@@ -38,7 +38,7 @@ def execute(constants: tuple[tuple[str, Any], ...]) -> ModuleType:
 
 
 def arrays(tree: Any) -> dict[str, np.ndarray]:
-    """The leaves of a tree of MLX arrays by flat name, as NumPy copies."""
+    """Return the leaves of a tree of MLX arrays by flat name, as NumPy copies."""
     return {name: np.array(value) for name, value in tree_flatten(tree)}
 
 
@@ -54,7 +54,7 @@ def set_parameters(model: Any, params: dict[str, np.ndarray]) -> None:
 
 
 def spread(model: Any, seed: int = 0) -> dict[str, np.ndarray]:
-    """Gives every parameter values away from its special initial ones (zeros, ones); returns them in float64.
+    """Give every parameter values away from its special initial ones (zeros, ones), and return them in float64.
 
     The values are exact in float32, so that a float64 reference starts from the same numbers.
     """
@@ -69,7 +69,7 @@ def spread(model: Any, seed: int = 0) -> dict[str, np.ndarray]:
 
 
 def tokens(rows: int, length: int, seed: int = 0, vocab_size: int = TASK.vocab_size) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs and targets, (rows, length) int32 each."""
+    """Return inputs and targets, (rows, length) int32 each."""
     block = np.random.default_rng(seed).integers(0, vocab_size, (rows, length + 1), dtype=np.int32)
     return block[:, :-1], block[:, 1:]
 

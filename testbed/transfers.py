@@ -15,7 +15,7 @@ def idea(*edits: Set | SearchReplace, title: str = "an idea") -> Proposal:
 
 
 def there() -> Bundle:
-    """Kept, least first: LR (and rows at once), a new norm, GELU, and depth; and what was not kept."""
+    """Keep LR (and rows at once), a new norm, GELU, and depth, the least first; discard a width."""
     made = Made(sigma_bpb=SHARP, source=BASE)
     made.candidate(idea(Set("LR", "0.02"), Set("DEVICE_BATCH_SIZE", "32"), title="faster"), 0.01, "keep")
     made.candidate(

@@ -67,7 +67,7 @@ class Bench:
         return experiment.measure(self.limited(candidate), source, home / "run", seed=1)
 
     def limited(self, candidate: Candidate) -> Workbench:
-        """Short limits for what hangs, long ones for the rest, so that a loaded machine changes no outcome."""
+        """Set short limits for what hangs and long ones for the rest, so that a loaded machine changes no outcome."""
         hangs = candidate.outcomes & {"startup", "hang"}
         return replace(
             self.bench,
@@ -78,13 +78,13 @@ class Bench:
         )
 
     def state(self) -> dict[str, bytes]:
-        """Everything that no candidate may touch."""
+        """Return the contents of everything that no candidate may touch."""
         files = [p for p in self.data.rglob("*") if p.is_file()]
         files += [*self.harness, *self.runs.glob("*.jsonl"), *self.runs.glob("0001/*")]
         return {str(p): p.read_bytes() for p in files}
 
     def touched(self, candidates: Sequence[Candidate]) -> list[str]:
-        """What differs from the beginning: files changed, and sources of candidates changed."""
+        """List what differs from the beginning: files, and sources of candidates."""
         now = self.state()
         changed = [p for p in self.before.keys() | now.keys() if self.before.get(p) != now.get(p)]
         sources = {c.name: self.runs / c.name / "train_mlx.py" for c in candidates}
@@ -92,7 +92,7 @@ class Bench:
 
 
 def outcome(m: Measurement) -> str:
-    """A failure's kind; "harmless" for an honest number; "FOOLED" for one that nobody can have earned."""
+    """Return the failure's kind, "harmless" for an honest number, or "FOOLED" for one that nobody can have earned."""
     if m.failure is not None:
         return m.failure.kind
     assert m.val_bpb is not None
@@ -100,7 +100,7 @@ def outcome(m: Measurement) -> str:
 
 
 def runnable(candidate: Candidate, sandbox: Sandbox) -> bool:
-    """Whether to run it as if the contract had let it pass."""
+    """Return whether the candidate may run here as if the contract had let it pass."""
     return bool(candidate.outcomes) and not (candidate.needs_sandbox and isinstance(sandbox, Unconfined))
 
 
@@ -108,7 +108,7 @@ def runnable(candidate: Candidate, sandbox: Sandbox) -> bool:
 def measured(
     candidates: Sequence[Candidate], bench: Bench, workers: int = 3
 ) -> Iterator[dict[str, Future[Measurement]]]:
-    """All candidates' measurements, a few at a time."""
+    """Measure all candidates, a few at a time, and yield their results to come by name."""
     with ThreadPoolExecutor(workers) as pool:
         yield {c.name: pool.submit(bench.measure, c) for c in candidates if runnable(c, bench.sandbox)}
         pool.shutdown(cancel_futures=True)
