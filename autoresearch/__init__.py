@@ -1,1 +1,1 @@
-"""The loop's machinery: everything around the one editable file. Nothing here imports mlx."""
+"""Run the research around the one editable file, train_mlx.py. The loop's own process never imports mlx."""

@@ -1,4 +1,4 @@
-"""Data types that the packages share. They are frozen and do no I/O.
+"""Define the data types that the packages share. They are frozen and do no I/O.
 
 A *candidate* is one version of train_mlx.py. The *incumbent* is the best known one. A *proposal* is edits to the
 incumbent with the reason for them; an *experiment* is a numbered candidate; a *run* is one training and evaluation of

@@ -1,4 +1,4 @@
-"""A night as a bundle of findings, and the same file with other contents."""
+"""Make a bundle of findings from a made-up night, and files like it with other contents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A small checkout with one editable file, for tests of what the loop does to a repository."""
+"""Use a small checkout with one editable file, for tests of what the loop does to a repository."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run Python code in a confined child."""
+"""Run Python code in a child that a sandbox confines."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A Hugging Face hub on loopback, for HF_ENDPOINT: what huggingface_hub asks of a dataset repository, and its bad days.
+"""Serve dataset repositories on loopback as a Hugging Face hub does (for HF_ENDPOINT), with failures on demand.
 
-As on the real one, a file's address answers with a redirect to another host and the file's headers (X-Repo-Commit,
-X-Linked-ETag, X-Linked-Size); the storage behind the redirect serves ranges.
+As on the real hub, the address of a file answers with a redirect to another host and with the file's headers
+(X-Repo-Commit, X-Linked-ETag, X-Linked-Size). The storage behind the redirect serves ranges.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 class FakeHub(ThreadingHTTPServer):
-    """`files` maps repo -> name -> content. `refuse` and `cut` say what goes wrong, `transfers` what was asked for."""
+    """Hub that serves `files`, which maps repo -> name -> content.
+
+    A test sets `refuse` and `cut` to make transfers fail, and reads in `transfers` what was asked for.
+    """
 
     daemon_threads = True
 
@@ -97,4 +100,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *args: Any) -> None:
-        """Tests read `transfers` instead."""
+        """Print nothing: tests read `transfers` instead."""

@@ -1,24 +1,24 @@
-"""A scriptable stand-in for an Ollama server, over real HTTP: the contract that design and client depend on.
+"""Stand in for an Ollama server over real HTTP, with scripted answers. It keeps the contract that our client relies on.
 
 In a test:       with FakeOllama([{"reply": "SET DEPTH = 6"}]) as fake: ... fake.url, fake.requests, fake.loads
 As a process:    python -m testbed.fake_ollama --port 0 --script FILE        prints the URL
 As `ollama`:     install(folder, FILE) writes an executable `ollama` whose `serve` listens on OLLAMA_HOST
 
-FILE holds FakeOllama's arguments as JSON: {"script": [steps], "cycle": true, "load_s": 0.5}; as `ollama` also "start_s"
-(seconds until it listens) and "fails" (it does not start).
+FILE holds FakeOllama's arguments as JSON: {"script": [steps], "cycle": true, "load_s": 0.5}. As `ollama` it may also
+hold "start_s" (seconds until the server listens) and "fails" (it does not start).
 
 The same script also answers as an OpenAI-compatible endpoint under /v1.
 
-A step of the script is what one chat request gets:
-  reply, thinking      the texts; thinking is sent only where the request asks for it or says nothing
-  chunks               how many pieces the reply comes in (default 4)
-  delay_s, pause_s     before the first byte, and between chunks
+A step of the script describes the answer to one chat request:
+  reply, thinking      the texts; thinking is sent unless the request turns it off
+  chunks               number of pieces in which the reply is sent (default 4)
+  delay_s, pause_s     seconds before the first byte, and between chunks
   status, error        an error before the first chunk, e.g. 500 and "llama runner process has terminated"
-  error_after          send so many chunks, then an {"error"} line inside the 200
-  cut                  end the stream without its last chunk; "reset" breaks the connection
+  error_after          send so many chunks, then an {"error"} line although the status was 200
+  cut                  end the stream without its last chunk; with "reset", break the connection
   done_reason          overrides "stop" or "length"
-  prompt_eval_count    overrides the count; 0 is left out, as the server does
-  die                  close the listening socket after this request: the server is gone
+  prompt_eval_count    overrides the count; a count of 0 is left out, as a real server does
+  die                  close the listening socket after this request, as if the server had died
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ PULL: list[dict[str, Any]] = [  # the lines of a download
 
 
 class FakeOllama:
-    """The server in a thread. `script` is a list of steps, or a function of the request body that returns one."""
+    """Server in a thread. `script` is a list of steps, or a function that returns the step for a request body."""
 
     def __init__(
         self,
@@ -82,10 +82,11 @@ class FakeOllama:
         pull: Sequence[dict[str, Any]] = (),
         port: int = 0,
     ) -> None:
-        """`stuck` models never leave memory; `loaded_sizes` are what models take once loaded, `loaded_bytes` what all;
-        `context_limit` is what the server gives at most, whatever is asked.
+        """Prepare a server with these `models` installed, on a free port unless `port` is given.
 
-        Servers of some versions leave what their prompt cache holds out of prompt_eval_count: `counts_cached` False.
+        A loaded model takes `loaded_sizes` bytes by its name, else `loaded_bytes`; a `stuck` one never leaves memory.
+        No request gets a context above `context_limit`. With `counts_cached` False, prompt_eval_count leaves out the
+        tokens that the prompt cache holds, as some versions of the server do.
         """
         self.script = script if callable(script) else list(script)
         self.models = {model["name"]: model for model in models}
@@ -140,20 +141,20 @@ class FakeOllama:
     # --- memory ---
 
     def ensure_loaded(self, name: str, num_ctx: int) -> None:
-        """Another num_ctx loads the model again."""
+        """Load the model, unless it is in memory with the same num_ctx; another num_ctx loads it again."""
         with self.lock:
             self._expire()
             known = self.resident.get(name)
             if known is not None and known["num_ctx"] == num_ctx and not known["leaving"]:
                 return
-            self.resident.clear()  # OLLAMA_MAX_LOADED_MODELS=1
+            self.resident.clear()  # a server with OLLAMA_MAX_LOADED_MODELS=1 holds one model
             self.loads.append((name, num_ctx))
         time.sleep(self.load_s)
         with self.lock:
             self.resident[name] = {"num_ctx": num_ctx, "expires": time.monotonic() + 300, "leaving": False}
 
     def keep(self, name: str, keep_alive: Any) -> None:
-        """Negative stays for ever, 0 leaves after `unload_s`."""
+        """Set how long a model stays in memory: for ever if `keep_alive` is negative, for `unload_s` if it is 0."""
         stay = seconds(keep_alive)
         with self.lock:
             if name in self.resident and not (self.stuck and stay == 0):
@@ -161,7 +162,7 @@ class FakeOllama:
                 self.resident[name].update(expires=time.monotonic() + after, leaving=stay == 0)
 
     def add(self, name: str) -> None:
-        """A model has been pulled."""
+        """Install a model, as the end of a pull does."""
         self.models[name] = {**MODEL, "name": name}
 
     def listed(self) -> dict[str, dict[str, Any]]:

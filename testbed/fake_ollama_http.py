@@ -1,6 +1,6 @@
-"""The HTTP side of the fake Ollama server: routes, streams and the limits that a real server keeps.
+"""Answer HTTP requests for the fake Ollama server: routes, streams, and the limits that a real server keeps.
 
-What is loaded and which step comes next is fake_ollama.FakeOllama's.
+fake_ollama.FakeOllama holds the loaded models and chooses the next step of the script.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Server(ThreadingHTTPServer):
         self.fake = fake
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hangs up is part of the contract."""
+        """Count a client that hangs up, which the contract allows; report any other error."""
         if isinstance(sys.exc_info()[1], BrokenPipeError | ConnectionResetError):
             self.fake.disconnects += 1
         else:
@@ -43,7 +43,7 @@ class Handler(BaseHTTPRequestHandler):
     server: Server
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Quiet: a test's output is its own."""
+        """Print nothing among the output of a test."""
 
     @property
     def fake(self) -> Any:
@@ -81,7 +81,7 @@ class Handler(BaseHTTPRequestHandler):
         routes.get(self.path, lambda _: self._json(404, {"error": "404 page not found"}))(body)
 
     def _listed(self, name: str) -> dict[str, Any]:
-        """As llama-server tells it where there is a context_limit, else as others do: the name alone."""
+        """Describe a model as llama-server does if there is a context_limit, else by its name alone, as others do."""
         limit = self.fake.context_limit
         return {"id": name} | ({"meta": {"n_ctx": limit, "n_params": 134_515_008}} if limit else {})
 
@@ -115,13 +115,13 @@ class Handler(BaseHTTPRequestHandler):
         self._begin("application/x-ndjson")
         for line in self.fake.pull_lines:
             time.sleep(line.get("pause_s", 0))
-            if line.get("status") == "success":  # said of a model that is there
+            if line.get("status") == "success":  # a server reports it once the model is installed
                 self.fake.add(body["model"])
             self._line(line)
         self._end()
 
     def _generate(self, body: dict[str, Any]) -> None:
-        """Only what loading and unloading need: an empty prompt."""
+        """Answer an empty prompt, which loads or unloads a model."""
         model = self._model(body)
         if model is None:
             return
@@ -154,7 +154,7 @@ class Handler(BaseHTTPRequestHandler):
             if body.get("truncate") is False:
                 self._json(400, {"error": "the input length exceeds the context length"})
                 return
-            prompt_tokens = 4 + num_ctx // 2  # the first 4 tokens and the last half
+            prompt_tokens = 4 + num_ctx // 2  # the server keeps the first 4 tokens and the last half
         prompt_tokens -= self.fake.cached_tokens(body["messages"])
         step = self.fake.next_step(body)
         thinking = step.get("thinking", "") if capable and think is not False else ""
@@ -188,7 +188,7 @@ class Handler(BaseHTTPRequestHandler):
         self._end()
 
     def _completions(self, body: dict[str, Any]) -> None:
-        """The OpenAI form of a chat: server-sent events."""
+        """Answer a chat in OpenAI's form, by server-sent events."""
         step = self.fake.next_step(body)
         if not self._started(step, "text/event-stream"):
             return
@@ -216,7 +216,7 @@ class Handler(BaseHTTPRequestHandler):
     # --- what both forms share ---
 
     def _started(self, step: Step, content_type: str) -> bool:
-        """Waits, and sends the head; an error before the first chunk ends the request."""
+        """Wait and send the head; return False where the step has an error instead of chunks."""
         time.sleep(step.get("delay_s", 0.0))
         if step.get("die"):
             self.fake.stop()
@@ -312,7 +312,7 @@ def _tokens(messages: Sequence[dict[str, Any]]) -> int:
 
 
 def _limited(text: str, thinking: str, num_predict: int) -> tuple[str, str, bool]:
-    """What num_predict leaves of thinking and text: thinking comes first and can use it up."""
+    """Cut thinking and text to num_predict tokens. Thinking comes first and can use them up."""
     room = num_predict * BYTES_PER_TOKEN if num_predict and num_predict > 0 else sys.maxsize
     thought = thinking[:room]
     answer = text[: room - len(thought)]
@@ -325,7 +325,7 @@ def _pieces(text: str, count: int) -> list[str]:
 
 
 def seconds(keep_alive: Any) -> float:
-    """A number is seconds, a string a Go duration: 5 -> 5, "5m" -> 300, "1h30m" -> 5400, 0 -> 0."""
+    """Return seconds, from a number or from a Go duration: 5 -> 5, "5m" -> 300, "1h30m" -> 5400, 0 -> 0."""
     if isinstance(keep_alive, int | float):
         return float(keep_alive)
     parts = re.findall(r"(-?\d+(?:\.\d+)?)(ms|s|m|h)", str(keep_alive))

@@ -1,4 +1,4 @@
-"""Write a journal event by event, with figures of one's own choice."""
+"""Write a journal event by event, with figures that the test chooses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The live view in the middle of a run."""
+"""Make and draw a state of the live view, in the middle of a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nights that never ran: journals with drawn figures over real sources and real edits, for what reads journals."""
+"""Make up nights, for tests of what reads journals: drawn figures, but real sources and real edits."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ TASK = {
     "budget_s": 300.0,
 }
 FIRST_FINAL_SEED = 1_000_000
-EXACT = 1e-9  # bpb; a sigma that leaves no noise in what is asserted
+EXACT = 1e-9  # bpb; a sigma so small that noise changes no assertion
 GELU = SearchReplace(
     "        return self.out(mx.square(nn.relu(self.fc(x))))", "        return self.out(nn.gelu(self.fc(x)))"
 )
@@ -54,14 +54,14 @@ IDEAS: list[tuple[str, tuple[Any, ...], str, float]] = [
 
 
 class Machine(Protocol):
-    """Where the runs of a made-up night take place."""
+    """Machine on which the runs of a made-up night take place."""
 
     def measure(self, n: int, seed: int, bpb: float | None, failure: Failure | None, now: datetime) -> Measurement: ...
 
 
 @dataclass(frozen=True)
 class SteadyMachine:
-    """A machine on which nothing happens: every run takes as long and shows the same."""
+    """Machine whose state never changes: every run takes the same time and shows the same values."""
 
     tok_s: float
 
@@ -77,7 +77,7 @@ class SteadyMachine:
 
 
 class Made:
-    """A night in the making: `events` as the journal would hold them, `sources` by experiment."""
+    """Builder of a night: its `events` as the journal would hold them, and its `sources` by experiment."""
 
     def __init__(
         self,

@@ -61,7 +61,7 @@ CRASHES = [
 
 @dataclass
 class MacMini:
-    """A Mac that is hot between two experiments (of every hundred), and on battery from another on."""
+    """Mac that is hot between two experiments (of every hundred), and on battery from another one on."""
 
     hot_between: tuple[int, int] = (60, 75)
     battery_after: int = 10**9

@@ -1,4 +1,4 @@
-"""What the tests of the language-model proposer share: a context, replies, and a proposer on a fake server."""
+"""Set up tests of the language-model proposer: a context, replies, and a proposer on a fake server."""
 
 from __future__ import annotations
 

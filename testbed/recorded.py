@@ -1,4 +1,4 @@
-"""A Mac from recorded output: `replay(name)` answers as the tools of testbed/recordings/NAME did."""
+"""Replay the recorded output of a Mac's tools: `replay(name)` answers from testbed/recordings/NAME."""
 
 from __future__ import annotations
 
@@ -22,6 +22,6 @@ FILES = {
 
 
 def replay(name: str, extra: Mapping[tuple[str, ...], str] | None = None) -> Callable[[Sequence[str]], str]:
-    """The `run` of a recorded machine; `extra` answers further commands, or answers recorded ones otherwise."""
+    """Return the `run` of a recorded machine. `extra` answers further commands, or replaces recorded answers."""
     answers = {argv: (FOLDER / name / file).read_text() for argv, file in FILES.items()} | dict(extra or {})
     return lambda argv: answers[tuple(argv)]

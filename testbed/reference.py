@@ -1,6 +1,7 @@
-"""An independent reference of the baseline in NumPy float64, written from the formulas alone; imports nothing of ours.
+"""Compute the baseline in NumPy float64, as an independent reference: it is written from the formulas alone.
 
-Every layer function returns its output and a function from the output's gradient to the inputs' gradients.
+It imports nothing of this project. Every layer function returns its output, and a function from the output's gradient
+to the inputs' gradients.
 Parameters are a dictionary by flat name ("h.0.attn.c_q.weight"), in the shapes (out, in) that the model uses.
 """
 
@@ -19,7 +20,7 @@ Params = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Shape:
-    """The model's numbers: layers, heads, key/value heads, context and window pattern."""
+    """Dimensions of the model: layers, heads, key/value heads, context and window pattern."""
 
     n_layer: int
     n_head: int
@@ -52,7 +53,7 @@ def norm(x):
 
 
 def rotate(x):
-    """Rotary embedding of (B, T, H, D) over split halves, base 10000."""
+    """Apply the rotary embedding to x (B, T, H, D), over split halves with base 10000."""
     T, D = x.shape[1], x.shape[3]
     angle = np.arange(T)[:, None] * 10000.0 ** (-np.arange(0, D, 2) / D)  # (T, D / 2)
     cos, sin = np.cos(angle)[:, None], np.sin(angle)[:, None]
@@ -65,7 +66,7 @@ def rotate(x):
 
 
 def attention(q, k, v, window):
-    """Softmax attention over 0 <= i - j <= window; q (B, T, H, D), k and v (B, T, H_kv, D)."""
+    """Compute softmax attention over 0 <= i - j <= window: q (B, T, H, D), k and v (B, T, H_kv, D)."""
     B, T, H, D = q.shape
     group = H // k.shape[2]
     keys, values = np.repeat(k, group, 2), np.repeat(v, group, 2)
@@ -86,7 +87,7 @@ def attention(q, k, v, window):
 
 
 def attention_layer(x, ve, p: Params, path: str, shape: Shape, window: int):
-    """`back` returns (dx, dve) and writes the parameters' gradients into the dictionary it is given."""
+    """Compute an attention layer. Its `back` returns (dx, dve) and puts the parameters' gradients into `grads`."""
     B, T, C = x.shape
     D = C // shape.n_head
     names = [f"{path}.{name}.weight" for name in ("c_q", "c_k", "c_v", "c_proj", "ve_gate")]
@@ -133,7 +134,7 @@ def mlp_layer(x, p: Params, path: str):
 
 
 def bigrams(idx, rows):
-    """The row of each token and the one before it, which at the start is token 0."""
+    """Return the table row of each token and the one before it, which is token 0 for the first position."""
     before = np.concatenate([np.zeros_like(idx[:, :1]), idx[:, :-1]], axis=1)
     return (36313 * before.astype(np.int64) + idx) % rows
 
@@ -142,7 +143,7 @@ def bigrams(idx, rows):
 
 
 def model(params: Params, idx: np.ndarray, shape: Shape):
-    """Tokens (B, T) -> logits (B, T, V), and a function from the logits' gradient to the parameters' gradients."""
+    """Return the logits (B, T, V) of tokens (B, T), and a function from their gradient to the parameters' gradients."""
     x, pairs = params["wte.weight"][idx], None
     if "bigrams.weight" in params:
         pairs = bigrams(idx, len(params["bigrams.weight"]))
@@ -194,7 +195,7 @@ def scatter(dy, idx, table):
 
 
 def loss_and_gradients(params: Params, idx: np.ndarray, targets: np.ndarray, shape: Shape):
-    """Mean cross-entropy in nats a token, and its gradients by parameter name."""
+    """Return the mean cross-entropy in nats per token, and its gradients by parameter name."""
     logits, back = model(params, idx, shape)
     shifted = logits - logits.max(-1, keepdims=True)
     log_p = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
@@ -215,7 +216,7 @@ COEFFICIENTS = [
 
 @dataclass(frozen=True)
 class Hyper:
-    """One step's scheduled numbers: learning rates as a share of their peak, Muon's momentum and decay."""
+    """Scheduled numbers of one step: learning rates as a share of their peak, Muon's momentum and decay."""
 
     lr: float
     momentum: float
@@ -223,13 +224,17 @@ class Hyper:
 
 
 def schedule(progress: float, step: int) -> Hyper:
-    """Constant, then linear to 0 over the last half; momentum 0.85 -> 0.95 over 300 steps; decay 0.2 (1 - progress)."""
+    """Return the numbers of a step.
+
+    The rate is constant, then linear to 0 over the last half. Momentum rises from 0.85 to 0.95 over 300 steps. The
+    decay is 0.2 (1 - progress).
+    """
     share = min(step / 300, 1)
     return Hyper(min(1.0, (1 - progress) / 0.5), 0.85 * (1 - share) + 0.95 * share, 0.2 * (1 - progress))
 
 
 def adam_rule(name: str, width: int) -> tuple[float, float, float]:
-    """Learning rate and betas of a parameter outside the layers."""
+    """Return learning rate and betas of a parameter outside the layers."""
     scale = (width / 768) ** -0.5
     if name == "x0_lambdas":
         return 0.5, 0.96, 0.95
@@ -290,7 +295,7 @@ def polar_express(g):
 
 
 def slope(params: Params, name: str, direction: np.ndarray, idx, targets, shape: Shape) -> float:
-    """The loss's derivative along `direction` of one parameter, by a central difference."""
+    """Return the derivative of the loss along `direction` of one parameter, by a central difference."""
 
     def loss(size):
         return loss_and_gradients({**params, name: params[name] + size * direction}, idx, targets, shape)[0]

@@ -62,7 +62,7 @@ BLOCK = f"<<<<<<< SEARCH\n{RELU}\n=======\n{SQUARED}\n>>>>>>> REPLACE\n"
 
 @dataclass(frozen=True)
 class Case:
-    """A reply with its fate: the constants it changes, lines it adds and removes, or the error it earns."""
+    """Reply with its expected result: the constants that it changes, lines added and removed, or the error."""
 
     habit: str
     reply: str

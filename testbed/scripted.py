@@ -1,4 +1,4 @@
-"""A proposer that says its lines."""
+"""Run a night with a proposer that gives scripted ideas."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Idea = tuple[str, tuple[Edit, ...]]
 
 
 class Scripted(BaseProposer):
-    """A proposer that says its lines, and keeps what it was asked."""
+    """Proposer that gives its ideas in order, and records what it was asked and told."""
 
     name = "scripted"
 
@@ -54,7 +54,7 @@ def night(root: Path, proposer: Scripted, experiments: int = 1, **options: objec
         return research.night
 
 
-# 100 times slower learning is worse by hundreds of sigma; a head that starts there is better by as many.
+# Learning 100 times more slowly is worse by hundreds of sigma; a better initial head gains as many.
 WORSE: Idea = ("learn slowly", (Set("LR", "0.0001"),))
 SLOWER: Idea = ("learn very slowly", (Set("LR", "0.00001"),))
 BROKEN: Idea = ("forget a bracket", (SearchReplace("    opt = optim.Adam(LR)", "    opt = optim.Nothing(LR)"),))

@@ -1,4 +1,4 @@
-"""Sources for search spaces: the trainer that ships, a short one, and drawn ones."""
+"""Provide sources for search spaces: the trainer that ships, and short candidates of chosen constants."""
 
 from __future__ import annotations
 
@@ -16,5 +16,5 @@ def source(*lines: str) -> str:
     return "".join(f"{line}\n" for line in lines) + FIXED.format(used=", ".join(names))
 
 
-SHORT = source(*(f"{name} = {literal}" for name, literal in constants.literals(REAL).items()))  # its constants alone
+SHORT = source(*(f"{name} = {literal}" for name, literal in constants.literals(REAL).items()))  # without code
 SPACE = infer(SHORT, 2048)

@@ -1,4 +1,4 @@
-"""Text of one's own to prepare, and the command that prepares it."""
+"""Write a user's own text to prepare, and give the command that prepares it."""
 
 from __future__ import annotations
 

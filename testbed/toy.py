@@ -1,4 +1,4 @@
-"""A toy task that trains in a second, and a repository with a toy candidate as its editable file."""
+"""Set up a toy task that trains in a second, and a repository with a toy candidate as its editable file."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def write_toy_data(folder: Path, *, budget_s: float = 1.0) -> Path:
 
 
 def toy_bench(data: Path, budget_s: float = 1.0, sandbox: Sandbox | None = None, **changes: Any) -> Workbench:
-    """A workbench with this checkout's harness; by default in the sandbox of this machine, if there is one."""
+    """Return a workbench with this checkout's harness, by default in this machine's sandbox if there is one."""
     settings = {"env": {"MLX_DISABLE_COMPILE": "1"}, **changes}
     return Workbench(harness(ROOT), DataFolder(data), budget_s, sandbox or select(allow_none=True), **settings)
 

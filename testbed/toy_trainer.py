@@ -1,4 +1,4 @@
-"""A bigram model, trained honestly with Adam: the editable file of the toy task."""
+"""Train a bigram model honestly with Adam. This is the editable file of the toy task."""
 
 import mlx.core as mx
 import mlx.nn as nn

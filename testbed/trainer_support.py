@@ -1,4 +1,4 @@
-"""What the trainer's test files share: train_mlx.py with constants set, small models, and a run of so many steps."""
+"""Execute train_mlx.py with constants set, for its test files: small models, and runs of a given number of steps."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def arrays(tree: Any) -> dict[str, np.ndarray]:
 
 
 def assert_close(found: dict[str, np.ndarray], expected: dict[str, np.ndarray], tolerance: float) -> None:
-    """By norm, not by element: cautious decay is a step function of the sign of a nearly zero product."""
+    """Compare by norm and not by element: cautious decay depends on the signs of products that are nearly zero."""
     for name, value in found.items():
         error = np.linalg.norm(value - expected[name]) / max(np.linalg.norm(expected[name]), 1e-30)
         assert error <= tolerance, f"{name}: relative error {error:.1e}"
@@ -75,7 +75,7 @@ def tokens(rows: int, length: int, seed: int = 0, vocab_size: int = TASK.vocab_s
 
 
 class ScriptedRun:
-    """A run of `steps` batches, in the harness's interface, whose progress is the share of batches handed out."""
+    """Run with the harness's interface that ends after `steps` batches; progress is the share of batches handed out."""
 
     def __init__(self, steps: int, task: prepare.Task = TASK) -> None:
         self.task, self.seed, self.steps, self.progress = task, 0, steps, 0.0

@@ -1,4 +1,4 @@
-"""A night of another machine, whose changes are to be tried here."""
+"""Make up a night of another machine, for tests that try its changes here."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from autoresearch.findings.bundle import Bundle
 from autoresearch.records import Proposal, SearchReplace, Set
 from testbed.made_nights import GELU, Made, shared
 
-SHARP = 1e-6  # bpb; a sigma under which every made difference is clear
+SHARP = 1e-6  # bpb; a sigma so small that every made-up difference is significant
 BASE = Made().sources[0].replace("ROWS = 4 ", "DEVICE_BATCH_SIZE = 16\nSTACK_MATRICES = True\nROWS = 4 ")
 
 

@@ -1,4 +1,4 @@
-"""Trials for the texts that a model reads."""
+"""Make trials for tests of the texts that a model reads."""
 
 from __future__ import annotations
 

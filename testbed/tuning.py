@@ -1,4 +1,4 @@
-"""Trials for the tuner: proposals measured by a made-up score."""
+"""Make trials for the tuner: proposals measured by a made-up score."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def build_model(task):
 def train(model, run):
     return TOTAL_BATCH_SIZE, MATRIX_LR, WEIGHT_DECAY, WARMDOWN_RATIO, ADAM_BETAS
 """
-Score = Callable[[dict[str, Any]], float | None]  # val_bpb of the constants; None: it crashes
+Score = Callable[[dict[str, Any]], float | None]  # val_bpb of the constants; None stands for a crash
 
 
 def context(source: str, history: Sequence[Trial] = (), **more: Any) -> Context:

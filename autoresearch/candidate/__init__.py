@@ -1,1 +1,1 @@
-"""Versions of the editable file as data: constants, edits, patches. No I/O."""
+"""Treat versions of the editable file as data: constants, edits, patches. No I/O."""

@@ -1,1 +1,1 @@
-"""One run of a candidate, in child processes."""
+"""Measure one run of a candidate, in child processes."""

@@ -1,4 +1,4 @@
-"""Shows the installed language models, and offers to download one with a progress bar.
+"""Show the installed language models, and offer to download one with a progress bar.
 
 `loop.py models` prints the table; `loop.py run` offers a download when no installed model fits.
 """
@@ -59,7 +59,7 @@ def ask_user(question: str, stdin: TextIO | None = None, wait_s: float = ANSWER_
 
 
 def offer_pull(server: OllamaServer, choice: Choice, console: Console, ask: Callable[[str], str] = ask_user) -> bool:
-    """Ask the user whether to pull the model of `choice`, and do it. Returns whether it is installed now."""
+    """Ask the user whether to pull the model of `choice`, and do it. Return whether it is installed now."""
     model = choice.pull or ""
     console.print(f"{choice.line.partition('. Run:')[0]}.", markup=False, highlight=False)
     answer = ask(f"Download {model} from ollama.com now? It is several GB. [y/N] ")

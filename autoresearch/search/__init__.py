@@ -1,4 +1,4 @@
-"""Sources of ideas: the proposers, the policy that steers them, and what each of them has achieved.
+"""Propose ideas: the proposers, the policy that steers them, and the record of what each has achieved.
 
 A proposer implements `records.Proposer`. The smallest one subclasses `BaseProposer` and returns proposals whose edits
 apply to the incumbent's source:

@@ -1,4 +1,4 @@
-"""Null proposer for `loop.py try`, whose ideas come from the command line."""
+"""Stand in for a proposer in `loop.py try`, whose ideas come from the command line."""
 
 from __future__ import annotations
 

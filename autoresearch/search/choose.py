@@ -1,4 +1,4 @@
-"""Builds the proposer of a night from the command line's options, or from what this machine offers.
+"""Build the proposer of a night from the command line's options, or from what this machine offers.
 
 `loop.py run` calls `choose`, which reports its decision in one line. A new proposer gets its `kind` here.
 """

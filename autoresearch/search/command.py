@@ -1,4 +1,4 @@
-"""Lets an outside agent propose: runs a command that edits a copy of the editable file in a temporary folder.
+"""Let an outside agent propose: run a command that edits a copy of the editable file in a temporary folder.
 
 The folder holds train_mlx.py (the incumbent, to be edited in place), program.md, HISTORY.md and PROMPT.md; the prompt
 is also passed on standard input. The edited train_mlx.py is the proposal. Its TITLE:, HYPOTHESIS: and CATEGORY: lines
@@ -102,7 +102,7 @@ class Command(BaseProposer):
         return [self._run(context, context.source, _task(context))]
 
     def repair(self, context: Context, proposal: Proposal, failure: Failure) -> Proposal | None:
-        """Run the command on the failed change, with the reason of the failure. Returns None if that fails, too."""
+        """Run the command on the failed change, with the reason of the failure. Return None if that fails, too."""
         detail = failure.detail.strip()[-prompt.FAILURE_CHARS :]
         told = {"title": proposal.title, "kind": failure.kind, "message": failure.message, "detail": detail}
         try:

@@ -1,4 +1,4 @@
-"""Makes candidates of proposals: applies their edits to the incumbent's source and refuses repeats.
+"""Make candidates of proposals: apply their edits to the incumbent's source and refuse repeats.
 
 The loop calls `admit`. A proposer may call `changed` first to check its own edits; the result is cached for the loop.
 """

@@ -1,4 +1,4 @@
-"""Summarises the trials of a night for a prompt: outcomes in sigmas, and the values tried for each constant. No I/O."""
+"""Summarise the trials of a night for a prompt: outcomes in sigmas, and the values tried for each constant. No I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shares the turns of a night among several proposers by what each achieves, with a fallback for turns without an idea.
+"""Share the turns of a night among several proposers by what each achieves, with a fallback for turns without an idea.
 
 Every proposer of `loop.py run` but the tuner alone is a member of a Hybrid.
 """

@@ -1,4 +1,4 @@
-"""Decides the kind of each turn, how to leave a plateau, what counts as a repeat, and which proposer is asked. No I/O.
+"""Decide the kind of each turn, how to leave a plateau, what counts as a repeat, and which proposer is asked. No I/O.
 
 A hundred noisy trials are too few to learn which kinds of change pay, so the kinds rotate and fixed rules end a
 plateau. Proposers share a night in proportion to what they achieved, each with a minimum share.

@@ -1,4 +1,4 @@
-"""Defaults for proposers that repair nothing and hold nothing between turns."""
+"""Provide defaults for proposers that repair nothing and hold nothing between turns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stores what each proposer has achieved on this machine, across nights, and chooses reply formats by it.
+"""Store what each proposer has achieved on this machine, across nights, and choose reply formats by it.
 
 The file is paths.Cache.scorecard. It is replaced whole; if it is lost, the first turns of the next night use priors.
 """

@@ -1,1 +1,1 @@
-"""The operating system: subprocesses, the sandbox, locks, the state of the machine, sleep, login."""
+"""Use the operating system: subprocesses, the sandbox, locks, the state of the machine, sleep, login."""

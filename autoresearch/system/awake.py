@@ -48,7 +48,7 @@ class Awake:
         return self._child is not None and self._child.running
 
     def ensure(self) -> bool:
-        """Start the inhibitor if it does not run. Returns whether it runs now."""
+        """Start the inhibitor if it does not run. Return whether it runs now."""
         if not self.active and self.argv:
             self._child = Child(self.argv, cwd=Path("/"), env=dict(os.environ), log_path=self._log)
             self._child.wait(START_S)

@@ -189,12 +189,12 @@ class Child:
         return self._log.end.decode("utf-8", "replace")
 
     def wait(self, timeout: float | None = None) -> int | None:
-        """Wait for the child to end. Returns its exit code, or None when it still runs after `timeout` seconds."""
+        """Wait for the child to end. Return its exit code, or None when it still runs after `timeout` seconds."""
         self._ended.wait(timeout)
         return self.returncode
 
     def kill(self, why: str = "stopped") -> None:
-        """End the child and all its descendants: SIGTERM, after GRACE_S SIGKILL. Returns when they have ended."""
+        """End the child and all its descendants: SIGTERM, after GRACE_S SIGKILL. Return when they have ended."""
         self._kill_reason = self._kill_reason or why
         self._ended.wait()
 

@@ -1,1 +1,1 @@
-"""What is measured."""
+"""Define the tasks that a night can work on."""

@@ -1,4 +1,4 @@
-"""An honest editable file, and named edits of it that the contract must let pass."""
+"""Hold an honest editable file, and named edits of it that the contract must let pass."""
 
 from __future__ import annotations
 

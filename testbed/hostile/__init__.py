@@ -1,4 +1,4 @@
-"""Hostile and broken candidates: what each tries, what must come of it, and its source."""
+"""Read hostile and broken candidates: what each one tries, which outcomes are allowed, and its source."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Candidate:
     source: str
     tries: str
     by_contract: bool  # the contract must refuse it
-    outcomes: frozenset[str]  # failure kinds, or "harmless", that may come of it where the contract is bypassed
-    needs_sandbox: bool  # it could do real harm here without
+    outcomes: frozenset[str]  # allowed outcomes where the contract is bypassed: failure kinds, or "harmless"
+    needs_sandbox: bool  # without one it could do real harm to this machine
 
 
 def read_all() -> list[Candidate]:

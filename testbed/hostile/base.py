@@ -1,4 +1,4 @@
-"""A bigram model, trained honestly with Adam. The candidates are edits of this file (edits.txt)."""
+"""Train a bigram model honestly with Adam. The hostile candidates are edits of this file (edits.txt)."""
 
 import mlx.core as mx
 import mlx.nn as nn

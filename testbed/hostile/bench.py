@@ -19,7 +19,7 @@ from autoresearch.tasks.gpt.workbench import openblas, snapshot
 from testbed.hostile import Candidate
 from testbed.toy import ROOT, write_toy_data
 
-FLOOR_BPB = 1.5  # the toy's text has log2(3) = 1.585 bits a byte: what scores less has not earned it
+FLOOR_BPB = 1.5  # the toy's text has log2(3) = 1.585 bits a byte, so a lower score is a cheat's
 BUDGET_S = 0.3
 
 

@@ -1,6 +1,7 @@
-"""The commands of loop.py: functions of the checkout's root and argparse's arguments that return the exit code.
+"""Run the commands of loop.py. Each is a function of the checkout's root and argparse's arguments -> exit code.
 
-A command's module is imported when the command is called: `status` and `--help` do not wait for what training needs.
+A command's module is imported when the command is called, so that `status` and `--help` do not wait for what training
+needs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Commands that run a night: `run`, `try`, `validate` and `transfer`."""
+"""Run a night: the commands `run`, `try`, `validate` and `transfer`."""
 
 from __future__ import annotations
 

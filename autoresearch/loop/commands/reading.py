@@ -1,4 +1,4 @@
-"""Commands that look at a night, and that pause and resume the running one."""
+"""Look at a night, or pause and resume the running one: the commands `status`, `watch`, `show`, `pause`, `resume`."""
 
 from __future__ import annotations
 

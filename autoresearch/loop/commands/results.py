@@ -1,4 +1,4 @@
-"""Commands that make something of a night: its report, its winner on a branch, room on the disk."""
+"""Use a night's results: the commands `report`, `adopt` (the winner on the user's branch) and `clean` (disk space)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands about this machine: what it lacks, how fast it is, which models it has, and what it does at login."""
+"""Check and set up this machine: the commands `doctor`, `calibrate`, `models`, `install` and `uninstall`."""
 
 from __future__ import annotations
 

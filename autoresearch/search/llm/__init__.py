@@ -1,1 +1,1 @@
-"""Proposals by a language model: prompts, the conversation, replies, and the clients of model servers."""
+"""Propose with a language model: prompts, the conversation, replies, and the clients of model servers."""

@@ -1,4 +1,4 @@
-"""The interface of a model server: what `Dialogue` asks of it, and what an answer is.
+"""Define the interface of a model server that `Dialogue` asks, and the answers that it gives.
 
 `OllamaBackend` and `OpenAIBackend` implement it.
 """

@@ -1,4 +1,4 @@
-"""Proposes through a conversation with a language model.
+"""Propose through a conversation with a language model.
 
 A draft begins with one reply. A reply that cannot be used goes back to the model with the exact error, at most twice.
 Then a fresh reply in a simpler format is asked for. If that fails, too, the draft is given up before anything trains.
@@ -206,7 +206,7 @@ class Dialogue:
         raise AssertionError("the last try returns or raises")
 
     def _sample(self, request: Request, draft: Draft) -> tuple[Proposal, Answer]:
-        """Ask for a reply and repair it. Returns the proposal and its answer; raises the last EditError."""
+        """Ask for a reply and repair it. Return the proposal and its answer; raise the last EditError."""
         answer = self._ask(request, request.messages, request.temperature, draft)
         for _ in range(request.repairs):
             try:

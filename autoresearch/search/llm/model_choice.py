@@ -1,4 +1,4 @@
-"""Chooses the Ollama model of a night: the one asked for, else the best installed one that fits this machine.
+"""Choose the Ollama model of a night: the one asked for, else the best installed one that fits this machine.
 
 If none fits, the choice names a model to pull, which happens only when the user agrees. The ranking of models (TIERS,
 FAMILY_WORTH) is an estimate; a model whose replies hardly ever apply, by the scorecard, comes last.

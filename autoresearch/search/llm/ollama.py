@@ -1,4 +1,4 @@
-"""Proposes with a model of an Ollama server, which is loaded once for several drafts and unloaded before training."""
+"""Propose with a model of an Ollama server, which is loaded once for several drafts and unloaded before training."""
 
 from __future__ import annotations
 
@@ -231,7 +231,7 @@ class OllamaProposer(Dialogue):
     def fits(self, file_bytes: int) -> bool:
         """Load the model once to see whether it stays within its memory limit, and note its size on the card.
 
-        The note is valid for a model file of `file_bytes`. Returns True also when the model cannot be loaded now.
+        The note is valid for a model file of `file_bytes`. Return True also when the model cannot be loaded now.
         """
         try:
             self.card.loaded_bytes = self.backend.measure()

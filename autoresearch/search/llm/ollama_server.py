@@ -1,4 +1,4 @@
-"""Connects to an Ollama server or starts one, sends it requests, and makes it free its memory.
+"""Connect to an Ollama server or starts one, send it requests, and make it free its memory.
 
 A server that answers is used and left running. If none answers and `ollama` is installed, `connect` starts one as a
 child process, offline and on a free port, and `close` stops it.

@@ -1,4 +1,4 @@
-"""Proposes with a model behind an OpenAI-compatible endpoint (mlx_lm.server, LM Studio, llama-server).
+"""Propose with a model behind an OpenAI-compatible endpoint (mlx_lm.server, LM Studio, llama-server).
 
 The API has no call to unload a model, so the machine's memory has to hold the model beside training.
 """

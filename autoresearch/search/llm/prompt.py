@@ -1,4 +1,4 @@
-"""Builds the messages for a language model from a Context, within a budget of tokens. No I/O.
+"""Build the messages for a language model from a Context, within a budget of tokens. No I/O.
 
 The parts that change least come first, so that the server's prefix cache is used: instructions and program.md, then the
 script, then history and the turn's directive. History is shortened to fit the budget; the server must have nothing to
@@ -196,7 +196,7 @@ _AGAIN = "Answer again in the form asked for, with all edits, corrected, against
 
 
 def program_warning(program: str, num_ctx: int) -> str | None:
-    """Warn the user of a program.md that takes too much of the model's context. Returns None if it fits.
+    """Warn the user of a program.md that takes too much of the model's context. Return None if it fits.
 
     >>> program_warning("x" * 60000, 8192)
     'program.md has about 15000 tokens; 2000 leave enough of a context of 8192 for the script ...'

@@ -1,4 +1,4 @@
-"""Parses a model's reply into edits. No I/O.
+"""Parse a model's reply into edits. No I/O.
 
 A reply is plain text: HYPOTHESIS, CATEGORY and TITLE lines, then `SET NAME = literal`, SEARCH/REPLACE blocks,
 `REPLACE def NAME` with a fenced body, or one whole fenced file. The parser skips the thinking, fences, bullets and file

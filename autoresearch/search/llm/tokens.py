@@ -1,4 +1,4 @@
-"""Estimates the tokens of a prompt before it is sent, and learns from the server's count of it."""
+"""Estimate the tokens of a prompt before it is sent, and learn from the server's count of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sends HTTP requests to a model server, with timeouts for every phase, streamed lines and calls that can be cancelled.
+"""Send HTTP requests to a model server, with timeouts for every phase, streamed lines and calls that can be cancelled.
 
 Every failure is a ProposerError whose `reason` is one of these:
 

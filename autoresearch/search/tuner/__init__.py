@@ -1,1 +1,1 @@
-"""The built-in tuner, which proposes changes of constants without a model."""
+"""Propose changes of constants without a language model: the built-in tuner."""

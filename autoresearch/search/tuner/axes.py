@@ -1,4 +1,4 @@
-"""Infers the searched axes of a module-level constant, with their ranges, from its name and value. No I/O.
+"""Infer the searched axes of a module-level constant, with their ranges, from its name and value. No I/O.
 
 Each number is searched in a coordinate that suits it: log2 for rates and sizes, log2 of 1 - beta for averaging factors,
 the plain value for fractions. The words in the name decide which (RULES); a name with no known word is searched up to a

@@ -1,4 +1,4 @@
-"""Converts the night's experiments to settings of the incumbent's axes with comparable results. No I/O."""
+"""Convert the night's experiments to settings of the incumbent's axes with comparable results. No I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Builds the search space of a candidate: the axes of its module-level constants and the constraints between them.
+"""Build the search space of a candidate: the axes of its module-level constants and the constraints between them.
 
 If the model's width is DEPTH * ASPECT_RATIO, the width replaces the ratio as an axis, so that a change of depth keeps
 the width. `Space.settle` adjusts the axes that depend on a changed one, and `Space.edits` writes a setting as SET
@@ -64,7 +64,7 @@ class Space:
         return [axis.name for axis in self.axes if values[axis.name] != axis.value]
 
     def settle(self, values: Values) -> Values | None:
-        """Move dependent axes to the nearest values that satisfy the constraints. Returns None when none do."""
+        """Move dependent axes to the nearest values that satisfy the constraints. Return None when none do."""
         values = dict(values)
         return values if all(mend(self, values) for mend in (_mend_heads, _mend_width, _mend_batch)) else None
 
@@ -177,7 +177,7 @@ def _mend_heads(space: Space, values: Values) -> bool:
 
 
 def _mend_width(space: Space, values: Values) -> bool:
-    """Round widths up to whole heads, as the model does. Returns whether a derived width can be reached."""
+    """Round widths up to whole heads, as the model does. Return whether a derived width can be reached."""
     unit = _unit({**space.constants, **values})
     for axis in space.axes:
         if axis.category == "width" and axis.grid and int(values[axis.name]) % unit:
@@ -189,7 +189,7 @@ def _mend_width(space: Space, values: Values) -> bool:
 
 
 def _mend_batch(space: Space, values: Values) -> bool:
-    """Halve the rows until rows * seq_len divides the total batch, if the code needs that. Returns whether it does."""
+    """Halve the rows until rows * seq_len divides the total batch, if the code needs that. Return whether it does."""
     total = next((axis.name for axis in space.axes if axis.category == "batch" and "BATCH" in axis.name), None)
     rows = next((axis.name for axis in space.axes if axis.category == "speed" and "BATCH" in axis.name), None)
     if total is None or rows is None or not space.whole_batches:

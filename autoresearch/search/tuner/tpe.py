@@ -1,4 +1,4 @@
-"""Asks Optuna's tree-structured Parzen estimator (TPE) for settings. No other module imports Optuna.
+"""Ask Optuna's tree-structured Parzen estimator (TPE) for settings. No other module imports Optuna.
 
 Each call makes a new study in memory and adds all known settings to it, so nothing has to be stored between turns, and
 the ranges may follow the incumbent.

@@ -1,4 +1,4 @@
-"""Proposes new values for the incumbent's module-level constants, without a language model.
+"""Propose new values for the incumbent's module-level constants, without a language model.
 
 The first experiments follow a fixed order, one big lever at a time and in both directions, since depth and total batch
 decide what this machine can learn in the budget. Then Optuna's TPE moves several constants at once.

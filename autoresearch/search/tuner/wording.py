@@ -1,4 +1,4 @@
-"""Writes the title, hypothesis and category of the tuner's proposals, and finds the category of any proposer's."""
+"""Write the title, hypothesis and category of the tuner's proposals, and find the category of any proposer's."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""GPT pretraining: the contract of train_mlx.py, its children, and their fit to this machine."""
+"""Define the GPT pretraining task: the contract of train_mlx.py, its child processes, and their fit to this machine."""

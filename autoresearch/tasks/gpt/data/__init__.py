@@ -1,1 +1,1 @@
-"""Data sets: downloading, tokenizing, packing, and the profiles of a task."""
+"""Prepare data sets: download, tokenize and pack text, at the scale that a profile sets."""
