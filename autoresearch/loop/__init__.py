@@ -1,4 +1,4 @@
-"""The night: `session.open_night` puts it together, and `research.Research` runs it.
+"""Run the night: `session.open_night` puts it together, and `research.Research` runs it.
 
 commands/       what loop.py's commands do, by subject
 session         opens a night, composes the parts below, closes it
