@@ -96,7 +96,7 @@ def operations(constants: Mapping[str, Any], task: prepare.Task) -> dict[str, in
     evaluated.
     """
     found, streams = {}, prepare.streams()
-    with patch.multiple(prepare, CPU_LOGITS=prepare.GPU_LOGITS, streams=lambda: streams[:1]):
+    with patch.multiple(prepare.ops, CPU_LOGITS=prepare.ops.GPU_LOGITS, streams=lambda: streams[:1]):
         for name, switch, stack in (
             ("ops_plain", mx.disable_compile, False),
             ("ops_compiled", mx.enable_compile, False),

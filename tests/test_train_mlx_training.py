@@ -144,7 +144,7 @@ def test_compiled_and_uncompiled_steps_agree(compiled):
     "bytes_at_once", [1, 48 * 4 * 10, 2**22]
 )  # a token, ten (of 128: the last chunk is short), all
 def test_the_loss_in_chunks_is_the_loss_of_the_logits(bytes_at_once, monkeypatch):
-    monkeypatch.setattr(prepare, "CPU_LOGITS", bytes_at_once)
+    monkeypatch.setattr(prepare.ops, "CPU_LOGITS", bytes_at_once)
     model = trainer().build_model(TASK)
     spread(model)
     x, y = (mx.array(a) for a in tokens(4, 32))
@@ -156,7 +156,7 @@ def test_the_loss_in_chunks_is_the_loss_of_the_logits(bytes_at_once, monkeypatch
 
 def test_training_never_holds_all_logits(monkeypatch):
     """4096 tokens by 1024 words are 16 MiB, and autodiff keeps several such arrays."""
-    monkeypatch.setattr(prepare, "CPU_LOGITS", 2**17)
+    monkeypatch.setattr(prepare.ops, "CPU_LOGITS", 2**17)
     C, V = 8, 1024
     x, weight, y = mx.random.normal((4, 1024, C)), mx.random.normal((V, C)), mx.zeros((4, 1024), dtype=mx.int32)
     head = trainer().head

@@ -64,7 +64,7 @@ def limit_memory() -> None:
 def originals() -> dict[tuple[Any, str], Any]:
     """Collect the functions, classes and methods that judging uses, by owner and name."""
     modules, classes = (
-        (prepare, sys.modules[__name__], mx, mx.fast, mx.random, nn, np, math, json, os),
+        (prepare, prepare.ops, sys.modules[__name__], mx, mx.fast, mx.random, nn, np, math, json, os),
         (Run, Reporter, Probing, nn.Module),
     )
     return {

@@ -36,7 +36,8 @@ def test_a_night_keeps_the_harness_that_it_began_with(tmp_path: Path) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(f"# {file.name}\n")
     first = snapshot(checkout, tmp_path / "night")
-    assert first == harness(tmp_path / "night") and [file.name for file in first] == ["prepare.py", "children.py"]
+    assert first == harness(tmp_path / "night")
+    assert [file.name for file in first] == ["prepare.py", "children.py", "ops.py"]
     harness(checkout)[0].write_text("# another checkout\n")
     assert snapshot(checkout, tmp_path / "night")[0].read_text() == "# prepare.py\n"
     harness(checkout)[1].unlink()

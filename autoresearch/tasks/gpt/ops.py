@@ -1,0 +1,173 @@
+"""Compute with MLX what train_mlx.py asks of prepare: losses, attention in blocks, work dealt to cores.
+
+prepare.py loads this file by its path and offers its public functions as its own, so that the editable file holds no
+derivative written by hand: an edit there of a forward pass cannot leave an old derivative beside it.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import os
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+import mlx.core as mx
+import mlx.nn as nn
+
+Part = TypeVar("Part")
+Result = TypeVar("Result")
+
+GPU_LOGITS, CPU_LOGITS = 2**24, 2**21  # bytes of logits in a chunk of training; MLX runs some 30 such arrays ahead
+
+
+def cross_entropy(logits: mx.array, targets: mx.array, reduction: str = "mean") -> mx.array:
+    """Compute cross-entropy in nats, in float32: logits (B, T, V), targets (B, T) -> scalar, or (B, T) for "none"."""
+    logits = logits.astype(mx.float32)
+    if mx.default_device() == mx.gpu:
+        losses = mx.fast.cross_entropy(logits, targets)
+    else:  # the backward pass of mx.fast.cross_entropy computes each exponential again
+        shifted = logits - mx.stop_gradient(logits.max(axis=-1, keepdims=True))
+        losses = mx.log(mx.exp(shifted).sum(axis=-1)) - mx.take_along_axis(shifted, targets[..., None], axis=-1)[..., 0]
+    return losses if reduction == "none" else losses.mean()
+
+
+def chunked_cross_entropy(head: Callable[..., mx.array], x: mx.array, weight: mx.array, targets: mx.array) -> mx.array:
+    """Compute the mean cross-entropy of head(x, weight), never with all logits at once: x (B, T, C), targets (B, T).
+
+    A chunk's gradients are taken while its logits (tokens, V) are there. `head` must treat tokens alike, and compute
+    with no other learned array than `weight`.
+    """
+    _require_explicit_arrays("chunked_cross_entropy", head)
+    x, targets = x.reshape(-1, x.shape[-1]), targets.reshape(-1)
+    size = max(1, (GPU_LOGITS if mx.default_device() == mx.gpu else CPU_LOGITS) // (4 * weight.shape[0]))
+
+    def loss(x: mx.array, weight: mx.array, targets: mx.array) -> mx.array:
+        return cross_entropy(head(x, weight), targets, "none").sum()
+
+    @mx.custom_function
+    def in_chunks(x: mx.array, weight: mx.array) -> tuple[mx.array, mx.array, mx.array]:
+        total, dw = mx.array(0.0), mx.zeros_like(weight)
+        dx: list[mx.array] = []
+        for start in range(0, len(x), size):
+            rows, y = mx.depends(x[start : start + size], dw), targets[start : start + size]  # one chunk after another
+            nats, (rows, matrix) = mx.value_and_grad(loss, argnums=(0, 1))(rows, weight, y)
+            total, dx, dw = total + nats, [*dx, rows], dw + matrix
+        return total, mx.concatenate(dx), dw
+
+    @in_chunks.vjp
+    def in_chunks_vjp(primals: Any, gradients: Any, outputs: Any) -> tuple[mx.array, ...]:
+        return tuple(gradients[0].astype(g.dtype) * g for g in outputs[1:])
+
+    return in_chunks(x, weight)[0] / targets.size
+
+
+def relu_squared(x: mx.array) -> mx.array:
+    """Compute mx.square(nn.relu(x)), with the gradient 2 relu(x), which needs no mask."""
+    return _relu_squared(x)
+
+
+@mx.custom_function
+def _relu_squared(x: mx.array) -> mx.array:
+    return mx.square(nn.relu(x))
+
+
+@_relu_squared.vjp
+def _relu_squared_vjp(x: mx.array, gradient: mx.array, _: mx.array) -> mx.array:
+    return 2 * nn.relu(x) * gradient
+
+
+def soft_cap(logits: mx.array, limit: float) -> mx.array:
+    """Compute limit * mx.tanh(logits / limit), which lies within +-limit. The gradient reuses the tanh."""
+    if isinstance(limit, mx.array):
+        raise TypeError("soft_cap: limit must be a number; for a learned limit write limit * mx.tanh(logits / limit)")
+
+    @mx.custom_function
+    def capped(logits: mx.array) -> mx.array:
+        return limit * mx.tanh(logits / limit)
+
+    @capped.vjp
+    def capped_vjp(_: mx.array, gradient: mx.array, output: mx.array) -> mx.array:
+        return gradient * (1 - mx.square(output / limit))
+
+    return capped(logits)
+
+
+def attend_in_blocks(
+    attend: Callable[..., mx.array], q: mx.array, k: mx.array, v: mx.array, window: int, size: int
+) -> mx.array:
+    """Compute attend(q, k, v, window) of `size` queries at a time, in memory linear in T.
+
+    q is (B, H, T, D), k and v are (B, H_kv, T, D). `attend` gets n queries and the m keys and values that they see: the
+    last n of them stand at the queries' own positions. It must compute with no other learned array. A block waits for
+    the one before, and the backward pass computes scores again, so that the scores of one block exist at a time.
+    """
+    _require_explicit_arrays("attend_in_blocks", attend)
+    T = q.shape[2]
+    spans = [(slice(s, s + size), slice(max(0, s - window), s + size)) for s in range(0, T, size)]
+
+    @mx.custom_function
+    def in_blocks(q: mx.array, k: mx.array, v: mx.array) -> mx.array:
+        blocks: list[mx.array] = []
+        for queries, keys in spans:
+            block = mx.depends(q[:, :, queries], blocks[-1:])
+            blocks.append(attend(block, k[:, :, keys], v[:, :, keys], window))
+        return mx.concatenate(blocks, axis=2)
+
+    @in_blocks.vjp
+    def in_blocks_vjp(primals: Any, gradient: mx.array, _: mx.array) -> tuple[mx.array, ...]:
+        q, k, v = primals
+        dq: list[mx.array] = []
+        dk, dv = k[:, :, :0], v[:, :, :0]
+        for queries, keys in spans:
+            block = mx.depends(q[:, :, queries], [*dq[-1:], dk, dv])
+            inputs = [block, k[:, :, keys], v[:, :, keys]]
+            _, grads = mx.vjp(functools.partial(attend, window=window), inputs, [gradient[:, :, queries]])
+            dq.append(grads[0])
+            dk, dv = _add_from(keys.start, dk, grads[1]), _add_from(keys.start, dv, grads[2])
+        return mx.concatenate(dq, axis=2), dk, dv
+
+    return in_blocks(q, k, v)
+
+
+def _require_explicit_arrays(caller: str, function: Callable[..., Any]) -> None:
+    """Raise TypeError where `function` holds arrays that are not its arguments: these would get no gradient."""
+    cells = [cell.cell_contents for cell in getattr(function, "__closure__", None) or ()]
+    bound = [getattr(function, "__self__", None)]
+    partial = [*function.args, *function.keywords.values()] if isinstance(function, functools.partial) else []
+    if any(isinstance(value, mx.array | nn.Module) for value in [*cells, *bound, *partial]):
+        raise TypeError(
+            f"prepare.{caller}: its function must take every array as an argument, since others get no gradient. Where"
+            " it needs more arrays, compute without chunks, e.g. prepare.cross_entropy(logits, targets)"
+        )
+
+
+def _add_from(start: int, x: mx.array, y: mx.array) -> mx.array:
+    """Add x and y (B, H, m, D), where y begins at x's position `start` and extends beyond its end."""
+    both = x.shape[2] - start
+    return mx.concatenate([x[:, :, :start], x[:, :, start:] + y[:, :, :both], y[:, :, both:]], axis=2)
+
+
+def even_streams(parts: int) -> int:
+    """Return the largest number of streams that get the same number of parts each: 6 parts, 4 streams -> 3."""
+    return max(n for n in range(1, len(streams()) + 1) if parts % n == 0)
+
+
+def parallel(function: Callable[[Part], Result], parts: Iterable[Part]) -> list[Result]:
+    """Return [function(part) for part in parts], computed by MLX on all streams (CPU cores) at the same time.
+
+    The parts are dealt to the streams in turn; within a stream, operations run one after another.
+    """
+    results = []
+    for part, stream in zip(parts, itertools.cycle(streams()), strict=False):
+        with mx.stream(stream):
+            results.append(function(part))
+    return results
+
+
+@functools.cache
+def streams() -> tuple[mx.Stream, ...]:
+    """Return one stream on a GPU; on a CPU, which runs a stream on one core, one for each of AUTORESEARCH_CORES."""
+    device = mx.default_device()
+    cores = 1 if device == mx.gpu else int(os.environ.get("AUTORESEARCH_CORES", 1))
+    return mx.default_stream(device), *(mx.new_stream(device) for _ in range(cores - 1))
