@@ -20,7 +20,7 @@ from autoresearch.errors import AutoresearchError
 from autoresearch.paths import JOURNAL
 from autoresearch.record.codec import encode
 from benchmarks.cli import parser
-from testbed.made_nights import Made
+from testbed.night_builder import NightBuilder
 
 Event = Mapping[str, Any]
 
@@ -127,7 +127,7 @@ def read_events(folder: Path) -> list[Event]:
 
 def made_up() -> list[Event]:
     """Return the events of a night that never ran: two experiments and a final validation."""
-    made = Made()
+    made = NightBuilder()
     for n in (1, 2):
         made.propose("candidate", made.events[1]["proposal"], made.sources[0], 1.6)
         made.run(n, "search", "repeat")

@@ -13,10 +13,10 @@ from autoresearch.findings import bundle, export, schema
 from autoresearch.findings.bundle import Bundle
 from autoresearch.findings.scrub import Scrubber
 from autoresearch.records import Proposal
-from testbed.made_nights import GELU, Made
+from testbed.night_builder import GELU, NightBuilder
 
 OPEN = Scrubber()
-MADE = Made().try_all(14)
+MADE = NightBuilder().try_all(14)
 MADE.candidate(Proposal((GELU,), "GELU", "smooth", "mlp", "tuner"), 0.03)
 BUNDLE = export.export(MADE.night, MADE.sources.__getitem__, OPEN)
 DATA = bundle.dump(BUNDLE)

@@ -17,7 +17,7 @@ from autoresearch.record.night import Night
 from autoresearch.records import Failure, MachineState, Measurement, Proposal, Set
 from autoresearch.system import machine
 from testbed.journals import night_of
-from testbed.made_nights import Made
+from testbed.night_builder import NightBuilder
 from testbed.recorded import replay as recorded
 
 SOURCE = """import mlx.core as mx
@@ -101,10 +101,14 @@ class MacMini:
         )
 
 
-def long_night(experiments: int = 60, *, seed: int = 0, validate: bool = True, mac: MacMini | None = None) -> Made:
+def long_night(
+    experiments: int = 60, *, seed: int = 0, validate: bool = True, mac: MacMini | None = None
+) -> NightBuilder:
     """Make a night with a handful of real gains, lucky runs, crashes, heat, and a final validation."""
     facts = machine.facts(recorded("mac-mini-m4-pro"), "Darwin").to_dict()
-    made = Made(facts, TASK, machine=mac or MacMini(), baseline_bpb=1.5964, sigma_bpb=SIGMA, seed=seed, source=SOURCE)
+    made = NightBuilder(
+        facts, TASK, machine=mac or MacMini(), baseline_bpb=1.5964, sigma_bpb=SIGMA, seed=seed, source=SOURCE
+    )
     gains = {1 + round(i * i * experiments / 55): idea for i, idea in enumerate(IDEAS)}
     for n in range(1, experiments + 1):
         title, category, proposer, gain = gains.get(n) or _dull_idea(made.random)
@@ -135,20 +139,20 @@ def changed(change: Callable[[dict[str, Any]], None], experiments: int = 12) -> 
     return night_of(events)
 
 
-def _propose(made: Made, proposal: Proposal, gain_bpb: float) -> int:
+def _propose(made: NightBuilder, proposal: Proposal, gain_bpb: float) -> int:
     assert made.incumbent is not None
     source = edits.apply(made.sources[made.incumbent], proposal.edits)
     return made.propose("candidate", proposal, source, made.truth[made.incumbent] - gain_bpb)
 
 
-def _crash(made: Made, proposal: Proposal, failure: Failure) -> None:
+def _crash(made: NightBuilder, proposal: Proposal, failure: Failure) -> None:
     n = _propose(made, proposal, 0.0)
     made.run(n, "search", failure=failure)
     made.decide(n, "crash", f"{failure.kind}: {failure.message}")
     _commit(made, n)
 
 
-def _try(made: Made, proposal: Proposal, gain_bpb: float, *, real: bool) -> None:
+def _try(made: NightBuilder, proposal: Proposal, gain_bpb: float, *, real: bool) -> None:
     """Run real gains twice and keep those that look better; run three times what looks better by luck."""
     incumbent_bpb = made.truth[made.incumbent or 0]
     n = _propose(made, proposal, gain_bpb)
@@ -164,7 +168,7 @@ def _try(made: Made, proposal: Proposal, gain_bpb: float, *, real: bool) -> None
     _commit(made, n)
 
 
-def _commit(made: Made, n: int) -> None:
+def _commit(made: NightBuilder, n: int) -> None:
     kept = made.incumbent == n
     ref = f"refs/heads/autoresearch/{made.tag}" if kept else f"refs/autoresearch/{made.tag}/{n:04}"
     made.add("committed", n=n, commit=hashlib.sha1(str(n).encode()).hexdigest(), ref=ref)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from autoresearch.findings.bundle import Bundle
 from autoresearch.records import Proposal, SearchReplace, Set
-from testbed.made_nights import GELU, Made, shared
+from testbed.night_builder import GELU, NightBuilder, shared
 
 SHARP = 1e-6  # bpb; a sigma so small that every made-up difference is significant
-BASE = Made().sources[0].replace("ROWS = 4 ", "DEVICE_BATCH_SIZE = 16\nSTACK_MATRICES = True\nROWS = 4 ")
+BASE = NightBuilder().sources[0].replace("ROWS = 4 ", "DEVICE_BATCH_SIZE = 16\nSTACK_MATRICES = True\nROWS = 4 ")
 
 
 def idea(*edits: Set | SearchReplace, title: str = "an idea") -> Proposal:
@@ -16,7 +16,7 @@ def idea(*edits: Set | SearchReplace, title: str = "an idea") -> Proposal:
 
 def there() -> Bundle:
     """Keep LR (and rows at once), a new norm, GELU, and depth, the least first; discard a width."""
-    made = Made(sigma_bpb=SHARP, source=BASE)
+    made = NightBuilder(sigma_bpb=SHARP, source=BASE)
     made.candidate(idea(Set("LR", "0.02"), Set("DEVICE_BATCH_SIZE", "32"), title="faster"), 0.01, "keep")
     made.candidate(
         idea(SearchReplace("    return mx.fast.rms_norm(x, None, 1e-5)", "    return x"), title="no norm"), 0.02, "keep"

@@ -8,11 +8,11 @@ import pytest
 
 from autoresearch.record.codec import encode
 from benchmarks.overhead import by_purpose, night_s, trust_table
-from testbed.made_nights import Made
+from testbed.night_builder import NightBuilder
 
 
 def test_seconds_by_purpose() -> None:
-    made = Made()
+    made = NightBuilder()
     made.propose("candidate", made.events[1]["proposal"], made.sources[0], 1.6)
     made.run(1, "search", "repeat")
     made.run(0, "incumbent")

@@ -10,7 +10,7 @@ import pytest
 from autoresearch.decide import early_stop
 from autoresearch.decide.early_stop import AUDIT_EVERY, CONTENDERS, EarlyStopCheck, Example, audit_due, calibrate
 from autoresearch.records import Measurement
-from testbed.made_nights import EXACT, Made, set_to
+from testbed.night_builder import EXACT, NightBuilder, set_to
 
 
 def _curve(offset, points=40):
@@ -97,7 +97,7 @@ def test_the_first_and_every_eighth_that_would_stop_runs_on():
 STOPPED = Measurement(1, total_s=180.0, behind_nats=0.4, stop_limit_nats=0.2)
 
 
-def looked_at(made: Made, gain: float, behind: float, *, limit: float | None = None) -> int:
+def looked_at(made: NightBuilder, gain: float, behind: float, *, limit: float | None = None) -> int:
     """A candidate whose first run was looked at halfway, and ran on."""
     n = made.candidate(set_to("LR", round(0.001 * len(made.sources), 4)), gain, "discard")
     event = next(e for e in made.events if e["type"] == "measured" and e["n"] == n)
@@ -105,7 +105,7 @@ def looked_at(made: Made, gain: float, behind: float, *, limit: float | None = N
     return n
 
 
-def stopped(made: Made) -> int:
+def stopped(made: NightBuilder) -> int:
     n = made.propose("candidate", set_to("WIDTH", 16), made.sources[0], 0.0)
     made.add("started", n=n, run=0, seed=1, machine="m4", purpose="search")
     made.add("measured", seconds=180.0, n=n, run=0, measurement=STOPPED)
@@ -114,7 +114,7 @@ def stopped(made: Made) -> int:
 
 
 def test_a_night_teaches_how_those_ended_that_were_looked_at() -> None:
-    made = Made(sigma_bpb=EXACT)
+    made = NightBuilder(sigma_bpb=EXACT)
     looked_at(made, -0.05, 0.1)
     looked_at(made, 0.02, -0.1, limit=0.2)
     stopped(made)  # how it would have ended, nobody knows
@@ -126,7 +126,7 @@ def test_a_night_teaches_how_those_ended_that_were_looked_at() -> None:
 
 
 def test_the_curve_is_of_the_incumbents_latest_runs() -> None:
-    made = Made()
+    made = NightBuilder()
     for k, event in enumerate(e for e in made.events if e["type"] == "measured"):
         event["measurement"] = replace(event["measurement"], loss_curve=((0.5, float(k)),))
     made.run(0, "incumbent")
@@ -135,7 +135,7 @@ def test_the_curve_is_of_the_incumbents_latest_runs() -> None:
 
 
 def test_what_was_stopped_is_counted_with_its_samples() -> None:
-    made = Made(sigma_bpb=EXACT)
+    made = NightBuilder(sigma_bpb=EXACT)
     assert early_stop.text(made.night) is None
     looked_at(made, -0.05, 0.4, limit=0.2)  # a sample, and a loser
     stopped(made)

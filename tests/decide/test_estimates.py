@@ -9,14 +9,14 @@ import pytest
 from autoresearch.decide import estimates
 from autoresearch.decide.estimates import Estimates
 from autoresearch.decide.noise import Drift, Noise, SpeedFit
-from testbed.made_nights import EXACT, Made, set_to
+from testbed.night_builder import EXACT, NightBuilder, set_to
 
 NOISE = Noise(0.004, 10.0)
 
 
-def night_of(*gains: float, sigma_bpb: float = EXACT) -> Made:
+def night_of(*gains: float, sigma_bpb: float = EXACT) -> NightBuilder:
     """A night whose ideas are kept one after the other, each with this true gain."""
-    made = Made(sigma_bpb=sigma_bpb)
+    made = NightBuilder(sigma_bpb=sigma_bpb)
     for k, gain in enumerate(gains):
         made.candidate(set_to("DEPTH", 3 + k), gain, "keep")
     return made
@@ -62,7 +62,7 @@ def test_without_a_measured_run_there_is_no_estimate() -> None:
 
 
 def test_sigma_is_read_from_runs_of_one_source() -> None:
-    made = Made(sigma_bpb=0.02)
+    made = NightBuilder(sigma_bpb=0.02)
     for _ in range(12):
         made.run(0, "incumbent")
     alone = estimates.read(made.night).noise.sigma_bpb

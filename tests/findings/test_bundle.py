@@ -16,7 +16,7 @@ from autoresearch.errors import BundleError
 from autoresearch.findings import bundle
 from testbed.bundles import BUNDLE, DATA, MADE, OPEN, changed, finding
 from testbed.honest import BASE
-from testbed.made_nights import TASK
+from testbed.night_builder import TASK
 from testbed.toy import ROOT
 
 # --- a round trip -----------------------------------------------------------------------------------------------------

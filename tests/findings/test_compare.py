@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from autoresearch.findings import compare
-from testbed.made_nights import EXACT, M1, M4, A, B, Made, set_to, shared
+from testbed.night_builder import EXACT, M1, M4, A, B, NightBuilder, set_to, shared
 
 # --- what is claimed --------------------------------------------------------------------------------------------------
 
@@ -25,7 +25,7 @@ def test_shared_changes_and_whether_they_agree() -> None:
 
 
 def test_one_constant_moved_the_same_way_is_kin() -> None:
-    first, second = Made(M4, sigma_bpb=EXACT), Made(M1, sigma_bpb=EXACT)
+    first, second = NightBuilder(M4, sigma_bpb=EXACT), NightBuilder(M1, sigma_bpb=EXACT)
     first.candidate(set_to("DEPTH", 4), 0.1, "keep")
     second.candidate(set_to("DEPTH", 6), 0.2, "keep")
     (row,) = compare.compare([shared(first), shared(second)]).shared
@@ -33,7 +33,7 @@ def test_one_constant_moved_the_same_way_is_kin() -> None:
 
 
 def test_the_first_try_speaks_for_a_night_not_the_luckiest() -> None:
-    made = Made(sigma_bpb=EXACT)
+    made = NightBuilder(sigma_bpb=EXACT)
     for gain in (-0.01, 0.04):
         made.candidate(set_to("DEPTH", 4), gain, "discard")
     rows = compare.compare([shared(made), A]).shared
@@ -45,7 +45,7 @@ def test_the_first_try_speaks_for_a_night_not_the_luckiest() -> None:
 
 
 def test_gains_are_by_own_baseline_and_sigma() -> None:
-    made = Made(baseline_bpb=2.0, sigma_bpb=EXACT)
+    made = NightBuilder(baseline_bpb=2.0, sigma_bpb=EXACT)
     made.candidate(set_to("DEPTH", 4), 0.2, "keep")
     made.candidate(set_to("DEPTH", 6), -0.1, "discard")
     made.candidate(set_to("LR", 0.02), 0.1, "keep")

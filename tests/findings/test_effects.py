@@ -12,7 +12,7 @@ from autoresearch.findings import effects, export
 from autoresearch.records import Proposal, Set
 from testbed.bundles import OPEN
 from testbed.honest import BASE
-from testbed.made_nights import Made
+from testbed.night_builder import NightBuilder
 
 
 def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
@@ -28,7 +28,7 @@ def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
 
 def test_the_run_that_was_picked_is_left_out() -> None:
     """A change that does nothing, kept for two lucky runs: its first run does not count, its controls do."""
-    made = Made(sigma_bpb=1e-9)
+    made = NightBuilder(sigma_bpb=1e-9)
     made.truth[0] = 1.6
     source = BASE.replace("LR = 0.01", "LR = 0.02")
     n = made.propose("candidate", Proposal((Set("LR", "0.02"),), "lucky", "", "other", "tuner"), source, 1.5)
@@ -44,7 +44,7 @@ def test_the_run_that_was_picked_is_left_out() -> None:
 
 def test_a_drift_of_the_machine_is_no_effect() -> None:
     """In the middle of the night everything gets 0.1 worse; a change that does nothing is measured after it."""
-    made = Made(sigma_bpb=0.002)
+    made = NightBuilder(sigma_bpb=0.002)
     made.run(0, "incumbent", "incumbent", "incumbent")
     made.truth[0] += 0.1
     made.run(0, "incumbent", "incumbent", "incumbent", "incumbent")
@@ -54,7 +54,7 @@ def test_a_drift_of_the_machine_is_no_effect() -> None:
 
 
 def test_the_validated_gain_is_paired_by_seed() -> None:
-    made = Made()
+    made = NightBuilder()
     n = made.candidate(Proposal((Set("LR", "0.02"),), "faster", "", "other", "tuner"), 0.05, "keep")
     for i in range(4):
         for x in (0, n):

@@ -14,21 +14,21 @@ from autoresearch.paths import Layout
 from autoresearch.records import Proposal, Set
 from testbed.bundles import OPEN
 from testbed.honest import BASE
-from testbed.made_nights import Made
+from testbed.night_builder import NightBuilder
 
 
 @pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.text(max_size=400), st.text(max_size=400))
 def test_whatever_a_model_writes_can_be_shared(title: str, hypothesis: str) -> None:
-    made = Made()
+    made = NightBuilder()
     made.candidate(Proposal((Set("LR", "0.02"),), title[:80], hypothesis, "other", title), 0.0, "keep")
     shared = export.export(made.night, made.sources.__getitem__, OPEN)
     assert bundle.loads(bundle.dump(shared)) == shared
 
 
 def test_line_ends_of_windows_and_a_source_that_never_ran() -> None:
-    made = Made()
+    made = NightBuilder()
     made.sources[0] = BASE.replace("\n", "\r\n")
     n = made.propose("candidate", Proposal((), "no Python", "", "other", "tuner"), "def \x1b(:\n", 0.0)
     made.decide(n, "crash", "contract: line 1: not valid Python")
@@ -43,7 +43,7 @@ def test_a_night_without_a_baseline_has_nothing_to_share(tmp_path: Path) -> None
 
 
 def test_hours_are_those_of_research() -> None:
-    made = Made()
+    made = NightBuilder()
     first = export.decided_after(b"".join(map(export.journal.encode, made.events)))[0]
     made.now = made.now.replace(year=2027)  # closed for a year, then resumed
     made.events.append({**made.events[0], "t": made.now.isoformat()})

@@ -26,7 +26,7 @@ from autoresearch.search.llm import prompt
 from autoresearch.search.proposer import BaseProposer
 from autoresearch.search.tuner.tuner import Tuner
 from testbed.honest import BASE
-from testbed.made_nights import M1, A, B, Made, set_to, shared
+from testbed.night_builder import M1, A, B, NightBuilder, set_to, shared
 
 MACHINE_FIT = (Set("DEVICE_BATCH_SIZE", "8"), Set("STACK_MATRICES", "False"))
 M4_SAYS = "sigma on Apple M4 Pro, 20 GPU cores, 24 GB, macOS 26.2 (mac, 300 s)"
@@ -60,7 +60,7 @@ def test_one_change_is_one_hint_and_says_where_it_failed() -> None:
 
 def test_what_only_fits_a_machine_is_no_hint() -> None:
     source = BASE.replace("ROWS = 4 ", "DEVICE_BATCH_SIZE = 16\nSTACK_MATRICES = True\nROWS = 4 ")
-    made = Made(sigma_bpb=1e-9, source=source)
+    made = NightBuilder(sigma_bpb=1e-9, source=source)
     made.candidate(Proposal(MACHINE_FIT, "fitted", "", "speed", "tuner"), 0.1, "keep")
     made.candidate(
         Proposal((Set("DEVICE_BATCH_SIZE", "4"), Set("DEPTH", "4")), "deeper", "", "depth", "tuner"), 0.1, "keep"
@@ -72,7 +72,7 @@ def test_what_only_fits_a_machine_is_no_hint() -> None:
 def test_the_journal_holds_them() -> None:
     given = hints.choose([A, B])
     assert hints.from_json(hints.to_json(given)) == given
-    night = Made()
+    night = NightBuilder()
     night.add("hinted", findings=hints.to_json(given))
     assert hints.from_json(night.night.hinted) == given
     with pytest.raises(ValueError, match=r"finding: Field required"):
@@ -180,8 +180,8 @@ def test_hints_are_journaled_and_survive_a_resume(repository: Path, tmp_path: Pa
     ]  # fmt: skip
 
 
-def hinted_night(gains: Mapping[str, float]) -> Made:
-    made = Made(M1, sigma_bpb=1e-9)
+def hinted_night(gains: Mapping[str, float]) -> NightBuilder:
+    made = NightBuilder(M1, sigma_bpb=1e-9)
     made.add("hinted", findings=hints.to_json(hints.choose([A])))
     for name, value in (("LR", 0.05), ("LR", 0.02), ("DEPTH", 4)):
         gain = gains[f"{name} {value}"]
@@ -200,11 +200,11 @@ def test_the_report_says_how_many_held() -> None:
     page = report.render(made.night, made.sources.__getitem__)
     assert "3 findings of other machines were given as hints: 2 tried here, 1 held" in page
     assert "not tried" in page and "+0.1000" in page and M4_SAYS in page
-    assert "given as hints" not in report.render(Made().night, made.sources.__getitem__)
+    assert "given as hints" not in report.render(NightBuilder().night, made.sources.__getitem__)
 
 
 def test_the_same_change_speaks_first_then_one_constant_moved_the_same_way() -> None:
-    made = Made(M1, sigma_bpb=1e-9)
+    made = NightBuilder(M1, sigma_bpb=1e-9)
     made.add("hinted", findings=hints.to_json(hints.choose([A])))
     made.candidate(set_to("LR", 0.05), 0.01, "keep")
     (kin,) = [outcome for outcome in hints.outcomes_of(made.night, made.sources.__getitem__) if outcome.n is not None]
@@ -236,7 +236,7 @@ def test_a_source_that_is_gone_stops_no_report() -> None:
 
 
 def test_search_replace_hints_are_words_for_models_only() -> None:
-    made = Made(sigma_bpb=1e-9)
+    made = NightBuilder(sigma_bpb=1e-9)
     edit = SearchReplace("LR = 0.01  # peak learning rate", "LR = 0.02  # peak learning rate")
     made.candidate(Proposal((edit,), "a block", "", "learning_rate", "tuner"), 0.1, "keep")
     hints: tuple[Any, ...] = told(shared(made))

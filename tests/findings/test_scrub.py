@@ -13,17 +13,17 @@ from autoresearch.findings.scrub import scrubber
 from autoresearch.paths import Layout
 from autoresearch.records import Proposal, SearchReplace
 from testbed.honest import BASE
-from testbed.made_nights import TASK, Made
+from testbed.night_builder import TASK, NightBuilder
 from testbed.toy import git
 
 
-def private_night(tmp_path: Path) -> tuple[Made, Path]:
+def private_night(tmp_path: Path) -> tuple[NightBuilder, Path]:
     root = tmp_path / "anna" / "metal"
     root.mkdir(parents=True)
     git(root, "init", "-q")
     git(root, "config", "user.name", "Anna Quastenflosser")
     git(root, "config", "user.email", "anna@quastenflosser.example")
-    made = Made(task={**TASK, "dataset": "diary-1f0c39ae", "source": "/Users/anna/diary.txt"})
+    made = NightBuilder(task={**TASK, "dataset": "diary-1f0c39ae", "source": "/Users/anna/diary.txt"})
     told = (
         f"Anna saw /Users/anna/notes/adam.txt, '/Volumes/Big Merger/plan B/x.bin', ~/diary/moon.md and "
         f"{root}/runs/x.log; /Users/anna: diary.txt (diary-1f0c39ae) was sent "

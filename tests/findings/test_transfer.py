@@ -13,7 +13,7 @@ from autoresearch.errors import ProposerError
 from autoresearch.findings import transfer
 from autoresearch.findings.bundle import Bundle
 from autoresearch.records import Context, Proposal, Set
-from testbed.made_nights import GELU, M1, TASK, Made
+from testbed.night_builder import GELU, M1, TASK, NightBuilder
 from testbed.transfers import BASE, SHARP, THERE, idea
 
 
@@ -21,7 +21,7 @@ class Here:
     """A made night that is asked for ideas by a Transfer, as the loop asks."""
 
     def __init__(self, found: Bundle = THERE, source: str = BASE) -> None:
-        self.made = Made(M1, TASK, sigma_bpb=SHARP, source=source, tag="transfer")
+        self.made = NightBuilder(M1, TASK, sigma_bpb=SHARP, source=source, tag="transfer")
         self.bundle, self.proposer = found, transfer.Transfer(found)
 
     @property

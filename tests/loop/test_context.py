@@ -15,14 +15,14 @@ from autoresearch.records import Proposal
 from autoresearch.report.console import PlainView
 from autoresearch.search.policy import DEEP_PLATEAU
 from autoresearch.system import machine
-from testbed.made_nights import GELU, Made, set_to
+from testbed.night_builder import GELU, NightBuilder, set_to
 
 HERE = replace(machine.facts(), chip="Apple M4 Pro", gpu_cores=20, memory_mb=24576, os="macOS 26.2")
 
 
 def test_the_incumbent_its_history_and_the_brief(tmp_path: Path) -> None:
     layout = Layout(tmp_path, "nov23")
-    made = Made().try_all(3)
+    made = NightBuilder().try_all(3)
     made.write(layout.folder)
     layout.program.write_text("# Brief\n")
     context = context_of(Notebook(layout, Journal(layout), PlainView(io.StringIO())), HERE, seed=7, branching=True)
@@ -33,7 +33,7 @@ def test_the_incumbent_its_history_and_the_brief(tmp_path: Path) -> None:
 
 
 def test_on_a_long_plateau_an_ancestor_is_edited_where_the_night_branches(tmp_path: Path) -> None:
-    layout, made = Layout(tmp_path, "nov23"), Made()
+    layout, made = Layout(tmp_path, "nov23"), NightBuilder()
     kept = made.candidate(set_to("DEPTH", 3), 0.05, "keep")
     for k in range(DEEP_PLATEAU):
         made.candidate(set_to("LR", 0.0011 * (k + 1)), -0.05, "discard")
@@ -44,7 +44,7 @@ def test_on_a_long_plateau_an_ancestor_is_edited_where_the_night_branches(tmp_pa
 
 
 def test_a_machine_is_described_by_what_the_incumbent_makes_of_it(tmp_path: Path) -> None:
-    Made().write(tmp_path / "runs" / "night")
+    NightBuilder().write(tmp_path / "runs" / "night")
     line = describe_machine(HERE, Journal(Layout(tmp_path, "night")).night.experiments[0])
     assert line.startswith("Apple M4 Pro, 20 GPU cores, 24 GB, macOS 26.2; 128,000 tokens a second, 700 steps in the")
     assert line.endswith("peak memory 3.91 GB, 25% MFU")

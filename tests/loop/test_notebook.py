@@ -9,12 +9,12 @@ from autoresearch.loop.notebook import Counters, Notebook
 from autoresearch.paths import Layout
 from autoresearch.record.journal import Journal
 from autoresearch.report.console import PlainView
-from testbed.made_nights import Made
+from testbed.night_builder import NightBuilder
 
 
 def notebook(tmp_path: Path) -> Notebook:
     layout = Layout(tmp_path, "nov23")
-    Made().try_all(4).write(layout.folder)
+    NightBuilder().try_all(4).write(layout.folder)
     return Notebook(layout, Journal(layout), PlainView(io.StringIO()))
 
 

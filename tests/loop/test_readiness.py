@@ -17,7 +17,7 @@ from autoresearch.paths import Layout
 from autoresearch.record import journal, pause
 from autoresearch.report import watch
 from autoresearch.report.console import PlainView, View, published
-from testbed.made_nights import Made
+from testbed.night_builder import NightBuilder
 
 TAG = "nov23"
 
@@ -26,7 +26,7 @@ TAG = "nov23"
 def layout(tmp_path: Path) -> Layout:
     """A night of six experiments."""
     layout = Layout(tmp_path, TAG)
-    Made(tag=TAG).try_all(6).write(layout.folder)
+    NightBuilder(tag=TAG).try_all(6).write(layout.folder)
     return layout
 
 

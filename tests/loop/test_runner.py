@@ -21,7 +21,7 @@ from autoresearch.record.night import Experiment
 from autoresearch.records import Failure, Measurement, Proposal, Purpose, Set
 from autoresearch.report.console import PlainView
 from autoresearch.system.sandbox import select
-from testbed.made_nights import Made
+from testbed.night_builder import NightBuilder
 
 GPU = Failure("machine", "Command buffer execution failed: Caused GPU Timeout Error")
 DRY = Failure("memory", "held 9.1 GB of memory (limit 8.0 GB)")
@@ -47,7 +47,7 @@ class Rehearsed(Runner):
 def runner(tmp_path: Path) -> Callable[..., Rehearsed]:
     """Over a made night of three experiments, and a fourth that is proposed."""
     layout = Layout(tmp_path, "nov23")
-    folder = Made().try_all(3).write(layout.folder)
+    folder = NightBuilder().try_all(3).write(layout.folder)
     unused: Any = None
 
     def make(**ends: list[Failure | None]) -> Rehearsed:

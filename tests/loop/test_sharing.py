@@ -12,7 +12,7 @@ from autoresearch.errors import BundleError, UsageError
 from autoresearch.findings import bundle
 from autoresearch.loop import sharing
 from testbed.html_page import Page
-from testbed.made_nights import A, B, Made, set_to, shared
+from testbed.night_builder import A, B, NightBuilder, set_to, shared
 
 
 @pytest.mark.slow
@@ -42,7 +42,7 @@ def test_what_a_name_may_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("AUTORESEARCH_CACHE", str(tmp_path / "cache"))
     root, shared_file = tmp_path / "checkout", tmp_path / "a.json"
     bundle.save(A, shared_file)
-    made = Made(tag="nov23")
+    made = NightBuilder(tag="nov23")
     made.candidate(set_to("DEPTH", 4), 0.1, "keep")
     made.write(root / "runs" / "nov23")
     (tmp_path / "results.tsv").write_text(
@@ -65,7 +65,7 @@ def test_export_writes_a_file_and_says_how_to_share_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("AUTORESEARCH_CACHE", str(tmp_path / "cache"))
-    made = Made(tag="nov23")
+    made = NightBuilder(tag="nov23")
     made.candidate(set_to("DEPTH", 4), 0.1, "keep")
     made.write(tmp_path / "runs" / "nov23")
     assert sharing.export_command(tmp_path, argparse.Namespace(tag="nov23", output=None)) == 0
@@ -77,7 +77,7 @@ def test_export_writes_a_file_and_says_how_to_share_it(
 
 
 def test_findings_that_tell_nothing_are_refused(tmp_path: Path) -> None:
-    bundle.save(shared(Made()), tmp_path / "empty.json")
+    bundle.save(shared(NightBuilder()), tmp_path / "empty.json")
     with pytest.raises(UsageError, match="none of its 1 nights holds a clear gain or loss"):
         sharing.hinted(tmp_path, str(tmp_path / "empty.json"))
     (tmp_path / "bad.json").write_text("{}")

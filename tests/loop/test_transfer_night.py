@@ -19,7 +19,7 @@ from autoresearch.paths import Layout
 from autoresearch.record import journal
 from autoresearch.records import SearchReplace, Set, TaskFacts
 from autoresearch.system import machine
-from testbed.made_nights import TASK, Made, shared
+from testbed.night_builder import TASK, NightBuilder, shared
 from testbed.toy import HONEST, git
 from testbed.transfers import SHARP, THERE, idea
 
@@ -38,7 +38,7 @@ def test_options_come_from_the_findings() -> None:
 
 
 def test_nothing_to_transfer_is_said(tmp_path: Path) -> None:
-    bundle.save(shared(Made()), tmp_path / "nothing.json")
+    bundle.save(shared(NightBuilder()), tmp_path / "nothing.json")
     with pytest.raises(UsageError, match="has no kept changes to transfer"):
         transfer_night.transfer(tmp_path, tmp_path / "nothing.json", Options())
 
@@ -49,7 +49,7 @@ def test_nothing_to_transfer_is_said(tmp_path: Path) -> None:
 def toy_findings(path: Path) -> Bundle:
     """What another machine is said to have found for the toy: one that helps, one that harms, two that cannot run."""
     source = HONEST.read_text()
-    made = Made(task={**TASK, "profile": "tiny", "budget_s": 1.0}, sigma_bpb=SHARP, source=source)
+    made = NightBuilder(task={**TASK, "profile": "tiny", "budget_s": 1.0}, sigma_bpb=SHARP, source=source)
     made.candidate(idea(Set("LR", "0.03"), title="learn faster"), 0.4, "keep")
     forbidden = SearchReplace("import prepare", "import os\nimport prepare")
     made.candidate(idea(forbidden, title="look around"), 0.3, "keep")

@@ -8,11 +8,11 @@ from pathlib import Path
 from autoresearch.paths import Layout
 from autoresearch.record.commit_message import commit_message
 from autoresearch.record.journal import Journal
-from testbed.made_nights import Made, set_to
+from testbed.night_builder import NightBuilder, set_to
 
 
 def test_it_says_what_was_tried_what_it_brought_and_where(tmp_path: Path) -> None:
-    made = Made()
+    made = NightBuilder()
     made.candidate(set_to("DEPTH", 3), 0.05, "keep")
     made.write(tmp_path / "runs" / "night")
     night = Journal(Layout(tmp_path, "night")).night
@@ -31,7 +31,7 @@ def test_it_says_what_was_tried_what_it_brought_and_where(tmp_path: Path) -> Non
 
 
 def test_without_a_value_it_says_the_verdict_alone(tmp_path: Path) -> None:
-    made = Made()
+    made = NightBuilder()
     made.crash(set_to("DEPTH", 3))
     made.write(tmp_path / "runs" / "night")
     night = Journal(Layout(tmp_path, "night")).night

@@ -10,7 +10,7 @@ import pytest
 from autoresearch.findings import compare
 from autoresearch.report.comparison_charts import ROWS_SHOWN, agreement_svg, line_styles, trajectories_svg
 from autoresearch.report.markup import NARROW, WIDE
-from testbed.made_nights import A, B
+from testbed.night_builder import A, B
 
 COMPARISON = compare.compare([A, B])
 

@@ -14,7 +14,7 @@ from autoresearch.findings import bundle, compare
 from autoresearch.findings.bundle import Bundle
 from autoresearch.report import comparison_page, comparison_tables
 from testbed.html_page import Page
-from testbed.made_nights import A, B, Made, shared
+from testbed.night_builder import A, B, NightBuilder, shared
 
 
 def hostile(found: Bundle) -> Bundle:
@@ -42,7 +42,7 @@ def test_the_page_obeys_no_text_and_needs_no_network() -> None:
 
 @pytest.mark.slow
 def test_twenty_nights_of_a_hundred_experiments_take_seconds(tmp_path: Path) -> None:
-    one = shared(Made().try_all(100))
+    one = shared(NightBuilder().try_all(100))
     files = [tmp_path / f"{i}.json" for i in range(20)]
     for i, file in enumerate(files):
         findings = tuple(replace(f, val_bpb=f.val_bpb and f.val_bpb * (1 - 0.001 * i)) for f in one.findings)

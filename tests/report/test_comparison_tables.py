@@ -11,7 +11,7 @@ from rich.console import Console
 from autoresearch.findings import compare
 from autoresearch.findings.finding import Effect, TransferOutcome
 from autoresearch.report import comparison_tables
-from testbed.made_nights import A, B
+from testbed.night_builder import A, B
 
 
 @pytest.mark.parametrize(

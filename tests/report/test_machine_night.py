@@ -8,7 +8,7 @@ import pytest
 
 from autoresearch.report import machine_night
 from testbed import nights
-from testbed.made_nights import set_to
+from testbed.night_builder import set_to
 
 
 def test_the_machine_s_night_is_told() -> None:

@@ -23,7 +23,7 @@ from autoresearch.report import page_night
 from autoresearch.report.progress_chart import progress_png
 from testbed import nights
 from testbed.html_page import Page
-from testbed.made_nights import FIRST_FINAL_SEED
+from testbed.night_builder import FIRST_FINAL_SEED
 from testbed.nights import changed
 
 MADE = nights.long_night()

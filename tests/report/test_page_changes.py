@@ -8,7 +8,7 @@ from autoresearch.record.night import Night
 from autoresearch.report import analysis, page_changes
 from testbed import nights
 from testbed.html_page import Page
-from testbed.made_nights import A, Made, set_to
+from testbed.night_builder import A, NightBuilder, set_to
 
 MADE = nights.long_night()
 NIGHT, SOURCE_OF = MADE.night, MADE.sources.__getitem__
@@ -43,7 +43,7 @@ def test_more_crashes_than_are_shown_are_counted() -> None:
 
 
 def test_hints_are_shown_with_what_came_of_them_here() -> None:
-    made = Made()
+    made = NightBuilder()
     made.add("hinted", findings=hints.to_json(hints.choose([A])))
     made.candidate(set_to("DEPTH", 4), 0.1, "keep")
     section = page_changes.hinted(made.night, made.sources.__getitem__)

@@ -15,7 +15,7 @@ from autoresearch.errors import UsageError
 from autoresearch.paths import Layout
 from autoresearch.record import pause
 from autoresearch.report import status
-from testbed.made_nights import EXACT, Made, set_to
+from testbed.night_builder import EXACT, NightBuilder, set_to
 from testbed.toy import ROOT, git
 
 
@@ -25,8 +25,8 @@ def shown(root: Path, tag: str | None = None) -> str:
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 
-def a_night(tag: str = "nov23") -> Made:
-    made = Made(tag=tag, sigma_bpb=EXACT)
+def a_night(tag: str = "nov23") -> NightBuilder:
+    made = NightBuilder(tag=tag, sigma_bpb=EXACT)
     made.candidate(set_to("DEPTH", 4), 0.1, "keep")
     made.candidate(set_to("WIDTH", 48), -0.1, "discard")
     made.crash(set_to("WIDTH", 96))
@@ -48,7 +48,7 @@ def test_counts_gain_and_the_next_commands() -> None:
 
 
 def test_a_night_without_a_result_has_no_gain() -> None:
-    made = Made()
+    made = NightBuilder()
     made.events = made.events[:1]
     assert "val_bpb" not in status.text(made.night)
 

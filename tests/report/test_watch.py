@@ -15,7 +15,7 @@ from autoresearch.paths import Layout
 from autoresearch.report import watch
 from autoresearch.report.console import PlainView, published
 from autoresearch.report.live_state import RunStart
-from testbed.made_nights import Made
+from testbed.night_builder import NightBuilder
 
 TAG = "nov23"
 
@@ -24,7 +24,7 @@ TAG = "nov23"
 def layout(tmp_path: Path) -> Layout:
     """A night of six experiments."""
     made = Layout(tmp_path, TAG)
-    Made(tag=TAG).try_all(6).write(made.folder)
+    NightBuilder(tag=TAG).try_all(6).write(made.folder)
     return made
 
 

@@ -9,12 +9,12 @@ import pytest
 
 from autoresearch.errors import UsageError
 from autoresearch.loop.commands import reading
-from testbed.made_nights import Made, set_to
+from testbed.night_builder import NightBuilder, set_to
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    made = Made()
+    made = NightBuilder()
     made.candidate(set_to("DEPTH", 3), 0.05, "keep")
     made.crash(set_to("WIDTH", 64))
     made.write(tmp_path / "runs" / "nov23")

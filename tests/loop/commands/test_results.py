@@ -9,14 +9,14 @@ import pytest
 
 from autoresearch.errors import UsageError
 from autoresearch.loop.commands import results
-from testbed.made_nights import Made, set_to
+from testbed.night_builder import NightBuilder, set_to
 from testbed.toy import git
 
 NIGHT = Namespace(tag="nov23")
 
 
-def made_night(root: Path, verdict: str) -> Made:
-    made = Made()
+def made_night(root: Path, verdict: str) -> NightBuilder:
+    made = NightBuilder()
     made.candidate(set_to("DEPTH", 3), 0.05, verdict)
     made.write(root / "runs" / "nov23")
     return made

@@ -76,7 +76,7 @@ class SteadyMachine:
         )  # fmt: skip
 
 
-class Made:
+class NightBuilder:
     """Builder of a night: its `events` as the journal would hold them, and its `sources` by experiment."""
 
     def __init__(
@@ -170,7 +170,7 @@ class Made:
         self.decide(n, "crash", f"{kind}: held 9.1 GB of memory")
         return n
 
-    def try_all(self, experiments: int) -> Made:
+    def try_all(self, experiments: int) -> NightBuilder:
         """Try as many ideas in turn, each on top of what was kept; every eighth crashes."""
         while len(self.sources) <= experiments:
             i = len(self.sources) - 1
@@ -204,7 +204,7 @@ class Made:
         return folder
 
 
-def shared(made: Made) -> Bundle:
+def shared(made: NightBuilder) -> Bundle:
     """Export the night on a machine that has nothing to hide."""
     return export.export(made.night, made.sources.__getitem__, Scrubber())
 
@@ -217,7 +217,7 @@ def four_ideas(
     machine: Mapping[str, Any], gains: Mapping[str, float], *, sigma_bpb: float = EXACT, **task: object
 ) -> Bundle:
     """Make a night that tries depth, rate and GELU with the given gains, and a width that crashes."""
-    made = Made(machine, {**TASK, **task}, sigma_bpb=sigma_bpb)
+    made = NightBuilder(machine, {**TASK, **task}, sigma_bpb=sigma_bpb)
     gelu = Proposal((GELU,), "GELU", "", "mlp", "tuner")
     ideas = {"depth": set_to("DEPTH", 4, "depth"), "lr": set_to("LR", 0.02, "learning_rate"), "gelu": gelu}
     for name, proposal in ideas.items():
