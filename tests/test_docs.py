@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 import subprocess
@@ -12,6 +13,8 @@ from pathlib import Path
 import pytest
 
 import loop
+from autoresearch.report.dashboard import result_line
+from autoresearch.report.live_state import Result
 from testbed.toy import ROOT
 
 PAGES = sorted(
@@ -67,3 +70,20 @@ def test_the_readme_is_short_and_says_first_what_no_mac_has_shown() -> None:
     words = (ROOT / "README.md").read_text().split()
     assert len(words) <= 1000
     assert "No Mac has run it" in " ".join(words[:200])
+
+
+def test_the_readme_shows_a_line_as_the_program_prints_it() -> None:
+    [shown] = re.findall(r"^    (#\d.*)$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    reason = "0.0182 bpb better = 2.6 sigma over 2 runs"
+    assert shown == result_line(Result(7, "keep", "Halve the batch", reason, "tuner", 1.402113, 2.6)).plain
+
+
+def test_the_program_prints_every_message_that_troubleshooting_explains() -> None:
+    trees = [ast.parse(path.read_text()) for path in (ROOT / "autoresearch").rglob("*.py")]
+    nodes = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+    printed = "\n".join(node.value for node in nodes if isinstance(node.value, str))
+    messages = re.findall(r"^\| `([^`]+)`", (ROOT / "docs/troubleshooting.md").read_text(), re.MULTILINE)
+    assert len(messages) >= 20
+    for message in messages:
+        for part in re.split(r"\.\.\.|\bN\b|\bTAG\b", message):  # what differs from time to time
+            assert part.strip() in printed, message
