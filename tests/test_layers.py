@@ -15,7 +15,7 @@ PEERS = ({"decide", "search"}, {"search", "record"}, {"candidate", "system"})  #
 
 
 def room(module: str) -> str:
-    """The room of a module: "autoresearch.system.process" -> "system", "autoresearch.errors" -> "leaf"."""
+    """Return the room of a module: "autoresearch.system.process" -> "system", "autoresearch.errors" -> "leaf"."""
     parts = module.split(".")
     return parts[1] if len(parts) > 1 and (PACKAGE / parts[1]).is_dir() else "leaf"
 
@@ -45,7 +45,7 @@ def test_rooms_import_downward() -> None:
 
 
 def test_tests_and_benchmarks_do_not_import_each_other() -> None:
-    """What both need is in testbed/, which imports neither."""
+    """Both use testbed/, which imports neither of them."""
     forbidden = {"tests": {"benchmarks"}, "benchmarks": {"tests"}, "testbed": {"tests", "benchmarks"}}
     wrong = {
         f"{path.relative_to(ROOT)}: {name}"

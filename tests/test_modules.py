@@ -18,7 +18,7 @@ ABOUT_THE_TREE = {Path(f"test_{name}.py") for name in ("docs", "examples", "laye
 
 
 def files_of(module: Path) -> list[Path]:
-    """The test files of a module: record/git -> record/test_git.py and record/test_git_ASPECT.py."""
+    """Return the test files of a module: record/git -> record/test_git.py and record/test_git_ASPECT.py."""
     name = f"test_{module.name}"
     return [f for f in FILES if f.parent == module.parent and (f.stem == name or f.stem.startswith(f"{name}_"))]
 

@@ -54,7 +54,7 @@ def test_each_part_is_computed_on_the_stream_it_is_dealt_to(cores: Callable[[int
 @pytest.mark.slow
 @on_a_cpu
 def test_a_step_computes_the_same_on_one_core_and_on_several(cores: Callable[[int], None]) -> None:
-    """Equal micro-batches, equal bits: whichever stream is faster."""
+    """With equal micro-batches every bit is equal, whichever stream is faster."""
     train_mlx = trainer(TOTAL_BATCH_SIZE=32 * 12)
     x, y = (mx.array(a) for a in tokens(12, 32))
     batches = list(zip(mx.split(x, 3), mx.split(y, 3), strict=True))

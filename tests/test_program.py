@@ -27,13 +27,13 @@ SMALL = {"HEAD_DIM": "16", "TOTAL_BATCH_SIZE": "128", "DEVICE_BATCH_SIZE": "4"}
 
 
 def examples() -> list[ParsedReply]:
-    """The answers that program.md shows, in the indented blocks."""
+    """Return the answers that program.md shows in its indented blocks."""
     indented = "\n".join(line[4:] if line.startswith("    ") else "%%" for line in PROGRAM.split("\n")).split("%%")
     return [replies.parse(text) for text in indented if text.strip()]
 
 
 def module(source: str) -> ModuleType:
-    """The trainer of a source, executed with few rows a step and small heads."""
+    """Execute the source of a trainer with few rows per step and small heads, and return its module."""
     for name, literal in SMALL.items():
         source = constants.assign(source, name, literal)
     trainer = ModuleType("train_mlx")

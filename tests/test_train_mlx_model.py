@@ -154,7 +154,7 @@ def test_bfloat16_gradients_are_float32_and_close():
 
 @pytest.mark.slow
 def test_memory_grows_with_tokens_and_not_with_their_square():
-    """The same tokens in rows four times as long: whole score matrices would take four times the memory."""
+    """In rows four times as long, the same tokens would need four times the memory for whole score matrices."""
     train_mlx = trainer(DEPTH=2, QUERY_BLOCK=64)
 
     def peak_bytes(rows, length):
@@ -226,7 +226,7 @@ def test_a_config_names_numbers_that_do_not_divide():
     train_mlx = trainer()
     with pytest.raises(ValueError, match="50 channels do not make 4 heads"):
         train_mlx.GPTConfig(32, 48, 2, 4, 4, 50)
-    with pytest.raises(ValueError, match="n_heads 6 for n_kv_heads 4"):  # MLX's own words
+    with pytest.raises(ValueError, match="n_heads 6 for n_kv_heads 4"):  # MLX's own message
         train_mlx.GPT(train_mlx.GPTConfig(32, 48, 2, 6, 4, 96))(mx.zeros((1, 32), mx.int32))
 
 

@@ -43,8 +43,10 @@ def test_twelve_steps_on_given_gradients(stack):
 @pytest.mark.slow
 @pytest.mark.parametrize("stack", [True, False])
 def test_twelve_steps_of_training(stack):
-    """Forward, backward and update together; each side goes on from its own parameters. Bigrams are left out: most rows
-    are seen once, and where a gradient is all rounding error AdamW makes a full step of it."""
+    """Run forward, backward and update together; each side continues from its own parameters.
+
+    Bigrams are left out: most rows are seen once, and AdamW makes a full step of a gradient that is all rounding error.
+    """
     train_mlx = trainer(STACK_MATRICES=stack, DEPTH=4, WINDOW_PATTERN="SSSL", BIGRAM_ROWS=0)
     model = train_mlx.build_model(TASK)
     params = spread(model)
@@ -60,8 +62,11 @@ def test_twelve_steps_of_training(stack):
 
 
 def test_the_first_step_from_the_initial_values():
-    """Zero matrices, whose neighbours have zero gradients. The lambdas are left out: at the start the loss does not
-    depend on them, and AdamW would turn the rounding error of their gradients into a step of full size."""
+    """Matrices start at zero, and their neighbours have zero gradients.
+
+    The lambdas are left out: at the start the loss does not depend on them, and AdamW would turn the rounding error of
+    their gradients into a step of full size.
+    """
     train_mlx = trainer(DEPTH=4, WINDOW_PATTERN="SSSL")
     mx.random.seed(3)
     model = train_mlx.build_model(TASK)
@@ -113,7 +118,7 @@ def test_normuon_keeps_the_norm_and_evens_the_rows():
 
 
 def test_decay_is_cautious():
-    """A gradient of zero decays nothing that the momentum does not push towards zero as well."""
+    """At a gradient of zero, a value decays only where the momentum also moves it towards zero."""
     train_mlx = trainer(DEPTH=1)
     model = train_mlx.build_model(TASK)
     params = spread(model)

@@ -1,4 +1,4 @@
-"""The training loop: warm-up that teaches nothing, one trace a run, accumulation, shorter rows, the losses told."""
+"""The training loop: a warm-up without effect, one trace per run, accumulation, shorter rows, reported losses."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def compiled(uncompiled):
 
 
 class Bigram(nn.Module):
-    """The least model that MuonAdamW trains: a table, one matrix under `h`, a head. `calls` counts forward passes."""
+    """Smallest model that MuonAdamW trains: a table, one matrix under `h`, a head. `calls` counts forward passes."""
 
     def __init__(self, train_mlx, channels=8):
         super().__init__()
@@ -44,7 +44,7 @@ class Bigram(nn.Module):
 
 
 class CheckedRun(ScriptedRun):
-    """Records the parameters as the clock starts: when the first batch is asked for."""
+    """Run that records the parameters when the clock starts, which is when the first batch is asked for."""
 
     def __init__(self, steps, model):
         super().__init__(steps)
@@ -109,7 +109,7 @@ def test_training_without_warm_up_is_the_same():
 
 
 def test_a_run_traces_its_step_once(compiled):
-    """Every step has another learning rate, momentum and decay; none of them may trace the graph again."""
+    """Learning rate, momentum and decay differ in every step, and none of them may trace the graph again."""
     train_mlx = trainer()
     model = Bigram(train_mlx)
     calls_at_start = []
@@ -242,7 +242,7 @@ def test_training_rows_can_be_shorter_than_the_context():
 
 
 def test_the_last_step_ends_within_a_step_of_the_budget():
-    """Whatever a step takes here: the last one began inside the budget, and none begins after it."""
+    """However long a step takes here, the last one began within the budget."""
     task = prepare.Task(**{**vars(TASK), "budget_s": 0.3})
     data = np.random.default_rng(0).integers(0, TASK.vocab_size, (64, 33)).astype("<u2")
     run = prepare.Run(task, 0, Bigram(trainer()), data, lambda *a, **k: None)

@@ -1,4 +1,4 @@
-"""Every listed change of the defaults fits train_mlx.py, and gains are taken by seed."""
+"""Every listed change of the defaults applies to train_mlx.py, and gains are paired by seed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cases for a Mac's GPU are steps that the trainer can take, on any machine."""
+"""The cases for a Mac's GPU are steps that the trainer can take on any machine."""
 
 from __future__ import annotations
 

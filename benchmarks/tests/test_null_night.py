@@ -17,7 +17,7 @@ TRAINER = (ROOT / "train_mlx.py").read_text()
 @pytest.mark.slow
 def test_functions_change_places_and_nothing_else_changes() -> None:
     pairs = list(exchangeable(TRAINER))
-    assert len(pairs) > 60  # enough for a night without a repeat
+    assert len(pairs) > 60  # a night of that many candidates has no repeat
     for first, second in random.Random(0).sample(pairs, 8):
         source = exchanged(TRAINER, first, second, "# experiment 1")
         assert contract.check(source, TRAINER) == []

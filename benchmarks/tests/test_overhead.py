@@ -17,7 +17,7 @@ def test_seconds_by_purpose() -> None:
     made.run(1, "search", "repeat")
     made.run(0, "incumbent")
     made.decide(1, "keep")
-    made.run(1, "incumbent")  # the re-test before the validation
+    made.run(1, "incumbent")  # a re-test of a finalist before the validation
     made.run(0, "final")
     made.run(1, "final")
     events = [json.loads(encode(event)) for event in made.events]

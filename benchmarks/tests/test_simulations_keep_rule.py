@@ -1,4 +1,4 @@
-"""The simulated keep rule is the one that ships, and gains what it should."""
+"""The simulated keep rule gives the verdicts of decide/keep_rule.py, and gains as much as a greedy rule."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""On simulated nights: simplifications give away little, and the early stop loses few winners."""
+"""On simulated nights simplifications give away little, and the early stop loses few winners."""
 
 import numpy as np
 
@@ -16,4 +16,4 @@ def test_loses_under_two_percent_of_winners_however_long_it_is_in_force():
     lost = [stopped for night in nights for _ in range(200) if (stopped := night.take(idea(rng))) is not None]
     assert len(lost) > 200
     assert np.mean(lost) < 0.02
-    assert sum(night.stopped for night in nights) > 100  # and it does stop some
+    assert sum(night.stopped for night in nights) > 100  # it stops some losers

@@ -116,7 +116,7 @@ def test_line_ends_and_parentheses_stay() -> None:
 
 
 def test_only_newlines_end_a_line() -> None:
-    """Python's own splitlines also cuts at form feeds and at U+2028."""
+    """str.splitlines would also cut at form feeds and at U+2028."""
     source = 'A = "\u2028"\n\x0c\nB = 2  # \x1c\nC = 3\n'
     assert constants.assign(source, "C", "4") == source.replace("C = 3", "C = 4")
 

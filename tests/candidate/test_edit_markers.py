@@ -31,4 +31,4 @@ def test_lines_of_code_are_no_markers(line: str) -> None:
 def test_a_line_that_would_be_read_as_a_marker_is_found() -> None:
     assert edit_markers.ambiguous_line(SearchReplace("a\n=======", "b")) == "======="
     assert edit_markers.ambiguous_line(SearchReplace("a", "b\n>>>>>>> REPLACE")) == ">>>>>>> REPLACE"
-    assert edit_markers.ambiguous_line(SearchReplace("a", "=======")) is None  # only the first one divides
+    assert edit_markers.ambiguous_line(SearchReplace("a", "=======")) is None  # only the first divider counts

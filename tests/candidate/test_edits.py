@@ -11,7 +11,7 @@ from testbed.reply_cases import RELU, SOURCE, SQUARED
 
 
 def test_all_edits_apply_or_none() -> None:
-    """The error names the one that failed; the source is a string, so nothing can be left half done."""
+    """The error names the edit that failed. The source is a string, so nothing can be left half done."""
     good, bad = Set("DEPTH", "6"), SearchReplace("not there at all", "x")
     with pytest.raises(EditError, match="SEARCH block 2"):
         edits.apply(SOURCE, [SearchReplace(RELU, SQUARED), good, bad])

@@ -1,4 +1,4 @@
-"""Patches between versions: they lead where they should, say no more than they must, and know themselves elsewhere."""
+"""Patches between versions: they make the wanted version, stay small, and apply to other versions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_a_patch_leads_to_the_new_version(name: str) -> None:
     assert constants.normalised(edits.apply(BASE, patch.edits)) == constants.normalised(child)
     assert (patch.code is None) == (constants.structure(BASE) == constants.structure(child))
     moved = sum(len(e.search) + len(e.replace) for e in patch.edits if isinstance(e, SearchReplace))
-    assert moved < len(BASE)  # a patch is not the file
+    assert moved < len(BASE)  # a patch is smaller than the file
 
 
 def test_constants_are_set_and_named() -> None:
@@ -57,7 +57,7 @@ def test_indentation_alone_is_a_change() -> None:
 
 
 def test_a_patch_knows_itself_on_another_base() -> None:
-    """The same lines taken and given have the same hash, and the patch applies, in a file that has changed since."""
+    """In a file that has changed since, the patch applies, and the same change has the same hash."""
     other = edited(EDITS["deeper"]).replace("LR = 0.01", "LR = 0.5").replace("norm(x):", "norm(x):  # root mean square")
     old, new = "mx.square(nn.relu(self.fc(x)))", "nn.gelu(self.fc(x))"
     here, there = patches.derive(BASE, BASE.replace(old, new)), patches.derive(other, other.replace(old, new))
@@ -70,7 +70,7 @@ def test_a_patch_knows_itself_on_another_base() -> None:
 @settings(max_examples=25, deadline=None)
 @given(st.sampled_from(sorted(EDITS)), st.sampled_from(sorted(EDITS)))
 def test_a_patch_for_another_incumbent_applies_or_says_why(name: str, before: str) -> None:
-    """What it brings is there afterwards, whole; or it does not apply, and the error says why."""
+    """Either all that the patch adds is there afterwards, or it does not apply and the error says why."""
     patch = patches.derive(BASE, edited(EDITS[name]))
     try:
         result = edits.apply(edited(EDITS[before]), patch.edits)

@@ -1,4 +1,4 @@
-"""Which runs the machine spoiled, in words; and no false alarm from what is usual or unknown."""
+"""Which runs the machine disturbed, in words; usual and unknown values give no false alarm."""
 
 import math
 from dataclasses import replace
@@ -99,7 +99,7 @@ def test_new_code_is_not_blamed_for_its_own_speed():
 
 @pytest.mark.parametrize("habit", [0.02, 0.2])
 def test_a_busy_machine_is_not_always_contaminated(habit):
-    """Fresh runs of the same habit are rarely blamed; one of half the speed is, where the habit allows to say so."""
+    """A usual run rarely counts as disturbed. A run of half the speed does, as far as the usual scatter lets it."""
     rng = np.random.default_rng(8)
     alarms, seen = [], []
     for _ in range(500):

@@ -52,8 +52,8 @@ def test_a_sample_stands_for_those_that_were_stopped():
     many = _history(200, 20, limit_nats=0.1)
     loser, winner = Example(0.2, -0.1, 0.1), Example(0.2, 0.02, 0.1)
     assert loser.weight == winner.weight == AUDIT_EVERY
-    assert calibrate([*many, Example(0.2, 0.02)]) is not None  # one of 201 contenders, before the rule was on
-    assert calibrate([*many, winner]) is None  # now one of 1 in 8, so it speaks for eight
+    assert calibrate([*many, Example(0.2, 0.02)]) is not None  # one of 201, as no limit was in force
+    assert calibrate([*many, winner]) is None  # a sample, which stands for eight
     rule = calibrate([*many, loser])
     assert rule is not None and rule.stopped == 28 / 228
 
@@ -117,7 +117,7 @@ def test_a_night_teaches_how_those_ended_that_were_looked_at() -> None:
     made = NightBuilder(sigma_bpb=EXACT)
     looked_at(made, -0.05, 0.1)
     looked_at(made, 0.02, -0.1, limit=0.2)
-    stopped(made)  # how it would have ended, nobody knows
+    stopped(made)  # no example, since its end is not known
     found = early_stop.examples(made.night)
     assert found == [
         Example(0.1, pytest.approx(-0.05, abs=1e-6)),
@@ -137,7 +137,7 @@ def test_the_curve_is_of_the_incumbents_latest_runs() -> None:
 def test_what_was_stopped_is_counted_with_its_samples() -> None:
     made = NightBuilder(sigma_bpb=EXACT)
     assert early_stop.text(made.night) is None
-    looked_at(made, -0.05, 0.4, limit=0.2)  # a sample, and a loser
+    looked_at(made, -0.05, 0.4, limit=0.2)  # a sample that ended worse than the incumbent
     stopped(made)
     assert early_stop.past_limit(made.night) == 2
     assert early_stop.saved_s(made.night) == pytest.approx(330.0 - 180.0)

@@ -1,4 +1,4 @@
-"""What is believed of an experiment, read off the journal: its runs, its pseudo-run, its re-runs, and a drift."""
+"""Estimates of experiments from the journal: their runs, pseudo-run and re-runs, and a drift."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_a_baseline_is_the_mean_of_its_runs() -> None:
 def test_a_kept_candidate_is_held_back_towards_what_it_replaced() -> None:
     x = night_of(0.1).night.experiments[1]
     found = Estimates(NOISE).estimate(x)
-    assert 1.5 < found.mean < 1.6  # two runs at 1.5, and a pseudo-run above them
+    assert 1.5 < found.mean < 1.6  # two runs at 1.5, and the pseudo-run at the old incumbent's level
 
 
 def test_re_runs_of_the_incumbent_count_and_final_runs_do_not() -> None:
@@ -39,7 +39,7 @@ def test_re_runs_of_the_incumbent_count_and_final_runs_do_not() -> None:
     before = Estimates(NOISE).estimate(made.night.experiments[1])
     made.run(1, "incumbent")
     after = Estimates(NOISE).estimate(made.night.experiments[1])
-    assert after.n == before.n + 1 and after.mean < before.mean  # nearer to the truth
+    assert after.n == before.n + 1 and after.mean < before.mean  # a third run at 1.5
     made.run(1, "final")
     assert Estimates(NOISE).estimate(made.night.experiments[1]) == after
 
@@ -67,7 +67,7 @@ def test_sigma_is_read_from_runs_of_one_source() -> None:
         made.run(0, "incumbent")
     alone = estimates.read(made.night).noise.sigma_bpb
     assert alone == pytest.approx(0.02, rel=0.5)
-    assert estimates.read(made.night, Noise(0.5, 12.0)).noise.sigma_bpb > 2 * alone  # what earlier nights say counts
+    assert estimates.read(made.night, Noise(0.5, 12.0)).noise.sigma_bpb > 2 * alone  # the prior counts
 
 
 def test_gains_of_what_was_kept_and_what_simplifications_gave_up() -> None:

@@ -68,7 +68,7 @@ def test_interleaving_is_fair(files, rounds, seed):
     order = interleaved(range(files), rounds, seed)
     assert Counter(name for name, _ in order) == dict.fromkeys(range(files), rounds)
     assert Counter(s for _, s in order) == dict.fromkeys(range(seed, seed + rounds), files)
-    if rounds % 2 == 0:  # the mean time of each file is the same: a linear drift cancels
+    if rounds % 2 == 0:  # the mean time of each file is the same, so a linear drift cancels
         times = {name: [t for t, (other, _) in enumerate(order) if other == name] for name in range(files)}
         assert len({sum(t) for t in times.values()}) == 1
 

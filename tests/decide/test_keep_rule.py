@@ -113,7 +113,7 @@ def test_a_leap_is_held_back_by_two_sigma_of_one_run_at_most():
 
 
 def test_shrinking_beats_the_mean_of_unselected_runs():
-    """Keeps among many null candidates: the estimate of the survivor, selected run left out, is further off."""
+    """For kept candidates that change nothing, the mean without the selected run is further from the truth."""
     rng = np.random.default_rng(0)
     errors = []
     for _ in range(150):

@@ -61,7 +61,7 @@ def test_shrinking_is_closer_than_three_runs_alone():
 
 
 def _replicates(rng, slope, groups=4, runs=4, noise=0.004):
-    """(speed index, bpb) of files of different quality, on a machine whose speed varies by a tenth."""
+    """Draw (speed index, bpb) of files of different quality, on a machine whose speed varies by a tenth."""
     made = []
     for quality in np.linspace(1.0, 1.3, groups):
         speed = np.exp(rng.normal(scale=0.1, size=runs))
@@ -98,7 +98,7 @@ def test_needs_replicates_and_speeds_that_differ():
 
 
 def _controls(rng, shift, at=50.0, files=3, runs=6, sigma=0.01):
-    """(time, bpb) of files that run by turns over 100 units of time."""
+    """Draw (time, bpb) of files that run in turn over 100 units of time."""
     made = []
     for quality in np.linspace(1.0, 0.9, files):
         times = np.sort(rng.uniform(0, 100, runs))

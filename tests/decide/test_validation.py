@@ -52,7 +52,7 @@ def number_of(night: Night) -> int | None:
 
 
 def test_no_screen_disagrees_on_a_second_baseline(journal: Journal) -> None:
-    """An update of MLX made everything faster: 1.601 before, 1.541 after, and 1.534 by a change since."""
+    """An update of MLX moved the baseline from 1.601 to 1.541, and a change since then reached 1.534."""
     baseline(journal, 1.601)
     kept(journal, 1.590, 1.591)
     second = baseline(journal, 1.541)
@@ -67,7 +67,7 @@ def test_no_screen_disagrees_on_a_second_baseline(journal: Journal) -> None:
 
 
 def test_a_failed_baseline_is_passed_over(journal: Journal) -> None:
-    """`status` used to fail here: "an estimate needs finite runs"."""
+    """A baseline without a finite run has no estimate, so `status` has to pass it over."""
     failed_baseline(journal)
     assert number_of(journal.night) is None and "val_bpb" not in status.text(journal.night)
     mended = baseline(journal, 1.5)
@@ -120,7 +120,7 @@ def test_rounds_are_paired_by_seed(journal: Journal) -> None:
 
 
 def test_the_validation_of_another_line_does_not_count(journal: Journal) -> None:
-    """Five rounds against the first baseline say nothing of the second, although their seeds are the same."""
+    """Five rounds against the first baseline do not count against the second, although their seeds are the same."""
     old = [baseline(journal, 1.5), kept(journal, 1.4, 1.41)]
     for n in old:
         final(journal, n, 1.5, 1.5, 1.4, 1.5, 1.5)

@@ -27,9 +27,9 @@ def test_a_round_trip_loses_nothing(tmp_path: Path) -> None:
     loaded = bundle.load(tmp_path / "a.json")
     assert loaded == BUNDLE and bundle.dump(loaded) == DATA
     assert len(loaded.findings) == len(MADE.sources)
-    assert {loaded.source(f) for f in loaded.findings} == set(MADE.sources.values())  # every source
+    assert {loaded.source(f) for f in loaded.findings} == set(MADE.sources.values())  # the bundle holds every source
     laid_out = json.dumps(json.loads(DATA), separators=(",", ":")).encode()
-    assert bundle.loads(laid_out).id == BUNDLE.id  # the content counts, not the layout
+    assert bundle.loads(laid_out).id == BUNDLE.id  # the id is a hash of the content, not of the layout
 
 
 def test_a_finding_says_what_where_and_how_much() -> None:
@@ -49,7 +49,7 @@ def test_a_finding_says_what_where_and_how_much() -> None:
 
 
 def test_every_shared_finding_can_be_read() -> None:
-    """It is whole, real, and holds nothing that an export takes out."""
+    """A shared file is complete, measured, and free of what an export removes."""
     for path in (ROOT / "findings").glob("*.json"):
         found = bundle.load(path)
         assert found.kind in ("night", "transfer")
@@ -113,7 +113,7 @@ def test_refused_with_the_reason(case: str, tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=reason) as caught:
         bundle.load(path)
     assert str(path) in str(caught.value) and "refused" in str(caught.value)
-    assert str(caught.value).isprintable() and len(str(caught.value)) < 1000  # the message obeys no escape either
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 1000  # no escape sequence gets into the message
 
 
 def test_a_file_that_is_too_large_is_not_even_read(tmp_path: Path) -> None:
@@ -131,11 +131,11 @@ def test_a_file_that_is_too_large_is_not_even_read(tmp_path: Path) -> None:
 def test_no_damage_goes_unnoticed(position: int, noise: bytes) -> None:
     damaged = DATA[:position] + noise + DATA[position + 1 :]
     with contextlib.suppress(BundleError):
-        assert bundle.loads(damaged) == BUNDLE  # a blank more or less
+        assert bundle.loads(damaged) == BUNDLE  # only a change of white space is accepted
 
 
 def test_reading_runs_nothing(tmp_path: Path) -> None:
-    """A source that would leave a mark when it is imported, in a file that is right in every respect."""
+    """A valid file holds a source that would write a file if it were imported."""
     mark = tmp_path / "mark"
     source = f"open({str(mark)!r}, 'w')\n" + BASE
     first, *others = BUNDLE.findings

@@ -16,7 +16,7 @@ def test_shared_changes_and_whether_they_agree() -> None:
     rows = {row.change: row for row in compare.compare([A, B]).shared}
     told = {change: (row.exact, row.agreement) for change, row in rows.items()}
     assert told["DEPTH 2 → 4"] == (True, "same direction")
-    assert told["code in MLP.__call__"] == (True, "opposite")  # though it is made to two different files
+    assert told["code in MLP.__call__"] == (True, "opposite")  # the same change to two different files
     assert told["LR 0.01 → 0.02"][0] and told["LR 0.01 → 0.02"][1] != "same direction"
     cells = rows["code in MLP.__call__"].cells
     assert [cell.verdict for cell in cells if cell] == ["keep", "discard"]
@@ -55,7 +55,7 @@ def test_gains_are_by_own_baseline_and_sigma() -> None:
         (p.experiment, round(p.val_bpb, 4), round(p.gain_percent, 3), round(p.gain_sigma or 0, 3))
         for p in row.trajectory
     ]
-    first, second = found.findings[1].val_bpb, found.findings[3].val_bpb  # a new incumbent is believed a little less
+    first, second = found.findings[1].val_bpb, found.findings[3].val_bpb  # the pseudo-run moves them a little
     assert first and second and 1.8 <= first < 1.8 + 1e-6 and 1.7 <= second < 1.7 + 1e-6
     assert steps == [(0, 2.0, 0.0, 0.0), (1, 1.8, 10.0, 4.0), (3, 1.7, 15.0, 6.0)]
     assert (row.experiments, row.keeps, row.discards, row.crashes) == (3, 2, 1, 0)

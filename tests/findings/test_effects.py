@@ -16,7 +16,7 @@ from testbed.night_builder import NightBuilder
 
 
 def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
-    """2,000 effects of 0.01 from one run against two, sigma estimated from the same few replicates as in a night."""
+    """2,000 effects of 0.01 compare one run with two, with sigma from as few replicates as a night has."""
     rng, inside, df = random.Random(0), 0, 6
     for _ in range(2000):
         runs, against = [rng.gauss(1.0, 0.02)], [rng.gauss(1.01, 0.02) for _ in range(2)]
@@ -59,7 +59,7 @@ def test_the_validated_gain_is_paired_by_seed() -> None:
     for i in range(4):
         for x in (0, n):
             made.add("started", n=x, run=10 + i, seed=500 + i, machine="m4", purpose="final")
-            bpb = made.truth[x] + 0.1 * i  # the machine gets slower: it cancels
+            bpb = made.truth[x] + 0.1 * i  # the drift cancels within a round
             made.add("measured", n=x, run=10 + i, measurement={"seed": 500 + i, "val_bpb": bpb})
     total = export.export(made.night, made.sources.__getitem__, OPEN).total
     assert total is not None and total.runs == 4 and "paired t" in total.method

@@ -79,7 +79,7 @@ def test_it_is_compared_and_marked(tmp_path: Path) -> None:
 
 @pytest.fixture
 def history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A repository of that kind: a baseline, a kept change, a discard that was reset away; an hour between commits."""
+    """Return a repository with a baseline, a kept change, and a discard that was reset away, an hour apart."""
     root = tmp_path / "autoresearch"
     root.mkdir()
     git(root, "init", "-q")
@@ -113,7 +113,7 @@ def test_git_gives_sources_times_and_changes(history: Path) -> None:
 
 
 def test_a_repository_runs_nothing(history: Path, tmp_path: Path) -> None:
-    """Nothing that the repository's own configuration names is run: no pager, monitor, filter, alias or signature."""
+    """No pager, monitor, filter, alias or signature program that the repository's configuration names is run."""
     mark = tmp_path / "mark"
     tool = tmp_path / "tool"
     tool.write_text(f"#!/bin/sh\ntouch {mark}\n")

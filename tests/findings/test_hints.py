@@ -1,4 +1,4 @@
-"""Findings of other machines as hints: what is worth telling, who is told what, and how many held."""
+"""Findings of other machines as hints: which are told, to whom, in which form, and how many held."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_a_model_is_told_and_told_that_it_was_elsewhere() -> None:
     made = prompt.build(context(told(A)), "set", budget=10_000)
     text = made.messages[-1]["content"]
     before, _, after = text.partition(history.HINTS_HEADING)
-    assert before.endswith("Nothing yet.\n\n")  # after what was measured here, and apart from it
+    assert before.endswith("Nothing yet.\n\n")  # they come after this night's history, under a heading of their own
     first, *_ = after.strip().splitlines()
     assert first.startswith("- depth: DEPTH -> 4 (DEPTH 2 → 4): +") and first.endswith(M4_SAYS)
     assert history.HINTS_HEADING not in prompt.build(context(()), "set", budget=10_000).messages[-1]["content"]
@@ -101,7 +101,7 @@ def test_hints_give_way_to_the_script_and_leave_room_for_the_history() -> None:
     for budget in range(least, least + 3000, 100):
         made = prompt.build(context(hints), "set", budget=budget)
         assert made.tokens <= budget
-    assert 0 < made.messages[-1]["content"].count("- hint ") < 12  # at most HINT_TOKENS
+    assert 0 < made.messages[-1]["content"].count("- hint ") < 12  # HINT_TOKENS limits them
 
 
 def test_an_agent_with_a_persons_rights_reads_no_word_of_a_stranger() -> None:
@@ -113,7 +113,8 @@ def test_an_agent_with_a_persons_rights_reads_no_word_of_a_stranger() -> None:
         and "GELU" not in read
         and "->" not in read.replace("DEPTH 2 -> 4", "").replace("LR .01 -> .02", "")
     )
-    other = command.history_text(context(told(A), source="HEADS = 2\n"))  # names of other files are words, too
+    # Names of constants that this file lacks are a stranger's text.
+    other = command.history_text(context(told(A), source="HEADS = 2\n"))
     assert other == "Nothing has been tried yet.\n"
 
 
@@ -127,7 +128,7 @@ def test_the_tuner_tries_gains_first_and_once() -> None:
     (first,) = Tuner().propose(context(told(A)))
     assert first.edits == (Set("DEPTH", "4"),) and "gained on other machines" in first.hypothesis
     done = edits.apply(BASE, first.edits)
-    assert first_titles(told(A), done)[0] == "LR 0.01 -> 0.02"  # it stands so already
+    assert first_titles(told(A), done)[0] == "LR 0.01 -> 0.02"  # DEPTH has the hinted value already
 
 
 @pytest.mark.parametrize(
@@ -150,7 +151,7 @@ def test_what_the_tuner_leaves_alone(hint: HintLine) -> None:
 
 
 class Silent(BaseProposer):
-    """A proposer that keeps what it was told and has no ideas."""
+    """Proposer that records its contexts and has no ideas."""
 
     name = "silent"
 
@@ -172,7 +173,7 @@ def test_hints_are_journaled_and_survive_a_resume(repository: Path, tmp_path: Pa
         with open_night(repository, options, PlainView(), lambda facts: Silent()) as research:
             research.hint(given if not again else [])
     with open_night(repository, options, PlainView(), lambda facts: Silent()) as research:
-        research.hint(given)  # the same once more
+        research.hint(given)  # the same hints, which are not journaled again
     events = (repository / "runs" / tag / JOURNAL).read_text()
     assert events.count('"type":"hinted"') == 1
     assert [hint.finding.title for hint in hints.from_json(journal.read(Layout(repository, tag)).hinted)] == [
@@ -240,4 +241,4 @@ def test_search_replace_hints_are_words_for_models_only() -> None:
     edit = SearchReplace("LR = 0.01  # peak learning rate", "LR = 0.02  # peak learning rate")
     made.candidate(Proposal((edit,), "a block", "", "learning_rate", "tuner"), 0.1, "keep")
     hints: tuple[Any, ...] = told(shared(made))
-    assert hints[0].constants == {"LR": (0.01, 0.02)}  # a block that says no more than a constant is one
+    assert hints[0].constants == {"LR": (0.01, 0.02)}  # a block that only changes a constant counts as its change

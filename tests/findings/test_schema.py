@@ -1,4 +1,4 @@
-"""The form of a findings file: its published schema, and what is refused in words."""
+"""The form of a findings file: its published schema, and the messages of refusals."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from testbed.bundles import JSON, NAMES, changed
 
 
 def test_the_published_schema_is_that_of_the_loader() -> None:
-    """Change bundle.py, then: python -m autoresearch.findings.bundle"""
+    """After a change of bundle.py, run: python -m autoresearch.findings.bundle"""
     assert json.loads(bundle.SCHEMA.read_text()) == bundle.json_schema()
     properties = bundle.json_schema()["properties"]
     assert set(properties) == {"format", "version", "id", *(f.name for f in fields(Bundle))}

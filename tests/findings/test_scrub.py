@@ -58,7 +58,7 @@ def test_nothing_private_leaves(tmp_path: Path) -> None:
     kept = shared.findings[1]
     assert kept.change is not None and kept.change.set == {"LR": "0.02"}  # the change itself is unharmed
     assert constants.normalised(shared.source(kept) or "") == constants.normalised(made.sources[1])
-    assert ".../adam.txt, '.../x.bin', .../moon.md" in kept.hypothesis  # what an error is about stays readable
+    assert ".../adam.txt, '.../x.bin', .../moon.md" in kept.hypothesis  # the error stays readable
 
 
 def test_a_secret_in_the_code_stops_the_export(tmp_path: Path) -> None:

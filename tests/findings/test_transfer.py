@@ -18,7 +18,7 @@ from testbed.transfers import BASE, SHARP, THERE, idea
 
 
 class Here:
-    """A made night that is asked for ideas by a Transfer, as the loop asks."""
+    """Made-up night that asks a Transfer for ideas as the loop does."""
 
     def __init__(self, found: Bundle = THERE, source: str = BASE) -> None:
         self.made = NightBuilder(M1, TASK, sigma_bpb=SHARP, source=source, tag="transfer")
@@ -55,7 +55,7 @@ def test_each_change_on_top_of_what_held_and_the_verdicts() -> None:
         title = proposal.title.partition(": ")[2]
         order.append(title)
         here.made.candidate(proposal, gains[title], "keep" if gains[title] > 0 else "discard")
-    # "half" changes a line that only "no norm" brings, which did not hold: it never applies.
+    # "half" changes a line that only "no norm" adds. "no norm" was not kept here, so "half" never applies.
     assert order == ["deeper", "GELU", "no norm", "faster"]
     rows = here.rows()
     assert {title: verdict for title, (verdict, _) in rows.items()} == {
@@ -69,7 +69,7 @@ def test_each_change_on_top_of_what_held_and_the_verdicts() -> None:
     assert "SEARCH" in rows["half"][1] and "only fits STACK_MATRICES to its machine" in rows["unstacked"][1]
     held = constants.read(here.context.source)
     assert (held["DEPTH"], held["LR"]) == (4, 0.02) and "gelu" not in here.context.source
-    assert held["DEVICE_BATCH_SIZE"] == 16  # rows at once are this machine's own affair
+    assert held["DEVICE_BATCH_SIZE"] == 16  # rows at once are fitted to this machine
     with pytest.raises(ProposerError, match="every change that applies has been tried"):
         here.proposer.propose(here.context)
 
@@ -100,7 +100,7 @@ def test_a_change_that_runs_out_of_memory_is_tried_with_fewer_rows() -> None:
         )
         here.made.crash(proposal)
         if len(rows) < 3:
-            assert "deeper" not in here.rows()  # not settled yet
+            assert "deeper" not in here.rows()  # half the rows are still to be tried
     assert rows == [[], ["8"], ["4"]]
     assert here.propose().title == "their #5: GELU"
     verdict, reason = here.rows()["deeper"]
@@ -113,7 +113,7 @@ def test_a_gain_within_the_noise_does_not_transfer_though_the_rule_keeps_it() ->
     night, noisy = here.made.night, Estimates(Noise(0.3, 5.0))
     (row,) = transfer.outcome(here.bundle, night, here.made.sources.__getitem__, noisy).rows[:1]
     assert row.title == "deeper" and row.verdict == "null" and row.here is not None and row.here.direction == 0
-    assert here.rows()["deeper"][0] == "transfers"  # where the noise is small
+    assert here.rows()["deeper"][0] == "transfers"  # the same gain is significant where sigma is small
 
 
 def test_other_crashes_are_final() -> None:
@@ -138,7 +138,7 @@ def test_a_change_beyond_a_patch_cannot_run() -> None:
 
 
 def test_a_change_that_is_not_what_was_measured_is_not_tried() -> None:
-    """A file that says DEPTH 4 in its change and measured something else in its sources."""
+    """The change in the file says DEPTH 4, but its sources show that something else was measured."""
     lied = tuple(
         replace(f, change=f.change and replace(f.change, set={"DEPTH": "5"})) if f.title == "deeper" else f
         for f in THERE.findings

@@ -51,7 +51,7 @@ def host(root: Path, **changes: Any) -> Host:
 
 
 def mac(name: str, root: Path, extra: dict[tuple[str, ...], str] | None = None, **changes: Any) -> Host:
-    """A recorded Mac with its lid open, FileVault off and somebody logged in automatically, unless `extra` says."""
+    """Return a recorded Mac with its lid open, FileVault off and automatic login, unless `extra` says otherwise."""
     answers = {
         awake.LID: "",
         doctor.FILEVAULT: "FileVault is Off.\n",

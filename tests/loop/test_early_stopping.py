@@ -1,4 +1,4 @@
-"""The early stop in a real night, and what everything that reads the night makes of a discard without a val_bpb."""
+"""The early stop in a real night, and how each reader of the night shows a discard without a val_bpb."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_losers_are_stopped_and_one_in_eight_runs_on(
         research.turn()
         night = research.night
         trials = night.trials(research.notebook.source_of)
-    # what may be the machine's fault is run again, twice at most
+    # a failure that may be the machine's is run again, twice at most
     failed = night.decided[-1]
     assert [r.ended for r in failed.runs.values()] == ["abandoned", "abandoned", "measured"]
     assert failed.verdict == "crash" and failed.failure is not None and failed.failure.kind == "machine"
@@ -71,10 +71,10 @@ def test_losers_are_stopped_and_one_in_eight_runs_on(
     assert stopped.failure is None and stopped.estimate is None and stopped.delta_bpb is None
     assert stopped.reason.startswith("stopped at 50% of the budget: its loss was ")
     assert stopped.ref == f"refs/autoresearch/toy/{stopped.n:04}"
-    # the journal says the same again, and what the machine's next night learns counts the sample for eight
+    # the journal replays to the same experiments, and the sample stands for eight in the machine's next night
     assert journal.read(Layout(repository, "toy")).experiments == night.experiments
     assert earlier_nights.examples(learnt, TASK, "another")[-1].weight == early_stop.AUDIT_EVERY
-    # those who read it
+    # results.tsv, status, report, findings, prompt and tuner show it as a discard
     row = next(r for r in (repository / "results.tsv").read_text().splitlines() if stopped.proposal.title in r)
     assert row.split("\t")[1:2] + row.split("\t")[3:4] == ["", "discard"]
     assert "early stop: 1 of" in status.text(night) and "0 of them no worse" in status.text(night)
@@ -89,4 +89,4 @@ def test_losers_are_stopped_and_one_in_eight_runs_on(
     assert "discard (stopped at 50%" in history.line(last, 0.02) and "crash" not in history.line(last, 0.02)
     source = HONEST.read_text()
     assert f"{last.title.split()[1]}-" in " ".join(history.values_tried(source, trials, 0.02))
-    assert observe(infer(source, 64), version(source), [last]).trials[-1].level is None  # bad, whatever it is
+    assert observe(infer(source, 64), version(source), [last]).trials[-1].level is None  # bad, by an unknown amount

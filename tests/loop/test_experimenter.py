@@ -1,4 +1,4 @@
-"""A candidate from its source to its record, with a runner whose values are given."""
+"""A candidate's way from its source to its record, with a runner that returns given values."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ VERSIONS = {"mlx": "1", "harness": "h"}
 
 
 class Given:
-    """A runner that journals the values it was given for an experiment, in their order."""
+    """Runner that journals the values given for an experiment, in their order."""
 
     def __init__(self, notebook: Notebook, values: Mapping[int, list[float | Failure]]) -> None:
         self.notebook, self.values = notebook, {n: list(found) for n, found in values.items()}
@@ -51,7 +51,7 @@ class Given:
 
 
 def experimenter(root: Path, values: Mapping[int, list[float | Failure]]) -> Experimenter:
-    """On the branch of a night that has just been opened."""
+    """Return an experimenter on the branch of a night that has just been opened."""
     repo, layout = Repository.at(root), Layout(root, "nov23")
     base = repo.begin(layout.tag)
     notebook = Notebook(layout, Journal(layout), PlainView(io.StringIO()))
@@ -98,7 +98,7 @@ def test_a_candidate_that_breaks_the_contract_is_recorded_and_never_run(
     x = e.try_out(Candidate(source, IDEA, 0, e.violations(source)))
     assert x.verdict == "crash" and x.reason.startswith("contract: ") and "os" in x.reason and not x.runs
     assert x.ref == "refs/autoresearch/nov23/0001"
-    assert len(checked) == 1  # at the gate, and nowhere else
+    assert len(checked) == 1  # nothing checks it again after the gate
 
 
 def test_a_candidate_of_an_earlier_session_is_checked_again_and_finished(repository: Path) -> None:
@@ -106,7 +106,7 @@ def test_a_candidate_of_an_earlier_session_is_checked_again_and_finished(reposit
     e.prepare()
     source = edits.apply(e.notebook.source_of(0), [Set("LR", "0.02")])
     e._propose("candidate", Candidate(source, IDEA, 0))
-    forbidden = Candidate("import os\n" + source, IDEA, 0)  # as if it had been planted
+    forbidden = Candidate("import os\n" + source, IDEA, 0)  # as if somebody had put it there between two sessions
     e._propose("candidate", forbidden)
     e.prepare()
     night = e.notebook.night

@@ -1,4 +1,4 @@
-"""What the loop asks of its night, and what a session counts."""
+"""The night as the loop reads it, and the counters of a session."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run waits for: a pause that a person asked for, and the memory of the language model."""
+"""The conditions of a run: no pause, and an unloaded language model."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def layout(tmp_path: Path) -> Layout:
 
 
 class Model:
-    """A language model of which only the memory matters; it stays loaded for the first `busy` calls."""
+    """Language model that stays in memory for the first `busy` calls of `release`."""
 
     def __init__(self, busy: int = 0) -> None:
         self.released, self.busy = 0, busy
@@ -79,7 +79,7 @@ def test_a_pause_ends_with_the_night_and_its_time_is_counted_apart(layout: Layou
     ready, notebook = waiting_for(layout, PlainView(io.StringIO()), Model())
     pause.begin(layout)
     ready.pause(until=lambda: True)
-    assert pause.asked(layout) is not None  # the person has not resumed: a start at login waits as well
+    assert pause.asked(layout) is not None  # a start at login waits as well until the person resumes
     before = notebook.night
     notebook.journal.append("paused")
     notebook.journal.append("note", text="x")

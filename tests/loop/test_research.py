@@ -41,7 +41,7 @@ def test_a_night_leaves_a_record(repository: Path) -> None:
         ("look around", "crash"),
         ("learn very slowly", "discard"),
     ]
-    # git: the branch holds the keep and the table; the rest is reachable by name; the person's work is untouched.
+    # git: the branch holds the keep and results.tsv, other candidates have refs, and the person's work is untouched.
     assert git(repository, "branch", "--show-current").startswith("autoresearch/")
     titles = git(repository, "log", "--format=%s", "main..HEAD").splitlines()
     assert titles[-1] == "learn faster" and titles[0].startswith("results of ")
@@ -51,18 +51,18 @@ def test_a_night_leaves_a_record(repository: Path) -> None:
     assert "LR = 0.01" in (repository / "train_mlx.py").read_text()
     refs = git(repository, "for-each-ref", "--format=%(refname)", "refs/autoresearch").split()
     assert [ref.rpartition("/")[2] for ref in refs] == ["0002", "0003", "0004"]
-    # results.tsv: the header and a row each, in the field's own format.
+    # results.tsv: the header and one row per experiment, in the usual format.
     rows = [line.split("\t") for line in (repository / "results.tsv").read_text().splitlines()]
     assert rows[0] == ["commit", "val_bpb", "memory_gb", "status", "description"]
     assert [row[3] for row in rows[1:]] == ["keep", "keep", "crash", "crash", "discard"]
     assert rows[3][1] == "0.000000" and float(rows[2][1]) < float(rows[1][1])
     assert rows[1][4].startswith("baseline (")
-    # The model was out of memory before every training, and heard of its mistakes.
+    # The proposer was released before every training and was asked to mend its failures.
     assert proposer.released == sum(len(x.runs) for x in seen.experiments.values())
     assert [failure.kind for failure in proposer.failures] == ["warmup", "contract"]
     assert "Nothing" in proposer.failures[0].detail and "import os" in proposer.failures[1].message
     assert [trial.verdict for trial in proposer.contexts[-1].history] == ["keep", "crash", "crash"]
-    # As the session ends it hears how the last of its ideas came out.
+    # At the end of the session it is told the outcome of its last idea.
     assert proposer.told == [[], [1, 2, 3, 4]]
 
 
@@ -74,7 +74,7 @@ def test_a_repaired_proposal_is_the_next_experiment(repository: Path) -> None:
 
 
 def test_a_failure_that_cost_no_training_goes_back_once(repository: Path) -> None:
-    """Out of memory, or NaN in the first steps; what was mended and fails again does not go back."""
+    """The proposer may mend an early failure (out of memory, NaN in the first steps), but not a second time."""
     memory = SearchReplace("    opt = optim.Adam(LR)", "    opt = optim.Adam(LR)\n    bytes(1 << 46)")
     nowhere = SearchReplace("    opt = optim.Adam(LR)", "    opt = optim.Nowhere(LR)")
     nan = SearchReplace("run.log(step - 1, previous)", "run.log(step - 1, previous * float('nan'))")
@@ -144,7 +144,7 @@ def test_kill_9_at_any_moment_loses_no_decision(repository: Path) -> None:
 
 
 def check_consistent(root: Path, before: dict[int, str]) -> dict[int, str]:
-    """What was decided stays decided, the repository is sound, and the tree holds the branch's file."""
+    """Check that decisions stand, that the repository is sound, and that the working file is the branch's."""
     for path in (root / "runs").glob("*/journal.jsonl"):
         now = {x.n: f"{x.verdict} {x.estimate}" for x in journal.read(Layout.of(path.parent)).decided}
         assert before.items() <= now.items()

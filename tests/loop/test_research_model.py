@@ -1,4 +1,4 @@
-"""A night with a scripted model behind a real HTTP server: every habit of a small model, and what becomes of it."""
+"""A night with a scripted model behind a real HTTP server, with every bad habit of a small model."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def block(title: str, search: str, replace: str) -> dict[str, str]:
 FUTURE = "        x = self.wte(idx)\n        return self.head(x + mx.roll(x, -1, axis=1))\n"
 NIGHT = [
     {"reply": "HYPOTHESIS: faster.\nCATEGORY: learning_rate\nTITLE: Learn faster\nSET LR = 0.03\n"},
-    {"reply": "I would widen the model."},  # malformed; the repair turn brings:
+    {"reply": "I would widen the model."},  # malformed; the repair turn gives the next reply
     {"reply": "HYPOTHESIS: wider.\nCATEGORY: width\nTITLE: Widen\nSET WIDTH = 48\n"},
-    block("A syntax error", ADAM, "    opt = optim.Adam(LR\n"),  # refused before it is run; the repair turn brings:
-    block("Forget a name", ADAM, "    opt = optim.Nothing(LR)\n"),  # crashes at warm-up; with its traceback comes:
+    block("A syntax error", ADAM, "    opt = optim.Adam(LR\n"),  # refused before it is run
+    block("Forget a name", ADAM, "    opt = optim.Nothing(LR)\n"),  # crashes at warm-up
     block("Decay", ADAM, "    opt = optim.AdamW(LR)\n"),
     block("Hang", STEP, "        while True:\n            pass\n"),
     block("Fill the memory", STEP, "        bytes(1 << 46)\n" + STEP),  # asked to mend that, it does not
@@ -52,7 +52,7 @@ NIGHT = [
 
 
 class Stubborn:
-    """Says its lines in order; told that a turn is for another category, it says the last line again."""
+    """Script of replies in order, which repeats the last one when told that the turn is for another category."""
 
     def __init__(self, lines: list[dict[str, Any]]) -> None:
         self.lines, self.last = iter(lines), lines[0]
@@ -77,7 +77,7 @@ def test_each_reply_ends_as_it_should_and_the_night_goes_on(repository: Path, to
         done = subprocess.run(command, cwd=repository, env=env, capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, done.stdout + done.stderr
         assert not fake.resident  # unloaded before training, and at the end
-        measured, *loads = [num_ctx for _, num_ctx in fake.loads]  # once with its largest context, to see that it fits
+        measured, *loads = [num_ctx for _, num_ctx in fake.loads]  # first to see whether it fits
         assert len(set(loads)) == 1 and measured >= loads[0]
     night = journal.read(Layout.of(next((repository / "runs").glob("*/journal.jsonl")).parent))
     ends = {
@@ -93,7 +93,7 @@ def test_each_reply_ends_as_it_should_and_the_night_goes_on(repository: Path, to
     assert ends["Look ahead"] == "probe_causality"
     assert ends["Fake the metric"] == "contract"
     assert "A syntax error" not in ends and "Rewrite prepare.py" not in ends
-    # Where the model has nothing, the tuner stands in; and no reply touched what is not the candidate.
+    # The tuner stands in when the model has no idea, and no reply changed another file.
     assert any(x.proposal.proposer == "tuner" for x in night.experiments.values())
     assert (repository / "prepare.py").read_bytes() == before
     assert git(repository, "status", "--porcelain") == ""

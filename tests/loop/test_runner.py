@@ -1,4 +1,4 @@
-"""Whose fault a failed run is: the machine's failures are made again, waited out, and never blamed on an idea alone."""
+"""Whose fault a failed run is: runs that the machine spoiled are repeated and never blamed on an idea."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FINE = None
 
 @dataclass(kw_only=True)
 class Rehearsed(Runner):
-    """A runner whose runs end as they are told to, by experiment; then all of them are fine."""
+    """Runner whose runs end as `ends` says for their experiment, and then without a failure."""
 
     ends: dict[int, list[Failure | None]]
     ran: list[int] = field(default_factory=list)
@@ -45,7 +45,7 @@ class Rehearsed(Runner):
 
 @pytest.fixture
 def runner(tmp_path: Path) -> Callable[..., Rehearsed]:
-    """Over a made night of three experiments, and a fourth that is proposed."""
+    """Return runners over a made-up night of three experiments and a fourth that is proposed."""
     layout = Layout(tmp_path, "nov23")
     folder = NightBuilder().try_all(3).write(layout.folder)
     unused: Any = None
@@ -85,7 +85,7 @@ def test_after_two_the_incumbent_shows_whose_fault_it_is(runner: Callable[..., R
     best = made.notebook.incumbent.n
     x = made.run(4, "search")
     assert made.ran == [4, 4, best, 4]
-    assert x.failure == GPU  # the incumbent runs: it is the idea's own
+    assert x.failure == GPU  # the incumbent runs, so the idea is at fault
 
 
 def test_an_idea_is_not_blamed_while_the_incumbent_fails_too(runner: Callable[..., Rehearsed]) -> None:
@@ -104,7 +104,7 @@ def test_a_machine_that_does_not_recover_ends_the_night_and_blames_nobody(
         made.run(4, "search")
     night = made.notebook.night
     assert night.experiments[4].status == "abandoned" and night.experiments[4].verdict is None
-    assert night.abandoned() == [night.experiments[4]]  # the next session goes on with it
+    assert night.abandoned() == [night.experiments[4]]  # the next session resumes it
 
 
 @pytest.mark.parametrize("failure", [WRONG, DRY])
@@ -135,7 +135,7 @@ def test_every_run_of_a_night_has_a_seed_of_its_own() -> None:
 
 @pytest.mark.slow
 def test_a_machine_that_swaps_under_a_run_is_the_machine_s_failure(toy_data: Path, tmp_path: Path) -> None:
-    """With a recorded swap instead of one of this machine's."""
+    """The swapping is scripted, since a test must not make this machine swap."""
     from autoresearch.measure import experiment
     from testbed.toy import HONEST, toy_bench
 

@@ -1,4 +1,4 @@
-"""What a checkpoint writes: the tokens, the child, what becomes of a model that cannot, the report's samples."""
+"""The texts that a checkpoint writes: its tokens, the child, a model that cannot write, the report's samples."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ GREEDY = Sampling(tokens=5, temperature=0.0)
 
 @pytest.fixture
 def night(toy_data: Path, tmp_path: Path) -> tuple[Workbench, Layout]:
-    """A workbench and runs/nov23 with a measured baseline, its checkpoint there, over a tokenizer of letters."""
+    """Return a workbench and runs/nov23 with a measured baseline and its checkpoint, over a tokenizer of letters."""
     letters(toy_data)
     bench = toy_bench(toy_data)
     layout = Layout(tmp_path, "nov23")
@@ -52,7 +52,7 @@ def night(toy_data: Path, tmp_path: Path) -> tuple[Workbench, Layout]:
 
 
 def measure(bench: Workbench, folder: Path, book: Journal, source: str) -> None:
-    """The next experiment as the loop records it, kept."""
+    """Record the next experiment as the loop does, and keep it."""
     n = book.night.next_n
     sha = journal.store_source(Layout.of(folder), n, source)
     parent = {"parent_n": n - 1 if n else None, "parent_commit": "b" * 40}
@@ -89,8 +89,8 @@ def test_checkpoints_write_and_the_report_s_samples_are_made_once(night: tuple[W
         samples.fill(layout, journal.read(Layout.of(folder)), said.append, bench)
 
     fill()
-    assert said == [] and not (folder / "samples.json").exists()  # the baseline alone: nothing to compare
-    with Journal(Layout.of(folder)) as book:  # one that can do with the task's context alone
+    assert said == [] and not (folder / "samples.json").exists()  # with the baseline alone there is nothing to compare
+    with Journal(Layout.of(folder)) as book:  # this model works only with rows of the task's context
         old = "        return self.head"
         check = '        if idx.shape[1] != 64:\n            raise ValueError("fussy")\n'
         measure(bench, folder, book, HONEST.read_text().replace(old, check + old))
@@ -113,7 +113,7 @@ def test_checkpoints_write_and_the_report_s_samples_are_made_once(night: tuple[W
 
 
 def letters(data: Path) -> None:
-    """A tokenizer of a letter a token for the toy data."""
+    """Write a tokenizer for the toy data in which each token is a letter."""
     ranks = [base64.b64encode(letter.encode()).decode() for letter in LETTERS]
     special = {"<|bos|>": 60, **{f"<|reserved_{i}|>": 60 + i for i in range(1, 4)}}
     (data / "tokenizer.json").write_text(json.dumps({"pattern": ".", "special": special, "ranks": ranks}))
@@ -127,4 +127,4 @@ def test_prompts_are_beginnings_of_documents(toy_data: Path) -> None:
     rows[:, 1] = LETTERS.index("a")
     rows[1, 20], rows[1, 21 : 21 + len(text)] = 60, text
     rows.tofile(toy_data / "eval" / "val.u16")
-    assert samples.beginnings(DataFolder(toy_data))[0] == "The end of a"  # what begins like a sentence comes first
+    assert samples.beginnings(DataFolder(toy_data))[0] == "The end of a"  # rows that begin like a sentence come first

@@ -1,4 +1,4 @@
-"""Opening a night: begun, resumed, refused."""
+"""Opening a night: it is begun, resumed or refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The final validation: how much of a night it takes, and what it reads off the journal; a real one on the toy."""
+"""The final validation: its share of a night, what it reads from the journal, and a real one on the toy."""
 
 from __future__ import annotations
 
@@ -33,12 +33,13 @@ def test_a_fifth_of_the_night_is_kept_where_that_is_enough() -> None:
 
 
 LOGITS = "        return self.head(self.wte(idx))  # (B, T, V)"
-AT_EIGHT = "        return self.head(self.wte(idx)) * (idx.shape[0] in (8, 16))"  # rows when scored, rows in training
+# Scoring uses batches of 8 rows, training batches of 16.
+AT_EIGHT = "        return self.head(self.wte(idx)) * (idx.shape[0] in (8, 16))"
 
 
 @dataclass
 class Ending:
-    """Stands for a Research whose night ends in a given way, with nothing kept; `stream` is what its view was told."""
+    """Research whose night ends in a given way with nothing kept. `stream` holds what its view was told."""
 
     exhausted: bool = False
     battery: str | None = None
@@ -68,7 +69,7 @@ class Ending:
     ("how", "validates"),
     [
         ({}, True),
-        ({"exhausted": True}, True),  # nobody has an idea any more: what was found is validated all the same
+        ({"exhausted": True}, True),  # when the ideas run out, the night is validated all the same
         ({"left_s": 100.0}, True),  # too short to keep a part of it, but an early end leaves time for it
         ({"left_s": 40.0}, False),
         ({"battery": "the battery is at 19%"}, False),
@@ -87,7 +88,7 @@ def test_how_a_night_ends(how: dict[str, Any], validates: bool) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("toy_cache")
 def test_baseline_and_winner_on_the_test_split(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AUTORESEARCH_CORES", "1")  # two would score four rows each, and the cheat is for eight
+    monkeypatch.setenv("AUTORESEARCH_CORES", "1")  # each of two would score four rows; the cheat needs eight
     (repository / "train_mlx.py").write_text(HONEST.read_text().replace("LR = 0.01", "LR = 0.0001"))
     git(repository, "commit", "-q", "-am", "a slow learner")
     options = Options(dataset="toy", profile="tiny", time_budget_s=1.0, experiments=2)
@@ -97,7 +98,7 @@ def test_baseline_and_winner_on_the_test_split(repository: Path, monkeypatch: py
         research.run()
         interval = validate.validate(research, ValidationPlan(retests=0, rounds=2))
         night = research.night
-    # a gain beyond all others is scored again, with other rows: this one was not there, the next one is
+    # a gain beyond all others is scored again with other rows: the first one vanished, the second one held
     assert night.experiments[1].verdict == "crash"
     assert night.experiments[1].reason.startswith("implausible: ")
     assert any(note.startswith("#2, far better than all before") for note in night.notes)
@@ -106,6 +107,6 @@ def test_baseline_and_winner_on_the_test_split(repository: Path, monkeypatch: py
     assert winner is not None and winner.proposal.title == "learn faster"
     ours, theirs = validation.final_bpbs(winner), validation.final_bpbs(baseline)
     assert ours.keys() == theirs.keys() and len(ours) == 2  # a round shares its seed
-    assert not set(ours.values()) & set(winner.bpbs)  # another split, fresh seeds: the search's figures stay apart
+    assert not set(ours.values()) & set(winner.bpbs)  # the final runs use another split and fresh seeds
     text = validation.text(night)
     assert text is not None and "search: " in text and "interval" in text

@@ -65,7 +65,7 @@ def test_a_split_that_cannot_be_scored_is_the_failure_of_the_run(bench: Workbenc
 
 
 def test_val_bpb_is_the_formula(bench: Workbench, tmp_path: Path) -> None:
-    """A model that is never trained and gives equal logits costs log2(64) bits a token; BOS counts in neither sum."""
+    """A model with equal logits costs log2(64) bits a token, and BOS counts in neither sum."""
     source = variant(tmp_path, "return self.head(self.wte(idx))", "return 0 * self.head(self.wte(idx))")
     m = experiment.measure(bench, source, tmp_path / "run", seed=1)
     assert m.val_bpb == pytest.approx(math.log2(64), rel=1e-6)

@@ -30,7 +30,7 @@ SANDBOX = sandbox_here()
 
 @pytest.fixture(scope="module")
 def night(request: pytest.FixtureRequest) -> Iterator[tuple[Bench, dict[str, Future[Measurement]]]]:
-    """The measurements of the candidates whose tests were selected, on their way."""
+    """Yield the bench and the futures of the measurements of those candidates whose tests were selected."""
     chosen = {item.callspec.params.get("name") for item in request.session.items if hasattr(item, "callspec")}
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder), SANDBOX)
@@ -64,7 +64,7 @@ def test_without_the_contract_it_gets_nothing_unearned(
     assert (m.val_bpb is None) == (m.failure is not None)
     assert m.training_s is None or m.failure or m.training_s < bench.bench.budget_s + 1.5
     json.dumps(asdict(m), allow_nan=False)
-    assert m.failure is None or m.failure.message.isprintable()  # it reaches terminals and commit messages
+    assert m.failure is None or m.failure.message.isprintable()  # the message reaches terminals and commits
     assert {p.name for p in (bench.runs / name / "run").iterdir()} <= {
         *("checkpoint.safetensors", "fixed.safetensors", "train.log", "evaluate.log")
     }
@@ -73,7 +73,7 @@ def test_without_the_contract_it_gets_nothing_unearned(
 
 @pytest.mark.slow
 def test_nothing_was_touched_and_nothing_survived(night: tuple[Bench, dict[str, Future[Measurement]]]) -> None:
-    """Last: data, harness, journal, the other run's checkpoint and all sources are as they were; no process is left."""
+    """After all candidates have run, the files that none may touch are unchanged, and no process is left."""
     bench, results = night
     finished: list[Candidate] = [CANDIDATES[name] for name, result in results.items() if result.result()]
     assert bench.touched(finished) == []
@@ -85,7 +85,7 @@ def test_nothing_was_touched_and_nothing_survived(night: tuple[Bench, dict[str, 
             if str(bench.runs) in process.environ().get("HOME", "") and MARK in process.environ():
                 left.append(process)
         except psutil.Error:
-            continue  # gone, or another user's
+            continue  # the process has ended, or belongs to another user
     assert left == []
 
 

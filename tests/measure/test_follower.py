@@ -1,4 +1,4 @@
-"""What becomes of a child's events, limits and end; the child is scripted."""
+"""A scripted child's events, limits and end, and the outcomes that the follower makes of them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ STEPS = [event("step", progress=k / 20, loss=3.0) for k in range(1, 11)]
 
 
 class ScriptedChild:
-    """A child that sends these events at once, and then ends with `returncode`, or never where that is None."""
+    """Child that sends these events at once, and then ends with `returncode`, or never where that is None."""
 
     log_end = "the log's end"
 

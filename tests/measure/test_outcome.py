@@ -1,4 +1,4 @@
-"""When training ended by the clock of the parent: in time, a little late, past excuses; what a stopped run tells."""
+"""How late training ended by the parent's clock, and the measurement of a stopped run."""
 
 import pytest
 
@@ -17,11 +17,11 @@ def _trained(over_s: float, step_s: float) -> Outcome:
     ("over_s", "step_s", "kind"),
     [
         (-0.3, 0.5, None),
-        (3.5, 0.5, None),  # an allowance of 3 s, and two steps in flight
+        (3.5, 0.5, None),  # within the allowance of 3 s and two steps in flight
         (20.0, 15.0, None),
-        (20.0, 0.5, "late"),  # as many steps as fit 20 s, or one stall
+        (20.0, 0.5, "late"),  # many steps too late, or one stall of the machine
         (40.0, 0.5, "overrun"),
-        (40.0, 200.0, "overrun"),  # a step that is said to be long excuses a tenth of the budget
+        (40.0, 200.0, "overrun"),  # claiming long steps excuses a tenth of the budget at most
     ],
 )
 def test_how_late_training_may_end(over_s: float, step_s: float, kind: str | None) -> None:

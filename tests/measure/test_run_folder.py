@@ -14,7 +14,7 @@ from autoresearch.system.process import run
 
 
 def nest(folder: Path, depth: int) -> None:
-    """Folders deeper than Python's recursion and the longest path."""
+    """Make folders nested deeper than Python's recursion limit and the longest path."""
     code = "import os, sys\nfor _ in range(int(sys.argv[1])):\n    os.mkdir('deeper'); os.chdir('deeper')"
     run([sys.executable, "-c", code, str(depth)], cwd=folder)
 

@@ -30,7 +30,7 @@ def journal(tmp_path: Path, clock: Iterator[datetime]) -> Iterator[Journal]:
 
 @pytest.fixture(autouse=True)
 def no_config(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Neither this machine's git configuration nor an identity of ours; the file that stands for ~/.gitconfig."""
+    """Hide this machine's git configuration and identity, and return the file that stands for ~/.gitconfig."""
     config = tmp_path_factory.mktemp("git") / "config"
     config.write_text("[init]\n\tdefaultBranch = main\n")
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(config))

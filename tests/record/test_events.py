@@ -1,4 +1,4 @@
-"""The events of a journal: each type has a name, and says only what it must."""
+"""The events of a journal: their types, and the fields that each requires."""
 
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ def test_keeping_twice_is_keeping_once(repo: Repository, folder: Path) -> None:
 
 
 def test_a_keep_finished_in_part_is_completed(repo: Repository, folder: Path) -> None:
-    """As after a kill between the move of the branch and the write of the file."""
+    """This is the state after a kill between moving the branch and writing the file."""
     base = repo.head()
     keep(repo, V2)
     (folder / FILE).write_bytes(V1)

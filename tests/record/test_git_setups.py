@@ -137,7 +137,7 @@ for i in range(10_000):
 
 
 def killed_with_its_children(process: subprocess.Popen[bytes]) -> None:
-    """As a power cut would: git's own processes end with the loop, in the middle of what they do."""
+    """Kill the loop together with git's processes in the middle of their work, as a power cut would."""
     os.kill(process.pid, signal.SIGSTOP)
     for child in psutil.Process(process.pid).children(recursive=True):
         child.kill()

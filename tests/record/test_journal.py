@@ -65,7 +65,7 @@ def test_a_torn_last_line_is_moved_aside(journal: Journal, torn: bytes) -> None:
     whole = path.read_bytes()
     path.write_bytes(whole + torn)
     assert read(journal.layout) == night
-    assert path.read_bytes() == whole + torn  # looking changes nothing
+    assert path.read_bytes() == whole + torn  # reading changes nothing
     with Journal(journal.layout) as again:
         assert again.night == night
         assert path.read_bytes() == whole
@@ -107,13 +107,13 @@ def test_no_room_on_the_disk_decides_nothing(journal: Journal, room: int) -> Non
 
 
 def test_a_line_whose_append_was_interrupted_does_not_contradict_the_next(journal: Journal) -> None:
-    """As Ctrl-C in the middle of an append: the caller takes the event for not recorded."""
+    """After Ctrl-C in the middle of an append, the line may be there although the caller takes it for not recorded."""
     n = proposed(journal)
     journal.append("started", n=n, run=0, seed=1, machine="m4", purpose="search")
     path = journal.layout.journal
     written = {"type": "measured", "n": n, "run": 0, "measurement": Measurement(seed=1, val_bpb=1.0)}
     path.write_bytes(path.read_bytes() + encode({"v": 2, "t": "2026-11-23T22:00:00+00:00", **written}))
-    assert read(journal.layout).experiments[n].status == "measured"  # should nothing follow, it counts
+    assert read(journal.layout).experiments[n].status == "measured"  # it counts if nothing follows
     journal.append("abandoned", n=n, run=0, why="Ctrl-C")
     assert read(journal.layout) == journal.night
     assert journal.night.experiments[n].status == "abandoned"
@@ -154,7 +154,7 @@ def test_a_source_is_read_and_verified_once(journal: Journal) -> None:
 
 
 def possible(night: Night, draw: st.DataObject) -> dict[str, Any]:
-    """Some event that the loop could record next."""
+    """Draw an event that the loop could record next."""
     fresh = {"source_sha256": "s", "parent_n": night.incumbent_n, "parent_commit": "c"}
     moves: list[dict[str, Any]] = [
         {"type": "opened", **OPENED},
@@ -205,7 +205,7 @@ def test_any_journal_cut_at_any_byte_replays_and_loses_no_decided_result(
     folder.mkdir(parents=True)
     (folder / "journal.jsonl").write_bytes(whole[:cut])
     ends = [len(b"".join(lines[: i + 1])) for i in range(len(lines))]
-    complete = sum(end <= cut + 1 for end in ends)  # all but the end of the line is there
+    complete = sum(end <= cut + 1 for end in ends)  # a line that lacks only its line feed counts
     with Journal(layout) as journal:
         assert {e.n: e.verdict for e in journal.night.decided} == (verdicts[complete - 1] if complete else {})
         journal.append("note", text="on")
@@ -292,7 +292,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def killed_night(checkout: Path, after_s: float) -> list[int]:
-    """Start the loop, kill it after `after_s` seconds of work; the experiments that it said were decided."""
+    """Start the loop, kill it after `after_s` seconds of work, and return the experiments it reported as decided."""
     argv = [sys.executable, "-c", NIGHT, str(checkout)]
     process = subprocess.Popen(argv, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None

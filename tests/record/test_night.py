@@ -39,7 +39,7 @@ def test_trials_tell_proposers_what_happened(journal: Journal) -> None:
     crashed = proposed(journal, source="DEPTH = 99\n")
     measured(journal, crashed, None)
     decided(journal, crashed, "crash")
-    proposed(journal)  # undecided: no history yet
+    proposed(journal)  # undecided, so not in the history yet
     night = journal.night
     first, second = night.trials(lambda n: read_source(journal.layout, night.experiments[n]))
     assert (first.verdict, first.val_bpb, first.edits, first.parent_source) == ("keep", 1.4, IDEA.edits, "DEPTH = 0\n")

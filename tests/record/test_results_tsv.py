@@ -1,4 +1,4 @@
-"""results.tsv as karpathy/autoresearch lays it out: its columns, whose rows are whose, and what never changes."""
+"""results.tsv in the layout of karpathy/autoresearch: its columns, this night's rows, and all other bytes."""
 
 from __future__ import annotations
 

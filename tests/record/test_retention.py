@@ -57,7 +57,7 @@ def experiment(n: int, verdict: str, bpbs: list[float | None], role: str = "cand
 
 @pytest.fixture
 def night() -> Night:
-    """A baseline, a keep, five discards of falling quality, a crash, and one that is being measured."""
+    """Return a night of a baseline, a keep, five discards of falling quality, a crash, and an unfinished candidate."""
     discards = [experiment(n, "discard", [1.5 + n / 100]) for n in range(2, 7)]
     events = [
         opened(),

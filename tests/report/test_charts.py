@@ -23,7 +23,7 @@ def test_both_pictures_are_well_formed_at_both_sizes() -> None:
 
 
 def test_the_machine_is_drawn_from_speeds_alone() -> None:
-    """A machine may tell nothing of its memory, battery and heat."""
+    """Some machines report neither memory nor battery nor heat."""
     speeds = machine_night.speeds(NIGHT)
     svg = charts.machine_svg([], speeds)
     assert "thousand tokens/s" in svg and "memory (GB)" not in svg and "battery" not in svg

@@ -18,7 +18,7 @@ from testbed.night_builder import A, B, NightBuilder, shared
 
 
 def hostile(found: Bundle) -> Bundle:
-    """Texts that a page or a terminal might obey."""
+    """Return the bundle with texts that a page or a terminal might obey."""
     evil = "<script>alert(1)</script> $\\frac{1}{0}$ [red]\" onload='x' {x} %s"
     machine = replace(found.machine, chip=evil[:100])
     names = {"LR": ("0.01", '"</td><script>"')}

@@ -1,4 +1,4 @@
-"""What a person sees: plain lines, a panel that makes way, a terminal that goes away."""
+"""The views of a running night: plain lines, a panel that steps aside, a terminal that goes away."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_a_stream_that_is_closed_does_not_end_the_night() -> None:
 
 
 def test_the_panel_steps_aside_for_a_progress_bar() -> None:
-    """rich allows one live display a terminal."""
+    """rich allows only one live display per terminal."""
     for opened in (False, True):
         console = Console(width=100, file=io.StringIO(), force_terminal=True)
         view = LiveView(console, refresh_s=60.0)
@@ -82,7 +82,7 @@ def test_what_is_published_is_what_is_shown_and_says_how_it_ended(tmp_path: Path
         view.state.budget_s = 10.0
         view.begin(RunStart(1, 0, "Deeper"))
         view.hear({**STEP, "progress": 0.1})
-        view.hear({**STEP, "progress": 0.2})  # sooner than anybody looks: not written
+        view.hear({**STEP, "progress": 0.2})  # too soon after the last state: not written
         state = LiveState.from_json(layout.live.read_bytes())
         assert (state.title, state.over) == ("Deeper", None) and state.progress < 0.2
         view.hear({"event": "trained"})
@@ -114,7 +114,7 @@ print("the end", flush=True)
 
 
 class Terminal:
-    """A program in a terminal of its own."""
+    """Program that runs in a terminal of its own."""
 
     def __init__(self, script: str, *args: object) -> None:
         self.fd, slave = pty.openpty()
@@ -130,7 +130,7 @@ class Terminal:
             assert ready, f"no {text!r} in {seen!r}"
             try:
                 seen += os.read(self.fd, 65536).decode(errors="replace")
-            except OSError:  # Linux, when the program has ended
+            except OSError:  # raised on Linux when the program has ended
                 break
         return seen
 
@@ -158,7 +158,7 @@ def test_a_terminal_that_goes_away_leaves_a_log_and_a_night_that_goes_on(tmp_pat
     flag.touch()
     terminal = Terminal(SCREEN, tmp_path / "night.log", flag)
     terminal.read_until("before")
-    assert terminal.close() == 0  # the master's end: an ssh connection that drops, a window that is closed
+    assert terminal.close() == 0  # like an ssh connection that drops or a window that is closed
     lines = (tmp_path / "night.log").read_text().splitlines()
     assert "the terminal went away" in lines[0]
     assert [lines[1], *lines[2].split()[1:], *lines[3:]] == ["before", "waiting", "after", "closed", "the end"]

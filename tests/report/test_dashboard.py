@@ -1,4 +1,4 @@
-"""The panel at every size: what it shows, and what gives way."""
+"""The panel at every size: the lines that it shows, and those that are left out first."""
 
 from __future__ import annotations
 

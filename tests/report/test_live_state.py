@@ -1,4 +1,4 @@
-"""The state of the live view: it follows a run, and passes whole to another program."""
+"""The state of the live view: it follows a run, and another program reads all of it back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The morning report: what it claims, what it shows, that it needs no network and survives any night."""
+"""The morning report: its claims and pictures, which need no network, for every kind of night."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_a_night_of_crashes() -> None:
 
 
 def titled(titles: list[str]) -> Night:
-    """A night of experiments with these titles, hypotheses, categories and proposers."""
+    """Return a night of experiments with these titles, hypotheses, categories and proposers."""
 
     def change(event: dict[str, Any]) -> None:
         if event["type"] == "proposed" and event["n"]:

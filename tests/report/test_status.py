@@ -80,16 +80,16 @@ def test_which_night_is_meant(root: Path) -> None:
         for file in folder.iterdir():
             if file.is_file():
                 os.utime(file, (file.stat().st_mtime - age,) * 2)
-    assert status.find_tag(root, None) == "nov24"  # written last
+    assert status.find_tag(root, None) == "nov24"  # the night written last
     assert status.find_tag(root, "nov23") == "nov23"
     git(root, "checkout", "-q", "-b", "autoresearch/nov23")
-    assert status.find_tag(root, None) == "nov23"  # this branch's
+    assert status.find_tag(root, None) == "nov23"  # the night of this branch
     with pytest.raises(UsageError, match="no night dec24"):
         status.find_tag(root, "dec24")
 
 
 def test_status_and_watch_import_no_models_of_findings() -> None:
-    """They are asked for often, and pydantic builds such models for a tenth of a second."""
+    """These commands are called often, and pydantic takes a tenth of a second to build such models."""
     names = "[name for name in sys.modules if name == 'pydantic' or name.startswith('autoresearch.findings')]"
     code = f"import sys, autoresearch.report.status, autoresearch.report.watch; print({names})"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

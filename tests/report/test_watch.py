@@ -71,7 +71,7 @@ def test_watching_ends_with_the_night(layout: Layout, terminal: bool) -> None:
 
 def test_a_loop_that_is_gone_is_said_to_be(layout: Layout) -> None:
     with published(PlainView(io.StringIO()), layout) as view:
-        view.state.mark = "1:0.00"  # a process number with another start: used again since
+        view.state.mark = "1:0.00"  # another start: the system has used the process number again
         view.say("the last that was published before the kill")
         killed = layout.live.read_bytes()
     layout.live.write_bytes(killed)

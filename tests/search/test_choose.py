@@ -1,4 +1,4 @@
-"""The choice of a proposer, as it is said at the start."""
+"""The choice of a proposer, and the line that reports it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The outside agent: what it is given, what is read back, and what becomes of its failures. All with real commands."""
+"""The outside agent, with real commands: its files, its result, and its failures."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def test_values_of_other_types_and_of_code_changes() -> None:
         trial(1, [Set("WINDOW_PATTERN", "'L'"), Set("ADAM_BETAS", "(0.9, 0.95)")], sigmas=-1.0),
         trial(2, [Set("DEPTH", "6"), SearchReplace("        return 1.0", "        return 0.9")]),  # not the constant's
         trial(3, [Set(n, v) for n, v in zip(("DEPTH", "MATRIX_LR"), ("6", "0.1"), strict=True)] +
-              [Set("WINDOW_PATTERN", "'LS'"), Set("TOTAL_BATCH_SIZE", "2**15")]),  # four at once say little of each
+              [Set("WINDOW_PATTERN", "'LS'"), Set("TOTAL_BATCH_SIZE", "2**15")]),  # four say little about each
     ]  # fmt: skip
     assert history.values_tried(SOURCE, trials, SIGMA) == [
         "WINDOW_PATTERN: L- SSSL*",

@@ -1,4 +1,4 @@
-"""Sharing the night: whose turn, who stands in, and what is said of it."""
+"""Sharing the night: whose turn it is, who stands in, and the messages."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SOURCE = "DEPTH = 4\nLR = 0.1\ndef build_model(task): return DEPTH\ndef train(mo
 
 
 class Scripted:
-    """A proposer that gives one idea a turn, or fails on the turns it is told to."""
+    """Proposer that gives one idea per turn, or fails on the turns in `fails`."""
 
     def __init__(self, name: str, fails: Sequence[int] | bool = (), *, takes_s: float = 0.0, drafts: int = 1) -> None:
         self.name, self.fails, self.takes_s, self.drafts = name, fails, takes_s, drafts
@@ -64,7 +64,7 @@ def context(history: Sequence[Trial] = (), turn: int | None = None) -> Context:
 
 
 def night(hybrid: Hybrid, turns: int, keeps: dict[str, float]) -> list[Trial]:
-    """Every proposer's experiments are kept at its own rate."""
+    """Return a night in which each proposer's experiments are kept at its rate in `keeps`."""
     history: list[Trial] = []
     made = Counter[str]()
     for n in range(1, turns + 1):
@@ -95,7 +95,7 @@ def night(hybrid: Hybrid, turns: int, keeps: dict[str, float]) -> list[Trial]:
 def test_turns_are_shared_by_what_each_achieves() -> None:
     tuner, model = Scripted("tuner"), Scripted("ollama:x")
     shared = Counter(trial.proposer for trial in night(Hybrid([tuner, model], fallback=tuner), 40, {"tuner": 0.25}))
-    assert 10 <= shared["ollama:x"] <= 14  # the floor of a quarter, and the turns until it showed
+    assert 10 <= shared["ollama:x"] <= 14  # the floor of a quarter, and some turns more at the beginning
     even = Counter(trial.proposer for trial in night(Hybrid([Scripted("a"), Scripted("b")], fallback=tuner), 20, {}))
     assert even == {"a": 10, "b": 10}
 
@@ -137,7 +137,7 @@ def test_who_fails_again_and_again_rests_longer_and_longer_and_comes_back() -> N
 
 
 def test_who_rests_is_asked_where_nobody_else_has_an_idea() -> None:
-    """The tuner has tried all that it can reach, and the server has just come back."""
+    """The tuner has no setting left to try, and the server has just come back."""
     model, tuner = Scripted("ollama:x", [1, 2]), Scripted("tuner", range(3, 20))
     hybrid = Hybrid([model], fallback=tuner)
     assert [hybrid.propose(context(turn=n))[0].proposer for n in (1, 2, 3)] == ["tuner", "tuner", "ollama:x"]
@@ -164,7 +164,7 @@ def test_the_tuner_s_record_is_kept_for_later_nights(tmp_path: Path) -> None:
     hybrid = Hybrid([tuner], fallback=tuner, scorecard=scorecard)
     history = night(hybrid, 9, {"tuner": 0.25})
     kept = Scorecard(tmp_path / "scorecard.json", "mac")
-    assert kept.card("tuner").turn_counts() == TurnCounts(8, 2)  # the ninth is not told yet
+    assert kept.card("tuner").turn_counts() == TurnCounts(8, 2)  # the hybrid has not been told of the ninth yet
     for _ in range(2):
         hybrid.learn(history)
     resumed = Hybrid([tuner], fallback=tuner, scorecard=Scorecard(tmp_path / "scorecard.json", "mac"))

@@ -49,7 +49,7 @@ def tried(
 
 
 def many(verdicts: str, categories: Sequence[str] = ("other",)) -> list[Trial]:
-    """A history by its verdicts: "kddc"; every lever has been tried before it when it is long enough."""
+    """Return a history with these verdicts, by their first letters: "kddc"."""
     names: dict[str, Verdict] = {"k": "keep", "d": "discard", "c": "crash"}
     return [
         tried(n, [Set("MATRIX_LR", str(1 + n / 1000))], names[letter], category=categories[n % len(categories)])
@@ -273,7 +273,7 @@ def test_turn_counts_cover_the_recent_experiments_of_those_who_play() -> None:
 
 
 def played(success: dict[str, float], turns: int, seed: int) -> Counter[str]:
-    """Turns given when every so many of a proposer's experiments are kept."""
+    """Return how many turns each proposer gets when `success` is its share of kept experiments."""
     counts, given_to = {name: TurnCounts() for name in success}, Counter[str]()
     for _ in range(turns):
         name = policy.whose_turn(counts, seed)

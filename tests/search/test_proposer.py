@@ -18,7 +18,7 @@ SOURCE = "DEPTH = 4\nLR = 0.1\ndef build_model(task): return DEPTH\ndef train(mo
 
 
 def example() -> Proposer:
-    """The class that the docstring shows, made from its text."""
+    """Execute the example in the docstring and return its class."""
     lines = (search.__doc__ or "").splitlines()
     names: dict[str, Any] = {}
     exec(textwrap.dedent("\n".join(line for line in lines if line.startswith("    ") or not line)), names)

@@ -1,4 +1,4 @@
-"""A run's folder among other folders."""
+"""Make a run's folder among other folders."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ with Awake(print, Path(sys.argv[1]), "Darwin") as awake:
 
 @pytest.fixture
 def caffeinate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A caffeinate of a few lines at the head of PATH; the path of the file where it notes its arguments."""
+    """Put a fake caffeinate at the head of PATH, and return the file to which it writes its arguments."""
     tool = tmp_path / "bin" / "caffeinate"
     tool.parent.mkdir()
     tool.write_text(CAFFEINATE)
@@ -134,7 +134,7 @@ def test_a_machine_without_any_inhibitor_says_so(tmp_path: Path, monkeypatch: py
 
 def test_the_inhibitor_waits_for_the_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tool = tmp_path / "systemd-inhibit"
-    tool.write_text('#!/bin/sh\nshift 4\nexec "$@"\n')  # as systemd-inhibit: runs the command that holds the lock
+    tool.write_text('#!/bin/sh\nshift 4\nexec "$@"\n')  # like systemd-inhibit, it runs the command that holds the lock
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     loop = subprocess.Popen(["sleep", "60"])

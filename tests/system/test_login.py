@@ -40,7 +40,7 @@ def command(root: Path, *args: str) -> list[str]:
 
 
 def launch(plist: dict[str, Any]) -> int:
-    """What launchd does with a job, in short: launchd.plist(5)."""
+    """Run a job as launchd would, see launchd.plist(5)."""
     with Path(plist["StandardOutPath"]).open("ab") as out:
         return subprocess.run(
             plist["ProgramArguments"],
@@ -109,7 +109,7 @@ def test_elsewhere_it_is_refused(tmp_path: Path) -> None:
 
 
 def words_of(line: str) -> list[str]:
-    """A command line as systemd.service(5) reads it: C escapes in quotes, %% and $$ for % and $."""
+    """Split a command line as systemd.service(5) does: C escapes in quotes, %% and $$ for % and $."""
     quoted = re.findall(r'"((?:\\.|[^"\\])*)"', line, re.DOTALL)
     plain = [re.sub(r"\\(.)", lambda m: "\n" if m[1] == "n" else m[1], word) for word in quoted]
     return [word.replace("%%", "%").replace("$$", "$") for word in plain]

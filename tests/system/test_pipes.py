@@ -1,4 +1,4 @@
-"""A child's events and its log, however the bytes arrive."""
+"""A child's events and its log, from bytes that arrive in any pieces."""
 
 from __future__ import annotations
 

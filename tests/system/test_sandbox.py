@@ -1,4 +1,4 @@
-"""Confinement: what a child can and cannot do in the real sandbox of this machine, and the macOS profile as text."""
+"""Confinement: what a child can and cannot do in the real sandbox of this machine."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def available() -> Sandbox:
 
 @pytest.fixture
 def here() -> Sandbox:
-    """The sandbox that works on this machine; skipped, with the reason, where there is none."""
+    """Return the sandbox that works on this machine; skip the test, with the reason, where there is none."""
     return available()
 
 
@@ -214,7 +214,7 @@ def test_inherited_descriptors_and_the_environment_reach_the_child(here: Sandbox
 
 
 def test_a_linked_virtual_environment_is_seen(here: Sandbox, run_dir: Path, tmp_path: Path) -> None:
-    """A checkout under /tmp whose .venv is a link to elsewhere."""
+    """The checkout is under /tmp, and its .venv is a link to a folder elsewhere."""
     linked = tmp_path / ".venv"
     linked.symlink_to(sys.prefix)
     code = [str(linked / "bin" / "python"), "-c", "import mlx.core; print('here')"]
@@ -257,7 +257,7 @@ def wait_gone(mark: str) -> bool:
 @pytest.mark.skipif(sys.platform != "linux", reason="bubblewrap's own promises")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_everything_dies_with_the_group(number: int, here: Sandbox, run_dir: Path) -> None:
-    """A daemon that left its session and ignores SIGTERM too."""
+    """That includes a daemon that left its session and ignores SIGTERM."""
     mark = f"mark-{os.getpid()}-{number}"
     code = (
         "import os, signal, sys, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"

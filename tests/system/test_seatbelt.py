@@ -41,7 +41,7 @@ def test_the_seatbelt_prefix_hides_secrets(run_dir: Path, monkeypatch: pytest.Mo
 
 
 def balanced(profile: str) -> bool:
-    """Whether every parenthesis outside of strings is closed, as the profile language reads it."""
+    """Return whether the profile language finds every parenthesis outside of strings closed."""
     depth, at = 0, 0
     while at < len(profile):
         if profile[at] == '"':

@@ -34,7 +34,7 @@ def test_a_night_ends_at_the_earlier_of_two_ends() -> None:
 @pytest.mark.usefixtures("toy_cache")
 def test_try_measures_a_file_and_says_so_by_its_exit_code(repository: Path) -> None:
     assert loop(repository, "try", "nowhere.py", "-m", "x", *TASK).returncode == 2
-    assert not (repository / "runs").exists()  # a slip of the keyboard begins no night
+    assert not (repository / "runs").exists()  # a mistyped name begins no night
     candidate = repository / "train_mlx.py"
     candidate.write_text(HONEST.read_text().replace("LR = 0.01", "LR = 0.0001"))
     done = loop(repository, "try", "train_mlx.py", "-m", "learn slowly\nit may generalise", *TASK)

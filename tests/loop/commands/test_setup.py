@@ -25,7 +25,7 @@ def test_ollama_is_asked_for_real(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_the_training_has_the_constants_that_a_night_here_would_begin_with(
     repository: Path, toy_data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The file has the Mac's, with which a CPU would need seconds for a step: the toy fails with what it was given."""
+    """The file has a Mac's constants, too slow for a CPU; the failing toy prints those that it was given."""
     meta = json.loads((toy_data / "meta.json").read_text())
     (toy_data / "meta.json").write_text(json.dumps({**meta, "constants": {"LR": "0.125"}}))
     toy = (repository / "train_mlx.py").read_text()

@@ -1,4 +1,4 @@
-"""What an answer costs that was asked for twice."""
+"""The cost of an answer that was asked for twice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The protocol with a model: turns, repairs, fallbacks, what goes back to it, and what the scorecard learns."""
+"""The protocol with a model: turns, repairs, fallbacks, the errors sent back, and the counts of the scorecard."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_repairs_carry_the_exact_error_at_a_low_temperature(make: Make) -> None:
         assert "SET DEPHT: there is no such constant. Did you mean DEPTH = 8" in seen(fake, 1)
         assert fake.chats()[1]["messages"][-2] == {"role": "assistant", "content": wrong["reply"]}
         assert "SET DEPTH = six: the value has to be a literal" in seen(fake, 2)
-        assert "DEPHT" not in seen(fake, 2)  # the last error only
+        assert "DEPHT" not in seen(fake, 2)  # only the last error is sent back
         assert [temperature for temperature, _ in turn_options(fake)] == [0.8, 0.2, 0.2]
     assert (proposal.usage["answers"], proposal.usage["repairs"]) == (3, 2)
     assert (proposer.card.saved, proposer.card.repairs) == (1, 2)
@@ -76,7 +76,7 @@ def test_after_two_repairs_a_fresh_sample_in_a_simpler_format(make: Make) -> Non
     with FakeOllama([BAD, BAD, BAD, GOOD]) as fake:
         (proposal,) = make(fake).propose(CONTEXT)
         assert "<<<<<<< SEARCH" in seen(fake, 0)
-        assert "SEARCH" not in seen(fake, 3) and "DEPTH = 8  # layers" in seen(fake, 3)  # constants only
+        assert "SEARCH" not in seen(fake, 3) and "DEPTH = 8  # layers" in seen(fake, 3)  # only the constants
         assert len(fake.chats()[3]["messages"]) == 2
         assert turn_options(fake)[3][0] == 0.8 and turn_options(fake)[3][1] != turn_options(fake)[0][1]
     assert proposal.usage["answers"] == 4
@@ -100,7 +100,7 @@ def test_a_failed_draft_does_not_lose_the_others(make: Make) -> None:
 
 
 def test_an_answer_that_was_cut_is_not_taken_for_whole(make: Make) -> None:
-    """`SET MATRIX_LR = 0.0` of `SET MATRIX_LR = 0.05` reads well and is wrong."""
+    """`SET MATRIX_LR = 0.0`, cut from `SET MATRIX_LR = 0.05`, would parse and be wrong."""
     with FakeOllama([{"reply": "SET MATRIX_LR = 0.0", "done_reason": "length"}, GOOD]) as fake:
         (proposal,) = make(fake).propose(CONTEXT)
         assert "The answer was cut off after" in seen(fake, 1)
@@ -230,7 +230,7 @@ def test_the_scorecard_counts_replies_by_format_and_outcomes(make: Make) -> None
 
 
 def test_a_model_that_cannot_edit_code_gets_simpler_questions(make: Make) -> None:
-    """Six turns of text that no parser can read, and the card has had enough of blocks."""
+    """After some turns of unparseable replies, the scorecard no longer chooses blocks."""
     with FakeOllama([BAD], cycle=True) as fake:
         proposer = make(fake)
         for turn in range(4):

@@ -120,7 +120,7 @@ def test_open_stops_a_server_of_its_own_that_has_no_model(tmp_path: Path) -> Non
 
 
 def test_a_model_that_turns_out_too_large_gives_way_to_the_next(tmp_path: Path) -> None:
-    """The estimate says that it fits; /api/ps, once it is loaded, says that it does not; another night knows."""
+    """The estimate says that the model fits, and /api/ps after loading that it does not; later nights know that."""
     small: dict[str, Any] = {**MODEL, "name": "qwen2.5-coder:3b", "size": 2 * GIB, "parameter_size": "3.1B"}
     with FakeOllama(models=[dict(THINKER), small], loaded_sizes={"qwen3.5:9b": 12 * GIB}) as fake:
         for loads in (["qwen3.5:9b", "qwen2.5-coder:3b"], []):
@@ -138,7 +138,7 @@ def test_a_model_that_turns_out_too_large_gives_way_to_the_next(tmp_path: Path) 
         rows = {
             m.name: (m.need, m.fits) for m in model_choice.installed(OllamaServer(fake.url), 16 * GIB, card(tmp_path))
         }
-        fake.models["qwen3.5:9b"]["size"] = 3 * GIB  # pulled again, smaller: what was measured says nothing of it
+        fake.models["qwen3.5:9b"]["size"] = 3 * GIB  # another file with this tag
         again = model_choice.installed(OllamaServer(fake.url), 16 * GIB, card(tmp_path))[0]
     assert rows["qwen3.5:9b"] == (12 * GIB, False)
     assert (again.name, again.fits) == ("qwen3.5:9b", True)

@@ -41,7 +41,7 @@ def test_thinking_that_eats_the_answer_is_switched_off(make: Make) -> None:
         (proposal,) = make(fake, "qwen3.5:9b", think=True).propose(CONTEXT)
         assert [chat["think"] for chat in fake.chats()] == [True, False]
     assert proposal.title == "Shallower"
-    assert proposal.usage["answer_tokens"] > 4000  # what the thinking cost is counted
+    assert proposal.usage["answer_tokens"] > 4000  # the cost of thinking is counted
 
 
 def test_gpt_oss_thinks_in_levels(make: Make) -> None:
@@ -124,7 +124,7 @@ def test_a_prompt_that_the_server_finds_too_long_is_shortened(make: Make) -> Non
 
 
 def test_a_prompt_that_was_cut_silently_is_an_error(make: Make) -> None:
-    """The instructions would be lost: the constants alone are asked for next, and then the turn is given up."""
+    """A cut prompt lacks the instructions, so a shorter one (only constants) is tried before the turn is given up."""
     with FakeOllama([{**GOOD, "prompt_eval_count": 40}] * 2) as fake, pytest.raises(ProposerError) as caught:
         make(fake).propose(CONTEXT)
     assert caught.value.reason == "truncated" and "the server read 40 tokens" in str(caught.value)
@@ -221,7 +221,7 @@ def test_a_model_too_large_once_loaded_is_unloaded_and_named(make: Make) -> None
 
 
 def test_a_model_that_a_killed_loop_left_in_memory_is_unloaded(make: Make) -> None:
-    """Before the first training of the next loop, whoever proposes."""
+    """It is unloaded before the first training of the next loop, whichever proposer that loop has."""
     with FakeOllama([]) as fake:
         fake.ensure_loaded(NAME, 8192)
         make(fake).release()

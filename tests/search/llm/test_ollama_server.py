@@ -1,4 +1,4 @@
-"""An Ollama server over real HTTP: found, started, asked, unloaded, and every way in which it fails."""
+"""An Ollama server over real HTTP: finding, starting, asking and unloading it, and its failures."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def ask(server: OllamaServer, content: str = "hello", model: str = NAME, **chang
 
 @contextlib.contextmanager
 def odd_server(status: int, body: bytes) -> Iterator[str]:
-    """Answers every request in the same way."""
+    """Run a server that answers every request in the same way."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -45,7 +45,7 @@ def odd_server(status: int, body: bytes) -> Iterator[str]:
         do_POST = do_GET
 
         def log_message(self, format: str, *args: Any) -> None:
-            """Quiet."""
+            """Print nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
         threading.Thread(target=http.serve_forever, args=(0.02,), daemon=True).start()
@@ -275,7 +275,7 @@ def test_errors_of_another_shape_have_a_reason(body: bytes) -> None:
 
 
 def test_cancel_from_another_thread_ends_the_call_and_the_request() -> None:
-    """Before the first byte, which is where a model spends most of its time."""
+    """The call is cancelled before the first byte, where a model spends most of its time."""
     with FakeOllama([{"reply": "late", "delay_s": 1.0}]) as fake:
         server = OllamaServer(fake.url)
         threading.Timer(0.2, server.cancel).start()
@@ -312,7 +312,7 @@ def test_load_options_that_stay_load_once() -> None:
 
 
 def test_unload_returns_when_the_memory_is_free() -> None:
-    """The server answers at once and frees later."""
+    """The server answers at once and frees the memory later."""
     with FakeOllama([{"reply": "a"}], unload_s=0.4) as fake:
         server = OllamaServer(fake.url)
         ask(server)

@@ -127,7 +127,7 @@ def test_a_context_too_small_for_anything_says_so(tmp_path: Path) -> None:
 
 
 def test_the_context_and_size_that_the_server_tells(tmp_path: Path) -> None:
-    """A small model is asked for constants; the answer has its room in the context."""
+    """A small model is asked for constants, in a prompt that leaves room for the answer."""
     with FakeOllama([GOOD], context_limit=4096) as fake:
         proposer = make(fake, tmp_path)
         proposer.propose(CONTEXT)
@@ -137,7 +137,7 @@ def test_the_context_and_size_that_the_server_tells(tmp_path: Path) -> None:
 
 
 def test_a_server_that_goes_on_cutting_prompts_gets_no_more_long_ones(tmp_path: Path) -> None:
-    """The first count shows it; later ones do not, since the server's cache leaves them unclear."""
+    """Only the first count shows a cut prompt, since later ones may leave out what the server's cache holds."""
     longer = replace(CONTEXT, source=SOURCE + "\n\ndef unused(x):\n" + "    x = x + 1  # a line of code\n" * 600)
     cut = {**GOOD, "prompt_eval_count": 2048}
     with FakeOllama([cut, GOOD, {"reply": "SET DEPTH = 4"}]) as fake:

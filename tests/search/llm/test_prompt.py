@@ -1,4 +1,4 @@
-"""The prompt and the compact history: what the model sees, in what order, and what goes when it does not fit."""
+"""The prompt and the compact history: their parts, the order, and what is left out of a small context."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Replies as small models write them, and what becomes of each."""
+"""Replies as small models write them, and the edits or errors that the parser returns."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ def outcome(change: Sequence[Edit]) -> str:
 
 
 def key(edit: Edit) -> object:
-    """A reply sets a constant once."""
+    """Return what must be unique in a reply: the name of a constant that is set, or the whole edit."""
     return edit.name if isinstance(edit, Set) else edit
 
 

@@ -1,4 +1,4 @@
-"""What a night's trials say about the incumbent's space."""
+"""A night's trials as observations in the incumbent's search space."""
 
 from __future__ import annotations
 

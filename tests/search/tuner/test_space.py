@@ -56,7 +56,7 @@ def test_a_larger_head_dimension_rounds_the_width_up() -> None:
 
 
 def whatever(space: Space) -> st.SearchStrategy[Values]:
-    """Any values of the axes, possible or not."""
+    """Draw values of the axes, which may violate the constraints."""
 
     def of(axis: Axis) -> st.SearchStrategy[Any]:
         if axis.scale == "choice":

@@ -1,4 +1,4 @@
-"""Suggestions of TPE: near what was better, away from crashes, without a word of Optuna's."""
+"""Suggestions of TPE: near better settings, away from crashes, and without output of Optuna's."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ REAL = (ROOT / "train_mlx.py").read_text()
 
 
 def night(source: str, score: Score, turns: int, seed: int = 0) -> list[Trial]:
-    """A night without noise: what is better is kept. The tuner is a new one every turn."""
+    """Return a night without noise, which keeps what is better. Every turn asks a new tuner."""
     history: list[Trial] = []
     bpb = score(constants.read(source))
     assert bpb is not None
@@ -37,12 +37,12 @@ def night(source: str, score: Score, turns: int, seed: int = 0) -> list[Trial]:
 
 
 def worse(values: dict[str, Any]) -> float:
-    """The baseline of SMALL is the best there is."""
+    """Score SMALL's own constants best, and any others worse."""
     return 1.0 if values == constants.read(SMALL) else 1.1
 
 
 def bowl(values: dict[str, Any]) -> float | None:
-    """Best at DEPTH 2, 2**13 tokens, MATRIX_LR 0.1, no decay, a long warm-down; diverges above MATRIX_LR 0.3."""
+    """Score best at DEPTH 2, 2**13 tokens, MATRIX_LR 0.1, no decay, a long warm-down; crash above MATRIX_LR 0.3."""
     if values["MATRIX_LR"] > 0.3:
         return None
     octaves = math.log2(values["TOTAL_BATCH_SIZE"] / 2**13), math.log2(values["MATRIX_LR"] / 0.1)

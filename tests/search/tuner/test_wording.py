@@ -57,7 +57,7 @@ def test_a_title_names_what_fits_and_counts_the_rest() -> None:
 
 def test_the_category_of_anybodys_change_of_constants() -> None:
     assert category_of_change(SMALL, SMALL.replace("WEIGHT_DECAY = 0.2", "WEIGHT_DECAY = 0.1")) == "regularisation"
-    assert category_of_change(SMALL, SMALL.replace("return DEPTH", "return 2 * DEPTH")) is None  # its code differs, too
+    assert category_of_change(SMALL, SMALL.replace("return DEPTH", "return 2 * DEPTH")) is None  # the code differs, too
     assert category_of_change(SMALL, SMALL) is None
 
 

@@ -1,4 +1,4 @@
-"""Fitting a candidate to the machine: which constants, by real short trainings, and what is remembered."""
+"""Fitting a candidate to the machine: the constants, the real short trainings, and the stored fit."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_speed_is_read_against_the_product_and_the_chips_table() -> None:
 
 @pytest.mark.slow
 def test_the_command_prints_the_fit_and_remembers_it(toy_data: Path, repository: Path) -> None:
-    """The toy has no constant to turn: what is left is the roofline, and a second start that reads it back."""
+    """The toy has no constant to fit, so the command prints the roofline, and a second call reads it back."""
     env = {**os.environ, "AUTORESEARCH_CACHE": str(toy_data.parents[2]), "MLX_DISABLE_COMPILE": "1"}
     argv = [sys.executable, "loop.py", "calibrate", "--dataset", "toy", "--profile", "tiny", "--no-sandbox"]
     done = subprocess.run(argv, cwd=repository, env=env, capture_output=True, text=True)

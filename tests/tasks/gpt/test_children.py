@@ -13,7 +13,7 @@ TASK = prepare.Task("toy", "tiny", "0" * 16, 64, 64, 60, 64, 8, 1.0)
 
 
 def counting(rows: mx.array) -> mx.array:
-    """Logits of a model that counts: after token i comes i + 1."""
+    """Return the logits of a model that counts: after token i comes i + 1."""
     return 50.0 * mx.eye(64)[(rows + 1) % 64]
 
 

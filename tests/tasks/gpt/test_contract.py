@@ -28,7 +28,7 @@ def messages(source: str, baseline: str | None = BASE) -> list[str]:
 
 
 class TwoSteps:
-    """A run that ends after two steps."""
+    """Run that ends after two steps."""
 
     task, seed, progress = TASK, 3, 0.25
 

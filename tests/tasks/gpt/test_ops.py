@@ -60,7 +60,7 @@ def test_values_and_gradients_are_those_of_the_plain_expression(name: str, monke
 
 
 def test_every_derivative_spelt_out_is_tested() -> None:
-    """The editable file spells out none: an edit of a forward pass would leave the old derivative beside it."""
+    """The editable file spells out no derivative, since an edit of a forward pass would leave the old one beside it."""
     editable = SOURCE.read_text()
     assert "custom_function" not in editable and ".vjp" not in editable
     spelt_out = Path(prepare.ops.__file__ or "").read_text() + SOURCE.with_name("prepare.py").read_text()

@@ -1,4 +1,4 @@
-"""Names and what they stand for: imports, aliases, functions, and what hides them."""
+"""Names and the dotted paths that they stand for: imports, aliases, functions, and names that hide them."""
 
 from __future__ import annotations
 

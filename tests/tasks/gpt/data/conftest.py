@@ -1,4 +1,4 @@
-"""A folder of text, prepared once."""
+"""Prepare a folder of text once for all tests of this folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from testbed.texts import write_own_text
 
 @pytest.fixture(scope="session")
 def own(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """(a folder of text, where its prepared data lies)."""
+    """Return a folder of text, and the folder of its prepared data."""
     root = tmp_path_factory.mktemp("own")
     text = write_own_text(root / "my text")
     return text, corpus.prepare(str(text), "tiny", cache=root / "cache", report=lambda line: None)

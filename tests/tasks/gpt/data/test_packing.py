@@ -23,7 +23,7 @@ def with_bos(bodies: list[list[int]]) -> list[np.ndarray]:
 
 
 def plain_pack(documents: list[np.ndarray], length: int) -> list[list[int]]:
-    """The rule with linear searches: the largest that fits, else the shortest cropped and its rest put back."""
+    """Pack by linear searches: place the largest document that fits, else crop the shortest and put its rest back."""
     waiting = [list(map(int, document)) for document in documents]
     buffer: list[list[int]] = []
     rows = []

@@ -42,7 +42,7 @@ def test_kill_at_any_moment_then_the_same_data(own: tuple[Path, Path], tmp_path:
 
 
 def stop_after(stage: str, text: Path, cache: Path) -> None:
-    """Prepares until a stage is reported, as a person does who then presses Ctrl-C."""
+    """Prepare until a stage is reported, and then stop as Ctrl-C does."""
 
     def report(line: str) -> None:
         if line.startswith(stage):
@@ -81,7 +81,7 @@ def test_killed_between_the_last_stage_and_the_rename(own: tuple[Path, Path], tm
     said: list[str] = []
     assert corpus.prepare(str(text), "tiny", cache=tmp_path / "cache", report=said.append) == folder
     assert "is ready" in said[0]
-    folder.with_name(".tiny.partial").mkdir()  # a killed --force leaves it
+    folder.with_name(".tiny.partial").mkdir()  # a killed --force leaves such a folder
     folder.with_name(".tiny.old").mkdir()
     corpus.prepare(str(text), "tiny", cache=tmp_path / "cache", report=said.append)
     assert sorted(path.name for path in folder.parent.iterdir()) == [".tiny.lock", "tiny"]
