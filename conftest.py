@@ -35,7 +35,7 @@ def git_configuration(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
 
 @pytest.fixture
 def uncompiled() -> Iterator[None]:
-    """MLX without its compiler, for tests of what is computed and not of how fast."""
+    """Turn MLX's compiler off, for tests of what is computed and not of how fast."""
     mx.disable_compile()
     yield
     mx.enable_compile()
@@ -48,7 +48,7 @@ def toy_data(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def toy_cache(toy_data: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The cache of the toy, as this machine's; children do not compile their steps."""
+    """Make the toy's cache the one of this machine, and let children not compile their steps."""
     cache = toy_data.parents[2]
     monkeypatch.setenv("AUTORESEARCH_CACHE", str(cache))
     monkeypatch.setenv("MLX_DISABLE_COMPILE", "1")

@@ -257,7 +257,7 @@ def evaluate_bpb(
 
 
 class Probing:
-    """Scores batches, and some of them again with other tokens in places where a model must not look.
+    """Scorer of batches. It scores some of them again with other tokens in places where a model must not look.
 
     Raises Failed when that changes the score. Which batches are scored again, and whether before or after the batch
     itself, is drawn at random in each run, so that a candidate cannot tell a call that counts from a probe. All copies

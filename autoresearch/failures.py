@@ -78,7 +78,7 @@ MEMORY_FAILURE = re.compile(
 
 
 def classify(failure: Failure) -> Failure:
-    """Return `failure` as of the kind "machine" or "memory" when a message of MLX or Metal says so, else unchanged.
+    """Return `failure` with the kind "machine" or "memory" if a message of MLX or Metal shows it, else unchanged.
 
     classify(Failure("train", "[metal::malloc] ...")).kind -> "memory"
     """

@@ -158,7 +158,7 @@ class Cache:
 
     @property
     def machine_lock(self) -> Path:
-        """Held by the one loop that may train on this machine."""
+        """The lock that is held by the one loop that may train on this machine."""
         return self.folder / "machine.lock"
 
     @property
@@ -229,7 +229,7 @@ class DataFolder:
         return self.rows("train")
 
     def rows(self, split: str) -> Path:
-        """The packed rows of a split; the held-out ones lie apart, so that a sandbox can hide them from training."""
+        """Return the packed rows of a split; held-out ones lie apart, so that a sandbox can hide them from training."""
         return self.folder / "train.u16" if split == "train" else self.folder / "eval" / f"{split}.u16"
 
     @property
@@ -239,9 +239,9 @@ class DataFolder:
 
     @property
     def state(self) -> Path:
-        """In a folder in the making: the stages that are done."""
+        """The stages that are done, in a folder in the making."""
         return self.folder / "state.json"
 
     def name(self, file: Path) -> str:
-        """The name under which meta.json lists a file of the folder: data.name(data.rows("val")) -> "eval/val.u16"."""
+        """Return a file's name in meta.json: data.name(data.rows("val")) -> "eval/val.u16"."""
         return file.relative_to(self.folder).as_posix()

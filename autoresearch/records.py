@@ -14,8 +14,8 @@ from typing import Any, Literal, Protocol, runtime_checkable
 Verdict = Literal["keep", "discard", "crash"]
 Say = Callable[[str], object]  # shows a line to a person
 Role = Literal["baseline", "candidate"]
-# Of a run. search: the first run of a candidate; repeat: a further one, which its first run earned; incumbent: one more
-# run of the incumbent or the baseline; final: a run of the final validation, on the test split.
+# Why a run is made. search: the first run of a candidate; repeat: a further one, which its first run earned; incumbent:
+# one more run of the incumbent or the baseline; final: a run of the final validation, on the test split.
 Purpose = Literal["search", "repeat", "incumbent", "final"]
 
 CATEGORIES = (
@@ -195,13 +195,13 @@ class Measurement:
 
     @property
     def past_limit(self) -> bool:
-        """Whether it was over the early stop's limit; some such runs are completed all the same, to test the limit."""
+        """Whether the run was over the early stop's limit. Some such runs are completed, to test the limit."""
         behind, limit = self.behind_nats, self.stop_limit_nats
         return behind is not None and limit is not None and behind > limit
 
     @property
     def stopped(self) -> bool:
-        """Whether the early stop ended it."""
+        """Whether the early stop ended the run."""
         return self.past_limit and self.val_bpb is None and self.failure is None
 
 

@@ -97,7 +97,7 @@ def _leads_to(parent: str, patch: Sequence[Edit], child: str) -> bool:
 
 @lru_cache(8)
 def _literals(parent: str) -> dict[str, str]:
-    """Cached because many experiments share a parent."""
+    """Return the constants of a parent; they are cached, since many experiments share one."""
     return constants.literals(parent)
 
 

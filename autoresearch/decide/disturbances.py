@@ -42,7 +42,7 @@ class UsualSpeed:
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """The speed to expect of a run. None where too few runs are known, so for `tok_s` of every new source."""
+    """Speeds to expect of a run. A speed is None where too few runs are known, as `tok_s` is for every new source."""
 
     tok_s: UsualSpeed | None = None  # training tokens a second, of the same source: a new one may be slow by itself
     index: UsualSpeed | None = None  # of the machine, by the fixed benchmark around each run

@@ -58,7 +58,7 @@ def _others(path: Path, task: TaskFacts, tag: str) -> list[Entry]:
 
 
 def _key(task: TaskFacts) -> str:
-    """_key(TaskFacts(dataset="climbmix", ...)) -> "climbmix mac 5f2a90c1d2e3b4a5 300 s"."""
+    """Name a task: _key(TaskFacts(dataset="climbmix", ...)) -> "climbmix mac 5f2a90c1d2e3b4a5 300 s"."""
     return f"{task.dataset} {task.profile} {task.fingerprint} {task.budget_s or 0:g} s"
 
 

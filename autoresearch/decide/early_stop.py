@@ -47,12 +47,12 @@ class Example:
 
     @property
     def contends(self) -> bool:
-        """Whether it ended no worse than the incumbent. Actual winners are too few to calibrate from."""
+        """Whether the experiment ended no worse than the incumbent. Actual winners are too few to calibrate from."""
         return self.delta_bpb >= 0
 
     @property
     def weight(self) -> int:
-        """How many experiments it stands for: a sample stands also for those that were stopped in its place."""
+        """How many experiments this one stands for: a sample also stands for the candidates that were stopped."""
         return AUDIT_EVERY if self.limit_nats is not None and self.behind_nats > self.limit_nats else 1
 
 
@@ -78,7 +78,7 @@ class EarlyStopRule:
 
 @dataclass(frozen=True, slots=True)
 class EarlyStopCheck:
-    """What is needed to judge one run at half its budget. Without a limit the gap is recorded and nothing stopped."""
+    """Limit and curve for the check of one run at half its budget. Without a limit the gap is only recorded."""
 
     incumbent_curve: Curve
     limit_nats: float | None = None

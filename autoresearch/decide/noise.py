@@ -26,10 +26,10 @@ class Noise:
     df: float  # degrees of freedom of sigma
 
 
-# Where nothing is known. Reported values lie between 0.002 (large accelerators) and 0.03 bpb (laptops); one degree of
-# freedom spans that range, and the first three runs outweigh it.
+# The prior where nothing is known. Reported values lie between 0.002 (large accelerators) and 0.03 bpb (laptops); one
+# degree of freedom spans that range, and the first three runs outweigh it.
 DEFAULT = Noise(0.012, 1.0)
-MOST_PRIOR_DF = 12.0  # that earlier nights count for: other programs run beside each night
+MOST_PRIOR_DF = 12.0  # of earlier nights at most, since other programs run beside each night
 FLOOR_BPB = 1e-5  # of sigma, since replicates that agree to the last reported digit do not prove that it is zero
 
 

@@ -138,7 +138,7 @@ def shared_task(facts: TaskFacts) -> SharedTask:
 
 @dataclass(frozen=True)
 class _Exporter:
-    """Makes findings of the experiments of one night. `sources` are scrubbed; `began` is in POSIX seconds."""
+    """Converter of one night's experiments to findings. `sources` are scrubbed; `began` is in POSIX seconds."""
 
     night: Night
     now: Estimates

@@ -31,7 +31,7 @@ COMMON = frozenset({"root", "admin", "user", "users", "home", "runner", "ubuntu"
 
 @dataclass(frozen=True, slots=True)
 class Scrubber:
-    """Removes private matter from texts. `names` are whole words or phrases, in the given case."""
+    """Filter that removes private matter from texts. `names` are whole words or phrases, in the given case."""
 
     names: frozenset[str] = frozenset()
 

@@ -69,7 +69,7 @@ def _makes_its_source(f: Finding, patch: Sequence[Edit], bundle: Bundle) -> bool
 
 
 class Transfer(BaseProposer):
-    """Proposes the changes of a bundle. It holds no state of the night: the history says what was tried."""
+    """Proposer of the changes in a bundle. It holds no state of the night, since the history shows what was tried."""
 
     def __init__(self, bundle: Bundle) -> None:
         self.bundle, self.name = bundle, proposer_name(bundle)

@@ -153,7 +153,7 @@ def check_packages(host: Host) -> Iterator[Check]:
 
 
 def _missing(requirement: str, system: str) -> str | None:
-    """_missing("mlx>=99.0; sys_platform == 'darwin'", "darwin") -> "mlx 0.32.4 is installed, >=99.0 is needed"."""
+    """Return what is wrong: _missing("mlx>=99.0", "darwin") -> "mlx 0.32.4 is installed, >=99.0 is needed"."""
     wanted = Requirement(requirement)
     if wanted.marker and not wanted.marker.evaluate({"sys_platform": system}):
         return None

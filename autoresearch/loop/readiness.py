@@ -44,7 +44,7 @@ class Readiness:
         view.say(f"{short}; continuing anyway")
 
     def pause(self, until: Callable[[], bool] = lambda: False) -> None:
-        """Wait, with the memory given back, while a person has asked for a pause and `until` is false."""
+        """Release the memory and wait while a person asks for a pause and `until` is false."""
         layout, view, journal = self.notebook.layout, self.notebook.view, self.notebook.journal
         since = pause.asked(layout)
         if since is None:

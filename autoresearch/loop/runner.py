@@ -189,10 +189,10 @@ def run_seed(seed: int, n: int, run: int) -> int:
 
 
 def _failed(m: Measurement) -> bool:
-    """Whether a run ended without a result; one that was late has a result that is not valid."""
+    """Return whether a run ended without a result; one that was late has a result that is not valid."""
     return m.failure is not None and m.failure.kind != "late"
 
 
 def _is_new(x: Experiment) -> bool:
-    """Whether a candidate has not run to its end here yet, so that the fault may be its own."""
+    """Return whether a candidate has not run to its end here yet, so that the fault may be its own."""
     return x.role == "candidate" and not x.bpbs

@@ -68,7 +68,7 @@ def _prior(night: Night) -> Noise | None:
 
 
 def file_name(found: Bundle) -> str:
-    """apple-m4-pro-20-gpu-cores-24-gb-macos-26-2-2026-11-23-1f0c39ae.json"""
+    """Name a bundle's file: "apple-m4-pro-20-gpu-cores-24-gb-macos-26-2-2026-11-23-1f0c39ae.json"."""
     slug = re.sub(r"[^a-z0-9]+", "-", found.label.lower()).strip("-")
     return f"{slug[:100]}-{found.id[:8]}.json"
 

@@ -1,6 +1,6 @@
-"""Run a candidate in two confined children, one that trains and one that scores -> Measurement.
+"""Measure a candidate by two confined children, one that trains it and one that scores it.
 
-The parent's clock is the one that counts. A run ends in a val_bpb or in a Failure of a kind that failures.py lists.
+All times are by the parent's clock. A run ends in a val_bpb or in a Failure of a kind that failures.py lists.
 """
 
 from __future__ import annotations

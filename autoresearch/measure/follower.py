@@ -25,7 +25,7 @@ LOG_CHARACTERS = 1500  # of the log's end that a failure shows
 
 
 class Follower:
-    """Reads a child's events into an Outcome, and kills the child where it is late or takes too much.
+    """Reader of a child's events into an Outcome. It kills a child that is late or takes too much.
 
     `limits` are seconds by event: after the event "saved" has come, the next one that has a limit, or the end, must
     come within limits["saved"]. The first limit is that of "start". `judge` may turn an event into a failure;

@@ -48,9 +48,9 @@ RECENT = 50  # versions of a file in the history among which its present content
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where a kept candidate is in git."""
+    """Place of a kept candidate in git."""
 
-    state: Literal["applied", "present", "moved"]  # committed now; there already; the user went on: under its own ref
+    state: Literal["applied", "present", "moved"]  # committed now; on the branch before; set aside under a ref
     commit: str
     ref: str
     settled: bool = True  # the working file and the user's index entry hold this version, too
@@ -147,7 +147,7 @@ class Repository:
         """Bring a kept candidate onto the branch. Repeating it is safe, so this also rebuilds a commit that was lost.
 
         It depends on what HEAD holds at `path`: the version of `parent` -> commit `content`, and `also` as further
-        files; `content` -> it was committed before; anything else, or another branch -> the user went on without the
+        files; `content` -> it was committed before; anything else, or another branch -> the user moved on without the
         loop, and the candidate is set aside under a ref of its own.
         """
         blob, ref = self.store(content), f"refs/heads/{branch_name(tag)}"

@@ -123,7 +123,7 @@ class Night:
     baseline_versions: Mapping[str, str] = field(default_factory=dict)  # with which the latest baseline was measured
     experiments: Mapping[int, Experiment] = field(default_factory=dict)
     incumbent_n: int | None = None
-    head_moved: bool = False  # the user committed to the branch: HEAD must be measured before the loop goes on
+    head_moved: bool = False  # the user committed to the branch: HEAD must be measured before the loop continues
     turns_failed: tuple[TurnFailed, ...] = ()
     hinted: tuple[Mapping[str, Any], ...] = ()  # of the latest `hinted`; findings/hints.py reads it
     notes: tuple[str, ...] = ()

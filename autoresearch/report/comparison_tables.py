@@ -124,7 +124,7 @@ def outcome_text(outcome: TransferOutcome) -> str:
 
 
 def _pair(first: float | None, last: float | None, form: str) -> str:
-    """_pair(1.6012, 1.4721, ".4f") -> "1.6012 → 1.4721"; one figure where both are the same."""
+    """Write two figures: _pair(1.6012, 1.4721, ".4f") -> "1.6012 → 1.4721"; one where both are the same."""
     a, b = number(first, form), number(last, form)
     return a if a == b else f"{a} → {b}"
 

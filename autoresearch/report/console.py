@@ -36,7 +36,7 @@ GONE = (OSError, ValueError)  # what writing to a terminal that went away raises
 
 
 class View(Protocol):
-    """Shows what the loop reports. `state` holds it; callers may read the state and call its methods."""
+    """Base of the views of what the loop reports. Callers may read `state` and call its methods."""
 
     state: LiveState
     log: Path | None  # where lines go when the terminal has gone away
@@ -128,7 +128,7 @@ class PlainView:
 
 
 class LiveView:
-    """The whole terminal, drawn once a second by a thread of its own; what was said is printed when it closes.
+    """View on the whole terminal, drawn once a second by a thread of its own. When it closes, it prints what was said.
 
     Until it is opened, lines are printed as they come, because preparing data draws a progress bar of its own. The
     terminal's alternate screen is used, so each drawing fits the present size and nothing is left over.

@@ -77,10 +77,10 @@ def pictures(draw: Callable[[Size], str]) -> str:
 
 
 def signed(bpb: float | None) -> str:
-    """signed(-0.0123) -> "−0.0123"; a dash for a figure that is not known."""
+    """Write a figure with its sign: signed(-0.0123) -> "−0.0123"; a dash for a figure that is not known."""
     return DASH if bpb is None else f"{bpb:+.4f}".replace("-", "−")
 
 
 def number(value: float | None, form: str) -> str:
-    """number(1.6012, ".2f") -> "1.60"; a dash for a figure that is not known."""
+    """Write a figure: number(1.6012, ".2f") -> "1.60"; a dash for a figure that is not known."""
     return DASH if value is None else format(value, form)

@@ -98,7 +98,7 @@ STOPPED = Measurement(1, total_s=180.0, behind_nats=0.4, stop_limit_nats=0.2)
 
 
 def looked_at(made: NightBuilder, gain: float, behind: float, *, limit: float | None = None) -> int:
-    """A candidate whose first run was looked at halfway, and ran on."""
+    """Add a candidate whose first run was compared at half its budget and ran to its end."""
     n = made.candidate(set_to("LR", round(0.001 * len(made.sources), 4)), gain, "discard")
     event = next(e for e in made.events if e["type"] == "measured" and e["n"] == n)
     event["measurement"] = replace(event["measurement"], behind_nats=behind, stop_limit_nats=limit)

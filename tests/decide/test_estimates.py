@@ -15,7 +15,7 @@ NOISE = Noise(0.004, 10.0)
 
 
 def night_of(*gains: float, sigma_bpb: float = EXACT) -> NightBuilder:
-    """A night whose ideas are kept one after the other, each with this true gain."""
+    """Return a night that keeps one idea after the other, each with its given true gain."""
     made = NightBuilder(sigma_bpb=sigma_bpb)
     for k, gain in enumerate(gains):
         made.candidate(set_to("DEPTH", 3 + k), gain, "keep")

@@ -24,7 +24,7 @@ TAG = "nov23"
 
 @pytest.fixture
 def layout(tmp_path: Path) -> Layout:
-    """A night of six experiments."""
+    """Write a night of six experiments and return its layout."""
     layout = Layout(tmp_path, TAG)
     NightBuilder(tag=TAG).try_all(6).write(layout.folder)
     return layout

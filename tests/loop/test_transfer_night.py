@@ -47,7 +47,7 @@ def test_nothing_to_transfer_is_said(tmp_path: Path) -> None:
 
 
 def toy_findings(path: Path) -> Bundle:
-    """What another machine is said to have found for the toy: one that helps, one that harms, two that cannot run."""
+    """Return findings for the toy: one change that helps, one that harms, and two that cannot run here."""
     source = HONEST.read_text()
     made = NightBuilder(task={**TASK, "profile": "tiny", "budget_s": 1.0}, sigma_bpb=SHARP, source=source)
     made.candidate(idea(Set("LR", "0.03"), title="learn faster"), 0.4, "keep")
@@ -64,7 +64,7 @@ def toy_findings(path: Path) -> Bundle:
 
 @pytest.fixture
 def toy(repository: Path, toy_cache: Path) -> Path:
-    """A slow learner in a repository, on a machine whose noise is known, so that two baseline runs are enough."""
+    """Return a repository with a slow learner. The machine's noise is known, so two baseline runs are enough."""
     known = toy_cache / "machines" / machine.facts().slug() / "noise.json"
     task = TaskFacts(dataset="toy", profile="tiny", fingerprint="toy0" * 4, budget_s=1.0)
     earlier_nights.save(known, task, "earlier", Noise(0.02, 12.0), [])

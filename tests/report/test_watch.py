@@ -22,7 +22,7 @@ TAG = "nov23"
 
 @pytest.fixture
 def layout(tmp_path: Path) -> Layout:
-    """A night of six experiments."""
+    """Write a night of six experiments and return its layout."""
     made = Layout(tmp_path, TAG)
     NightBuilder(tag=TAG).try_all(6).write(made.folder)
     return made

@@ -18,7 +18,7 @@ from testbed.fake_ollama import MODEL, FakeOllama
 
 @pytest.fixture
 def chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Proposer, list[str]]]:
-    """chosen(url, ...) -> the proposer for a server there, and what was said."""
+    """Return chosen(url, ...), which returns the proposer for a server at the URL, and the lines that were said."""
 
     def choose(url: str, program: str = "", **wanted: Any) -> tuple[Proposer, list[str]]:
         monkeypatch.setenv("OLLAMA_HOST", url)

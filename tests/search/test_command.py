@@ -38,7 +38,7 @@ text = file.read_text()
 
 
 def agent(tmp_path: Path, script: str, *, timeout_s: float = 30.0) -> Command:
-    """A command that runs a Python script. `file` and `text` are train_mlx.py in its folder."""
+    """Return a command that runs a Python script, in which `file` and `text` are the train_mlx.py of its folder."""
     path = tmp_path / "the agent.py"
     path.write_text(EDIT + script)
     return Command(f"{shlex.quote(sys.executable)} {shlex.quote(str(path))}", timeout_s=timeout_s)

@@ -150,6 +150,6 @@ def _by_hand(view: View) -> Chooser:
 
 
 def _cut_off(root: Path, tag: str | None) -> bool:
-    """Whether the last session of a night was killed or failed."""
+    """Return whether the last session of a night was killed or failed."""
     night = journal.read(Layout(root, status.find_tag(root, tag)))
     return night.sessions > 0 and night.closed in INTERRUPTED

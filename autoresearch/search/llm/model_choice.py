@@ -217,7 +217,7 @@ def _model(
 
 
 def _local(entry: Mapping[str, Any]) -> bool:
-    """Whether a listed model runs on this machine; stubs of cloud models have a few hundred bytes."""
+    """Return whether a listed model runs on this machine; stubs of cloud models have a few hundred bytes."""
     remote = entry.get("remote_host") or entry.get("remote_model") or str(entry.get("name", "")).endswith("cloud")
     return not remote and int(entry.get("size") or 0) >= SMALLEST
 
@@ -252,7 +252,7 @@ def _worth(model: Model) -> float:
 
 
 def useless(card: Card | None) -> bool:
-    """Whether a model's replies hardly ever apply on this machine."""
+    """Return whether a model's replies hardly ever apply on this machine."""
     return card is not None and card.asked >= FEWEST_REPLIES and card.applied < LOWEST_RATE * card.asked
 
 

@@ -169,7 +169,7 @@ def _scan(lines: list[str]) -> tuple[list[Edit], dict[str, str]]:
 
 
 def _continues(field: str, value: str, line: str) -> bool:
-    """Whether `line` continues the field above it. Only a hypothesis may have several lines."""
+    """Return whether `line` continues the field above it. Only a hypothesis may have several lines."""
     return bool(line.strip()) and not _FENCE.fullmatch(line) and (field == "hypothesis" or not value.strip("*_ "))
 
 
@@ -255,7 +255,7 @@ def _fenced(lines: list[str], start: int) -> tuple[list[str], int]:
 
 
 def _is_file(lines: list[str]) -> bool:
-    """Whether the lines define all functions that the editable file must have."""
+    """Return whether the lines define all functions that the editable file must have."""
     heads = [line for line in lines if line.startswith("def ")]
     return all(any(re.match(rf"def {name}\b", head) for head in heads) for name in REQUIRED_FUNCTIONS) and not any(
         BEGIN_LINE.fullmatch(line) or _DEFINITION.fullmatch(line) for line in lines

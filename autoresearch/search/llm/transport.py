@@ -143,7 +143,7 @@ def named_failures(url: str) -> Iterator[None]:
 
 
 def is_loopback(url: str) -> bool:
-    """Whether a URL names this machine: is_loopback("http://localhost:11434") -> True."""
+    """Return whether a URL names this machine: is_loopback("http://localhost:11434") -> True."""
     host = urlsplit(url).hostname or ""
     try:
         return ipaddress.ip_address(host).is_loopback

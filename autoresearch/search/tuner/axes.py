@@ -54,7 +54,7 @@ class Axis:
         return min(max(place, self.low), self.high)
 
     def holds(self, value: Value) -> bool:
-        """Whether a value lies in the range: 0 is on no log scale, and 1 on no scale of complements."""
+        """Return whether a value lies in the range: 0 is on no log scale, and 1 on no scale of complements."""
         if self.scale == "choice":
             return value in self.grid
         number = float(value)
@@ -82,7 +82,7 @@ class Axis:
         return target if (float(target) - float(value)) * steps > 0 else None
 
     def admits(self, value: Any) -> bool:
-        """Whether another candidate's value of the constant has a type that fits this axis."""
+        """Return whether another candidate's value of the constant has a type that fits this axis."""
         if self.scale == "choice":
             return type(value) is type(self.value) and value in self.grid
         return isinstance(value, int | float) and not isinstance(value, bool)
@@ -186,7 +186,7 @@ def _number(axis: Axis, rule: RangeRule) -> Axis | None:
 
 
 def is_power_of_two(value: int) -> bool:
-    """Whether `value` is 1, 2, 4, 8, ..."""
+    """Return whether `value` is 1, 2, 4, 8, ..."""
     return value > 0 and value & (value - 1) == 0
 
 

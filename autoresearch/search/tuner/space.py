@@ -111,7 +111,7 @@ def _turnable(tree: ast.Module) -> set[str]:
 
 
 def _matters(name: str, values: Mapping[str, Any]) -> bool:
-    """Whether a constant belongs to the search and has an effect at the present values."""
+    """Return whether a constant belongs to the search and has an effect at the present values."""
     other, letter = USED_ONLY_WITH.get(name, (name, ""))
     return not NOT_OURS.search(name) and (not letter or letter in str(values.get(other, letter)))
 
@@ -203,7 +203,7 @@ def _mend_batch(space: Space, values: Values) -> bool:
 
 
 def _needs_whole_batches(source: str) -> bool:
-    """Whether the code divides a total batch with remainder, as in `TOTAL_BATCH_SIZE % tokens`."""
+    """Return whether the code divides a total batch with remainder, as in `TOTAL_BATCH_SIZE % tokens`."""
     return any(
         isinstance(node, ast.BinOp)
         and isinstance(node.op, ast.Mod | ast.FloorDiv)

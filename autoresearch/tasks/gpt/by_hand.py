@@ -1,4 +1,4 @@
-"""Run `uv run train_mlx.py`: one run by hand in the loop's own two children, with the familiar summary block."""
+"""Run `uv run train_mlx.py`: one run by hand, in the same two children as the loop's runs, with a summary block."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def check_originals(before: dict[tuple[Any, str], Any]) -> None:
 
 
 class Reporter:
-    """Writes events as JSON lines, each with the parent's token, so that lines of a candidate do not count."""
+    """Writer of events as JSON lines, each with the parent's token, so that lines of a candidate do not count."""
 
     def __init__(self, fd: int, token: str) -> None:
         self.fd, self.token, self.phase = fd, token, "machine"

@@ -35,7 +35,7 @@ def comparable(one: str, other: str) -> bool:
 
 @lru_cache(REMEMBERED)
 def _parts(source: str) -> frozenset[str]:
-    """Collect the code that decides it, as text that layout and comments do not change."""
+    """Collect the code that decides comparability, as text that layout and comments do not change."""
     tree = syntax.parse(source)
     module = {name: node for node in tree.body for name in _bound(node)}
     found: dict[int, ast.AST] = {}

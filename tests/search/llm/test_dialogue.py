@@ -22,7 +22,7 @@ from testbed.reply_cases import APPLIED, REFUSED, SOURCE, SQUARED
 
 @pytest.fixture
 def make(tmp_path: Path) -> Make:
-    """make(fake, model=..., formats=...) -> a proposer whose scorecard is this test's."""
+    """Return make(fake, model=..., formats=...), which returns a proposer with a scorecard of this test's."""
     return partial(proposer, tmp_path)
 
 

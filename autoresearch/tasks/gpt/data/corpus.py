@@ -91,7 +91,7 @@ def prepare(
     force: bool = False,
     report: Say = print,
 ) -> Path:
-    """Prepare a data set and return its folder; where it is ready, only with `force`.
+    """Prepare a data set and return its folder. One that is ready is prepared again only with `force`.
 
     `shards` are climbmix's training shards (default: the profile's). A call continues an interrupted one, and waits
     for a concurrent one. Raises UsageError for unknown names, and DataError for text that is missing or too short.

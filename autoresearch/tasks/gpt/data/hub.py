@@ -23,7 +23,7 @@ PERMANENT = (400, 401, 403, 404, 410)  # HTTP statuses that another attempt will
 
 
 def hub_reachable(timeout_s: float = 5.0) -> bool:
-    """Ask whether the hub (HF_ENDPOINT) serves datasets now: not under HF_HUB_OFFLINE or behind a captive portal."""
+    """Return whether the hub (HF_ENDPOINT) serves datasets; False under HF_HUB_OFFLINE or behind a captive portal."""
     import httpx
 
     if _is_true("HF_HUB_OFFLINE") or _is_true("TRANSFORMERS_OFFLINE"):

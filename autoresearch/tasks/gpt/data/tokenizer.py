@@ -80,7 +80,7 @@ class Tokenizer:
 
 
 def load(path: Path) -> Tokenizer:
-    """Read a tokenizer from a file that `to_json` gave the content of."""
+    """Read a tokenizer from a file that holds what `to_json` returned."""
     stored = json.loads(path.read_text())
     return Tokenizer(stored["pattern"], tuple(map(base64.b64decode, stored["ranks"])), stored["special"])
 
