@@ -87,3 +87,13 @@ def test_the_program_prints_every_message_that_troubleshooting_explains() -> Non
     for message in messages:
         for part in re.split(r"\.\.\.|\bN\b|\bTAG\b", message):  # what differs from time to time
             assert part.strip() in printed, message
+
+
+def test_the_page_of_commands_names_every_variable_that_the_program_reads() -> None:
+    sources = [*(ROOT / "autoresearch").rglob("*.py"), ROOT / "prepare.py"]
+    reads = re.compile(r"\benv(?:iron)?(?:\.get\(|\.pop\(|\[)\"([A-Z_]+)\"")
+    read = {name for path in sources for name in reads.findall(path.read_text())}
+    internal = {"AUTORESEARCH_EVENTS_FD", "AUTORESEARCH_EVENT_TOKEN", "MLX_DISABLE_COMPILE", "PATH"}
+    page = (ROOT / "docs/commands.md").read_text()
+    assert len(read) >= 10
+    assert {name for name in read - internal if f"`{name}`" not in page} == set()
