@@ -233,6 +233,9 @@ class LiveView:
         except GONE:
             stream = self._console.file
             self._console.quiet = True
+            let_go(stream, None)
+            with contextlib.suppress(*GONE):
+                stream.flush()  # the rest of a frame that the terminal did not take: it must not reach the log
             let_go(stream, self.log)
             self._plain = PlainView(stream, self.state)
             self._plain.log = self.log
