@@ -104,7 +104,7 @@ def norm(x):
 
 
 def rotate(x):
-    """Rotary embedding of (B, H, T, D), split halves: y1 = x1 cos + x2 sin, y2 = -x1 sin + x2 cos."""
+    """Apply the rotary embedding to (B, H, T, D), split halves: y1 = x1 cos + x2 sin, y2 = -x1 sin + x2 cos."""
     return mx.fast.rope(x, x.shape[-1], traditional=False, base=ROPE_BASE, scale=-1.0, offset=0)
 
 
@@ -113,7 +113,7 @@ def uniform(shape, bound):
 
 
 class Linear(nn.Module):
-    """x @ W.T; W (out, in) is float32 and cast at use."""
+    """Product x @ W.T; W (out, in) is float32 and cast at use."""
 
     def __init__(self, weight):
         super().__init__()
@@ -139,7 +139,7 @@ def on_gpu():
 
 
 def attend_last(q, k, v, window):
-    """Softmax attention of the last n of m positions, 0 <= i - j <= window: q (B, H, n, D), k and v (B, H_kv, m, D)."""
+    """Attend from the last n of m positions, 0 <= i - j <= window: q (B, H, n, D), k and v (B, H_kv, m, D)."""
     n, m = q.shape[2], k.shape[2]
     mask = "causal"
     if m - 1 > window:
@@ -149,7 +149,7 @@ def attend_last(q, k, v, window):
 
 
 def attend(q, k, v, window):
-    """Attention of all T positions, in memory linear in T."""
+    """Attend from all T positions, in memory linear in T."""
     T = q.shape[2]
     if T <= 2 * QUERY_BLOCK or (on_gpu() and window >= T - 1):
         return attend_last(q, k, v, window)
@@ -207,7 +207,7 @@ class Block(nn.Module):
 
 
 def head(x, weight):
-    """(B, T, C) -> logits (B, T, V) in float32."""
+    """Map (B, T, C) to logits (B, T, V) in float32."""
     logits = (x @ weight.astype(x.dtype).T).astype(mx.float32)
     return prepare.soft_cap(logits, LOGIT_SOFTCAP)
 
@@ -232,7 +232,7 @@ class GPT(nn.Module):
         }
 
     def features(self, idx):
-        """Tokens (B, T) -> the head's input (B, T, C)."""
+        """Map tokens (B, T) to the head's input (B, T, C)."""
         dtype = self.config.dtype
         x = self.wte(idx, dtype)  # (B, T, C)
         if self.bigrams is not None:
@@ -246,15 +246,15 @@ class GPT(nn.Module):
         return norm(x)
 
     def __call__(self, idx):
-        """Tokens (B, T) -> logits (B, T, V) in float32."""
+        """Map tokens (B, T) to logits (B, T, V) in float32."""
         return head(self.features(idx), self.lm_head.weight)
 
     def loss(self, idx, targets):
-        """Mean nats per token, never with all logits at once."""
+        """Return the mean nats per token, computed without all logits at once."""
         return prepare.chunked_cross_entropy(head, self.features(idx), self.lm_head.weight, targets)
 
     def flops_per_token(self) -> float:
-        """Of training: 6 per matrix weight, and 12 C per visible position of each layer."""
+        """Count those of training: 6 per matrix weight, and 12 C per visible position of each layer."""
         matrices = sum(p.size for path, p in tree_flatten(self.parameters()) if is_matrix(path, p))
         return 6 * (matrices + self.lm_head.weight.size) + 12 * self.config.n_embd * sum(self.config.windows)
 
@@ -280,7 +280,7 @@ def frobenius(x):
 
 
 def orthogonalize(X, steps):
-    """(n, rows, cols) -> the nearest matrices with all singular values about 1."""
+    """Map (n, rows, cols) to the nearest matrices with all singular values about 1."""
     X = X / (1.02 * frobenius(X) + 1e-6)
     tall = X.shape[-2] > X.shape[-1]
     for a, b, c in POLAR_EXPRESS[:steps]:
@@ -291,7 +291,7 @@ def orthogonalize(X, steps):
 
 
 def normuon(X, second, beta2):
-    """NorMuon: divide rows (columns, where wide) by their running root mean square, keep the norm."""
+    """Divide rows (columns, where wide) by their running root mean square and keep the norm (NorMuon)."""
     mean_square = mx.square(X).mean(axis=-1 if X.shape[-2] >= X.shape[-1] else -2, keepdims=True)
     second = second + (1 - beta2) * (mean_square - second)
     scaled = X * mx.rsqrt(mx.maximum(second, 1e-10))
@@ -332,7 +332,7 @@ class MuonAdamW:
             self.state["muon"][name] = [mx.zeros((n, rows, cols)), mx.zeros(second)]
 
     def update(self, model: GPT, gradients: dict, hyper: mx.array):
-        """One step; `hyper` is what hyperparameters() returns."""
+        """Make one step; `hyper` is what hyperparameters() returns."""
         lr_scale, momentum, decay = hyper
         self.state["step"] = self.state["step"] + 1
         params, gradients = dict(tree_flatten(model.parameters())), dict(tree_flatten(gradients))
@@ -387,7 +387,7 @@ def muon_momentum(step: int) -> float:
 
 
 def hyperparameters(progress: float, step: int) -> mx.array:
-    """Learning-rate scale, Muon's momentum, weight decay: an array, since Python floats would recompile each step."""
+    """Return learning-rate scale, momentum and decay as an array: Python floats would recompile each step."""
     return mx.array([lr_scale(progress), muon_momentum(step), WEIGHT_DECAY * (1 - progress)])
 
 
@@ -415,7 +415,7 @@ def build_model(task: prepare.Task) -> GPT:
 
 
 def batch_shape(seq_len: int) -> tuple[int, int]:
-    """Rows at once and micro-batches a step: 4096 tokens, at most 16 rows of 128 -> (16, 2)."""
+    """Return rows at once and micro-batches a step: 4096 tokens, at most 16 rows of 128 -> (16, 2)."""
     rows = max(1, round(TOTAL_BATCH_SIZE / seq_len))
     cores = prepare.even_streams(rows)
     micro_batches = cores * math.ceil(rows / cores / DEVICE_BATCH_SIZE)
@@ -423,7 +423,7 @@ def batch_shape(seq_len: int) -> tuple[int, int]:
 
 
 def compiled_step(model: GPT, optimizer: MuonAdamW):
-    """A step as one compiled graph: ([(x, y), ...] micro-batches, hyper) -> mean loss."""
+    """Return a step as one compiled graph: ([(x, y), ...] micro-batches, hyper) -> mean loss."""
     state = [model.state, optimizer.state]
     loss_and_grad = nn.value_and_grad(model, model.loss)
 

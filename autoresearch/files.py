@@ -32,7 +32,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_atomic(path: Path, data: bytes, *, lasting: bool = True) -> None:
-    """Replace the content of `path` by `data`; whatever happens meanwhile, it holds either the old or the new content.
+    """Replace the content of `path` by `data`. At every moment the file holds either the old or the new content.
 
     The mode of an existing file stays. With `lasting=False` it does not wait for the disk, for content that need not
     survive a power cut. Raises OSError.

@@ -20,7 +20,7 @@ ATTEMPTS = 2  # repetitions of a disturbed run; the third result stands, since t
 SLEPT_S = 2.0  # of sleep during a run that are tolerated
 SWAP_MB = 256.0  # growth of swap during a run that is tolerated; more means that training steps waited for pages
 TOLERANCE = 0.08  # relative deviation of the speed that is always tolerated; an idle machine stays within a few percent
-PREDICTION = 0.995  # on a busy machine, a deviation within this prediction bound (Student's t) of its usual scatter is
+PREDICTION = 0.995  # level of the prediction bound (Student's t) of the usual scatter, which a busy machine may reach
 NEEDED, REMEMBERED = 3, 6  # runs from which the usual speed is taken: at least three, and at most the latest six
 
 

@@ -12,7 +12,7 @@ from autoresearch.record.night import Experiment, Night, RunRecord
 
 @dataclass(frozen=True, slots=True)
 class Estimates:
-    """What a night's replicates say about its noise, and with it the value of a run and of an experiment.
+    """Noise of a night by its replicates, and with it the values of runs and experiments.
 
     `fit` corrects a value for the machine's speed at that moment; it is None where the correction does not clearly
     reduce the scatter. `drift` is a change of the machine's level that re-runs of unchanged sources show.

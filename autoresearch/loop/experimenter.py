@@ -176,7 +176,7 @@ class Experimenter:
         return decision
 
     def _look_again(self, x: Experiment, decision: Decision) -> Decision:
-        """Score an implausible gain again, with other batch rows in another order; a crash where it does not hold."""
+        """Score an implausible gain again with other rows in another order; a different score makes it a crash."""
         run = max(k for k, r in x.runs.items() if r.measurement and r.measurement.ok)
         first = x.runs[run].measurement
         assert first is not None and first.val_bpb is not None

@@ -21,7 +21,7 @@ class Counters:
     since_baseline: int = 0  # candidates decided since the baseline's last run
 
     def count_decided(self, x: Experiment) -> None:
-        """Count a candidate that was decided; one that crashed before it had a value tells nothing of its nearness."""
+        """Count a decided candidate. A crash without a value does not show whether the candidate came near."""
         self.decided += 1
         self.since_baseline += 1
         if len(x.bpbs) == 1 or x.stopped is not None:

@@ -119,7 +119,7 @@ def workplace(layout: Layout, night: Night, no_sandbox: bool, say: Say) -> Itera
 def fill(layout: Layout, night: Night, say: Say, bench: Workbench | None = None) -> None:
     """Make what is missing of the report's samples; a loop that holds the machine passes its workbench.
 
-    An error is said and not raised: samples are no part of the research.
+    Errors are reported and not raised, since samples are no part of the research.
     """
     both = pair(night)
     if both is None or samples_of(layout.samples, night):
@@ -143,7 +143,7 @@ def _make(bench: Workbench, layout: Layout, both: Sequence[Experiment]) -> None:
 
 
 def beginnings(data: DataFolder) -> list[str]:
-    """Return how documents of the validation split begin, as prompts that suit the data, whatever it is."""
+    """Return the beginnings of documents of the validation split, which suit any data as prompts."""
     meta, codec = corpus.load_meta(data.folder), tokenizer.load(data.tokenizer)
     rows = np.fromfile(data.rows("val"), "<u2").reshape(-1, meta["seq_len"] + 1)
     found: dict[str, None] = {}

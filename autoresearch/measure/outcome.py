@@ -48,7 +48,7 @@ class Outcome:
 def measurement(train: Outcome, seed: int, early_stop: EarlyStopCheck | None = None) -> Measurement:
     """Turn the outcome of training into a Measurement without val_bpb.
 
-    A run that the early stop ended has no number of steps, since readers take that number for the whole budget's.
+    A run that the early stop ended has no number of steps, since readers take it for the number in the whole budget.
     """
     began, ended = train.at("clock_started"), train.at(train.last)
     training_s = ended - began if began is not None and ended is not None else None

@@ -21,7 +21,7 @@ FREE_DISK = 2**30  # bytes below which a run is stopped, and none is begun
 class Workbench:
     """The harness, the data, the sandbox and the limits of a night's runs."""
 
-    harness: tuple[Path, ...]  # the files that judge, the children's program first; of the project they read no other
+    harness: tuple[Path, ...]  # the project's files that children may read, their program first
     data: DataFolder
     budget_s: float
     sandbox: Sandbox

@@ -32,7 +32,7 @@ Status = Literal["proposed", "started", "measured", "decided", "abandoned", "qua
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """One run of an experiment, from its start to its end. `cut off`: the machine went down meanwhile."""
+    """One run of an experiment, from its start to its end. It is `cut off` if the machine went down meanwhile."""
 
     run: int  # counted from 0 within the experiment
     seed: int

@@ -261,7 +261,7 @@ def let_go(stream: IO[str], log: Path | None) -> None:
 
 
 class Published:
-    """Another view, whose state is also written for `loop.py watch`: at most twice a second, and at every change."""
+    """View around another one. It also writes the state for `loop.py watch`, in a run twice a second at most."""
 
     def __init__(self, view: View, path: Path) -> None:
         self.view, self.path, self._written = view, path, 0.0

@@ -73,7 +73,7 @@ class Axis:
         return round(1 - number, 10) if self.scale == "complement" else number
 
     def moved(self, value: Value, steps: float) -> Value | None:
-        """Move `value` by a number of coarse steps, on a grid by at least one place. None: the range ends there."""
+        """Move `value` by coarse steps, on a grid by at least one place. Return None where the range ends."""
         upward = -1 if self.scale == "complement" else 1
         target = self.at(self.coordinate(value) + upward * steps * self.step)
         if target == value and value in self.grid:

@@ -41,7 +41,7 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def locate(dataset: str, profile: str, cache: Path | None = None) -> Path | None:
-    """Find the folder of a prepared data set: a known name, a path of text, or a name in the cache. None: not there."""
+    """Find a prepared folder by a known name, a path of text, or a name in the cache. Return None without one."""
     data = _data(sources.folder_name(dataset), profile, cache)
     return data.folder if data.meta.is_file() else None
 
