@@ -1,4 +1,4 @@
-"""Replies as small models write them, each with what becomes of it: the table that test_replies.py runs."""
+"""List replies as small models write them, each with its expected result, for test_replies.py."""
 
 from __future__ import annotations
 

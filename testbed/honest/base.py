@@ -1,4 +1,4 @@
-"""A small GPT."""
+"""Train a small GPT honestly."""
 
 from __future__ import annotations
 
