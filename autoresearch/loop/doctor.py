@@ -32,7 +32,7 @@ from autoresearch.tasks.gpt.data import corpus
 from autoresearch.tasks.gpt.data.profiles import default_profile
 from autoresearch.tasks.gpt.workbench import openblas
 
-DISK_NEEDED = 2 * GIB  # bytes; with less a run stops
+DISK_NEEDED = 2 * GIB  # bytes; a run writes up to one, and is stopped where less than one is left
 DISK_WANTED = 10 * GIB  # bytes; a night of checkpoints fits
 DATASETS = ("climbmix", "tinystories", "stdlib")
 SYNCED = ("Documents", "Desktop", "Downloads", "Library/Mobile Documents", "Library/CloudStorage")

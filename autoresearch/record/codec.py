@@ -46,8 +46,10 @@ def decode(line: bytes) -> Event | None:
         return None
     if not isinstance(said, dict):
         return None
-    if said.get("v") != VERSION:
-        raise JournalError(f"the journal has schema version {said.get('v')}; this program reads {VERSION}. Update it")
+    if (version := said.get("v")) != VERSION:
+        newer = isinstance(version, int) and version > VERSION
+        mend = "Update it: git pull" if newer else "Begin another night: uv run loop.py --tag NAME"
+        raise JournalError(f"the journal has schema version {version}; this program reads {VERSION}. {mend}")
     try:
         return from_json(TYPES.get(str(said.get("type")), Event), line)
     except MalformedError as error:

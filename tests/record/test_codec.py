@@ -82,3 +82,11 @@ def vars_of(proposal: Proposal) -> dict[str, Any]:
 def test_a_field_of_another_type_is_named(fields: dict[str, Any], told: str) -> None:
     with pytest.raises(JournalError, match=told):
         decode(encode({**PROPOSED, "proposal": IDEA, **fields}))
+
+
+@pytest.mark.parametrize(
+    ("version", "advice"), [(3, "Update it: git pull"), (1, "Begin another night"), (None, "Begin")]
+)
+def test_another_version_is_refused_with_what_helps(version: object, advice: str) -> None:
+    with pytest.raises(JournalError, match=advice):
+        decode(json.dumps({"v": version, "t": "2026-11-23T22:00:00+00:00", "type": "note", "text": "x"}).encode())
