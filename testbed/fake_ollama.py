@@ -132,7 +132,7 @@ class FakeOllama:
         return self.script[number] if number < len(self.script) else over
 
     def cached_tokens(self, messages: Sequence[dict[str, Any]]) -> int:
-        """Count the tokens that this prompt has in common with the beginning of the last one."""
+        """Return how many tokens the count leaves out: those of the beginning that the last prompt had, too."""
         prompt = "".join(message["content"] for message in messages)
         pairs = zip(prompt, self.last_prompt, strict=False)
         shared, self.last_prompt = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs)), prompt

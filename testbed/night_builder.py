@@ -171,7 +171,7 @@ class NightBuilder:
         return n
 
     def try_all(self, experiments: int) -> NightBuilder:
-        """Try as many ideas in turn, each on top of what was kept; every eighth crashes."""
+        """Try ideas in turn, up to so many experiments, each on top of what was kept; every eighth crashes."""
         while len(self.sources) <= experiments:
             i = len(self.sources) - 1
             name, values, category, gain = IDEAS[i % len(IDEAS)]

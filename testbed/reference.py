@@ -1,8 +1,8 @@
 """Compute the baseline in NumPy float64, as an independent reference: it is written from the formulas alone.
 
 It imports nothing of this project. Every layer function returns its output, and a function from the output's gradient
-to the inputs' gradients.
-Parameters are a dictionary by flat name ("h.0.attn.c_q.weight"), in the shapes (out, in) that the model uses.
+to the inputs' gradients. Parameters are a dictionary by flat name ("h.0.attn.c_q.weight"), in the shapes (out, in) that
+the model uses.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ FIXED = "def build_model(task): return ({used})\ndef train(model, run): ...\n"
 
 
 def source(*lines: str) -> str:
-    """Return a candidate of these constants, each of them used."""
+    """Return a candidate with these constants, each of which its code uses."""
     names = [line.split(" = ")[0] for line in lines]
     return "".join(f"{line}\n" for line in lines) + FIXED.format(used=", ".join(names))
 

@@ -46,7 +46,7 @@ def parquet(texts: list[str], filler: int = 0) -> bytes:
 
 
 def write_own_text(folder: Path) -> Path:
-    """Fill a folder with every kind of file, and with things to be left alone."""
+    """Fill a folder with every kind of text file, and with files that preparation has to ignore."""
     (folder / "deep" / "er").mkdir(parents=True)
     (folder / "book.txt").write_text("\n\n".join(invented(60, 1)))
     (folder / "deep" / "Notes.MD").write_text("\n\n".join(invented(60, 2)))

@@ -1,7 +1,7 @@
 """Take a candidate from its source to its verdict, and record it in the journal, in git and in results.tsv.
 
-Each step is in the journal before the next one happens, so a kill at any moment loses no decided result: `prepare`
-finishes first what an earlier session left.
+Each step is in the journal before the next one happens, so a kill at any moment loses no decided result. `prepare`
+first finishes what an earlier session left.
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ class Readiness:
         raise AutoresearchError(f"no training beside a loaded model: {problem}") from problem
 
     def _short_of(self, peak_mb: float) -> str | None:
-        """Return what there is too little of for a run, with the numbers."""
+        """Return what a run lacks, memory or disk, with the numbers."""
         free = self._free_disk()
         if free < FREE_DISK:
             return f"{free / 2**20:.0f} MB of disk are left, and a run needs {FREE_DISK / 2**20:.0f}"

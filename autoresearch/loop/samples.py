@@ -117,7 +117,7 @@ def workplace(layout: Layout, night: Night, no_sandbox: bool, say: Say) -> Itera
 
 
 def fill(layout: Layout, night: Night, say: Say, bench: Workbench | None = None) -> None:
-    """Make what is missing of the report's samples; a loop that holds the machine passes its workbench.
+    """Make the missing samples of the report. A loop that holds the machine passes its workbench.
 
     Errors are reported and not raised, since samples are no part of the research.
     """

@@ -151,7 +151,7 @@ def compose(
     rules: Rules,
     must_stop: Callable[[], str | None],
 ) -> Research:
-    """Return the loop, put together of its parts."""
+    """Put the loop together from its parts."""
     runner = Runner(
         notebook=notebook,
         bench=bench,
@@ -195,7 +195,7 @@ def closing(research: Research, known: Path) -> Iterator[None]:
 
 
 def warn(facts: machine.Facts, options: Options, say: Say) -> None:
-    """Say what a person had better know before leaving the machine alone, and switch the display off if asked."""
+    """Show what a person should know before leaving the machine alone, and switch the display off if asked."""
     for warning in awake.warnings(facts):
         say(warning)
     if options.display_off is not None:

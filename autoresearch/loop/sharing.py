@@ -42,7 +42,7 @@ def export_command(root: Path, args: argparse.Namespace) -> int:
 
 
 def bundle_of(layout: Layout) -> Bundle:
-    """Return a night as findings; with its matrix where it replays another one."""
+    """Return a night as findings, with its matrix if it replays another one."""
     night = journal.read(layout)
     prior = _prior(night)
     replayed = None
