@@ -1,4 +1,4 @@
-"""Runs one benchmark: `python -m benchmarks NAME [options]`. Lists the names when called without one."""
+"""Run one benchmark: `python -m benchmarks NAME [options]`. List the names when called without one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Strikes real nights with incidents and measures what is lost: kills, a closed terminal, a full disk, a set clock.
+"""Strike real nights with incidents and measure what is lost: kills, a closed terminal, a full disk, a set clock.
 
 The nights are real (children, git, journal, sandbox) on the tests' toy task, one second of training a run. After each
 incident no decided result may be lost or changed, the journal must replay to one state however often it is read, the

@@ -1,4 +1,4 @@
-"""Lists changes of the reference's constants and code, which `quality defaults` tries on train_mlx.py."""
+"""List changes of the reference's constants and code, which `quality defaults` tries on train_mlx.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parses the benchmarks' commands and prints their tables."""
+"""Parse the benchmarks' commands and print their tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compares two files that `--json` of one benchmark wrote: each number before, after, and their ratio."""
+"""Compare two files that `--json` of one benchmark wrote: each number before, after, and their ratio."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measures what watching and reading a night cost: the live view while a training reports, and the morning report.
+"""Measure what watching and reading a night cost: the live view while a training reports, and the morning report.
 
 The view draws into a real terminal (a pty that is read and thrown away) on the state of a night of 60 experiments, and
 publishes it for `loop.py watch`. Its share of a core is the CPU time of the whole process, less that of the same events

@@ -1,4 +1,4 @@
-"""Times what only a Mac can answer: attention's backward pass, compiled or not, stacked or not, type, display.
+"""Time what only a Mac can answer: attention's backward pass, compiled or not, stacked or not, type, display.
 
 After the roofline, a training step of the Mac profile's baseline is timed with one thing changed at a time, each in a
 process of its own. What is printed between the rulers is made to be pasted into an issue. On other machines the cases

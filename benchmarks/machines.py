@@ -1,4 +1,4 @@
-"""Runs the same ideas on one machine under several constraints, as if on several, and compares and transfers findings.
+"""Run the same ideas on one machine under several constraints, as if on several, and compare and transfer findings.
 
 The machines are one core; the same core shared with a busy process, which leaves half to two thirds of it; one core
 with four times the budget; and both cores, if there are two. Each has a checkout, a cache and a night of its own, is

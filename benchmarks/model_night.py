@@ -1,4 +1,4 @@
-"""Runs real nights with the tuner, a middling model, and both, and compares their winners.
+"""Run real nights with the tuner, a middling model, and both, and compare their winners.
 
 The nights are loop.py's own, on train_mlx.py, with real training and a real HTTP server. Only the model behind it is
 scripted: a third of its replies are good (edits that help at this scale, in an order that a student might find), a

@@ -1,4 +1,4 @@
-"""Runs an A/A night, in which no candidate changes anything, and prints what the loop kept and claimed.
+"""Run an A/A night, in which no candidate changes anything, and print what the loop kept and claimed.
 
 Every candidate computes what the incumbent computes: two of its functions, or two methods of one class, have changed
 places, and a comment says so. The harness gives each run another seed, as always. The night is real (tiny profile, two

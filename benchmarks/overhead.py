@@ -1,4 +1,4 @@
-"""Reads the journal of a real night and prints where its seconds went, and what the trust in its figures cost.
+"""Read the journal of a real night and print where its seconds went, and what the trust in its figures cost.
 
 Training, evaluation and the proposer are what the night is for; everything else is overhead. A run's parts are medians
 over its runs. What happens between two runs (deciding, journal, git, results, report) is the time between the journal's

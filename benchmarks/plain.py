@@ -1,4 +1,4 @@
-"""Compares the trainer's step with that of a plain port of the same model.
+"""Compare the trainer's step with that of a plain port of the same model.
 
 The plain port computes the same loss from the same parameters, which is checked here, as a first port is written: an
 uncompiled step, evaluation after each micro-batch, additive T x T masks (cached), `** 2`, norms spelled out, and AdamW

@@ -1,4 +1,4 @@
-"""Measures the protocol with language models: the cost of turns, broken replies, and what a real model replies.
+"""Measure the protocol with language models: the cost of turns, broken replies, and what a real model replies.
 
 turns and replies use a scripted model behind a real HTTP server; real needs an OpenAI-compatible server.
 """

@@ -1,4 +1,4 @@
-"""Measures val_bpb after a fixed number of steps: parts of the optimizer removed, and changes of the defaults.
+"""Measure val_bpb after a fixed number of steps: parts of the optimizer removed, and changes of the defaults.
 
 Steps of 4,096 tokens train the tiny profile's model without bigrams, the reference setup. Progress is the share of
 steps done, so that a slow machine finds the same numbers.

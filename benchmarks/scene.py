@@ -1,4 +1,4 @@
-"""Runs a night on the toy task in a repository of its own, to be struck by an incident and checked afterwards."""
+"""Run a night on the toy task in a repository of its own, to be struck by an incident and checked afterwards."""
 
 from __future__ import annotations
 

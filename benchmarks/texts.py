@@ -1,4 +1,4 @@
-"""Cuts texts to a size that a short benchmark can score, and prepares them for the tiny profile."""
+"""Cut texts to a size that a short benchmark can score, and prepare them for the tiny profile."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Times pieces of the trainer: train_mlx.py with constants set, tasks of random tokens, seconds and peak memory."""
+"""Time pieces of the trainer: train_mlx.py with constants set, tasks of random tokens, seconds and peak memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measures the trainer: the cost of a step and of its parts, how it grows, the warm-up's forecast, the data.
+"""Measure the trainer: the cost of a step and of its parts, how it grows, the warm-up's forecast, the data.
 
 step, breakdown and scaling time train_mlx.py on random tokens in this process; warmup runs the loop's own train child;
 batches reads prepared data.

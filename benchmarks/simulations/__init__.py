@@ -1,4 +1,4 @@
-"""Simulates nights in which nothing trains: keep rules, the night's statistics, and searches."""
+"""Simulate nights in which nothing trains: keep rules, the night's statistics, and searches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Simulates nights of noisy experiments under several keep rules, and compares true with claimed gains.
+"""Simulate nights of noisy experiments under several keep rules, and compare true with claimed gains.
 
 Sigma is 1 and all nights run at once. The rules are that of autoresearch/decide/keep_rule.py, the rule that it
 replaced, and the field's: greedy, fixed margin, three-seed bootstrap, MAD score. Each rule also runs over its own

@@ -1,4 +1,4 @@
-"""Simulates nights under the project's own statistics and checks that these are as good as they claim to be.
+"""Simulate nights under the project's own statistics and check that these are as good as they claim to be.
 
 Nights have 100 runs and sigma = 1, and call the project's functions as the loop does. The tables show how often the
 validated interval covers the truth, how optimistic the search's own figure is, what re-testing the top three changes,

@@ -1,4 +1,4 @@
-"""Simulates nights of the real tuner and of other searches, and compares how much of the possible gain each reaches.
+"""Simulate nights of the real tuner and of other searches, and compare how much of the possible gain each reaches.
 
 Nothing trains: a run is a made-up val_bpb (surface.py) with noise. Every night has the same number of runs, the repeats
 and runs of the incumbent that the keep rule asks for included, and is judged by the noise-free gain of the version that

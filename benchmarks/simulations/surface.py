@@ -1,4 +1,4 @@
-"""Computes a made-up val_bpb from a trainer's constants; simulated searches are compared on it.
+"""Compute a made-up val_bpb from a trainer's constants; simulated searches are compared on it.
 
 The budget trades size and batch against steps, the optima of the learning rates follow the batch, and runs crash when
 they are too large or diverge. Each surface has its own machine speed and optima, so that no order of experiments can
