@@ -35,3 +35,8 @@ def test_every_test_file_is_of_a_module() -> None:
 @pytest.mark.parametrize("file", FILES, ids=str)
 def test_no_test_file_is_longer_than_can_be_read(file: Path) -> None:
     assert len((TESTS / file).read_text().splitlines()) <= 400
+
+
+@pytest.mark.parametrize("module", [path for path in MODULES if (PACKAGE / path).with_suffix(".py").is_file()], ids=str)
+def test_no_module_is_longer_than_can_be_read(module: Path) -> None:
+    assert len((PACKAGE / module).with_suffix(".py").read_text().splitlines()) <= 350
