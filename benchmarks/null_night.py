@@ -113,7 +113,7 @@ def main(argv: Sequence[str]) -> int:
     args = options.parse_args(argv)
     plan = validate.ValidationPlan(rounds=args.rounds)
     if args.quick:
-        args.characters, args.experiments, args.time_budget = QUICK_CHARACTERS, 1, 2.0
+        args.characters, args.experiments, args.time_budget = QUICK_CHARACTERS, 1, 1.0
         plan = validate.ValidationPlan(retests=0, rounds=1)
     folder = (args.folder or Path(tempfile.mkdtemp(prefix="null-night-"))).resolve()
     folder.mkdir(parents=True, exist_ok=True)

@@ -26,7 +26,7 @@ from autoresearch.tasks.gpt import roofline
 from autoresearch.tasks.gpt.data import corpus
 from autoresearch.tasks.gpt.roofline import Roofline
 
-TRIAL_S = 3.0  # seconds of training in a trial
+TRIAL_S = 3.0  # seconds of training in a trial, at most
 MOST_S = 100.0  # no trial is begun after this long
 WORTH = 1.03  # a choice is taken when it is this much faster
 MEMORY_SHARE = 0.6  # of the machine's memory that training may hold: the rest is the system's and the page cache's
@@ -107,12 +107,14 @@ def fit(
     memory_mb: int,
     device: str,
     say: Say = lambda text: None,
-    trial_s: float = TRIAL_S,
+    trial_s: float | None = None,
 ) -> Fit:
     """Try one constant after the other, each on top of the choices so far; keep what is clearly faster.
 
-    A source without these constants needs no trial. `folder` is where the short runs happen.
+    A trial trains for `trial_s`: for TRIAL_S by default, or for the budget of a run where that is shorter. A source
+    without these constants needs no trial. `folder` is where the short runs happen.
     """
+    trial_s = min(TRIAL_S, bench.budget_s) if trial_s is None else trial_s
     fitting = _Fitting(replace(bench, budget_s=trial_s, min_steps=0), source, folder, memory_mb, say)
     for axis in axes(source, bench, device):
         fitting.choose(axis)
