@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -117,7 +118,7 @@ class NightBuilder:
         n = len(self.sources)
         self.sources[n], self.truth[n] = source, truth_bpb
         parent = self.incumbent if role == "candidate" else None
-        sha = journal.hashlib.sha256(source.encode()).hexdigest()
+        sha = hashlib.sha256(source.encode()).hexdigest()
         self.add(
             "proposed", n=n, role=role, proposal=proposal, source_sha256=sha, parent_n=parent, parent_commit="0" * 40
         )
