@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from autoresearch.decide.disturbances import ATTEMPTS, disturbance, usual
@@ -29,6 +30,7 @@ PATIENCE_S = (60.0, 300.0, 900.0)  # waits after the incumbent failed: the machi
 LEAST_STEPS = 3  # in the budget, of a baseline or an incumbent: with fewer no training ends in time
 STARTUP_FLOOR_S = 60.0  # what a candidate's start may take in any case: new kernels, a busy machine
 COMPILING_FLOOR_S = 180.0  # the same where g++ compiles the kernels
+PREFIXES: Mapping[Purpose, str] = {"incumbent": "once more: ", "final": "final validation: "}  # of a run's title
 
 
 @dataclass(kw_only=True)
@@ -138,7 +140,7 @@ class Runner:
         notebook, seed = self.notebook, run_seed(self.seed, x.n, run) if seed is None else seed
         notebook.journal.append("started", n=x.n, run=run, seed=seed, purpose=purpose, machine=self.machine_slug)
         before = self._observe()
-        title = x.proposal.title if purpose in ("search", "repeat") else f"the incumbent again: {x.proposal.title}"
+        title = PREFIXES.get(purpose, "") + x.proposal.title
         notebook.view.begin(RunStart.of(x.n, run, x.proposal, title))
         try:
             m = self._measure(x, run, purpose, seed)
