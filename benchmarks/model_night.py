@@ -271,7 +271,7 @@ def main(argv: Sequence[str]) -> int:
     options.add_argument("--only", choices=[*NIGHTS, "winners", "table"])
     args = options.parse_args(argv)
     if args.quick:
-        args.experiments, args.time_budget, args.chars, args.only = 2, 1.0, QUICK_CHARACTERS, "hybrid"
+        args.experiments, args.time_budget, args.chars, args.only = 1, 1.0, QUICK_CHARACTERS, "hybrid"
     with tempfile.TemporaryDirectory() as temporary:
         folder = (args.folder or Path(temporary)).resolve()
         folder.mkdir(parents=True, exist_ok=True)

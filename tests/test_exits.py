@@ -90,7 +90,8 @@ def test_a_missing_package_is_named_with_the_command_that_brings_it(tmp_path: Pa
 @pytest.mark.slow
 @pytest.mark.parametrize("command", PROGRAMS)
 def test_ctrl_c_ends_with_130(tmp_path: Path, command: str) -> None:
-    argv = checkout(tmp_path, command, "import time; print('ready', flush=True); time.sleep(60)")
+    wait = "[time.sleep(0.05) for _ in range(1200)]"  # a signal just before one long sleep would wait for its end
+    argv = checkout(tmp_path, command, f"import time; print('ready', flush=True); {wait}")
     with subprocess.Popen(argv, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
         assert program.stdout is not None and program.stdout.readline() == "ready\n"
         program.send_signal(signal.SIGINT)
