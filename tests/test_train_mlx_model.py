@@ -13,6 +13,8 @@ from testbed.reference import Shape, loss_and_gradients, slope
 from testbed.reference import model as reference_model
 from testbed.trainer_support import TASK, arrays, spread, tokens, trainer
 
+pytestmark = pytest.mark.slow
+
 SHAPES = {
     "plain": (Shape(n_layer=3, n_head=3, n_kv_head=3, context=32), {}),
     "without bigrams": (Shape(n_layer=3, n_head=3, n_kv_head=3, context=32), {"BIGRAM_ROWS": 0}),

@@ -10,7 +10,7 @@ from mlx.utils import tree_flatten, tree_unflatten
 from testbed import reference
 from testbed.trainer_support import TASK, arrays, assert_close, set_parameters, spread, tokens, trainer
 
-pytestmark = pytest.mark.usefixtures("uncompiled")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("uncompiled")]
 
 STEPS = 12
 SHAPE = reference.Shape(n_layer=4, n_head=4, n_kv_head=4, context=32, pattern="SSSL")

@@ -16,7 +16,7 @@ import prepare
 from autoresearch.tasks.gpt.contract import check
 from testbed.trainer_support import SOURCE, TASK, ScriptedRun, arrays, assert_close, spread, tokens, trainer
 
-pytestmark = pytest.mark.usefixtures("uncompiled")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("uncompiled")]
 
 
 @pytest.fixture
