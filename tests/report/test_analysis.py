@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from functools import cache
 from typing import Any
 
 import pytest
@@ -17,7 +18,10 @@ MADE = nights.long_night()
 NIGHT, SOURCE_OF = MADE.night, MADE.sources.__getitem__
 
 
-PAGE = report.render(NIGHT, SOURCE_OF)
+@cache
+def shown() -> str:
+    """Return the report of the night, drawn once for the tests that read it."""
+    return report.render(NIGHT, SOURCE_OF)
 
 
 def test_the_headline_is_the_validated_gain_with_its_interval() -> None:
@@ -25,16 +29,16 @@ def test_the_headline_is_the_validated_gain_with_its_interval() -> None:
     assert h.interval is not None and h.interval.rounds == 5 and h.interval.real
     assert h.gain_bpb == h.interval.gain_bpb == pytest.approx(0.157, abs=0.01)
     assert (h.experiments, h.keeps + h.discards + h.crashes) == (60, 60)
-    assert f"<h1>{h.gain_bpb:.3f} bits per byte better</h1>" in PAGE
-    assert f"95% interval +{h.interval.low_bpb:.4f} to +{h.interval.high_bpb:.4f}, 5 interleaved rounds" in PAGE
+    assert f"<h1>{h.gain_bpb:.3f} bits per byte better</h1>" in shown()
+    assert f"95% interval +{h.interval.low_bpb:.4f} to +{h.interval.high_bpb:.4f}, 5 interleaved rounds" in shown()
 
 
 def test_the_stack_is_the_incumbent_s_ancestry_with_diffs_and_effects() -> None:
     kept = analysis.kept_changes(NIGHT)
     assert [k.experiment.n for k in kept] == [x.n for x in NIGHT.experiments.values() if x.verdict == "keep"][1:]
     for k in kept:
-        assert f"+{k.gain_bpb:.4f} ± {k.error_bpb:.4f}" in PAGE
-        assert f'<span class="add">+EXTRA = <b>{k.experiment.n}</b></span>' in PAGE
+        assert f"+{k.gain_bpb:.4f} ± {k.error_bpb:.4f}" in shown()
+        assert f'<span class="add">+EXTRA = <b>{k.experiment.n}</b></span>' in shown()
 
 
 def test_noise_lists_the_lucky_first_runs() -> None:
@@ -42,15 +46,15 @@ def test_noise_lists_the_lucky_first_runs() -> None:
     assert lucky
     for discard in lucky:
         assert discard.experiment.verdict == "discard" and discard.first_gain_bpb > 0.5 * nights.SIGMA
-    assert f"{len(lucky)} of the {analysis.headline(NIGHT).discards} others looked better" in PAGE
+    assert f"{len(lucky)} of the {analysis.headline(NIGHT).discards} others looked better" in shown()
 
 
 def test_crashes_are_grouped_by_cause() -> None:
     groups = analysis.crashes(NIGHT)
     assert {g.kind for g in groups} == {"memory", "diverged", "warmup", "probe_causality"}
     assert sum(len(g.crashes) for g in groups) == analysis.headline(NIGHT).crashes
-    assert f"{len(groups[0].crashes)} × {groups[0].kind}" in PAGE and "did not fit into memory" in PAGE
-    assert "greater than the maximum allowed buffer size" in PAGE
+    assert f"{len(groups[0].crashes)} × {groups[0].kind}" in shown() and "did not fit into memory" in shown()
+    assert "greater than the maximum allowed buffer size" in shown()
 
 
 def test_contract_violations_and_quarantined_experiments_are_crashes_with_a_cause() -> None:

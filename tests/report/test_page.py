@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -28,7 +29,12 @@ from testbed.nights import changed
 
 MADE = nights.long_night()
 NIGHT, SOURCE_OF = MADE.night, MADE.sources.__getitem__
-PAGE = report.render(NIGHT, SOURCE_OF)
+
+
+@cache
+def shown() -> str:
+    """Return the report of the night, drawn once for the tests that read it."""
+    return report.render(NIGHT, SOURCE_OF)
 
 
 # --- what it says ---
@@ -56,26 +62,26 @@ def test_the_commands_name_this_night() -> None:
         "AUTORESEARCH_DATASET=climbmix AUTORESEARCH_PROFILE=mac AUTORESEARCH_TIME_BUDGET_S=300",
         "uv run loop.py --tag nov23",
     ):
-        assert command in PAGE
+        assert command in shown()
 
 
 # --- the page itself ---
 
 
 def test_the_page_is_well_formed_and_loads_nothing() -> None:
-    page = Page(PAGE)
+    page = Page(shown())
     assert page.loads == []
     assert len(page.ids) == len(set(page.ids))
     assert page.targets <= set(page.ids)
     assert {f"e{n}" for n in range(61)} <= set(page.ids)
-    assert "url(http" not in PAGE and "@import" not in PAGE
+    assert "url(http" not in shown() and "@import" not in shown()
 
 
 def test_the_page_follows_light_and_dark_and_fits_a_phone() -> None:
-    assert "prefers-color-scheme: dark" in PAGE and 'name="viewport"' in PAGE and "max-width: 640px" in PAGE
-    used, defined = set(re.findall(r"var\(--([a-z-]+)\)", PAGE)), set(re.findall(r"--([a-z-]+):", PAGE))
+    assert "prefers-color-scheme: dark" in shown() and 'name="viewport"' in shown() and "max-width: 640px" in shown()
+    used, defined = set(re.findall(r"var\(--([a-z-]+)\)", shown())), set(re.findall(r"--([a-z-]+):", shown()))
     assert used <= defined
-    drawn = re.findall(r"<svg.*?</svg>", PAGE, re.DOTALL)
+    drawn = re.findall(r"<svg.*?</svg>", shown(), re.DOTALL)
     assert len(drawn) == 6  # progress, machine and losses, each for a desktop and for a phone
     for svg in drawn:
         assert not re.search(r"#[0-9a-f]{6}(?![0-9a-f])", re.sub(r"(url\(|href=\")#\w+", "", svg))
@@ -159,7 +165,7 @@ def test_write_puts_both_files_into_the_checkout(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="no browser here")
 def test_a_browser_shows_it_without_scrolling_sideways(tmp_path: Path) -> None:
-    page = PAGE.replace("</main>", "</main><script>document.title = document.documentElement.scrollWidth</script>")
+    page = shown().replace("</main>", "</main><script>document.title = document.documentElement.scrollWidth</script>")
     (tmp_path / "page.html").write_text(page)
     argv = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/profile"]
     argv += ["--window-size=600,900", "--dump-dom", f"file://{tmp_path}/page.html"]
