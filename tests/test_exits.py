@@ -13,6 +13,8 @@ import pytest
 
 from testbed.toy import ROOT
 
+pytestmark = pytest.mark.slow
+
 PROGRAMS = {  # a command, and a function that it calls: file and definition up to the body
     "loop.py status": ("autoresearch/loop/commands/reading.py", "def status(root, args): return broken()"),
     "prepare.py": ("autoresearch/tasks/gpt/data/corpus.py", "def prepare(*args, **options): broken()"),

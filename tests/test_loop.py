@@ -12,6 +12,8 @@ import loop
 from autoresearch.loop.commands import COMMANDS, command
 from testbed.toy import ROOT
 
+pytestmark = pytest.mark.slow
+
 
 def program(*args: str) -> subprocess.CompletedProcess[str]:
     argv = [sys.executable, "loop.py", *args]

@@ -20,6 +20,8 @@ from autoresearch.system.awake import Awake
 from testbed.recorded import replay
 from testbed.toy import ROOT
 
+pytestmark = pytest.mark.slow
+
 # As caffeinate(8) says: with -w it waits for that process to exit.
 CAFFEINATE = """#!/bin/sh
 echo "$@" > "$CAFFEINATE_CALLS"

@@ -19,6 +19,8 @@ from autoresearch.search.tuner.tuner import Tuner
 from testbed.toy import ROOT
 from testbed.tuning import SEQ_LEN, SMALL, Score, context, measured, trial
 
+pytestmark = pytest.mark.slow
+
 REAL = (ROOT / "train_mlx.py").read_text()
 
 

@@ -16,6 +16,8 @@ from autoresearch.tasks.gpt.data import corpus, sources, tokenizer
 from testbed.texts import TINY, copied, invented, refused, rows
 from testbed.toy import ROOT
 
+pytestmark = pytest.mark.slow
+
 # --- what is prepared ------------------------------------------------------------------------------------------------
 
 

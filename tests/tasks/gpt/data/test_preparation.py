@@ -17,6 +17,8 @@ from autoresearch.tasks.gpt.data import corpus
 from testbed.texts import COMMAND, command, copied, finished, invented
 from testbed.toy import ROOT
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.slow
 def test_kill_at_any_moment_then_the_same_data(own: tuple[Path, Path], tmp_path: Path) -> None:

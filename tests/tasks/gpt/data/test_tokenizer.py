@@ -15,6 +15,8 @@ from autoresearch.errors import DataError
 from autoresearch.tasks.gpt.data import tokenizer as bpe
 from autoresearch.tasks.gpt.data.tokenizer import Tokenizer, load, train
 
+pytestmark = pytest.mark.slow
+
 
 def prose(characters: int, seed: int = 0) -> list[str]:
     rng = random.Random(seed)
