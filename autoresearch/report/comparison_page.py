@@ -41,9 +41,7 @@ def html(comparison: Comparison, written: datetime | None = None) -> str:
         section("Before you compare", bullets(comparison.warnings)) if comparison.warnings else "",
         _trajectories(comparison),
         section("The nights", table(NIGHTS, [_night(night) for night in nights], "txTNnNNNNn")),
-        section(
-            "What a run costs", table(COSTS, [_html(cost_cells(n)) for n in nights], "tnNnNNTT"), "Baseline → best."
-        ),
+        section("What a run costs", _costs(nights), "Baseline → best."),
         _shared(comparison),
         _transfers(comparison),
         _columns(
