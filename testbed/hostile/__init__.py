@@ -1,4 +1,15 @@
-"""Read hostile and broken candidates: what each one tries, which outcomes are allowed, and its source."""
+"""Read hostile and broken candidates: what each one tries, which outcomes are allowed, and its source.
+
+Each file KIND.txt holds named edits of base.py (the form: testbed/named_edits.py). Under a name stands what the
+candidate tries, and what must come of it:
+
+##### looks_ahead
+Answers with the next input token.
+expect: probe_causality
+
+After "expect:" stand "contract" where the contract must refuse it, and the kinds of failure, or "harmless", that may
+come of it where the contract is bypassed. "needs: sandbox" marks those that would do harm on a machine without one.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +24,7 @@ FOLDER = Path(__file__).parent
 @dataclass(frozen=True)
 class Candidate:
     name: str
+    kind: str  # the file's name: metric, clock, events, contract, sandbox or interface
     source: str
     tries: str
     by_contract: bool  # the contract must refuse it
@@ -21,13 +33,18 @@ class Candidate:
 
 
 def read_all() -> list[Candidate]:
-    """Build every candidate of edits.txt, whose first lines give the form of an entry."""
+    """Build every candidate of the folder."""
     base = (FOLDER / "base.py").read_text()
-    entries = named_edits.parse((FOLDER / "edits.txt").read_text())
-    return [_candidate(name, entry, named_edits.apply(base, entry.edits)) for name, entry in entries.items()]
+    found = [
+        _candidate(file.stem, name, entry, named_edits.apply(base, entry.edits))
+        for file in sorted(FOLDER.glob("*.txt"))
+        for name, entry in named_edits.parse(file.read_text()).items()
+    ]
+    assert len({c.name for c in found}) == len(found), "two candidates have one name"
+    return found
 
 
-def _candidate(name: str, entry: named_edits.Entry, source: str) -> Candidate:
+def _candidate(kind: str, name: str, entry: named_edits.Entry, source: str) -> Candidate:
     tries, expected, *needs = entry.about
     words = frozenset(expected.removeprefix("expect:").split())
-    return Candidate(name, source, tries, "contract" in words, words - {"contract"}, "needs: sandbox" in needs)
+    return Candidate(name, kind, source, tries, "contract" in words, words - {"contract"}, "needs: sandbox" in needs)

@@ -1,6 +1,6 @@
 """Hostile and broken candidates: none gets a number it has not earned, outlives its limit, or touches others' files.
 
-testbed/hostile/edits.txt says what each tries and what must come of it. Each goes through the contract, and then, as if
+The files of testbed/hostile/ say what each tries and what must come of it. Each goes through the contract, and then, as if
 the contract had let it pass, through the real measurement.
 """
 
