@@ -1,7 +1,7 @@
 """Hostile and broken candidates: none gets a number it has not earned, outlives its limit, or touches others' files.
 
-The files of testbed/hostile/ say what each tries and what must come of it. Each goes through the contract, and then, as if
-the contract had let it pass, through the real measurement.
+The files of testbed/hostile/ say what each tries and what must come of it. Each goes through the contract, and then, as
+if the contract had let it pass, through the real measurement.
 """
 
 from __future__ import annotations
