@@ -6,7 +6,7 @@
     python -P prepare.py sample RUN ...                             the sample child: what a checkpoint writes
 
 A candidate sees the first section, from `Task` to `main`, and what autoresearch/tasks/gpt/ops.py offers. Everything
-else is the judge's. The children run autoresearch/tasks/gpt/children.py; autoresearch/measure/experiment.py starts them
+else is the judge's. The children run autoresearch/tasks/gpt/*_child.py; autoresearch/measure/experiment.py starts them
 and reads their JSON lines. They never share a process: evaluation cannot run out of memory because training did, and
 nothing that training left behind in the interpreter can reach the metric.
 """
@@ -35,15 +35,21 @@ from mlx.utils import tree_flatten
 PROBED = 64  # positions of the context, at least, after which evaluation replaces tokens to see whether that shows
 PROBE_NATS = 1e-3  # largest mean change of the loss, in nats a token, that a probe forgives
 PROBE_LOGIT = {"float32": 1e-3, "reduced": 0.25}  # largest change of one logit, by precision of the computation
+BESIDE = "autoresearch.tasks.gpt"  # the package whose files stand beside this one
 EXPLODED = 3.0  # a training loss above this many times ln(vocab_size) has diverged
 
 
 def beside(name: str) -> types.ModuleType:
-    """Load autoresearch/tasks/gpt/NAME.py from beside this very file, which may be a night's own copy."""
-    path = Path(__file__).parent / "autoresearch" / "tasks" / "gpt" / f"{name}.py"
-    module = types.ModuleType(name)
+    """Load autoresearch/tasks/gpt/NAME.py from beside this very file, which may be a night's own copy.
+
+    Files that are loaded so import each other by their full names, though a child cannot read the package around them.
+    """
+    if f"{BESIDE}.{name}" in sys.modules:
+        return sys.modules[f"{BESIDE}.{name}"]
+    path = Path(__file__).parent.joinpath(*BESIDE.split("."), f"{name}.py")
+    module = types.ModuleType(f"{BESIDE}.{name}")
     module.__file__ = str(path)
-    sys.modules[name] = module
+    sys.modules[module.__name__] = module
     exec(compile(path.read_bytes(), str(path), "exec", dont_inherit=True), module.__dict__)
     return module
 

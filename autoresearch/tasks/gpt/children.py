@@ -1,7 +1,8 @@
 """Run as a child of the harness: `prepare.py train`, `prepare.py evaluate` or `prepare.py sample`.
 
-Each child judges one candidate in a process of its own and sends JSON lines over a pipe to measure/follower.py.
-prepare.py loads this file by its path. The loop never imports it, since MLX would hold Metal memory there.
+Each child has one candidate in a process of its own and sends JSON lines over a pipe to measure/follower.py.
+prepare.py loads this file and the child's own by their paths. The loop never imports them, since MLX would hold Metal
+memory there. What the children do is in train_child.py, evaluate_child.py and sample_child.py; here is what they share.
 """
 
 from __future__ import annotations
@@ -14,18 +15,15 @@ import os
 import sys
 import traceback
 import types
-from collections.abc import Callable
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
-from mlx.utils import tree_flatten
 
 import prepare
-from prepare import Diverged, Failed, Probing, Run, Task, check_logits, cross_entropy, fixed_tokens, logit_tolerance
+from prepare import Diverged, Failed, Probing, Run, Task
 
 
 def load_candidate(path: Path, sha256: str) -> types.ModuleType:
@@ -63,8 +61,9 @@ def limit_memory() -> None:
 
 def originals() -> dict[tuple[Any, str], Any]:
     """Collect the functions, classes and methods that judging uses, by owner and name."""
+    own = [module for name, module in sys.modules.items() if name.startswith(f"{prepare.BESIDE}.")]
     modules, classes = (
-        (prepare, prepare.ops, sys.modules[__name__], mx, mx.fast, mx.random, nn, np, math, json, os),
+        (prepare, *own, mx, mx.fast, mx.random, nn, np, math, json, os),
         (Run, Reporter, Probing, nn.Module),
     )
     return {
@@ -102,46 +101,6 @@ class Reporter:
         return 1
 
 
-def train_child(args: argparse.Namespace, emit: Reporter) -> None:
-    """Train the candidate within the budget and save its parameters."""
-    this = prepare.task()
-    data = prepare.receive_rows(this.seq_len)
-    speed_before = prepare.matmul_tflops()
-    emit.phase = "import"
-    module = load_candidate(args.source, args.sha256)
-    emit.phase = "build"
-    model = build(module, this, args.seed)
-    count = sum(v.size for _, v in tree_flatten(model.parameters()))
-    flops = model.flops_per_token() if callable(getattr(model, "flops_per_token", None)) else None
-    flops = flops if isinstance(flops, int | float) and math.isfinite(flops) else None
-    depth = getattr(module, "DEPTH", None)
-    depth = depth if isinstance(depth, int) else None
-    emit("ready", num_params=count, flops_per_token=flops, depth=depth, speed=speed_before)
-    emit.phase = "warmup"
-    run = Run(this, args.seed, model, data, emit)
-    module.train(model, run)
-    if run._clock_start is None:
-        raise Failed("interface", "train(model, run) returned without asking for run.batches(...)")
-    parameters = dict(
-        tree_flatten(model.parameters())
-    )  # these very arrays are saved, whatever the candidate replaces later
-    mx.eval(parameters)
-    training_s = monotonic() - run._clock_start
-    epochs = run._tokens / (len(data) * this.seq_len)
-    peak_memory_mb = mx.get_peak_memory() / 2**20
-    counts = {"steps": run._steps, "tokens": run._tokens, "epochs": epochs, "step_s": run._step_s}
-    emit("trained", **counts, s=training_s, peak_memory_mb=peak_memory_mb)
-    emit.phase = "save"
-    if not all(mx.isfinite(v).all().item() for v in parameters.values()):
-        raise Failed("nonfinite", "the trained parameters are not all finite")
-    model.eval()
-    logits = model(fixed_tokens(this, args.seed))
-    check_logits(logits, (1, this.seq_len, this.vocab_size))
-    mx.save_safetensors(str(args.run / "checkpoint.safetensors"), parameters)
-    mx.save_safetensors(str(args.run / "fixed.safetensors"), {"logits": logits[:, ::8].astype(mx.float32)})
-    emit("saved", speed=prepare.matmul_tflops())
-
-
 def restore(this: Task, args: argparse.Namespace, emit: Reporter) -> nn.Module:
     """Build the candidate's model anew, load the checkpoint into it, and send the event "ready"."""
     emit.phase = "import"
@@ -158,85 +117,7 @@ def restore(this: Task, args: argparse.Namespace, emit: Reporter) -> nn.Module:
     return model
 
 
-def evaluate_child(args: argparse.Namespace, emit: Reporter) -> None:
-    """Score the checkpoint on the rows of standard input, with probes, and send the event "result"."""
-    this = prepare.task()
-    rows, token_bytes = prepare.receive_rows(this.seq_len), np.load(prepare.data_folder() / "token_bytes.npy")
-    if args.order is not None:
-        rows = rows[np.random.default_rng(args.order).permutation(len(rows))]
-    batch_rows = args.rows or this.eval_rows
-    model = restore(this, args, emit)
-    emit.phase = "evaluate"
-    fixed, stored = fixed_tokens(this, args.seed), mx.load(str(args.run / "fixed.safetensors"))["logits"]
-    again = model(fixed)
-    check_logits(again, (1, this.seq_len, this.vocab_size))
-    message = "the restored model computes other logits than the trained one: there is state outside parameters()"
-    everywhere = mx.ones(stored.shape[:2], dtype=mx.bool_)
-    prepare.check_same(again[:, ::8], stored, fixed[:, ::8], everywhere, logit_tolerance(again), "checkpoint", message)
-
-    def score(x: mx.array, y: mx.array) -> mx.array:
-        cores = prepare.even_streams(len(x))
-        parts = zip(mx.split(x, cores), mx.split(y, cores), strict=True)
-        return mx.concatenate(prepare.parallel(lambda part: cross_entropy(model(part[0]), part[1], "none"), parts))
-
-    block = rows[:batch_rows]
-    first = model(mx.array(block[:, :-1].astype(np.int32)))
-    check_logits(first, (*block[:, :-1].shape, this.vocab_size))
-    start = monotonic()
-    batches, shape = -(-len(rows) // batch_rows), (len(block), this.seq_len)
-    scoring = Probing(mx.compile(score, inputs=model.state), batches, shape, this.vocab_size, logit_tolerance(first))
-    val_bpb, nats, size = prepare.evaluate_bpb(scoring, rows, token_bytes, batch_rows, emit)
-    seconds = monotonic() - start
-    if not math.isfinite(val_bpb) or val_bpb <= 0:
-        raise Failed("nonfinite", f"val_bpb came out as {val_bpb}")
-    peak_memory_mb = mx.get_peak_memory() / 2**20
-    emit("result", val_bpb=val_bpb, nats=nats, bytes=size, s=seconds, peak_memory_mb=peak_memory_mb)
-
-
-def sample_child(args: argparse.Namespace, emit: Reporter) -> None:
-    """Continue the prompts of standard input: {"prompts": [[ids]], "tokens", "temperature", "seed", "whole"}."""
-    this, asked = prepare.task(), json.load(sys.stdin)
-    model = restore(this, args, emit)
-    emit.phase = "sample"
-    texts = continue_texts(model, this, **asked)
-    emit("result", texts=texts)
-
-
-def continue_texts(
-    model: Callable[[mx.array], mx.array],
-    task: Task,
-    prompts: list[list[int]],
-    tokens: int,
-    temperature: float,
-    seed: int,
-    whole: bool,
-) -> list[list[int]]:
-    """Return up to `tokens` more tokens after each prompt; a text ends before a special token.
-
-    Temperature 0 takes the likeliest token. Rows are padded at the right, which no causal model sees, to a power of two
-    or, if `whole`, to the task's context.
-    """
-    texts, going = [list(p) for p in prompts], list(range(len(prompts)))
-    key = mx.random.key(seed)
-    while going and tokens > 0:
-        tails = [texts[i][-task.seq_len :] for i in going]
-        longest = max(map(len, tails))
-        length = task.seq_len if whole else min(task.seq_len, max(32, 1 << (longest - 1).bit_length()))
-        rows = np.full((len(going), length), task.bos_id, dtype=np.int32)
-        for row, tail in zip(rows, tails, strict=True):
-            row[: len(tail)] = tail
-        ends = mx.array([len(tail) - 1 for tail in tails])
-        logits = model(mx.array(rows))[mx.arange(len(going)), ends].astype(mx.float32)  # (B, V)
-        key, now = mx.random.split(key)
-        chosen = mx.random.categorical(logits / temperature, key=now) if temperature > 0 else logits.argmax(-1)
-        pairs = [(i, token) for i, token in zip(going, chosen.tolist(), strict=True) if token < task.bos_id]
-        for i, token in pairs:
-            texts[i].append(token)
-        going, tokens = [i for i, _ in pairs], tokens - 1
-    return [text[len(prompt) :] for text, prompt in zip(texts, prompts, strict=True)]
-
-
-CHILDREN = {"train": train_child, "evaluate": evaluate_child, "sample": sample_child}
+CHILDREN = ("train", "evaluate", "sample")
 
 
 def main(argv: list[str]) -> int:
@@ -252,7 +133,7 @@ def main(argv: list[str]) -> int:
     emit = Reporter(int(os.environ.pop("AUTORESEARCH_EVENTS_FD")), os.environ.pop("AUTORESEARCH_EVENT_TOKEN"))
     try:
         limit_memory()
-        CHILDREN[args.child](args, emit)
+        prepare.beside(f"{args.child}_child").main(args, emit)
     except Failed as error:
         return emit.failed(error.kind, str(error))
     except Diverged as error:

@@ -19,7 +19,13 @@ from autoresearch.tasks.gpt.data import corpus
 from autoresearch.tasks.gpt.data.profiles import default_profile
 
 # The files that judge, the children's program first: a child can read no other file of the project.
-HARNESS = ("prepare.py", "autoresearch/tasks/gpt/children.py", "autoresearch/tasks/gpt/ops.py")
+HARNESS = (
+    "prepare.py",
+    *(
+        f"autoresearch/tasks/gpt/{name}.py"
+        for name in ("ops", "children", "train_child", "evaluate_child", "sample_child")
+    ),
+)
 
 OPENBLAS = (
     "/usr/lib/*/openblas-pthread/libopenblas.so.0",

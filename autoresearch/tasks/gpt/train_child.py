@@ -1,0 +1,62 @@
+"""Train one candidate in a child of the harness: import, build, warm up, train by the clock, save."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import types
+from time import monotonic
+from typing import Any
+
+import mlx.core as mx
+import mlx.nn as nn
+from mlx.utils import tree_flatten
+
+import prepare
+from autoresearch.tasks.gpt.children import Reporter, build, load_candidate
+from prepare import Failed, Run, check_logits, fixed_tokens
+
+
+def main(args: argparse.Namespace, emit: Reporter) -> None:
+    """Train the candidate within the budget and save its parameters."""
+    this = prepare.task()
+    data = prepare.receive_rows(this.seq_len)
+    speed_before = prepare.matmul_tflops()
+    emit.phase = "import"
+    module = load_candidate(args.source, args.sha256)
+    emit.phase = "build"
+    model = build(module, this, args.seed)
+    emit("ready", **facts(model, module), speed=speed_before)
+    emit.phase = "warmup"
+    run = Run(this, args.seed, model, data, emit)
+    module.train(model, run)
+    if run._clock_start is None:
+        raise Failed("interface", "train(model, run) returned without asking for run.batches(...)")
+    parameters = dict(
+        tree_flatten(model.parameters())
+    )  # these very arrays are saved, whatever the candidate replaces later
+    mx.eval(parameters)
+    training_s = monotonic() - run._clock_start
+    epochs = run._tokens / (len(data) * this.seq_len)
+    peak_memory_mb = mx.get_peak_memory() / 2**20
+    counts = {"steps": run._steps, "tokens": run._tokens, "epochs": epochs, "step_s": run._step_s}
+    emit("trained", **counts, s=training_s, peak_memory_mb=peak_memory_mb)
+    emit.phase = "save"
+    if not all(mx.isfinite(v).all().item() for v in parameters.values()):
+        raise Failed("nonfinite", "the trained parameters are not all finite")
+    model.eval()
+    logits = model(fixed_tokens(this, args.seed))
+    check_logits(logits, (1, this.seq_len, this.vocab_size))
+    mx.save_safetensors(str(args.run / "checkpoint.safetensors"), parameters)
+    mx.save_safetensors(str(args.run / "fixed.safetensors"), {"logits": logits[:, ::8].astype(mx.float32)})
+    emit("saved", speed=prepare.matmul_tflops())
+
+
+def facts(model: nn.Module, module: types.ModuleType) -> dict[str, Any]:
+    """Count the parameters, and take what the candidate says of its model; what is no number is left out."""
+    count = sum(v.size for _, v in tree_flatten(model.parameters()))
+    flops = model.flops_per_token() if callable(getattr(model, "flops_per_token", None)) else None
+    flops = flops if isinstance(flops, int | float) and math.isfinite(flops) else None
+    depth = getattr(module, "DEPTH", None)
+    depth = depth if isinstance(depth, int) else None
+    return {"num_params": count, "flops_per_token": flops, "depth": depth}
