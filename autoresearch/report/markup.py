@@ -27,13 +27,19 @@ COLUMN_CLASSES = {  # of a table's columns, by their letter
 Size = tuple[float, float]
 
 
-def document(title: str, parts: Sequence[str], footer: str, written: datetime | None = None) -> str:
-    """Return a page. `parts` are HTML; the footer says when the page was written (by default now) and `footer`."""
+def document(
+    title: str, parts: Sequence[str], footer: str, written: datetime | None = None, refresh_s: int | None = None
+) -> str:
+    """Return a page. `parts` are HTML; the footer says when the page was written (by default now) and `footer`.
+
+    A browser loads the page again every `refresh_s` seconds, where that is given.
+    """
     written = written or datetime.now().astimezone()
+    refresh = f'<meta http-equiv="refresh" content="{refresh_s}">\n' if refresh_s else ""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>\n{STYLE.read_text()}</style>\n</head>\n<body>\n<main>\n"
+        f"{refresh}<title>{escape(title)}</title>\n<style>\n{STYLE.read_text()}</style>\n</head>\n<body>\n<main>\n"
         f"{''.join(parts)}<footer>Written {written:%Y-%m-%d %H:%M} by autoresearch-metal. {escape(footer)}</footer>\n"
         "</main>\n</body>\n</html>\n"
     )

@@ -23,13 +23,16 @@ from autoresearch.report.markup import document, section, signed, tiles
 from autoresearch.report.progress_chart import progress_png
 from autoresearch.report.samples import Sample, samples_of
 
+REFRESH_S = 60  # between two loads of the page in a browser while the night runs, which writes it as often
+
 
 def write(layout: Layout) -> Path:
     """Write the checkout's report.html and progress.png for the night of `layout`; return the path of the page."""
     night = journal.read(layout)
     texts = samples_of(layout.samples, night)
     page = render(night, lambda n: journal.read_source(layout, night.experiments[n]), texts)
-    write_atomic(layout.progress, progress_png(page_night.progress_picture(night)))
+    title = f"{night.tag}: {_title(analysis.headline(night))}"
+    write_atomic(layout.progress, progress_png(page_night.progress_picture(night), title))
     write_atomic(layout.report, page.encode())
     return layout.report
 
@@ -54,7 +57,8 @@ def render(night: Night, source_of: SourceOf, texts: Sequence[Sample] = (), now:
     title = f"{night.tag or 'night'}: {_title(analysis.headline(night))}"
     versions = [f"{name} {version}" for name, version in night.versions.items()]
     versions += [f"data {night.task.fingerprint}"] if night.task.fingerprint else []
-    return document(title, parts, " · ".join(versions), now)
+    refresh_s = REFRESH_S if night.sessions and night.closed is None else None
+    return document(title, parts, " · ".join(versions), now, refresh_s)
 
 
 def head(night: Night) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import itertools
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Any, NamedTuple
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -20,7 +22,8 @@ from autoresearch.report.analysis import ProgressPoint
 from autoresearch.report.figures import INK, LIGHT, Axes, Colours, figure_of, settings, svg
 from autoresearch.report.markup import WIDE, Size
 
-TITLE_LENGTH = 40
+TITLE_LENGTH, PNG_TITLE_LENGTH = 40, 110  # characters
+WORDS = {"baseline": "baseline", "keep": "kept", "discard": "no better", "crash": "crashed"}
 OFFSETS = ((7, 6), (-7, -6), (7, -6), (-7, 6), (7, 16), (-7, -16), (7, 28), (-7, -28))  # points: right, up
 
 
@@ -36,18 +39,38 @@ class ProgressPicture:
 def progress_svg(progress: ProgressPicture, size: Size = WIDE) -> str:
     """Draw the picture for a page; `size` is in inches."""
     with settings("progress", size):
-        return svg(_progress(progress, size, INK))
+        return _with_values(svg(_progress(progress, size, INK)), progress.points)
 
 
-def progress_png(progress: ProgressPicture) -> bytes:
-    """Draw the picture as PNG in the light colours, for a README or a message."""
+def progress_png(progress: ProgressPicture, title: str = "") -> bytes:
+    """Draw the picture as PNG in the light colours, with a title and a legend, for a README or a message."""
     with settings("png", WIDE):
+        figure = _progress(progress, (11.0, 5.2), LIGHT, legend=True)
+        if title:
+            figure.suptitle(_drawable(title, PNG_TITLE_LENGTH), x=0.01, ha="left", color=LIGHT["ink"], fontsize=11)
         buffer = io.BytesIO()
-        _progress(progress, (11.0, 5.2), LIGHT).savefig(buffer, format="png", dpi=150, facecolor=LIGHT["surface"])
+        figure.savefig(buffer, format="png", dpi=150, facecolor=LIGHT["surface"])
         return buffer.getvalue()
 
 
-def _progress(progress: ProgressPicture, size: Size, colours: Colours) -> Figure:
+def _with_values(picture: str, points: Sequence[ProgressPoint]) -> str:
+    """Give each point of an SVG what a browser shows under the pointer: its number, value and title."""
+    texts = {f"#e{p.n}": escape(_told(p)) for p in points}
+
+    def titled(link: re.Match[str]) -> str:
+        text = texts.get(link[2])
+        return link[0] if text is None else f'<a xlink:href="{link[2]}"><title>{text}</title>'
+
+    return re.sub(r'(<a [^>]*xlink:href="(#e\d+)"[^>]*>)', titled, picture)
+
+
+def _told(point: ProgressPoint) -> str:
+    """Describe a point in a line: "12 kept, val_bpb 1.608000: Halve the depth"."""
+    value = "" if point.bpb is None else f", val_bpb {point.bpb:.6f}"
+    return f"{point.n} {WORDS[point.kind]}{value}: {point.title}"
+
+
+def _progress(progress: ProgressPicture, size: Size, colours: Colours, legend: bool = False) -> Figure:
     figure, ax = figure_of(size, colours)
     points = progress.points
     last = max((p.n for p in points), default=0)
@@ -58,16 +81,25 @@ def _progress(progress: ProgressPicture, size: Size, colours: Colours) -> Figure
     inside = [p for p in points if p.bpb is not None and p.bpb <= high]
     tried = [p for p in inside if p.kind == "discard"]
     size_pt, kept_pt = (20.0, 34.0) if len(points) <= 150 else (12.0, 24.0) if len(points) <= 400 else (7.0, 24.0)
-    _dots(ax, tried, size_pt, facecolor="none", edgecolor=colours["discard"], linewidth=1.0)
-    _edge(ax, [p for p in points if _outside(p, high)], "^", colours["discard"], size_pt)
-    _edge(ax, [p for p in points if p.kind == "crash"], "x", colours["crash"], size_pt)
+    _dots(ax, tried, size_pt, facecolor="none", edgecolor=colours["discard"], linewidth=1.0, label="no better")
+    _edge(ax, [p for p in points if _outside(p, high)], "^", colours["discard"], size_pt, "off the scale")
+    _edge(ax, [p for p in points if p.kind == "crash"], "x", colours["crash"], size_pt, "crashed")
     kept = [p for p in inside if p.kind in ("keep", "baseline")]
-    _dots(ax, kept, kept_pt, facecolor=colours["keep"], edgecolor=colours["surface"], linewidth=0.8)
+    _dots(ax, kept, kept_pt, facecolor=colours["keep"], edgecolor=colours["surface"], linewidth=0.8, label="kept")
     ax.set_xlabel("experiment")
     ax.set_ylabel("val_bpb (lower is better)")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+    if legend:
+        _legend(figure, ax, colours)
     _label(figure, ax, progress, colours)
     return figure
+
+
+def _legend(figure: Figure, ax: Axes, colours: Colours) -> None:
+    """Write the legend above the axes: the kinds of points that there are, the running best and its band."""
+    handles, labels = ax.get_legend_handles_labels()
+    style = {"frameon": False, "labelcolor": colours["muted"], "fontsize": 8.5, "handlelength": 1.4}
+    figure.legend(handles, labels, loc="outside upper right", ncols=len(labels) or 1, **style)
 
 
 def off_the_scale(progress: ProgressPicture) -> bool:
@@ -105,8 +137,9 @@ def _best(ax: Axes, progress: ProgressPicture, last: int, colours: Colours) -> N
     y = [bpb for _, bpb in progress.line] + [progress.line[-1][1]]
     sigma = progress.sigma_bpb or 0.0
     lower, upper = [v - sigma for v in y], [v + sigma for v in y]
-    ax.fill_between(x, lower, upper, step="post", color=colours["band"], alpha=0.14, linewidth=0)
-    ax.step(x, y, where="post", color=colours["keep"], linewidth=1.6)
+    band = {"color": colours["band"], "alpha": 0.14, "linewidth": 0, "label": "± one σ of a single run"}
+    ax.fill_between(x, lower, upper, step="post", **band)
+    ax.step(x, y, where="post", color=colours["keep"], linewidth=1.6, label="running best")
 
 
 def _dots(ax: Axes, points: Sequence[ProgressPoint], size_pt: float, **style: Any) -> None:
@@ -115,12 +148,13 @@ def _dots(ax: Axes, points: Sequence[ProgressPoint], size_pt: float, **style: An
         dots.set_urls([f"#e{p.n}" for p in points])
 
 
-def _edge(ax: Axes, points: Sequence[ProgressPoint], marker: str, colour: str, size_pt: float) -> None:
+def _edge(ax: Axes, points: Sequence[ProgressPoint], marker: str, colour: str, size_pt: float, label: str) -> None:
     """Mark points at the upper edge: crashes, and what lies off the scale."""
     if points:
         where = ax.get_xaxis_transform()
         style = {"color": colour, "marker": marker, "s": size_pt, "linewidth": 1.0, "clip_on": False}
-        marks = ax.scatter([p.n for p in points], [0.985] * len(points), transform=where, zorder=3, **style)
+        at = [p.n for p in points], [0.985] * len(points)
+        marks = ax.scatter(*at, transform=where, zorder=3, label=label, **style)
         marks.set_urls([f"#e{p.n}" for p in points])
 
 
@@ -156,9 +190,9 @@ def _label(figure: Figure, ax: Axes, progress: ProgressPicture, colours: Colours
                 break
 
 
-def _drawable(title: str) -> str:
+def _drawable(title: str, length: int = TITLE_LENGTH) -> str:
     """Return a title as one short line; empty where the font lacks one of its characters."""
-    line = shortened(" ".join(title.split()), TITLE_LENGTH)
+    line = shortened(" ".join(title.split()), length)
     font: Any = get_font(findfont("DejaVu Sans"))
     return line if all(font.get_char_index(ord(c)) for c in line) else ""
 

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import time
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,12 @@ def test_the_page_is_well_formed_and_loads_nothing() -> None:
     assert page.targets <= set(page.ids)
     assert {f"e{n}" for n in range(61)} <= set(page.ids)
     assert "url(http" not in shown() and "@import" not in shown()
+
+
+def test_only_a_running_nights_page_loads_itself_again() -> None:
+    assert "http-equiv" not in shown()
+    running = report.render(replace(NIGHT, closed=None), SOURCE_OF)
+    assert '<meta http-equiv="refresh" content="60">' in running
 
 
 def test_the_page_follows_light_and_dark_and_fits_a_phone() -> None:

@@ -23,6 +23,22 @@ def test_one_bad_idea_does_not_flatten_the_picture() -> None:
     assert not progress_chart.off_the_scale(replace(progress, points=points[:-1]))
 
 
+def test_each_point_shows_its_values_under_the_pointer_and_leads_to_its_row() -> None:
+    crash = ProgressPoint(2, None, "crash", 'a < b & "c"')
+    points = [ProgressPoint(0, 1.52, "baseline", "baseline"), ProgressPoint(1, 1.5, "keep", "Halve"), crash]
+    drawn = progress_chart.progress_svg(ProgressPicture(points, [(0, 1.52), (1, 1.5)], 0.005))
+    assert '<a xlink:href="#e1"><title>1 kept, val_bpb 1.500000: Halve</title>' in drawn
+    assert "<title>2 crashed: a &lt; b &amp; &quot;c&quot;</title>" in drawn
+    assert drawn.count("<title>") == drawn.count("<a ") == 3
+
+
+def test_the_png_says_what_it_shows() -> None:
+    drawn = progress_chart._progress(page_night.progress_picture(NIGHT), WIDE, LIGHT, legend=True)
+    (legend,) = drawn.legends
+    words = {text.get_text() for text in legend.get_texts()}
+    assert words == {"kept", "no better", "crashed", "running best", "± one σ of a single run"}
+
+
 def test_labels_keep_clear_of_each_other_and_of_the_line() -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
