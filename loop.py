@@ -64,8 +64,15 @@ def parser() -> argparse.ArgumentParser:
     ends.add_argument("--experiments", type=positive(int), metavar="N", help="stop after N experiments")
     ends.add_argument("--hours", type=positive(float), metavar="H", help="stop after H hours")
     ends.add_argument("--until", metavar="HH:MM", help="stop at a time of day")
+    ends.add_argument("--target", type=positive(float), metavar="BPB", help="stop once val_bpb is as low")
+    ends.add_argument(
+        "--notify", nargs="?", const="", metavar="COMMAND", help="tell of keeps and of the end by COMMAND"
+    )
     ends.add_argument("--display-off", action="store_true", help="on a Mac: switch the display off as the night begins")
     ends.add_argument("--resume", action="store_true", help="do nothing unless the last night was interrupted")
+
+    as_json = argparse.ArgumentParser(add_help=False)
+    as_json.add_argument("--json", action="store_true", help="print JSON, for scripts")
 
     sub = p.add_subparsers(dest="what", metavar="COMMAND")
 
@@ -73,7 +80,7 @@ def parser() -> argparse.ArgumentParser:
         return sub.add_parser(name, help=help, description=help, parents=list(parents))
 
     add("run", "research until a limit or Ctrl-C (the default)", task, who, hints, ends)
-    add("status", "show the night so far", tag)
+    add("status", "show the night so far", tag, as_json)
     add("watch", "show the running night, from another terminal", tag)
     add("pause", "make the running loop wait between two runs, and free the model's memory", tag)
     add("resume", "end a pause", tag)
@@ -86,8 +93,10 @@ def parser() -> argparse.ArgumentParser:
     rounds, retests = positive(int, 1), positive(int, -1)
     final.add_argument("--rounds", type=rounds, default=5, help="one run of each a round (5)")
     final.add_argument("--retests", type=retests, default=2, help="fresh runs of each of the top three first (2)")
-    add("show", "show one experiment: hypothesis, diff, runs, logs", tag).add_argument("n", type=int)
-    add("report", "write report.html and progress.png", tag)
+    add("show", "show one experiment: hypothesis, diff, runs, logs", tag, as_json).add_argument("n", type=int)
+    add("report", "write report.html and progress.png", tag).add_argument(
+        "--open", action="store_true", help="show the page in the browser"
+    )
     text = add("sample", "print what a checkpoint of the night writes after a prompt", tag)
     text.add_argument("--prompt", action="append", required=True, metavar="TEXT", help="may be given several times")
     text.add_argument("--of", default="winner", metavar="WHICH", help="baseline, winner or a number (winner)")
@@ -97,6 +106,7 @@ def parser() -> argparse.ArgumentParser:
     text.add_argument("--no-sandbox", action="store_true", help="run the candidate unconfined")
     one = add("export", "write a night as one file that others can read, compare and replay", tag)
     one.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: findings/MACHINE-DATE-ID.json")
+    one.add_argument("--curves", type=Path, metavar="FILE", help="write the loss curves as CSV, and no finding")
     many = add("compare", "compare several nights or machines side by side")
     many.add_argument("nights", nargs="+", metavar="NIGHT", help="a finding, a folder of them, a tag, or a results.tsv")
     many.add_argument("--html", type=Path, metavar="FILE")

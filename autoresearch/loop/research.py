@@ -34,9 +34,12 @@ class Limits:
     experiments: int | None = None
     deadline: float | None = None
     run_s: float = 0.0  # what one run takes: none is begun that cannot end before the deadline
+    target_bpb: float | None = None  # of the incumbent's estimate
 
-    def reached(self, decided: int) -> str | None:
-        """Return why the night ends now, or None."""
+    def reached(self, decided: int, best_bpb: float | None = None) -> str | None:
+        """Return why the night ends now, or None. `best_bpb` is the incumbent's present estimate."""
+        if self.target_bpb is not None and best_bpb is not None and best_bpb <= self.target_bpb:
+            return f"the target is reached: val_bpb {best_bpb:.4f}, wanted {self.target_bpb:g}"
         if self.experiments is not None and decided >= self.experiments:
             return f"{decided} experiments done"
         if self.deadline is not None and time.time() + self.run_s > self.deadline:
@@ -94,7 +97,9 @@ class Research:
         return why
 
     def _reached(self, limits: Limits) -> str | None:
-        return limits.reached(self.notebook.counters.decided)
+        notebook = self.notebook
+        best_bpb = notebook.estimates.estimate(notebook.incumbent).mean if limits.target_bpb is not None else None
+        return limits.reached(notebook.counters.decided, best_bpb)
 
     def _teach(self) -> None:
         """Tell a learning proposer how every idea of the night ended."""

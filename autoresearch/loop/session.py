@@ -21,10 +21,11 @@ from autoresearch.candidate import constants, edits
 from autoresearch.decide import earlier_nights, early_stop, estimates
 from autoresearch.decide.noise import Noise
 from autoresearch.errors import UsageError
-from autoresearch.loop import samples
+from autoresearch.loop import notify, samples
 from autoresearch.loop.early_stopping import EarlyStopping
 from autoresearch.loop.experimenter import Experimenter
 from autoresearch.loop.notebook import Notebook
+from autoresearch.loop.notify import Notifier
 from autoresearch.loop.readiness import Readiness
 from autoresearch.loop.research import DEFAULT_RULES, Limits, Research, Rules
 from autoresearch.loop.runner import Runner
@@ -36,6 +37,7 @@ from autoresearch.record.journal import Journal
 from autoresearch.record.journal import read as read_night
 from autoresearch.record.night import Night
 from autoresearch.records import Proposer, Say, Set, TaskFacts
+from autoresearch.report import status
 from autoresearch.report.console import View, published
 from autoresearch.system import awake, machine, process
 from autoresearch.system.locks import hold
@@ -59,6 +61,8 @@ class Options:
     editing: bool = False  # the editable file may have uncommitted changes: `try` measures them
     display_off: bool | None = None  # on a Mac; None: neither done nor offered
     keep_pause: bool = False  # a pause outlives a reboot, but not a start by hand
+    target_bpb: float | None = None  # the night ends once the incumbent's val_bpb is as low
+    notify: str | None = None  # command that takes a message; "": the system's own notifications
 
 
 REPORT_EVERY_S = 60.0  # between two writings of the report
@@ -77,7 +81,7 @@ def open_night(
 
     Raises an AutoresearchError saying what is in the way: another loop, uncommitted work, missing data, no sandbox.
     """
-    cache, repo = Cache.default(), Repository.at(root)
+    cache, repo, message_command = Cache.default(), Repository.at(root), notify.command_for(options.notify)
     layout = Layout(root, options.tag or tag_of(repo.branch()) or f"{date.today():%b%d}".lower())
     if not options.editing:
         refuse_uncommitted(repo)
@@ -119,6 +123,7 @@ def open_night(
         keeper = stack.enter_context(awake.Awake(view.say, layout.awake_log))
         known = cache.noise(facts.slug())
         notebook = Notebook(layout, journal, view, prior=earlier_nights.load(known, task, layout.tag))
+        notifier = Notifier(message_command, view.say, journal.night.incumbent_n)
         research = compose(
             notebook,
             bench=bench,
@@ -130,11 +135,12 @@ def open_night(
             options=options,
             rules=rules,
             must_stop=partial(must_stop, keeper),
+            notifier=notifier,
         )
         view.open()
         view.state.open(layout.tag, bench.budget_s, facts.describe(), options.deadline, options.experiments, earlier_s)
         view.say(f"night: {layout.tag} on {task.dataset}/{task.profile}, {bench.budget_s:g} s of training a run")
-        with closing(research, known):
+        with closing(research, known, notifier):
             yield research
 
 
@@ -150,6 +156,7 @@ def compose(
     options: Options,
     rules: Rules,
     must_stop: Callable[[], str | None],
+    notifier: Notifier,
 ) -> Research:
     """Put the loop together from its parts."""
     runner = Runner(
@@ -166,13 +173,13 @@ def compose(
         repo=repo,
         facts=facts,
         versions=versions,
-        afterwards=Housekeeping(notebook.layout, notebook.view.say),
+        afterwards=Housekeeping(notebook.layout, notebook.view.say, notifier),
     )
     return Research(
         notebook=notebook,
         experimenter=experimenter,
         proposer=proposer,
-        limits=Limits(options.experiments, options.deadline, run_s=bench.budget_s),
+        limits=Limits(options.experiments, options.deadline, run_s=bench.budget_s, target_bpb=options.target_bpb),
         branching=rules.branching,
         seed=options.seed,
         must_stop=must_stop,
@@ -180,7 +187,7 @@ def compose(
 
 
 @contextlib.contextmanager
-def closing(research: Research, known: Path) -> Iterator[None]:
+def closing(research: Research, known: Path, notifier: Notifier) -> Iterator[None]:
     """Close the night however the block ends, and record why it ended."""
     why = "an error"
     try:
@@ -192,6 +199,7 @@ def closing(research: Research, known: Path) -> Iterator[None]:
     finally:
         research.notebook.view.state.end(why)
         close_night(research, why, known)
+        notifier.ended(research.notebook.layout.tag, f"{why}; {status.counts(research.night)}")
 
 
 def warn(facts: machine.Facts, options: Options, say: Say) -> None:
@@ -215,26 +223,28 @@ def versions_of(bench: Workbench) -> dict[str, str]:
 
 
 class Housekeeping:
-    """Chores after each decision: remove what a decided candidate need not keep, and write the report."""
+    """Chores after each decision: remove what a decided candidate need not keep, write the report, tell of a keep."""
 
-    def __init__(self, layout: Layout, say: Say) -> None:
-        self.layout, self.say = layout, say
+    def __init__(self, layout: Layout, say: Say, notifier: Notifier) -> None:
+        self.layout, self.say, self.notifier = layout, say, notifier
         self._written = 0.0
 
     def __call__(self, night: Night) -> None:
         retention.tidy(self.layout, night)
+        self.notifier.decided(night)
         if time.monotonic() - self._written > REPORT_EVERY_S:
-            self.report()
+            write_report(self.layout, self.say)
+            self._written = time.monotonic()
 
-    def report(self) -> None:
-        """Write the report. A full disk ends the report, not the night."""
-        from autoresearch.report import page  # it imports matplotlib, which takes half a second
 
-        try:
-            page.write(self.layout)
-        except OSError as error:
-            self.say(f"the report could not be written: {error}")
-        self._written = time.monotonic()
+def write_report(layout: Layout, say: Say) -> None:
+    """Write the report. A full disk ends the report, not the night."""
+    from autoresearch.report import page  # it imports matplotlib, which takes half a second
+
+    try:
+        page.write(layout)
+    except OSError as error:
+        say(f"the report could not be written: {error}")
 
 
 def close_night(research: Research, why: str, known: Path) -> None:
@@ -252,7 +262,7 @@ def close_night(research: Research, why: str, known: Path) -> None:
     if why == "finished":  # after Ctrl-C a person waits for the prompt; `report` makes up for it
         samples.fill(layout, night, say, research.experimenter.runner.bench)
     if night.decided:
-        Housekeeping(layout, say).report()
+        write_report(layout, say)
 
 
 def night_data(before: Night, options: Options, say: Say) -> Path:

@@ -18,6 +18,7 @@ from autoresearch.paths import Cache, Layout
 from autoresearch.record import journal
 from autoresearch.record.night import Night
 from autoresearch.report import comparison_page, comparison_tables, status
+from autoresearch.report.curves_csv import curves_csv
 from autoresearch.system import machine
 
 FOLDER = "findings"  # of the checkout: what people shared
@@ -30,7 +31,10 @@ findings/README.md says what belongs there."""
 
 
 def export_command(root: Path, args: argparse.Namespace) -> int:
-    """Write a night as one file of findings: `loop.py export`."""
+    """Write a night as one file of findings, or its loss curves as CSV: `loop.py export`."""
+    if args.curves is not None:
+        _write(args.curves, curves_csv(journal.read(Layout(root, status.find_tag(root, args.tag)))))
+        return 0
     found = bundle_of(Layout(root, status.find_tag(root, args.tag)))
     path = args.output or root / FOLDER / file_name(found)
     bundle.save(found, path)

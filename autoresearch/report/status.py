@@ -29,9 +29,8 @@ def text(night: Night) -> str:
     text(night) -> "nov23: 12 experiments (3 keep, 8 discard, 1 crash) in 9:00 min\\nval_bpb 2.4012 -> 2.2671 ..."
     """
     h, fit = analysis.headline(night), estimates.read(night).fit
-    counts = f"{h.keeps} keep, {h.discards} discard, {h.crashes} crash"
     parts = [
-        f"{night.tag}: {counted(h.experiments, 'experiment')} ({counts}) in {span(h.elapsed_s)}",
+        f"{night.tag}: {counts(night)} in {span(h.elapsed_s)}",
         _gain(h),
         str(fit) if fit else None,
         early_stop.text(night),
@@ -39,6 +38,12 @@ def text(night: Night) -> str:
         f"resume: uv run loop.py --tag {night.tag}    the kept changes: git log autoresearch/{night.tag}",
     ]
     return "\n".join(part for part in parts if part)
+
+
+def counts(night: Night) -> str:
+    """Count the experiments of a night by verdict: "12 experiments (3 keep, 8 discard, 1 crash)"."""
+    h = analysis.headline(night)
+    return f"{counted(h.experiments, 'experiment')} ({h.keeps} keep, {h.discards} discard, {h.crashes} crash)"
 
 
 def _gain(h: Headline) -> str | None:

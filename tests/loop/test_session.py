@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -56,3 +57,12 @@ def test_work_that_is_not_committed_is_not_swept_up(repository: Path) -> None:
     with pytest.raises(UsageError, match="uncommitted changes"):
         night(repository, Scripted(WORSE))
     assert (repository / "train_mlx.py").read_text().endswith("# mine\n")
+
+
+def test_a_target_ends_the_night_and_the_person_is_told(repository: Path, tmp_path: Path) -> None:
+    inbox = tmp_path / "inbox"
+    write = f"import sys; open({str(inbox)!r}, 'w').write(sys.argv[-1])"
+    notify = shlex.join([sys.executable, "-c", write])
+    done = night(repository, Scripted(WORSE), 5, target_bpb=100.0, notify=notify)
+    assert len(done.experiments) == 1  # the baseline is as good as that
+    assert inbox.read_text().endswith(": finished; 0 experiments (0 keep, 0 discard, 0 crash)")

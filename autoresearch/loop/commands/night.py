@@ -117,6 +117,8 @@ def options_of(args: Namespace, *, deadline: float | None = None, editing: bool 
         editing=editing,
         display_off=getattr(args, "display_off", None),
         keep_pause=getattr(args, "resume", False),
+        target_bpb=getattr(args, "target", None),
+        notify=getattr(args, "notify", None),
     )
 
 

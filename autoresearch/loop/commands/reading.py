@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import json
 from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
 from autoresearch.errors import UsageError
 from autoresearch.paths import Layout
@@ -12,11 +14,15 @@ from autoresearch.record import journal
 from autoresearch.record.night import Experiment, Night, RunRecord
 from autoresearch.report import status as summary
 from autoresearch.report import watch as live
+from autoresearch.report.summary_json import experiment_json, night_json
 
 
 def status(root: Path, args: Namespace) -> int:
     """Print the night so far."""
-    summary.status(root, args.tag)
+    if args.json:
+        _print(night_json(journal.read(Layout(root, summary.find_tag(root, args.tag)))))
+    else:
+        summary.status(root, args.tag)
     return 0
 
 
@@ -44,6 +50,9 @@ def show(root: Path, args: Namespace) -> int:
     x = night.experiments.get(args.n)
     if x is None:
         raise UsageError(f"{night.tag} has no experiment {args.n}; it has 0 to {night.next_n - 1}")
+    if args.json:
+        _print(experiment_json(x))
+        return 0
     print(f"#{x.n} {x.proposal.title}\n{x.proposal.hypothesis}\n{x.verdict or x.status}: {x.reason}")
     print(f"proposer: {x.proposal.proposer}, category: {x.proposal.category}, commit: {x.commit or '—'} {x.ref or ''}")
     for run in x.runs.values():
@@ -54,6 +63,10 @@ def show(root: Path, args: Namespace) -> int:
         print(x.failure.detail.rstrip())
     print(f"logs: {layout.experiment(x.n)}")
     return 0
+
+
+def _print(value: Any) -> None:
+    print(json.dumps(value, indent=1, ensure_ascii=False))
 
 
 def _line(run: RunRecord) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import webbrowser
 from argparse import Namespace
 from pathlib import Path
 
@@ -18,7 +19,10 @@ def report(root: Path, args: Namespace) -> int:
     """Write report.html and progress.png, with samples of text where they are still to be made."""
     layout = Layout(root, status.find_tag(root, args.tag))
     samples.fill(layout, journal.read(layout), print)
-    print(page.write(layout))
+    path = page.write(layout)
+    print(path)
+    if args.open and not webbrowser.open(path.as_uri()):
+        print("no browser was found; open the file by hand")
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from argparse import Namespace
 from pathlib import Path
 
@@ -22,12 +23,12 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_status_prints_the_summary(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert reading.status(root, Namespace(tag="nov23")) == 0
+    assert reading.status(root, Namespace(tag="nov23", json=False)) == 0
     assert "nov23: 2 experiments (1 keep, 0 discard, 1 crash)" in capsys.readouterr().out
 
 
 def test_show_prints_hypothesis_runs_and_diff(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert reading.show(root, Namespace(tag="nov23", n=1)) == 0
+    assert reading.show(root, Namespace(tag="nov23", n=1, json=False)) == 0
     shown = capsys.readouterr().out
     assert shown.startswith("#1 DEPTH -> 3\n") and "\nkeep: it is keep\n" in shown
     assert "  run 0 (search, seed 1000): val_bpb 1." in shown and " tok/s, 700 steps\n" in shown
@@ -36,7 +37,7 @@ def test_show_prints_hypothesis_runs_and_diff(root: Path, capsys: pytest.Capture
 
 
 def test_show_tells_a_failure_with_its_detail(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    reading.show(root, Namespace(tag="nov23", n=2))
+    reading.show(root, Namespace(tag="nov23", n=2, json=False))
     shown = capsys.readouterr().out
     assert (
         "run 0 (search, seed 2000): measured" in shown
@@ -48,7 +49,15 @@ def test_show_tells_a_failure_with_its_detail(root: Path, capsys: pytest.Capture
 def test_show_of_the_baseline_has_no_diff_and_another_number_is_refused(
     root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    reading.show(root, Namespace(tag="nov23", n=0))
+    reading.show(root, Namespace(tag="nov23", n=0, json=False))
     assert "@@" not in capsys.readouterr().out
     with pytest.raises(UsageError, match="nov23 has no experiment 9; it has 0 to 2"):
-        reading.show(root, Namespace(tag="nov23", n=9))
+        reading.show(root, Namespace(tag="nov23", n=9, json=False))
+
+
+def test_scripts_get_json(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert reading.status(root, Namespace(tag="nov23", json=True)) == 0
+    night = json.loads(capsys.readouterr().out)
+    assert night["headline"]["keeps"] == 1 and [x["n"] for x in night["experiments"]] == [0, 1, 2]
+    assert reading.show(root, Namespace(tag="nov23", n=1, json=True)) == 0
+    assert json.loads(capsys.readouterr().out) == night["experiments"][1]

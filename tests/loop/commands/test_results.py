@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from argparse import Namespace
 from pathlib import Path
 
@@ -9,8 +11,9 @@ import pytest
 
 from autoresearch.errors import UsageError
 from autoresearch.loop.commands import results
+from autoresearch.system.process import run
 from testbed.night_builder import NightBuilder, set_to
-from testbed.toy import git
+from testbed.toy import ROOT, git
 
 NIGHT = Namespace(tag="nov23")
 
@@ -20,6 +23,19 @@ def made_night(root: Path, verdict: str) -> NightBuilder:
     made.candidate(set_to("DEPTH", 3), 0.05, verdict)
     made.write(root / "runs" / "nov23")
     return made
+
+
+@pytest.mark.slow
+def test_a_report_is_shown_in_the_browser(repository: Path, tmp_path: Path) -> None:
+    made_night(repository, "keep")
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {tmp_path}/shown\n')
+    browser.chmod(0o755)
+    code = "import sys; from pathlib import Path; from autoresearch.loop.commands import results; "
+    code += "from argparse import Namespace; results.report(Path(sys.argv[1]), Namespace(tag='nov23', open=True))"
+    env = {**os.environ, "BROWSER": str(browser)}
+    run([sys.executable, "-c", code, repository], cwd=ROOT, env=env)
+    assert (tmp_path / "shown").read_text().strip() == (repository / "report.html").as_uri()
 
 
 def test_adopting_commits_the_winner_on_the_person_s_branch(

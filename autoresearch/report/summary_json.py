@@ -1,0 +1,63 @@
+"""Sum up a night and an experiment as JSON, for scripts: `status --json` and `show N --json`.
+
+Names are those of the journal and the report. What is not known is left out.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from autoresearch.jsonable import plain
+from autoresearch.record.night import Experiment, Night, RunRecord
+from autoresearch.report import analysis
+
+RUN_FIELDS = ("val_bpb", "num_steps", "total_tokens", "tok_s", "training_s", "total_s", "peak_memory_mb", "num_params")
+
+
+def night_json(night: Night) -> dict[str, Any]:
+    """Return the night's headline, task and machine, with one entry for each experiment."""
+    h, running = analysis.headline(night), night.running
+    summary = {
+        "tag": night.tag,
+        "task": night.task,
+        "machine": night.machine,
+        "closed": night.closed,
+        "headline": h,
+        "incumbent": night.incumbent_n,
+        "running": {"experiment": running[0].n, "run": running[1].run} if running and night.closed is None else None,
+        "experiments": [experiment_json(x) for x in night.experiments.values()],
+    }
+    found: dict[str, Any] = plain(summary)
+    return found
+
+
+def experiment_json(x: Experiment) -> dict[str, Any]:
+    """Return an experiment with its runs; `val_bpb` is its estimate at the decision, lower is better."""
+    summary = {
+        "n": x.n,
+        "role": x.role,
+        "title": x.proposal.title,
+        "hypothesis": x.proposal.hypothesis,
+        "category": x.proposal.category,
+        "proposer": x.proposal.proposer,
+        "verdict": x.verdict,
+        "status": x.status,
+        "reason": x.reason,
+        "val_bpb": x.estimate,
+        "delta_bpb": x.delta_bpb,
+        "sigma_bpb": x.sigma_bpb,
+        "z": x.z,
+        "parent": x.parent_n,
+        "commit": x.commit,
+        "ref": x.ref,
+        "runs": [_run_json(run) for run in x.runs.values()],
+    }
+    found: dict[str, Any] = plain(summary)
+    return found
+
+
+def _run_json(run: RunRecord) -> dict[str, Any]:
+    m = run.measurement
+    said = {"run": run.run, "seed": run.seed, "purpose": run.purpose, "machine": run.machine, "ended": run.ended}
+    measured = {name: getattr(m, name) for name in RUN_FIELDS} if m else {}
+    return {**said, **measured, "failure": m.failure if m else None}
