@@ -38,6 +38,14 @@ def git_configuration(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def started_through_uv() -> Iterator[None]:
+    """Let hints name `uv run`, however pytest was started."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UV", "/usr/bin/uv")
+        yield
+
+
 @pytest.fixture
 def uncompiled() -> Iterator[None]:
     """Turn MLX's compiler off, for tests of what is computed and not of how fast."""

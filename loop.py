@@ -3,7 +3,6 @@
     uv run loop.py                          research until Ctrl-C; run it again to resume
     uv run loop.py --hours 8                research for one night, and validate the winner in its last part
     uv run loop.py status                   show the night so far
-    uv run loop.py try FILE -m "why"        measure one candidate by hand, under the same rules
     uv run loop.py doctor                   check what a good night needs
 
 With nothing prepared it takes climbmix where the Hugging Face hub answers and an offline corpus where it does not; with
@@ -13,14 +12,54 @@ an Ollama server it asks a local model for ideas, and without one the built-in t
 from __future__ import annotations
 
 import argparse
+import shutil
 import signal
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from autoresearch.exits import exit_code
+from autoresearch.invocation import runner, versions
 
 ROOT = Path(__file__).resolve().parent
+
+COMMANDS = {  # as `--help` groups them
+    "a night": {
+        "run": "research until a limit or Ctrl-C (the default)",
+        "pause": "let the running loop wait after the present run, and free the model's memory",
+        "resume": "end a pause",
+        "validate": "measure baseline and winner on fresh seeds and the test split",
+        "try": "measure a candidate of your own",
+        "transfer": "try another machine's kept changes on this one, under the same rules",
+    },
+    "look at it": {
+        "status": "show the night so far",
+        "watch": "show the running night, from another terminal",
+        "show": "show one experiment: hypothesis, diff, runs, logs",
+        "report": "write report.html and progress.png",
+        "sample": "print what a checkpoint of the night writes after a prompt",
+    },
+    "take it home": {
+        "adopt": "commit the night's winner on the branch that you are on",
+        "export": "write a night as one file that others can read, compare and replay",
+        "compare": "compare several nights or machines side by side",
+    },
+    "this machine": {
+        "doctor": "check what a good night needs",
+        "models": "list the local models: size, whether they fit, what they achieved here",
+        "calibrate": "measure what this machine can do, and which constants train fastest on it",
+        "clean": "free the disk space that decided candidates take",
+        "install": "resume an interrupted night at login, e.g. after a reboot",
+        "uninstall": "undo install",
+    },
+}
+EXIT_CODES = {
+    "try": "exit code: 0 keep, 10 discard, 11 crash",
+    "validate": "exit code: 0 the winner is better, 10 it is not proven",
+    "doctor": "exit code: 0 nothing is in the way, 1 something is",
+    "watch": "exit code: 1 the loop was killed",
+}
 
 
 def positive(kind: type[int] | type[float], least: float = 0.0) -> Callable[[str], float]:
@@ -38,29 +77,92 @@ def positive(kind: type[int] | type[float], least: float = 0.0) -> Callable[[str
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of all commands; options that several commands share are parents."""
-    raw = argparse.RawDescriptionHelpFormatter
-    p = argparse.ArgumentParser(prog="loop.py", description=__doc__, formatter_class=raw)
-    tag = argparse.ArgumentParser(add_help=False)
+    p = Overview(prog="loop.py", usage="loop.py [--version] [COMMAND] [OPTIONS]", add_help=False)
+    p.add_argument("-h", "--help", action="help")
+    p.add_argument("--version", action=ShowVersions)
+    tag, task, who, hints, ends = _shared_options()
+    sub = p.add_subparsers(dest="what", metavar="COMMAND", prog="loop.py", parser_class=argparse.ArgumentParser)
+    help_of = {name: text for group in COMMANDS.values() for name, text in group.items()}
+
+    def add(name: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
+        text = help_of[name]
+        one = sub.add_parser(name, description=text[0].upper() + text[1:], epilog=EXIT_CODES.get(name), parents=parents)
+        one.add_argument("--version", action=ShowVersions, help=argparse.SUPPRESS)
+        return one
+
+    p.night = add("run", tag, task, who, hints, ends)
+    as_json = argparse.ArgumentParser(add_help=False)
+    as_json.add_argument("--json", action="store_true", help="print JSON, for scripts")
+    add("status", tag, as_json)
+    add("watch", tag)
+    add("pause", tag)
+    add("resume", tag)
+    one = add("try", tag, task)
+    one.add_argument("file", type=Path, help="a whole version of train_mlx.py")
+    one.add_argument("-m", "--message", required=True, help="what it changes and why; the first line is the title")
+    final = add("validate", tag, task)
+    rounds, retests = positive(int, 1), positive(int, -1)
+    final.add_argument("--rounds", type=rounds, default=5, help="one run of each a round (5)")
+    final.add_argument("--retests", type=retests, default=2, help="fresh runs of each of the top three first (2)")
+    add("show", tag, as_json).add_argument("n", type=int, help="the experiment's number")
+    add("report", tag).add_argument("--open", action="store_true", help="show the page in the browser")
+    text = add("sample", tag)
+    text.add_argument("--prompt", action="append", required=True, metavar="TEXT", help="may be given several times")
+    text.add_argument("--of", default="winner", metavar="WHICH", help="baseline, winner or a number (winner)")
+    text.add_argument("--tokens", type=int, default=120, help="of each text at most (120)")
+    text.add_argument("--temperature", type=float, default=0.7, help="0 takes the likeliest token each time (0.7)")
+    text.add_argument("--seed", type=int, default=0, help="of the sampling (0)")
+    text.add_argument("--no-sandbox", action="store_true", help="run the candidate unconfined")
+    one = add("export", tag)
+    one.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: findings/MACHINE-DATE-ID.json")
+    one.add_argument("--curves", type=Path, metavar="FILE", help="write the loss curves as CSV, and no finding")
+    many = add("compare")
+    many.add_argument("nights", nargs="+", metavar="NIGHT", help="a finding, a folder of them, a tag, or a results.tsv")
+    many.add_argument("--html", type=Path, metavar="FILE", help="write the comparison as a page")
+    many.add_argument("--json", type=Path, metavar="FILE", help="write the comparison as data")
+    replay = add("transfer", tag, task, ends)
+    replay.add_argument("file", type=Path, help="what `export` wrote on the other machine")
+    replay.add_argument("--details", action="store_true", help="show the gains and intervals on both machines")
+    home = add("adopt", tag)
+    home.add_argument(
+        "--anyway", action="store_true", help="even if the winner was not validated, or its validation failed"
+    )
+    add("clean", tag)
+    add("doctor", tag, task)
+    fit = add("calibrate", tag, task)
+    fit.add_argument("--again", action="store_true", help="measure anew what was found earlier")
+    add("models", who)
+    add("install", tag, task, who, hints, ends)
+    add("uninstall")
+    return p
+
+
+def _shared_options() -> list[argparse.ArgumentParser]:
+    """Return the parsers of the options that several commands share: the night, task, proposer, hints and end."""
+    parsers = [argparse.ArgumentParser(add_help=False) for _ in range(5)]
+    titles = ("which night", "the task", "who has ideas", "who has ideas", "when it ends")
+    tag, task, who, hints, ends = (p.add_argument_group(title) for p, title in zip(parsers, titles, strict=True))
     tag.add_argument(
         "--tag", help="the night's name; its branch is autoresearch/TAG (default: this branch's, or today)"
     )
-    task = argparse.ArgumentParser(add_help=False, parents=[tag])
     task.add_argument("--dataset", help="climbmix, tinystories, stdlib, or a file or folder of text")
     task.add_argument("--profile", help="mac or tiny: context, vocabulary, evaluation, default budget")
     seconds, seed = positive(float), positive(int, -1)
     task.add_argument("--time-budget", type=seconds, metavar="S", help="seconds of training a run (the profile's)")
     task.add_argument("--seed", type=seed, default=0, help="of the night: the seeds of all runs follow from it")
     task.add_argument("--no-sandbox", action="store_true", help="run candidates unconfined")
-    who = argparse.ArgumentParser(add_help=False)
-    who.add_argument("--proposer", choices=["auto", "hybrid", "ollama", "tuner", "command"], default="auto")
+    who.add_argument(
+        "--proposer",
+        choices=["auto", "hybrid", "ollama", "tuner", "command"],
+        default="auto",
+        help="auto: the local model and the tuner in turns, or the tuner where there is no model",
+    )
     who.add_argument("--model", help="of the Ollama server, or openai:NAME with --base-url")
     who.add_argument("--base-url", metavar="URL", help="an OpenAI-compatible server, e.g. http://127.0.0.1:8080/v1")
     who.add_argument("--command", help="an outside agent for --proposer command, run in a scratch folder")
-    hints = argparse.ArgumentParser(add_help=False)
     hints.add_argument(
         "--findings", metavar="PATH", help="other machines' findings as hints for the proposers, e.g. findings/"
     )
-    ends = argparse.ArgumentParser(add_help=False)
     ends.add_argument("--experiments", type=positive(int), metavar="N", help="stop after N experiments")
     ends.add_argument("--hours", type=positive(float), metavar="H", help="stop after H hours")
     ends.add_argument("--until", metavar="HH:MM", help="stop at a time of day")
@@ -70,63 +172,54 @@ def parser() -> argparse.ArgumentParser:
     )
     ends.add_argument("--display-off", action="store_true", help="on a Mac: switch the display off as the night begins")
     ends.add_argument("--resume", action="store_true", help="do nothing unless the last night was interrupted")
+    return parsers
 
-    as_json = argparse.ArgumentParser(add_help=False)
-    as_json.add_argument("--json", action="store_true", help="print JSON, for scripts")
 
-    sub = p.add_subparsers(dest="what", metavar="COMMAND")
+class Overview(argparse.ArgumentParser):
+    """Parser of the whole program; its help lists the commands by subject and the options of a night."""
 
-    def add(name: str, help: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
-        return sub.add_parser(name, help=help, description=help, parents=list(parents))
+    night: argparse.ArgumentParser
 
-    add("run", "research until a limit or Ctrl-C (the default)", task, who, hints, ends)
-    add("status", "show the night so far", tag, as_json)
-    add("watch", "show the running night, from another terminal", tag)
-    add("pause", "make the running loop wait between two runs, and free the model's memory", tag)
-    add("resume", "end a pause", tag)
-    one = add("try", "measure one candidate of your own: exit code 0 keep, 10 discard, 11 crash", task)
-    one.add_argument("file", type=Path)
-    one.add_argument("-m", "--message", required=True, help="what it changes and why; the first line is the title")
-    final = add(
-        "validate", "measure baseline and winner on fresh seeds and the test split: exit code 0 better, 10 not", task
-    )
-    rounds, retests = positive(int, 1), positive(int, -1)
-    final.add_argument("--rounds", type=rounds, default=5, help="one run of each a round (5)")
-    final.add_argument("--retests", type=retests, default=2, help="fresh runs of each of the top three first (2)")
-    add("show", "show one experiment: hypothesis, diff, runs, logs", tag, as_json).add_argument("n", type=int)
-    add("report", "write report.html and progress.png", tag).add_argument(
-        "--open", action="store_true", help="show the page in the browser"
-    )
-    text = add("sample", "print what a checkpoint of the night writes after a prompt", tag)
-    text.add_argument("--prompt", action="append", required=True, metavar="TEXT", help="may be given several times")
-    text.add_argument("--of", default="winner", metavar="WHICH", help="baseline, winner or a number (winner)")
-    text.add_argument("--tokens", type=int, default=120, help="of each text at most (120)")
-    text.add_argument("--temperature", type=float, default=0.7, help="0 takes the likeliest token each time (0.7)")
-    text.add_argument("--seed", type=int, default=0)
-    text.add_argument("--no-sandbox", action="store_true", help="run the candidate unconfined")
-    one = add("export", "write a night as one file that others can read, compare and replay", tag)
-    one.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: findings/MACHINE-DATE-ID.json")
-    one.add_argument("--curves", type=Path, metavar="FILE", help="write the loss curves as CSV, and no finding")
-    many = add("compare", "compare several nights or machines side by side")
-    many.add_argument("nights", nargs="+", metavar="NIGHT", help="a finding, a folder of them, a tag, or a results.tsv")
-    many.add_argument("--html", type=Path, metavar="FILE")
-    many.add_argument("--json", type=Path, metavar="FILE")
-    replay = add("transfer", "try another machine's kept changes on this one, under the same rules", task, ends)
-    replay.add_argument("file", type=Path)
-    add("adopt", "commit the night's winner on the branch that you are on", tag)
-    add("clean", "free the disk space that decided candidates take", tag)
-    add("doctor", "check what a good night needs: exit code 0 when nothing is in the way", task)
-    fit = add("calibrate", "measure what this machine can do, and which constants train fastest on it", task)
-    fit.add_argument("--again", action="store_true", help="measure anew what was found earlier")
-    add("models", "list the local models: size, whether they fit, what they achieved here", who)
-    add("install", "resume an interrupted night at login, e.g. after a reboot", task, who, hints, ends)
-    add("uninstall", "undo install")
-    return p
+    def format_help(self) -> str:
+        options = self.night.format_help().partition("\n\n")[2].partition("\n\n")[2]  # without usage and description
+        groups = [f"{title}:\n" + "\n".join(map(_listed, group.items())) for title, group in COMMANDS.items()]
+        title = "Options of a night. For those of another command: loop.py COMMAND --help"
+        return "\n\n".join([f"usage: {self.usage}", *map(_filled, _about()), *groups, _filled(title), options])
+
+
+class ShowVersions(argparse.Action):
+    """Option --version: print the versions and exit."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str = "print the versions and exit") -> None:
+        super().__init__(option_strings, dest, nargs=0, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        print(versions())
+        parser.exit()
+
+
+def _about() -> list[str]:
+    """Return the paragraphs of this module's docstring, with the commands in the person's words."""
+    return (__doc__ or "").replace("uv run", runner()).strip().split("\n\n")
+
+
+def _filled(text: str) -> str:
+    """Wrap a paragraph to the terminal's width; indented lines stay lines."""
+    width = max(40, shutil.get_terminal_size().columns - 2)
+    lines = text.splitlines() if text.startswith(" ") else [" ".join(text.split())]
+    return "\n".join(textwrap.fill(line, width, subsequent_indent=" " * 8 * (line[0] == " ")) for line in lines)
+
+
+def _listed(command: tuple[str, str]) -> str:
+    """Return the lines of a command: "  status      show the night so far"."""
+    name, text = command
+    width = max(40, shutil.get_terminal_size().columns - 2)
+    return textwrap.fill(f"  {name:11s} {text}", width, subsequent_indent=" " * 14)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
-    if not argv or (argv[0].startswith("-") and argv[0] not in ("-h", "--help")):
+    if not argv or (argv[0].startswith("-") and argv[0] not in ("-h", "--help", "--version")):
         argv = ["run", *argv]
     args = parser().parse_args(argv)
     signal.signal(signal.SIGTERM, _terminated)

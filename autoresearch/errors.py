@@ -5,7 +5,7 @@ AutoresearchError            exit code 1
   DataError                  the data is missing, corrupt or too small; names the command that mends it
   JournalError               the journal is damaged, or belongs to another data set, budget or version
   BundleError                a file of findings cannot be read, or a night cannot be exported as one
-  LockedError                another loop holds this machine or this checkout
+  LockedError                another process trains on this machine, or a loop holds this checkout
   SandboxError               a candidate cannot be confined here; names the option to run without
   SourceError                a version of the editable file is not valid Python
   EditError                  a reply holds no usable edit, or an edit does not apply; the model is shown the message

@@ -41,7 +41,8 @@ def exit_code(program: Callable[[], int], stopped: str) -> int:
         if isinstance(error, BrokenPipeError) and _stdout_closed():
             return CLOSED
         if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("autoresearch"):
-            _say(f"error: the package {error.name} is not installed here. Run: uv run {shlex.join(sys.argv)}")
+            how = f"uv run {shlex.join(sys.argv)}   (without uv: make run)"
+            _say(f"error: the package {error.name} is not installed here. Run: {how}")
             return AutoresearchError.exit_code
         _say(*_unexpected(error))
         return UNEXPECTED

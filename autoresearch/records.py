@@ -159,6 +159,7 @@ class MachineState:
     battery_left_s: int | None = None  # by the system's own estimate
     low_power: bool | None = None
     thermal: str | None = None  # one of machine.THERMAL_LEVELS; macOS only
+    others_cpu_s: float | None = None  # since boot, by other programs, a core
 
 
 @dataclass(frozen=True, slots=True)

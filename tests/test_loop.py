@@ -22,7 +22,7 @@ def program(*args: str) -> subprocess.CompletedProcess[str]:
 
 def test_every_command_of_the_help_has_its_function() -> None:
     (choices,) = [action.choices for action in loop.parser()._actions if action.dest == "what"]
-    assert set(choices) == set(COMMANDS)
+    assert set(choices) == set(COMMANDS) == {name for group in loop.COMMANDS.values() for name in group}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -42,7 +42,19 @@ def test_help_and_status_do_not_wait_for_what_training_needs(args: tuple[str, ..
 def test_the_help_says_what_each_command_does() -> None:
     done = program("--help")
     assert done.returncode == 0
-    assert all(name in done.stdout for name in COMMANDS)
+    assert all(f"\n  {name} " in done.stdout for name in COMMANDS)
+
+
+@pytest.mark.parametrize("columns", ["60", "80"])
+def test_the_help_shows_a_nights_options_by_group_and_fits_the_terminal(
+    columns: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    text = loop.parser().format_help()
+    groups = ("which night", "the task", "who has ideas", "when it ends")
+    assert [line[:-1] for line in text.splitlines() if line[:-1] in groups] == list(groups)
+    assert all(option in text for option in ("--hours", "--model", "--dataset", "--tag", "--findings", "--version"))
+    assert max(map(len, text.splitlines())) <= int(columns)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -27,6 +27,7 @@ from autoresearch.findings.finding import (
     TransferReport,
 )
 from autoresearch.findings.scrub import Scrubber, scrubber
+from autoresearch.invocation import command
 from autoresearch.paths import Layout
 from autoresearch.record import journal
 from autoresearch.record.codec import decode_all
@@ -88,7 +89,9 @@ def read(layout: Layout, *, prior: Noise | None = None, transfer: TransferReport
     """Return a night as a bundle. Raises BundleError."""
     night = journal.read(layout)
     if night.incumbent is None:
-        raise BundleError(f"{layout.folder} has no measured baseline: there is nothing to share. Run: uv run loop.py")
+        raise BundleError(
+            f"{layout.folder} has no measured baseline: there is nothing to share. Run: {command('loop.py')}"
+        )
 
     def source_of(n: int) -> str:
         return journal.read_source(layout, night.experiments[n])

@@ -13,20 +13,18 @@ import shutil
 import sys
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from enum import Enum
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from autoresearch.errors import AutoresearchError
+from autoresearch.errors import AutoresearchError, LockedError
 from autoresearch.formats import GIB
-from autoresearch.paths import EDITABLE, Cache, runs_folder
+from autoresearch.invocation import command
+from autoresearch.loop.checkup import FINE, NOTE, PROBLEM, Check, Host
+from autoresearch.paths import EDITABLE, runs_folder
 from autoresearch.record.git import Repository
-from autoresearch.records import Measurement
-from autoresearch.system import awake, login, machine, process
-from autoresearch.system.machine import Ask, Facts
+from autoresearch.system import awake, load, login, machine, process
 from autoresearch.system.sandbox import select, self_test
 from autoresearch.tasks.gpt.data import corpus
 from autoresearch.tasks.gpt.data.profiles import default_profile
@@ -39,6 +37,8 @@ SYNCED = ("Documents", "Desktop", "Downloads", "Library/Mobile Documents", "Libr
 FILEVAULT = ("fdesetup", "status")
 AUTOMATIC_LOGIN = ("defaults", "read", "/Library/Preferences/com.apple.loginwindow", "autoLoginUser")
 
+REINSTALL = "install the packages again: uv sync   (without uv: rm -r .venv && make run)"
+
 MLX_PROBE = """\
 import json, mlx.core as mx
 product = (mx.ones((64, 64)) @ mx.ones((64, 64))).sum().item()
@@ -47,46 +47,6 @@ info = mx.device_info() if metal else {}
 limit = info.get("max_recommended_working_set_size", 0)
 print(json.dumps({"version": mx.__version__, "right": product == 64**3, "metal": metal, "limit": limit}))
 """
-
-
-class Level(Enum):
-    """Severity of a finding; the value is its mark in the terminal."""
-
-    FINE = "✓"
-    NOTE = "!"  # worth knowing, and no obstacle
-    PROBLEM = "✗"  # in the way of a night
-
-
-FINE, NOTE, PROBLEM = Level
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One finding of a check: a line for a person, and advice where something can be done."""
-
-    name: str
-    level: Level
-    message: str
-    advice: str = ""
-
-
-@dataclass(frozen=True)
-class Host:
-    """The machine and the checkout to check. The callables are called once each; None leaves a check out."""
-
-    root: Path
-    facts: Facts
-    run: Ask = machine.ask
-    cache: Path = field(default_factory=lambda: Cache.default().folder)
-    home: Path = field(default_factory=Path.home)
-    python: str = sys.executable
-    model: Callable[[], tuple[bool, str]] | None = None  # (a model is ready, the line that says which or why not)
-    hub: Callable[[], bool] = corpus.hub_reachable
-    train: Callable[[], Measurement] | None = None  # ten seconds of the real thing
-
-    @property
-    def mac(self) -> bool:
-        return self.facts.system == "Darwin"
 
 
 def checks(host: Host) -> Iterator[Check]:
@@ -99,6 +59,7 @@ def checks(host: Host) -> Iterator[Check]:
         check_data,
         check_local_model,
         check_power,
+        check_load,
         check_reboot,
         check_folder,
         check_compiler,
@@ -108,17 +69,6 @@ def checks(host: Host) -> Iterator[Check]:
         yield from _guarded(check, host)
     if host.train is not None:
         yield from _guarded(check_training, host)
-
-
-def exit_code(done: Iterable[Check]) -> int:
-    """Return 1 when something is in the way of a night, else 0."""
-    return int(any(check.level is PROBLEM for check in done))
-
-
-def line(check: Check) -> str:
-    """Return what a person reads: "✗ git: ...", and what to do about it on a line of its own."""
-    text = f"{check.level.value} {check.name}: {check.message}"
-    return f"{text}\n    -> {check.advice}" if check.advice else text
 
 
 def _guarded(check: Callable[[Host], Iterable[Check]], host: Host) -> Iterator[Check]:
@@ -147,7 +97,12 @@ def check_packages(host: Host) -> Iterator[Check]:
     wanted = tomllib.loads((host.root / "pyproject.toml").read_text())["project"]["dependencies"]
     problems = [problem for requirement in wanted if (problem := _missing(requirement, sys.platform))]
     if problems:
-        yield Check("packages", PROBLEM, "; ".join(problems), "uv sync")
+        yield Check(
+            "packages",
+            PROBLEM,
+            "; ".join(problems),
+            REINSTALL,
+        )
     else:
         yield Check("packages", FINE, f"{len(wanted)} requirements are met, mlx {host.facts.mlx}")
 
@@ -190,7 +145,7 @@ def check_disk(host: Host) -> Iterator[Check]:
     for what, folder in (("checkout", host.root), ("cache", _existing(host.cache))):
         free = shutil.disk_usage(folder).free
         level = FINE if free >= DISK_WANTED else NOTE if free >= DISK_NEEDED else PROBLEM
-        advice = "" if level is FINE else "make room; uv run loop.py clean frees old checkpoints"
+        advice = "" if level is FINE else f"make room; {command('loop.py clean')} frees old checkpoints"
         yield Check("disk", level, f"{free / GIB:.1f} GB free for the {what}", advice)
 
 
@@ -206,10 +161,10 @@ def check_data(host: Host) -> Iterator[Check]:
         meta = corpus.load_meta(folder)  # raises DataError with the command that mends it
         yield Check("data", FINE, f"{name}/{profile}, {meta['splits']['train']['rows']} rows")
     if not found and host.hub():
-        yield Check("data", NOTE, "nothing is prepared; the first start downloads climbmix", "uv run prepare.py")
+        yield Check("data", NOTE, "nothing is prepared; the first start downloads climbmix", command("prepare.py"))
     elif not found:
         message = "nothing is prepared and the Hugging Face hub does not answer; the offline corpus will be used"
-        yield Check("data", NOTE, message, "uv run prepare.py --dataset stdlib   (or a folder of your own text)")
+        yield Check("data", NOTE, message, f"{command('prepare.py --dataset stdlib')}   (or a folder of your own text)")
 
 
 # --- the model, the machine -----------------------------------------------------------------------------------------
@@ -250,6 +205,12 @@ def _memory(host: Host) -> Check:
     return Check("memory", NOTE if tight else FINE, message, "close what you do not need" if tight else "")
 
 
+def check_load(host: Host) -> Iterator[Check]:
+    """Check how much of the CPU other programs use, which makes measurements slow and noisy."""
+    now = host.load()
+    yield Check("load", NOTE if now.busy else FINE, now.describe(), load.ADVICE if now.busy else "")
+
+
 def check_reboot(host: Host) -> Iterator[Check]:
     """Check what happens after a power cut or a restart for updates."""
     try:
@@ -257,7 +218,7 @@ def check_reboot(host: Host) -> Iterator[Check]:
     except AutoresearchError:
         return
     if there is None:
-        advice = "uv run loop.py install resumes an interrupted night after the next login"
+        advice = f"{command('loop.py install')} resumes an interrupted night after the next login"
         yield Check("reboot", NOTE, "a night that a reboot ends is resumed by hand", advice)
     else:
         yield Check("reboot", FINE, "an interrupted night is resumed after login")
@@ -325,7 +286,12 @@ def check_mlx(host: Host) -> Iterator[Check]:
         said = json.loads(done.stdout.splitlines()[-1])
     except (ValueError, IndexError):
         last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        yield Check("mlx", PROBLEM, f"it does not run here (exit code {done.returncode}): {last}", "uv sync")
+        yield Check(
+            "mlx",
+            PROBLEM,
+            f"it does not run here (exit code {done.returncode}): {last}",
+            REINSTALL,
+        )
         return
     if not said["right"]:
         yield Check("mlx", PROBLEM, "a product of two matrices of ones is wrong", "uv sync --reinstall-package mlx")
@@ -339,9 +305,13 @@ def check_mlx(host: Host) -> Iterator[Check]:
 def check_training(host: Host) -> Iterator[Check]:
     """Train for ten seconds."""
     assert host.train is not None
-    m = host.train()
+    try:
+        m = host.train()
+    except LockedError as error:
+        yield Check("training", NOTE, f"not tried beside another one: {error}")
+        return
     if m.failure is not None:
-        advice = "uv run train_mlx.py shows all of it"
+        advice = f"{command('train_mlx.py')} shows all of it"
         yield Check("training", PROBLEM, f"{m.failure.kind}: {m.failure.message}", advice)
         return
     parts = [f"{m.num_steps} steps in {m.training_s:.0f} s" if m.training_s else "done", f"val_bpb {m.val_bpb:.3f}"]

@@ -14,6 +14,7 @@ from autoresearch.candidate.complexity import simplifies
 from autoresearch.decide import early_stop, estimates
 from autoresearch.decide.keep_rule import decide, implausible
 from autoresearch.errors import AutoresearchError
+from autoresearch.invocation import command
 from autoresearch.loop.notebook import Notebook
 from autoresearch.loop.runner import Runner
 from autoresearch.paths import EDITABLE, RESULTS
@@ -149,7 +150,7 @@ class Experimenter:
     def _baseline_advice(self, x: Experiment, failure: Failure) -> str:
         mend = f"Mend {EDITABLE}, commit it, and start again"
         if failure.kind in ("slow", "overrun"):
-            mend = "Begin a night with more time for a run: uv run loop.py --tag NAME --time-budget S"
+            mend = "Begin a night with more time for a run: " + command("loop.py --tag NAME --time-budget S")
         detail = f"\n{failure.detail}" if failure.detail else ""
         log = self.notebook.layout.run(x.n, x.next_run - 1)
         return f"the baseline does not run ({failure.kind}): {failure.message}{detail}\n{mend}; the log is in {log}"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from autoresearch.errors import AutoresearchError, ProposerError
 from autoresearch.formats import span
+from autoresearch.invocation import command
 from autoresearch.loop.notebook import Notebook
 from autoresearch.measure.workbench import FREE_DISK
 from autoresearch.record import pause
@@ -40,7 +41,9 @@ class Readiness:
             view.status(f"{short}; waiting {wait_s:.0f} s")
             time.sleep(wait_s)
         if self._free_disk() < FREE_DISK:
-            raise AutoresearchError(f"{short}. Make room: uv run loop.py clean; then run the same command to resume")
+            raise AutoresearchError(
+                f"{short}. Make room: {command('loop.py clean')}; then run the same command to resume"
+            )
         view.say(f"{short}; continuing anyway")
 
     def pause(self, until: Callable[[], bool] = lambda: False) -> None:
@@ -52,7 +55,7 @@ class Readiness:
         self._unload()
         journal.append("paused")
         view.state.pause(since)
-        view.status(f"paused; to resume: {pause.RESUME}")
+        view.status(f"paused; to resume: {pause.how_to_resume()}")
         while pause.asked(layout) is not None and not until():
             time.sleep(pause.POLL_S)
         view.state.resume()

@@ -15,6 +15,7 @@ from autoresearch.decide.keep_rule import baseline_due, incumbent_due
 from autoresearch.errors import EditError, ExhaustedError, ProposerError, RepeatError, UsageError
 from autoresearch.failures import KINDS
 from autoresearch.findings import hints
+from autoresearch.invocation import command
 from autoresearch.loop.context import context_of
 from autoresearch.loop.experimenter import Experimenter, listed
 from autoresearch.loop.notebook import Notebook
@@ -187,7 +188,7 @@ class Research:
         if self.failed_turns >= MAX_FAILED_TURNS:
             raise ExhaustedError(
                 f"{self.failed_turns} turns in a row brought no new candidate; the last: {error}\n"
-                "Try another proposer: uv run loop.py --proposer tuner"
+                f"Try another proposer: {command('loop.py --proposer tuner')}"
             )
 
     def _ask_repair(self, x: Experiment, failure: Failure) -> None:

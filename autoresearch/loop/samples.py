@@ -19,6 +19,7 @@ from autoresearch import jsonable
 from autoresearch.decide import validation
 from autoresearch.errors import AutoresearchError, UsageError
 from autoresearch.files import write_atomic
+from autoresearch.invocation import command
 from autoresearch.measure import experiment
 from autoresearch.measure import run_folder as rundir
 from autoresearch.measure.follower import Follower
@@ -105,7 +106,7 @@ def workplace(layout: Layout, night: Night, no_sandbox: bool, say: Say) -> Itera
     data = corpus.locate(str(night.task.dataset), str(night.task.profile))
     if data is None or corpus.load_meta(data)["fingerprint"] != night.task.fingerprint:
         known = f"{night.task.dataset}/{night.task.profile} {night.task.fingerprint}"
-        raise UsageError(f"the data of {night.tag} ({known}) is not in {cache.folder}. Run: uv run prepare.py")
+        raise UsageError(f"the data of {night.tag} ({known}) is not in {cache.folder}. Run: {command('prepare.py')}")
     live = watch.running(layout)
     pausing = live is not None and live.paused_at is not None
     with contextlib.nullcontext() if pausing else hold(cache.machine_lock, "this machine"):

@@ -39,7 +39,7 @@ from autoresearch.record.night import Night
 from autoresearch.records import Proposer, Say, Set, TaskFacts
 from autoresearch.report import status
 from autoresearch.report.console import View, published
-from autoresearch.system import awake, machine, process
+from autoresearch.system import awake, load, machine, process
 from autoresearch.system.locks import hold
 from autoresearch.tasks.gpt import calibrate
 from autoresearch.tasks.gpt.data import corpus
@@ -206,6 +206,8 @@ def warn(facts: machine.Facts, options: Options, say: Say) -> None:
     """Show what a person should know before leaving the machine alone, and switch the display off if asked."""
     for warning in awake.warnings(facts):
         say(warning)
+    if (now := load.look()).busy:
+        say(f"{now.describe()}: runs are slower and noisier, so small gains are missed. {load.ADVICE}")
     if options.display_off is not None:
         awake.darken(options.display_off, say)
 

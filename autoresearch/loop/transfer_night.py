@@ -11,6 +11,7 @@ from autoresearch.errors import BundleError, UsageError
 from autoresearch.findings import bundle, compare, export
 from autoresearch.findings.bundle import Bundle
 from autoresearch.findings.transfer import Transfer, changes
+from autoresearch.invocation import command
 from autoresearch.loop.notebook import Notebook
 from autoresearch.loop.research import Research, Rules
 from autoresearch.loop.session import Options, open_night
@@ -117,4 +118,4 @@ def finish(layout: Layout, there: Bundle) -> None:
     print(", ".join(f"{count} {name}" for name, count in counts.items()))
     if left := len(changes(there)) - len(here.transfer.rows):
         print(f"{left} not tried yet; run the same command to resume")
-    print(f"its own findings: {layout.findings}. To share them: uv run loop.py export --tag {layout.tag}")
+    print(f"its own findings: {layout.findings}. To share them: {command(f'loop.py export --tag {layout.tag}')}")

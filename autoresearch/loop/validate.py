@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from autoresearch.decide import validation
 from autoresearch.decide.interval import RETESTS, ROUNDS, Interval, interleaved, top, winner
 from autoresearch.errors import ExhaustedError
+from autoresearch.invocation import command
 from autoresearch.loop.notebook import Notebook
 from autoresearch.loop.research import Research
 from autoresearch.loop.runner import Runner
@@ -89,7 +90,7 @@ def validate(research: Research, plan: ValidationPlan) -> Interval | None:
     for n, seed in interleaved([baseline.n, best.n], plan.rounds, FIRST_SEED):
         if seed not in validation.final_bpbs(research.night.experiments[n]):
             if why := research.must_stop():
-                notebook.view.say(f"validation: {why}; to resume it: uv run loop.py validate")
+                notebook.view.say(f"validation: {why}; to resume it: {command('loop.py validate')}")
                 break
             runner.run(n, "final", seed)
     return validation.validated(research.night)

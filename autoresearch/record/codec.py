@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import Any
 
 from autoresearch.errors import JournalError
+from autoresearch.invocation import command
 from autoresearch.jsonable import MalformedError, from_json, to_json
 from autoresearch.record.events import TYPES, Event
 from autoresearch.records import Measurement
@@ -48,7 +49,7 @@ def decode(line: bytes) -> Event | None:
         return None
     if (version := said.get("v")) != VERSION:
         newer = isinstance(version, int) and version > VERSION
-        mend = "Update it: git pull" if newer else "Begin another night: uv run loop.py --tag NAME"
+        mend = "Update it: git pull" if newer else f"Begin another night: {command('loop.py --tag NAME')}"
         raise JournalError(f"the journal has schema version {version}; this program reads {VERSION}. {mend}")
     try:
         return from_json(TYPES.get(str(said.get("type")), Event), line)
@@ -68,7 +69,9 @@ def decode_all(data: bytes) -> tuple[list[Event], bytes]:
     events = [decode(line) for line in lines]
     if None in events:
         number = events.index(None) + 1
-        raise JournalError(f"line {number} is damaged. Mend it, or begin another branch: uv run loop.py --tag NAME")
+        raise JournalError(
+            f"line {number} is damaged. Mend it, or begin another branch: {command('loop.py --tag NAME')}"
+        )
     final = decode(last)
     whole = [event for event in (*events, final) if event is not None]
     return whole, last if final is None else b""

@@ -12,6 +12,7 @@ from statistics import fmean
 from typing import Any, Literal
 
 from autoresearch.errors import JournalError
+from autoresearch.invocation import command
 from autoresearch.record.events import TurnFailed
 from autoresearch.records import (
     COMPARABLE,
@@ -208,7 +209,7 @@ class Night:
         if differ:
             raise JournalError(
                 f"the results of {self.tag} would not compare: {'; '.join(differ)}. "
-                "Use the old data and budget, or begin another branch: uv run loop.py --tag NAME"
+                f"Use the old data and budget, or begin another branch: {command('loop.py --tag NAME')}"
             )
 
 

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from autoresearch.files import write_atomic
+from autoresearch.invocation import command
 from autoresearch.paths import Layout
 
 POLL_S = 1.0
-RESUME = "uv run loop.py resume"  # the command that ends a pause
+
+
+def how_to_resume() -> str:
+    """Return the command that ends a pause."""
+    return command("loop.py resume")
 
 
 def asked(layout: Layout) -> float | None:

@@ -10,7 +10,7 @@ from statistics import median
 from autoresearch.formats import counted, span
 from autoresearch.record.night import Experiment, Night, RunRecord
 from autoresearch.records import MachineState, Measurement
-from autoresearch.system import machine
+from autoresearch.system import load, machine
 
 SWAP_GROWTH_MB = 256  # of a night, from which on the swap is reported
 STARTING = "starting up"
@@ -99,6 +99,8 @@ def _disturbances(night: Night, states: Sequence[MachineState]) -> Iterator[str]
     slept = sum(_slept_s(one.measurement) for one in measured(night))
     if slept > 1:
         yield f"the machine slept for {slept / 60:.0f} min in the middle of runs"
+    if busy := busy_text(night):
+        yield busy
     if any(state.power == "battery" for state in states):
         lowest = min((s.battery_percent for s in states if s.battery_percent is not None), default=None)
         yield "a part of the night ran on battery" + (f", down to {lowest}%" if lowest is not None else "")
@@ -111,6 +113,23 @@ def _disturbances(night: Night, states: Sequence[MachineState]) -> Iterator[str]
     swaps = [state.swap_mb for state in states if state.swap_mb is not None]
     if swaps and max(swaps) - swaps[0] > SWAP_GROWTH_MB:
         yield f"swap grew by {(max(swaps) - swaps[0]) / 1024:.1f} GB"
+
+
+def busy_text(night: Night) -> str | None:
+    """Return in how many of the measured runs other programs kept the machine busy; None where in none."""
+    shares = [_others(one.measurement) for one in measured(night)]
+    busy = [share for share in shares if share is not None and share >= load.BUSY]
+    if not busy:
+        return None
+    return (
+        f"other programs used up to {max(busy):.0%} of the CPU, in {len(busy)} of {counted(len(shares), 'run')} a"
+        f" quarter of it or more: such runs are slow and noisy, and small gains are missed"
+    )
+
+
+def _others(measurement: Measurement) -> float | None:
+    before, after = measurement.machine_before, measurement.machine_after
+    return load.share(before, after) if before and after else None
 
 
 def _slept_s(measurement: Measurement) -> float:

@@ -11,6 +11,7 @@ from datetime import datetime
 from html import escape
 from pathlib import Path
 
+from autoresearch import invocation
 from autoresearch.files import write_atomic
 from autoresearch.findings.export import SourceOf, shared_machine
 from autoresearch.formats import span
@@ -115,9 +116,9 @@ def reproduce(night: Night) -> str:
     commands = {
         "the kept changes, as a notebook": f"git log {base}..autoresearch/{tag}",
         "all of them in one diff": f"git diff {base} autoresearch/{tag} -- {EDITABLE}",
-        "the best version, run once by hand": f"git switch autoresearch/{tag} && {env}uv run {EDITABLE}",
+        "the best version, run once by hand": f"git switch autoresearch/{tag} && {env}{invocation.command(EDITABLE)}",
         "an experiment that was not kept": f"git show refs/autoresearch/{tag}/NNNN",
-        "resume this night": f"uv run loop.py --tag {tag}",
+        "resume this night": invocation.command(f"loop.py --tag {tag}"),
     }
     text = "\n".join(f"<i># {escape(why)}</i>\n{escape(command)}" for why, command in commands.items())
     return section("Reproduce", f'<pre class="commands">{text}</pre>')

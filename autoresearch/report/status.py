@@ -11,11 +11,12 @@ from rich.text import Text
 from autoresearch.decide import early_stop, estimates, validation
 from autoresearch.errors import UsageError
 from autoresearch.formats import counted, span
+from autoresearch.invocation import command
 from autoresearch.paths import JOURNAL, Layout, runs_folder
 from autoresearch.record import journal, pause
 from autoresearch.record.git import Repository, tag_of
 from autoresearch.record.night import Experiment, Night
-from autoresearch.report import analysis
+from autoresearch.report import analysis, machine_night
 from autoresearch.report.analysis import Headline
 from autoresearch.report.dashboard import STYLES
 
@@ -34,8 +35,9 @@ def text(night: Night) -> str:
         _gain(h),
         str(fit) if fit else None,
         early_stop.text(night),
+        machine_night.busy_text(night),
         validation.text(night),
-        f"resume: uv run loop.py --tag {night.tag}    the kept changes: git log autoresearch/{night.tag}",
+        f"resume: {command(f'loop.py --tag {night.tag}')}    the kept changes: git log autoresearch/{night.tag}",
     ]
     return "\n".join(part for part in parts if part)
 
@@ -68,7 +70,7 @@ def find_tag(root: Path, tag: str | None) -> str:
         return current
     nights = sorted(runs_folder(root).glob(f"*/{JOURNAL}"), key=lambda path: path.stat().st_mtime)
     if not nights:
-        raise UsageError("no night has begun here. Run: uv run loop.py")
+        raise UsageError(f"no night has begun here. Run: {command('loop.py')}")
     return nights[-1].parent.name
 
 
@@ -79,7 +81,7 @@ def status(root: Path, tag: str | None, console: Console | None = None) -> None:
     night = journal.read(layout)
     console.print(text(night), highlight=False)
     if pause.asked(layout) is not None:
-        console.print(f"paused by hand; to resume: {pause.RESUME}", highlight=False)
+        console.print(f"paused by hand; to resume: {pause.how_to_resume()}", highlight=False)
     if night.running is not None and night.closed is None:
         x, run = night.running
         console.print(f"running, or cut off: #{x.n} run {run.run}: {x.proposal.title}", highlight=False, markup=False)

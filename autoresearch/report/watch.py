@@ -13,6 +13,7 @@ from rich.panel import Panel
 
 from autoresearch.errors import AutoresearchError, UsageError
 from autoresearch.formats import span
+from autoresearch.invocation import command
 from autoresearch.paths import Layout
 from autoresearch.record import journal, pause
 from autoresearch.report import status
@@ -119,19 +120,19 @@ def pause_command(root: Path, tag: str | None) -> None:
         raise UsageError(f"no loop is running on {layout.tag}, so there is nothing to pause")
     if (since := pause.asked(layout)) is not None:
         at = datetime.fromtimestamp(since)
-        print(f"{layout.tag} has been paused since {at:%H:%M}; to resume: {pause.RESUME}")
+        print(f"{layout.tag} has been paused since {at:%H:%M}; to resume: {pause.how_to_resume()}")
         return
     pause.begin(layout)
     left = f" ({span((1 - state.progress) * state.budget_s)} of training left)" if state.phase == "training" else ""
-    print(f"{layout.tag} pauses after the present run{left} and frees the memory; to resume: {pause.RESUME}")
+    print(f"{layout.tag} pauses after the present run{left} and frees the memory; to resume: {pause.how_to_resume()}")
 
 
 def resume_command(root: Path, tag: str | None) -> None:
     """End a pause: `loop.py resume`. Raises UsageError where there is none."""
     layout = Layout(root, status.find_tag(root, tag))
     if not pause.end(layout):
-        raise UsageError(f"{layout.tag} is not paused. To start it again after its end: uv run loop.py")
+        raise UsageError(f"{layout.tag} is not paused. To start it again after its end: {command('loop.py')}")
     if running(layout) is not None:
         print(f"{layout.tag} resumes")
     else:
-        print(f"no loop is running; start it: uv run loop.py --tag {layout.tag}")
+        print(f"no loop is running; start it: {command(f'loop.py --tag {layout.tag}')}")

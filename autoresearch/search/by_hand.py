@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from autoresearch.errors import ProposerError
+from autoresearch.invocation import command
 from autoresearch.records import Context, Proposal
 from autoresearch.search.proposer import BaseProposer
 
@@ -13,4 +14,5 @@ class ByHand(BaseProposer):
     name = "by hand"
 
     def propose(self, context: Context, n: int = 1) -> list[Proposal]:
-        raise ProposerError('no proposer is running. To try an idea, run: uv run loop.py try FILE -m "what and why"')
+        how = command('loop.py try FILE -m "what and why"')
+        raise ProposerError(f"no proposer is running. To try an idea, run: {how}")

@@ -1,4 +1,4 @@
-"""Hold the locks of a loop: one per machine, which has one GPU, and one per checkout.
+"""Hold the locks of whatever trains: one per machine, which has one GPU, and one of a loop per checkout.
 
 The operating system releases a lock when its process ends in any way, so there are no stale locks to clean up.
 """
@@ -9,6 +9,8 @@ import contextlib
 import fcntl
 import json
 import os
+import shlex
+import sys
 import time
 from collections.abc import Iterator
 from datetime import datetime
@@ -16,6 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from autoresearch.errors import LockedError
+from autoresearch.formats import printable, shortened
+from autoresearch.invocation import command
+
+COMMAND_SHOWN = 300  # characters of the holder's command line
 
 
 @contextlib.contextmanager
@@ -44,7 +50,8 @@ def _take(fd: int, path: Path, what: str) -> None:
         raise LockedError(_refusal(os.pread(fd, 4096, 0), path, what)) from None
     except OSError as error:
         raise LockedError(f"cannot lock {what}: {path}: {error}") from None
-    holder = {"pid": os.getpid(), "since": time.time(), "folder": str(Path.cwd())}
+    argv = shortened(shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]), COMMAND_SHOWN)
+    holder = {"pid": os.getpid(), "since": time.time(), "folder": str(Path.cwd()), "command": argv}
     with contextlib.suppress(OSError):  # on a full disk the lock works without the text
         os.ftruncate(fd, 0)
         os.pwrite(fd, json.dumps(holder).encode(), 0)
@@ -55,7 +62,8 @@ def _refusal(content: bytes, path: Path, what: str) -> str:
     try:
         holder: dict[str, Any] = json.loads(content)
         pid, since = int(holder["pid"]), datetime.fromtimestamp(holder["since"]).astimezone()
-        who = f"process {pid}, since {since:%Y-%m-%d %H:%M}, in {holder['folder']}"
-        return f"another loop holds {what}: {who}. See: uv run loop.py status. To end it: kill -INT {pid}"
+        program = f" ({printable(holder['command'])})" if holder.get("command") else ""
+        who = f"process {pid}{program}, since {since:%Y-%m-%d %H:%M}, in {holder['folder']}"
+        return f"another process holds {what}: {who}. See: {command('loop.py status')}. To end it: kill -INT {pid}"
     except (ValueError, KeyError, TypeError, OverflowError):
-        return f"another loop holds {what} ({path}). Wait for it, or look for it: lsof {path}"
+        return f"another process holds {what} ({path}). Wait for it, or look for it: lsof {path}"

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from autoresearch.errors import UsageError
 from autoresearch.files import write_atomic
+from autoresearch.invocation import command
 from autoresearch.paths import resume_log
 
 SYSTEM_PATH = ("/usr/local/bin", "/opt/homebrew/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin")
@@ -83,7 +84,7 @@ def install(
     return [
         f"after the next login this runs: {' '.join(argv)}",
         f"its output goes to {new.log}",
-        f"written: {new.path}. To remove it: uv run loop.py uninstall",
+        f"written: {new.path}. To remove it: {command('loop.py uninstall')}",
     ]
 
 

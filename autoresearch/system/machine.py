@@ -24,7 +24,7 @@ import psutil
 from autoresearch.errors import CommandError
 from autoresearch.formats import counted
 from autoresearch.records import MachineState
-from autoresearch.system import process
+from autoresearch.system import load, process
 
 Ask = Callable[[Sequence[str]], str]  # a command -> its standard output; "" when it fails
 
@@ -149,6 +149,7 @@ def sample(run: Ask = ask, system: str | None = None) -> MachineState:
         since_boot=_since_boot(),
         wall=time.time(),
         free_memory_mb=free_memory_mb(),
+        others_cpu_s=load.others_cpu_s() / (psutil.cpu_count() or 1),
         **state,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -11,11 +12,13 @@ from typing import Any
 
 import pytest
 
-from autoresearch.loop import doctor
-from autoresearch.loop.doctor import FINE, NOTE, PROBLEM, Check, Host
+from autoresearch.loop import checkup, doctor
+from autoresearch.loop.checkup import FINE, NOTE, PROBLEM, Check, Host
 from autoresearch.records import Failure, Measurement
 from autoresearch.system import awake, machine
 from autoresearch.system import login as login_item
+from autoresearch.system.load import Load
+from autoresearch.system.locks import hold
 from testbed.recorded import replay
 from testbed.toy import ROOT, write_toy_data
 
@@ -78,16 +81,9 @@ def test_this_machine_and_a_real_checkout(checkout: Path) -> None:
     assert done[-1] == Check(
         "training", FINE, "90 steps in 10 s, val_bpb 1.500, 5,000 tokens a second, peak memory 0.5 GB"
     )
-    assert doctor.exit_code(done) == int(any(check.level is PROBLEM for check in done))
+    assert checkup.exit_code(done) == int(any(check.level is PROBLEM for check in done))
     assert all(check.advice for check in done if check.level is PROBLEM)
     assert "mlx" in [check.name for check in done] and ("on Metal" in str(done) or "on the CPU" in str(done))
-
-
-def test_lines_for_a_person() -> None:
-    assert doctor.line(Check("git", FINE, "branch main")) == "✓ git: branch main"
-    assert doctor.line(Check("disk", PROBLEM, "1.0 GB free", "make room")) == "✗ disk: 1.0 GB free\n    -> make room"
-    assert doctor.exit_code([Check("a", FINE, ""), Check("b", NOTE, "")]) == 0
-    assert doctor.exit_code([Check("a", FINE, ""), Check("b", PROBLEM, "")]) == 1
 
 
 # --- the program and the checkout ---
@@ -97,7 +93,7 @@ def test_missing_and_old_packages_are_named(checkout: Path) -> None:
     wanted = ["no-such-package>=1", "numpy>=999", "numpy>=1.0", "pywin32>=1; sys_platform == 'win32'"]
     (checkout / "pyproject.toml").write_text(f"[project]\ndependencies = {wanted}\n")
     (check,) = doctor.check_packages(host(checkout))
-    assert check.level is PROBLEM and check.advice == "uv sync"
+    assert check.level is PROBLEM and "uv sync" in check.advice and "make run" in check.advice
     assert "no-such-package is not installed" in check.message and ">=999 is needed" in check.message
     assert "win32" not in check.message
 
@@ -144,9 +140,9 @@ def test_without_data_the_doctor_says_what_the_first_start_will_do(checkout: Pat
 
 def test_a_mac_on_battery_with_everything_against_it(checkout: Path) -> None:
     p = mac("macbook-air-m4", checkout, {awake.LID: '"AppleClamshellCausesSleep" = Yes'})
-    said = "\n".join(map(doctor.line, doctor.check_power(p)))
+    said = "\n".join(map(checkup.line, doctor.check_power(p)))
     assert all(word in said for word in ("on battery (77%)", "low-power mode", "keep the lid open", "trapping"))
-    assert doctor.exit_code(doctor.check_power(p)) == 0
+    assert checkup.exit_code(doctor.check_power(p)) == 0
 
 
 def test_a_display_that_never_sleeps_is_named(checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,3 +222,22 @@ def test_a_training_that_fails_is_in_the_way(checkout: Path) -> None:
 def test_without_a_model_the_tuner_goes_alone(checkout: Path) -> None:
     (check,) = doctor.check_local_model(host(checkout, model=lambda: (False, "no local model: nothing fits")))
     assert check.level is NOTE and "tuner" in check.advice
+
+
+def test_a_busy_machine_is_told_with_what_to_do(checkout: Path) -> None:
+    (check,) = doctor.check_load(host(checkout, load=lambda: Load(1.9, 2, (("clang", 1.5),))))
+    assert check.level is NOTE and "1.9 of 2 cores (clang 1.5)" in check.message and "quiet" in check.advice
+    (check,) = doctor.check_load(host(checkout, load=lambda: Load(0.1, 2)))
+    assert check.level is FINE and check.advice == ""
+
+
+def test_it_does_not_train_beside_a_night_and_says_whose(checkout: Path, tmp_path: Path) -> None:
+    lock = tmp_path / "machine.lock"
+
+    def train() -> Measurement:
+        with hold(lock, "this machine"):
+            raise AssertionError("unreachable")
+
+    with hold(lock, "this machine"):
+        (check,) = doctor.check_training(host(checkout, train=train))
+    assert check.level is NOTE and f"process {os.getpid()}" in check.message

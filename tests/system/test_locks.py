@@ -46,7 +46,8 @@ def test_the_second_loop_is_told_who_holds_the_lock(tmp_path: Path) -> None:
     path = tmp_path / "machine.lock"
     with other_loop(path) as (process, _):
         expected = (
-            rf"another loop holds this machine: process {process.pid}, since 20\d\d-.*, in {tmp_path}\. .*kill -INT"
+            rf"another process holds this machine: process {process.pid} \(-c {path}\), "
+            rf"since 20\d\d-.*, in {tmp_path}\. .*kill -INT"
         )
         with pytest.raises(LockedError, match=expected), hold(path, "this machine"):
             pass
@@ -85,7 +86,7 @@ def test_what_the_file_says_is_not_trusted(tmp_path: Path, content: bytes) -> No
     path = tmp_path / "x.lock"
     with other_loop(path):
         path.write_bytes(content)
-        with pytest.raises(LockedError, match=r"another loop holds it \(.*lsof"), hold(path, "it"):
+        with pytest.raises(LockedError, match=r"another process holds it \(.*lsof"), hold(path, "it"):
             pass
 
 

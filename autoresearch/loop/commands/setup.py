@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from autoresearch.errors import UsageError
+from autoresearch.loop import checkup
 from autoresearch.loop import doctor as examination
 from autoresearch.measure import experiment
 from autoresearch.paths import EDITABLE, Cache, Layout
@@ -33,14 +34,12 @@ def doctor(root: Path, args: Namespace) -> int:
     """Print each check as it is done; exit with 1 when something stands in the way of a night."""
     facts, cache = machine.facts(), Cache.default()
     print(facts.describe())
-    host = examination.Host(
-        root, facts, model=lambda: find_model(facts, cache), train=partial(_train_briefly, root, args)
-    )
+    host = checkup.Host(root, facts, model=lambda: find_model(facts, cache), train=partial(_train_briefly, root, args))
     done = []
     for check in examination.checks(host):
-        print(examination.line(check), flush=True)
+        print(checkup.line(check), flush=True)
         done.append(check)
-    return examination.exit_code(done)
+    return checkup.exit_code(done)
 
 
 def find_model(facts: machine.Facts, cache: Cache) -> tuple[bool, str]:
@@ -54,12 +53,13 @@ def find_model(facts: machine.Facts, cache: Cache) -> tuple[bool, str]:
 
 
 def _train_briefly(root: Path, args: Namespace) -> Measurement:
-    """Make one short run with the constants that a night on this data would begin with."""
-    data, folder = choose_data(args.dataset, args.profile, print), Layout(root, "doctor").folder
-    bench = workbench(data, folder, root, DOCTOR_S, args.no_sandbox, lambda text: None, anew=True)
-    source = folder / EDITABLE
-    source.write_text(with_profile(root / EDITABLE, corpus.load_meta(data).get("constants", {})))
-    return experiment.measure(replace(bench, min_steps=0), source, folder / "run", seed=0)  # ten seconds are few
+    """Make one short run with the constants that a night on this data would begin with. Raises LockedError."""
+    with hold(Cache.default().machine_lock, "this machine"):
+        data, folder = choose_data(args.dataset, args.profile, print), Layout(root, "doctor").folder
+        bench = workbench(data, folder, root, DOCTOR_S, args.no_sandbox, lambda text: None, anew=True)
+        source = folder / EDITABLE
+        source.write_text(with_profile(root / EDITABLE, corpus.load_meta(data).get("constants", {})))
+        return experiment.measure(replace(bench, min_steps=0), source, folder / "run", seed=0)  # ten seconds are few
 
 
 def calibrate(root: Path, args: Namespace) -> int:

@@ -1,7 +1,8 @@
-"""Run `uv run train_mlx.py`: one run by hand, in the same two children as the loop's runs, with a summary block."""
+"""Run `train_mlx.py` as a program: one run by hand, in the same two children as the loop's runs, with a summary."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from collections.abc import Mapping
@@ -13,20 +14,42 @@ from autoresearch.candidate import constants
 from autoresearch.candidate.edits import apply
 from autoresearch.errors import GitError
 from autoresearch.exits import exit_code
+from autoresearch.invocation import versions
 from autoresearch.measure import experiment
-from autoresearch.paths import EDITABLE
+from autoresearch.paths import EDITABLE, Cache
 from autoresearch.record.git import Repository, tag_of
 from autoresearch.records import Measurement, Set
+from autoresearch.system.locks import hold
 from autoresearch.tasks.gpt.data.corpus import load_meta
 from autoresearch.tasks.gpt.workbench import choose_data, workbench
+
+ABOUT = """\
+Train and evaluate this file once, as the loop does, and print a summary block. Nothing is recorded.
+
+Its options are environment variables:
+  AUTORESEARCH_DATASET, AUTORESEARCH_PROFILE   data set and profile (the prepared ones)
+  AUTORESEARCH_TIME_BUDGET_S                   seconds of training (the profile's)
+  AUTORESEARCH_SEED                            the run's seed (42)
+  AUTORESEARCH_NO_SANDBOX                      1 runs unconfined
+"""
 
 
 def run_by_hand(source: Path, harness: Path) -> int:
     """Train and evaluate `source` and return the exit code; AUTORESEARCH_* choose data, seed and budget."""
+    parser = argparse.ArgumentParser(
+        prog=source.name, description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--version", action="version", version=versions())
+    parser.parse_args()
     return exit_code(lambda: _run(source, harness), stopped="\nstopped")
 
 
 def _run(source: Path, harness: Path) -> int:
+    with hold(Cache.default().machine_lock, "this machine"):
+        return _run_alone(source, harness)
+
+
+def _run_alone(source: Path, harness: Path) -> int:
     folder = harness.parent / "runs" / "by-hand"
     folder.mkdir(parents=True, exist_ok=True)
     env = os.environ

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from autoresearch.records import Failure, Measurement
+from autoresearch.system.locks import hold
 from autoresearch.tasks.gpt.by_hand import summary, with_profile
 from testbed.toy import HONEST, git
 
@@ -40,6 +41,14 @@ def test_a_failure_has_no_number_that_it_did_not_reach() -> None:
     assert text == "---\ntotal_seconds:    2.0\nfailed:           build: no\nTraceback ..."
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("option", "code"), [("--help", 0), ("--hours", 2)])
+def test_help_and_an_unknown_option_train_nothing(repository: Path, option: str, code: int) -> None:
+    done = subprocess.run([sys.executable, "train_mlx.py", option], cwd=repository, capture_output=True, text=True)
+    assert done.returncode == code and "usage: train_mlx.py" in done.stdout + done.stderr
+    assert not (repository / "runs").exists()
+
+
 def test_a_profile_sets_what_the_person_has_not_changed(repository: Path) -> None:
     path = repository / "train_mlx.py"
     wanted = {"WIDTH": "16", "LR": "0.5", "NOTHING": "1"}
@@ -65,6 +74,9 @@ def test_by_hand(repository: Path, toy_data: Path) -> None:
     value = re.search(r"^val_bpb:          (\d\.\d{6})$", done.stdout, re.MULTILINE)
     assert value and 0 < float(value[1]) < 6.5  # how far a second of training gets depends on the machine's load
     assert git(repository, "status", "--porcelain") == ""
+    with hold(toy_data.parents[2] / "machine.lock", "this machine"):  # as a night does
+        done = subprocess.run([sys.executable, "train_mlx.py"], cwd=repository, env=env, capture_output=True, text=True)
+    assert done.returncode == 1 and f"process {os.getpid()}" in done.stderr and "val_bpb" not in done.stdout
     (repository / "train_mlx.py").write_text(HONEST.read_text().replace("optim.Adam", "optim.Nothing"))
     done = subprocess.run([sys.executable, "train_mlx.py"], cwd=repository, env=env, capture_output=True, text=True)
     assert done.returncode == 1 and "failed:           warmup: " in done.stdout

@@ -28,6 +28,7 @@ from typing import Any
 
 from autoresearch.errors import DataError, UsageError
 from autoresearch.exits import exit_code
+from autoresearch.invocation import command, versions
 from autoresearch.paths import Cache, DataFolder
 from autoresearch.records import Say
 from autoresearch.tasks.gpt.data import sources
@@ -217,7 +218,7 @@ def _mend(meta: dict[str, Any]) -> str:
     dataset = shlex.quote(meta.get("argument", meta["dataset"]))
     shards = meta.get("request", {}).get("shards")
     option = "" if shards is None else f" --shards {shards}"
-    return f"Run: uv run prepare.py --dataset {dataset} --profile {meta['profile']}{option} --force"
+    return "Run: " + command(f"prepare.py --dataset {dataset} --profile {meta['profile']}{option} --force")
 
 
 # --- the command line ------------------------------------------------------------------------------------------------
@@ -242,6 +243,7 @@ def command_line(argv: Sequence[str]) -> int:
     parser.add_argument("--shards", type=int, help="training shards of climbmix (default: mac 2, tiny 1)")
     parser.add_argument("--force", action="store_true", help="prepare again, from the start")
     parser.add_argument("--verify", action="store_true", help="check every byte of what is prepared, and no more")
+    parser.add_argument("--version", action="version", version=versions())
     args = parser.parse_args(argv)
     return exit_code(lambda: _run_command(args), stopped="stopped; run the same command to resume")
 
@@ -257,6 +259,6 @@ def _run_command(args: argparse.Namespace) -> int:
 def _verify_prepared(dataset: str, profile: str) -> None:
     folder = locate(dataset, profile)
     if folder is None:
-        command = f"uv run prepare.py --dataset {shlex.quote(dataset)} --profile {profile}"
-        raise DataError(f"{dataset} is not prepared for the profile {profile}. Run: {command}")
+        how = command(f"prepare.py --dataset {shlex.quote(dataset)} --profile {profile}")
+        raise DataError(f"{dataset} is not prepared for the profile {profile}. Run: {how}")
     print(f"{folder} is whole (fingerprint {verify(folder)['fingerprint']})")

@@ -12,6 +12,7 @@ from http import HTTPStatus
 from pathlib import Path
 
 from autoresearch.errors import DataError
+from autoresearch.invocation import command
 from autoresearch.records import Say
 
 PROBE = ("karpathy/climbmix-400b-shuffle", "shard_06542.parquet")  # the file that hub_reachable asks for
@@ -106,7 +107,7 @@ def _explain(repo: str, filename: str, have: int, wanted: int, offline: bool, er
     cause = "the hub does not answer, or HF_HUB_OFFLINE is set" if offline else _cause(error)
     return (
         f"{have} of {wanted} files of {repo} are in {HF_HUB_CACHE}, but not {filename}: {cause}. The same command"
-        " continues from here; without a network, run: uv run prepare.py --dataset stdlib"
+        f" continues from here; without a network, run: {command('prepare.py --dataset stdlib')}"
     )
 
 

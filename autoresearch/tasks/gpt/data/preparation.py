@@ -24,6 +24,7 @@ import numpy as np
 
 from autoresearch.errors import DataError
 from autoresearch.files import write_atomic
+from autoresearch.invocation import command
 from autoresearch.paths import DataFolder
 from autoresearch.records import Say
 from autoresearch.tasks.gpt.data import tokenizer as bpe
@@ -156,7 +157,7 @@ class Preparation:
                 f"{self.source.title} is too small for the profile {self.profile.name}: {corpus_tokens:,} tokens in"
                 f" {self.stages['tokenizer']['documents']:,} documents hold out {available} rows of"
                 f" {self.profile.seq_len:,} tokens, and {MIN_EVAL_ROWS} are needed: about {needed:,} tokens in all. Add"
-                " text, or run: uv run prepare.py --dataset stdlib"
+                f" text, or run: {command('prepare.py --dataset stdlib')}"
             )
         return available - available % self._batches(available)
 

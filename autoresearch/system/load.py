@@ -1,0 +1,82 @@
+"""Measure how much of the CPU other programs use, and name them: a busy machine makes every run slower and noisier."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import time
+from collections import Counter
+from dataclasses import dataclass
+
+import psutil
+
+from autoresearch.formats import counted, printable
+from autoresearch.records import MachineState
+
+LOOK_S = 0.5  # between the two looks of `look`
+BUSY = 0.25  # of the cores, from which on measurements suffer
+SHOWN = 3  # programs
+LEAST_CORES = 0.05  # of a program that is named
+ADVICE = "Close what you do not need, or start when the machine is quiet"
+IDLE = ("idle", "iowait", "guest", "guest_nice")  # of psutil.cpu_times; the last two are counted in user and nice
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Cores that other programs use, of how many there are, and the busiest programs with theirs."""
+
+    cores: float
+    of: int
+    programs: tuple[tuple[str, float], ...] = ()  # (name, cores), the busiest first
+
+    @property
+    def busy(self) -> bool:
+        return self.cores >= BUSY * self.of
+
+    def describe(self) -> str:
+        """Return a line for a person.
+
+        Load(1.9, 2, (("clang", 1.5),)).describe() -> "other programs use 1.9 of 2 cores (clang 1.5)"
+        """
+        who = ", ".join(f"{printable(name)} {cores:.1f}" for name, cores in self.programs)
+        return f"other programs use {self.cores:.1f} of {counted(self.of, 'core')}" + (f" ({who})" if who else "")
+
+
+def look(seconds: float = LOOK_S) -> Load:
+    """Watch the machine for some seconds and return what other programs use."""
+    start, before, programs = time.monotonic(), others_cpu_s(), _programs()
+    time.sleep(seconds)
+    took = time.monotonic() - start
+    cores = max(0.0, others_cpu_s() - before) / took
+    used = Counter({name: cpu_s - programs[name] for name, cpu_s in _programs().items() if name in programs})
+    busiest = [(name, cpu_s / took) for name, cpu_s in used.most_common(SHOWN) if cpu_s / took >= LEAST_CORES]
+    return Load(cores, psutil.cpu_count() or 1, tuple(busiest))
+
+
+def others_cpu_s() -> float:
+    """Return the CPU seconds since boot of all programs but this process and its finished children.
+
+    It takes microseconds. The difference of two values counts, taken while no child of this process is at work.
+    """
+    times = psutil.cpu_times()._asdict()
+    own = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    busy = sum(seconds for name, seconds in times.items() if name not in IDLE)
+    return float(busy - sum(usage.ru_utime + usage.ru_stime for usage in own))
+
+
+def share(before: MachineState, after: MachineState) -> float | None:
+    """Return the share of the CPU that other programs used between two samples, 0 to 1; None where it is not known."""
+    if before.others_cpu_s is None or after.others_cpu_s is None or after.monotonic <= before.monotonic:
+        return None
+    return min(1.0, max(0.0, (after.others_cpu_s - before.others_cpu_s) / (after.monotonic - before.monotonic)))
+
+
+def _programs() -> Counter[str]:
+    """Return the CPU seconds of the running programs by name, without this one; others' are hidden on some systems."""
+    found: Counter[str] = Counter()
+    for process in psutil.process_iter(["pid", "name", "cpu_times"]):
+        with contextlib.suppress(psutil.Error, TypeError):
+            times = process.info["cpu_times"]
+            if times is not None and process.pid != psutil.Process().pid:
+                found[process.info["name"]] += times.user + times.system
+    return found

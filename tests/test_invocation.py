@@ -1,0 +1,43 @@
+"""What hints call the program: the words of the person who started it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from autoresearch import invocation
+from testbed.toy import ROOT
+
+
+def test_a_hint_names_uv_where_uv_started_the_program() -> None:
+    assert invocation.runner({"UV": "/opt/homebrew/bin/uv"}) == "uv run"
+    assert invocation.command("loop.py status") == "uv run loop.py status"  # as conftest.py has it
+
+
+def test_without_uv_it_names_the_python_that_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in ("on-path", "checkout/.venv/bin", "elsewhere"):
+        python = tmp_path / folder / "python"
+        python.parent.mkdir(parents=True)
+        python.write_text("#!/bin/sh\n")
+        python.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "on-path"))
+    monkeypatch.chdir(tmp_path / "checkout")
+    assert invocation.runner({}, str(tmp_path / "on-path/python")) == "python"
+    assert invocation.runner({}, str(tmp_path / "checkout/.venv/bin/python")) == ".venv/bin/python"
+    assert invocation.runner({}, str(tmp_path / "elsewhere/python")) == str(tmp_path / "elsewhere/python")
+
+
+def test_the_version_is_that_of_the_project() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["version"] == invocation.VERSION
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("argv", [("loop.py",), ("loop.py", "status"), ("prepare.py",), ("train_mlx.py",)])
+def test_every_program_tells_its_version(argv: tuple[str, ...]) -> None:
+    done = subprocess.run([sys.executable, *argv, "--version"], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (0, f"{invocation.versions()}\n")
