@@ -100,6 +100,7 @@ def parser() -> argparse.ArgumentParser:
     one = add("try", tag, task)
     one.add_argument("file", type=Path, help="a whole version of train_mlx.py")
     one.add_argument("-m", "--message", required=True, help="what it changes and why; the first line is the title")
+    one.add_argument("--as-is", action="store_true", help="keep every constant of the file, also those of the checkout")
     final = add("validate", tag, task)
     rounds, retests = positive(int, 1), positive(int, -1)
     final.add_argument("--rounds", type=rounds, default=5, help="one run of each a round (5)")

@@ -32,7 +32,6 @@ from autoresearch.tasks.gpt.workbench import openblas
 
 DISK_NEEDED = 2 * GIB  # bytes; a run writes up to one, and is stopped where less than one is left
 DISK_WANTED = 10 * GIB  # bytes; a night of checkpoints fits
-DATASETS = ("climbmix", "tinystories", "stdlib")
 SYNCED = ("Documents", "Desktop", "Downloads", "Library/Mobile Documents", "Library/CloudStorage")
 FILEVAULT = ("fdesetup", "status")
 AUTOMATIC_LOGIN = ("defaults", "read", "/Library/Preferences/com.apple.loginwindow", "autoLoginUser")
@@ -156,10 +155,11 @@ def _existing(folder: Path) -> Path:
 def check_data(host: Host) -> Iterator[Check]:
     """Name the prepared data, or what the first start will prepare. Raises DataError for damaged data."""
     profile = default_profile()
-    found = [(name, folder) for name in DATASETS if (folder := corpus.locate(name, profile, host.cache))]
-    for name, folder in found:
-        meta = corpus.load_meta(folder)  # raises DataError with the command that mends it
-        yield Check("data", FINE, f"{name}/{profile}, {meta['splits']['train']['rows']} rows")
+    found = [data for data in corpus.prepared(host.cache) if data.profile == profile]
+    for data in found:
+        meta = corpus.load_meta(data.folder)  # raises DataError with the command that mends it
+        taken = ", prepared last: what a new night takes" if data == found[0] and len(found) > 1 else ""
+        yield Check("data", FINE, f"{corpus.argument(data)}/{profile}, {meta['splits']['train']['rows']} rows{taken}")
     if not found and host.hub():
         yield Check("data", NOTE, "nothing is prepared; the first start downloads climbmix", command("prepare.py"))
     elif not found:

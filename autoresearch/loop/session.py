@@ -82,7 +82,7 @@ def open_night(
     Raises an AutoresearchError saying what is in the way: another loop, uncommitted work, missing data, no sandbox.
     """
     cache, repo, message_command = Cache.default(), Repository.at(root), notify.command_for(options.notify)
-    layout = Layout(root, options.tag or tag_of(repo.branch()) or f"{date.today():%b%d}".lower())
+    layout = Layout(root, night_tag(repo, options.tag))
     if not options.editing:
         refuse_uncommitted(repo)
     with (
@@ -265,6 +265,11 @@ def close_night(research: Research, why: str, known: Path) -> None:
         samples.fill(layout, night, say, research.experimenter.runner.bench)
     if night.decided:
         write_report(layout, say)
+
+
+def night_tag(repo: Repository, wanted: str | None) -> str:
+    """Return the tag of the night to run: the one asked for, else this branch's, else today's, such as "nov27"."""
+    return wanted or tag_of(repo.branch()) or f"{date.today():%b%d}".lower()
 
 
 def night_data(before: Night, options: Options, say: Say) -> Path:

@@ -6,21 +6,22 @@ import contextlib
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from autoresearch.decide import validation
 from autoresearch.errors import UsageError
 from autoresearch.findings import hints
-from autoresearch.loop import transfer_night
+from autoresearch.loop import own_file, transfer_night
 from autoresearch.loop import validate as final
 from autoresearch.loop.context import read_program
 from autoresearch.loop.research import DEFAULT_RULES, Research, Rules
-from autoresearch.loop.session import Options, open_night
+from autoresearch.loop.session import Options, night_tag, open_night
 from autoresearch.loop.sharing import hinted
 from autoresearch.paths import PROGRAM, Layout
 from autoresearch.record import journal
+from autoresearch.record.git import Repository
 from autoresearch.records import Proposer
 from autoresearch.report import status
 from autoresearch.report.console import View, choose_view
@@ -30,6 +31,7 @@ from autoresearch.search.choose import ProposerOptions, choose
 from autoresearch.search.llm.model_choice import Choice
 from autoresearch.search.llm.ollama_server import OllamaServer
 from autoresearch.system.machine import Facts
+from autoresearch.tasks.gpt.data.profiles import PROFILES, default_profile
 
 EXIT = {"keep": 0, "discard": 10, "crash": 11, None: 1}  # of `try`, by its verdict
 NOT_REAL = 10  # exit code of `validate` where the winner is no better than the baseline
@@ -59,13 +61,19 @@ def run(root: Path, args: Namespace) -> int:
 
 
 def attempt(root: Path, args: Namespace) -> int:
-    """Measure one candidate: `loop.py try`. The exit code says the verdict."""
-    try:
-        source = args.file.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{args.file} cannot be read: {error}") from None
+    """Measure one candidate: `loop.py try`. The exit code says the verdict; a file that cannot run begins nothing."""
+    own, tag = own_file.read(root, args.file), night_tag(Repository.at(root), args.tag)
+    best = own_file.expected_best(root, tag, own.made_from, _profile_constants(args.profile))
+    if why := own_file.refusal(own.source if args.as_is else own.fitted(best), best, args.file):
+        print(f"crash: {why}\nNothing was measured or recorded.")
+        return EXIT["crash"]
     rules = Rules(stops_losers=False)  # a person who asks for one candidate wants its number
     with _night(root, options_of(args, editing=True), _by_hand, rules) as research:
+        research.experimenter.prepare()
+        best = research.notebook.source_of(research.notebook.incumbent.n)
+        source = own.source if args.as_is else own.fitted(best)
+        for line in own_file.differences(own, source, best, tag):
+            research.notebook.view.say(line)
         x = research.attempt(source, args.message)
     print(f"{x.verdict}: {x.reason}")
     return EXIT[x.verdict]
@@ -145,6 +153,12 @@ def _chooser(root: Path, args: Namespace, view: View) -> Chooser:
 
     in_terminal = sys.stdin.isatty() and sys.stdout.isatty()
     return lambda facts: choose(wanted, facts, view.say, offer if in_terminal else None)
+
+
+def _profile_constants(profile: str | None) -> Mapping[str, str]:
+    """Return the constants that a new night begins with; none for a profile that is not known here."""
+    known = PROFILES.get(profile or default_profile())
+    return known.constants if known else {}
 
 
 def _by_hand(view: View) -> Chooser:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -42,14 +43,18 @@ MOST_CORES = 8  # MLX dispatches all operations from one thread: with more strea
 def choose_data(dataset: str | None, profile: str | None, say: Say, cache: Path | None = None) -> Path:
     """Return the folder of the data set, preparing it where it is missing.
 
-    Without a name this is a data set that is prepared (climbmix first), else climbmix where the hub answers, else the
-    Python standard library, which is on every machine.
+    Without a name this is what was prepared last for the profile, and a line says so; where nothing is, it is climbmix
+    if the hub answers, else the Python standard library, which is on every machine.
     """
     profile = profile or default_profile()
     if dataset is None:
-        for name in ("climbmix", "tinystories", "stdlib"):
-            if found := corpus.locate(name, profile, cache):
-                return found
+        known = corpus.prepared(cache)
+        if known and known[0].profile != profile:
+            latest = known[0]
+            say(f"data: {corpus.argument(latest)} was prepared last, for another profile: --profile {latest.profile}")
+        if here := [data for data in known if data.profile == profile]:
+            say(f"data: {_prepared_last(here)}")
+            return here[0].folder
         dataset = "climbmix" if corpus.hub_reachable() else "stdlib"
         if dataset == "stdlib":
             say("data: the Hugging Face hub does not answer; using the offline corpus (Python's standard library)")
@@ -57,6 +62,14 @@ def choose_data(dataset: str | None, profile: str | None, say: Say, cache: Path 
         return found
     say(f"data: preparing {dataset} for the {profile} profile, once")
     return corpus.prepare(dataset, profile, cache=cache, report=say)
+
+
+def _prepared_last(known: Sequence[DataFolder]) -> str:
+    """Return "climbmix", or "/home/me/my notes, prepared last; also prepared: climbmix (choose with --dataset)"."""
+    first, *others = [corpus.argument(data) for data in known]
+    if not others:
+        return first
+    return f"{first}, prepared last; also prepared: {', '.join(others)} (choose with --dataset)"
 
 
 def children_environment(say: Say) -> dict[str, str]:

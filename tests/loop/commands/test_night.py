@@ -34,17 +34,18 @@ def test_a_night_ends_at_the_earlier_of_two_ends() -> None:
 @pytest.mark.usefixtures("toy_cache")
 def test_try_measures_a_file_and_says_so_by_its_exit_code(repository: Path) -> None:
     assert loop(repository, "try", "nowhere.py", "-m", "x", *TASK).returncode == 2
-    assert not (repository / "runs").exists()  # a mistyped name begins no night
+    for text, why in (("import os\n", "contract: "), ("def broken(:\n", "invalid syntax"), ("", "is missing")):
+        (repository / "idea.py").write_text(text)
+        done = loop(repository, "try", "idea.py", "-m", "nonsense", *TASK)
+        assert done.returncode == 11 and why in done.stdout and "Nothing was measured" in done.stdout
+    done = loop(repository, "try", "train_mlx.py", "-m", "nothing changed", *TASK)
+    assert done.returncode == 2 and "nothing to measure" in done.stderr
+    assert not (repository / "runs").exists()  # none of these begins a night
     candidate = repository / "train_mlx.py"
     candidate.write_text(HONEST.read_text().replace("LR = 0.01", "LR = 0.0001"))
     done = loop(repository, "try", "train_mlx.py", "-m", "learn slowly\nit may generalise", *TASK)
     assert done.returncode == 10, done.stderr
     assert "discard: " in done.stdout and "sigma" in done.stdout
-    candidate.write_text("import os\n")
-    done = loop(repository, "try", "train_mlx.py", "-m", "nonsense", *TASK)
-    assert done.returncode == 11 and "contract" in done.stdout
-    candidate.write_text("def broken(:\n")
-    done = loop(repository, "try", "train_mlx.py", "-m", "no Python", *TASK)
-    assert done.returncode == 1 and "not valid Python" in done.stderr
+    assert "constants that differ from the night's best: LR 0.01 → 0.0001" in done.stdout
     status = loop(repository, "status")
     assert status.returncode == 0 and "learn slowly" in status.stdout

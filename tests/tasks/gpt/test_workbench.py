@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
 from autoresearch.errors import DataError, UsageError
-from autoresearch.paths import DataFolder
+from autoresearch.paths import Cache, DataFolder
 from autoresearch.system import machine
-from autoresearch.tasks.gpt.workbench import children_environment, harness, snapshot, workbench
+from autoresearch.tasks.gpt.workbench import children_environment, choose_data, harness, snapshot, workbench
 from testbed.toy import ROOT
 
 
@@ -52,3 +54,23 @@ def test_a_workbench_has_the_night_s_harness_and_the_data_s_budget(toy_data: Pat
     assert bench.kernels is not None and bench.kernels.parent == bench.data.cache.folder / "kernels"
     with pytest.raises(UsageError, match="1 to 86400 seconds"):
         workbench(toy_data, tmp_path / "night", ROOT, 0.5, no_sandbox=True, say=lambda text: None)
+
+
+def test_a_new_night_takes_what_was_prepared_last_and_says_so(tmp_path: Path) -> None:
+    notes = tmp_path / "my notes"
+    for age, (name, profile, argument) in enumerate(
+        [("my notes-1f0c39ae", "tiny", str(notes)), ("stdlib", "tiny", "stdlib"), ("climbmix", "mac", "climbmix")]
+    ):
+        data = Cache(tmp_path).data(name, profile)
+        data.folder.mkdir(parents=True)
+        data.meta.write_text(json.dumps({"argument": argument}))
+        os.utime(data.meta, (1000 - age, 1000 - age))
+    said: list[str] = []
+    assert choose_data(None, "tiny", said.append, tmp_path).parent.name == "my notes-1f0c39ae"
+    assert said == [f"data: {notes}, prepared last; also prepared: stdlib (choose with --dataset)"]
+    os.utime(tmp_path / "data/stdlib/tiny/meta.json")  # as `prepare.py --dataset stdlib` does where it is ready
+    assert choose_data(None, "tiny", said.append, tmp_path).parent.name == "stdlib"
+    said.clear()
+    assert choose_data(None, "mac", said.append, tmp_path).parent.name == "climbmix"
+    assert said == ["data: stdlib was prepared last, for another profile: --profile tiny", "data: climbmix"]
+    assert choose_data("stdlib", "tiny", said.append, tmp_path).parent.name == "stdlib" and len(said) == 2

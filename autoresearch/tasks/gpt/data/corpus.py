@@ -19,6 +19,7 @@ import errno
 import fcntl
 import hashlib
 import json
+import os
 import shlex
 import shutil
 import time
@@ -35,7 +36,7 @@ from autoresearch.tasks.gpt.data import sources
 from autoresearch.tasks.gpt.data.hub import hub_reachable
 from autoresearch.tasks.gpt.data.profiles import PROFILES, Profile, default_profile
 
-__all__ = ["command_line", "hub_reachable", "load_meta", "locate", "prepare", "verify"]
+__all__ = ["argument", "command_line", "hub_reachable", "load_meta", "locate", "prepare", "prepared", "verify"]
 
 VERSION = 2  # of the layout above
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -45,6 +46,25 @@ def locate(dataset: str, profile: str, cache: Path | None = None) -> Path | None
     """Find a prepared folder by a known name, a path of text, or a name in the cache. Return None without one."""
     data = _data(sources.folder_name(dataset), profile, cache)
     return data.folder if data.meta.is_file() else None
+
+
+def prepared(cache: Path | None = None) -> list[DataFolder]:
+    """Return all that is prepared, for any profile, the latest first; a `prepare` of ready data counts anew."""
+    root = (Cache(cache) if cache else Cache.default()).folder / "data"
+    metas = [path for path in root.glob("*/[!.]*/meta.json") if not path.parts[-3].startswith(".")]
+    return [DataFolder(path.parent) for path in sorted(metas, key=_changed, reverse=True)]
+
+
+def _changed(path: Path) -> float:
+    return path.stat().st_mtime if path.exists() else 0.0
+
+
+def argument(data: DataFolder) -> str:
+    """Return what `--dataset` takes for a prepared folder: a known name, or the path of a person's text."""
+    try:
+        return str(json.loads(data.meta.read_text()).get("argument", data.dataset))
+    except (OSError, ValueError, AttributeError):  # damaged: what uses it will say so
+        return data.dataset
 
 
 def load_meta(folder: Path) -> dict[str, Any]:
@@ -111,6 +131,7 @@ def prepare(
                 _publish(folder)
             if not force and _is_ready(folder, request, any_shards=shards is None, report=report):
                 _discard_leftovers(folder)
+                os.utime(DataFolder(folder).meta)  # the latest from now on
                 return folder
             _prepare(source, scale, folder, request, offline, report)
     except OSError as error:

@@ -1,0 +1,62 @@
+"""A person's version of the editable file: what follows the night, what differs, and what cannot be measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from autoresearch.errors import UsageError
+from autoresearch.loop import own_file
+from autoresearch.loop.own_file import OwnFile
+from autoresearch.tasks.gpt.data.profiles import TINY
+from testbed.toy import HONEST, ROOT, make_repository
+
+TREE = "DEPTH = 8\nLR = 0.01\nNAME = 'a'\n"
+
+
+def test_only_what_the_person_changed_differs_from_the_night() -> None:
+    own, best = OwnFile("DEPTH = 8\nLR = 0.02\nNAME = 'a'\nNEW = 1\n", TREE), "DEPTH = 4\nLR = 0.03\nNAME = 'a'\n"
+    measured = own.fitted(best)
+    assert measured == "DEPTH = 4\nLR = 0.02\nNAME = 'a'\nNEW = 1\n"
+    assert own_file.differences(own, measured, best, "nov27")[:2] == [
+        "taken from the night, since you have not changed them: DEPTH = 4 (--as-is keeps yours)",
+        "constants that differ from the night's best: LR 0.03 → 0.02, NEW absent → 1",
+    ]
+
+
+def test_a_version_made_from_the_nights_best_stays_as_it_is() -> None:
+    best = "DEPTH = 4\nLR = 0.03\n"
+    own = OwnFile("DEPTH = 8\nLR = 0.03\n", best)  # on the night's branch that is what is committed
+    assert own.fitted(best) == own.source and own.followed(best) == {}
+
+
+def test_code_that_the_night_has_kept_is_pointed_to() -> None:
+    own, best = OwnFile("LR = 0.02\n", "LR = 0.01\n"), "LR = 0.01\nprint()\n"
+    assert "git show autoresearch/nov27:train_mlx.py" in own_file.differences(own, own.source, best, "nov27")[-1]
+
+
+@pytest.mark.parametrize("source", ["def broken(:", "\0", "DEPTH = 8\n" * 2, "DEPTH = None\nDEPTH: int = 3\n", ""])
+def test_a_version_that_cannot_be_fitted_is_left_alone(source: str) -> None:
+    assert OwnFile(source, "DEPTH = 8\n").fitted("DEPTH = 4\n") == source
+
+
+def test_a_copy_of_the_tree_on_the_tiny_profile_is_measured_with_the_tiny_models_constants(tmp_path: Path) -> None:
+    tree = (ROOT / "train_mlx.py").read_text()
+    best = own_file.expected_best(tmp_path, "nov27", tree, TINY.constants)
+    own = OwnFile(tree.replace("MATRIX_LR = 0.04", "MATRIX_LR = 0.05"), tree)
+    assert own.source != tree
+    assert own_file.differences(own, own.fitted(best), best, "nov27")[-1].endswith(": MATRIX_LR 0.04 → 0.05")
+
+
+def test_what_computes_the_same_or_breaks_the_contract_is_refused(tmp_path: Path) -> None:
+    honest = HONEST.read_text()
+    with pytest.raises(UsageError, match=r"x\.py computes what the night's best version computes"):
+        own_file.refusal(honest + "# a remark\n", honest, Path("x.py"))
+    assert own_file.refusal(honest.replace("LR = 0.01", "LR = 0.02"), honest, Path("x.py")) is None
+    assert "import os" in (own_file.refusal("import os\n" + honest, honest, Path("x.py")) or "")
+
+
+def test_a_file_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"nowhere\.py cannot be read"):
+        own_file.read(make_repository(tmp_path / "repository"), Path("nowhere.py"))
