@@ -19,6 +19,8 @@ import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from autoresearch import environment
+from autoresearch.errors import UsageError
 from autoresearch.exits import exit_code
 from autoresearch.invocation import runner, versions
 
@@ -75,6 +77,14 @@ def positive(kind: type[int] | type[float], least: float = 0.0) -> Callable[[str
     return parse
 
 
+def path(text: str) -> Path:
+    """Return a path for argparse, with `~` and variables replaced: a shell leaves `--html=~/a.html` as it is."""
+    try:
+        return environment.path(text)
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser of all commands; options that several commands share are parents."""
     p = Overview(prog="loop.py", usage="loop.py [--version] [COMMAND] [OPTIONS]", add_help=False)
@@ -98,7 +108,7 @@ def parser() -> argparse.ArgumentParser:
     add("pause", tag)
     add("resume", tag)
     one = add("try", tag, task)
-    one.add_argument("file", type=Path, help="a whole version of train_mlx.py")
+    one.add_argument("file", type=path, help="a whole version of train_mlx.py")
     one.add_argument("-m", "--message", required=True, help="what it changes and why; the first line is the title")
     one.add_argument("--as-is", action="store_true", help="keep every constant of the file, also those of the checkout")
     final = add("validate", tag, task)
@@ -115,14 +125,14 @@ def parser() -> argparse.ArgumentParser:
     text.add_argument("--seed", type=int, default=0, help="of the sampling (0)")
     text.add_argument("--no-sandbox", action="store_true", help="run the candidate unconfined")
     one = add("export", tag)
-    one.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: findings/MACHINE-DATE-ID.json")
-    one.add_argument("--curves", type=Path, metavar="FILE", help="write the loss curves as CSV, and no finding")
+    one.add_argument("-o", "--output", type=path, metavar="FILE", help="default: findings/MACHINE-DATE-ID.json")
+    one.add_argument("--curves", type=path, metavar="FILE", help="write the loss curves as CSV, and no finding")
     many = add("compare")
     many.add_argument("nights", nargs="+", metavar="NIGHT", help="a finding, a folder of them, a tag, or a results.tsv")
-    many.add_argument("--html", type=Path, metavar="FILE", help="write the comparison as a page")
-    many.add_argument("--json", type=Path, metavar="FILE", help="write the comparison as data")
+    many.add_argument("--html", type=path, metavar="FILE", help="write the comparison as a page")
+    many.add_argument("--json", type=path, metavar="FILE", help="write the comparison as data")
     replay = add("transfer", tag, task, ends)
-    replay.add_argument("file", type=Path, help="what `export` wrote on the other machine")
+    replay.add_argument("file", type=path, help="what `export` wrote on the other machine")
     replay.add_argument("--details", action="store_true", help="show the gains and intervals on both machines")
     home = add("adopt", tag)
     home.add_argument(
@@ -160,9 +170,14 @@ def _shared_options() -> list[argparse.ArgumentParser]:
     )
     who.add_argument("--model", help="of the Ollama server, or openai:NAME with --base-url")
     who.add_argument("--base-url", metavar="URL", help="an OpenAI-compatible server, e.g. http://127.0.0.1:8080/v1")
+    key = "file with the key for that server (else OPENAI_API_KEY)"
+    who.add_argument("--api-key-file", type=path, metavar="FILE", help=key)
     who.add_argument("--command", help="an outside agent for --proposer command, run in a scratch folder")
     hints.add_argument(
-        "--findings", metavar="PATH", help="other machines' findings as hints for the proposers, e.g. findings/"
+        "--findings",
+        type=path,
+        metavar="PATH",
+        help="other machines' findings as hints, e.g. findings/",
     )
     ends.add_argument("--experiments", type=positive(int), metavar="N", help="stop after N experiments")
     ends.add_argument("--hours", type=positive(float), metavar="H", help="stop after H hours")

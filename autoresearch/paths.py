@@ -19,9 +19,10 @@ cache/
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
+
+from autoresearch import environment
 
 EDITABLE = "train_mlx.py"  # the one file that experiments change
 PROGRAM = "program.md"
@@ -152,9 +153,11 @@ class Cache:
 
     @classmethod
     def default(cls) -> Cache:
-        """Return the cache in the folder that AUTORESEARCH_CACHE names, else in ~/.cache/autoresearch-metal."""
-        given = os.environ.get("AUTORESEARCH_CACHE")
-        return cls(Path(given) if given else Path.home() / ".cache" / "autoresearch-metal")
+        """Return the cache in the folder that AUTORESEARCH_CACHE names, else in ~/.cache/autoresearch-metal.
+
+        Raises UsageError where that cannot be a folder.
+        """
+        return cls(environment.cache_folder())
 
     @property
     def machine_lock(self) -> Path:

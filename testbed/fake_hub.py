@@ -18,7 +18,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 class FakeHub(ThreadingHTTPServer):
     """Hub that serves `files`, which maps repo -> name -> content.
 
-    A test sets `refuse` and `cut` to make transfers fail, and reads in `transfers` what was asked for.
+    A test sets `refuse`, `cut` and `knows_no_token` to make transfers fail, and reads in `transfers` what was asked.
     """
 
     daemon_threads = True
@@ -30,6 +30,7 @@ class FakeHub(ThreadingHTTPServer):
         self.transfers: list[tuple[str, int]] = []  # (file name, first byte asked for)
         self.heads = 0
         self.refuse: list[int] = []  # statuses that the next transfers answer with
+        self.knows_no_token = False  # answer 401 to every token, as for one that has expired
         self.cut: list[int] = []  # bytes after which the next transfers break off
 
     @property
@@ -62,7 +63,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _resolve(self) -> None:
         match = re.fullmatch(r"/datasets/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", self.path)
         repo = self.server.files.get(match[1]) if match else None
-        if match is None or repo is None:
+        if self.server.knows_no_token and "Authorization" in self.headers:
+            self._empty(401, {"X-Error-Message": "Invalid credentials in Authorization header"})
+        elif match is None or repo is None:
             self._empty(404, {"X-Error-Code": "RepoNotFound"})
         elif match[3] not in repo:
             self._empty(404, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT})

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from autoresearch import environment
 from autoresearch.errors import ProposerError, UsageError
 from autoresearch.paths import Cache
 from autoresearch.records import Proposer
@@ -32,7 +34,8 @@ class ProposerOptions:
 
     kind: str = "auto"  # auto, hybrid, ollama, tuner or command
     model: str | None = None  # the name of an Ollama model, or openai:NAME with base_url
-    base_url: str | None = None
+    base_url: str | None = None  # of the OpenAI-compatible server; None: OPENAI_BASE_URL
+    api_key_file: Path | None = None  # with the key for it; None: OPENAI_API_KEY
     command: str | None = None
     seed: int = 0
     program: str = ""  # the text of program.md, which has to fit the model's context
@@ -85,13 +88,10 @@ def _model(
     The clients of model servers are imported here: they take a third of a second, which a night without a model saves.
     """
     if options.model and options.model.startswith(OPENAI):
-        from autoresearch.search.llm.openai import OpenAIProposer
+        from autoresearch.search.llm.openai import open_openai
 
-        if not options.base_url:
-            raise UsageError(f"--model {options.model} needs --base-url, e.g. --base-url http://127.0.0.1:8080/v1")
-        name = options.model.removeprefix(OPENAI)
-        line = f"{name} at {options.base_url} (it stays in that server's memory)"
-        return OpenAIProposer(options.base_url, name, scorecard), line
+        key = environment.openai_key(options.api_key_file)
+        return open_openai(options.base_url, options.model.removeprefix(OPENAI), scorecard, api_key=key)
     from autoresearch.search.llm.model_choice import open_ollama
 
     return open_ollama(

@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from autoresearch.environment import path as as_meant
+from autoresearch.environment import value
 from autoresearch.errors import UsageError
 from autoresearch.files import write_atomic
 from autoresearch.invocation import command
@@ -153,7 +155,10 @@ def environment(argv: Sequence[str], env: Mapping[str, str]) -> dict[str, str]:
     given = [p for p in env.get("PATH", "").split(os.pathsep) if Path(p).is_absolute() and Path(p).is_dir()]
     own = [str(Path(argv[0]).parent)] if argv and Path(argv[0]).is_absolute() else []
     path = os.pathsep.join(dict.fromkeys([*own, *given, *SYSTEM_PATH]))
-    return {"PATH": path, "PYTHONUNBUFFERED": "1", **{k: env[k] for k in INHERITED if env.get(k)}}
+    settings = {name: text for name in INHERITED if (text := value(name, env)) is not None}
+    if "AUTORESEARCH_CACHE" in settings:  # a login starts elsewhere
+        settings["AUTORESEARCH_CACHE"] = str(as_meant(settings["AUTORESEARCH_CACHE"]))
+    return {"PATH": path, "PYTHONUNBUFFERED": "1", **settings}
 
 
 def _links(path: Path) -> tuple[Path, ...]:

@@ -37,7 +37,7 @@ def test_the_choice_is_said_in_a_line(chosen: Callable[..., tuple[Proposer, list
             ({}, "tuner + ollama:qwen2.5-coder:7b", "shared with the tuner by what each achieves"),
             ({"kind": "ollama"}, "ollama:qwen2.5-coder:7b", "the tuner when it has none"),
             ({"kind": "tuner"}, "tuner", "ideas: the built-in tuner"),
-            ({"model": "openai:m", "base_url": fake.url}, "tuner + openai:m", "what each achieves"),
+            ({"model": "openai:m", "base_url": fake.url}, "tuner + openai:qwen2.5-coder:7b", "what each achieves"),
             ({"model": "gone:1b"}, "tuner", "Run: ollama pull gone:1b)"),
         ):
             proposer, said = chosen(fake.url, **wanted)

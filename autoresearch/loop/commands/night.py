@@ -145,7 +145,9 @@ def _night(
 def _chooser(root: Path, args: Namespace, view: View) -> Chooser:
     """Return what chooses the proposer once the machine is known; in a terminal it may offer to pull a model."""
     program = read_program(root / PROGRAM)
-    wanted = ProposerOptions(args.proposer, args.model, args.base_url, args.command, args.seed, program)
+    wanted = ProposerOptions(
+        args.proposer, args.model, args.base_url, args.api_key_file, args.command, args.seed, program
+    )
 
     def offer(server: OllamaServer, choice: Choice) -> bool:
         with view.aside() as console:

@@ -34,7 +34,10 @@ LONG_TRIES = 3  # prompts refused as too long before the draft is given up
 # reason -> further attempts at the same request
 RETRIES = {"runner": 1, "out_of_memory": 1, "server_busy": 3, "cut_off": 1, "server_gone": 1}
 # Reasons after which no further draft of the turn is asked for.
-HOPELESS = {"server_gone", "server_busy", "no_model", "out_of_memory", "runner", "cancelled", "too_large", "timeout"}
+HOPELESS = {
+    *("server_gone", "server_busy", "no_model", "unauthorized", "bad_proxy"),
+    *("out_of_memory", "runner", "cancelled", "too_large", "timeout"),
+}
 
 
 @dataclass(slots=True)

@@ -8,12 +8,12 @@ from dataclasses import replace
 from typing import Any
 
 import psutil
-from ollama import ProcessResponse
 
 from autoresearch.errors import ProposerError
 from autoresearch.formats import GIB
 from autoresearch.search.llm.backend import THINKING_TOKENS, Answer, Message, added
 from autoresearch.search.llm.dialogue import Dialogue
+from autoresearch.search.llm.official import ollama
 from autoresearch.search.llm.ollama_server import OllamaServer, full_name
 from autoresearch.search.llm.transport import positive
 from autoresearch.search.scorecard import FORMATS, Scorecard
@@ -171,12 +171,12 @@ class OllamaBackend:
         if (loaded := self._in_memory()) is not None:
             self._check(loaded)
 
-    def _in_memory(self) -> ProcessResponse.Model | None:
+    def _in_memory(self) -> ollama.ProcessResponse.Model | None:
         """Return the server's entry for the model if it is loaded."""
         name = full_name(self.model)
         return next((m for m in self.server.loaded() if full_name(m.name or "") == name), None)
 
-    def _check(self, loaded: ProcessResponse.Model) -> None:
+    def _check(self, loaded: ollama.ProcessResponse.Model) -> None:
         """Raise ProposerError if the loaded model takes too much memory (`too_large`) or got too little context."""
         self.size = size = int(loaded.size or 0)
         if self.memory_limit is not None and size > self.memory_limit:

@@ -7,7 +7,6 @@ child process, offline and on a free port, and `close` stops it.
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import os
 import shutil
 import socket
@@ -16,14 +15,13 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import ollama
-
-from autoresearch.errors import CommandError, ProposerError
+from autoresearch import addresses
+from autoresearch.errors import CommandError, ProposerError, UsageError
 from autoresearch.search.llm.backend import Answer, Message
-from autoresearch.search.llm.transport import Http, Timeouts, is_loopback, named_failures, positive, streamed_object
+from autoresearch.search.llm.official import ollama
+from autoresearch.search.llm.transport import Http, Timeouts, named_failures, positive, streamed_object
 from autoresearch.system.process import Child
 
-DEFAULT_PORT = 11434
 POLL_S = 0.2  # between looks at whether a model is unloaded
 LOG_BYTES = 256 * 1024
 
@@ -40,30 +38,19 @@ OFFLINE = {
 PullProgress = Callable[[str, int | None, int | None], None]  # status, bytes done, total bytes
 
 
-def base_url(host: str | None) -> str:
-    """Turn any form of OLLAMA_HOST into a URL to connect to.
-
-    >>> [base_url(host) for host in (None, "0.0.0.0:8000", "mac.local")]
-    ['http://127.0.0.1:11434', 'http://127.0.0.1:8000', 'http://mac.local:11434']
-    >>> base_url("https://host/ollama")
-    'https://host:443/ollama'
-    """
-    scheme, separator, rest = (host or "").strip().strip("\"'").partition("://")
-    if not separator:
-        scheme, rest = "http", scheme
-    default = {"http": 80, "https": 443}.get(scheme, DEFAULT_PORT) if separator else DEFAULT_PORT
-    address, _, path = rest.partition("/")
-    name, port = _name_and_port(address, default)
-    return f"{scheme}://{name}:{port}" + (f"/{path.strip('/')}" if path.strip("/") else "")
-
-
 class OllamaServer:
     """Client of one Ollama server. All failures are ProposerErrors with a `reason` listed in transport.py."""
 
-    def __init__(self, url: str, timeouts: Timeouts | None = None, own: OwnServer | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        timeouts: Timeouts | None = None,
+        own: OwnServer | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         self.timeouts = timeouts or Timeouts()
         self.own = own
-        self.http = Http(url, self.timeouts)
+        self.http = Http(url, self.timeouts, headers)
 
     @property
     def url(self) -> str:
@@ -269,16 +256,23 @@ def connect(
 ) -> OllamaServer | None:
     """Return the server that OLLAMA_HOST names, else a started one, else None when `ollama` is not installed.
 
-    Raises ProposerError when OLLAMA_HOST names another machine that does not answer, or when ours does not start.
+    Raises ProposerError when OLLAMA_HOST makes no sense or names another machine that does not answer, when a server
+    answers and refuses, and when ours does not start.
     """
     environ = os.environ if environ is None else environ
-    server = OllamaServer(base_url(environ.get("OLLAMA_HOST")), timeouts)
+    try:
+        address = addresses.ollama(environ)
+    except UsageError as error:
+        raise ProposerError(str(error), reason="bad_request") from error
+    server = OllamaServer(address.url, timeouts, headers=address.headers)
     try:
         server.version()
         return server
     except ProposerError as error:
-        if not is_loopback(server.url):
+        if not addresses.is_loopback(server.url):
             raise ProposerError(f"OLLAMA_HOST: {error}", reason="server_gone") from error
+        if error.reason == "unauthorized":
+            raise
     executable = shutil.which("ollama", path=environ.get("PATH"))
     if executable is None:
         return None
@@ -289,22 +283,6 @@ def connect(
 def full_name(model: str) -> str:
     """Return a model's name with its tag: full_name("qwen2.5-coder") -> "qwen2.5-coder:latest"."""
     return model if ":" in model.rpartition("/")[2] else f"{model}:latest"
-
-
-def _name_and_port(address: str, default: int) -> tuple[str, int]:
-    """Split an address into host and port; 0.0.0.0 and :: become the loopback address."""
-    name, separator, port = address.rpartition(":")
-    if not separator or "]" in port or (":" in name and not name.endswith("]")):  # no port, [v6], bare v6
-        name, port = address, ""
-    name = name.strip("[]") or "127.0.0.1"
-    try:
-        ip = ipaddress.ip_address(name)
-        if ip.is_unspecified:
-            name = "127.0.0.1" if ip.version == 4 else "::1"
-    except ValueError:
-        pass
-    number = int(port) if port.isascii() and port.isdigit() and int(port) < 65536 else default
-    return (f"[{name}]" if ":" in name else name), number
 
 
 def _free_port() -> int:

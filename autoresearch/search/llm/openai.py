@@ -11,9 +11,8 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import httpx
-
-from autoresearch.errors import ProposerError, UsageError
+from autoresearch import addresses
+from autoresearch.errors import ProposerError
 from autoresearch.search.llm.backend import THINKING_TOKENS, Answer, Message, added
 from autoresearch.search.llm.dialogue import Dialogue
 from autoresearch.search.llm.transport import Http, Timeouts, positive, streamed_object
@@ -28,7 +27,7 @@ class OpenAIBackend:
 
     def __init__(
         self,
-        base_url: str,
+        base_url: str | None,
         model: str,
         *,
         context_tokens: int = CONTEXT_TOKENS,
@@ -39,8 +38,7 @@ class OpenAIBackend:
         self._fresh = True  # no request has been sent, so the server's prompt cache holds none of ours
         self._thinks = False  # an answer has contained thinking
         self._facts: dict[str, Any] = {}  # the server's description of the model
-        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self.http = Http(endpoint(base_url), timeouts or Timeouts(), headers)
+        self.http = _client(addresses.openai(base_url), api_key, timeouts or Timeouts())
 
     @property
     def name(self) -> str:
@@ -144,7 +142,7 @@ class OpenAIProposer(Dialogue):
 
     def __init__(
         self,
-        base_url: str,
+        base_url: str | None,
         model: str,
         scorecard: Scorecard,
         *,
@@ -158,27 +156,50 @@ class OpenAIProposer(Dialogue):
         super().__init__(backend, scorecard, formats=formats, retry_s=timeouts.retry_s)
 
 
-def endpoint(base_url: str) -> str:
-    """Complete a --base-url: endpoint("localhost:8080") -> "http://localhost:8080/v1". Raises UsageError."""
-    text = base_url.strip()
-    text = text if "://" in text else f"http://{text}"
-    try:
-        url = httpx.URL(text)
-    except httpx.InvalidURL as error:
-        raise UsageError(f"--base-url {base_url}: {error}") from error
-    if url.scheme not in ("http", "https") or not url.host:
-        raise UsageError(f"--base-url {base_url}: write it like http://127.0.0.1:8080/v1")
-    text = text.rstrip("/")
-    return text.removesuffix("/chat/completions") if url.path.strip("/") else f"{text}/v1"
+def open_openai(
+    base_url: str | None,
+    wanted: str,
+    scorecard: Scorecard,
+    api_key: str | None = None,
+    timeouts: Timeouts | None = None,
+) -> tuple[OpenAIProposer, str]:
+    """Return a proposer with the model `wanted`, and the line that says which model and where.
+
+    Servers of one model answer with it whatever the name, so the only model that a server lists is taken under its own
+    name. A server that does not answer now may do so later: then the name stays. Raises UsageError for a bad address.
+    """
+    address = addresses.openai(base_url)
+    names: list[str] = []
+    with contextlib.suppress(ProposerError):  # `prepare` reports it
+        listing = _client(address, api_key, timeouts or Timeouts()).json("GET", "/models")
+        names = [str(entry["id"]) for entry in _entries(listing) if entry.get("id")]
+    name, said = wanted, ""
+    if len(names) == 1 and names[0] != wanted:
+        name, said = names[0], f", the only model there, and not {wanted}"
+    elif names and wanted not in names:
+        said = f", which the server does not list; it lists {', '.join(names[:8])}"
+    line = f"{name} at {address.url}{said} (it stays in that server's memory)"
+    return OpenAIProposer(base_url, name, scorecard, api_key=api_key, timeouts=timeouts), line
+
+
+def _client(address: addresses.Address, api_key: str | None, timeouts: Timeouts) -> Http:
+    """Return the client of a server, with the key, else with the user and password of its address."""
+    headers = {"Authorization": f"Bearer {api_key}"} if api_key else address.headers
+    return Http(address.url, timeouts, headers)
 
 
 def _facts(listing: Any, model: str) -> dict[str, Any]:
     """Return the entry of `model` in a listing of /models, or the only one, since servers of one model ignore names."""
-    entries = listing.get("data") if isinstance(listing, dict) else None
-    known = [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+    known = _entries(listing)
     own = [entry for entry in known if entry.get("id") == model] or (known if len(known) == 1 else [])
     meta = own[0].get("meta") if own else None
     return {**own[0], **(meta if isinstance(meta, dict) else {})} if own else {}
+
+
+def _entries(listing: Any) -> list[dict[str, Any]]:
+    """Return the entries of a listing of /models; none where it is of another form."""
+    entries = listing.get("data") if isinstance(listing, dict) else None
+    return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
 
 
 def _events(lines: Iterable[str]) -> Iterator[dict[str, Any]]:

@@ -8,6 +8,8 @@ no_model       404: the server has no such model
 too_long       the prompt does not fit the model's context
 no_thinking    the model was asked to think and cannot
 bad_request    another 4xx
+bad_proxy      the environment names a proxy, or certificates, that cannot be used
+unauthorized   401 or 403: the server, or a proxy on the way, wants a key or a password, or refuses the one given
 out_of_memory  the model does not fit this machine's memory
 runner         another 5xx, or an error after the answer has begun: the model's process died
 timeout        no byte came for longer than the phase allows, or the whole answer took too long
@@ -18,7 +20,6 @@ cancelled      `cancel` was called
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import json
 import re
 import socket
@@ -26,15 +27,16 @@ import time
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
-import ollama
 
-from autoresearch.errors import ProposerError
+from autoresearch import addresses
+from autoresearch.errors import ProposerError, UsageError
+from autoresearch.search.llm.official import ollama
 
 MAX_LINE_BYTES = 4 * 2**20
 MAX_ERROR_BYTES = 64 * 2**10
+REASONS = {401: "unauthorized", 403: "unauthorized", 404: "no_model", 407: "unauthorized", 503: "server_busy"}
 
 _TOO_LONG = re.compile(
     r"context (?:length|size|window)|exceeds? .{0,40}context|prompt .{0,20}too long|input length", re.I
@@ -57,7 +59,10 @@ class Timeouts:
 
 
 class Http:
-    """Client of one server. Proxy variables are ignored for a loopback address."""
+    """Client of one server. Proxy variables are ignored for a loopback address.
+
+    A proxy that cannot be used is a ProposerError (`bad_proxy`) at the first call.
+    """
 
     def __init__(self, base_url: str, timeouts: Timeouts, headers: Mapping[str, str] | None = None) -> None:
         self.base_url, self.timeouts, self.headers = base_url.rstrip("/"), timeouts, dict(headers or {})
@@ -69,9 +74,8 @@ class Http:
         t = self.timeouts
         return {
             "timeout": httpx.Timeout(t.short_s, connect=t.connect_s),
-            "trust_env": not is_loopback(self.base_url),
-            "verify": self.base_url.startswith("https"),  # loading certificates costs 30 ms
             "headers": self.headers,
+            **_client_options(self.base_url),
         }
 
     @contextlib.contextmanager
@@ -99,7 +103,7 @@ class Http:
         with httpx.Client(**self.options()) as client, named_failures(self.base_url):
             response = client.request(method, self.base_url + path, json=body)
             if response.status_code >= 300:
-                raise _http_error(response.status_code, response.content)
+                raise _http_error(self.base_url, response.status_code, response.content)
             return response.json()
 
     def lines(self, path: str, body: Any) -> Generator[str, None, None]:
@@ -113,7 +117,7 @@ class Http:
             client.stream("POST", self.base_url + path, json=body) as response,
         ):
             if response.status_code >= 300:
-                raise _http_error(response.status_code, _beginning(response))
+                raise _http_error(self.base_url, response.status_code, _beginning(response))
             yield from _split(response.iter_bytes(), deadline, answer_s)
 
     def cancel(self) -> None:
@@ -142,15 +146,6 @@ def named_failures(url: str) -> Iterator[None]:
         raise _transport_error(url, error) from error
 
 
-def is_loopback(url: str) -> bool:
-    """Return whether a URL names this machine: is_loopback("http://localhost:11434") -> True."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def error_of(message: str, status: int = 500) -> ProposerError:
     """Classify a server's error text: error_of("model 'x' not found", 404).reason -> "no_model"."""
     if "does not support thinking" in message or "think value" in message:
@@ -160,7 +155,7 @@ def error_of(message: str, status: int = 500) -> ProposerError:
     elif _MEMORY.search(message):
         reason = "out_of_memory"
     else:
-        reason = {404: "no_model", 503: "server_busy"}.get(status, "bad_request" if status < 500 else "runner")
+        reason = REASONS.get(status, "bad_request" if status < 500 else "runner")
     return ProposerError(f"the model server says: {message[:500]} (HTTP {status})", reason=reason)
 
 
@@ -187,14 +182,25 @@ def positive(body: Mapping[str, Any], key: str) -> int | None:
     return value if isinstance(value, int) and value > 0 else None
 
 
+def _client_options(url: str) -> dict[str, Any]:
+    """Return addresses.client_options(url). Raises ProposerError where the environment names no usable way there."""
+    try:
+        return addresses.client_options(url)
+    except UsageError as error:
+        raise ProposerError(str(error), reason="bad_proxy") from error
+
+
 def _error_text(body: Mapping[str, Any]) -> str:
     """Return the text of a body's `error` field: {"error": "x"} and {"error": {"message": "x"}} -> "x"."""
     error = body.get("error")
     return str(error.get("message", error) if isinstance(error, dict) else error or "")
 
 
-def _http_error(status: int, content: bytes) -> ProposerError:
+def _http_error(url: str, status: int, content: bytes) -> ProposerError:
     """Classify an answer with an error status, in JSON or not."""
+    if REASONS.get(status) == "unauthorized":
+        asks = "wants a key or a password, or refuses the one given"
+        return ProposerError(f"{url} {asks} (HTTP {status}). See: docs/agents.md", reason="unauthorized")
     text = content.decode("utf-8", "replace").strip()
     with contextlib.suppress(ValueError):
         text = (_error_text(json.loads(text)) if text.startswith("{") else "") or text

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from autoresearch import environment
 from autoresearch.candidate import constants
 from autoresearch.candidate.edits import apply
 from autoresearch.errors import GitError
@@ -52,13 +52,10 @@ def _run(source: Path, harness: Path) -> int:
 def _run_alone(source: Path, harness: Path) -> int:
     folder = harness.parent / "runs" / "by-hand"
     folder.mkdir(parents=True, exist_ok=True)
-    env = os.environ
-    data = choose_data(env.get("AUTORESEARCH_DATASET"), env.get("AUTORESEARCH_PROFILE"), print)
-    budget = env.get("AUTORESEARCH_TIME_BUDGET_S")
-    no_sandbox = env.get("AUTORESEARCH_NO_SANDBOX") == "1"
-    bench = workbench(data, folder, harness.parent, float(budget) if budget else None, no_sandbox, print, anew=True)
+    dataset, profile, budget_s, seed, no_sandbox = environment.by_hand()
+    data = choose_data(dataset, profile, print)
+    bench = workbench(data, folder, harness.parent, budget_s, no_sandbox, print, anew=True)
     bench = replace(bench, min_steps=0)  # a person may wait for what the loop would not
-    seed = int(env.get("AUTORESEARCH_SEED") or 42)
     candidate = folder / EDITABLE
     candidate.write_text(with_profile(source, load_meta(data).get("constants", {})))
     print(f"task: {data.parent.name}/{data.name}, {bench.budget_s:g} s of training, seed {seed}")

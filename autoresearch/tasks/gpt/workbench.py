@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+from autoresearch import environment
 from autoresearch.errors import DataError, UsageError
 from autoresearch.files import write_atomic
 from autoresearch.measure.workbench import Workbench
@@ -55,9 +55,10 @@ def choose_data(dataset: str | None, profile: str | None, say: Say, cache: Path 
         if here := [data for data in known if data.profile == profile]:
             say(f"data: {_prepared_last(here)}")
             return here[0].folder
-        dataset = "climbmix" if corpus.hub_reachable() else "stdlib"
-        if dataset == "stdlib":
-            say("data: the Hugging Face hub does not answer; using the offline corpus (Python's standard library)")
+        problem = corpus.hub_problem()
+        dataset = "stdlib" if problem else "climbmix"
+        if problem:
+            say(f"data: {problem}; using the offline corpus (Python's standard library)")
     if found := corpus.locate(dataset, profile, cache):
         return found
     say(f"data: preparing {dataset} for the {profile} profile, once")
@@ -84,7 +85,7 @@ def children_environment(say: Say) -> dict[str, str]:
     if Path("/dev/nvidia0").exists():
         say("speed: MLX on CUDA")
         return {}
-    compiled, cores = os.environ.get("AUTORESEARCH_COMPILE") == "1", cores_to_use()
+    compiled, cores = environment.compiles(), cores_to_use()
     env = {"AUTORESEARCH_CORES": str(cores), "OPENBLAS_NUM_THREADS": "1", "MLX_BFS_MAX_WIDTH": "1000"}
     if not compiled:
         env["MLX_DISABLE_COMPILE"] = "1"
@@ -105,12 +106,7 @@ def cores_to_use() -> int:
 
     Raises UsageError where AUTORESEARCH_CORES is no number from 1 to 1024.
     """
-    given = os.environ.get("AUTORESEARCH_CORES")
-    if given is None:
-        return min(machine.usable_cores(), MOST_CORES)
-    if not (given.isascii() and given.isdigit() and 1 <= int(given) <= 1024):
-        raise UsageError(f"AUTORESEARCH_CORES={given}: a number of cores, 1 to 1024")
-    return int(given)
+    return environment.cores() or min(machine.usable_cores(), MOST_CORES)
 
 
 def openblas() -> Path | None:

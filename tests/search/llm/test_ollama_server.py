@@ -18,7 +18,7 @@ import pytest
 
 from autoresearch.errors import ProposerError
 from autoresearch.search.llm.backend import Answer
-from autoresearch.search.llm.ollama_server import OFFLINE, OllamaServer, base_url, connect
+from autoresearch.search.llm.ollama_server import OFFLINE, OllamaServer, connect
 from autoresearch.search.llm.transport import Timeouts
 from testbed.fake_ollama import CLOUD, MODEL, PULL, THINKER, FakeOllama, install
 
@@ -61,35 +61,6 @@ def reason(call: Callable[[], object]) -> str:
 
 
 # --- where it is ------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("host", "url"),
-    [
-        (None, "http://127.0.0.1:11434"),
-        ("", "http://127.0.0.1:11434"),
-        ("  ", "http://127.0.0.1:11434"),
-        ("127.0.0.1", "http://127.0.0.1:11434"),
-        ("127.0.0.1:8000", "http://127.0.0.1:8000"),
-        (":8000", "http://127.0.0.1:8000"),
-        ("0.0.0.0", "http://127.0.0.1:11434"),
-        ("0.0.0.0:8000", "http://127.0.0.1:8000"),
-        ("localhost", "http://localhost:11434"),
-        ("mac.local", "http://mac.local:11434"),
-        ("http://mac.local", "http://mac.local:80"),
-        ("http://mac.local:8000/", "http://mac.local:8000"),
-        ("https://mac.local", "https://mac.local:443"),
-        ("https://mac.local/ollama/", "https://mac.local:443/ollama"),
-        ("mac.local:port", "http://mac.local:11434"),
-        ("mac.local:99999", "http://mac.local:11434"),
-        ("::1", "http://[::1]:11434"),
-        ("[::1]:8000", "http://[::1]:8000"),
-        ("::", "http://[::1]:11434"),
-        ('"127.0.0.1:8000"', "http://127.0.0.1:8000"),
-    ],
-)
-def test_ollama_host_in_all_its_forms(host: str | None, url: str) -> None:
-    assert base_url(host) == url
 
 
 def test_a_proxy_in_the_environment_is_not_asked_for_loopback(monkeypatch: pytest.MonkeyPatch) -> None:

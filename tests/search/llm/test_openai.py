@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from autoresearch.errors import ProposerError, UsageError
+from autoresearch.errors import ProposerError
 from autoresearch.records import Context, Set, TaskFacts
 from autoresearch.search.llm.backend import Answer
-from autoresearch.search.llm.openai import OpenAIBackend, OpenAIProposer, endpoint
+from autoresearch.search.llm.openai import OpenAIBackend, OpenAIProposer, open_openai
 from autoresearch.search.llm.transport import Timeouts
 from autoresearch.search.scorecard import Scorecard
-from testbed.fake_ollama import FakeOllama
+from testbed.fake_ollama import MODEL, THINKER, FakeOllama
 from testbed.reply_cases import SOURCE
 
 QUICK = Timeouts(connect_s=1, first_byte_s=1, chunk_s=1, answer_s=2, short_s=2, retry_s=0.05)
@@ -31,27 +31,6 @@ def make(fake: FakeOllama, tmp_path: Path, **options: Any) -> OpenAIProposer:
 def ask(fake: FakeOllama) -> Answer:
     backend = OpenAIBackend(fake.url, "m", timeouts=QUICK)
     return backend.ask([{"role": "user", "content": "hello"}], max_tokens=100, temperature=0.8, seed=1)
-
-
-@pytest.mark.parametrize(
-    ("given", "url"),
-    [
-        ("http://127.0.0.1:8080/v1", "http://127.0.0.1:8080/v1"),
-        ("http://127.0.0.1:8080/v1/", "http://127.0.0.1:8080/v1"),
-        ("http://127.0.0.1:8080", "http://127.0.0.1:8080/v1"),
-        ("localhost:1234", "http://localhost:1234/v1"),
-        ("http://127.0.0.1:8080/v1/chat/completions", "http://127.0.0.1:8080/v1"),
-        ("https://host/api/openai", "https://host/api/openai"),
-    ],
-)
-def test_base_urls_as_people_write_them(given: str, url: str) -> None:
-    assert endpoint(given) == url
-
-
-@pytest.mark.parametrize("given", ["", "ftp://x/v1", "http://", "http://[::1", "http://x:port/v1"])
-def test_base_urls_that_lead_nowhere(given: str) -> None:
-    with pytest.raises(UsageError, match="--base-url"):
-        endpoint(given)
 
 
 def test_a_turn_with_a_repair(tmp_path: Path) -> None:
@@ -86,7 +65,7 @@ def test_an_answer_that_was_cut_says_length() -> None:
         ({"cut": "reset"}, "cut_off"),
         ({"error_after": 1, "error": "slot unavailable"}, "runner"),
         ({"status": 400, "error": "the request exceeds the available context size"}, "too_long"),
-        ({"status": 401, "error": "no key"}, "bad_request"),
+        ({"status": 401, "error": "no key"}, "unauthorized"),
         ({"status": 404, "error": "model not found"}, "no_model"),
         ({"status": 503, "error": "Loading model"}, "server_busy"),
         ({"delay_s": 1.5}, "timeout"),
@@ -164,6 +143,20 @@ def test_thinking_that_eats_the_answer_is_switched_off_and_then_given_room(tmp_p
 def test_a_key_is_sent_only_where_it_is_given() -> None:
     assert "Authorization" not in OpenAIBackend("localhost:1", "m").http.headers
     assert OpenAIBackend("localhost:1", "m", api_key="k").http.headers == {"Authorization": "Bearer k"}
+
+
+def test_the_only_model_of_a_server_is_taken_under_its_own_name(tmp_path: Path) -> None:
+    scorecard = Scorecard(tmp_path / "scorecard.json", "mac")
+    with FakeOllama([GOOD], models=[MODEL]) as fake:
+        proposer, line = open_openai(fake.url, "local-7b", scorecard, timeouts=QUICK)
+        proposer.propose(CONTEXT)
+        assert fake.chats()[0]["model"] == MODEL["name"]
+        _, named = open_openai(fake.url, MODEL["name"], scorecard, timeouts=QUICK)
+    assert proposer.name == f"openai:{MODEL['name']}" and "the only model there, and not local-7b" in line
+    assert named == f"{MODEL['name']} at {fake.url}/v1 (it stays in that server's memory)"
+    with FakeOllama(models=[MODEL, THINKER]) as fake:
+        proposer, line = open_openai(fake.url, "local-7b", scorecard, timeouts=QUICK)
+    assert proposer.name == "openai:local-7b" and "does not list" in line and THINKER["name"] in line
 
 
 def test_cancel_ends_a_turn(tmp_path: Path) -> None:

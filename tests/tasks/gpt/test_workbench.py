@@ -26,7 +26,7 @@ def test_children_get_the_cores_that_this_process_may_use(monkeypatch: pytest.Mo
     assert env["AUTORESEARCH_CORES"] == str(min(machine.usable_cores(), 8)) and env["OPENBLAS_NUM_THREADS"] == "1"
     monkeypatch.setenv("AUTORESEARCH_CORES", "3")
     assert children_environment(said.append)["AUTORESEARCH_CORES"] == "3"
-    for nonsense in ("0", "two", "-1", "", "²"):
+    for nonsense in ("0", "two", "-1", "²"):
         monkeypatch.setenv("AUTORESEARCH_CORES", nonsense)
         with pytest.raises(UsageError, match="a number of cores"):
             children_environment(said.append)

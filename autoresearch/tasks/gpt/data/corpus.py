@@ -33,10 +33,20 @@ from autoresearch.invocation import command, versions
 from autoresearch.paths import Cache, DataFolder
 from autoresearch.records import Say
 from autoresearch.tasks.gpt.data import sources
-from autoresearch.tasks.gpt.data.hub import hub_reachable
+from autoresearch.tasks.gpt.data.hub import hub_problem, hub_reachable
 from autoresearch.tasks.gpt.data.profiles import PROFILES, Profile, default_profile
 
-__all__ = ["argument", "command_line", "hub_reachable", "load_meta", "locate", "prepare", "prepared", "verify"]
+__all__ = [
+    "argument",
+    "command_line",
+    "hub_problem",
+    "hub_reachable",
+    "load_meta",
+    "locate",
+    "prepare",
+    "prepared",
+    "verify",
+]
 
 VERSION = 2  # of the layout above
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

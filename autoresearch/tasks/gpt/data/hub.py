@@ -6,12 +6,12 @@ The hub's environment variables (HF_ENDPOINT, HF_HOME, HF_HUB_OFFLINE) keep thei
 from __future__ import annotations
 
 import errno
-import os
 import time
 from http import HTTPStatus
 from pathlib import Path
 
-from autoresearch.errors import DataError
+from autoresearch import addresses, environment
+from autoresearch.errors import DataError, UsageError
 from autoresearch.invocation import command
 from autoresearch.records import Say
 
@@ -23,71 +23,120 @@ DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCE
 PERMANENT = (400, 401, 403, 404, 410)  # HTTP statuses that another attempt will not change
 
 
-def hub_reachable(timeout_s: float = 5.0) -> bool:
-    """Return whether the hub (HF_ENDPOINT) serves datasets; False under HF_HUB_OFFLINE or behind a captive portal."""
+def hub_problem(timeout_s: float = 5.0) -> str | None:
+    """Return why the hub (HF_ENDPOINT) serves no datasets now, for a person, or None where it does.
+
+    A captive portal, which answers in the hub's place, counts as no answer.
+    """
     import httpx
 
-    if _is_true("HF_HUB_OFFLINE") or _is_true("TRANSFORMERS_OFFLINE"):
-        return False
-    endpoint = (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
+    if variable := environment.hub_offline():
+        return f"{variable} is set"
+    endpoint = environment.hub_endpoint()
     url = "{}/datasets/{}/resolve/main/{}".format(endpoint, *PROBE)
     try:
-        with httpx.Client(timeout=timeout_s) as client:
+        with httpx.Client(timeout=timeout_s, **addresses.client_options(url)) as client:
             response = client.head(url)
             for _ in range(REDIRECTS):
                 if "x-repo-commit" in response.headers or response.next_request is None:
                     break
                 response = client.send(response.next_request)
-            return response.status_code < 400 and "x-repo-commit" in response.headers
-    except (httpx.HTTPError, httpx.InvalidURL):
-        return False
+            serves = response.status_code < 400 and "x-repo-commit" in response.headers
+    except UsageError as error:
+        return str(error)
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError):
+        serves = False
+    where = "" if endpoint == environment.HUB else f" (HF_ENDPOINT={endpoint})"
+    return None if serves else f"the Hugging Face hub does not answer{where}"
+
+
+def hub_reachable() -> bool:
+    """Return whether the hub serves datasets now."""
+    return hub_problem() is None
 
 
 def download(repo: str, filenames: list[str], report: Say, offline: bool = False) -> list[Path]:
     """Download files of a dataset repository and return their local paths, in order.
 
-    Files that the hub's cache holds are not transferred again. Raises DataError where a file is neither there nor can
-    be downloaded.
+    Files that the hub's cache holds are not transferred again. A token that the hub refuses is named, and left out from
+    then on, since the data sets are public. Raises DataError where a file is neither there nor can be downloaded.
     """
-    offline = offline or not _wait_for_hub()
-    paths = []
-    for filename in filenames:
-        try:
-            paths.append(_download(repo, filename, report, offline))
-        except _client_errors() as error:
-            raise DataError(_explain(repo, filename, len(paths), len(filenames), offline, error)) from error
+    problem = "no network is wanted" if offline else _wait_for_hub()
+    with environment.replaced({} if problem else addresses.proxy_environment(environment.hub_endpoint())):
+        transfer = Transfer(repo, report, problem is not None)
+        paths: list[Path] = []
+        for filename in filenames:
+            try:
+                paths.append(transfer.file(filename))
+            except _client_errors() as error:
+                cause = problem or _cause(error)
+                raise DataError(_explain(repo, filename, len(paths), len(filenames), cause)) from error
     return paths
 
 
-def _wait_for_hub() -> bool:
+def _wait_for_hub() -> str | None:
+    """Return None once the hub answers, or the problem that stays."""
     for wait_s in PROBE_WAITS_S:
-        if hub_reachable():
-            return True
-        if _is_true("HF_HUB_OFFLINE") or _is_true("TRANSFORMERS_OFFLINE"):
-            return False
+        problem = hub_problem()
+        if problem is None or "does not answer" not in problem:
+            return problem
         time.sleep(wait_s)
-    return hub_reachable()
+    return hub_problem()
 
 
-def _download(repo: str, filename: str, report: Say, offline: bool) -> Path:
-    from huggingface_hub import hf_hub_download
+class Transfer:
+    """Transfers of one repository's files. With `offline`, only the hub's cache is looked into."""
 
-    for wait_s in RETRY_WAITS_S:
-        try:
-            return Path(hf_hub_download(repo, filename, repo_type="dataset", local_files_only=offline))
-        except _client_errors() as error:
-            if not _transient(error):
-                raise
-            report(f"{filename}: {_cause(error)}; trying again in {wait_s:.0f} s")
-            time.sleep(wait_s)
-    return Path(hf_hub_download(repo, filename, repo_type="dataset", local_files_only=offline))
+    def __init__(self, repo: str, report: Say, offline: bool) -> None:
+        self.repo, self.report, self.offline = repo, report, offline
+        self._token: bool | None = None  # the person's, where there is one; False: none
+
+    def file(self, name: str) -> Path:
+        """Return the local path of a file. Raises what `_client_errors` lists."""
+        for wait_s in RETRY_WAITS_S:
+            try:
+                return self._once(name)
+            except _client_errors() as error:
+                if self._refused(error):
+                    continue
+                if not _transient(error):
+                    raise
+                self.report(f"{name}: {_cause(error)}; trying again in {wait_s:.0f} s")
+                time.sleep(wait_s)
+        return self._once(name)
+
+    def _once(self, name: str) -> Path:
+        from huggingface_hub import hf_hub_download
+
+        endpoint = environment.hub_endpoint()
+        return Path(
+            hf_hub_download(
+                self.repo,
+                name,
+                repo_type="dataset",
+                endpoint=endpoint,
+                token=self._token,
+                local_files_only=self.offline,
+            )
+        )
+
+    def _refused(self, error: Exception) -> bool:
+        """Return whether another attempt without the person's token makes sense; from then on it is left out."""
+        source = environment.hub_token_source() if self._token is None and not self.offline else None
+        unsendable = isinstance(error, UnicodeError) or type(error).__name__ == "LocalProtocolError"
+        if source is None or not (_status(error) in (401, 403) or unsendable):
+            return False
+        why = "cannot be sent" if unsendable else f"is refused by the hub ({_status(error)})"
+        self.report(f"{source} {why}; the data is public, and is asked for without it")
+        self._token = False
+        return True
 
 
 def _client_errors() -> tuple[type[Exception], ...]:
     """Return the exceptions of a download. The hub's client derives its errors from httpx or httpx2, by its version."""
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
 
-    return (OSError, EntryNotFoundError, HfHubHTTPError.__bases__[0])
+    return (OSError, UnicodeError, EntryNotFoundError, HfHubHTTPError.__bases__[0])
 
 
 def _transient(error: Exception) -> bool:
@@ -101,10 +150,9 @@ def _status(error: Exception) -> int | None:
     return getattr(getattr(error, "response", None), "status_code", None)
 
 
-def _explain(repo: str, filename: str, have: int, wanted: int, offline: bool, error: Exception) -> str:
+def _explain(repo: str, filename: str, have: int, wanted: int, cause: str) -> str:
     from huggingface_hub.constants import HF_HUB_CACHE
 
-    cause = "the hub does not answer, or HF_HUB_OFFLINE is set" if offline else _cause(error)
     return (
         f"{have} of {wanted} files of {repo} are in {HF_HUB_CACHE}, but not {filename}: {cause}. The same command"
         f" continues from here; without a network, run: {command('prepare.py --dataset stdlib')}"
@@ -121,7 +169,3 @@ def _cause(error: Exception) -> str:
     if status is not None:
         return f"the hub answered {status} {HTTPStatus(status).phrase if status in list(HTTPStatus) else ''}".rstrip()
     return str(error).strip().partition("\n")[0].rstrip(".") or error.__class__.__name__
-
-
-def _is_true(variable: str) -> bool:
-    return os.environ.get(variable, "").upper() in ("1", "ON", "YES", "TRUE")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +14,7 @@ import pytest
 from autoresearch.tasks.gpt.data import corpus, sources, tokenizer
 from testbed.fake_hub import FakeHub
 from testbed.texts import command, finished, invented, parquet, rows
+from testbed.toy import ROOT
 
 CLIMBMIX = "karpathy/climbmix-400b-shuffle"
 
@@ -90,7 +94,7 @@ def test_without_a_hub_the_offline_data_set_is_named(hub: FakeHub, tmp_path: Pat
     code, _, err = from_hub(hub, tmp_path, HF_ENDPOINT="http://127.0.0.1:9")
     assert code == 1
     assert "0 of 2 files" in err
-    assert "the hub does not answer" in err
+    assert "the Hugging Face hub does not answer (HF_ENDPOINT=http://127.0.0.1:9)" in err
     assert "uv run prepare.py --dataset stdlib" in err
 
 
@@ -102,6 +106,48 @@ def test_a_damaged_download_is_named_with_the_command(hub: FakeHub, tmp_path: Pa
     assert code == 1
     assert "shard_00000.parquet cannot be read as parquet" in err
     assert "Run: rm " in err
+
+
+FETCH = """
+import sys
+from autoresearch.tasks.gpt.data.hub import download
+try:
+    for path in download(sys.argv[1], ["shard_06542.parquet"], print):
+        print(path)
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+
+
+def fetched(hub: FakeHub, tmp_path: Path, **environment: str) -> str:
+    settings = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "hf"), "PYTHONPATH": str(ROOT), **environment}
+    argv = [sys.executable, "-c", FETCH, CLIMBMIX]
+    return subprocess.run(argv, env={**os.environ, **settings}, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("token", "said"),
+    [
+        ("hf_expired", "HF_TOKEN is refused by the hub (401); the data is public, and is asked for without it"),
+        ("hf_schlüssel", "HF_TOKEN cannot be sent; the data is public, and is asked for without it"),
+    ],
+)
+def test_a_token_that_the_hub_refuses_is_named_and_left_out(
+    hub: FakeHub, tmp_path: Path, token: str, said: str
+) -> None:
+    hub.knows_no_token = True
+    out = fetched(hub, tmp_path, HF_TOKEN=token)
+    assert out.splitlines()[0] == said and out.rstrip().endswith("shard_06542.parquet")
+    assert len(out.splitlines()) == 2
+
+
+@pytest.mark.slow
+def test_odd_proxies_do_not_reach_the_hubs_client(hub: FakeHub, tmp_path: Path) -> None:
+    odd = {"ALL_PROXY": "socks://127.0.0.1:9", "NO_PROXY": "[::1],10.0.0.0/8", "HTTP_PROXY": "quic://x"}
+    assert fetched(hub, tmp_path, **odd).rstrip().endswith("shard_06542.parquet")
+    elsewhere = fetched(hub, tmp_path / "b", HF_ENDPOINT="http://hub.example.org", **odd)
+    assert elsewhere.startswith("DataError 0 of 1 files") and "HTTP_PROXY=quic://x: a proxy of this kind" in elsewhere
 
 
 def test_tinystories_keeps_the_publishers_split(tmp_path: Path) -> None:
@@ -121,11 +167,11 @@ def test_hub_reachable(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
     assert corpus.hub_reachable()
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert not corpus.hub_reachable()
+    assert not corpus.hub_reachable() and corpus.hub_problem() == "HF_HUB_OFFLINE is set"
     assert hub.heads == 1
     monkeypatch.delenv("HF_HUB_OFFLINE")
-    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    assert not corpus.hub_reachable()
+    monkeypatch.setenv("HF_ENDPOINT", "127.0.0.1:9")
+    assert corpus.hub_problem() == "the Hugging Face hub does not answer (HF_ENDPOINT=https://127.0.0.1:9)"
     hub.files.clear()
     monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
     assert not corpus.hub_reachable()
