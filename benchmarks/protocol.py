@@ -220,8 +220,8 @@ class Recorded(OpenAIBackend):
         super().__init__(base_url, model)
         self.answers: list[Answer] = []
 
-    def ask(self, messages: Sequence[Message], *, max_tokens: int, temperature: float, seed: int) -> Answer:
-        answer = super().ask(messages, max_tokens=max_tokens, temperature=temperature, seed=seed)
+    def ask(self, messages: Sequence[Message], **limits: Any) -> Answer:
+        answer = super().ask(messages, **limits)
         self.answers.append(answer)
         return answer
 

@@ -164,7 +164,7 @@ class Handler(BaseHTTPRequestHandler):
         if not self._started(step, "application/x-ndjson"):
             return
         num_predict = body.get("options", {}).get("num_predict", -1)
-        text, thought, cut = _limited(step.get("reply", ""), thinking, num_predict)
+        text, thought, cut = _limited(in_format(step.get("reply", ""), body.get("format")), thinking, num_predict)
         pieces = [{"role": "assistant", "content": "", "thinking": part} for part in _pieces(thought, 2)]
         pieces += [{"role": "assistant", "content": part} for part in _pieces(text, step.get("chunks", 4))]
         for number, message in enumerate(pieces):
@@ -192,7 +192,9 @@ class Handler(BaseHTTPRequestHandler):
         step = self.fake.next_step(body)
         if not self._started(step, "text/event-stream"):
             return
-        text, thought, cut = _limited(step.get("reply", ""), step.get("thinking", ""), body.get("max_tokens", -1))
+        schema = body.get("response_format", {}).get("json_schema", {}).get("schema")
+        reply = in_format(step.get("reply", ""), schema)
+        text, thought, cut = _limited(reply, step.get("thinking", ""), body.get("max_tokens", -1))
         deltas = [{"reasoning_content": part} for part in _pieces(thought, 2)]
         deltas += [{"content": part} for part in _pieces(text, step.get("chunks", 4))]
         for number, delta in enumerate(deltas):
@@ -317,6 +319,15 @@ def _limited(text: str, thinking: str, num_predict: int) -> tuple[str, str, bool
     thought = thinking[:room]
     answer = text[: room - len(thought)]
     return answer, thought, len(thought) + len(answer) < len(thinking) + len(text)
+
+
+def in_format(reply: str, wanted: Any) -> str:
+    """Return the reply as a server writes it under a JSON schema: JSON with its keys in alphabetical order."""
+    try:
+        found = json.loads(reply)
+    except ValueError:
+        return reply
+    return json.dumps(found, indent=2, sort_keys=True) if isinstance(wanted, dict) else reply
 
 
 def _pieces(text: str, count: int) -> list[str]:

@@ -5,13 +5,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 Message = dict[str, str]  # {"role": "system" | "user" | "assistant", "content": text}
+Schema = Mapping[str, Any]  # a JSON schema
 
 THINKING_TOKENS = 4096  # room in an answer for a model's thinking
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Messages for a model and the limits of its answer."""
+
+    messages: Sequence[Message]
+    max_tokens: int
+    temperature: float
+    seed: int
+    schema: Schema | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +47,19 @@ def added(first: Answer, second: Answer) -> Answer:
     """Return the second answer with the cost of both."""
     tokens = (first.answer_tokens or 0) + (second.answer_tokens or 0)
     return replace(second, answer_tokens=tokens, seconds=first.seconds + second.seconds)
+
+
+def whole_text(messages: Sequence[Message], text: str) -> str:
+    """Return an answer with the beginning that was given for it, once, since some servers repeat it and some do not.
+
+    >>> given = [{"role": "assistant", "content": "TITLE:"}]
+    >>> whole_text(given, "TITLE: a") == whole_text(given, " a") == "TITLE: a"
+    True
+    """
+    if not messages or messages[-1]["role"] != "assistant":
+        return text
+    given = messages[-1]["content"]
+    return text if text.startswith(given.rstrip()) else given + text
 
 
 class Backend(Protocol):
@@ -68,8 +93,21 @@ class Backend(Protocol):
         """
         ...
 
-    def ask(self, messages: Sequence[Message], *, max_tokens: int, temperature: float, seed: int) -> Answer:
-        """Return one answer of at most `max_tokens` tokens."""
+    def ask(
+        self,
+        messages: Sequence[Message],
+        *,
+        max_tokens: int,
+        temperature: float,
+        seed: int,
+        schema: Schema | None = None,
+    ) -> Answer:
+        """Return one answer of at most `max_tokens` tokens.
+
+        A last message of the assistant is the answer's beginning: the model continues it, and `text` contains it once.
+        `schema` constrains the answer to JSON where the server can; the keys come in alphabetical order. Some servers
+        ignore it, so the prompt has to state it as well and the answer has to be checked.
+        """
         ...
 
     def release(self) -> None:

@@ -11,7 +11,7 @@ import psutil
 
 from autoresearch.errors import ProposerError
 from autoresearch.formats import GIB
-from autoresearch.search.llm.backend import THINKING_TOKENS, Answer, Message, added
+from autoresearch.search.llm.backend import THINKING_TOKENS, Answer, Message, Question, Schema, added, whole_text
 from autoresearch.search.llm.dialogue import Dialogue
 from autoresearch.search.llm.official import ollama
 from autoresearch.search.llm.ollama_server import OllamaServer, full_name
@@ -84,11 +84,21 @@ class OllamaBackend:
             self._num_ctx = steps[0] if steps else limit
         return self._num_ctx
 
-    def ask(self, messages: Sequence[Message], *, max_tokens: int, temperature: float, seed: int) -> Answer:
+    def ask(
+        self,
+        messages: Sequence[Message],
+        *,
+        max_tokens: int,
+        temperature: float,
+        seed: int,
+        schema: Schema | None = None,
+    ) -> Answer:
         """Load the model if necessary and return one answer."""
+        question = Question(messages, max_tokens, temperature, seed, schema)
         try:
             self._load()
-            return self._answer(messages, max_tokens, temperature, seed)
+            answer = self._answer(question)
+            return replace(answer, text=whole_text(messages, answer.text))
         except ProposerError as error:
             if error.reason in ("runner", "out_of_memory", "server_gone", "cut_off"):
                 self._loaded = False  # its process may have died: the next attempt loads and checks it again
@@ -125,35 +135,27 @@ class OllamaBackend:
     def cancel(self) -> None:
         self.server.cancel()
 
-    def _answer(self, messages: Sequence[Message], max_tokens: int, temperature: float, seed: int) -> Answer:
-        """Ask; ask again without thinking if the model cannot think, or if thinking used up the answer."""
+    def _answer(self, question: Question) -> Answer:
+        """Ask; ask again without what the model cannot do, or without thinking if that used up the answer."""
         think = self._thinking()
         try:
-            answer = self._chat(messages, max_tokens, temperature, seed, think)
+            answer = self._chat(question, think)
         except ProposerError as error:
-            if error.reason != "no_thinking":
+            if error.reason == "no_thinking":
+                self._think = think = False
+            elif error.reason == "bad_request" and question.schema is not None:
+                question = replace(question, schema=None)
+            else:
                 raise
-            self._think = think = False
-            answer = self._chat(messages, max_tokens, temperature, seed, think)
+            answer = self._chat(question, think)
         if answer.text.strip():
             return answer
         less = think if isinstance(think, str) else False
-        return added(answer, self._chat(messages, max_tokens, temperature, seed + 1, less))
+        return added(answer, self._chat(replace(question, seed=question.seed + 1), less))
 
-    def _chat(
-        self, messages: Sequence[Message], max_tokens: int, temperature: float, seed: int, think: bool | str
-    ) -> Answer:
+    def _chat(self, question: Question, think: bool | str) -> Answer:
         """Send one request; mark the first one after a load as `fresh`."""
-        answer = self.server.chat(
-            self.model,
-            messages,
-            num_ctx=self._num_ctx,
-            num_predict=max_tokens,
-            think=think,
-            temperature=temperature,
-            seed=seed,
-            keep_alive=KEEP_ALIVE,
-        )
+        answer = self.server.chat(self.model, question, num_ctx=self._num_ctx, think=think, keep_alive=KEEP_ALIVE)
         fresh, self._fresh = self._fresh, False
         return replace(answer, fresh=fresh)
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from autoresearch import addresses
 from autoresearch.errors import CommandError, ProposerError, UsageError
-from autoresearch.search.llm.backend import Answer, Message
+from autoresearch.search.llm.backend import Answer, Question
 from autoresearch.search.llm.official import ollama
 from autoresearch.search.llm.transport import Http, Timeouts, named_failures, positive, streamed_object
 from autoresearch.system.process import Child
@@ -97,26 +97,21 @@ class OllamaServer:
         body = {"model": model, "stream": True, "keep_alive": keep_alive, "options": {"num_ctx": num_ctx}}
         self._stream("/api/generate", body)
 
-    def chat(
-        self,
-        model: str,
-        messages: Sequence[Message],
-        *,
-        num_ctx: int,
-        num_predict: int,
-        think: bool | str,
-        temperature: float,
-        seed: int,
-        keep_alive: str,
-    ) -> Answer:
+    def chat(self, model: str, question: Question, *, num_ctx: int, think: bool | str, keep_alive: str) -> Answer:
         """Return one answer. `truncate` and `shift` are off, so a prompt that does not fit is an error and not cut."""
         # The official client cannot pass `truncate` and `shift`.
-        options = {"num_ctx": num_ctx, "num_predict": num_predict, "temperature": temperature, "seed": seed}
-        body = {"model": model, "messages": list(messages), "stream": True, "think": think, "truncate": False}
+        options = {
+            "num_ctx": num_ctx,
+            "num_predict": question.max_tokens,
+            "temperature": question.temperature,
+            "seed": question.seed,
+        }
+        body = {"model": model, "messages": list(question.messages), "stream": True, "think": think}
+        body |= {"truncate": False, "shift": False, "keep_alive": keep_alive, "options": options}
+        if question.schema is not None:
+            body["format"] = dict(question.schema)
         began = time.monotonic()
-        text, thinking, last = self._stream(
-            "/api/chat", {**body, "shift": False, "keep_alive": keep_alive, "options": options}
-        )
+        text, thinking, last = self._stream("/api/chat", body)
         return Answer(
             text,
             thinking,

@@ -9,11 +9,12 @@ import contextlib
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from autoresearch import addresses
 from autoresearch.errors import ProposerError
-from autoresearch.search.llm.backend import THINKING_TOKENS, Answer, Message, added
+from autoresearch.search.llm.backend import THINKING_TOKENS, Answer, Message, Question, Schema, added, whole_text
 from autoresearch.search.llm.dialogue import Dialogue
 from autoresearch.search.llm.transport import Http, Timeouts, positive, streamed_object
 from autoresearch.search.scorecard import FORMATS, Scorecard
@@ -37,6 +38,7 @@ class OpenAIBackend:
         self.model, self.context_tokens = model, context_tokens
         self._fresh = True  # no request has been sent, so the server's prompt cache holds none of ours
         self._thinks = False  # an answer has contained thinking
+        self._constrains = True  # the server has not refused a JSON schema
         self._facts: dict[str, Any] = {}  # the server's description of the model
         self.http = _client(addresses.openai(base_url), api_key, timeouts or Timeouts())
 
@@ -70,35 +72,48 @@ class OpenAIBackend:
     def window(self, wanted: int, least: int) -> int:
         return self.largest_window()
 
-    def ask(self, messages: Sequence[Message], *, max_tokens: int, temperature: float, seed: int) -> Answer:
+    def ask(
+        self,
+        messages: Sequence[Message],
+        *,
+        max_tokens: int,
+        temperature: float,
+        seed: int,
+        schema: Schema | None = None,
+    ) -> Answer:
         """Return one answer. If thinking used it up, ask again without thinking; later answers get room to think."""
-        answer = self._ask(messages, max_tokens, temperature, seed, {})
+        answer = self._answer(Question(messages, max_tokens, temperature, seed, schema))
+        return replace(answer, text=whole_text(messages, answer.text))
+
+    def _answer(self, question: Question) -> Answer:
+        """Ask; ask again without a schema if the server refuses it, or without thinking if that used up the answer."""
+        form = _response_format(question.schema) if self._constrains else {}
+        try:
+            answer = self._ask(question, form)
+        except ProposerError as error:
+            if not form or error.reason != "bad_request":
+                raise
+            self._constrains, form = False, {}
+            answer = self._ask(question, form)
         thought = answer.thinking or answer.text.lstrip().startswith("<think")
         self._thinks = self._thinks or bool(thought)
         if answer.text.strip() or not answer.thinking:
             return answer
         # Servers with chat templates know this field; most others ignore it.
         without_thinking = {"chat_template_kwargs": {"enable_thinking": False}}
-        return added(answer, self._ask(messages, max_tokens, temperature, seed + 1, without_thinking))
+        return added(answer, self._ask(replace(question, seed=question.seed + 1), form | without_thinking))
 
-    def _ask(
-        self,
-        messages: Sequence[Message],
-        max_tokens: int,
-        temperature: float,
-        seed: int,
-        more: Mapping[str, Any],
-    ) -> Answer:
+    def _ask(self, question: Question, more: Mapping[str, Any]) -> Answer:
         """Send one request, with the fields `more` beside the usual ones."""
         body = {
             **more,
             "model": self.model,
-            "messages": list(messages),
+            "messages": list(question.messages),
             "stream": True,
             "stream_options": {"include_usage": True},
-            "max_tokens": max_tokens,
-            "temperature": temperature,
-            "seed": seed,
+            "max_tokens": question.max_tokens,
+            "temperature": question.temperature,
+            "seed": question.seed,
         }
         began = time.monotonic()
         text: list[str] = []
@@ -186,6 +201,14 @@ def _client(address: addresses.Address, api_key: str | None, timeouts: Timeouts)
     """Return the client of a server, with the key, else with the user and password of its address."""
     headers = {"Authorization": f"Bearer {api_key}"} if api_key else address.headers
     return Http(address.url, timeouts, headers)
+
+
+def _response_format(schema: Schema | None) -> dict[str, Any]:
+    """Return the field that constrains an answer to a schema, or no field."""
+    if schema is None:
+        return {}
+    named = {"name": "answer", "schema": dict(schema)}
+    return {"response_format": {"type": "json_schema", "json_schema": named}}
 
 
 def _facts(listing: Any, model: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import threading
 import time
 from collections.abc import Sequence
@@ -257,3 +258,30 @@ def test_cancel_ends_a_turn_that_waits_for_another_attempt(make: Make) -> None:
         with pytest.raises(ProposerError) as caught:
             proposer.propose(CONTEXT)
         assert caught.value.reason == "cancelled" and len(fake.chats()) == 1
+
+
+# --- answers in a form ------------------------------------------------------------------------------------------------
+
+SCHEMA = {"type": "object", "properties": {"choice": {"type": "integer"}, "because": {"type": "string"}}}
+MENU = {"reply": '{"choice": 2, "because": "more steps"}'}
+
+
+def asked(make: Make, fake: FakeOllama, beginning: str = "") -> str:
+    """Return the text of an answer under SCHEMA, with its beginning given."""
+    backend = make(fake).backend
+    backend.window(2000, 1000)
+    given = [{"role": "assistant", "content": beginning}] if beginning else []
+    messages = [{"role": "user", "content": "Choose."}, *given]
+    return backend.ask(messages, max_tokens=100, temperature=0.8, seed=1, schema=SCHEMA).text
+
+
+def test_a_schema_is_sent_and_its_keys_come_in_alphabetical_order(make: Make) -> None:
+    with FakeOllama([MENU]) as fake:
+        assert list(json.loads(asked(make, fake))) == ["because", "choice"]
+        assert fake.chats()[0]["format"] == SCHEMA
+
+
+def test_a_schema_that_the_server_refuses_is_left_out(make: Make) -> None:
+    with FakeOllama([{"status": 400, "error": "JSON schema conversion failed"}, MENU]) as fake:
+        assert json.loads(asked(make, fake))["choice"] == 2
+        assert ["format" in chat for chat in fake.chats()] == [True, False]

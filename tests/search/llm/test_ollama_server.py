@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from autoresearch.errors import ProposerError
-from autoresearch.search.llm.backend import Answer
+from autoresearch.search.llm.backend import Answer, Question
 from autoresearch.search.llm.ollama_server import OFFLINE, OllamaServer, connect
 from autoresearch.search.llm.transport import Timeouts
 from testbed.fake_ollama import CLOUD, MODEL, PULL, THINKER, FakeOllama, install
@@ -26,9 +26,11 @@ NAME = "qwen2.5-coder:7b"
 QUICK = Timeouts(connect_s=1, first_byte_s=0.4, chunk_s=0.3, answer_s=1.0, short_s=2, start_s=10, unload_s=0.6)
 
 
-def ask(server: OllamaServer, content: str = "hello", model: str = NAME, **changes: Any) -> Answer:
-    options = {"num_ctx": 8192, "num_predict": 200, "think": False, "temperature": 0.8, "seed": 7, "keep_alive": "5m"}
-    return server.chat(model, [{"role": "user", "content": content}], **{**options, **changes})
+def ask(server: OllamaServer, content: str = "hello", model: str = NAME, **more: Any) -> Answer:
+    sent = {"num_ctx": 8192, "think": False, "keep_alive": "5m"}
+    limits = {"max_tokens": 200, "temperature": 0.8, "seed": 7} | {k: v for k, v in more.items() if k not in sent}
+    question = Question([{"role": "user", "content": content}], **limits)
+    return server.chat(model, question, **sent | {k: v for k, v in more.items() if k in sent})
 
 
 @contextlib.contextmanager
@@ -166,7 +168,7 @@ def test_thinking_is_kept_apart_and_zero_counts_are_absent() -> None:
 
 def test_num_predict_ends_an_answer() -> None:
     with FakeOllama([{"reply": "word " * 1000}]) as fake:
-        answer = ask(OllamaServer(fake.url), num_predict=10)
+        answer = ask(OllamaServer(fake.url), max_tokens=10)
     assert (len(answer.text), answer.done_reason) == (40, "length")
 
 
@@ -274,7 +276,7 @@ def test_load_options_that_stay_load_once() -> None:
         server = OllamaServer(fake.url)
         server.load(NAME, num_ctx=8192, keep_alive="5m")
         ask(server)
-        ask(server, temperature=0.2, seed=8, num_predict=50)
+        ask(server, temperature=0.2, seed=8, max_tokens=50)
         assert fake.loads == [(NAME, 8192)]
         (loaded,) = server.loaded()
         assert (loaded["name"], loaded["context_length"]) == (NAME, 8192)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from autoresearch.errors import ProposerError
 from autoresearch.records import Context, Set, TaskFacts
-from autoresearch.search.llm.backend import Answer
+from autoresearch.search.llm.backend import Answer, Schema
 from autoresearch.search.llm.openai import OpenAIBackend, OpenAIProposer, open_openai
 from autoresearch.search.llm.transport import Timeouts
 from autoresearch.search.scorecard import Scorecard
@@ -28,9 +29,9 @@ def make(fake: FakeOllama, tmp_path: Path, **options: Any) -> OpenAIProposer:
     return OpenAIProposer(fake.url, "local-7b", scorecard, timeouts=QUICK, **options)
 
 
-def ask(fake: FakeOllama) -> Answer:
+def ask(fake: FakeOllama, schema: Schema | None = None) -> Answer:
     backend = OpenAIBackend(fake.url, "m", timeouts=QUICK)
-    return backend.ask([{"role": "user", "content": "hello"}], max_tokens=100, temperature=0.8, seed=1)
+    return backend.ask([{"role": "user", "content": "hello"}], max_tokens=100, temperature=0.8, seed=1, schema=schema)
 
 
 def test_a_turn_with_a_repair(tmp_path: Path) -> None:
@@ -181,3 +182,18 @@ def test_cancel_ends_a_turn(tmp_path: Path) -> None:
 )
 def test_the_size_is_read_from_the_name(name: str, billions: float | None) -> None:
     assert OpenAIBackend("localhost:1", name).parameters_b == billions
+
+
+SCHEMA = {"type": "object", "properties": {"choice": {"type": "integer"}}}
+
+
+def test_a_schema_goes_along_as_the_response_format() -> None:
+    with FakeOllama([{"reply": '{"choice": 2, "because": "x"}'}]) as fake:
+        assert list(json.loads(ask(fake, SCHEMA).text)) == ["because", "choice"]
+        assert fake.chats()[0]["response_format"]["json_schema"]["schema"] == SCHEMA
+
+
+def test_a_server_without_schemas_is_asked_without_one() -> None:
+    with FakeOllama([{"status": 400, "error": "response_format is not supported"}, GOOD]) as fake:
+        assert ask(fake, SCHEMA).text == GOOD["reply"]
+        assert ["response_format" in chat for chat in fake.chats()] == [True, False]
