@@ -17,6 +17,8 @@ from autoresearch.records import Proposer
 from autoresearch.search.command import Command
 from autoresearch.search.hybrid import Hybrid
 from autoresearch.search.llm import prompt
+from autoresearch.search.recipes.proposer import Recipes
+from autoresearch.search.recipes.recipe import catalogue
 from autoresearch.search.scorecard import Scorecard
 from autoresearch.search.tuner.tuner import Tuner
 from autoresearch.system.machine import Facts
@@ -32,7 +34,7 @@ OPENAI = "openai:"  # the prefix of a --model behind an OpenAI-compatible endpoi
 class ProposerOptions:
     """The command line's choice of a proposer."""
 
-    kind: str = "auto"  # auto, hybrid, ollama, tuner or command
+    kind: str = "auto"  # auto, hybrid, ollama, tuner, recipes or command
     model: str | None = None  # the name of an Ollama model, or openai:NAME with base_url
     base_url: str | None = None  # of the OpenAI-compatible server; None: OPENAI_BASE_URL
     api_key_file: Path | None = None  # with the key for it; None: OPENAI_API_KEY
@@ -50,6 +52,10 @@ def choose(options: ProposerOptions, facts: Facts, say: Callable[[str], None], o
     if options.kind == "tuner":
         say("ideas: the built-in tuner")
         return tuner
+    recipes = Recipes()
+    if options.kind == "recipes":
+        say(f"ideas: {len(catalogue())} recipes from public records; the tuner when none is left")
+        return Hybrid([recipes], fallback=tuner, say=say)
     if options.kind == "command":
         if not options.command:
             raise UsageError("--proposer command needs --command 'PROGRAM ARGUMENTS', e.g. --command 'claude -p'")
@@ -60,12 +66,16 @@ def choose(options: ProposerOptions, facts: Facts, say: Callable[[str], None], o
     if model is None:
         if options.kind != "auto":
             raise UsageError(f"--proposer {options.kind}: {line}")
-        say(f"ideas: the built-in tuner ({line})")
-        return tuner
+        say(f"ideas: the built-in tuner and {len(catalogue())} recipes from public records ({line})")
+        return Hybrid([tuner, recipes], fallback=tuner, on_plateau=recipes, scorecard=scorecard, say=say)
     alone = options.kind == "ollama"
-    say(f"ideas: {line}; {'the tuner when it has none' if alone else 'shared with the tuner by what each achieves'}")
+    others = f"shared with the tuner and {len(catalogue())} recipes by what each achieves"
+    say(f"ideas: {line}; {'the tuner when it has none' if alone else others}")
     _warn(model, options.program, say)
-    return Hybrid([model] if alone else [tuner, model], fallback=tuner, scorecard=scorecard, say=say)
+    if alone:
+        return Hybrid([model], fallback=tuner, scorecard=scorecard, say=say)
+    members: list[Proposer] = [tuner, model, recipes]
+    return Hybrid(members, fallback=tuner, on_plateau=recipes, scorecard=scorecard, say=say)
 
 
 def _warn(model: Dialogue, program: str, say: Callable[[str], None]) -> None:

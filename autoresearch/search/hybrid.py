@@ -30,6 +30,15 @@ class DraftingProposer(Protocol):
         ...
 
 
+@runtime_checkable
+class LimitedProposer(Protocol):
+    """Proposer that may have nothing to say for a source; it is not asked then, and that is no failure."""
+
+    def has_ideas(self, context: Context) -> bool:
+        """Return whether `propose` has an idea for the context."""
+        ...
+
+
 @dataclass(slots=True)
 class Account:
     """Turns of one proposer in this process, including those without a proposal, which the history lacks."""
@@ -52,7 +61,8 @@ class Hybrid:
     """Proposer that asks others: `members` share the turns, and `fallback`, a member or not, stands in for them.
 
     Proposals keep the name of the proposer that made them. `say` gets a line for every failure. With a `scorecard`,
-    each member's share begins at its rate of keeps in earlier nights.
+    each member's share begins at its rate of keeps in earlier nights. The member `on_plateau` is asked first in
+    every second turn once nothing was kept for policy.PLATEAU experiments.
     """
 
     def __init__(
@@ -60,13 +70,15 @@ class Hybrid:
         members: Sequence[Proposer],
         *,
         fallback: Proposer,
+        on_plateau: Proposer | None = None,
         floor: float = policy.FLOOR,
         scorecard: Scorecard | None = None,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
         if not members:
             raise ValueError("a hybrid needs at least one proposer")
-        self.members, self.fallback, self.floor, self.say = list(members), fallback, floor, say
+        self.members, self.fallback, self.on_plateau = list(members), fallback, on_plateau
+        self.floor, self.say = floor, say
         self.accounts = {proposer.name: Account() for proposer in self._everyone()}
         self.scorecard = scorecard
         self._priors = {m.name: scorecard.card(m.name).turn_counts().rate for m in members} if scorecard else {}
@@ -123,18 +135,26 @@ class Hybrid:
     def _in_order(self, context: Context) -> list[Proposer]:
         """Return the proposers in the order in which to ask: the one whose turn it is, the fallback, the others.
 
-        Members that rest after failures come last.
+        Members that rest after failures come last; those without ideas are left out.
         """
-        awake = [m for m in self.members if self.accounts[m.name].rests_until <= context.turn]
+        able = [m for m in self.members if not isinstance(m, LimitedProposer) or m.has_ideas(context)]
+        awake = [m for m in able if self.accounts[m.name].rests_until <= context.turn]
         if not awake:
-            return list(dict.fromkeys([self.fallback, *self.members]))
+            return list(dict.fromkeys([self.fallback, *able]))
+        if self._plateau_turn(context.history) and self.on_plateau in awake:
+            return list(dict.fromkeys([self.on_plateau, self.fallback, *awake, *able]))
         names = [member.name for member in awake]
         budget_s = context.task.budget_s or 0.0
         counts = policy.turn_counts(context.history, names)
         counts = {name: self._with_session(name, counts[name], budget_s) for name in names}
         turn = policy.whose_turn(counts, context.seed, min(self.floor, 1 / len(awake)))
         first = next(member for member in awake if member.name == turn)
-        return list(dict.fromkeys([first, self.fallback, *awake, *self.members]))
+        return list(dict.fromkeys([first, self.fallback, *awake, *able]))
+
+    def _plateau_turn(self, history: Sequence[Trial]) -> bool:
+        """Return whether the turn is one of `on_plateau`'s: nothing was kept for long, and its last turn is over."""
+        stalled = policy.since_keep(history) >= policy.PLATEAU
+        return self.on_plateau is not None and stalled and history[-1].proposer != self.on_plateau.name
 
     def _with_session(self, name: str, counts: TurnCounts, budget_s: float) -> TurnCounts:
         """Add the failed turns of this process, the cost of proposing, and the rate of earlier nights."""

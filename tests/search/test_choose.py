@@ -34,11 +34,16 @@ def chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tup
 def test_the_choice_is_said_in_a_line(chosen: Callable[..., tuple[Proposer, list[str]]]) -> None:
     with FakeOllama(models=[MODEL]) as fake:
         for wanted, name, end in (
-            ({}, "tuner + ollama:qwen2.5-coder:7b", "shared with the tuner by what each achieves"),
+            ({}, "tuner + ollama:qwen2.5-coder:7b + recipes", "the tuner and 20 recipes by what each achieves"),
             ({"kind": "ollama"}, "ollama:qwen2.5-coder:7b", "the tuner when it has none"),
             ({"kind": "tuner"}, "tuner", "ideas: the built-in tuner"),
-            ({"model": "openai:m", "base_url": fake.url}, "tuner + openai:qwen2.5-coder:7b", "what each achieves"),
-            ({"model": "gone:1b"}, "tuner", "Run: ollama pull gone:1b)"),
+            ({"kind": "recipes"}, "recipes", "ideas: 20 recipes from public records; the tuner when none is left"),
+            (
+                {"model": "openai:m", "base_url": fake.url},
+                "tuner + openai:qwen2.5-coder:7b + recipes",
+                "what each achieves",
+            ),
+            ({"model": "gone:1b"}, "tuner + recipes", "Run: ollama pull gone:1b)"),
         ):
             proposer, said = chosen(fake.url, **wanted)
             assert proposer.name == name and len(said) == 1 and said[0].endswith(end)
