@@ -24,6 +24,7 @@ from typing import Any, Self
 import psutil
 
 from autoresearch.errors import CommandError
+from autoresearch.system.family import cpu_s, family, rss_bytes, signal_each, signal_group
 from autoresearch.system.pipes import CappedLog, ChildEvent, EventStream
 
 MARK = "AUTORESEARCH_CHILD"  # "<pid of the loop>:<its start, in s>:<child number>", inherited by every descendant
@@ -97,10 +98,10 @@ def _spawn(args: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
     """Send SIGTERM, on which git removes its lock files, and SIGKILL after GRACE_S."""
-    _signal_group(process.pid, signal.SIGTERM)
+    signal_group(process.pid, signal.SIGTERM)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(GRACE_S)
-    _signal_group(process.pid, signal.SIGKILL)
+    signal_group(process.pid, signal.SIGKILL)
 
 
 class Child:
@@ -125,11 +126,14 @@ class Child:
         log_path: Path,
         log_limit_bytes: int = 1024 * 1024,
         stdin: Path | None = None,
+        pass_fds: Mapping[str, int] | None = None,
         limit_s: float | None = None,
         watchdog: Callable[[Child], str | None] | None = None,
     ) -> None:
         """Start the process. `stdin` is a file to read from; without one, the child reads an end of file at once.
 
+        `pass_fds` are descriptors that it inherits, by the environment variable that tells it the number. They stay
+        open here: the caller closes its own, and reads an end of file once the child has closed them too.
         `watchdog` is called once a second in the supervising thread; a reason that it returns ends the child.
         Raises CommandError when the program cannot be started, and OSError when `stdin` cannot be opened.
         """
@@ -143,10 +147,12 @@ class Child:
         self._log = CappedLog(log_path, log_limit_bytes)
         read_fd, write_fd = os.pipe()
         try:
-            marked = {**env, MARK: self.mark, EVENTS_FD: str(write_fd)}
+            passed = {EVENTS_FD: write_fd, **(pass_fds or {})}
+            marked = {**env, MARK: self.mark, **{name: str(fd) for name, fd in passed.items()}}
             with (stdin or Path(os.devnull)).open("rb") as file:
                 streams = {"stdin": file, "stderr": subprocess.STDOUT}
-                self._process = _spawn(self.argv, cwd=cwd, env=marked, pass_fds=(write_fd,), **streams)
+                fds = tuple(passed.values())
+                self._process = _spawn(self.argv, cwd=cwd, env=marked, pass_fds=fds, **streams)
         except BaseException:
             os.close(read_fd)
             self._log.close()
@@ -200,7 +206,11 @@ class Child:
 
     def rss_bytes(self) -> int:
         """Return the resident memory of the child and its descendants; 0 when it has ended."""
-        return sum(_rss(p) for p in _family(self.pid))
+        return rss_bytes(self.pid)
+
+    def cpu_s(self) -> float:
+        """Return the processor time, in seconds, of the child and its descendants; 0.0 when it has ended."""
+        return cpu_s(self.pid)
 
     def __enter__(self) -> Self:
         return self
@@ -256,14 +266,14 @@ class Child:
         return self.watchdog(self)
 
     def _signal(self, number: signal.Signals) -> None:
-        family = _family(self.pid)
-        _signal_group(self.pid, number)
-        _signal_each(family, number)
+        members = family(self.pid)
+        signal_group(self.pid, number)
+        signal_each(members, number)
 
     def _end_stragglers(self) -> None:
         """End the processes that the child left behind: its group, and outside of it those that carry its mark."""
-        _signal_group(self.pid, signal.SIGKILL)
-        _signal_each([p for p, mark in _marked() if mark == self.mark], signal.SIGKILL)
+        signal_group(self.pid, signal.SIGKILL)
+        signal_each([p for p, mark in _marked() if mark == self.mark], signal.SIGKILL)
 
 
 def _read(selector: selectors.BaseSelector) -> None:
@@ -290,7 +300,7 @@ def end_orphans() -> list[int]:
     """End the processes that a killed loop left running and return their pids. The caller holds the machine's lock."""
     own = {os.getpid(), *(p.pid for p in psutil.Process().parents())}
     orphans = [p for p, mark in _marked() if p.pid not in own and not alive(mark)]
-    _signal_each(orphans, signal.SIGKILL)
+    signal_each(orphans, signal.SIGKILL)
     psutil.wait_procs(orphans, timeout=GRACE_S)
     return [p.pid for p in orphans]
 
@@ -317,30 +327,3 @@ def _marked() -> Iterator[tuple[psutil.Process, str]]:
             mark = process.environ().get(MARK)
             if mark:
                 yield process, mark
-
-
-def _family(pid: int) -> list[psutil.Process]:
-    """Return the process and its descendants."""
-    try:
-        leader = psutil.Process(pid)
-        return [leader, *leader.children(recursive=True)]
-    except psutil.Error:
-        return []
-
-
-def _rss(process: psutil.Process) -> int:
-    try:
-        return int(process.memory_info().rss)
-    except psutil.Error:
-        return 0
-
-
-def _signal_group(pid: int, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, number)
-
-
-def _signal_each(processes: Sequence[psutil.Process], number: signal.Signals) -> None:
-    for process in processes:
-        with contextlib.suppress(psutil.Error):
-            process.send_signal(number)

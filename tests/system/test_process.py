@@ -345,3 +345,13 @@ def test_a_child_is_handed_an_open_file(tmp_path: Path) -> None:
         assert log.read_text() == says
     with pytest.raises(FileNotFoundError):
         Child([sys.executable], cwd=tmp_path, env={}, log_path=tmp_path / "log", stdin=tmp_path / "nowhere")
+
+
+def test_a_child_inherits_the_descriptors_that_are_passed(start: Callable[..., Child]) -> None:
+    read_fd, write_fd = os.pipe()
+    code = "import os; os.write(int(os.environ['ANSWER_FD']), b'here')"
+    with start(code, pass_fds={"ANSWER_FD": write_fd}) as child:
+        os.close(write_fd)
+        assert child.wait(30) == 0
+    assert os.read(read_fd, 10) == b"here" and os.read(read_fd, 10) == b""
+    os.close(read_fd)
