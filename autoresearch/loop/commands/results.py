@@ -6,9 +6,8 @@ import webbrowser
 from argparse import Namespace
 from pathlib import Path
 
-from autoresearch.decide import validation
 from autoresearch.errors import UsageError
-from autoresearch.loop import samples
+from autoresearch.loop import adoption, samples
 from autoresearch.paths import EDITABLE, Layout
 from autoresearch.record import journal, retention
 from autoresearch.record.git import Repository, branch_name, tag_of
@@ -27,21 +26,25 @@ def report(root: Path, args: Namespace) -> int:
 
 
 def adopt(root: Path, args: Namespace) -> int:
-    """Commit the winner's file on the person's own branch."""
+    """Commit what the night changed on the person's own branch; the winner has to be validated, or --anyway given."""
     layout, repo = Layout(root, status.find_tag(root, args.tag)), Repository.at(root)
     night = journal.read(layout)
     if tag_of(repo.branch()):
         raise UsageError(f"this is the loop's own branch {repo.branch()}. Go to yours first: git switch main")
     if EDITABLE in repo.changes():
         raise UsageError(f"{EDITABLE} has uncommitted changes. Commit them first, or: git checkout -- {EDITABLE}")
-    if night.incumbent is None or night.incumbent.role == "baseline":
-        raise UsageError(f"{layout.tag} kept nothing, so there is nothing to adopt")
-    source = journal.read_source(layout, night.incumbent)
-    figures = validation.text(night) or status.text(night).splitlines()[1]
-    kept = [x for x in night.decided if x.verdict == "keep" and x.role == "candidate"]
-    steps = "\n".join(f"- {x.proposal.title}: {x.reason}" for x in kept)
+    winner, figures = adoption.chosen(night, args.anyway)
+    line = adoption.line(night, winner)
+    before, after = (journal.read_source(layout, x) for x in (line[0], winner))
+    ours = repo.read("HEAD", EDITABLE).decode()
+    found = adoption.adopted(ours, before, after, branch_name(layout.tag))
+    if found.source == ours:
+        raise UsageError(f"your {EDITABLE} has what {layout.tag} found already, so there is nothing to adopt")
+    steps = "\n".join(f"- {x.proposal.title}: {x.reason}" for x in line[1:])
     message = f"Adopt the winner of {branch_name(layout.tag)}\n\n{figures}\n\n{steps}\n"
-    print(f"{repo.commit({EDITABLE: source.encode()}, message)[:10]} on {repo.branch()}: {figures}")
+    print(f"{repo.commit({EDITABLE: found.source.encode()}, message)[:10]} on {repo.branch()}: {figures}")
+    for sentence in found.sentences():
+        print(sentence)
     return 0
 
 

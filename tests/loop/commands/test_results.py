@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -12,17 +13,25 @@ import pytest
 from autoresearch.errors import UsageError
 from autoresearch.loop.commands import results
 from autoresearch.system.process import run
+from testbed.honest import BASE
 from testbed.night_builder import NightBuilder, set_to
 from testbed.toy import ROOT, git
 
-NIGHT = Namespace(tag="nov23")
+NIGHT = Namespace(tag="nov23", anyway=False)
 
 
-def made_night(root: Path, verdict: str) -> NightBuilder:
-    made = NightBuilder()
-    made.candidate(set_to("DEPTH", 3), 0.05, verdict)
+def made_night(root: Path, verdict: str, rounds: int = 0, gain_bpb: float = 0.05) -> NightBuilder:
+    """Write a night on another profile's constants: its baseline has LR = 0.02, as a profile or a fit would set it."""
+    made = NightBuilder(source=BASE.replace("LR = 0.01", "LR = 0.02"))
+    made.candidate(set_to("DEPTH", 3), gain_bpb, verdict)
+    made.validate(rounds)
     made.write(root / "runs" / "nov23")
     return made
+
+
+def commit_base(root: Path) -> None:
+    (root / "train_mlx.py").write_text(BASE)
+    git(root, "commit", "-q", "-a", "-m", "Take the made-up nights' source")
 
 
 @pytest.mark.slow
@@ -41,12 +50,31 @@ def test_a_report_is_shown_in_the_browser(repository: Path, tmp_path: Path) -> N
 def test_adopting_commits_the_winner_on_the_person_s_branch(
     repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    made = made_night(repository, "keep")
+    made_night(repository, "keep", rounds=5)
+    commit_base(repository)
     assert results.adopt(repository, NIGHT) == 0
-    assert git(repository, "show", "main:train_mlx.py") == made.sources[1]
+    assert git(repository, "show", "main:train_mlx.py") == BASE.replace("DEPTH = 2", "DEPTH = 3")
     message = git(repository, "log", "-1", "--format=%B")
     assert message.startswith("Adopt the winner of autoresearch/nov23\n") and "- DEPTH -> 3: it is keep" in message
-    assert " on main: " in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert " on main: " in out and "constants changed: DEPTH 2 → 3\n" in out
+    assert "left as they are, since the night only began with other values: LR = 0.01 (0.02 there)" in out
+    with pytest.raises(UsageError, match="has what nov23 found already"):
+        results.adopt(repository, NIGHT)
+
+
+@pytest.mark.parametrize(
+    ("rounds", "gain_bpb", "why"), [(0, 0.05, "#1, was not validated"), (5, 0.0, "does not prove a gain: .* interval")]
+)
+def test_a_winner_without_a_proven_gain_is_adopted_only_anyway(
+    repository: Path, capsys: pytest.CaptureFixture[str], rounds: int, gain_bpb: float, why: str
+) -> None:
+    made_night(repository, "keep", rounds, gain_bpb)
+    commit_base(repository)
+    with pytest.raises(UsageError, match=f"{why}.*loop.py validate --tag nov23.*--anyway"):
+        results.adopt(repository, NIGHT)
+    assert results.adopt(repository, Namespace(tag="nov23", anyway=True)) == 0
+    assert re.search(why, capsys.readouterr().out)
 
 
 def test_nothing_is_adopted_over_uncommitted_work_on_the_loop_s_branch_or_without_a_winner(repository: Path) -> None:
