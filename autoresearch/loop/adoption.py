@@ -40,8 +40,8 @@ def adopted(ours: str, baseline: str, winner: str, branch: str) -> Adoption:
 
     Raises UsageError where the night changed code, and the person's code is another one than the baseline's.
 
-    >>> adopted("DEPTH = 8\\nLR = 1\\n", baseline="DEPTH = 4\\nLR = 1\\n", winner="DEPTH = 4\\nLR = 2\\n", branch="").source
-    'DEPTH = 8\\nLR = 2\\n'
+    From "DEPTH = 8; LR = 1" here, "DEPTH = 4; LR = 1" of the baseline and "DEPTH = 4; LR = 2" of the winner come
+    "DEPTH = 8; LR = 2".
     """
     night, there, here = constants.changed(baseline, winner), constants.read(winner), constants.read(ours)
     theirs, mine = constants.literals(winner), constants.literals(ours)

@@ -36,9 +36,7 @@ def test_changed_code_is_taken_with_the_persons_constants() -> None:
 
 
 def test_two_changes_of_code_are_left_to_the_person() -> None:
-    with pytest.raises(
-        UsageError, match=r"the code of your train_mlx\.py is not what .*: git merge autoresearch/nov23"
-    ):
+    with pytest.raises(UsageError, match=r"the code of your train_mlx\.py is not .*: git merge autoresearch/nov23"):
         adopt(MAC + "print(LR)\n", TINY, TINY.replace("print(DEPTH)", "print(DEPTH + 1)"))
 
 
