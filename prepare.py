@@ -136,8 +136,11 @@ class Run:
             yield block[:, :-1], block[:, 1:]
 
     def log(self, step: int, loss: mx.array) -> None:
-        """Wait for `loss`, the previous step's, and report it. Raises Diverged when it has exploded."""
-        value = loss.item()
+        """Wait for `loss`, the previous step's, and report it.
+
+        Raises Diverged when it has exploded, and Failed where step or loss is not one number.
+        """
+        step, value = whole_number("step", step), number("loss", loss)
         self._steps = min(step + 1, self._batches)
         limit = EXPLODED * math.log(self.task.vocab_size)
         if not value < limit:
@@ -176,6 +179,29 @@ class Run:
         self._clock_start = monotonic()
         self._last_log = (-1, self._clock_start)
         self._emit("clock_started")
+
+
+def number(name: str, value: Any) -> float:
+    """Return what a candidate passes to run.log as a float: a number of Python or NumPy, or an array of one element.
+
+    Raises Failed("interface") for anything else.
+    """
+    try:
+        value = value.item() if isinstance(value, mx.array | np.ndarray | np.generic) else value
+        if isinstance(value, int | float):
+            return float(value)
+    except (ValueError, OverflowError):  # more than one element; an integer that no float can hold
+        pass
+    shape = f" of shape {tuple(value.shape)}" if isinstance(value, mx.array | np.ndarray) else ""
+    raise Failed("interface", f"run.log(step, loss): {name} must be one number, found {type(value).__name__}{shape}")
+
+
+def whole_number(name: str, value: Any) -> int:
+    """Return what `number` returns as an int >= 0. Raises Failed("interface") for what is none."""
+    found = number(name, value)
+    if not (found >= 0 and found.is_integer()):
+        raise Failed("interface", f"run.log(step, loss): {name} must be a whole number from 0, found {found:g}")
+    return int(found)
 
 
 def work_clock() -> float:

@@ -1,6 +1,7 @@
 """Define the kinds of failure that end a run without a val_bpb: what each means, when it happens, whose fault it is.
 
-KINDS is the only table of them. The loop reads from it which failures are repeated or mended, the report their meaning.
+KINDS is the only table of them. The loop reads from it which failures are repeated or mended, and which a child may
+report; the report reads their meaning.
 """
 
 from __future__ import annotations
@@ -30,35 +31,50 @@ class FailureKind:
     fault: Fault = "candidate"
     mendable: Mendable = "never"
     explicit: bool = False  # the kind alone tells whose fault it is; `classify` does not search the message for another
+    said_by: tuple[str, ...] = ()  # children that run a candidate's code and may report it; others find it themselves
 
+
+EVERY = ("train", "model", "sample")
 
 KINDS: Mapping[str, FailureKind] = {
     # before any training is paid for
     "contract": FailureKind("broke a rule of the editable file; was not run", "check", mendable="always"),
-    "source": FailureKind("could not be read as Python", "start", mendable="always"),
-    "import": FailureKind("failed while it was imported", "start", mendable="always"),
-    "build": FailureKind("build_model() failed", "start", mendable="always"),
-    "warmup": FailureKind("failed in its first steps, before the clock", "start", mendable="always"),
-    "interface": FailureKind("its model is not what build_model(task) promises", "start", mendable="always"),
+    "source": FailureKind("could not be read as Python", "start", mendable="always", said_by=EVERY),
+    "import": FailureKind("failed while it was imported", "start", mendable="always", said_by=EVERY),
+    "build": FailureKind("build_model() failed", "start", mendable="always", said_by=EVERY),
+    "warmup": FailureKind(
+        "failed in its first steps, before the clock", "start", mendable="always", said_by=("train",)
+    ),
+    "interface": FailureKind(
+        "its model is not what build_model(task) promises", "start", mendable="always", said_by=EVERY
+    ),
     "slow": FailureKind("so slow that too few steps would fit the budget", "start", mendable="always", explicit=True),
     "startup": FailureKind("took too long to start", "start", fault="either", mendable="always"),
     # training
-    "diverged": FailureKind("the loss exploded", "training", mendable="early", explicit=True),
-    "train": FailureKind("training raised an exception", "training"),
-    "tampered": FailureKind("replaced a function of the harness or of a library", "training", mendable="early"),
+    "diverged": FailureKind("the loss exploded", "training", mendable="early", explicit=True, said_by=("train",)),
+    "train": FailureKind("training raised an exception", "training", said_by=("train",)),
+    "tampered": FailureKind(
+        "replaced a function of the harness or of a library, or spoke in its name",
+        "training",
+        mendable="early",
+        said_by=EVERY,
+    ),
     "overrun": FailureKind("trained past its budget", "training", fault="either", explicit=True),
     "late": FailureKind("ended after its budget, again and again", "training", explicit=True),
     "hang": FailureKind("went silent", "any", fault="either"),
     "exited": FailureKind("left without a result", "any", mendable="early"),
-    "save": FailureKind("saving failed", "saving"),
+    "save": FailureKind("saving failed", "saving", said_by=("train",)),
     # evaluation
-    "nonfinite": FailureKind("its parameters or its score were not finite", "evaluation", mendable="early"),
-    "checkpoint": FailureKind("its checkpoint does not fit its model", "evaluation"),
-    "evaluate": FailureKind("scoring failed", "evaluation"),
+    "nonfinite": FailureKind(
+        "its parameters or its score were not finite", "evaluation", mendable="early", said_by=EVERY
+    ),
+    "checkpoint": FailureKind("its checkpoint does not fit its model", "evaluation", said_by=("model", "sample")),
+    "evaluate": FailureKind("scoring failed", "evaluation", said_by=("model",)),
     "probe_causality": FailureKind("saw later tokens", "evaluation", explicit=True),
     "probe_rows": FailureKind("saw other rows", "evaluation", explicit=True),
     "probe_adapts": FailureKind("learned while it was scored", "evaluation", explicit=True),
     "implausible": FailureKind("its gain vanished when it was scored again", "evaluation"),
+    "sample": FailureKind("failed while it continued a text", "evaluation", said_by=("sample",)),
     # resources, at any time
     "memory": FailureKind("did not fit into memory", "any", fault="either", mendable="early", explicit=True),
     "disk": FailureKind("wrote more than a run may, or the disk was full", "any", fault="either", explicit=True),
@@ -91,6 +107,11 @@ def classify(failure: Failure) -> Failure:
     if MEMORY_FAILURE.search(text):
         return replace(failure, kind="memory")
     return failure
+
+
+def sayable(kind: str, child: str) -> bool:
+    """Return whether a child that runs a candidate's code can know of a failure of this kind."""
+    return kind in KINDS and child in KINDS[kind].said_by
 
 
 def cost_no_training(failure: Failure) -> bool:

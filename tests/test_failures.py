@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from autoresearch.failures import classify
+from autoresearch.failures import KINDS, classify, sayable
 from autoresearch.records import Failure
 
 
@@ -22,3 +22,8 @@ from autoresearch.records import Failure
 )
 def test_mlx_messages_are_recognised(message: str, kind: str) -> None:
     assert classify(Failure("train", message)).kind == kind
+
+
+def test_a_candidate_is_to_blame_for_every_kind_that_its_own_process_reports() -> None:
+    assert {kind.fault for kind in KINDS.values() if kind.said_by} == {"candidate"}
+    assert sayable("train", "train") and not sayable("train", "model") and not sayable("machine", "train")

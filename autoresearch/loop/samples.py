@@ -81,7 +81,7 @@ def _child(bench: Workbench, layout: Layout, x: Experiment, run: int, asked: dic
     spec = RunSpec.of(bench, layout.source(x.n), work, x.runs[run].seed)
     child, token = experiment.start(spec, "sample", request)
     limits = {"start": bench.startup_limit_s, "ready": LIMIT_S, "result": 10.0}
-    return Follower(child, token, spec, limits).follow()
+    return Follower(child, token, spec, limits, name="sample").follow()
 
 
 def run_with_checkpoint(layout: Layout, x: Experiment) -> int:

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from autoresearch.decide.early_stop import EarlyStopCheck
 from autoresearch.measure import outcome, run_folder
+from autoresearch.measure.child_events import ChildEvent
 from autoresearch.measure.follower import Follower, Judge, Listener
-from autoresearch.measure.outcome import ChildEvent, Outcome
+from autoresearch.measure.outcome import Outcome
 from autoresearch.measure.workbench import RunSpec, Workbench
 from autoresearch.records import Failure, Measurement
 from autoresearch.system.process import Child
@@ -105,7 +106,7 @@ def _train(
         "saved": RESULT_S,
     }
     child, token = start(spec, "train", bench.data.train)
-    train = Follower(child, token, spec, limits, listen, _too_slow(bench), early_stop).follow()
+    train = Follower(child, token, spec, limits, listen, _too_slow(bench), early_stop, name="train").follow()
     train.failure = train.failure or outcome.late(train, bench.budget_s, allowance)
     return train
 
@@ -121,7 +122,7 @@ def _score(spec: RunSpec, split: str, listen: Listener, rows: int | None = None,
         "result": RESULT_S,
     }
     child, token = start(spec, "evaluate", bench.data.rows(split), options)
-    scored = Follower(child, token, spec, limits, listen).follow()
+    scored = Follower(child, token, spec, limits, listen, name="evaluate").follow()
     if scored.failure and scored.failure.kind == "memory" and rows != 1:
         return _score(spec, split, listen, 1, order)
     return scored

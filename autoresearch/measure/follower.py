@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from autoresearch.decide.early_stop import AT, EarlyStopCheck
 from autoresearch.failures import classify
 from autoresearch.formats import printable
-from autoresearch.measure import run_folder
-from autoresearch.measure.outcome import ChildEvent, Outcome
+from autoresearch.measure import child_events, run_folder
+from autoresearch.measure.child_events import ChildEvent
+from autoresearch.measure.outcome import Outcome
 from autoresearch.measure.workbench import FREE_DISK, RunSpec
 from autoresearch.records import Failure
 from autoresearch.system.process import Child
@@ -28,7 +29,8 @@ class Follower:
     """Reader of a child's events into an Outcome. It kills a child that is late or takes too much.
 
     `limits` are seconds by event: after the event "saved" has come, the next one that has a limit, or the end, must
-    come within limits["saved"]. The first limit is that of "start". `judge` may turn an event into a failure;
+    come within limits["saved"]. The first limit is that of "start". `name` is the child's, and decides which events it
+    has (child_events.py): any other is the run's failure. `judge` may turn an event into a failure;
     `early_stop` may end the run at half the budget, which is no failure.
     """
 
@@ -41,7 +43,10 @@ class Follower:
         listen: Listener = lambda event: None,
         judge: Judge = lambda event: None,
         early_stop: EarlyStopCheck | None = None,
+        *,
+        name: str,
     ) -> None:
+        self.name = name
         self.child, self.token, self.spec, self.limits = child, token, spec, limits
         self.listen, self.judge, self.early_stop = listen, judge, early_stop
         self.outcome = Outcome(started=time.monotonic())
@@ -72,8 +77,14 @@ class Follower:
             outcome.failure = classify(outcome.failure)
         return outcome
 
-    def _take(self, at: float, event: ChildEvent) -> None:
-        name, outcome = event["event"], self.outcome
+    def _take(self, at: float, said: ChildEvent) -> None:
+        outcome = self.outcome
+        try:
+            event = child_events.read(self.name, said)
+        except child_events.IllFormedError as error:
+            outcome.failure = Failure("tampered", f"the child sent {error}")
+            return
+        name = event["event"]
         if name in outcome.events and name not in REPEATED:
             outcome.failure = Failure("tampered", f"`{name}` was said a second time: one run has one clock")
             return
@@ -84,7 +95,10 @@ class Follower:
             self.slack_s = min(2 * float(event.get("warmup_step_s") or 0.0), 0.25 * self.spec.bench.budget_s)
         if name in self.limits:
             self.phase, self.deadline = name, at + self.limits[name] + (self.slack_s if name == "clock_started" else 0)
-        outcome.failure = _reported(event) or self.judge(event)
+        if name == "failed":
+            outcome.failure = child_events.failure(self.name, event, imported="importing" in outcome.events)
+        else:
+            outcome.failure = self.judge(event)
         self.listen(event)
 
     def _take_loss(self, progress: float, loss: float) -> None:
@@ -113,14 +127,6 @@ class Follower:
         return None
 
 
-def _reported(event: ChildEvent) -> Failure | None:
-    """Return the failure that a child reports, in printable text: it reaches terminals and commit messages."""
-    if event["event"] != "failed":
-        return None
-    message, detail = printable(str(event.get("message"))), printable(str(event.get("detail", "")), kept="\n")
-    return Failure(str(event.get("kind")), message, detail)
-
-
 def _too_late(phase: str, limit_s: float) -> Failure:
     if phase == "start":
         return Failure(
@@ -134,5 +140,6 @@ def _too_late(phase: str, limit_s: float) -> Failure:
 def _exited(child: Child, phase: str) -> Failure:
     code = child.returncode or 0
     number = -code if code < 0 else code - 128 if code > 128 else None  # bwrap reports signal n as 128 + n
+    log = printable(child.log_end, "\n")[-LOG_CHARACTERS:]
     how = f"exited with {code}" if number is None else f"was killed by signal {number}"
-    return Failure("exited", f"the process {how} after `{phase}`, without a result", child.log_end[-LOG_CHARACTERS:])
+    return Failure("exited", f"the process {how} after `{phase}`, without a result", log)

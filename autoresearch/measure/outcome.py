@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from autoresearch.decide.early_stop import EarlyStopCheck
+from autoresearch.measure.child_events import ChildEvent
 from autoresearch.records import Failure, Measurement
-
-ChildEvent = Mapping[str, Any]
 
 CURVE_POINTS = 64  # of a loss curve that are stored, at most
 
@@ -54,7 +52,7 @@ def measurement(train: Outcome, seed: int, early_stop: EarlyStopCheck | None = N
     training_s = ended - began if began is not None and ended is not None else None
     tokens = train.get(train.last, "tokens")
     tok_s = tokens / training_s if tokens and training_s else None
-    speeds = [train.get("ready", "speed"), train.get("saved", "speed")]  # TFLOP/s, before and after
+    speeds = [train.get("importing", "speed"), train.get("saved", "speed")]  # TFLOP/s, before and after
     known = [speed for speed in speeds if speed] if train.stopped or all(speeds) else []
     speed = sum(known) / len(known) if known else None
     flops = train.get("ready", "flops_per_token")

@@ -22,17 +22,18 @@ TOKEN = "t"
 LIMITS = {"start": 0.3, "clock_started": 0.6, "saved": 0.3}
 
 
-def event(name: str, **fields: Any) -> dict[str, Any]:
+def event(name: Any, **fields: Any) -> dict[str, Any]:
     return {"event": name, "token": TOKEN, **fields}
 
 
-STEPS = [event("step", progress=k / 20, loss=3.0) for k in range(1, 11)]
+STEPS = [event("step", step=k, progress=k / 20, loss=3.0, tokens=64 * k) for k in range(1, 11)]
+READY, SAVED = event("ready"), event("saved", speed=1.0)
 
 
 class ScriptedChild:
     """Child that sends these events at once, and then ends with `returncode`, or never where that is None."""
 
-    log_end = "the log's end"
+    log_end = "the \x1b[1mlog's\nend"
 
     def __init__(self, *events: Mapping[str, Any], returncode: int | None = 0, rss: int = 0) -> None:
         self.events, self.returncode, self.rss = list(events), returncode, rss
@@ -64,14 +65,12 @@ def spec(toy_data: Path, tmp_path: Path) -> RunSpec:
 
 
 def follow(child: ScriptedChild, spec: RunSpec, **settings: Any) -> Outcome:
-    return Follower(cast(Child, child), TOKEN, spec, **{"limits": LIMITS, **settings}).follow()
+    return Follower(cast(Child, child), TOKEN, spec, **{"limits": LIMITS, "name": "train", **settings}).follow()
 
 
 def test_a_child_that_saves_and_ends_is_no_failure(spec: RunSpec) -> None:
     heard: list[str] = []
-    done = follow(
-        ScriptedChild(event("ready"), *STEPS, event("saved")), spec, listen=lambda e: heard.append(e["event"])
-    )
+    done = follow(ScriptedChild(READY, *STEPS, SAVED), spec, listen=lambda e: heard.append(e["event"]))
     assert done.failure is None and not done.stopped
     assert heard == ["ready", *["step"] * 10, "saved"]
     assert done.curve[-1] == (0.5, 3.0) and done.started <= done.ended
@@ -83,7 +82,7 @@ def test_lines_without_the_token_do_not_count(spec: RunSpec) -> None:
 
 
 @pytest.mark.parametrize(
-    ("events", "kind"), [([], "startup"), ([event("clock_started")], "overrun"), ([event("saved")], "hang")]
+    ("events", "kind"), [([], "startup"), ([event("clock_started")], "overrun"), ([SAVED], "hang")]
 )
 def test_silence_past_a_limit_is_named_by_the_last_event(events: list[Any], kind: str, spec: RunSpec) -> None:
     done = follow(ScriptedChild(*events, returncode=None), spec)
@@ -92,14 +91,36 @@ def test_silence_past_a_limit_is_named_by_the_last_event(events: list[Any], kind
 
 @pytest.mark.parametrize(("code", "how"), [(3, "exited with 3"), (-9, "killed by signal 9"), (139, "by signal 11")])
 def test_an_end_without_a_result_says_how(code: int, how: str, spec: RunSpec) -> None:
-    failure = follow(ScriptedChild(event("ready"), returncode=code), spec).failure
+    failure = follow(ScriptedChild(READY, returncode=code), spec).failure
     assert failure is not None and failure.kind == "exited" and how in failure.message
-    assert failure.detail == "the log's end"
+    assert failure.detail == "the  [1mlog's\nend"
 
 
 def test_a_second_start_of_the_clock_is_tampering(spec: RunSpec) -> None:
     failure = follow(ScriptedChild(event("clock_started"), event("clock_started")), spec).failure
     assert failure is not None and failure.kind == "tampered"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        event("step", step=1.5, progress=0.1, loss=3.0, tokens=1),
+        event("result", val_bpb=0.1),
+        event("saved"),
+        event([]),
+    ],
+)
+def test_an_ill_formed_event_is_the_run_s_failure(said: Any, spec: RunSpec) -> None:
+    heard: list[Any] = []
+    done = follow(ScriptedChild(READY, said, SAVED), spec, listen=heard.append)
+    assert done.failure is not None and done.failure.kind == "tampered" and done.failure.message.isprintable()
+    assert list(done.events) == ["ready"] and len(heard) == 1
+
+
+def test_a_child_blames_the_machine_only_before_it_imports_the_candidate(spec: RunSpec) -> None:
+    said = event("failed", kind="machine", message="no GPU")
+    kinds = [follow(ScriptedChild(*before, said), spec).failure for before in ([], [event("importing", speed=1.0)])]
+    assert [failure and failure.kind for failure in kinds] == ["machine", "tampered"]
 
 
 def test_a_failure_that_the_child_reports_is_printable(spec: RunSpec) -> None:
@@ -131,7 +152,7 @@ def test_files_in_the_run_s_folder_have_limits(spec: RunSpec) -> None:
 
 def test_the_judge_turns_an_event_into_a_failure(spec: RunSpec) -> None:
     slow = Failure("slow", "too few steps")
-    done = follow(ScriptedChild(event("ready"), event("saved")), spec, judge=lambda e: slow)
+    done = follow(ScriptedChild(READY, SAVED), spec, judge=lambda e: slow)
     assert done.failure == slow and list(done.events) == ["ready"]
 
 
@@ -143,6 +164,6 @@ def test_the_early_stop_ends_a_run_that_is_behind_at_half_the_budget(
 ) -> None:
     incumbent = [(k / 20, 2.0) for k in range(1, 21)]
     check = EarlyStopCheck(incumbent, limit_nats, sample)
-    done = follow(ScriptedChild(*STEPS, event("saved")), spec, early_stop=check)
+    done = follow(ScriptedChild(*STEPS, SAVED), spec, early_stop=check)
     assert done.behind_nats == pytest.approx(1.0)
     assert done.stopped == stopped and done.failure is None

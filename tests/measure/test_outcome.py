@@ -36,7 +36,7 @@ def test_what_never_began_or_ended_is_not_late() -> None:
 
 def test_a_stopped_run_tells_its_speed_and_no_number_of_steps() -> None:
     events = {
-        "ready": (1.0, {"speed": 2.0}),
+        "importing": (1.0, {"speed": 2.0}),
         "clock_started": (3.0, {}),
         "step": (13.0, {"tokens": 4000, "loss": 5.0, "progress": 0.5}),
     }

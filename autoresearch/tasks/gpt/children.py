@@ -93,7 +93,7 @@ class Reporter:
             self.phase = "train"
         if event in {"warmed_up", "trained", "result"}:
             check_originals(self._originals)
-        line = json.dumps({"event": event, "token": self.token, **fields}, default=str) + "\n"
+        line = json.dumps({"event": event, "token": self.token, **fields}) + "\n"
         os.write(self.fd, line.encode())
 
     def failed(self, kind: str, message: str, detail: str = "") -> int:
@@ -103,6 +103,7 @@ class Reporter:
 
 def restore(this: Task, args: argparse.Namespace, emit: Reporter) -> nn.Module:
     """Build the candidate's model anew, load the checkpoint into it, and send the event "ready"."""
+    emit("importing")
     emit.phase = "import"
     module = load_candidate(args.source, args.sha256)
     emit.phase = "build"

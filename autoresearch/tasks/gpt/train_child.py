@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import math
 import types
-from time import monotonic
 from typing import Any
 
 import mlx.core as mx
@@ -21,12 +19,12 @@ def main(args: argparse.Namespace, emit: Reporter) -> None:
     """Train the candidate within the budget and save its parameters."""
     this = prepare.task()
     data = prepare.receive_rows(this.seq_len)
-    speed_before = prepare.matmul_tflops()
+    emit("importing", speed=prepare.matmul_tflops())
     emit.phase = "import"
     module = load_candidate(args.source, args.sha256)
     emit.phase = "build"
     model = build(module, this, args.seed)
-    emit("ready", **facts(model, module), speed=speed_before)
+    emit("ready", **facts(model, module))
     emit.phase = "warmup"
     run = Run(this, args.seed, model, data, emit)
     module.train(model, run)
@@ -36,11 +34,10 @@ def main(args: argparse.Namespace, emit: Reporter) -> None:
         tree_flatten(model.parameters())
     )  # these very arrays are saved, whatever the candidate replaces later
     mx.eval(parameters)
-    training_s = monotonic() - run._clock_start
     epochs = run._tokens / (len(data) * this.seq_len)
     peak_memory_mb = mx.get_peak_memory() / 2**20
     counts = {"steps": run._steps, "tokens": run._tokens, "epochs": epochs, "step_s": run._step_s}
-    emit("trained", **counts, s=training_s, peak_memory_mb=peak_memory_mb)
+    emit("trained", **counts, peak_memory_mb=peak_memory_mb)
     emit.phase = "save"
     if not all(mx.isfinite(v).all().item() for v in parameters.values()):
         raise Failed("nonfinite", "the trained parameters are not all finite")
@@ -56,7 +53,7 @@ def facts(model: nn.Module, module: types.ModuleType) -> dict[str, Any]:
     """Count the parameters, and take what the candidate says of its model; what is no number is left out."""
     count = sum(v.size for _, v in tree_flatten(model.parameters()))
     flops = model.flops_per_token() if callable(getattr(model, "flops_per_token", None)) else None
-    flops = flops if isinstance(flops, int | float) and math.isfinite(flops) else None
+    flops = flops if isinstance(flops, int | float) and 0 <= flops <= 1e18 else None
     depth = getattr(module, "DEPTH", None)
-    depth = depth if isinstance(depth, int) else None
+    depth = depth if isinstance(depth, int) and not isinstance(depth, bool) and 0 <= depth <= 10**6 else None
     return {"num_params": count, "flops_per_token": flops, "depth": depth}
