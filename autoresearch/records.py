@@ -117,6 +117,7 @@ class Proposal:
     usage: Mapping[str, float] = field(default_factory=dict)  # prompt_tokens, answer_tokens, seconds, repairs, ...
     mends: int | None = None  # the experiment whose failure it mends; its own number where only the contract refused it
     origin: int | None = None  # the experiment on another machine that it repeats, when a transfer proposed it
+    instead_of: tuple[str, ...] = ()  # the proposers whose turn it was and that had no idea
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
 
 from autoresearch.decide import estimates, validation
 from autoresearch.decide.estimates import Estimates
@@ -81,15 +80,13 @@ class CrashGroup:
 
 @dataclass(frozen=True, slots=True)
 class GroupCounts:
-    """The experiments of one category or proposer, counted by verdict."""
+    """The experiments of one category, counted by verdict."""
 
     name: str
     keep: int
     discard: int
     crash: int
     gain_bpb: float  # sum over the keeps
-    empty_turns: int = 0  # turns of a proposer that brought no idea
-    idea_s: float | None = None  # median time that an idea took
 
     @property
     def total(self) -> int:
@@ -197,7 +194,7 @@ def _cause(experiment: Experiment) -> tuple[str, str]:
     return (kind, message) if colon and kind in KINDS else ("other", experiment.reason)
 
 
-# --- categories and proposers ---------------------------------------------------------------------------------------
+# --- categories -----------------------------------------------------------------------------------------------------
 
 
 def by_category(night: Night) -> list[GroupCounts]:
@@ -208,17 +205,7 @@ def by_category(night: Night) -> list[GroupCounts]:
     return [group for group in groups if group.total]
 
 
-def by_proposer(night: Night) -> list[GroupCounts]:
-    """Return the proposers, the most active first."""
-    tried, empty = candidates(night), Counter(turn.proposer for turn in night.turns_failed)
-    names = dict.fromkeys([*(x.proposal.proposer for x in tried), *empty])
-    groups = [_counts(name, [x for x in tried if x.proposal.proposer == name], empty[name]) for name in names]
-    return sorted(groups, key=lambda group: -group.total)
-
-
-def _counts(name: str, tried: Sequence[Experiment], empty_turns: int = 0) -> GroupCounts:
+def _counts(name: str, tried: Sequence[Experiment]) -> GroupCounts:
     counts = Counter(map(verdict_of, tried))
     gain = sum(x.delta_bpb for x in tried if x.verdict == "keep" and x.delta_bpb is not None)
-    seconds = [s for x in tried if (s := x.proposal.usage.get("seconds")) is not None]
-    idea_s = median(seconds) if seconds else None
-    return GroupCounts(name, counts["keep"], counts["discard"], counts["crash"], gain, empty_turns, idea_s)
+    return GroupCounts(name, counts["keep"], counts["discard"], counts["crash"], gain)

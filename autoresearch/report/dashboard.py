@@ -19,7 +19,6 @@ from rich.text import Text
 from autoresearch.decide.early_stop import Curve
 from autoresearch.formats import counted, span
 from autoresearch.records import Verdict
-from autoresearch.report.analysis import GroupCounts
 from autoresearch.report.live_state import LiveState, Result
 
 SPARKS = "▁▂▃▄▅▆▇█"
@@ -261,19 +260,8 @@ def _counts(state: LiveState, clocks: Clocks) -> list[Text]:
 
 
 def _proposers(state: LiveState) -> list[Text]:
-    total = sum(proposer.total for proposer in state.proposers)
-    lines = [_proposer(proposer, total) for proposer in state.proposers[:PROPOSERS_SHOWN]]
+    lines = [str(record) for record in state.proposers[:PROPOSERS_SHOWN]]
     return [_named("" if i else "ideas", line, "dim") for i, line in enumerate(lines)]
-
-
-def _proposer(counts: GroupCounts, total: int) -> str:
-    """Return "tuner: 12 tried (60%), 3 kept, 0.0210 bpb, 1 crashed"."""
-    parts = [f"{counts.name}: {counts.total} tried ({counts.total / total:.0%})" if total else f"{counts.name}:"]
-    parts += [f"{counts.keep} kept" + (f", {counts.gain_bpb:.4f} bpb" if counts.keep else "")]
-    parts += [f"{counts.crash} crashed"] if counts.crash else []
-    parts += [counted(counts.empty_turns, "empty turn")] if counts.empty_turns else []
-    parts += [f"{counts.idea_s:.0f} s an idea"] if counts.idea_s is not None and counts.idea_s >= 1 else []
-    return ", ".join(parts)
 
 
 def _machine(state: LiveState) -> list[Text]:

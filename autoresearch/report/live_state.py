@@ -17,8 +17,8 @@ from autoresearch.decide.estimates import Estimates
 from autoresearch.errors import JournalError
 from autoresearch.record.night import Experiment, Night
 from autoresearch.records import MachineState, Proposal, Verdict
-from autoresearch.report import analysis
-from autoresearch.report.analysis import GroupCounts
+from autoresearch.report import analysis, proposer_record
+from autoresearch.report.proposer_record import ProposerRecord
 
 RESULTS_SHOWN = 12  # of the decided experiments, the latest
 LINES_KEPT = 6  # of the lines that the loop said, the latest
@@ -86,7 +86,7 @@ class LiveState:
     history: list[tuple[int, float]] = field(default_factory=list)  # the running best: (experiment, bits per byte)
     counts: dict[str, int] = field(default_factory=lambda: {"keep": 0, "discard": 0, "crash": 0})
     results: list[Result] = field(default_factory=list)
-    proposers: list[GroupCounts] = field(default_factory=list)
+    proposers: list[ProposerRecord] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     machine: str = ""
     memory_mb: int | None = None
@@ -174,7 +174,7 @@ class LiveState:
     def take(self, night: Night, now: Estimates, decided: int) -> None:
         """Take in where the night stands: `now` are its estimates, `decided` counts this session's candidates."""
         self.decided = decided
-        self.proposers = analysis.by_proposer(night)
+        self.proposers = proposer_record.records(night)
         tried = analysis.candidates(night)
         self.results = [result_of(x) for x in tried[-RESULTS_SHOWN:]]
         self.counts = {v: sum(analysis.verdict_of(x) == v for x in tried) for v in ("keep", "discard", "crash")}

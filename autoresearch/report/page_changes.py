@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from html import escape
 
 from autoresearch.decide import early_stop, estimates
@@ -12,8 +11,8 @@ from autoresearch.findings.export import SourceOf
 from autoresearch.findings.hints import HintOutcome
 from autoresearch.formats import counted, shortened
 from autoresearch.record.night import Experiment, Night
-from autoresearch.report import analysis, diffs
-from autoresearch.report.analysis import CrashGroup, GroupCounts, KeptChange, LuckyDiscard
+from autoresearch.report import analysis, diffs, proposer_record
+from autoresearch.report.analysis import CrashGroup, KeptChange, LuckyDiscard
 from autoresearch.report.markup import DASH, number, section, signed, table
 
 LUCKY_SHOWN = 12
@@ -107,46 +106,52 @@ def _crash_group(group: CrashGroup) -> str:
 def categories(night: Night) -> str:
     """Return the section on the categories that were tried."""
     groups = analysis.by_category(night)
-    rows = [(escape(g.name), _bar(g, groups), str(g.total), str(g.keep), _gain(g)) for g in groups]
+    most = max((g.total for g in groups), default=0)
+    rows = [
+        (escape(g.name), _bar(g.keep, g.crash, g.total, most), str(g.total), str(g.keep), _gain(g.keep, g.gain_bpb))
+        for g in groups
+    ]
     names = ("category", "", "tried", "kept", "gain (bpb)")
     return section("What was tried", table(names, rows, "tTnnn")) if rows else ""
 
 
 def proposers(night: Night) -> str:
-    """Return the section on who had the ideas."""
-    groups = analysis.by_proposer(night)
+    """Return the section on who had the ideas, what they cost, and what a model added over the tuner alone."""
+    found = proposer_record.records(night)
+    most = max((record.tried for record in found), default=0)
     rows = [
         (
-            escape(g.name),
-            _bar(g, groups),
-            str(g.total),
-            str(g.keep),
-            f"{100 * g.keep / g.total:.0f}%" if g.total else DASH,
-            str(g.crash),
-            str(g.empty_turns),
-            _gain(g),
-            f"{g.idea_s:.0f} s" if g.idea_s is not None else DASH,
+            escape(r.name),
+            _bar(r.kept, r.crashed, r.tried, most),
+            f"{r.turns} ({r.share:.0%})",
+            str(r.kept),
+            str(r.crashed),
+            str(r.failed_turns),
+            str(r.repairs),
+            _gain(r.kept, r.gain_bpb),
+            f"{(r.prompt_tokens + r.answer_tokens) / 1000:.0f}k" if r.prompt_tokens else DASH,
+            f"{r.seconds / r.turns:.0f} s" if r.turns and r.seconds >= 1 else DASH,
         )
-        for g in groups
+        for r in found
     ]
-    names = ("proposer", "", "tried", "kept", "rate", "crashed", "empty turns", "gain (bpb)", "an idea")
-    return section("Who had the ideas", table(names, rows, "tTnnNNnN")) if rows else ""
+    names = ("proposer", "", "turns", "kept", "crashed", "failed", "repairs", "gain (bpb)", "tokens", "a turn")
+    lines = "".join(f"<p>{escape(str(line))}.</p>" for line in proposer_record.added(night))
+    return section("Who had the ideas", table(names, rows, "tTnnNNNnNN") + lines) if rows else ""
 
 
-def _bar(group: GroupCounts, groups: Sequence[GroupCounts]) -> str:
+def _bar(kept: int, crashed: int, tried: int, most: int) -> str:
     """Return a bar of keeps, discards and crashes, as long as the number of experiments."""
-    most = max(g.total for g in groups) or 1
     parts = "".join(
         f'<i class="{name}-bg" style="width:{100 * count / most:.1f}%"></i>'
-        for name, count in (("keep", group.keep), ("discard", group.discard), ("crash", group.crash))
+        for name, count in (("keep", kept), ("discard", tried - kept - crashed), ("crash", crashed))
         if count
     )
-    told = f"{group.keep} kept, {group.discard} no better, {group.crash} crashed"
+    told = f"{kept} kept, {tried - kept - crashed} no better, {crashed} crashed"
     return f'<div class="split" title="{told}">{parts}</div>'
 
 
-def _gain(group: GroupCounts) -> str:
-    return signed(group.gain_bpb if group.keep else None)
+def _gain(kept: int, gain_bpb: float) -> str:
+    return signed(gain_bpb if kept else None)
 
 
 def hinted(night: Night, source_of: SourceOf) -> str:

@@ -16,7 +16,7 @@ from autoresearch.paths import JOURNAL, Layout, runs_folder
 from autoresearch.record import journal, pause
 from autoresearch.record.git import Repository, tag_of
 from autoresearch.record.night import Experiment, Night
-from autoresearch.report import analysis, machine_night
+from autoresearch.report import analysis, machine_night, proposer_record
 from autoresearch.report.analysis import Headline
 from autoresearch.report.dashboard import STYLES
 
@@ -37,9 +37,18 @@ def text(night: Night) -> str:
         early_stop.text(night),
         machine_night.busy_text(night),
         validation.text(night),
+        *_ideas(night),
         f"resume: {command(f'loop.py --tag {night.tag}')}    the kept changes: git log autoresearch/{night.tag}",
     ]
     return "\n".join(part for part in parts if part)
+
+
+def _ideas(night: Night) -> list[str]:
+    """Return a line on each proposer, where there are several or turns failed, and what a model added."""
+    found = proposer_record.records(night)
+    if len(found) == 1 and not found[0].failed_turns:
+        return []
+    return [f"ideas: {record}" for record in found] + [str(line) for line in proposer_record.added(night)]
 
 
 def counts(night: Night) -> str:

@@ -195,4 +195,5 @@ def _with_cost(proposal: Proposal, failures: Sequence[tuple[Proposer, ProposerEr
     if not failures:
         return proposal
     lost = {f"failed_{kind}": amount for kind, amount in _cost(failures).items()}
-    return replace(proposal, usage={**proposal.usage, **lost, "failed_turns": float(len(failures))})
+    names = tuple(proposer.name for proposer, _ in failures)
+    return replace(proposal, usage={**proposal.usage, **lost}, instead_of=names)

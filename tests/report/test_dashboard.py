@@ -22,7 +22,7 @@ def test_the_panel_shows_what_matters() -> None:
     for expected in (
         *("autoresearch/nov23", "#61 run 1  Halve the batch", "More steps.", "50%", "5 s left", "3.2100 at step 12"),
         *("best", "baseline", "sigma of one run", "history", " → ", "60 experiments: 7 kept", "in 8:20 min"),
-        *("12 of 80 asked for", "tuner: ", "tried (", "1 empty turn", "s an idea", "10,000 tok/s", "14.6 GB free"),
+        *("12 of 80 asked for", "tuner: ", "turns (", "1 failed", "10,000 tok/s", "14.6 GB free"),
         *("swap 0.5 GB", "on mains", "heat nominal", "Apple M4 Pro", "in 7 h 46 min", "incumbent"),
     ):
         assert expected in text, expected

@@ -1,0 +1,157 @@
+"""Count what each proposer of a night cost and gave, and what a model added over the tuner alone. No I/O."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from statistics import quantiles
+
+from autoresearch.formats import counted, span
+from autoresearch.record.night import Experiment, Night
+from autoresearch.report import analysis
+
+TUNER = "tuner"
+LEAST_TURNS = 5  # of both, below which nothing is said of what a model added
+RESAMPLES = 2000
+LEVEL = 0.9  # of the interval
+
+
+@dataclass(frozen=True, slots=True)
+class ProposerRecord:
+    """Turns, costs and results of one proposer in one night. A failed turn brought no experiment."""
+
+    name: str
+    share: float  # of all turns, from 0 to 1
+    tried: int
+    kept: int
+    crashed: int
+    gain_bpb: float  # sum over the keeps
+    failed_turns: int
+    repairs: int  # answers that mend another
+    prompt_tokens: int
+    answer_tokens: int
+    seconds: float  # of proposing
+
+    @property
+    def turns(self) -> int:
+        return self.tried + self.failed_turns
+
+    def __str__(self) -> str:
+        """Return "ollama:x: 12 turns (40%), 9 tried, 2 kept (+0.0210 bpb), 3 failed, 4 repairs, 52k tokens, 8 min"."""
+        parts = [f"{self.name}: {counted(self.turns, 'turn')} ({self.share:.0%})", f"{self.tried} tried"]
+        parts += [f"{self.kept} kept" + (f" ({self.gain_bpb:+.4f} bpb)" if self.kept else "")]
+        parts += [f"{self.crashed} crashed"] if self.crashed else []
+        parts += [f"{self.failed_turns} failed"] if self.failed_turns else []
+        parts += [counted(self.repairs, "repair")] if self.repairs else []
+        tokens = self.prompt_tokens + self.answer_tokens
+        parts += [f"{tokens / 1000:.0f}k tokens"] if tokens else []
+        parts += [span(self.seconds)] if self.seconds >= 1 else []
+        return ", ".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What a proposer gained beyond what the tuner would have gained in the same time, in bits per byte."""
+
+    name: str
+    bpb: float
+    low_bpb: float
+    high_bpb: float
+
+    def __str__(self) -> str:
+        """Return "ollama:x added +0.0120 bpb to what the tuner would have found in its time (90%: -0.0030 to ...)"."""
+        bounds = f"{LEVEL:.0%}: {self.low_bpb:+.4f} to {self.high_bpb:+.4f}"
+        return f"{self.name} added {self.bpb:+.4f} bpb to what the tuner would have found in its time ({bounds})"
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    gain_bpb: float
+    seconds: float  # of proposing and of the candidate's own runs
+
+
+def records(night: Night) -> list[ProposerRecord]:
+    """Return the record of each proposer, the one with the most turns first."""
+    tried = analysis.candidates(night)
+    names = dict.fromkeys([*(x.proposal.proposer for x in tried), *(name for name, _ in _failures(night))])
+    found = [_record(name, night, tried) for name in names]
+    turns = sum(record.turns for record in found) or 1
+    shared = [_with_share(record, record.turns / turns) for record in found]
+    return sorted(shared, key=lambda record: -record.turns)
+
+
+def added(night: Night) -> list[Added]:
+    """Return what each other proposer added over the tuner, where both had LEAST_TURNS turns.
+
+    A turn's gain is that of a keep over its incumbent, and 0 otherwise; the time of a turn is that of the idea and of
+    its runs. The interval is a bootstrap over turns, which is wide, since keeps are few.
+    """
+    turns: dict[str, list[_Turn]] = {}
+    for x in analysis.candidates(night):
+        turns.setdefault(x.proposal.proposer, []).append(_turn(x))
+    for name, usage in _failures(night):
+        turns.setdefault(name, []).append(_Turn(0.0, usage.get("seconds", 0.0)))
+    tuner = turns.pop(TUNER, [])
+    return [
+        _compared(name, theirs, tuner)
+        for name, theirs in turns.items()
+        if min(len(theirs), len(tuner)) >= LEAST_TURNS and sum(turn.seconds for turn in tuner) > 0
+    ]
+
+
+def _compared(name: str, theirs: Sequence[_Turn], tuner: Sequence[_Turn]) -> Added:
+    rng = random.Random(f"{name} {len(theirs)} {len(tuner)}")
+    draws = [_beyond(rng.choices(theirs, k=len(theirs)), rng.choices(tuner, k=len(tuner))) for _ in range(RESAMPLES)]
+    cuts = quantiles(draws, n=20)  # 5% steps
+    return Added(name, _beyond(theirs, tuner), cuts[0], cuts[-1])
+
+
+def _beyond(theirs: Sequence[_Turn], tuner: Sequence[_Turn]) -> float:
+    rate = sum(turn.gain_bpb for turn in tuner) / (sum(turn.seconds for turn in tuner) or 1.0)
+    return sum(turn.gain_bpb - rate * turn.seconds for turn in theirs)
+
+
+def _turn(x: Experiment) -> _Turn:
+    gain = x.delta_bpb if x.verdict == "keep" and x.delta_bpb is not None else 0.0
+    runs_s = sum(r.measurement.total_s for r in x.runs.values() if r.measurement and r.purpose in ("search", "repeat"))
+    return _Turn(gain, x.proposal.usage.get("seconds", 0.0) + runs_s)
+
+
+def _failures(night: Night) -> list[tuple[str, dict[str, float]]]:
+    """Return (proposer, usage) of each failed turn: those that brought nothing, and those in which another stood in."""
+    found = [(turn.proposer, dict(turn.usage)) for turn in night.turns_failed]
+    for x in analysis.candidates(night):
+        lost = {k.removeprefix("failed_"): v for k, v in x.proposal.usage.items() if k.startswith("failed_")}
+        for i, name in enumerate(x.proposal.instead_of):
+            found.append((name, lost if i == 0 else {}))  # the cost of several is counted with the first
+    return found
+
+
+def _record(name: str, night: Night, tried: Sequence[Experiment]) -> ProposerRecord:
+    own = [x for x in tried if x.proposal.proposer == name]
+    failed = [usage for proposer, usage in _failures(night) if proposer == name]
+    usages = [*(x.proposal.usage for x in own), *failed]
+
+    def total(kind: str) -> float:
+        return sum(usage.get(kind, 0.0) for usage in usages)
+
+    verdicts = [analysis.verdict_of(x) for x in own]
+    gain = sum(_turn(x).gain_bpb for x in own)
+    return ProposerRecord(
+        name,
+        0.0,
+        len(own),
+        verdicts.count("keep"),
+        verdicts.count("crash"),
+        gain,
+        len(failed),
+        int(total("repairs")),
+        int(total("prompt_tokens")),
+        int(total("answer_tokens")),
+        total("seconds"),
+    )
+
+
+def _with_share(record: ProposerRecord, share: float) -> ProposerRecord:
+    return replace(record, share=share)
