@@ -9,11 +9,9 @@
 from __future__ import annotations
 
 import os
-import platform
 import select
 import shlex
 import sys
-import tempfile
 import time
 import traceback
 from collections.abc import Callable
@@ -72,6 +70,9 @@ def _unexpected(error: Exception) -> list[str]:
 
 def _write_log(text: str) -> Path | None:
     """Write a log named with the time into the cache, else among the temporary files; None where neither works."""
+    import platform
+    import tempfile
+
     now = time.localtime()
     command = shlex.join(sys.argv)
     system = f"Python {platform.python_version()}, {platform.platform()}"

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import platform
 import shutil
 import sys
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 VERSION = "0.1.0"  # as in pyproject.toml
@@ -35,6 +33,9 @@ def runner(environ: Mapping[str, str] | None = None, python: str | None = None) 
 
 def versions() -> str:
     """Return the versions that a report of a problem needs: "autoresearch-metal 0.1.0 (Python 3.12.4, MLX 0.32.4)"."""
+    import platform
+    from importlib.metadata import PackageNotFoundError, version  # here: it takes longer to load than `--help` to print
+
     try:
         mlx = version("mlx")
     except PackageNotFoundError:

@@ -13,8 +13,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-import numpy as np
-
 from autoresearch.decide.interval import t_quantile
 
 
@@ -109,23 +107,33 @@ def speed_fit(groups: Iterable[Sequence[tuple[float, float]]]) -> SpeedFit | Non
     It helps when the slope is negative by 2.5 standard errors and sigma is smaller with it than without. The speed is
     never the candidate's own tokens per second, since a slow candidate must not be excused.
     """
-    kept = [np.asarray(group, dtype=float) for group in groups if len(group) >= 2]
+    kept = [[(math.log(speed), bpb) for speed, bpb in group] for group in groups if len(group) >= 2]
     df = sum(len(group) - 1 for group in kept)
     if df < SPEED_DF:
         return None
-    speed = np.concatenate([np.log(group[:, 0]) - np.log(group[:, 0]).mean() for group in kept])
-    bpb = np.concatenate([group[:, 1] - group[:, 1].mean() for group in kept])
-    spread = float(speed @ speed)
+    speed = [x for group in kept for x in _centred([x for x, _ in group])]
+    bpb = [y for group in kept for y in _centred([y for _, y in group])]
+    spread = _dot(speed, speed)
     if spread == 0.0:
         return None
-    slope = float(speed @ bpb) / spread
-    raw = math.sqrt(float(bpb @ bpb) / df)
-    rest = bpb - slope * speed
-    adjusted = max(math.sqrt(float(rest @ rest) / (df - 1)), FLOOR_BPB)
+    slope = _dot(speed, bpb) / spread
+    raw = math.sqrt(_dot(bpb, bpb) / df)
+    rest = [y - slope * x for x, y in zip(speed, bpb, strict=True)]
+    adjusted = max(math.sqrt(_dot(rest, rest) / (df - 1)), FLOOR_BPB)
     if slope > -SPEED_T * adjusted / math.sqrt(spread) or adjusted >= raw:
         return None
-    usual = math.exp(float(np.concatenate([np.log(group[:, 0]) for group in kept]).mean()))
-    return SpeedFit(slope, usual, raw, adjusted, df - 1)
+    return SpeedFit(slope, math.exp(fmean(x for group in kept for x, _ in group)), raw, adjusted, df - 1)
+
+
+def _dot(a: Sequence[float], b: Sequence[float]) -> float:
+    """Return the sum of products; loading NumPy for a night's few replicates would take `status` 100 ms."""
+    return math.fsum(x * y for x, y in zip(a, b, strict=True))
+
+
+def _centred(values: Sequence[float]) -> list[float]:
+    """Return the values less their mean."""
+    mean = fmean(values)
+    return [value - mean for value in values]
 
 
 # --- drift -----------------------------------------------------------------------------------------------------------
@@ -153,22 +161,29 @@ def drift(groups: Iterable[Sequence[tuple[float, float]]], prior: Noise | None =
     machine that gets worse. Estimates are afterwards made from the runs at or after `since`.
     """
     prior = _prior(prior)
-    kept = [np.asarray(group, dtype=float) for group in groups if len(group) >= 2]
+    kept = [group for group in groups if len(group) >= 2]
     df = sum(len(group) - 1 for group in kept) - 1
     if df < 1:
         return None
-    times = np.concatenate([group[:, 0] for group in kept])
-    bpb = np.concatenate([group[:, 1] - group[:, 1].mean() for group in kept])
-    cuts = np.unique(times)[1:]
-    after = np.concatenate([late - late.mean(0) for late in (group[:, :1] >= cuts for group in kept)])  # (runs, cuts)
-    leverage = (after**2).sum(0)
-    cuts, after, leverage = cuts[leverage > 0], after[:, leverage > 0], leverage[leverage > 0]
-    if not len(cuts):
+    centred = [list(zip([t for t, _ in g], _centred([y for _, y in g]), strict=True)) for g in kept]
+    cuts = sorted({t for group in kept for t, _ in group})[1:]
+    steps = [(cut, *_step(centred, cut)) for cut in cuts]
+    found = max((step for step in steps if step[1] > 0), key=lambda step: round(abs(step[2]), 12), default=None)
+    if found is None:
         return None
-    explained = after.T @ bpb / np.sqrt(leverage)
-    best = int(np.abs(explained).argmax())
-    noise = _shrunk(float(bpb @ bpb - explained[best] ** 2), df, prior)
-    z = float(explained[best]) / noise.sigma_bpb
+    cut, leverage, explained = found
+    noise = _shrunk(sum(y * y for group in centred for _, y in group) - explained**2, df, prior)
+    z = explained / noise.sigma_bpb
     if abs(z) < t_quantile(1 - DRIFT_P / 2, noise.df):
         return None
-    return Drift(float(cuts[best]), float(explained[best] / math.sqrt(leverage[best])), z)
+    return Drift(cut, explained / math.sqrt(leverage), z)
+
+
+def _step(groups: Iterable[Sequence[tuple[float, float]]], cut: float) -> tuple[float, float]:
+    """Return a step's leverage and what it explains, for a step at `cut` in groups of (time, bpb less its mean)."""
+    leverage = change = 0.0
+    for group in groups:
+        later = [y for t, y in group if t >= cut]
+        leverage += len(later) * (len(group) - len(later)) / len(group)
+        change += sum(later)
+    return leverage, change / math.sqrt(leverage) if leverage > 0 else 0.0
