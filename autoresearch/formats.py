@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 GIB = 2**30  # bytes
+VERDICT_STYLES = {"keep": "bold green", "discard": "dim", "crash": "red"}  # of a line on a terminal
 # Characters that a terminal or a page obeys instead of showing: controls, line separators, overrides of direction, and
 # halves of surrogate pairs, which are no characters. Line breaks and tabs are not among them.
 CONTROL = re.compile(

@@ -12,14 +12,11 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-
-import psutil
 
 from autoresearch.errors import CommandError, GitError
 from autoresearch.files import write_atomic
@@ -240,6 +237,8 @@ class Repository:
 
     def _commit_tree(self, parent: str, files: Mapping[str, bytes], message: str) -> str:
         """Make a commit on `parent` with `files` changed, which nothing refers to yet, and return it."""
+        import tempfile  # here, as psutil below: reading a night needs neither
+
         with tempfile.TemporaryDirectory(prefix="autoresearch-index-") as folder:
             index = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
             self._git("read-tree", parent, env=index)
@@ -270,6 +269,8 @@ class Repository:
 
         An editor may hold the lock of the index for hours, so that one is stale only if it is older than the boot.
         """
+        import psutil
+
         expiry = dict.fromkeys(("HEAD", *refs), time.time() - STALE_LOCK_S) | {"index": psutil.boot_time()}
         for name, before in expiry.items():
             path = self.folder / self._git("rev-parse", "--git-path", name).stdout.removesuffix("\n")

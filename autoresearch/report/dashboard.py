@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -17,12 +17,10 @@ from rich.panel import Panel
 from rich.text import Text
 
 from autoresearch.decide.early_stop import Curve
-from autoresearch.formats import counted, span
-from autoresearch.records import Verdict
+from autoresearch.formats import VERDICT_STYLES, counted, span
 from autoresearch.report.live_state import LiveState, Result
 
 SPARKS = "▁▂▃▄▅▆▇█"
-STYLES: Mapping[Verdict, str] = {"keep": "bold green", "discard": "dim", "crash": "red"}
 LABEL = 11  # columns of the names at the left
 WIDEST = 132  # columns
 LEARNT = 0.1  # of the budget; the scale of a loss curve leaves out the steep part before it
@@ -242,7 +240,7 @@ def _history(state: LiveState, inner: int) -> list[Text]:
 def result_line(result: Result) -> Text:
     """Return a line like "#12 discard  1.410532  −0.8σ  Raise beta2  0.8 sigma worse"."""
     value = f"{result.val_bpb:.6f}" if result.val_bpb is not None else "   —    "
-    line = Text().append(f"#{result.n:<4d}{result.verdict:8s}{value}  ", style=STYLES[result.verdict])
+    line = Text().append(f"#{result.n:<4d}{result.verdict:8s}{value}  ", style=VERDICT_STYLES[result.verdict])
     sigmas = f"{result.sigmas:+.1f}σ" if result.sigmas is not None else ""
     line.append(sigmas.replace("-", "−").rjust(7) + "  ")
     bold = "bold" if result.verdict == "keep" else ""

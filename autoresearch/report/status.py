@@ -10,7 +10,7 @@ from rich.text import Text
 
 from autoresearch.decide import early_stop, estimates, validation
 from autoresearch.errors import UsageError
-from autoresearch.formats import counted, span
+from autoresearch.formats import VERDICT_STYLES, counted, span
 from autoresearch.invocation import command
 from autoresearch.paths import JOURNAL, Layout, runs_folder
 from autoresearch.record import journal, pause
@@ -18,7 +18,6 @@ from autoresearch.record.git import Repository, tag_of
 from autoresearch.record.night import Experiment, Night
 from autoresearch.report import analysis, machine_night, proposer_record
 from autoresearch.report.analysis import Headline
-from autoresearch.report.dashboard import STYLES
 
 COLUMNS = ("#", "verdict", "val_bpb", "runs", "title", "reason", "proposer")
 NUMBERS = ("#", "val_bpb", "runs")  # of the columns: those at the right
@@ -98,7 +97,7 @@ def status(root: Path, tag: str | None, console: Console | None = None) -> None:
     for name in COLUMNS:
         table.add_column(name, justify="right" if name in NUMBERS else "left")
     for x in night.experiments.values():
-        table.add_row(*_row(x), style=STYLES.get(x.verdict, "") if x.verdict else "yellow")
+        table.add_row(*_row(x), style=VERDICT_STYLES.get(x.verdict, "") if x.verdict else "yellow")
     console.print(table)
 
 

@@ -1,4 +1,7 @@
-"""Look at a night, or pause and resume the running one: the commands `status`, `watch`, `show`, `pause`, `resume`."""
+"""Look at a night, or pause and resume the running one: the commands `status`, `watch`, `show`, `pause`, `resume`.
+
+What only one of them needs is imported there, so that `status` answers at once.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,13 @@ from autoresearch.paths import Layout
 from autoresearch.record import journal
 from autoresearch.record.night import Experiment, Night, RunRecord
 from autoresearch.report import status as summary
-from autoresearch.report import watch as live
-from autoresearch.report.summary_json import experiment_json, night_json
 
 
 def status(root: Path, args: Namespace) -> int:
     """Print the night so far."""
     if args.json:
+        from autoresearch.report.summary_json import night_json
+
         _print(night_json(journal.read(Layout(root, summary.find_tag(root, args.tag)))))
     else:
         summary.status(root, args.tag)
@@ -28,17 +31,23 @@ def status(root: Path, args: Namespace) -> int:
 
 def watch(root: Path, args: Namespace) -> int:
     """Show the running night until it ends."""
+    from autoresearch.report import watch as live
+
     return live.watch(root, args.tag)
 
 
 def pause(root: Path, args: Namespace) -> int:
     """Ask the running loop to wait between two runs."""
+    from autoresearch.report import watch as live
+
     live.pause_command(root, args.tag)
     return 0
 
 
 def resume(root: Path, args: Namespace) -> int:
     """End a pause."""
+    from autoresearch.report import watch as live
+
     live.resume_command(root, args.tag)
     return 0
 
@@ -51,6 +60,8 @@ def show(root: Path, args: Namespace) -> int:
     if x is None:
         raise UsageError(f"{night.tag} has no experiment {args.n}; it has 0 to {night.next_n - 1}")
     if args.json:
+        from autoresearch.report.summary_json import experiment_json
+
         _print(experiment_json(x))
         return 0
     print(f"#{x.n} {x.proposal.title}\n{x.proposal.hypothesis}\n{x.verdict or x.status}: {x.reason}")
