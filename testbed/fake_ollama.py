@@ -18,6 +18,8 @@ A step of the script describes the answer to one chat request:
   cut                  end the stream without its last chunk; with "reset", break the connection
   done_reason          overrides "stop" or "length"
   prompt_eval_count    overrides the count; a count of 0 is left out, as a real server does
+  done                 null leaves `done` out of the last chunk
+  kill_runner          the model's process dies with this request; with error_after, as the real server tells it
   die                  close the listening socket after this request, as if the server had died
 """
 
@@ -32,12 +34,13 @@ import stat
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from testbed.fake_ollama_http import BYTES_PER_TOKEN, Server, Step, seconds
+from testbed.fake_ollama_http import Server, Step
+from testbed.fake_ollama_wire import BYTES_PER_TOKEN, seconds
 
 MODEL = {
     "name": "qwen2.5-coder:7b",
@@ -79,6 +82,9 @@ class FakeOllama:
         loaded_sizes: Mapping[str, int] | None = None,
         context_limit: int | None = None,
         counts_cached: bool = True,
+        lists_loaded: bool = True,
+        own_names_only: bool = False,
+        max_queue: int | None = None,
         pull: Sequence[dict[str, Any]] = (),
         port: int = 0,
     ) -> None:
@@ -86,18 +92,24 @@ class FakeOllama:
 
         A loaded model takes `loaded_sizes` bytes by its name, else `loaded_bytes`; a `stuck` one never leaves memory.
         No request gets a context above `context_limit`. With `counts_cached` False, prompt_eval_count leaves out the
-        tokens that the prompt cache holds, as some versions of the server do.
+        tokens that the prompt cache holds, as some servers do. Without `lists_loaded` there is no /api/ps. With
+        `own_names_only`, /v1 answers for installed models alone. With `max_queue`, one chat runs at a time, and so many
+        wait.
         """
         self.script = script if callable(script) else list(script)
         self.models = {model["name"]: model for model in models}
         self.cycle, self.load_s, self.unload_s, self.stuck = cycle, load_s, unload_s, stuck
         self.loaded_sizes = dict(loaded_sizes or {})
         self.loaded_bytes, self.context_limit, self.pull_lines = loaded_bytes, context_limit, list(pull)
-        self.counts_cached, self.last_prompt = counts_cached, ""
+        self.counts_cached, self.lists_loaded, self.own_names_only = counts_cached, lists_loaded, own_names_only
+        self.default_num_ctx = 4096  # what a machine with under 23 GiB of GPU memory gets
+        self.read: list[int] = []  # tokens that each chat read anew, which the prompt cache did not hold
+        self._cache = ""  # the text in the prompt cache
+        self._max_queue, self._waiting, self._turn = max_queue, 0, threading.Lock()
         self.requests: list[tuple[str, dict[str, Any]]] = []  # (path, body) of every POST
-        self.loads: list[tuple[str, int]] = []  # (model, num_ctx) of every load
+        self.loads: list[tuple[str, int]] = []  # (model, num_ctx) of every start of a model's process
         self.disconnects = 0
-        self.resident: dict[str, dict[str, Any]] = {}  # model -> num_ctx, expires (monotonic)
+        self.resident: dict[str, dict[str, Any]] = {}  # model -> asked, shift, num_ctx, expires, leaving, dead
         self.lock = threading.Lock()
         self.played = 0
         self._http = Server(("127.0.0.1", port), self)
@@ -131,27 +143,73 @@ class FakeOllama:
         over = {"status": 500, "error": f"the script has {len(self.script)} steps and this is request {number + 1}"}
         return self.script[number] if number < len(self.script) else over
 
-    def cached_tokens(self, messages: Sequence[dict[str, Any]]) -> int:
-        """Return how many tokens the count leaves out: those of the beginning that the last prompt had, too."""
+    def reused(self, messages: Sequence[dict[str, Any]]) -> int:
+        """Return how many tokens of a prompt the cache holds, those of its beginning, and replace the cache by it."""
         prompt = "".join(message["content"] for message in messages)
-        pairs = zip(prompt, self.last_prompt, strict=False)
-        shared, self.last_prompt = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs)), prompt
-        return 0 if self.counts_cached else shared // BYTES_PER_TOKEN
+        pairs = zip(prompt, self._cache, strict=False)
+        shared, self._cache = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs)), prompt
+        self.read.append((len(prompt) - shared) // BYTES_PER_TOKEN)
+        return shared // BYTES_PER_TOKEN
+
+    def remember(self, answer: str) -> None:
+        """Keep an answer in the prompt cache, after its prompt."""
+        self._cache += answer
+
+    @contextlib.contextmanager
+    def in_line(self) -> Iterator[bool]:
+        """Yield when a chat's turn has come, with False at once where the queue is full."""
+        if self._max_queue is None:
+            yield True
+            return
+        with self.lock:
+            full = self._waiting > self._max_queue
+            self._waiting += not full
+        if full:
+            yield False
+            return
+        try:
+            with self._turn:
+                yield True
+        finally:
+            with self.lock:
+                self._waiting -= 1
 
     # --- memory ---
 
-    def ensure_loaded(self, name: str, num_ctx: int) -> None:
-        """Load the model, unless it is in memory with the same num_ctx; another num_ctx loads it again."""
+    def asked_context(self, body: Mapping[str, Any]) -> int:
+        """Return the num_ctx that a request gets."""
+        asked = int((body.get("options") or {}).get("num_ctx") or self.default_num_ctx)
+        asked = asked if asked > 0 else self.default_num_ctx
+        return min(asked, self.context_limit or asked)
+
+    def granted(self, model: Mapping[str, Any], num_ctx: int) -> int:
+        """Return the context of a loaded model: no more than it was trained for."""
+        return min(num_ctx, model["context_length"])
+
+    def ensure_loaded(self, model: Mapping[str, Any], body: Mapping[str, Any]) -> bool:
+        """Load the model unless it is in memory with the same num_ctx and shift; return whether it was loaded."""
+        name, options = model["name"], body.get("options") or {}
+        asked = {"asked": options.get("num_ctx", self.default_num_ctx), "shift": body.get("shift", True)}
+        num_ctx = self.asked_context(body)
         with self.lock:
             self._expire()
             known = self.resident.get(name)
-            if known is not None and known["num_ctx"] == num_ctx and not known["leaving"]:
-                return
+            if known is not None and known | asked == known and not known["leaving"] and not known["dead"]:
+                return False
             self.resident.clear()  # a server with OLLAMA_MAX_LOADED_MODELS=1 holds one model
             self.loads.append((name, num_ctx))
+            self._cache = ""
         time.sleep(self.load_s)
         with self.lock:
-            self.resident[name] = {"num_ctx": num_ctx, "expires": time.monotonic() + 300, "leaving": False}
+            held = {"num_ctx": num_ctx, "expires": time.monotonic() + 300, "leaving": False, "dead": False}
+            self.resident[name] = asked | held
+        return True
+
+    def kill_runner(self) -> None:
+        """Let the processes of the loaded models die. The server goes on listing them, and loads them when asked."""
+        with self.lock:
+            for held in self.resident.values():
+                held["dead"] = True
 
     def keep(self, name: str, keep_alive: Any) -> None:
         """Set how long a model stays in memory: for ever if `keep_alive` is negative, for `unload_s` if it is 0."""

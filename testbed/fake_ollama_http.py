@@ -11,15 +11,17 @@ import re
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from testbed import fake_ollama_wire as wire
+from testbed.fake_openai import OpenAIRoutes
+
 Step = dict[str, Any]
-BYTES_PER_TOKEN = 4
-DEFAULT_NUM_CTX = 4096  # what a machine with under 23 GiB of GPU memory gets
-UNIT_S = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
+JSON, BARE_JSON, NDJSON = "application/json; charset=utf-8", "application/json", "application/x-ndjson"
+HEADED = ("/", "/api/version", "/api/tags")  # routes that answer HEAD
 
 
 class Server(ThreadingHTTPServer):
@@ -38,7 +40,7 @@ class Server(ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(OpenAIRoutes, BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: Server
 
@@ -51,39 +53,67 @@ class Handler(BaseHTTPRequestHandler):
 
     # --- routes ---
 
-    def do_GET(self) -> None:
-        routes = {
+    @property
+    def _gets(self) -> Mapping[str, Any]:
+        return {
             "/": lambda: self._send(200, b"Ollama is running", "text/plain; charset=utf-8"),
-            "/api/version": lambda: self._json(200, {"version": "0.14.2"}),
-            "/api/tags": lambda: self._json(200, {"models": [_tag(model) for model in self.fake.models.values()]}),
-            "/api/ps": lambda: self._json(200, {"models": self._processes()}),
-            "/v1/models": lambda: self._json(
-                200, {"object": "list", "data": [self._listed(n) for n in self.fake.models]}
-            ),
+            "/api/version": lambda: self.send_json(200, {"version": "0.0.0"}),
+            "/api/tags": lambda: self.send_json(200, {"models": [wire.tag(m) for m in self.fake.models.values()]}),
+            "/api/ps": self._ps,
+            "/v1/models": self.v1_models,
         }
-        routes.get(self.path, lambda: self._json(404, {"error": "404 page not found"}))()
 
-    def do_POST(self) -> None:
-        length = int(self.headers.get("Content-Length") or 0)
-        try:
-            body = json.loads(self.rfile.read(length) or b"{}")
-        except ValueError as error:
-            self._json(400, {"error": str(error)})
-            return
-        self.fake.requests.append((self.path, body))
-        routes = {
+    @property
+    def _posts(self) -> Mapping[str, Any]:
+        return {
             "/api/show": self._show,
             "/api/pull": self._pull,
+            "/api/copy": lambda body: self.send_json(404, {"error": f'model "{body["source"]}" not found'}),
             "/api/chat": self._chat,
             "/api/generate": self._generate,
-            "/v1/chat/completions": self._completions,
+            "/v1/chat/completions": self.completions,
         }
-        routes.get(self.path, lambda _: self._json(404, {"error": "404 page not found"}))(body)
 
-    def _listed(self, name: str) -> dict[str, Any]:
-        """Describe a model as llama-server does if there is a context_limit, else by its name alone, as others do."""
-        limit = self.fake.context_limit
-        return {"id": name} | ({"meta": {"n_ctx": limit, "n_params": 134_515_008}} if limit else {})
+    def do_GET(self) -> None:
+        self._routed(self._gets, lambda route: route())
+
+    def do_HEAD(self) -> None:
+        self._routed({path: self._gets[path] for path in HEADED}, lambda route: route())
+
+    def do_POST(self) -> None:
+        self._routed(self._posts, self._posted)
+
+    def do_DELETE(self) -> None:
+        body = json.loads(self._body())
+        self.send_json(404, {"error": f"model '{body['model']}' not found"})
+
+    def _routed(self, routes: Mapping[str, Any], call: Any) -> None:
+        """Answer by the path's route; an unknown path is a 404 and another method a 405, both in plain text."""
+        if self.path in routes:
+            call(routes[self.path])
+            return
+        self._body()
+        allowed = "HEAD, GET" if self.path in HEADED else "GET" if self.path in self._gets else "POST"
+        if self.path in self._gets or self.path in self._posts:
+            self._send(405, b"405 method not allowed", "text/plain", Allow=allowed)
+        else:
+            self._send(404, b"404 page not found", "text/plain")
+
+    def _posted(self, route: Any) -> None:
+        body = wire.parsed(self._body())
+        refused = body if isinstance(body, tuple) else wire.malformed(body)
+        if isinstance(body, dict):
+            self.fake.requests.append((self.path, body))
+        if isinstance(refused, tuple) and self.path != "/api/copy":
+            self._refuse(refused)
+        else:
+            route(body)
+
+    def _ps(self) -> None:
+        if self.fake.lists_loaded:
+            self.send_json(200, {"models": self._processes()})
+        else:  # as servers that imitate Ollama do
+            self._send(404, b"404 page not found", "text/plain")
 
     def _processes(self) -> list[dict[str, Any]]:
         rows = []
@@ -91,150 +121,161 @@ class Handler(BaseHTTPRequestHandler):
             model = self.fake.models[name]
             size = self.fake.loaded_sizes.get(name) or self.fake.loaded_bytes or int(model["size"] * 1.2)
             expires = datetime.now(UTC) + timedelta(seconds=held["expires"] - time.monotonic())
-            context = min(held["num_ctx"], self.fake.context_limit or held["num_ctx"])
-            facts = {"size": size, "size_vram": size, "expires_at": expires.isoformat(), "context_length": context}
-            rows.append({**_tag(model), **facts})
+            rows.append(wire.process(model, size, expires, self.fake.granted(model, held["num_ctx"])))
         return rows
 
     def _show(self, body: dict[str, Any]) -> None:
-        model = self._model(body)
-        if model is not None:
-            architecture = model["architecture"]
-            info = {
-                "general.architecture": architecture,
-                f"{architecture}.context_length": model["context_length"],
-                f"{architecture}.block_count": 28,
-                f"{architecture}.attention.head_count": 28,
-                f"{architecture}.attention.head_count_kv": 4,
-                f"{architecture}.embedding_length": 3584,
-            }
-            tag = _tag(model)
-            self._json(200, {"details": tag["details"], "model_info": info, "capabilities": model["capabilities"]})
+        if (model := self._model(body)) is not None:
+            self.send_json(200, wire.show(model))
 
     def _pull(self, body: dict[str, Any]) -> None:
-        self._begin("application/x-ndjson")
+        if not re.fullmatch(r"[\w.:/-]+", body["model"]):
+            self.send_json(400, {"error": "invalid model name"})
+            return
+        failed = next((line for line in self.fake.pull_lines if "error" in line), None)
+        if failed and body.get("stream") is False:
+            self.send_json(500, failed, BARE_JSON)
+            return
+        self._begin(NDJSON)
         for line in self.fake.pull_lines:
             time.sleep(line.get("pause_s", 0))
             if line.get("status") == "success":  # a server reports it once the model is installed
                 self.fake.add(body["model"])
             self._line(line)
-        self._end()
+        self.end()
 
     def _generate(self, body: dict[str, Any]) -> None:
-        """Answer an empty prompt, which loads or unloads a model."""
+        """Answer a prompt that is too long, or an empty one, which loads or unloads a model."""
         model = self._model(body)
-        if model is None:
+        if model is None or self._refused(wire.wrong_option(body)):
             return
-        keep_alive = body.get("keep_alive", "5m")
-        unload = seconds(keep_alive) == 0
-        if not unload:
-            self.fake.ensure_loaded(model["name"], self._num_ctx(body))
-        self.fake.keep(model["name"], keep_alive)
-        last = {**_chunk(model), "response": "", "done": True, "done_reason": "unload" if unload else "load"}
-        if body.get("stream", True):
-            self._begin("application/x-ndjson")
-            self._line(last)
-            self._end()
+        num_ctx = self.fake.asked_context(body)
+        tokens = len(body.get("prompt", "").encode()) // wire.BYTES_PER_TOKEN
+        if tokens > num_ctx:
+            self._refuse(wire.too_long(tokens, num_ctx), BARE_JSON)
         else:
-            self._json(200, last)
+            self._hold(body, model, {"response": ""})
+
+    def _hold(self, body: dict[str, Any], model: dict[str, Any], empty: dict[str, Any]) -> None:
+        """Load or unload a model, and tell it at once, streamed or not."""
+        unload = wire.seconds(body.get("keep_alive", "5m")) == 0
+        if not unload:
+            self.fake.ensure_loaded(model, body)
+        self.fake.keep(model["name"], body.get("keep_alive", "5m"))
+        self.send_json(200, {**wire.chunk(model), **empty, "done": True, "done_reason": "unload" if unload else "load"})
 
     def _chat(self, body: dict[str, Any]) -> None:
         model = self._model(body)
-        if model is None:
+        if model is None or self._refused(wire.wrong_option(body)):
             return
-        think, capable = body.get("think"), "thinking" in model["capabilities"]
-        if think and not capable:
-            self._json(400, {"error": f"{json.dumps(model['name'])} does not support thinking"})
-            return
-        num_ctx = self._num_ctx(body)
-        self.fake.ensure_loaded(model["name"], num_ctx)
-        self.fake.keep(model["name"], body.get("keep_alive", "5m"))
-        prompt_tokens = _tokens(body["messages"])
-        if prompt_tokens > num_ctx:
-            if body.get("truncate") is False:
-                self._json(400, {"error": "the input length exceeds the context length"})
-                return
-            prompt_tokens = 4 + num_ctx // 2  # the server keeps the first 4 tokens and the last half
-        prompt_tokens -= self.fake.cached_tokens(body["messages"])
-        step = self.fake.next_step(body)
-        thinking = step.get("thinking", "") if capable and think is not False else ""
-        self._play(body, model, step, thinking, prompt_tokens)
+        if body.get("think") and "thinking" not in model["capabilities"]:
+            self.send_json(400, {"error": f"{json.dumps(model['name'])} does not support thinking"})
+        elif not body.get("messages"):
+            self._hold(body, model, {"message": {"role": "assistant", "content": ""}})
+        else:
+            with self.fake.in_line() as admitted:
+                if admitted:
+                    self._answer(body, model)
+                else:
+                    self._send(503, 2 * wire.dumped({"error": wire.BUSY}).encode(), JSON)  # it comes twice
 
-    def _play(self, body: dict[str, Any], model: dict[str, Any], step: Step, thinking: str, prompt_tokens: int) -> None:
-        if not self._started(step, "application/x-ndjson"):
+    def _answer(self, body: dict[str, Any], model: dict[str, Any]) -> None:
+        """Answer a chat with the next step of the script."""
+        loaded = self.fake.ensure_loaded(model, body)
+        self.fake.keep(model["name"], body.get("keep_alive", "5m"))
+        num_ctx = self.fake.asked_context(body)
+        messages = body["messages"]
+        if body.get("truncate") is not False:
+            messages = wire.shortened(messages, num_ctx)
+        prompt_tokens = wire.tokens(messages)
+        if body.get("_debug_render_only"):
+            debug = {"message": {"role": "", "content": ""}, "done": False}
+            rendered = "".join(f"<|{m['role']}|>{m['content']}" for m in messages)
+            self.send_json(200, {**wire.chunk(model), **debug, "_debug_info": {"rendered_template": rendered}})
             return
-        num_predict = body.get("options", {}).get("num_predict", -1)
-        text, thought, cut = _limited(in_format(step.get("reply", ""), body.get("format")), thinking, num_predict)
-        pieces = [{"role": "assistant", "content": "", "thinking": part} for part in _pieces(thought, 2)]
-        pieces += [{"role": "assistant", "content": part} for part in _pieces(text, step.get("chunks", 4))]
+        if prompt_tokens > num_ctx:
+            self._refuse(wire.too_long(prompt_tokens, num_ctx), BARE_JSON)
+            return
+        if self._refused(wire.wrong_format(body), BARE_JSON):
+            return
+        reused = self.fake.reused(messages)
+        step = self.fake.next_step(body)
+        text, thought, cut = self._texts(body, model, step, num_ctx - prompt_tokens)
+        written = wire.written(text, thought)
+        counted = prompt_tokens - (0 if self.fake.counts_cached else reused)
+        counts = {"prompt_eval_count": step.get("prompt_eval_count", counted), "eval_count": written}
+        counts |= wire.durations(loaded, prompt_tokens - reused, written)
+        reason = step.get("done_reason", "length" if cut else "stop")
+        if body.get("stream") is False:
+            message = {"role": "assistant", "content": text}
+            last = {"message": message, "done": True, "done_reason": reason, **counts}
+            self.send_json(200, {**wire.chunk(model), **last})
+            return
+        if not self.started(step, NDJSON):
+            return
+        said = wire.pieces(text, step.get("chunks", 4))
+        if said and messages[-1]["role"] == "assistant":  # the answer's beginning was given, and comes again
+            said[0] = messages[-1]["content"] + said[0]
+        pieces = [{"role": "assistant", "content": "", "thinking": part} for part in wire.pieces(thought, 2)]
+        pieces += [{"role": "assistant", "content": part} for part in said]
+        self._play(model, step, pieces, reason, counts)
+
+    def _texts(self, body: dict[str, Any], model: dict[str, Any], step: Step, left: int) -> tuple[str, str, bool]:
+        """Return text and thinking, cut to num_predict, or to what is `left` of a context that may not shift."""
+        thinks = "thinking" in model["capabilities"] and body.get("think") is not False
+        thinking = step.get("thinking", "") if thinks else ""
+        room = (body.get("options") or {}).get("num_predict") or -1
+        if body.get("shift") is False:
+            room = min(room, max(1, left)) if room > 0 else max(1, left)
+        return wire.limited(wire.in_format(step.get("reply", ""), body.get("format")), thinking, room)
+
+    def _play(
+        self,
+        model: dict[str, Any],
+        step: Step,
+        pieces: Sequence[dict[str, str]],
+        reason: str,
+        counts: dict[str, int],
+    ) -> None:
+        """Send the chunks of an answer that has begun."""
         for number, message in enumerate(pieces):
             if step.get("error_after") == number:
-                self._line({"error": step.get("error", "an error was encountered while running the model")})
-                self._end()
+                self._line({"error": step.get("error", wire.RUNNER_KILLED)})
+                self.end()
                 return
-            self._line({**_chunk(model), "message": message, "done": False})
+            self._line({**wire.chunk(model), "message": message, "done": False})
             time.sleep(step.get("pause_s", 0.0))
-        if self._ended_early(step):
+        if self.ended_early(step):
             return
-        counts = {
-            "prompt_eval_count": step.get("prompt_eval_count", prompt_tokens),
-            "eval_count": (len(text) + len(thought)) // BYTES_PER_TOKEN,
-            "total_duration": 1_000_000,
-            "load_duration": 1000,
-        }
-        last = {"message": {"role": "assistant", "content": ""}, "done": True}
-        last["done_reason"] = step.get("done_reason", "length" if cut else "stop")
-        self._line({**_chunk(model), **last, **{k: v for k, v in counts.items() if v}})
-        self._end()
-
-    def _completions(self, body: dict[str, Any]) -> None:
-        """Answer a chat in OpenAI's form, by server-sent events."""
-        step = self.fake.next_step(body)
-        if not self._started(step, "text/event-stream"):
-            return
-        schema = body.get("response_format", {}).get("json_schema", {}).get("schema")
-        reply = in_format(step.get("reply", ""), schema)
-        text, thought, cut = _limited(reply, step.get("thinking", ""), body.get("max_tokens", -1))
-        deltas = [{"reasoning_content": part} for part in _pieces(thought, 2)]
-        deltas += [{"content": part} for part in _pieces(text, step.get("chunks", 4))]
-        for number, delta in enumerate(deltas):
-            if step.get("error_after") == number:
-                self._event({"error": {"message": step.get("error", "failed"), "code": 500}})
-                self._end()
-                return
-            self._event({"choices": [{"index": 0, "delta": delta, "finish_reason": None}]})
-            time.sleep(step.get("pause_s", 0.0))
-        if self._ended_early(step):
-            return
-        reason = step.get("done_reason", "length" if cut else "stop")
-        self._event({"choices": [{"index": 0, "delta": {}, "finish_reason": reason}]})
-        usage = {"prompt_tokens": step.get("prompt_eval_count", _tokens(body["messages"]))}
-        usage["completion_tokens"] = (len(text) + len(thought)) // BYTES_PER_TOKEN
-        if body.get("stream_options", {}).get("include_usage"):
-            self._event({"choices": [], "usage": usage})
-        self._write(b"data: [DONE]\n\n")
-        self._end()
+        self.fake.remember("".join(piece["content"] for piece in pieces))
+        last = {"message": {"role": "assistant", "content": ""}, "done": True, "done_reason": reason}
+        if step.get("done", True) is None:  # as servers that imitate Ollama do
+            del last["done"]
+        self._line({**wire.chunk(model), **last, **{name: count for name, count in counts.items() if count}})
+        self.end()
 
     # --- what both forms share ---
 
-    def _started(self, step: Step, content_type: str) -> bool:
+    def started(self, step: Step, content_type: str) -> bool:
         """Wait and send the head; return False where the step has an error instead of chunks."""
         time.sleep(step.get("delay_s", 0.0))
         if step.get("die"):
             self.fake.stop()
             self._hang_up()
             return False
+        if step.get("kill_runner"):
+            self.fake.kill_runner()
         if "status" in step:
-            self._json(step["status"], {"error": step.get("error", "failed")})
+            self.send_json(step["status"], {"error": step.get("error", "failed")})
             return False
         self._begin(content_type)
         return True
 
-    def _ended_early(self, step: Step) -> bool:
+    def ended_early(self, step: Step) -> bool:
         if step.get("cut") == "reset":
             self._hang_up()
         elif step.get("cut"):
-            self._end()
+            self.end()
         return bool(step.get("cut"))
 
     def _hang_up(self) -> None:
@@ -243,26 +284,35 @@ class Handler(BaseHTTPRequestHandler):
             self.connection.shutdown(socket.SHUT_RDWR)
 
     def _model(self, body: dict[str, Any]) -> dict[str, Any] | None:
-        name = body.get("model", "")
-        name = name if ":" in name else f"{name}:latest"
-        model = self.fake.models.get(name)
+        name = body["model"] if ":" in body["model"] else f"{body['model']}:latest"
+        model: dict[str, Any] | None = self.fake.models.get(name)
         if model is None:
-            self._json(404, {"error": f"model '{body.get('model')}' not found"})
+            self.send_json(404, {"error": f"model '{body['model']}' not found"})
         return model
 
-    def _num_ctx(self, body: dict[str, Any]) -> int:
-        asked = int(body.get("options", {}).get("num_ctx") or DEFAULT_NUM_CTX)
-        return min(asked, self.fake.context_limit or asked)
+    def _refused(self, refusal: wire.Refusal | None, content_type: str = JSON) -> bool:
+        if refusal:
+            self._refuse(refusal, content_type)
+        return refusal is not None
 
-    def _json(self, status: int, content: Any) -> None:
-        self._send(status, json.dumps(content).encode(), "application/json; charset=utf-8")
+    def _refuse(self, refusal: wire.Refusal, content_type: str = JSON) -> None:
+        self.send_json(refusal[0], {"error": refusal[1]}, content_type)
 
-    def _send(self, status: int, data: bytes, content_type: str) -> None:
+    # --- bytes ---
+
+    def _body(self) -> bytes:
+        return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+
+    def send_json(self, status: int, content: Any, content_type: str = JSON) -> None:
+        self._send(status, wire.dumped(content).encode(), content_type)
+
+    def _send(self, status: int, data: bytes, content_type: str, **headers: str) -> None:
         self.send_response(status)
-        self.send_header("Content-Type", content_type)
-        self.send_header("Content-Length", str(len(data)))
+        for name, value in {"Content-Type": content_type, "Content-Length": str(len(data)), **headers}.items():
+            self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(data)
+        if self.command != "HEAD":
+            self.wfile.write(data)
 
     def _begin(self, content_type: str) -> None:
         self.send_response(200)
@@ -271,73 +321,15 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def _line(self, content: Any) -> None:
-        self._write(json.dumps(content).encode() + b"\n")
+        self.write(wire.dumped(content).encode() + b"\n")
 
-    def _event(self, content: Any) -> None:
-        self._write(b"data: " + json.dumps(content).encode() + b"\n\n")
+    def event(self, content: Any) -> None:
+        self.write(b"data: " + wire.dumped(content).encode() + b"\n\n")
 
-    def _write(self, data: bytes) -> None:
+    def write(self, data: bytes) -> None:
         self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
         self.wfile.flush()
 
-    def _end(self) -> None:
+    def end(self) -> None:
         self.wfile.write(b"0\r\n\r\n")
         self.wfile.flush()
-
-
-def _tag(model: dict[str, Any]) -> dict[str, Any]:
-    details = {
-        "parent_model": "",
-        "format": "gguf",
-        "family": model["architecture"],
-        "families": [model["architecture"]],
-        "parameter_size": model["parameter_size"],
-        "quantization_level": "Q4_K_M",
-    }
-    tag = {
-        "name": model["name"],
-        "model": model["name"],
-        "modified_at": "2026-08-01T10:00:00.123456789+02:00",
-        "size": model["size"],
-        "digest": "2b0496514337a3d5901f1d253d01726c890b721e891335a56d6e08cedf3e2cb0",
-        "details": details,
-    }
-    return tag | ({"remote_host": model["remote_host"]} if "remote_host" in model else {})
-
-
-def _chunk(model: dict[str, Any]) -> dict[str, Any]:
-    return {"model": model["name"], "created_at": datetime.now(UTC).isoformat()}
-
-
-def _tokens(messages: Sequence[dict[str, Any]]) -> int:
-    return sum(len(message["content"].encode()) // BYTES_PER_TOKEN + 4 for message in messages)
-
-
-def _limited(text: str, thinking: str, num_predict: int) -> tuple[str, str, bool]:
-    """Cut thinking and text to num_predict tokens. Thinking comes first and can use them up."""
-    room = num_predict * BYTES_PER_TOKEN if num_predict and num_predict > 0 else sys.maxsize
-    thought = thinking[:room]
-    answer = text[: room - len(thought)]
-    return answer, thought, len(thought) + len(answer) < len(thinking) + len(text)
-
-
-def in_format(reply: str, wanted: Any) -> str:
-    """Return the reply as a server writes it under a JSON schema: JSON with its keys in alphabetical order."""
-    try:
-        found = json.loads(reply)
-    except ValueError:
-        return reply
-    return json.dumps(found, indent=2, sort_keys=True) if isinstance(wanted, dict) else reply
-
-
-def _pieces(text: str, count: int) -> list[str]:
-    size = max(1, -(-len(text) // max(1, count)))
-    return [text[i : i + size] for i in range(0, len(text), size)]
-
-
-def seconds(keep_alive: Any) -> float:
-    """Return seconds, from a number or from a Go duration: 5 -> 5, "5m" -> 300, "1h30m" -> 5400, 0 -> 0."""
-    if isinstance(keep_alive, int | float):
-        return float(keep_alive)
-    parts = re.findall(r"(-?\d+(?:\.\d+)?)(ms|s|m|h)", str(keep_alive))
-    return sum(float(number) * UNIT_S[unit] for number, unit in parts)

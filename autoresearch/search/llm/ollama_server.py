@@ -92,22 +92,17 @@ class OllamaServer:
             return client.show(model).model_dump(by_alias=True, exclude_none=True)
 
     def load(self, model: str, *, num_ctx: int, keep_alive: str) -> None:
-        """Load a model with the options of the chats to come; another num_ctx would load it again."""
+        """Load a model for the chats to come."""
         # The official client has no time limit for the whole call.
-        body = {"model": model, "stream": True, "keep_alive": keep_alive, "options": {"num_ctx": num_ctx}}
-        self._stream("/api/generate", body)
+        self._stream("/api/generate", _residence(model, num_ctx, keep_alive))
 
     def chat(self, model: str, question: Question, *, num_ctx: int, think: bool | str, keep_alive: str) -> Answer:
         """Return one answer. `truncate` and `shift` are off, so a prompt that does not fit is an error and not cut."""
         # The official client cannot pass `truncate` and `shift`.
-        options = {
-            "num_ctx": num_ctx,
-            "num_predict": question.max_tokens,
-            "temperature": question.temperature,
-            "seed": question.seed,
-        }
-        body = {"model": model, "messages": list(question.messages), "stream": True, "think": think}
-        body |= {"truncate": False, "shift": False, "keep_alive": keep_alive, "options": options}
+        body = _residence(model, num_ctx, keep_alive)
+        limits = {"num_predict": question.max_tokens, "temperature": question.temperature, "seed": question.seed}
+        body |= {"messages": list(question.messages), "think": think, "truncate": False}
+        body["options"] |= limits
         if question.schema is not None:
             body["format"] = dict(question.schema)
         began = time.monotonic()
@@ -273,6 +268,20 @@ def connect(
         return None
     own = OwnServer(executable, log_path, environ, timeouts)
     return OllamaServer(own.start(), timeouts, own)
+
+
+def _residence(model: str, num_ctx: int, keep_alive: str) -> dict[str, Any]:
+    """Return the fields of a request that say how the model is held in memory.
+
+    `num_ctx` and `shift` are arguments of the model's process: a request with other values loads the model again.
+    """
+    return {
+        "model": model,
+        "stream": True,
+        "shift": False,
+        "keep_alive": keep_alive,
+        "options": {"num_ctx": num_ctx},
+    }
 
 
 def full_name(model: str) -> str:

@@ -16,8 +16,8 @@ import pytest
 
 from autoresearch.errors import ProposerError
 from autoresearch.records import Set, Trial
-from testbed.fake_ollama import THINKER, FakeOllama
-from testbed.proposer_kit import BAD, CONTEXT, GOOD, NAME, QUICK, Make, discarded, proposer, seen
+from testbed.fake_ollama import MODEL, THINKER, FakeOllama
+from testbed.proposer_kit import BAD, CONTEXT, GOOD, QUICK, Make, discarded, proposer, seen
 from testbed.reply_cases import SOURCE
 
 
@@ -85,6 +85,16 @@ def test_the_context_stays_the_same_while_the_history_grows(make: Make) -> None:
         assert all(
             _tokens(chat) + chat["options"]["num_predict"] <= chat["options"]["num_ctx"] for chat in fake.chats()
         )
+
+
+def test_a_turn_loads_the_model_once(make: Make) -> None:
+    """The load and the chats of a turn ask for the same process; a chat with another `shift` would start a second."""
+    with FakeOllama([BAD, GOOD, {"reply": "SET DEPTH = 4"}]) as fake:
+        proposer = make(fake)
+        for turn in (1, 2):
+            proposer.propose(replace(CONTEXT, turn=turn))
+            assert len(fake.loads) == turn and len(fake.chats()) == turn + 1
+            proposer.release()
 
 
 def _tokens(chat: dict[str, Any]) -> int:
@@ -224,7 +234,7 @@ def test_a_model_too_large_once_loaded_is_unloaded_and_named(make: Make) -> None
 def test_a_model_that_a_killed_loop_left_in_memory_is_unloaded(make: Make) -> None:
     """It is unloaded before the first training of the next loop, whichever proposer that loop has."""
     with FakeOllama([]) as fake:
-        fake.ensure_loaded(NAME, 8192)
+        fake.ensure_loaded(MODEL, {"options": {"num_ctx": 8192}})
         make(fake).release()
         assert fake.listed() == {}
 
