@@ -187,6 +187,7 @@ def _shared_options() -> list[argparse.ArgumentParser]:
         "--notify", nargs="?", const="", metavar="COMMAND", help="tell of keeps and of the end by COMMAND"
     )
     ends.add_argument("--display-off", action="store_true", help="on a Mac: switch the display off as the night begins")
+    ends.add_argument("--from", dest="begin_at", metavar="COMMIT", help="begin a new night at this commit or branch")
     ends.add_argument("--resume", action="store_true", help="do nothing unless the last night was interrupted")
     return parsers
 

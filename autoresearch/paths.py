@@ -6,6 +6,7 @@ checkout/
     runs/resume.log                    the output of a loop that the login item started
     runs/TAG/journal.jsonl             the record of the night
     runs/TAG/harness/                  the copy of prepare.py and its children that the night uses
+    runs/TAG/results.tsv               results.tsv as of the latest decision; it is committed with each keep
     runs/TAG/NNNN/train_mlx.py         the source of experiment NNNN
     runs/TAG/NNNN/run-K/               what run K of it left: checkpoint, logs
     runs/TAG/live.json, night.log      the live view, for `watch`; the lines of a loop whose terminal went away
@@ -59,6 +60,11 @@ class Layout:
     @property
     def results(self) -> Path:
         return self.root / RESULTS
+
+    @property
+    def table(self) -> Path:
+        """results.tsv as of the latest decision; the one of the checkout changes with commits alone."""
+        return self.folder / RESULTS
 
     @property
     def report(self) -> Path:

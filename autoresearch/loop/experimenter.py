@@ -7,7 +7,7 @@ first finishes what an earlier session left.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 
 from autoresearch.candidate.complexity import simplifies
@@ -19,9 +19,9 @@ from autoresearch.loop.notebook import Notebook
 from autoresearch.loop.runner import Runner
 from autoresearch.paths import EDITABLE, RESULTS
 from autoresearch.record import results_tsv
+from autoresearch.record.branch import Branch
 from autoresearch.record.commit_message import commit_message
-from autoresearch.record.git import Repository
-from autoresearch.record.night import Experiment, Night
+from autoresearch.record.night import MOVED_ON, Experiment, Night
 from autoresearch.records import Candidate, Decision, Failure, Proposal, Role
 from autoresearch.report.live_state import result_of
 from autoresearch.system.machine import Facts
@@ -39,10 +39,11 @@ class Experimenter:
 
     notebook: Notebook
     runner: Runner
-    repo: Repository
+    branch: Branch
     facts: Facts
     versions: Mapping[str, str] = field(default_factory=dict)  # of MLX, Python and the harness
     afterwards: Callable[[Night], None] = lambda night: None  # housekeeping after each decision
+    _stood: str = ""  # the commit of the branch at which it was last seen to hold the incumbent
 
     # --- one candidate ---
 
@@ -66,7 +67,7 @@ class Experimenter:
             proposal=candidate.proposal,
             source_sha256=journal.store_source(n, candidate.source),
             parent_n=candidate.parent_n,
-            parent_commit=self.repo.head(),
+            parent_commit=self.branch.tip() if role == "baseline" else self._stood,
         )
         return self.notebook.night.experiments[n]
 
@@ -92,12 +93,28 @@ class Experimenter:
 
         Raises AutoresearchError where the baseline does not run.
         """
+        self.notebook.show()
         self._recover()
-        why = self.notebook.night.baseline_reason(self.versions)
-        if why is not None:
-            self._measure_baseline(why)
+        self.catch_up()
         self.runner.limit_candidates(self.notebook.baseline)
         self.notebook.show()
+
+    def catch_up(self) -> None:
+        """Measure a baseline where none stands, or where the user committed another version to the branch.
+
+        Raises AutoresearchError where it does not run.
+        """
+        while (why := self._out_of_date(tip := self.branch.tip())) is not None:
+            self._measure_baseline(why)
+            self.runner.limit_candidates(self.notebook.baseline)
+            self.notebook.show()
+        self._stood = tip
+
+    def _out_of_date(self, tip: str) -> str | None:
+        """Return why a baseline is to be measured; None where the incumbent is what the branch holds at `tip`."""
+        if (why := self.notebook.night.baseline_reason(self.versions)) is not None:
+            return why
+        return MOVED_ON if self.branch.repo.blob(tip, EDITABLE) != self.notebook.incumbent.blob else None
 
     def _recover(self) -> None:
         """Finish decisions without a commit and candidates without a verdict; give up what took the machine down."""
@@ -122,7 +139,7 @@ class Experimenter:
             self._finish(x)
 
     def _measure_baseline(self, why: str) -> None:
-        """Measure the file at HEAD as the new baseline."""
+        """Measure the branch's file as the new baseline."""
         x = self._begun_baseline() or self._new_baseline(why)
         prior = self.notebook.prior
         known = prior is not None and prior.df >= KNOWN_DF
@@ -134,18 +151,22 @@ class Experimenter:
         self._conclude(x, Decision("keep", None, f"the baseline, {len(x.bpbs)} runs"))
 
     def _begun_baseline(self) -> Experiment | None:
-        """Return the baseline that an earlier session began to measure, where HEAD still holds its source."""
+        """Return the baseline that an earlier session began to measure, where the branch still holds its source."""
         night = self.notebook.night
         begun = [x for x in (*night.unfinished(), *night.abandoned()) if x.role == "baseline"]
-        return begun[-1] if begun and self.notebook.source_of(begun[-1].n) == self._head_source() else None
+        return begun[-1] if begun and self.notebook.source_of(begun[-1].n) == self._tip_source() else None
 
     def _new_baseline(self, why: str) -> Experiment:
         title = f"baseline ({self.facts.describe()}; {self.runner.bench.budget_s:g} s)"
         proposal = Proposal((), title, f"measured because {why}", "other", "by hand")
-        return self._propose("baseline", Candidate(self._head_source(), proposal, None))
+        return self._propose("baseline", Candidate(self._tip_source(), proposal, None))
 
-    def _head_source(self) -> str:
-        return self.repo.read("HEAD", EDITABLE).decode()
+    def _tip_source(self) -> str:
+        content = self.branch.read(EDITABLE)
+        if not content.strip():
+            back = f"Bring it back: git checkout COMMIT -- {EDITABLE} && git commit -m back"
+            raise AutoresearchError(f"there is no {EDITABLE} on {self.branch.name}. {back}")
+        return content.decode()
 
     def _baseline_advice(self, x: Experiment, failure: Failure) -> str:
         mend = f"Mend {EDITABLE}, commit it, and start again"
@@ -208,14 +229,14 @@ class Experimenter:
             sigma_bpb=decision.sigma_bpb,
             z=decision.z,
             parent_commit=x.parent_commit,
-            blob=self.repo.store(notebook.source_of(x.n).encode()),
+            blob=self.branch.repo.store(notebook.source_of(x.n).encode()),
             estimate=mean,
         )
         x = self._land(notebook.night.experiments[x.n])
         if x.role == "candidate":
             notebook.counters.count_decided(x)
             notebook.view.decided(result_of(x))
-        results_tsv.update(notebook.layout.results, notebook.night)
+        results_tsv.update(notebook.layout.table, notebook.night, self.branch.read(RESULTS))
         notebook.show()
         self.afterwards(notebook.night)
         return x
@@ -229,16 +250,16 @@ class Experimenter:
             if x.verdict == "keep":
                 commit, ref = self._keep(x, content, message)
             else:
-                tag = self.notebook.layout.tag
-                commit, ref = self.repo.set_aside(tag, x.n, x.parent_commit, EDITABLE, content, message)
+                commit, ref = self.branch.set_aside(x.n, x.parent_commit, EDITABLE, content, message)
             self.notebook.journal.append("committed", n=x.n, commit=commit, ref=ref)
         return self.notebook.night.experiments[x.n]
 
     def _keep(self, x: Experiment, content: bytes, message: str) -> tuple[str, str]:
         """Commit the candidate together with results.tsv; return the commit and its ref."""
-        layout, view = self.notebook.layout, self.notebook.view
-        table = {RESULTS: layout.results.read_bytes()}
-        landed = self.repo.keep(layout.tag, x.n, x.parent_commit, EDITABLE, content, message, table)
+        branch, night, view = self.branch, self.notebook.night, self.notebook.view
+        earlier = replace(night, experiments={n: e for n, e in night.experiments.items() if n != x.n})
+        table = {RESULTS: results_tsv.render(earlier, branch.read(RESULTS))}  # its own row needs the commit's name
+        landed = branch.keep(x.n, x.parent_commit, EDITABLE, content, message, table)
         if landed.state == "moved":
             view.say(f"the branch went on without the loop: #{x.n} is kept as {landed.ref}")
         elif not landed.settled:

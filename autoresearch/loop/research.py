@@ -90,6 +90,7 @@ class Research:
             self.experimenter.prepare()
             while (why := self._reached(limits) or self.must_stop() or done()) is None:
                 if pause.asked(self.notebook.layout) is None:
+                    self._catch_up()
                     self.turn()
                 else:
                     self.experimenter.runner.readiness.pause(until=lambda: self._reached(limits) is not None)
@@ -101,6 +102,16 @@ class Research:
         notebook = self.notebook
         best_bpb = notebook.estimates.estimate(notebook.incumbent).mean if limits.target_bpb is not None else None
         return limits.reached(notebook.counters.decided, best_bpb)
+
+    def _catch_up(self) -> None:
+        """Take in what the user committed to the branch. A keep that it came before is tried again on top of it."""
+        night = self.night
+        lost = night.incumbent if night.head_moved else None
+        self.experimenter.catch_up()
+        if lost is None or any(isinstance(edit, WholeFile) for edit in lost.proposal.edits):
+            return
+        self.drafts.appendleft(replace(lost.proposal, usage={}, mends=None))
+        self.notebook.view.say(f"#{lost.n} {lost.proposal.title}: to be tried again on your version")
 
     def _teach(self) -> None:
         """Tell a learning proposer how every idea of the night ended."""

@@ -11,17 +11,13 @@ import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-from autoresearch.candidate import constants, edits
 from autoresearch.decide import earlier_nights, early_stop, estimates
 from autoresearch.decide.noise import Noise
-from autoresearch.errors import UsageError
-from autoresearch.loop import notify, samples
+from autoresearch.loop import notify, samples, start
 from autoresearch.loop.early_stopping import EarlyStopping
 from autoresearch.loop.experimenter import Experimenter
 from autoresearch.loop.notebook import Notebook
@@ -30,18 +26,18 @@ from autoresearch.loop.readiness import Readiness
 from autoresearch.loop.research import DEFAULT_RULES, Limits, Research, Rules
 from autoresearch.loop.runner import Runner
 from autoresearch.measure.workbench import Workbench
-from autoresearch.paths import EDITABLE, RESULTS, Cache, Layout, checkout_lock
+from autoresearch.paths import RESULTS, Cache, Layout, checkout_lock
 from autoresearch.record import pause, results_tsv, retention
-from autoresearch.record.git import Repository, tag_of
+from autoresearch.record.branch import Branch
+from autoresearch.record.git import Repository
 from autoresearch.record.journal import Journal
 from autoresearch.record.journal import read as read_night
 from autoresearch.record.night import Night
-from autoresearch.records import Proposer, Say, Set, TaskFacts
+from autoresearch.records import Proposer, Say, TaskFacts
 from autoresearch.report import status
 from autoresearch.report.console import View, published
 from autoresearch.system import awake, load, machine, process
 from autoresearch.system.locks import hold
-from autoresearch.tasks.gpt import calibrate
 from autoresearch.tasks.gpt.data import corpus
 from autoresearch.tasks.gpt.workbench import choose_data, workbench
 
@@ -58,7 +54,8 @@ class Options:
     deadline: float | None = None  # by time.time()
     seed: int = 0
     no_sandbox: bool = False
-    editing: bool = False  # the editable file may have uncommitted changes: `try` measures them
+    by_hand: bool = False  # `try` and `validate`: the checkout stays as it is
+    begin_at: str | None = None  # the commit that a new night begins from; None: what is checked out, or main
     display_off: bool | None = None  # on a Mac; None: neither done nor offered
     keep_pause: bool = False  # a pause outlives a reboot, but not a start by hand
     target_bpb: float | None = None  # the night ends once the incumbent's val_bpb is as low
@@ -82,9 +79,9 @@ def open_night(
     Raises an AutoresearchError saying what is in the way: another loop, uncommitted work, missing data, no sandbox.
     """
     cache, repo, message_command = Cache.default(), Repository.at(root), notify.command_for(options.notify)
-    layout = Layout(root, night_tag(repo, options.tag))
-    if not options.editing:
-        refuse_uncommitted(repo)
+    layout = Layout(root, start.which_night(repo, options.tag, view.say, by_hand=options.by_hand))
+    if not options.by_hand:
+        start.check_uncommitted(repo, read_night(layout), view.say)
     with (
         hold(cache.machine_lock, "this machine"),
         hold(checkout_lock(root), "this checkout"),
@@ -98,14 +95,17 @@ def open_night(
         meta = corpus.load_meta(data)
         task = TaskFacts(**{name: meta[name] for name in TASK_FACTS}, budget_s=bench.budget_s)
         before.check_resume(task)
-        facts, base = machine.facts(), repo.begin(layout.tag)
+        facts, branch = machine.facts(), start.open_branch(repo, layout.tag, before, options.begin_at, view.say)
+        base = branch.tip()
+        if not options.by_hand:
+            start.check_out(branch, view.say)
         journal = stack.enter_context(Journal(layout))
         if not options.keep_pause:
             pause.end(layout)
         view = stack.enter_context(published(view, layout))
         if not journal.night.sessions:
-            start_from_profile(repo, meta)
-            fit_to_machine(repo, bench, facts, layout.fit, cache.fits(facts.slug()), view.say)
+            start.from_profile(branch, meta, view.say)
+            start.fit_to_machine(branch, bench, facts, layout.fit, cache.fits(facts.slug()), view.say)
         earlier_s, versions = journal.night.elapsed_s, versions_of(bench)
         settings = {key: value for key, value in vars(options).items() if value is not None}
         journal.append(
@@ -127,7 +127,7 @@ def open_night(
         research = compose(
             notebook,
             bench=bench,
-            repo=repo,
+            branch=branch,
             facts=facts,
             versions=versions,
             proposer=proposer,
@@ -148,7 +148,7 @@ def compose(
     notebook: Notebook,
     *,
     bench: Workbench,
-    repo: Repository,
+    branch: Branch,
     facts: machine.Facts,
     versions: Mapping[str, str],
     proposer: Proposer,
@@ -170,7 +170,7 @@ def compose(
     experimenter = Experimenter(
         notebook=notebook,
         runner=runner,
-        repo=repo,
+        branch=branch,
         facts=facts,
         versions=versions,
         afterwards=Housekeeping(notebook.layout, notebook.view.say, notifier),
@@ -251,15 +251,15 @@ def write_report(layout: Layout, say: Say) -> None:
 
 def close_night(research: Research, why: str, known: Path) -> None:
     """End a session: store what was learnt of the noise in `known`, commit results.tsv, close the journal."""
-    notebook, repo, night = research.notebook, research.experimenter.repo, research.night
+    notebook, branch, night = research.notebook, research.experimenter.branch, research.night
     layout, say = notebook.layout, notebook.view.say
     if night.replicates():
         own = estimates.read(night, Noise(notebook.estimates.noise.sigma_bpb, 1e-6)).noise
         earlier_nights.save(known, night.task, layout.tag, own, early_stop.examples(night))
-    table = results_tsv.update(layout.results, night)
-    if tag_of(repo.branch()) == layout.tag and night.decided:
+    table = results_tsv.update(layout.table, night, branch.read(RESULTS))
+    if night.decided:
         count = sum(x.role == "candidate" for x in night.decided)
-        repo.commit({RESULTS: table}, f"results of {layout.tag}: {count} experiments")
+        branch.commit({RESULTS: table}, f"results of {layout.tag}: {count} experiments")
     notebook.journal.append("closed", why=why)
     if why == "finished":  # after Ctrl-C a person waits for the prompt; `report` makes up for it
         samples.fill(layout, night, say, research.experimenter.runner.bench)
@@ -267,53 +267,7 @@ def close_night(research: Research, why: str, known: Path) -> None:
         write_report(layout, say)
 
 
-def night_tag(repo: Repository, wanted: str | None) -> str:
-    """Return the tag of the night to run: the one asked for, else this branch's, else today's, such as "nov27"."""
-    return wanted or tag_of(repo.branch()) or f"{date.today():%b%d}".lower()
-
-
 def night_data(before: Night, options: Options, say: Say) -> Path:
     """Return the data of the night: what is asked for, else what the tag was begun on, else the best there is."""
     dataset = options.dataset or before.task.dataset
     return choose_data(dataset, options.profile or before.task.profile, say)
-
-
-def refuse_uncommitted(repo: Repository) -> None:
-    """Raise UsageError where the editable file has work that is not committed: the loop would sweep it up."""
-    if EDITABLE in repo.changes():
-        raise UsageError(
-            f"{EDITABLE} has uncommitted changes, and the loop would build on them without a record. "
-            f"Run: git commit -m '...' {EDITABLE}   (or: git checkout -- {EDITABLE})"
-        )
-
-
-def start_from_profile(repo: Repository, meta: Mapping[str, Any]) -> None:
-    """Commit the constants that the data's profile starts from, as the branch's first commit."""
-    source = repo.read("HEAD", EDITABLE).decode()
-    known = constants.read(source)
-    wanted = {k: v for k, v in meta.get("constants", {}).items() if k in known and known[k] != _value(v)}
-    if wanted:
-        new = edits.apply(source, [Set(name, literal) for name, literal in wanted.items()])
-        listing = "\n".join(f"{name} = {literal}" for name, literal in wanted.items())
-        repo.commit({EDITABLE: new.encode()}, f"Start from the {meta['profile']} profile's constants\n\n{listing}\n")
-
-
-def fit_to_machine(
-    repo: Repository, bench: Workbench, facts: machine.Facts, folder: Path, memory: Path, say: Say
-) -> None:
-    """Commit the constants with which this machine runs the same computation faster, where there are any."""
-    source = repo.read("HEAD", EDITABLE).decode()
-    found = calibrate.known(memory, source, bench)
-    if found is None and any(calibrate.axes(source, bench, "gpu")):
-        say("fit: measuring what is fastest on this machine, up to two minutes, once")
-        found = calibrate.measure(bench, source, folder, facts, memory, say)
-    if found is None or not found.edits:
-        return
-    new = edits.apply(source, found.edits)
-    listing = ", ".join(f"{edit.name} = {edit.literal}" for edit in found.edits)
-    say(f"fit: {listing}")
-    repo.commit({EDITABLE: new.encode()}, f"Fit to this machine: {listing}\n\n{facts.describe()}\n\n{found.text}\n")
-
-
-def _value(literal: str) -> Any:
-    return constants.read(f"X = {literal}\n")["X"]

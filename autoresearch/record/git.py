@@ -1,22 +1,17 @@
-"""Commit kept candidates to the branch and set the others aside under refs, by git plumbing alone.
+"""Read a checkout, build commits and move refs, by git plumbing alone. branch.py keeps a night's branch with it.
 
 No hook runs, nothing is signed and no prompt can appear. Nothing of the user's is lost: commits are built in an index
 of their own, refs move by compare-and-swap, and a working file or an entry of the user's index is replaced only where
-it holds a version that is already in the branch's history.
-
-    refs/heads/autoresearch/TAG         the branch: one commit for each kept candidate
-    refs/autoresearch/TAG/NNNN          a candidate that is not on the branch; clones fetch refs/autoresearch/* by name
+it holds a version that is known to be committed.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from autoresearch.errors import CommandError, GitError
 from autoresearch.files import write_atomic
@@ -44,16 +39,6 @@ RECENT = 50  # versions of a file in the history among which its present content
 
 
 @dataclass(frozen=True, slots=True)
-class Placement:
-    """Place of a kept candidate in git."""
-
-    state: Literal["applied", "present", "moved"]  # committed now; on the branch before; set aside under a ref
-    commit: str
-    ref: str
-    settled: bool = True  # the working file and the user's index entry hold this version, too
-
-
-@dataclass(frozen=True, slots=True)
 class Repository:
     """The project's folder as a git checkout. All paths are relative to it."""
 
@@ -64,30 +49,51 @@ class Repository:
 
     @classmethod
     def at(cls, folder: Path) -> Repository:
-        """Open a checkout. Raises GitError where there is no working tree or no commit, or a merge is under way."""
-        _, prefix = cls(folder)._git("rev-parse", "--show-toplevel", "--show-prefix").stdout.split("\n")[:2]
+        """Open a checkout. Raises GitError where there is no working tree or no commit."""
+        _, prefix = cls(folder).git("rev-parse", "--show-toplevel", "--show-prefix").stdout.split("\n")[:2]
         repository = cls(folder, prefix)
         if repository.resolve("HEAD") is None:
-            raise _refusal("rev-parse HEAD", f"{folder} has no commits yet. Run: git add -A && git commit -m start")
-        paths = repository._git("rev-parse", *(a for name in UNFINISHED for a in ("--git-path", name))).stdout
-        for name, path in zip(UNFINISHED, paths.splitlines(), strict=True):
-            if (folder / path).exists():
-                raise _refusal("status", f"an operation is unfinished in {folder} ({name}). See: git status")
+            raise refusal("rev-parse HEAD", f"{folder} has no commits yet. Run: git add -A && git commit -m start")
         return repository
+
+    def unfinished(self) -> str | None:
+        """Return the mark of a merge, rebase, cherry-pick, revert or bisect that is under way: "MERGE_HEAD"."""
+        paths = self.git("rev-parse", *(a for name in UNFINISHED for a in ("--git-path", name))).stdout.splitlines()
+        marks = zip(UNFINISHED, paths, strict=True)
+        return next((name for name, path in marks if (self.folder / path).exists()), None)
 
     def resolve(self, revision: str) -> str | None:
         """Return the id of the object that a revision names, e.g. of "HEAD:./train_mlx.py"; None without one."""
-        done = self._git("rev-parse", "--verify", "--quiet", revision, check=False)
+        done = self.git("rev-parse", "--verify", "--quiet", revision, check=False)
         return done.stdout.strip() if done.returncode == 0 else None
+
+    def is_ancestor(self, commit: str, of: str) -> bool:
+        """Return whether `commit` is in the history of `of`."""
+        return self.git("merge-base", "--is-ancestor", commit, of, check=False).returncode == 0
 
     def head(self) -> str:
         """Return the commit of HEAD."""
-        return self._git("rev-parse", "--verify", "HEAD^{commit}").stdout.strip()
+        return self.git("rev-parse", "--verify", "HEAD^{commit}").stdout.strip()
 
     def branch(self) -> str | None:
         """Return the current branch, e.g. "autoresearch/nov23"; None where HEAD is detached."""
-        done = self._git("symbolic-ref", "--quiet", "HEAD", check=False)
+        done = self.git("symbolic-ref", "--quiet", "HEAD", check=False)
         return done.stdout.strip().removeprefix("refs/heads/") or None
+
+    def title(self, revision: str) -> str:
+        """Return a commit's short id and title: "1a2b3c4 Halve the batch"."""
+        return self.git("log", "-1", "--no-show-signature", "--format=%h %s", revision).stdout.strip()
+
+    def default_branch(self) -> str | None:
+        """Return the branch of the remote's HEAD, else main or master; None where there is none of them here."""
+        remote = self.git("symbolic-ref", "--quiet", "refs/remotes/origin/HEAD", check=False).stdout.strip()
+        names = (remote.removeprefix("refs/remotes/origin/"), "main", "master")
+        return next((name for name in names if name and self.resolve(f"refs/heads/{name}")), None)
+
+    def first_version(self, path: str) -> bytes:
+        """Return the oldest version of a file in HEAD's history. Raises GitError where there is none."""
+        log = self.git("log", "--no-show-signature", "--diff-filter=A", "--format=%H", "HEAD", "--", path).stdout
+        return self.read((log.split() or ["HEAD"])[-1], path)
 
     def blob(self, revision: str, path: str) -> str | None:
         """Return the id of a file's content in a revision; None where it is not there."""
@@ -95,119 +101,81 @@ class Repository:
 
     def read(self, revision: str, path: str) -> bytes:
         """Return a file's content in a revision. Raises GitError where it is not there."""
-        return self._git("cat-file", "blob", f"{revision}:{self.prefix}{path}").raw
+        return self.git("cat-file", "blob", f"{revision}:{self.prefix}{path}").raw
 
     def changes(self, exempt: Sequence[str] = ("results.tsv",)) -> list[str]:
         """Return the tracked files of the project that differ from HEAD, staged or not, except the `exempt` ones."""
-        done = self._git("status", "--porcelain", "-z", "--no-renames", "--untracked-files=no", "--", ".")
+        done = self.git("status", "--porcelain", "-z", "--no-renames", "--untracked-files=no", "--", ".")
         paths = [entry[3:].removeprefix(self.prefix) for entry in done.stdout.split("\0") if entry]
         return [path for path in paths if path not in exempt]
 
-    # --- the branch ---
-
-    def begin(self, tag: str) -> str:
-        """Switch to the branch of `tag` and return its commit. A new branch starts at HEAD and changes no file."""
-        name, ref = branch_name(tag), f"refs/heads/{branch_name(tag)}"
-        if not re.fullmatch(r"\w[\w.+-]*", tag) or self._git("check-ref-format", ref, check=False).returncode:
-            raise _refusal("check-ref-format", f"'{tag}' is no tag: letters, digits, dot, dash, e.g. nov23-b")
-        self._clear_stale_locks(ref, f"refs/autoresearch/{tag}")
-        if self.branch() != name:
-            if self.resolve(ref):
-                self._git("switch", "--quiet", "--no-guess", name)
-            else:
-                self._git("update-ref", "-m", f"autoresearch: begin {tag}", ref, self.head(), "")
-                self._git("symbolic-ref", "-m", f"autoresearch: begin {tag}", "HEAD", ref)
-        return self.head()
+    # --- the person's own branch ---
 
     def commit(self, files: Mapping[str, bytes], message: str) -> str:
         """Commit `files` on the current branch and return the commit, or HEAD's where nothing changes."""
         branch, head = self.branch(), self.head()
         if branch is None:
-            raise _refusal("commit", f"HEAD is detached at {head[:10]} in {self.folder}. Run: git switch BRANCH")
-        commit = self._commit_tree(head, files, message)
+            raise refusal("commit", f"HEAD is detached at {head[:10]} in {self.folder}. Run: git switch BRANCH")
+        commit = self.commit_tree(head, files, message)
         if self.resolve(f"{commit}^{{tree}}") == self.resolve(f"{head}^{{tree}}"):
             return head
-        self._swap(f"refs/heads/{branch}", commit, head, message)
-        self.settle(*files)
+        self.swap(f"refs/heads/{branch}", commit, head, message)
+        for path in files:
+            self.settle(path, self.versions(commit, path))
         return commit
 
-    def keep(
-        self,
-        tag: str,
-        n: int,
-        parent: str,
-        path: str,
-        content: bytes,
-        message: str,
-        also: Mapping[str, bytes] | None = None,
-    ) -> Placement:
-        """Bring a kept candidate onto the branch. Repeating it is safe, so this also rebuilds a commit that was lost.
+    def switch(self, branch: str) -> str | None:
+        """Check a branch out as far as git can without losing work; return None, or git's reason against it."""
+        if (name := self.unfinished()) is not None:
+            return f"an operation is unfinished in {self.folder} ({name}). See: git status"
+        if self.branch() == branch:
+            return None
+        done = self.git("switch", "--quiet", "--no-guess", "--no-recurse-submodules", branch, check=False)
+        return done.stderr.strip() or f"git switch exited with {done.returncode}" if done.returncode else None
 
-        It depends on what HEAD holds at `path`: the version of `parent` -> commit `content`, and `also` as further
-        files; `content` -> it was committed before; anything else, or another branch -> the user moved on without the
-        loop, and the candidate is set aside under a ref of its own.
+    def settle(self, path: str, versions: Set[str | None]) -> bool:
+        """Bring the working file and the index entry of `path` to HEAD's version; return whether both are there.
+
+        Only a content among `versions` (blobs; None is a missing file) is replaced: what the user wrote or staged stays
+        as it is. Where the user checks out another branch meanwhile, the path is brought to that one's version.
         """
-        blob, ref = self.store(content), f"refs/heads/{branch_name(tag)}"
-        for _ in range(5):  # HEAD may move between reading it and swapping it
-            head, on_branch = self.head(), self.branch() == branch_name(tag)
-            present = self.blob(head, path)
-            if on_branch and present == blob:
-                commit = self._git("log", "-1", "--format=%H", head, "--", path).stdout.strip()
-                return Placement("present", commit, ref, self.settle(path))
-            if not on_branch or present != self.blob(parent, path):
+        settled = False
+        for _ in range(3):
+            where = self.branch(), self.head()
+            settled = self._settle(path, versions)
+            if where == (self.branch(), self.head()):
                 break
-            commit = self._commit_tree(head, {path: content, **(also or {})}, message)
-            if self._swap(ref, commit, head, message, may_fail=True):
-                self.settle(*(also or {}))
-                return Placement("applied", commit, ref, self.settle(path))
-        commit, ref = self.set_aside(tag, n, parent, path, content, message)
-        return Placement("moved", commit, ref)
-
-    def set_aside(self, tag: str, n: int, parent: str, path: str, content: bytes, message: str) -> tuple[str, str]:
-        """Keep a candidate as a commit on `parent` under refs/autoresearch/TAG/NNNN; return (commit, ref).
-
-        Nothing there is overwritten. If the ref holds the same candidate, it is returned; if it holds another one (of
-        an older night with this tag), the new one becomes NNNN-2.
-        """
-        commit = self._commit_tree(parent, {path: content}, message)
-        tree = self.resolve(f"{commit}^{{tree}}")
-        for attempt in range(1, 1000):
-            ref = f"refs/autoresearch/{tag}/{n:04}" + (f"-{attempt}" if attempt > 1 else "")
-            found = self.resolve(ref)
-            if found is None:
-                self._git("update-ref", ref, commit, "")
-                return commit, ref
-            if (self.resolve(f"{found}^{{tree}}"), self.resolve(f"{found}^")) == (tree, self.resolve(parent)):
-                return found, ref
-        raise _refusal("update-ref", f"a thousand candidates are numbered {n} under refs/autoresearch/{tag}")
-
-    def store(self, content: bytes) -> str:
-        """Write a blob into the object store, where nothing refers to it yet, and return its id."""
-        return self._git("hash-object", "-w", "--stdin", "--no-filters", input=content).stdout.strip()
-
-    def settle(self, *paths: str) -> bool:
-        """Bring the working file and the index entry of each path to HEAD's version; return whether all are there.
-
-        Only versions from the branch's history are replaced: what the user wrote or staged stays as it is.
-        """
-        done = [self._settle_one(path) for path in paths]
-        return all(done)
+        return settled
 
     # --- building blocks ---
 
-    def _settle_one(self, path: str) -> bool:
+    def store(self, content: bytes) -> str:
+        """Write a blob into the object store, where nothing refers to it yet, and return its id."""
+        return self.git("hash-object", "-w", "--stdin", "--no-filters", input=content).stdout.strip()
+
+    def versions(self, revision: str, path: str) -> set[str | None]:
+        """Return the blobs that `path` has had up to `revision`, in the latest RECENT changes of it, and None.
+
+        Without a network a partial clone has only the latest of them.
+        """
+        log = self.git(
+            *("log", f"-{RECENT}", "--format=", "--raw", "--no-abbrev", "--no-renames", "--no-show-signature"),
+            *(revision, "--", path),
+            check=False,
+        )
+        return {None, self.blob(revision, path), *(b for line in log.stdout.splitlines() for b in line.split()[2:4])}
+
+    def _settle(self, path: str, versions: Set[str | None]) -> bool:
         mode, head = self._entry("ls-tree", "HEAD", "--", path)
         if head is None:
             return True
-        log = self._git("log", f"-{RECENT}", "--format=", "--raw", "--no-abbrev", "--no-renames", "--", path)
-        committed = {None, head, *(blob for line in log.stdout.splitlines() for blob in line.split()[2:4])}
         file = self.folder / path
-        present = self._git("hash-object", "--", path).stdout.strip() if file.is_file() else None
-        if present != head and present in committed:
-            write_atomic(file, self._git("cat-file", "blob", head).raw)
+        present = self.git("hash-object", "--", path).stdout.strip() if file.is_file() else None
+        if present != head and present in versions:
+            write_atomic(file, self.git("cat-file", "blob", head).raw)
             present = head
         _, staged = self._entry("ls-files", "--stage", "--", path)
-        if staged != head and staged in committed and self._stage(mode, head, path):
+        if staged != head and staged in versions and self._stage(mode, head, path):
             staged = head
         return present == staged == head
 
@@ -217,7 +185,7 @@ class Repository:
         ls-tree prints `mode blob id TAB path`, and ls-files `mode id stage TAB path`, with one line per stage of a
         conflict. A conflict is for the user to resolve; its blob is "conflict", which equals no other.
         """
-        lines = self._git(*args).stdout.splitlines()
+        lines = self.git(*args).stdout.splitlines()
         fields = lines[0].split("\t")[0].split() if lines else []
         if not fields:
             return "100644", None
@@ -227,7 +195,7 @@ class Repository:
         """Set one entry of the user's index; return False where another git holds the index."""
         deadline = time.monotonic() + INDEX_LOCK_S
         args = ("update-index", "--add", "--cacheinfo", f"{mode},{blob},{self.prefix}{path}")
-        while (done := self._git(*args, check=False)).returncode:
+        while (done := self.git(*args, check=False)).returncode:
             if "index.lock" not in done.stderr:
                 raise _error(args, done)
             if time.monotonic() > deadline:
@@ -235,36 +203,39 @@ class Repository:
             time.sleep(0.1)
         return True
 
-    def _commit_tree(self, parent: str, files: Mapping[str, bytes], message: str) -> str:
+    def commit_tree(self, parent: str, files: Mapping[str, bytes], message: str) -> str:
         """Make a commit on `parent` with `files` changed, which nothing refers to yet, and return it."""
         import tempfile  # here, as psutil below: reading a night needs neither
 
         with tempfile.TemporaryDirectory(prefix="autoresearch-index-") as folder:
             index = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
-            self._git("read-tree", parent, env=index)
+            self.git("read-tree", parent, env=index)
             for path, content in files.items():
                 mode, _ = self._entry("ls-tree", parent, "--", path)
                 entry = f"{mode},{self.store(content)},{self.prefix}{path}"
-                self._git("update-index", "--add", "--cacheinfo", entry, env=index)
-            tree = self._git("write-tree", env=index).stdout.strip()
+                self.git("update-index", "--add", "--cacheinfo", entry, env=index)
+            tree = self.git("write-tree", env=index).stdout.strip()
         text = message.replace("\0", " ").encode("utf-8", "replace")
         args = ("commit-tree", "--no-gpg-sign", tree, "-p", parent, "-F", "-")
-        return self._git(*args, input=text, settings=self._identity()).stdout.strip()
+        return self.git(*args, input=text, settings=self._identity()).stdout.strip()
 
-    def _swap(self, ref: str, new: str, old: str, message: str, may_fail: bool = False) -> bool:
-        """Move `ref` from `old` to `new`. With `may_fail`, return False where it is no longer at `old`."""
+    def swap(self, ref: str, new: str, old: str, message: str, may_fail: bool = False) -> bool:
+        """Move `ref` from `old`, or create it where that is empty, to `new`.
+
+        With `may_fail`, return False where it is no longer at `old`.
+        """
         title = (message.splitlines() or [""])[0][:72]
         args = ("update-ref", "-m", f"autoresearch: {title}", ref, new, old)
-        done = self._git(*args, check=False)
-        if done.returncode and not (may_fail and self.resolve(ref) != old):
+        done = self.git(*args, check=False)
+        if done.returncode and not (may_fail and (self.resolve(ref) or "") != old):
             raise _error(args, done)
         return done.returncode == 0
 
     def _identity(self) -> dict[str, str]:
         """Return settings for a name and address where the user has configured none; commits need both."""
-        return {k: v for k, v in FALLBACK_IDENTITY.items() if not self._git("config", k, check=False).stdout.strip()}
+        return {k: v for k, v in FALLBACK_IDENTITY.items() if not self.git("config", k, check=False).stdout.strip()}
 
-    def _clear_stale_locks(self, *refs: str) -> None:
+    def clear_stale_locks(self, *refs: str) -> None:
         """Remove locks that a power cut left.
 
         An editor may hold the lock of the index for hours, so that one is stale only if it is older than the boot.
@@ -273,12 +244,12 @@ class Repository:
 
         expiry = dict.fromkeys(("HEAD", *refs), time.time() - STALE_LOCK_S) | {"index": psutil.boot_time()}
         for name, before in expiry.items():
-            path = self.folder / self._git("rev-parse", "--git-path", name).stdout.removesuffix("\n")
+            path = self.folder / self.git("rev-parse", "--git-path", name).stdout.removesuffix("\n")
             for lock in (path.with_name(path.name + ".lock"), *path.glob("*.lock")):
                 if lock.is_file() and lock.stat().st_mtime < before:
                     lock.unlink(missing_ok=True)
 
-    def _git(
+    def git(
         self,
         *args: str,
         input: bytes = b"",
@@ -314,5 +285,5 @@ def _error(args: Sequence[str], done: CommandResult) -> GitError:
     return GitError(["git", *args], done.returncode, done.stdout, done.stderr)
 
 
-def _refusal(command: str, why: str) -> GitError:
+def refusal(command: str, why: str) -> GitError:
     return GitError(["git", *command.split()], 1, stderr=why)

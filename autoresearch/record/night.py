@@ -26,6 +26,8 @@ from autoresearch.records import (
     Verdict,
 )
 
+MOVED_ON = "the branch went on without the loop"  # a reason for a new baseline
+INTERRUPTED = (None, "terminated", "an error")  # how a session ended that was not stopped by its user or its limits
 CUT_OFFS = 2  # an experiment that took the machine down this often is quarantined
 
 Status = Literal["proposed", "started", "measured", "decided", "abandoned", "quarantined"]
@@ -116,11 +118,11 @@ class Night:
     """State of one tag: all that the loop needs to resume it, and that a user asks for."""
 
     tag: str = ""
-    task: TaskFacts = field(default_factory=TaskFacts)  # this and the next four are of the latest `opened`
+    task: TaskFacts = field(default_factory=TaskFacts)  # this and the next three are of the latest `opened`
     versions: Mapping[str, str] = field(default_factory=dict)
     machine: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
-    base_commit: str = ""
+    base_commit: str = ""  # that the branch was begun at
     baseline_versions: Mapping[str, str] = field(default_factory=dict)  # with which the latest baseline was measured
     experiments: Mapping[int, Experiment] = field(default_factory=dict)
     incumbent_n: int | None = None
@@ -129,6 +131,7 @@ class Night:
     hinted: tuple[Mapping[str, Any], ...] = ()  # of the latest `hinted`; findings/hints.py reads it
     notes: tuple[str, ...] = ()
     sessions: int = 0
+    interruptions: int = 0  # sessions that a kill, a shutdown or an error ended, and that another one resumed
     closed: str | None = None  # why the latest session ended; None while it runs and when it was killed
     elapsed_s: float = 0.0  # of all sessions together, without pauses
     pauses: int = 0  # that the user asked for
@@ -139,6 +142,11 @@ class Night:
     def incumbent(self) -> Experiment | None:
         """The experiment that was kept last."""
         return None if self.incumbent_n is None else self.experiments[self.incumbent_n]
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the latest session was killed or failed, or still runs."""
+        return self.sessions > 0 and self.closed in INTERRUPTED
 
     @property
     def next_n(self) -> int:
@@ -198,7 +206,7 @@ class Night:
         if self.incumbent_n is None:
             return "there is no baseline yet"
         if self.head_moved:
-            return "the branch went on without the loop"
+            return MOVED_ON
         pairs = [(name, self.baseline_versions.get(name), versions.get(name)) for name in ("mlx", "harness")]
         return ", ".join(f"{name} {old} -> {new}" for name, old, new in pairs if old != new) or None
 

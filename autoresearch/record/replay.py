@@ -88,9 +88,10 @@ def _opened(night: Night, e: Opened) -> Night:
         versions=e.versions,
         machine=e.machine,
         options=e.options,
-        base_commit=e.base_commit,
+        base_commit=night.base_commit or e.base_commit,
         experiments={n: cut(x) for n, x in night.experiments.items()},
         sessions=night.sessions + 1,
+        interruptions=night.interruptions + night.interrupted,
         closed=None,
     )
 

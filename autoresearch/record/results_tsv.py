@@ -23,15 +23,14 @@ HEADER = b"commit\tval_bpb\tmemory_gb\tstatus\tdescription\n"
 DESCRIPTION_LENGTH = 200  # characters at most
 
 
-def update(path: Path, night: Night) -> bytes:
-    """Bring results.tsv up to date and return its bytes. Nothing is written where nothing changes.
+def update(path: Path, night: Night, old: bytes) -> bytes:
+    """Write `old` with this night's present rows to `path`, unless it holds that already, and return the bytes.
 
     Raises JournalError where the file cannot be read or written.
     """
+    new = render(night, old)
     try:
-        old = path.read_bytes() if path.exists() else b""
-        new = render(night, old)
-        if new != old:
+        if not path.exists() or path.read_bytes() != new:
             write_atomic(path, new)
     except OSError as error:
         raise JournalError(f"cannot write {path}: {error}") from None

@@ -85,8 +85,9 @@ def incidents(night: Night) -> list[str]:
 
 def _interruptions(night: Night) -> Iterator[str]:
     ends = Counter(r.ended for x in night.experiments.values() for r in x.runs.values())
-    if night.sessions > 1:
-        yield f"{night.sessions} sessions: the night was interrupted {counted(night.sessions - 1, 'time')}"
+    if night.interruptions:
+        ended = "a kill, a shutdown or an error ended a session"
+        yield f"{night.sessions} sessions: {ended} {counted(night.interruptions, 'time')}, and another one resumed"
     if cut := ends["cut off"]:
         yield f"{counted(cut, 'run')} cut off by the machine (a reboot, a power cut, a kill) and made again"
     if spoiled := ends["abandoned"]:

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from autoresearch.paths import Layout
-from autoresearch.record.git import Repository
+from autoresearch.record.branch import Branch
 from autoresearch.record.journal import Journal
-from testbed.checkouts import FILE, V1, git
+from testbed.checkouts import FILE, PERSON, V1, begin, git
 from testbed.journals import OPENED
 
 
@@ -48,12 +48,10 @@ def folder(tmp_path: Path) -> Path:
     (folder / FILE).write_bytes(V1)
     (folder / "README").write_text("hello\n")
     git(folder, "add", ".")
-    git(folder, "-c", "user.name=P", "-c", "user.email=p@example.org", "commit", "-qm", "start")
+    git(folder, *PERSON, "commit", "-qm", "start")
     return folder
 
 
 @pytest.fixture
-def repo(folder: Path) -> Repository:
-    repo = Repository.at(folder)
-    repo.begin("t")
-    return repo
+def branch(folder: Path) -> Branch:
+    return begin(folder)

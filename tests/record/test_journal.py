@@ -222,6 +222,7 @@ NIGHT = """
 import sys
 from pathlib import Path
 from autoresearch.paths import Layout
+from autoresearch.record.branch import Branch
 from autoresearch.record.git import Repository
 from autoresearch.record.journal import Journal, read_source, store_source
 from autoresearch.records import Measurement, Proposal, Set
@@ -229,21 +230,23 @@ from autoresearch.record.results_tsv import update
 
 checkout = Path(sys.argv[1])
 repo, journal = Repository.at(checkout), Journal(Layout(checkout, "t"))
-opened = dict(tag="t", task={}, versions={}, base_commit=repo.begin("t"))
+branch = Branch.begin(repo, "t", repo.head())
+opened = dict(tag="t", task={}, versions={}, base_commit=branch.tip())
 
 def land(e):
     source = read_source(journal.layout, e).encode()
     if e.verdict == "keep":
-        landed = repo.keep("t", e.n, e.parent_commit, "train_mlx.py", source, f"Keep {e.n}")
+        landed = branch.keep(e.n, e.parent_commit, "train_mlx.py", source, f"Keep {e.n}")
         commit, ref = landed.commit, landed.ref
     else:
-        commit, ref = repo.set_aside("t", e.n, e.parent_commit, "train_mlx.py", source, f"Discard {e.n}")
+        commit, ref = branch.set_aside(e.n, e.parent_commit, "train_mlx.py", source, f"Discard {e.n}")
     journal.append("committed", n=e.n, commit=commit, ref=ref)
 
 journal.append("opened", **opened)
 for e in journal.night.uncommitted():
     land(e)
-update(checkout / "results.tsv", journal.night)
+update(journal.layout.table, journal.night, b"")
+branch.settle("train_mlx.py")
 print("ready", flush=True)
 if sys.argv[2:]:
     raise SystemExit
@@ -252,7 +255,7 @@ def experiment(n, role):
     if n not in journal.night.experiments:
         sha = store_source(journal.layout, n, f"LR = {n}\\n" if n else "LR = 0\\n")
         proposal = Proposal((Set("LR", str(n)),), f"idea {n}", "", "other", "tuner")
-        parent = dict(parent_n=journal.night.incumbent_n, parent_commit=repo.head())
+        parent = dict(parent_n=journal.night.incumbent_n, parent_commit=branch.tip())
         journal.append("proposed", n=n, role=role, proposal=proposal, source_sha256=sha, **parent)
     e = journal.night.experiments[n]
     if not e.measurements:
@@ -264,7 +267,7 @@ def experiment(n, role):
     print("decided", n, flush=True)
     if role == "candidate":
         land(journal.night.experiments[n])
-    update(checkout / "results.tsv", journal.night)
+    update(journal.layout.table, journal.night, b"")
 
 for e in journal.night.to_quarantine():
     journal.append("quarantined", n=e.n, why="twice")
@@ -285,7 +288,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "notes").write_text("a\n")
     (folder / ".gitignore").write_text("/runs/\n")
     for args in (["init", "-q"], ["add", "."], ["-c", "user.name=P", "-c", "user.email=p@e.org", "commit", "-qm", "a"]):
-        run(["git", *args], cwd=folder)
+        run(["git", "-c", "init.defaultBranch=main", *args], cwd=folder)
     (folder / "notes").write_text("staged\n")
     run(["git", "add", "notes"], cwd=folder)
     return folder
@@ -307,7 +310,9 @@ def killed_night(checkout: Path, after_s: float) -> list[int]:
 def test_kill_9_at_random_moments_of_a_night(checkout: Path) -> None:
     chance = random.Random(7)
     said: set[int] = set()
-    for _ in range(6):
+    for where in ("main", "autoresearch/t") * 3:  # what the user has checked out meanwhile
+        if where == "main" or said:
+            run(["git", "switch", "-q", where], cwd=checkout)
         said.update(killed_night(checkout, chance.uniform(0.0, 0.5)))
         night = read(Layout(checkout, "t"))
         assert said <= {e.n for e in night.decided}
@@ -325,5 +330,5 @@ def test_kill_9_at_random_moments_of_a_night(checkout: Path) -> None:
     for e in night.decided:
         if e.commit:
             assert repo.read(e.commit, "train_mlx.py") == f"LR = {e.n}\n".encode()
-    rows = (checkout / "results.tsv").read_text().splitlines()[1:]
+    rows = (checkout / "runs" / "t" / "results.tsv").read_text().splitlines()[1:]
     assert [row.split("\t")[4] for row in rows] == [f"idea {e.n}" for e in night.decided]

@@ -148,11 +148,11 @@ def test_update_is_atomic_and_idle_when_nothing_changes(tmp_path: Path) -> None:
     path = tmp_path / "results.tsv"
     path.write_bytes(HEADER + OTHERS)
     path.chmod(0o640)
-    data = update(path, night(experiment(0)))
+    data = update(path, night(experiment(0)), HEADER + OTHERS)
     assert path.read_bytes() == data
     assert path.stat().st_mode & 0o777 == 0o640
     inode = path.stat().st_ino
-    assert update(path, night(experiment(0))) == data
+    assert update(path, night(experiment(0)), HEADER + OTHERS) == data
     assert path.stat().st_ino == inode
     assert [p.name for p in tmp_path.iterdir()] == ["results.tsv"]
 
@@ -164,7 +164,7 @@ def test_no_room_on_the_disk_leaves_the_file_as_it_was(tmp_path: Path) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(HEADER + OTHERS) + 3, limits[1]))
     try:
         with pytest.raises(JournalError, match=r"cannot write .*results\.tsv"):
-            update(path, night(experiment(0)))
+            update(path, night(experiment(0)), HEADER + OTHERS)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert path.read_bytes() == HEADER + OTHERS

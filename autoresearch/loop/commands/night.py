@@ -17,8 +17,9 @@ from autoresearch.loop import own_file, transfer_night
 from autoresearch.loop import validate as final
 from autoresearch.loop.context import read_program
 from autoresearch.loop.research import DEFAULT_RULES, Research, Rules
-from autoresearch.loop.session import Options, night_tag, open_night
+from autoresearch.loop.session import Options, open_night
 from autoresearch.loop.sharing import hinted
+from autoresearch.loop.start import which_night
 from autoresearch.paths import PROGRAM, Layout
 from autoresearch.record import journal
 from autoresearch.record.git import Repository
@@ -35,16 +36,17 @@ from autoresearch.tasks.gpt.data.profiles import PROFILES, default_profile
 
 EXIT = {"keep": 0, "discard": 10, "crash": 11, None: 1}  # of `try`, by its verdict
 NOT_REAL = 10  # exit code of `validate` where the winner is no better than the baseline
-INTERRUPTED = (None, "terminated", "an error")  # how a night ended that --resume resumes
 
 Chooser = Callable[[Facts], Proposer]
 
 
 def run(root: Path, args: Namespace) -> int:
     """Research until a limit or Ctrl-C, and validate the winner where there is a deadline."""
-    if args.resume and not _cut_off(root, args.tag):
-        print("nothing to resume: the last night ended by itself")
-        return 0
+    if args.resume:
+        args.tag = status.find_tag(root, args.tag)
+        if not journal.read(Layout(root, args.tag)).interrupted:
+            print("nothing to resume: the last night ended by itself")
+            return 0
     options = options_of(args, deadline=deadline(args.hours, args.until))
     given = hinted(root, args.findings) if args.findings else []
     with _night(root, options, lambda view: _chooser(root, args, view)) as research:
@@ -62,13 +64,14 @@ def run(root: Path, args: Namespace) -> int:
 
 def attempt(root: Path, args: Namespace) -> int:
     """Measure one candidate: `loop.py try`. The exit code says the verdict; a file that cannot run begins nothing."""
-    own, tag = own_file.read(root, args.file), night_tag(Repository.at(root), args.tag)
+    own = own_file.read(root, args.file)
+    args.tag = tag = which_night(Repository.at(root), args.tag, print, by_hand=True)
     best = own_file.expected_best(root, tag, own.made_from, _profile_constants(args.profile))
     if why := own_file.refusal(own.source if args.as_is else own.fitted(best), best, args.file):
         print(f"crash: {why}\nNothing was measured or recorded.")
         return EXIT["crash"]
     rules = Rules(stops_losers=False)  # a person who asks for one candidate wants its number
-    with _night(root, options_of(args, editing=True), _by_hand, rules) as research:
+    with _night(root, options_of(args, by_hand=True), _by_hand, rules) as research:
         research.experimenter.prepare()
         best = research.notebook.source_of(research.notebook.incumbent.n)
         source = own.source if args.as_is else own.fitted(best)
@@ -81,7 +84,8 @@ def attempt(root: Path, args: Namespace) -> int:
 
 def validate(root: Path, args: Namespace) -> int:
     """Run the final validation, and exit with 0 where the winner is better than the baseline."""
-    with _night(root, options_of(args), _by_hand) as research:
+    status.find_tag(root, args.tag)  # raises UsageError where there is no such night
+    with _night(root, options_of(args, by_hand=True), _by_hand) as research:
         interval = final.validate(research, final.ValidationPlan(retests=args.retests, rounds=args.rounds))
         text = validation.text(research.night)
     print(text or "nothing was kept, so there is nothing to validate")
@@ -111,7 +115,7 @@ def deadline(hours: float | None, until: str | None) -> float | None:
     return min(ends, default=None)
 
 
-def options_of(args: Namespace, *, deadline: float | None = None, editing: bool = False) -> Options:
+def options_of(args: Namespace, *, deadline: float | None = None, by_hand: bool = False) -> Options:
     """Return the night's options from the command line; commands without an option leave it at its default."""
     return Options(
         tag=args.tag,
@@ -122,7 +126,8 @@ def options_of(args: Namespace, *, deadline: float | None = None, editing: bool 
         deadline=deadline,
         seed=args.seed,
         no_sandbox=args.no_sandbox,
-        editing=editing,
+        by_hand=by_hand,
+        begin_at=getattr(args, "begin_at", None),
         display_off=getattr(args, "display_off", None),
         keep_pause=getattr(args, "resume", False),
         target_bpb=getattr(args, "target", None),
@@ -165,9 +170,3 @@ def _profile_constants(profile: str | None) -> Mapping[str, str]:
 
 def _by_hand(view: View) -> Chooser:
     return lambda facts: ByHand()
-
-
-def _cut_off(root: Path, tag: str | None) -> bool:
-    """Return whether the last session of a night was killed or failed."""
-    night = journal.read(Layout(root, status.find_tag(root, tag)))
-    return night.sessions > 0 and night.closed in INTERRUPTED

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from autoresearch import environment
-from autoresearch.candidate import constants
 from autoresearch.candidate.edits import apply
 from autoresearch.errors import GitError
 from autoresearch.exits import exit_code
@@ -18,9 +17,10 @@ from autoresearch.invocation import versions
 from autoresearch.measure import experiment
 from autoresearch.paths import EDITABLE, Cache
 from autoresearch.record.git import Repository, tag_of
-from autoresearch.records import Measurement, Set
+from autoresearch.records import Measurement
 from autoresearch.system.locks import hold
 from autoresearch.tasks.gpt.data.corpus import load_meta
+from autoresearch.tasks.gpt.starting import starting_edits
 from autoresearch.tasks.gpt.workbench import choose_data, workbench
 
 ABOUT = """\
@@ -67,17 +67,22 @@ def _run_alone(source: Path, harness: Path) -> int:
 def with_profile(path: Path, wanted: Mapping[str, str]) -> str:
     """Return the source with the starting constants of the data's profile, as the loop begins a branch.
 
-    The file in the repository has the constants of the profile mac. Constants that the person has changed since the
-    last commit stay, and on a branch of the loop all of them stay.
+    Only values that still are the shipped ones are replaced, and on a branch of the loop none is.
     """
     source = path.read_text()
     repo = Repository(path.parent)
     try:
-        committed = "" if tag_of(repo.branch()) else repo.read("HEAD", path.name).decode()
-    except GitError:  # no repository, or not committed yet
-        committed = source
-    theirs, now = constants.literals(committed), constants.literals(source)
-    edits = [Set(k, v) for k, v in wanted.items() if k in now and now[k] == theirs.get(k) and now[k] != v]
+        ours = tag_of(repo.branch()) is not None
+    except GitError:  # no repository
+        ours = False
+
+    def first() -> str:
+        try:
+            return repo.first_version(path.name).decode()
+        except GitError:  # no repository, or not committed yet
+            return source
+
+    edits = [] if ours else starting_edits(source, wanted, first)
     if edits:
         print(f"constants of the profile: {', '.join(f'{edit.name} = {edit.literal}' for edit in edits)}")
     return apply(source, edits) if edits else source

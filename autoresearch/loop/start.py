@@ -1,0 +1,166 @@
+"""Begin or resume a night's branch: which night is meant, from which commit it begins, and with which constants."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from autoresearch.candidate import edits
+from autoresearch.errors import UsageError
+from autoresearch.measure.workbench import Workbench
+from autoresearch.paths import EDITABLE, JOURNAL, RESULTS, Layout, runs_folder
+from autoresearch.record import journal
+from autoresearch.record.branch import Branch
+from autoresearch.record.git import Repository, branch_name, tag_of
+from autoresearch.record.night import Night
+from autoresearch.records import Say
+from autoresearch.system import machine
+from autoresearch.tasks.gpt import calibrate
+from autoresearch.tasks.gpt.starting import starting_edits
+
+SHOWN = 6  # nights that a message names, the latest
+
+
+# --- which night ------------------------------------------------------------------------------------------------------
+
+
+def which_night(repo: Repository, tag: str | None, say: Say, *, by_hand: bool = False) -> str:
+    """Return the tag of the night that a command means: `tag`, else that of the branch that is checked out.
+
+    On another branch, it is today's; before it exists, an earlier one that has not ended and began from the file that
+    is checked out. `by_hand`, it is the only night there is. Raises UsageError where that is not one of several.
+    """
+    today, tags = f"{date.today():%b%d}".lower(), nights(repo.folder)
+    if (named := tag or tag_of(repo.branch())) is not None:
+        return named
+    if by_hand and len(tags) > 1:
+        shown = ", ".join(tags[-SHOWN:])
+        raise UsageError(f"there are several nights here ({shown}). Say which one: --tag {tags[-1]}")
+    if by_hand and tags:
+        say(f"night: {tags[0]}, the only one here")
+        return tags[0]
+    if today not in tags and tags and _goes_on(repo, tags[-1]):
+        say(f"{tags[-1]} has not ended and is resumed; to begin another night: --tag {today}")
+        return tags[-1]
+    return today
+
+
+def nights(root: Path) -> list[str]:
+    """Return the tags of the nights of a checkout, the one that was written last at the end."""
+    found = sorted(runs_folder(root).glob(f"*/{JOURNAL}"), key=lambda path: path.stat().st_mtime)
+    return [path.parent.name for path in found]
+
+
+def _goes_on(repo: Repository, tag: str) -> bool:
+    """Return whether a night was stopped or cut off, and began from the file that HEAD holds."""
+    night = journal.read(Layout(repo.folder, tag))
+    if not night.sessions or night.closed == "finished":
+        return False
+    return repo.blob("HEAD", EDITABLE) == repo.blob(night.base_commit, EDITABLE)
+
+
+def check_uncommitted(repo: Repository, night: Night, say: Say) -> None:
+    """Say that a resumed night does not use uncommitted work in the editable file; raise UsageError for a new night."""
+    if EDITABLE not in repo.changes():
+        return
+    if night.sessions:
+        say(f"{EDITABLE} has uncommitted changes of yours, which the night leaves alone and does not use")
+        return
+    raise UsageError(
+        f"{EDITABLE} has uncommitted changes, and a new night begins from a commit. "
+        f"Run: git commit -m '...' {EDITABLE}   (or: git checkout -- {EDITABLE})"
+    )
+
+
+# --- the branch -------------------------------------------------------------------------------------------------------
+
+
+def open_branch(repo: Repository, tag: str, night: Night, begin_at: str | None, say: Say) -> Branch:
+    """Return the night's branch, which is begun or, where somebody deleted it, restored. No file changes.
+
+    Raises UsageError where the branch belongs to a night of another checkout, or `begin_at` is no commit.
+    """
+    ref = f"refs/heads/{branch_name(tag)}"
+    exists = repo.resolve(ref) is not None
+    if begin_at is not None and (exists or night.sessions):
+        raise UsageError(f"--from is for a new night, and {tag} exists. Choose another name: --tag NAME")
+    if night.sessions:
+        at = last_commit(repo, night)
+        if not exists:
+            say(f"the branch {branch_name(tag)} was gone; it is restored at {repo.title(at)}")
+        return Branch.begin(repo, tag, at, say)
+    at, whence = ref if exists else "", "as the branch was left"
+    if not exists:
+        at, whence = beginning(repo, begin_at)
+    branch = Branch.begin(repo, tag, repo.resolve(f"{at}^{{commit}}") or "", say)
+    elsewhere = [place.folder for place in branch.checkouts() if place.folder.resolve() != repo.folder.resolve()]
+    if exists and elsewhere:
+        raise UsageError(f"{branch.name} is checked out in {elsewhere[0]}. Choose another name: --tag NAME")
+    say(f"{tag} begins at {repo.title(branch.tip())} ({whence})")
+    return branch
+
+
+def beginning(repo: Repository, begin_at: str | None) -> tuple[str, str]:
+    """Return the commit that a new night begins from, and where that is, for people.
+
+    It is `begin_at`, else what is checked out; but where that is another night's branch, the default branch.
+    """
+    if begin_at is not None:
+        if repo.resolve(f"{begin_at}^{{commit}}") is None:
+            raise UsageError(f"--from {begin_at}: there is no such commit. See: git log --oneline --all")
+        return begin_at, begin_at
+    branch = repo.branch()
+    if tag_of(branch) and (default := repo.default_branch()):
+        return default, f"{default}; to begin from {branch}: --from {branch}"
+    return "HEAD", branch or "detached HEAD"
+
+
+def last_commit(repo: Repository, night: Night) -> str:
+    """Return the last commit of a night's branch that its journal knows and that git still has; else HEAD's."""
+    known = [
+        x.commit if x.verdict == "keep" and x.commit and (x.ref or "").startswith("refs/heads/") else x.parent_commit
+        for x in reversed(list(night.experiments.values()))
+    ]
+    return next((c for c in (*known, night.base_commit) if repo.resolve(f"{c}^{{commit}}")), None) or repo.head()
+
+
+def check_out(branch: Branch, say: Say) -> None:
+    """Check the branch out where git can without losing work; else say that the checkout stays as it is."""
+    why = branch.repo.switch(branch.name)
+    if why is not None:
+        where = branch.repo.branch() or "a detached HEAD"
+        say(f"your checkout stays on {where}, which the night does not need: {' '.join(why.split())}")
+    branch.settle(EDITABLE, RESULTS)
+
+
+# --- its first commits ------------------------------------------------------------------------------------------------
+
+
+def from_profile(branch: Branch, meta: Mapping[str, Any], say: Say) -> None:
+    """Commit the constants that the data's profile starts from, where the file still has the shipped ones."""
+    source = branch.read(EDITABLE).decode()
+    wanted = starting_edits(source, meta.get("constants", {}), lambda: branch.repo.first_version(EDITABLE).decode())
+    if wanted:
+        new = edits.apply(source, wanted)
+        listing = ", ".join(f"{edit.name} = {edit.literal}" for edit in wanted)
+        say(f"constants of the {meta['profile']} profile: {listing}")
+        branch.commit({EDITABLE: new.encode()}, f"Start from the {meta['profile']} profile's constants\n\n{listing}\n")
+
+
+def fit_to_machine(
+    branch: Branch, bench: Workbench, facts: machine.Facts, folder: Path, memory: Path, say: Say
+) -> None:
+    """Commit the constants with which this machine runs the same computation faster, where there are any."""
+    source = branch.read(EDITABLE).decode()
+    found = calibrate.known(memory, source, bench)
+    if found is None and any(calibrate.axes(source, bench, "gpu")):
+        say("fit: measuring what is fastest on this machine, up to two minutes, once")
+        found = calibrate.measure(bench, source, folder, facts, memory, say)
+    if found is None or not found.edits:
+        return
+    new = edits.apply(source, found.edits)
+    listing = ", ".join(f"{edit.name} = {edit.literal}" for edit in found.edits)
+    say(f"fit: {listing}")
+    branch.commit({EDITABLE: new.encode()}, f"Fit to this machine: {listing}\n\n{facts.describe()}\n\n{found.text}\n")
