@@ -37,7 +37,9 @@ def which_night(repo: Repository, tag: str | None, say: Say, *, by_hand: bool = 
         return named
     if by_hand and len(tags) > 1:
         shown = ", ".join(tags[-SHOWN:])
-        raise UsageError(f"there are several nights here ({shown}). Say which one: --tag {tags[-1]}")
+        raise UsageError(
+            f"there are several nights here ({shown}). Say which one: --tag {tags[-1]}   (a new one: --tag {today})"
+        )
     if by_hand and tags:
         say(f"night: {tags[0]}, the only one here")
         return tags[0]

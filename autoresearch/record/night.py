@@ -146,7 +146,7 @@ class Night:
     @property
     def interrupted(self) -> bool:
         """Whether the latest session was killed or failed, or still runs."""
-        return self.sessions > 0 and self.closed in INTERRUPTED
+        return self.sessions > 0 and (self.closed in INTERRUPTED or self.running is not None)
 
     @property
     def next_n(self) -> int:
