@@ -238,14 +238,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
     if not argv or (argv[0].startswith("-") and argv[0] not in ("-h", "--help", "--version")):
         argv = ["run", *argv]
-    args = parser().parse_args(argv)
     signal.signal(signal.SIGTERM, _terminated)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that starts it with & has it ignored
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the night outlives its terminal
-    return exit_code(lambda: _run_command(args), stopped="stopped; run the same command to resume")
+    return exit_code(lambda: _run_command(argv), stopped="stopped; run the same command to resume")
 
 
-def _run_command(args: argparse.Namespace) -> int:
+def _run_command(argv: Sequence[str]) -> int:
+    args = parser().parse_args(argv)
     from autoresearch.loop import commands  # here, so that an import that fails is reported as any other error
 
     return commands.command(args.what)(ROOT, args)

@@ -27,10 +27,13 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-import mlx.core as mx
-import mlx.nn as nn
-import numpy as np
-from mlx.utils import tree_flatten
+try:
+    import mlx.core as mx
+    import mlx.nn as nn
+    import numpy as np
+    from mlx.utils import tree_flatten
+except ModuleNotFoundError as missing:  # of a Python that is not this project's
+    sys.exit(f"error: the package {missing.name} is not installed here. Run: uv run {' '.join(sys.argv)}")
 
 PROBED = 64  # positions of the context, at least, after which evaluation replaces tokens to see whether that shows
 PROBE_NATS = 1e-3  # largest mean change of the loss, in nats a token, that a probe forgives

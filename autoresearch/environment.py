@@ -75,8 +75,12 @@ def cache_folder() -> Path:
         folder = path(given or DEFAULT_CACHE)
     except UsageError as error:
         raise UsageError(f"AUTORESEARCH_CACHE: {error}. Set it to a folder's absolute path") from None
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"AUTORESEARCH_CACHE={given}: {folder} is not a folder")
+    try:
+        above = next(path for path in (folder, *folder.parents) if path.exists())
+    except OSError as error:
+        raise UsageError(f"AUTORESEARCH_CACHE={given}: {error.filename}: {error.strerror}") from None
+    if not above.is_dir():
+        raise UsageError(f"AUTORESEARCH_CACHE={given}: {above} is not a folder")
     return folder
 
 

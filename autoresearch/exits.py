@@ -8,7 +8,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import re
 import select
 import shlex
 import sys
@@ -24,9 +26,13 @@ UNEXPECTED, INTERRUPTED, CLOSED = 3, 130, 141
 
 
 def exit_code(program: Callable[[], int], stopped: str) -> int:
-    """Run `program` and return its exit code; print `stopped` when a Ctrl-C ends it."""
+    """Run `program` and return its exit code; print `stopped` when a Ctrl-C ends it.
+
+    A SystemExit with a number, as from argparse, counts as a return.
+    """
+    mend_streams()
     try:
-        code = program()
+        code = _returned(program)
         print(end="", flush=True)  # here, where a closed pipe can be handled, and not as the interpreter exits
         return code
     except AutoresearchError as error:
@@ -44,6 +50,36 @@ def exit_code(program: Callable[[], int], stopped: str) -> int:
             return AutoresearchError.exit_code
         _say(*_unexpected(error))
         return UNEXPECTED
+
+
+def mend_streams() -> None:
+    """Let every text be printed and no stream be missing.
+
+    A character that the terminal's encoding lacks becomes `?`. A width or height that no terminal has is not used. A
+    stream that the caller has closed becomes /dev/null, before a file of ours gets its number and a child writes there.
+    """
+    for fd, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            null = os.open(os.devnull, os.O_RDWR)
+            os.dup2(null, fd)
+            if null != fd:
+                os.close(null)
+            setattr(sys, name, open(fd, "w" if fd else "r", encoding="utf-8", closefd=False))  # noqa: SIM115
+    for name in ("COLUMNS", "LINES"):
+        if not re.fullmatch(r"[1-9][0-9]{0,3}", os.environ.get(name, "1")):
+            del os.environ[name]  # rich and argparse would draw with it
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
+            stream.reconfigure(errors="replace")
+
+
+def _returned(program: Callable[[], int]) -> int:
+    try:
+        return program()
+    except SystemExit as end:
+        if end.code is not None and not isinstance(end.code, int):
+            raise
+        return end.code or 0
 
 
 def _stdout_closed() -> bool:
@@ -76,12 +112,13 @@ def _write_log(text: str) -> Path | None:
     now = time.localtime()
     command = shlex.join(sys.argv)
     system = f"Python {platform.python_version()}, {platform.platform()}"
-    for folder in (Cache.default().error_logs, Path(tempfile.gettempdir())):
-        path = folder / f"autoresearch-{time.strftime('%Y-%m-%d-%H%M%S', now)}.log"
+    for in_cache in (True, False):
         try:
+            folder = Cache.default().error_logs if in_cache else Path(tempfile.gettempdir())
+            path = folder / f"autoresearch-{time.strftime('%Y-%m-%d-%H%M%S', now)}.log"
             folder.mkdir(parents=True, exist_ok=True)
             path.write_text(f"{command}\n{system}\n\n{text}", encoding="utf-8", errors="backslashreplace")
-        except OSError:
+        except (OSError, AutoresearchError):
             continue
         return path
     return None

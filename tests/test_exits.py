@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import shutil
 import signal
@@ -68,7 +69,7 @@ def test_without_a_cache_the_log_is_a_temporary_file(tmp_path: Path) -> None:
 
 
 def test_without_any_place_for_a_log_the_traceback_is_printed(tmp_path: Path) -> None:
-    code = "from pathlib import Path; from autoresearch import exits; exits.tempfile.tempdir = '/dev/null/no'; "
+    code = "import tempfile; from autoresearch import exits; tempfile.tempdir = '/dev/null/no'; "
     code += "raise SystemExit(exits.exit_code(lambda: 1 // 0, 'stopped'))"
     ended = run(ROOT, [sys.executable, "-c", code], AUTORESEARCH_CACHE="/dev/null/no")
     assert ended.returncode == 3 and "Traceback" in ended.stderr
@@ -85,8 +86,29 @@ def test_an_expected_error_is_its_message(tmp_path: Path, command: str, error: s
 @pytest.mark.slow
 def test_a_missing_package_is_named_with_the_command_that_brings_it(tmp_path: Path) -> None:
     ended = run(tmp_path, checkout(tmp_path, "loop.py status", "import no_such_package"))
-    expected = "error: the package no_such_package is not installed here. Run: uv run loop.py status\n"
-    assert (ended.returncode, ended.stderr) == (1, expected)
+    expected = "error: the package no_such_package is not installed here. Run: uv run loop.py status"
+    assert ended.returncode == 1 and ended.stderr.startswith(expected) and ended.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["loop.py status", "loop.py doctor", "prepare.py --dataset stdlib"])
+def test_a_python_without_the_packages_is_told_in_a_sentence(command: str) -> None:
+    ended = run(ROOT, [sys.executable, "-S", "-E", *command.split()])
+    assert ended.returncode == 1 and "is not installed here. Run: uv run " + command in ended.stderr
+    assert ended.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_an_old_python_is_told_in_a_sentence() -> None:
+    code = "import sys; sys.version_info = (3, 9, 6); sys.argv = ['loop.py']; import runpy; runpy.run_path('loop.py')"
+    ended = run(ROOT, [sys.executable, "-c", code])
+    assert ended.returncode == 1 and ended.stderr.count("\n") == 1
+    assert "this needs Python 3.11, and " in ended.stderr and "is 3.9.6. Run: uv run loop.py" in ended.stderr
+
+
+def test_an_old_python_can_read_what_it_runs_before_it_is_told() -> None:
+    for name in ("loop.py", "autoresearch/__init__.py"):
+        ast.parse((ROOT / name).read_text(), feature_version=(3, 7))
 
 
 @pytest.mark.slow
@@ -125,3 +147,37 @@ def test_a_program_without_an_output_ends_all_the_same(tmp_path: Path) -> None:
     argv = checkout(tmp_path, "loop.py status", "print('line'); return 10")
     ended = subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh", *argv], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     assert (ended.returncode, ended.stderr) == (10, "")
+
+
+@pytest.mark.slow
+def test_closed_streams_are_not_taken_by_files_of_ours(tmp_path: Path) -> None:
+    body = "print('lost'); print(sys.stdin.read(), open('a', 'w').fileno(), file=open('b', 'w')); return 0"
+    argv = checkout(tmp_path, "loop.py status", f"import sys; {body}")
+    ended = subprocess.run(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *argv], cwd=tmp_path)
+    assert ended.returncode == 0 and int((tmp_path / "b").read_text()) > 2 and not (tmp_path / "a").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "settings", [{"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}, {"PYTHONIOENCODING": "latin-1"}]
+)
+def test_a_terminal_without_a_character_gets_a_question_mark(tmp_path: Path, settings: dict[str, str]) -> None:
+    argv = checkout(tmp_path, "loop.py status", "print('a – \\udc80 b'); return 0")
+    ended = run(tmp_path, argv, **settings)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "a ? ? b\n", "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("columns", ["0", "²", "-5", "1e3", "99999999"])
+def test_a_width_that_no_terminal_has_is_not_used(columns: str) -> None:
+    code = (
+        "from autoresearch import exits; exits.mend_streams(); from rich.console import Console; print(Console().width)"
+    )
+    assert run(ROOT, [sys.executable, "-c", code], COLUMNS=columns).stdout == "80\n"
+
+
+@pytest.mark.slow
+def test_help_that_nobody_reads_ends_without_a_word() -> None:
+    argv = ["sh", "-c", '{ sleep 0.2; "$@"; echo $? >&2; } | true', "sh", sys.executable, "loop.py", "--help"]
+    ended = subprocess.run(argv, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    assert ended.stderr in ("141\n", "0\n")  # argparse ignores a failed write where Python does not buffer

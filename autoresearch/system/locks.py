@@ -35,7 +35,8 @@ def hold(path: Path, what: str) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
-        raise LockedError(f"cannot lock {what}: {error}") from None
+        why = f"{error.filename}: {error.strerror}. It has to be in a folder that you can write to"
+        raise LockedError(f"cannot lock {what}: {why}") from None
     try:
         _take(fd, path, what)
         yield

@@ -40,8 +40,12 @@ def run_by_hand(source: Path, harness: Path) -> int:
         prog=source.name, description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--version", action="version", version=versions())
-    parser.parse_args()
-    return exit_code(lambda: _run(source, harness), stopped="\nstopped")
+
+    def run() -> int:
+        parser.parse_args()
+        return _run(source, harness)
+
+    return exit_code(run, stopped="\nstopped")
 
 
 def _run(source: Path, harness: Path) -> int:

@@ -275,8 +275,7 @@ def command_line(argv: Sequence[str]) -> int:
     parser.add_argument("--force", action="store_true", help="prepare again, from the start")
     parser.add_argument("--verify", action="store_true", help="check every byte of what is prepared, and no more")
     parser.add_argument("--version", action="version", version=versions())
-    args = parser.parse_args(argv)
-    return exit_code(lambda: _run_command(args), stopped="stopped; run the same command to resume")
+    return exit_code(lambda: _run_command(parser.parse_args(argv)), stopped="stopped; run the same command to resume")
 
 
 def _run_command(args: argparse.Namespace) -> int:
