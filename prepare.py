@@ -2,13 +2,14 @@
 
     python prepare.py [--dataset NAME|PATH] [--profile mac|tiny]    download, tokenize and pack the data, once
     python -P prepare.py train RUN ...                              the train child: one candidate, one clock
-    python -P prepare.py evaluate RUN ...                           the evaluate child: one checkpoint, one number
+    python -P prepare.py model RUN ...                              the model child: tokens in, logits out
+    python -P prepare.py judge RUN ...                              the judge: rows, probes, one number; no candidate
     python -P prepare.py sample RUN ...                             the sample child: what a checkpoint writes
 
 A candidate sees the first section, from `Task` to `main`, and what autoresearch/tasks/gpt/ops.py offers. Everything
-else is the judge's. The children run autoresearch/tasks/gpt/*_child.py; autoresearch/measure/experiment.py starts them
-and reads their JSON lines. They never share a process: evaluation cannot run out of memory because training did, and
-nothing that training left behind in the interpreter can reach the metric.
+else is the judge's. What the children do stands in autoresearch/tasks/gpt/; autoresearch/measure/ starts them and reads
+their JSON lines. Each is a process of its own: evaluation cannot run out of memory because training did, and the code
+of a candidate never shares an interpreter with what computes its score.
 """
 
 from __future__ import annotations
@@ -35,9 +36,6 @@ try:
 except ModuleNotFoundError as missing:  # of a Python that is not this project's
     sys.exit(f"error: the package {missing.name} is not installed here. Run: uv run {' '.join(sys.argv)}")
 
-PROBED = 64  # positions of the context, at least, after which evaluation replaces tokens to see whether that shows
-PROBE_NATS = 1e-3  # largest mean change of the loss, in nats a token, that a probe forgives
-PROBE_LOGIT = {"float32": 1e-3, "reduced": 0.25}  # largest change of one logit, by precision of the computation
 BESIDE = "autoresearch.tasks.gpt"  # the package whose files stand beside this one
 EXPLODED = 3.0  # a training loss above this many times ln(vocab_size) has diverged
 
@@ -259,150 +257,30 @@ def fixed_tokens(task: Task, seed: int) -> mx.array:
 # --- the metric ------------------------------------------------------------------------------------------------------
 
 
-Score = Callable[[mx.array, mx.array], Any]  # (inputs, targets) -> nats of each target, (B, T) float32
-
-PROBES = {
-    "probe_adapts": "the same batch scores otherwise later than before",
-    "probe_rows": "a row's loss depends on the other rows of the batch",
-    "probe_causality": "the loss depends on tokens that come after the target",
-}
-
-
-def evaluate_bpb(
-    score: Score,
-    rows: np.ndarray,
-    token_bytes: np.ndarray,
-    batch_rows: int,
-    emit: Callable[..., None] = lambda *a, **k: None,
-) -> tuple[float, float, int]:
+def evaluate_bpb(nats: np.ndarray, targets: np.ndarray, token_bytes: np.ndarray) -> tuple[float, float, int]:
     """Compute val_bpb = sum of nats / (ln 2 * sum of the targets' UTF-8 bytes); return (val_bpb, nats, bytes).
 
-    Special tokens, which have 0 bytes, count in neither sum. `score` gives the nats of each target, (B, T) float32;
-    `rows` is (N, T + 1).
+    `nats` (N, T) are those of each target (N, T). Special tokens, which have 0 bytes, count in neither sum.
     """
-    nats, size = 0.0, 0
-    for start in range(0, len(rows), batch_rows):
-        block = rows[start : start + batch_rows].astype(np.int32)
-        per_token = np.array(score(mx.array(block[:, :-1]), mx.array(block[:, 1:])), dtype=np.float64)
-        length = token_bytes[block[:, 1:]]  # (B, T)
-        nats += float(per_token[length > 0].sum())
-        size += int(length.sum())
-        emit("evaluated", rows=min(start + batch_rows, len(rows)), of=len(rows))
-    return nats / (math.log(2) * size), nats, size
-
-
-class Probing:
-    """Scorer of batches. It scores some of them again with other tokens in places where a model must not look.
-
-    Raises Failed when that changes the score. Which batches are scored again, and whether before or after the batch
-    itself, is drawn at random in each run, so that a candidate cannot tell a call that counts from a probe. All copies
-    have the batch's shape, since kernels, and with them rounding, depend on it. The positions after which tokens are
-    replaced, PROBED at least, are spread over the whole context: a model may look ahead in a part of it only.
-    """
-
-    def __init__(self, score: Score, batches: int, shape: tuple[int, int], vocab_size: int, tolerance: float) -> None:
-        self.score, self.vocab_size, self.tolerance = score, vocab_size, tolerance
-        self.rng, self.turn = np.random.default_rng(), 0
-        (rows, length), rng = shape, self.rng
-        copies = -(-PROBED // rows)
-        places = (np.arange(copies * rows) + rng.random(copies * rows)) * length // (copies * rows)
-        self.places = rng.permutation(places).reshape(copies, rows)  # first replaced token, by copy and row
-        turns = rng.permutation(batches)
-        self.turns = turns[np.arange(copies) % batches]  # the batch of each copy
-        self.alone = turns[-1]  # the batch in which some rows are replaced
-        self.first = int(rng.integers(batches // 2 + 1)) if batches > 1 else 0  # the batch that is scored again
-        self.again = int(rng.integers(self.first, batches))  # and with which one
-        self.before: tuple[mx.array, mx.array, np.ndarray] | None = None
-
-    def __call__(self, x: mx.array, y: mx.array) -> Any:
-        """Return the nats of each target, (B, T). Raises Failed."""
-        turn, self.turn = self.turn, self.turn + 1
-        looks_back_first = self.before is not None and self.rng.random() < 0.5
-        if turn == self.again and looks_back_first:
-            self._look_back()
-        nats = self._scored(x, y, turn)
-        if turn == self.first:
-            self.before = x, y, nats
-        if turn == self.again and not looks_back_first:
-            self._look_back()
-        return nats
-
-    def _look_back(self) -> None:
-        """Score an earlier batch again: the model may not have adapted since."""
-        assert self.before is not None
-        x, y, nats = self.before
-        everywhere = np.ones(x.shape, dtype=np.bool_)
-        if found := self._change(self._altered(x, y, everywhere), nats, everywhere):
-            raise Failed("probe_adapts", f"{PROBES['probe_adapts']}: {found}")
-
-    def _scored(self, x: mx.array, y: mx.array, turn: int) -> np.ndarray:
-        cases = [("", np.ones(x.shape, dtype=np.bool_)), *self._cases(turn, *x.shape)]
-        nats = {i: self._altered(x, y, cases[i][1]) for i in self.rng.permutation(len(cases)).tolist()}
-        for i, (kind, kept) in enumerate(cases[1:], 1):
-            if found := self._change(nats[i], nats[0], kept):
-                raise self._diagnosed(kind, found, x, y, nats[0])
-        return nats[0]
-
-    def _cases(self, turn: int, rows: int, length: int) -> Iterator[tuple[str, np.ndarray]]:
-        """Yield the kind of each probe of this batch, with the positions (B, T) whose tokens stay."""
-        for places in self.places[self.turns == turn, :rows]:
-            yield "probe_causality", np.arange(length) < np.maximum(places, 1)[:, None]
-        if turn == self.alone and rows > 1:
-            yield "probe_rows", self._some_rows(rows, length)
-
-    def _some_rows(self, rows: int, length: int) -> np.ndarray:
-        return np.broadcast_to(self.rng.permutation(rows)[:, None] < rows // 2, (rows, length))
-
-    def _altered(self, x: mx.array, y: mx.array, kept: np.ndarray) -> np.ndarray:
-        noise = self.rng.integers(0, self.vocab_size, x.shape, dtype=np.int32)
-        return np.array(self.score(mx.array(np.where(kept, np.array(x), noise)), y))
-
-    def _diagnosed(self, kind: str, found: str, x: mx.array, y: mx.array, nats: np.ndarray) -> Failed:
-        """Name the simplest cause of a failed probe: a model that adapts, or sees other rows, fails every probe."""
-        for simpler, kept in (
-            ("probe_adapts", np.ones(x.shape, dtype=np.bool_)),
-            ("probe_rows", self._some_rows(*x.shape)),
-        ):
-            if kept.any() and (again := self._change(self._altered(x, y, kept), nats, kept)):
-                return Failed(simpler, f"{PROBES[simpler]}: {again}")
-        return Failed(kind, f"{PROBES[kind]}: {found}")
-
-    def _change(self, a: np.ndarray, b: np.ndarray, where: np.ndarray) -> str | None:
-        """Describe how far two scorings differ, None where it is by no more than rounding."""
-        change = np.abs(a - b)[where]
-        if change.max() <= 2 * self.tolerance and change.mean() <= PROBE_NATS:
-            return None
-        limits = f"limits {2 * self.tolerance:g} and {PROBE_NATS:g}"
-        return f"a target's loss moved by {change.max():.3g} nats, the mean by {change.mean():.3g} ({limits})"
-
-
-def check_same(
-    a: mx.array, b: mx.array, y: mx.array, where: mx.array, tolerance: float, kind: str, message: str
-) -> None:
-    """Raise Failed(kind) where two sets of logits (B, T, V) for targets (B, T) differ by more than rounding.
-
-    Only the positions where `where` (B, T) is true count.
-    """
-    logit = mx.abs((a.astype(mx.float32) - b.astype(mx.float32)) * where[..., None]).max().item()
-    nats = mx.abs((cross_entropy(a, y, "none") - cross_entropy(b, y, "none")) * where).sum().item() / where.sum().item()
-    if not (logit <= tolerance and nats <= PROBE_NATS):
-        limits = f"limits {tolerance:g} and {PROBE_NATS:g}"
-        raise Failed(kind, f"{message}: a logit moved by {logit:.3g}, the loss by {nats:.3g} nats a token ({limits})")
-
-
-def logit_tolerance(logits: mx.array) -> float:
-    exact = logits.dtype == mx.float32 and mx.default_device() == mx.cpu
-    return PROBE_LOGIT["float32" if exact else "reduced"]
+    length = token_bytes[targets]  # (N, T)
+    total, size = float(nats[length > 0].sum(dtype=np.float64)), int(length.sum())
+    return total / (math.log(2) * size), total, size
 
 
 def check_logits(logits: Any, shape: tuple[int, ...]) -> None:
+    """Raise Failed unless these are finite logits of this shape."""
+    check_logits_type(logits, shape)
+    if not mx.isfinite(logits).all().item():
+        raise Failed("nonfinite", "the model returns logits that are not finite")
+
+
+def check_logits_type(logits: Any, shape: tuple[int, ...]) -> None:
+    """Raise Failed unless these are logits of this shape; compute nothing."""
     if not isinstance(logits, mx.array) or logits.shape != shape:
         found = logits.shape if isinstance(logits, mx.array) else type(logits).__name__
         raise Failed("interface", f"model(idx) must return logits of shape {shape}, found {found}")
     if not mx.issubdtype(logits.dtype, mx.floating):
         raise Failed("interface", f"logits must be of a float type, found {logits.dtype}")
-    if not mx.isfinite(logits).all().item():
-        raise Failed("nonfinite", "the model returns logits that are not finite")
 
 
 class Failed(Exception):
@@ -444,7 +322,7 @@ def children() -> types.ModuleType:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] in (["train"], ["evaluate"], ["sample"]):
+    if sys.argv[1:2] in (["train"], ["model"], ["judge"], ["sample"]):
         status = children().main(sys.argv[1:])
         sys.stdout.flush()
         os._exit(status)  # without running a candidate's exit handlers or waiting for its threads

@@ -187,6 +187,7 @@ class Measurement:
     behind_nats: float | None = None  # training loss minus the incumbent's at half the budget, if comparable
     stop_limit_nats: float | None = None  # the early stop's limit; None: it was off
     speed_index: float | None = None  # speed in a fixed benchmark around the training; 1.0 is this machine's usual
+    probe_nats: float | None = None  # largest change of a target's loss in a probe; an honest model shows almost none
     machine_before: MachineState | None = None
     machine_after: MachineState | None = None
 

@@ -95,7 +95,9 @@ def float64(tree: Any) -> dict[str, np.ndarray]:
 def val_bpb(model: Any, folder: Path, task: prepare.Task) -> float:
     rows = prepare.load_rows(folder / "eval" / "val.u16", task.seq_len)
     token_bytes = np.load(folder / "token_bytes.npy")
-    return prepare.evaluate_bpb(partial(cross_entropies, model), rows, token_bytes, task.eval_rows)[0]
+    blocks = (rows[start : start + task.eval_rows].astype(np.int32) for start in range(0, len(rows), task.eval_rows))
+    nats = [np.array(cross_entropies(model, mx.array(b[:, :-1]), mx.array(b[:, 1:]))) for b in blocks]
+    return prepare.evaluate_bpb(np.concatenate(nats), rows[:, 1:], token_bytes)[0]
 
 
 def cross_entropies(model: Any, x: mx.array, y: mx.array) -> mx.array:

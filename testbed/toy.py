@@ -49,7 +49,7 @@ def write_toy_data(folder: Path, *, budget_s: float = 1.0) -> Path:
         "vocab_size": VOCAB,
         "bos_id": 60,
         "eval_tokens": 64 * SEQ_LEN,
-        "eval_rows": 8,
+        "eval_rows": 32,
         "budget_s": budget_s,
         "constants": {},
         "splits": splits,

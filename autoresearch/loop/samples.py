@@ -20,7 +20,7 @@ from autoresearch.decide import validation
 from autoresearch.errors import AutoresearchError, UsageError
 from autoresearch.files import write_atomic
 from autoresearch.invocation import command
-from autoresearch.measure import experiment
+from autoresearch.measure import launch
 from autoresearch.measure import run_folder as rundir
 from autoresearch.measure.follower import Follower
 from autoresearch.measure.outcome import Outcome
@@ -79,7 +79,7 @@ def _child(bench: Workbench, layout: Layout, x: Experiment, run: int, asked: dic
     request = work / "request.json"
     request.write_text(json.dumps(asked))
     spec = RunSpec.of(bench, layout.source(x.n), work, x.runs[run].seed)
-    child, token = experiment.start(spec, "sample", request)
+    child, token = launch.start(spec, "sample", request)
     limits = {"start": bench.startup_limit_s, "ready": LIMIT_S, "result": 10.0}
     return Follower(child, token, spec, limits, name="sample").follow()
 

@@ -19,7 +19,7 @@ from autoresearch.records import Failure
 
 ChildEvent = Mapping[str, Any]
 
-TRUSTED = frozenset({"evaluate"})  # children whose word decides
+TRUSTED = frozenset({"judge"})  # children whose word decides
 
 MOST_MESSAGE, MOST_DETAIL = 600, 3000  # characters of a failure
 MOST = 10**12  # of anything that is counted
@@ -97,7 +97,9 @@ class Result:
     nats: Annotated[float, Ge(0), Le(1e18)]
     bytes: Count
     s: Amount
-    peak_memory_mb: Amount | None = None
+    probes: Count
+    probe_nats: Nats
+    probe_s: Amount
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,14 @@ EVENTS: Mapping[str, Mapping[str, type]] = {
         "saved": Saved,
         "failed": Failed,
     },
-    "evaluate": {"importing": Importing, "ready": Ready, "evaluated": Scored, "result": Result, "failed": Failed},
+    "judge": {
+        "ready": Ready,
+        "evaluated": Scored,
+        "scored": Mark,
+        "probed": Scored,
+        "result": Result,
+        "failed": Failed,
+    },
     "model": {"importing": Importing, "ready": Ready, "failed": Failed},
     "sample": {"importing": Importing, "ready": Ready, "result": Texts, "failed": Failed},
 }

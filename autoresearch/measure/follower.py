@@ -19,7 +19,7 @@ from autoresearch.system.process import Child
 Listener = Callable[[ChildEvent], None]
 Judge = Callable[[ChildEvent], Failure | None]
 
-REPEATED = frozenset({"step", "evaluated", "failed"})  # events that a child may send more than once
+REPEATED = frozenset({"step", "evaluated", "probed", "failed"})  # events that a child may send more than once
 SWAP_LIMIT_MB = 2048  # growth of the machine's swap during a run
 LOOK_S = 0.5  # seconds between looks at memory, disk and swap
 LOG_CHARACTERS = 1500  # of the log's end that a failure shows
@@ -30,8 +30,9 @@ class Follower:
 
     `limits` are seconds by event: after the event "saved" has come, the next one that has a limit, or the end, must
     come within limits["saved"]. The first limit is that of "start". `name` is the child's, and decides which events it
-    has (child_events.py): any other is the run's failure. `judge` may turn an event into a failure;
-    `early_stop` may end the run at half the budget, which is no failure.
+    has (child_events.py): any other is the run's failure. `judge` may turn an event into a failure; `early_stop` may
+    end the run at half the budget, which is no failure. `beside` returns the bytes of memory that other processes of
+    the run hold.
     """
 
     def __init__(
@@ -45,10 +46,11 @@ class Follower:
         early_stop: EarlyStopCheck | None = None,
         *,
         name: str,
+        beside: Callable[[], int] = lambda: 0,
     ) -> None:
         self.name = name
         self.child, self.token, self.spec, self.limits = child, token, spec, limits
-        self.listen, self.judge, self.early_stop = listen, judge, early_stop
+        self.listen, self.judge, self.early_stop, self.beside = listen, judge, early_stop, beside
         self.outcome = Outcome(started=time.monotonic())
         self.swap_mb = spec.bench.swap_mb()
         self.phase = "start"  # the last event that has a limit
@@ -72,7 +74,7 @@ class Follower:
                     looked, outcome.failure = now, self._excess()
         outcome.ended = time.monotonic()
         if outcome.failure is None and not (outcome.stopped or {"saved", "result"} & outcome.events.keys()):
-            outcome.failure = _exited(self.child, self.phase)
+            outcome.failure = exited(self.child, self.phase)
         if outcome.failure is not None:
             outcome.failure = classify(outcome.failure)
         return outcome
@@ -110,7 +112,7 @@ class Follower:
 
     def _excess(self) -> Failure | None:
         """Return a failure where the child holds too much memory, wrote too much, or makes the machine swap."""
-        bench, held = self.spec.bench, self.child.rss_bytes()
+        bench, held = self.spec.bench, self.child.rss_bytes() + self.beside()
         if held > bench.memory_limit:
             limit = f"limit {bench.memory_limit / 2**30:.1f} GB"
             return Failure("memory", f"held {held / 2**30:.1f} GB of memory ({limit})")
@@ -137,7 +139,8 @@ def _too_late(phase: str, limit_s: float) -> Failure:
     return Failure("hang", f"nothing more was heard within {limit_s:.0f} s after `{phase}`")
 
 
-def _exited(child: Child, phase: str) -> Failure:
+def exited(child: Child, phase: str) -> Failure:
+    """Return the failure of a child that ended without a word."""
     code = child.returncode or 0
     number = -code if code < 0 else code - 128 if code > 128 else None  # bwrap reports signal n as 128 + n
     log = printable(child.log_end, "\n")[-LOG_CHARACTERS:]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from autoresearch.decide.early_stop import EarlyStopCheck
@@ -34,7 +34,7 @@ class Outcome:
 
     @property
     def val_bpb(self) -> float | None:
-        """The score that the evaluate child reports; None where it failed."""
+        """The score that the judge reports; None where it failed."""
         return None if self.failure else self.get("result", "val_bpb")
 
     @property
@@ -74,6 +74,16 @@ def measurement(train: Outcome, seed: int, early_stop: EarlyStopCheck | None = N
         behind_nats=train.behind_nats,
         stop_limit_nats=early_stop.limit_nats if early_stop else None,
         speed_index=speed,
+    )
+
+
+def with_score(measurement: Measurement, scored: Outcome) -> Measurement:
+    """Return the measurement with the outcome of scoring."""
+    return replace(
+        measurement,
+        failure=scored.failure,
+        val_bpb=scored.val_bpb,
+        probe_nats=scored.get("result", "probe_nats"),
     )
 
 

@@ -17,7 +17,8 @@ from autoresearch.errors import CommandError
 from autoresearch.system.process import run
 
 CHECKPOINT = "checkpoint.safetensors"
-LEFT = (CHECKPOINT, "fixed.safetensors", "train.log", "evaluate.log")  # what stays of a run
+LOGS = ("train.log", "judge.log", "evaluate.log", "probe.log")
+LEFT = (CHECKPOINT, "fixed.safetensors", *LOGS)  # what stays of a run
 
 
 def make(folder: Path, kernels: Path | None) -> None:
@@ -26,6 +27,12 @@ def make(folder: Path, kernels: Path | None) -> None:
     (folder / "tmp").mkdir(parents=True, exist_ok=True)
     if kernels and kernels.is_dir():
         shutil.copytree(kernels, folder / "tmp" / "mlx", dirs_exist_ok=True)
+
+
+def keep_kernels(folder: Path, kernels: Path | None) -> None:
+    """Copy what a child compiled in `folder` to `kernels`, with which later runs start."""
+    if kernels and (folder / "tmp" / "mlx").is_dir():
+        shutil.copytree(folder / "tmp" / "mlx", kernels, dirs_exist_ok=True)
 
 
 def tidy(folder: Path, keep: Sequence[str]) -> None:

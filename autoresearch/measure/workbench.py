@@ -32,6 +32,7 @@ class Workbench:
     startup_limit_s: float = 600.0  # before the first baseline is known; a CPU's kernels are compiled by g++
     evaluation_limit_s: float = 1800.0
     save_limit_s: float = 120.0
+    probe_nats: float = 1e-3  # by which a probe may move the loss of one target, before the baseline shows how little
     min_steps: int = 8  # a candidate whose warm-up step promises fewer steps than this in the budget is stopped
     memory_limit: int = field(default_factory=lambda: int(0.9 * psutil.virtual_memory().total))  # bytes of a child
     file_limit: int = 4 * 2**30  # bytes of the largest file that a child can write: a billion parameters

@@ -286,7 +286,7 @@ class Published:
 
     def hear(self, event: Mapping[str, Any]) -> None:
         self.view.hear(event)
-        often = event["event"] in ("step", "evaluated")
+        often = event["event"] in ("step", "evaluated", "probed")
         if not often or time.monotonic() - self._written > PUBLISH_S:
             self.publish()
 

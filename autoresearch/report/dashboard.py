@@ -133,7 +133,7 @@ def _run(state: LiveState, inner: int, clocks: Clocks) -> list[Text]:
         return []
     columns = _bar_columns(inner)
     line = _named(state.phase)
-    if state.phase in ("training", "evaluating"):
+    if state.phase in ("training", "evaluating", "probing"):
         done = int(state.progress * columns)
         line.append("━" * done, style="green").append("━" * (columns - done), style="bright_black")
         line.append(f"  {state.progress:4.0%}")

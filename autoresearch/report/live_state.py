@@ -115,8 +115,9 @@ class LiveState:
             if len(self.curve) > SHOWN_POINTS:
                 self.curve = self.curve[::2]
             self.tok_s = event["tokens"] / (event["progress"] * self.budget_s) if event["progress"] else None
-        elif name == "evaluated":
-            self.phase, self.progress = "evaluating", event["rows"] / event["of"]
+        elif name in ("evaluated", "probed"):
+            self.phase = "evaluating" if name == "evaluated" else "probing"
+            self.progress = min(1.0, event["rows"] / event["of"])
         elif name in PHASES:
             self.phase, self.progress, self.since = PHASES[name], 0.0, time.monotonic()
 

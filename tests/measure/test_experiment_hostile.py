@@ -66,7 +66,7 @@ def test_without_the_contract_it_gets_nothing_unearned(
     json.dumps(asdict(m), allow_nan=False)
     assert m.failure is None or m.failure.message.isprintable()  # the message reaches terminals and commits
     assert {p.name for p in (bench.runs / name / "run").iterdir()} <= {
-        *("checkpoint.safetensors", "fixed.safetensors", "train.log", "evaluate.log")
+        *("checkpoint.safetensors", "fixed.safetensors", "train.log", "judge.log", "evaluate.log", "probe.log")
     }
     assert all(p.stat().st_size < 4 * 2**20 for p in (bench.runs / name / "run").glob("*.log"))
 

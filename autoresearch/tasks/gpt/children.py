@@ -1,8 +1,8 @@
-"""Run as a child of the harness: `prepare.py train`, `prepare.py evaluate` or `prepare.py sample`.
+"""Run as a child of the harness: `prepare.py train`, `prepare.py model`, `prepare.py judge` or `prepare.py sample`.
 
-Each child has one candidate in a process of its own and sends JSON lines over a pipe to measure/follower.py.
-prepare.py loads this file and the child's own by their paths. The loop never imports them, since MLX would hold Metal
-memory there. What the children do is in train_child.py, evaluate_child.py and sample_child.py; here is what they share.
+Each child is a process of its own and sends JSON lines over a pipe to measure/follower.py. prepare.py loads this file
+and the child's own by their paths. The loop never imports them, since MLX would hold Metal memory there. What the
+children do is in train_child.py, model_child.py, judge.py and sample_child.py; here is what they share.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import mlx.nn as nn
 import numpy as np
 
 import prepare
-from prepare import Diverged, Failed, Probing, Run, Task
+from prepare import Diverged, Failed, Run, Task
 
 
 def load_candidate(path: Path, sha256: str) -> types.ModuleType:
@@ -64,7 +64,7 @@ def originals() -> dict[tuple[Any, str], Any]:
     own = [module for name, module in sys.modules.items() if name.startswith(f"{prepare.BESIDE}.")]
     modules, classes = (
         (prepare, *own, mx, mx.fast, mx.random, nn, np, math, json, os),
-        (Run, Reporter, Probing, nn.Module),
+        (Run, Reporter, nn.Module),
     )
     return {
         (owner, name): value
@@ -118,23 +118,33 @@ def restore(this: Task, args: argparse.Namespace, emit: Reporter) -> nn.Module:
     return model
 
 
-CHILDREN = ("train", "evaluate", "sample")
+# The files that each child runs, in the order in which they import each other; the last one has its `main`.
+CHILDREN = {
+    "train": ("train_child",),
+    "model": ("wire", "model_child"),
+    "judge": ("wire", "probes", "judge"),
+    "sample": ("sample_child",),
+}
 
 
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="prepare.py")
     parser.add_argument("child", choices=CHILDREN)
     parser.add_argument("run", type=Path)
-    parser.add_argument("--source", type=Path, required=True)
-    parser.add_argument("--sha256", required=True)
+    parser.add_argument("--source", type=Path, help="the candidate; the judge is not given it")
+    parser.add_argument("--sha256", help="of the source")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rows", type=int, help="rows of an evaluation batch, instead of the profile's")
     parser.add_argument("--order", type=int, help="seed of another order of the evaluation rows")
+    parser.add_argument("--train", type=Path, help="the training rows, of which the judge makes natural tails")
+    parser.add_argument("--ceiling", type=float, help="a val_bpb above which few probes are enough")
+    parser.add_argument("--tolerance", type=float, help="nats by which a probe may move the loss of a target")
     args = parser.parse_args(argv)
     emit = Reporter(int(os.environ.pop("AUTORESEARCH_EVENTS_FD")), os.environ.pop("AUTORESEARCH_EVENT_TOKEN"))
     try:
         limit_memory()
-        prepare.beside(f"{args.child}_child").main(args, emit)
+        modules = [prepare.beside(name) for name in CHILDREN[args.child]]
+        modules[-1].main(args, emit)
     except Failed as error:
         return emit.failed(error.kind, str(error))
     except Diverged as error:
@@ -144,10 +154,10 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def candidate_traceback(source: Path) -> str:
+def candidate_traceback(source: Path | None) -> str:
     """Format the current exception's traceback from the candidate's first frame on, without the harness's frames."""
     kind, error, frame = sys.exc_info()
     frames = traceback.extract_tb(frame)
     own = next((i for i, f in enumerate(frames) if f.filename == str(source)), 0)
     lines = traceback.format_list(frames[own:]) + traceback.format_exception_only(kind, error)
-    return "".join(lines).replace(str(source), "train_mlx.py")
+    return "".join(lines).replace(str(source or "train_mlx.py"), "train_mlx.py")

@@ -1,0 +1,143 @@
+"""Score a checkpoint: a judge that runs no line of the candidate, and two processes of the model, one after the other.
+
+The judge (tasks/gpt/judge.py) holds the rows and says the result. The first model's process scores the rows and ends;
+then the second, which never sees a whole row, scores altered copies of them. They share no folder, and each has a
+connection to the judge of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from autoresearch.failures import classify
+from autoresearch.measure import child_events, run_folder
+from autoresearch.measure.child_events import ChildEvent
+from autoresearch.measure.follower import Follower, Listener, exited
+from autoresearch.measure.launch import RESULT_S, start
+from autoresearch.measure.outcome import Outcome
+from autoresearch.measure.workbench import RunSpec
+from autoresearch.records import Failure
+from autoresearch.system.connection import End, connection
+from autoresearch.system.process import Child
+
+LEFT_S = 5.0  # seconds that a process whose pipe is closed may take to end
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What is scored, and how: a split, in batches of `rows` (None: the profile's), in an order drawn from `order`."""
+
+    split: str
+    rows: int | None = None
+    order: int | None = None
+    ceiling_bpb: float | None = None  # a val_bpb above it is probed only a little
+    keep_kernels: bool = False
+
+
+def score(spec: RunSpec, how: Scoring, listen: Listener) -> Outcome:
+    """Score the checkpoint in the run's folder; where memory does not suffice, once more row by row."""
+    bench = spec.bench
+    limits = {
+        "start": bench.startup_limit_s + bench.save_limit_s,
+        "ready": bench.evaluation_limit_s,
+        "scored": bench.startup_limit_s + bench.save_limit_s + bench.evaluation_limit_s,
+        "result": RESULT_S,
+    }
+    with _models(spec, how) as models:
+        judge, token = models.start_judge()
+        models.start_next()
+
+        def hear(event: ChildEvent) -> None:
+            if event["event"] == "scored":
+                models.start_next()
+            listen(event)
+
+        scored = Follower(judge, token, spec, limits, hear, name="judge", beside=models.rss_bytes).follow()
+        if scored.get("failed", "kind") == "exited":  # the judge's word for a model's process that left
+            scored.failure = models.failure() or scored.failure
+        models.end()
+        if how.keep_kernels:
+            run_folder.keep_kernels(models.home, bench.kernels)
+    if scored.failure is not None and scored.failure.kind == "memory" and how.rows != 1:
+        return score(spec, replace(how, rows=1), listen)
+    return scored
+
+
+class _Models:
+    """The model's processes of one evaluation: at most one runs, and none sees what an earlier one left."""
+
+    def __init__(self, spec: RunSpec, how: Scoring, ends: list[tuple[End, End]]) -> None:
+        self.spec, self.how = spec, how
+        self.judges, self.waiting = [a for a, _ in ends], [b for _, b in ends]
+        self.home = spec.folder / "model"
+        self.child: Child | None = None
+        self.token = ""
+
+    def start_judge(self) -> tuple[Child, str]:
+        """Start the judge with its ends of both connections."""
+        spec, how, data = self.spec, self.how, self.spec.bench.data
+        home = spec.folder / "judge"
+        run_folder.make(home, spec.bench.kernels)
+        options = ["--train", str(data.train), "--tolerance", str(spec.bench.probe_nats)]
+        options += ["--order", str(how.order)] if how.order is not None else []
+        options += ["--ceiling", str(how.ceiling_bpb)] if how.ceiling_bpb is not None else []
+        read = [data.train, spec.folder / "fixed.safetensors"]
+        rows = data.rows(how.split)
+        judge = start(spec, "judge", rows, options + self._rows(), home=home, read=read, wires=self.judges)
+        for end in self.judges:
+            end.close()
+        return judge
+
+    def start_next(self) -> None:
+        """End the model's process that runs, with all that it left, and start the next one."""
+        self.end()
+        run_folder.make(self.home, self.spec.bench.kernels)
+        end = self.waiting.pop(0)
+        log = "probe" if not self.waiting else "evaluate"
+        read = [self.spec.folder / run_folder.CHECKPOINT]
+        self.child, self.token = start(
+            self.spec, "model", None, self._rows(), home=self.home, read=read, wires=[end], log=log
+        )
+        end.close()
+
+    def _rows(self) -> list[str]:
+        return ["--rows", str(self.how.rows)] if self.how.rows else []
+
+    def end(self) -> None:
+        if self.child is not None:
+            self.child.kill()
+
+    def rss_bytes(self) -> int:
+        return self.child.rss_bytes() if self.child is not None else 0
+
+    def failure(self) -> Failure | None:
+        """Return why the model's process left: what it said of itself, or how it ended."""
+        child = self.child
+        if child is None:
+            return None
+        child.wait(LEFT_S)
+        child.kill()
+        imported = False
+        while (got := child.next_event(timeout=0)) is not None:
+            if got[1].get("token") != self.token:
+                continue
+            try:
+                event = child_events.read("model", got[1])
+            except child_events.IllFormedError as error:
+                return Failure("tampered", f"the model's process sent {error}")
+            if event["event"] == "failed":
+                return classify(child_events.failure("model", event, imported=imported))
+            imported = imported or event["event"] == "importing"
+        return exited(child, "scoring")
+
+
+@contextlib.contextmanager
+def _models(spec: RunSpec, how: Scoring) -> Iterator[_Models]:
+    with connection() as first, connection() as second:
+        models = _Models(spec, how, [first, second])
+        try:
+            yield models
+        finally:
+            models.end()
