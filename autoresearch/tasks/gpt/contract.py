@@ -1,25 +1,26 @@
 """Check a candidate's source against the contract of the editable file, before it runs. No I/O.
 
 The contract is an allowlist. It guards against accidents and against a lazy model's shortcuts (reward hacking): each
-violation says what to write instead. It does not guard against malice, since a program that shares an interpreter with
-its judge can always cheat on purpose; the sandbox bounds the harm, and the final validation measures again. A false
-alarm on honest research is a defect.
+violation says what to write instead. No reading of a program can stop all malice; against that stand the judge, which
+runs in a process of its own, and the sandbox, which bounds the harm. A false alarm on honest research is a defect.
 """
 
 from __future__ import annotations
 
 import ast
 import warnings
-from collections.abc import Iterator, Set
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from autoresearch.paths import EDITABLE
 from autoresearch.tasks.gpt import allowlist
-from autoresearch.tasks.gpt.scopes import Scopes, arguments, bound_names, class_attributes, defaults, dotted, own_nodes
+from autoresearch.tasks.gpt.attributes import GUARD
+from autoresearch.tasks.gpt.names import NameChecker
+from autoresearch.tasks.gpt.scopes import Scopes, bound_names, defaults, dotted, own_nodes
 
 MAX_BYTES = 28_000  # of source; a small model has to read the file whole
 SIGNATURES = {"build_model": ("task",), "train": ("model", "run")}
-GUARD = 'if __name__ == "__main__":'
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,21 +47,30 @@ def check(source: str, baseline: str | None = None) -> list[Violation]:
     tree = _parse(source)
     if isinstance(tree, Violation):
         return [*found, tree]
-    given = _parse(baseline) if baseline else None
     try:
-        found += _check(tree, given if isinstance(given, ast.Module) else ast.Module([], []))
+        found += _check(tree, baseline or "")
     except RecursionError:
         found.append(Violation(0, "an expression is nested too deeply to be read: split it"))
     return sorted(set(found), key=lambda v: (v.line, v.message))
 
 
-def _check(tree: ast.Module, baseline: ast.Module) -> Iterator[Violation]:
-    yield from _check_names(tree, granted=_check_names(baseline).refused).found
+def _check(tree: ast.Module, baseline: str) -> Iterator[Violation]:
+    granted, has_guard = _granted(baseline)
+    yield from (Violation(*problem) for problem in NameChecker(tree, _guard(tree), granted).found)
     for name, args in SIGNATURES.items():
         yield from _signature(tree, name, args)
     yield from _import_time(tree)
-    if _guard(baseline) and not _guard(tree):
+    if has_guard and not _guard(tree):
         yield Violation(0, f"keep the end of the file: `{GUARD} raise SystemExit(prepare.main(...))`")
+
+
+@lru_cache(maxsize=8)
+def _granted(baseline: str) -> tuple[frozenset[str], bool]:
+    """Return what a baseline uses beside the allowlist, and whether it has the guard; none if broken."""
+    tree = _parse(baseline)
+    if isinstance(tree, Violation):
+        return frozenset(), False
+    return frozenset(NameChecker(tree, _guard(tree)).refused), _guard(tree) is not None
 
 
 def _parse(source: str) -> ast.Module | Violation:
@@ -184,161 +194,5 @@ def _reached(name: str, uses: dict[str, set[str]]) -> set[str]:
     return {path for path in seen if allowlist.trains(path)}
 
 
-# --- names, attributes, imports ---------------------------------------------------------------------------------------
-
-
-def _check_names(tree: ast.Module, granted: Set[str] = frozenset()) -> _NameChecker:
-    """Visit the whole tree; `granted` are modules and dotted paths that are allowed beside the allowlist."""
-    checker = _NameChecker(tree, granted)
-    checker.visit(tree)
-    return checker
-
-
-class _NameChecker(ast.NodeVisitor):
-    """The violations `found` in the nodes visited, and the modules and dotted paths `refused` in them."""
-
-    def __init__(self, tree: ast.Module, granted: Set[str]) -> None:
-        self.found: list[Violation] = []
-        self.refused: set[str] = set()
-        self.granted = granted
-        self.scopes = Scopes(tree)
-        self.own = set(class_attributes(tree))
-        self.guard = _guard(tree)
-        self.in_guard = False
-
-    def add(self, node: ast.AST, message: str) -> None:
-        self.found.append(Violation(_line(node), message))
-
-    def visit_If(self, node: ast.If) -> None:
-        self.in_guard, before = self.in_guard or node is self.guard, self.in_guard
-        self.generic_visit(node)
-        self.in_guard = before
-
-    def visit_Import(self, node: ast.Import) -> None:
-        for alias in node.names:
-            self.check_module(node, alias.name)
-
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
-        module = node.module or ""
-        if node.level:
-            self.add(node, "relative imports are not allowed: the file stands alone")
-        elif self.check_module(node, module):
-            for alias in node.names:
-                self.check_imported_name(node, module, alias.name)
-
-    def check_module(self, node: ast.AST, module: str) -> bool:
-        if module in allowlist.MODULES | self.granted:
-            return True
-        if module.startswith(allowlist.PACKAGES) and not allowlist.refusal(module):
-            return True
-        self.refused.add(module)
-        self.add(node, f"`{ast.unparse(node)}` is not allowed: {allowlist.import_hint(module)}")
-        return False
-
-    def check_imported_name(self, node: ast.ImportFrom, module: str, name: str) -> None:
-        if name == "*":
-            self.add(node, f"`{ast.unparse(node)}`: import the names that you use, one by one")
-        elif name.startswith("_"):
-            self.add(node, f"`{name}` is private to {module}: use only public names")
-        elif name in allowlist.REFUSED_ATTRIBUTES:
-            self.add(node, f"`{name}` is not allowed: {allowlist.REFUSED_ATTRIBUTES[name]}")
-        elif f"{module}.{name}" != "prepare.main":
-            self.check_path(node, f"{module}.{name}")
-
-    def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
-        annotations = [node.returns, *(argument.annotation for argument in arguments(node.args))]
-        for part in [*node.decorator_list, *defaults(node), *(a for a in annotations if a)]:
-            self.visit(part)
-        # The harness's own objects: a candidate may read them but not change them.
-        fixed = [n for n in SIGNATURES.get(node.name, ()) if n != "model"]
-        with self.scopes.inside(node, {n: f"<{n}>" for n in fixed}):
-            for statement in node.body:
-                self.visit(statement)
-
-    visit_AsyncFunctionDef = visit_FunctionDef
-
-    def visit_Lambda(self, node: ast.Lambda) -> None:
-        for default in defaults(node):
-            self.visit(default)
-        with self.scopes.inside(node):
-            self.visit(node.body)
-
-    def visit_Name(self, node: ast.Name) -> None:
-        name, path = node.id, self.scopes.resolve(node)
-        if path == "prepare":
-            self.add(node, "use `prepare.cross_entropy(...)` directly; the module itself is not to be handed on")
-        elif path == "prepare.main":
-            self.check_path(node, path)
-        elif isinstance(node.ctx, ast.Load) and not self.scopes.bound(name):
-            self.check_free_name(node, name)
-
-    def check_free_name(self, node: ast.Name, name: str) -> None:
-        if name in allowlist.REFUSED_BUILTINS:
-            self.add(node, f"`{name}` is not allowed: {allowlist.REFUSED_BUILTINS[name]}")
-        elif name.startswith("__") and name not in allowlist.NAMES:
-            self.add(node, f"`{name}` is not allowed: the file has no need of the interpreter's internals")
-
-    def visit_MatchClass(self, node: ast.MatchClass) -> None:
-        for name in node.kwd_attrs:
-            if name.startswith("_"):
-                self.add(node, f"`{name}=` in a pattern is private: match public names")
-        self.generic_visit(node)
-
-    def visit_Call(self, node: ast.Call) -> None:
-        copies = self.scopes.resolve(node.func) in ("copy.copy", "copy.deepcopy")
-        if copies and any(self.scopes.resolve(argument) == "<run>" for argument in node.args):
-            self.add(node, f"`{ast.unparse(node)}`: there is one run, and one clock; use `run` itself")
-        self.generic_visit(node)
-
-    def visit_Attribute(self, node: ast.Attribute) -> None:
-        path, shown = self.scopes.resolve(node), ast.unparse(node)
-        if not isinstance(node.ctx, ast.Load):
-            self.check_store(node, path, shown)
-        if node.attr.startswith("_"):
-            self.check_private(node, path, shown)
-        elif node.attr in allowlist.REFUSED_ATTRIBUTES and node.attr not in self.own:
-            self.add(node, f"`{shown}` is not allowed: {allowlist.REFUSED_ATTRIBUTES[node.attr]}")
-        elif path and isinstance(node.ctx, ast.Load):
-            self.check_path(node, path)
-        if not isinstance(node.value, ast.Name):  # a lone name is either fine or already part of the path
-            self.visit(node.value)
-        elif not self.scopes.bound(node.value.id):
-            self.check_free_name(node.value, node.value.id)
-
-    def check_store(self, node: ast.Attribute, path: str | None, shown: str) -> None:
-        if path and path.startswith("<"):
-            self.add(node, f"`{shown}` belongs to the harness and cannot be set: use a variable of your own")
-        elif path:
-            self.add(node, f"`{shown}` belongs to a library: do not change it, write a function or class of your own")
-        elif _is_class_of(node.value):
-            self.add(node, f"`{shown}` changes a class at run time: set it on the object, or in the class's body")
-
-    def check_private(self, node: ast.Attribute, path: str | None, shown: str) -> None:
-        dunder = node.attr.endswith("__")
-        if node.attr in allowlist.HARNESS_PRIVATE & self.own and not (path and path.startswith("<")):
-            self.add(node, f"`{shown}`: the harness has a private `{node.attr}`; take another name")
-        elif dunder and node.attr not in self.own | allowlist.DUNDERS:
-            self.add(node, f"`{shown}` is not allowed: the file has no need of the interpreter's internals")
-        elif not dunder and (path or node.attr not in self.own | allowlist.PRIVATE):
-            self.add(node, f"`{shown}` is private: only `_names` that a class of this file sets on self may be used")
-
-    def check_path(self, node: ast.AST, path: str) -> None:
-        """Check that a dotted path such as mlx.core.fast.rms_norm, or <run>.batches, is allowed."""
-        if path == "prepare.main":
-            if not self.in_guard:
-                self.add(node, f"prepare.main may stand only under `{GUARD}`")
-        elif path not in self.granted | allowlist.MODULES and (reason := allowlist.refusal(path)):
-            self.refused.add(path)
-            shown = path if isinstance(node, ast.ImportFrom) else ast.unparse(node)
-            self.add(node, f"`{shown}` is not allowed: {reason}")
-
-
 def _line(node: ast.AST) -> int:
     return getattr(node, "lineno", 0)
-
-
-def _is_class_of(node: ast.AST) -> bool:
-    """Return whether a node is `type(x)` or `x.__class__`."""
-    if isinstance(node, ast.Call):
-        return isinstance(node.func, ast.Name) and node.func.id == "type"
-    return isinstance(node, ast.Attribute) and node.attr == "__class__"

@@ -1,9 +1,20 @@
-"""The tables of what a candidate may use."""
+"""The tables of what a candidate may use, and what the libraries that are installed offer beside that."""
 
 from __future__ import annotations
 
+import builtins
+import importlib
+import types
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
 import prepare
 from autoresearch.tasks.gpt import allowlist
+
+DANGEROUS = {id(getattr(builtins, name)): name for name in allowlist.REFUSED_BUILTINS if hasattr(builtins, name)}
 
 
 def test_the_tables_name_what_the_harness_offers() -> None:
@@ -11,3 +22,34 @@ def test_the_tables_name_what_the_harness_offers() -> None:
     offered = {n for n in dir(run) if not n.startswith("_")} | {"task", "seed"}
     assert offered == allowlist.RUN
     assert all(hasattr(prepare, name) for name in allowlist.PREPARE)
+
+
+def public(path: str, owner: Any, depth: int) -> Iterator[tuple[str, Any]]:
+    """Yield the public names, with values, that the contract lets through below a module or class, to this depth."""
+    for name in dir(owner):
+        path_of_name = f"{path}.{name}"
+        if name.startswith("_") or name in allowlist.REFUSED_ATTRIBUTES or allowlist.refusal(path_of_name):
+            continue
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            value = getattr(owner, name, None)
+        yield path_of_name, value
+        if depth > 1 and isinstance(value, types.ModuleType | type):
+            yield from public(path_of_name, value, depth - 1)
+
+
+def module_at(path: str) -> types.ModuleType:
+    parent, _, name = path.rpartition(".")
+    try:
+        return importlib.import_module(path)
+    except ModuleNotFoundError:  # mlx.nn.linear is a name of mlx.nn only
+        found = getattr(importlib.import_module(parent), name)
+        assert isinstance(found, types.ModuleType)
+        return found
+
+
+@pytest.mark.parametrize("module", sorted(allowlist.MODULES - {"prepare"}))
+def test_no_path_of_three_names_leads_out_of_the_allowlist(module: str) -> None:
+    for path, value in public(module, module_at(module), 3):
+        assert path in allowlist.MODULES or not isinstance(value, types.ModuleType), path
+        assert id(value) not in DANGEROUS, path

@@ -46,6 +46,37 @@ def test_a_fixed_name_has_the_path_that_it_is_given() -> None:
         assert scopes.resolve(ast.parse("run.batches", mode="eval").body) == "prepare.Run.batches"
 
 
+def test_an_alias_is_the_one_binding_of_its_name() -> None:
+    assert resolved("import numpy as np\nr = np.random\nr = 1", "r.x") is None
+    assert resolved("import numpy as np\nr = np.random\ndef f():\n    global r", "r.x") is None
+
+
+def test_a_comprehension_binds_its_own_names_and_a_walrus_those_around_it() -> None:
+    tree = ast.parse("import prepare\nx = [(y := prepare) for prepare in z if (lambda: (w := 1))]")
+    scopes, use = Scopes(tree), ast.parse("prepare", mode="eval").body
+    assert scopes.resolve(use) == "prepare" and scopes.bound("y") and not scopes.bound("w")
+    with scopes.inside_comprehension(tree.body[1].value):  # type: ignore[attr-defined]
+        assert scopes.resolve(use) is None
+
+
+def test_a_class_hides_its_names_from_its_methods_and_reads_the_modules() -> None:
+    tree = ast.parse("import prepare\nclass C:\n    prepare = own = 1\n    def f(self): ...")
+    scopes, use = Scopes(tree), ast.parse("prepare", mode="eval").body
+    with scopes.inside_class(tree.body[1]):  # type: ignore[arg-type]
+        assert scopes.resolve(use) == "prepare" and not scopes.bound("own")
+        with scopes.inside(tree.body[1].body[1]):  # type: ignore[attr-defined]
+            assert scopes.resolve(use) == "prepare"
+
+
+def test_global_names_are_the_modules() -> None:
+    tree = ast.parse("import prepare\ndef f(prepare):\n    def g():\n        global prepare")
+    scopes, use = Scopes(tree), ast.parse("prepare", mode="eval").body
+    with scopes.inside(tree.body[1]):  # type: ignore[arg-type]
+        assert scopes.resolve(use) is None
+        with scopes.inside(tree.body[1].body[0]):  # type: ignore[attr-defined]
+            assert scopes.resolve(use) == "prepare"
+
+
 @pytest.mark.parametrize(
     ("statement", "names"),
     [
