@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from autoresearch.record.git import Repository, branch_name, refusal
+from autoresearch.record.git import Repository, branch_name
+from autoresearch.record.gitcall import refusal
 from autoresearch.records import Say
 
 ATTEMPTS = 5  # to move the branch while the user commits to it
@@ -117,7 +118,7 @@ class Branch:
             tip = self.tip()
             present = repo.blob(tip, path)
             if present == blob:
-                commit = repo.git("log", "-1", "--format=%H", tip, "--", path).stdout.strip()
+                commit = repo.last_change(tip, path)
                 return Placement("present", commit, self.ref, self.settle(path))
             if present != repo.blob(parent, path):
                 break

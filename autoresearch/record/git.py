@@ -7,31 +7,19 @@ it holds a version that is known to be committed.
 
 from __future__ import annotations
 
-import os
+import shlex
 import time
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
-from autoresearch.errors import CommandError, GitError
 from autoresearch.files import write_atomic
-from autoresearch.system.process import CommandResult, run
+from autoresearch.paths import EDITABLE
+from autoresearch.record import gitcall
+from autoresearch.record.gitcall import OFFLINE, START, failure, refusal
+from autoresearch.system.process import CommandResult
 
-SETTINGS = {
-    "core.hooksPath": "/dev/null",
-    "core.fsync": "all",
-    "core.fsmonitor": "false",
-    "core.filesRefLockTimeout": "2000",  # ms to wait for another git
-    "core.packedRefsTimeout": "2000",
-    "gc.auto": "0",
-    "i18n.commitEncoding": "UTF-8",
-}
 FALLBACK_IDENTITY = {"user.name": "autoresearch-metal", "user.email": "autoresearch-metal@localhost"}
-# Variables that git exports to hooks, aliases and editors; they would redirect our commands to another repository.
-FOREIGN = frozenset(
-    f"GIT_{name}"
-    for name in ("DIR", "WORK_TREE", "INDEX_FILE", "COMMON_DIR", "PREFIX", "NAMESPACE", "OBJECT_DIRECTORY")
-)
 UNFINISHED = ("rebase-merge", "rebase-apply", "MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "BISECT_LOG")
 INDEX_LOCK_S = 2.0  # to wait for a git of the user's that holds the index; then the index is left as it is
 STALE_LOCK_S = 60.0  # age of a ref's lock from which a power cut left it; git holds one for milliseconds
@@ -49,9 +37,18 @@ class Repository:
 
     @classmethod
     def at(cls, folder: Path) -> Repository:
-        """Open a checkout. Raises GitError where there is no working tree or no commit."""
-        _, prefix = cls(folder).git("rev-parse", "--show-toplevel", "--show-prefix").stdout.split("\n")[:2]
+        """Open a checkout.
+
+        Raises GitError where there is no working tree or no commit, and where the folder lies in the repository of
+        another project, whose branch must not be moved: a download that was unpacked there.
+        """
+        top, prefix = cls(folder).git("rev-parse", "--show-toplevel", "--show-prefix").stdout.split("\n")[:2]
         repository = cls(folder, prefix)
+        if not (Path(top) / prefix).is_dir() or not (Path(top) / prefix).samefile(folder):
+            raise refusal("rev-parse", f"git works on {top} and not on {folder}. See: git config core.worktree")
+        if prefix and (repository.resolve("HEAD") is None or repository.blob("HEAD", EDITABLE) is None):
+            how = f"cd {shlex.quote(str(folder))} && {START}"
+            raise refusal("rev-parse", f"{folder} lies in the repository {top} but is no part of it. Run: {how}")
         if repository.resolve("HEAD") is None:
             raise refusal("rev-parse HEAD", f"{folder} has no commits yet. Run: git add -A && git commit -m start")
         return repository
@@ -82,7 +79,7 @@ class Repository:
 
     def title(self, revision: str) -> str:
         """Return a commit's short id and title: "1a2b3c4 Halve the batch"."""
-        return self.git("log", "-1", "--no-show-signature", "--format=%h %s", revision).stdout.strip()
+        return self.git("log", "-1", "--format=%h %s", revision).stdout.strip()
 
     def default_branch(self) -> str | None:
         """Return the branch of the remote's HEAD, else main or master; None where there is none of them here."""
@@ -90,10 +87,16 @@ class Repository:
         names = (remote.removeprefix("refs/remotes/origin/"), "main", "master")
         return next((name for name in names if name and self.resolve(f"refs/heads/{name}")), None)
 
+    def last_change(self, revision: str, path: str) -> str:
+        """Return the commit that last changed a file; the revision itself where a partial clone cannot tell."""
+        log = self.git("log", "-1", "--format=%H", revision, "--", path, settings=OFFLINE, check=False).stdout
+        return log.strip() or revision
+
     def first_version(self, path: str) -> bytes:
         """Return the oldest version of a file in HEAD's history. Raises GitError where there is none."""
-        log = self.git("log", "--no-show-signature", "--diff-filter=A", "--format=%H", "HEAD", "--", path).stdout
-        return self.read((log.split() or ["HEAD"])[-1], path)
+        args = ("log", "--diff-filter=A", "--format=%H", "HEAD", "--", path)
+        added = self.git(*args, settings=OFFLINE, check=False).stdout.split()
+        return self.read((added or ["HEAD"])[-1], path)
 
     def blob(self, revision: str, path: str) -> str | None:
         """Return the id of a file's content in a revision; None where it is not there."""
@@ -159,8 +162,8 @@ class Repository:
         Without a network a partial clone has only the latest of them.
         """
         log = self.git(
-            *("log", f"-{RECENT}", "--format=", "--raw", "--no-abbrev", "--no-renames", "--no-show-signature"),
-            *(revision, "--", path),
+            *("log", f"-{RECENT}", "--format=", "--raw", "--no-abbrev", revision, "--", path),
+            settings=OFFLINE,
             check=False,
         )
         return {None, self.blob(revision, path), *(b for line in log.stdout.splitlines() for b in line.split()[2:4])}
@@ -197,7 +200,7 @@ class Repository:
         args = ("update-index", "--add", "--cacheinfo", f"{mode},{blob},{self.prefix}{path}")
         while (done := self.git(*args, check=False)).returncode:
             if "index.lock" not in done.stderr:
-                raise _error(args, done)
+                raise failure(self.folder, args, done)
             if time.monotonic() > deadline:
                 return False
             time.sleep(0.1)
@@ -228,7 +231,7 @@ class Repository:
         args = ("update-ref", "-m", f"autoresearch: {title}", ref, new, old)
         done = self.git(*args, check=False)
         if done.returncode and not (may_fail and (self.resolve(ref) or "") != old):
-            raise _error(args, done)
+            raise failure(self.folder, args, done)
         return done.returncode == 0
 
     def _identity(self) -> dict[str, str]:
@@ -257,18 +260,8 @@ class Repository:
         settings: Mapping[str, str] | None = None,
         check: bool = True,
     ) -> CommandResult:
-        """Run git in the folder. Raises GitError where it cannot start, and with `check` for a code other than 0."""
-        options = [a for k, v in {**SETTINGS, **(settings or {})}.items() for a in ("-c", f"{k}={v}")]
-        clean = {k: v for k, v in os.environ.items() if k not in FOREIGN}
-        quiet = {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0"}
-        try:
-            full = {**clean, **quiet, **(env or {})}
-            done = run(["git", *options, *args], cwd=self.folder, env=full, input=input, check=False)
-        except CommandError as error:
-            raise GitError(["git", *args], error.returncode, error.stdout, error.stderr) from None
-        if check and done.returncode:
-            raise _error(args, done)
-        return done
+        """Run git in the folder, as gitcall.call does. Raises GitError."""
+        return gitcall.call(self.folder, args, input=input, env=env, settings=settings, check=check)
 
 
 def branch_name(tag: str) -> str:
@@ -279,11 +272,3 @@ def branch_name(tag: str) -> str:
 def tag_of(branch: str | None) -> str | None:
     """Return the tag of a branch: tag_of("autoresearch/nov23") -> "nov23", tag_of("main") -> None."""
     return branch.removeprefix("autoresearch/") if branch and branch.startswith("autoresearch/") else None
-
-
-def _error(args: Sequence[str], done: CommandResult) -> GitError:
-    return GitError(["git", *args], done.returncode, done.stdout, done.stderr)
-
-
-def refusal(command: str, why: str) -> GitError:
-    return GitError(["git", *command.split()], 1, stderr=why)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from rich.console import Console
@@ -9,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from autoresearch.decide import early_stop, estimates, validation
-from autoresearch.errors import UsageError
+from autoresearch.errors import GitError, UsageError
 from autoresearch.formats import VERDICT_STYLES, counted, span
 from autoresearch.invocation import command
 from autoresearch.paths import JOURNAL, Layout, runs_folder
@@ -73,7 +74,9 @@ def find_tag(root: Path, tag: str | None) -> str:
         if not Layout(root, tag).journal.is_file():
             raise UsageError(f"there is no night {tag} in {runs_folder(root)}. See: ls runs")
         return tag
-    current = tag_of(Repository(root).branch())
+    current = None
+    with contextlib.suppress(GitError):  # a night can be read without git
+        current = tag_of(Repository(root).branch())
     if current and Layout(root, current).journal.is_file():
         return current
     nights = sorted(runs_folder(root).glob(f"*/{JOURNAL}"), key=lambda path: path.stat().st_mtime)

@@ -14,7 +14,7 @@ from testbed.checkouts import PERSON, git
 
 
 def test_a_folder_outside_git_and_a_repository_without_commits_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(GitError, match="not a git repository"):
+    with pytest.raises(GitError, match="is no git repository"):
         Repository.at(tmp_path)
     git(tmp_path, "init", "-q")
     with pytest.raises(GitError, match=r"no commits yet\. Run: git add -A && git commit"):
@@ -23,7 +23,7 @@ def test_a_folder_outside_git_and_a_repository_without_commits_are_refused(tmp_p
 
 def test_a_bare_repository_is_refused(tmp_path: Path) -> None:
     git(tmp_path, "init", "-q", "--bare")
-    with pytest.raises(GitError, match="work tree"):
+    with pytest.raises(GitError, match="is a bare git repository"):
         Repository.at(tmp_path)
 
 
