@@ -17,7 +17,7 @@ from testbed.fake_ollama import FakeOllama
 from testbed.reply_cases import RELU, SOURCE, SQUARED
 
 NAME = "qwen2.5-coder:7b"
-QUICK = Timeouts(connect_s=1, first_byte_s=2, chunk_s=1, answer_s=3, short_s=2, unload_s=1, retry_s=0.05)
+QUICK = Timeouts(connect_s=1, first_byte_s=2, token_s=0, chunk_s=1, answer_s=3, short_s=2, unload_s=1, retry_s=0.05)
 CONTEXT = Context(
     SOURCE, 1.2945, 0.004, "# Brief", TaskFacts(seq_len=256, vocab_size=1024, budget_s=60), "M4", seed=3, turn=5
 )

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+from autoresearch.errors import ProposerError
+
 Message = dict[str, str]  # {"role": "system" | "user" | "assistant", "content": text}
 Schema = Mapping[str, Any]  # a JSON schema
 
@@ -41,6 +43,14 @@ class Answer:
     answer_tokens: int | None
     seconds: float
     fresh: bool = False
+
+
+class TooLongError(ProposerError):
+    """A prompt, or a prompt with its answer, does not fit the context (`too_long`). `prompt_tokens` is exact."""
+
+    def __init__(self, message: str, prompt_tokens: int | None) -> None:
+        super().__init__(message, reason="too_long")
+        self.prompt_tokens = prompt_tokens
 
 
 def added(first: Answer, second: Answer) -> Answer:

@@ -19,7 +19,7 @@ from autoresearch.errors import EditError, ProposerError, RepeatError
 from autoresearch.records import Context, Failure, Proposal, Set, Trial, WholeFile
 from autoresearch.search import gate
 from autoresearch.search.llm import prompt, replies
-from autoresearch.search.llm.backend import Answer, Backend, Message
+from autoresearch.search.llm.backend import Answer, Backend, Message, TooLongError
 from autoresearch.search.llm.tokens import TokenScale, estimate
 from autoresearch.search.scorecard import FORMATS, SIMPLER, Card, Scorecard, choose_format
 from autoresearch.search.tuner import wording
@@ -205,7 +205,6 @@ class Dialogue:
             except ProposerError as error:
                 if error.reason != "too_long" or not tries_left:
                     raise
-                self._scale.squeeze()
         raise AssertionError("the last try returns or raises")
 
     def _sample(self, request: Request, draft: Draft) -> tuple[Proposal, Answer]:
@@ -286,6 +285,8 @@ class Dialogue:
                 answer = self.backend.ask(messages, max_tokens=request.max_tokens, temperature=temperature, seed=seed)
                 break
             except ProposerError as error:
+                if isinstance(error, TooLongError):
+                    self._scale.refuse(messages, error.prompt_tokens)
                 failures[error.reason] = failures.get(error.reason, 0) + 1
                 if failures[error.reason] > RETRIES.get(error.reason, 0):
                     raise

@@ -13,8 +13,7 @@ from autoresearch.errors import ProposerError
 from autoresearch.formats import GIB
 from autoresearch.search.llm.backend import THINKING_TOKENS, Answer, Message, Question, Schema, added, whole_text
 from autoresearch.search.llm.dialogue import Dialogue
-from autoresearch.search.llm.official import ollama
-from autoresearch.search.llm.ollama_server import OllamaServer, full_name
+from autoresearch.search.llm.ollama_server import Loaded, OllamaServer, full_name
 from autoresearch.search.llm.transport import positive
 from autoresearch.search.scorecard import FORMATS, Scorecard
 
@@ -173,14 +172,14 @@ class OllamaBackend:
         if (loaded := self._in_memory()) is not None:
             self._check(loaded)
 
-    def _in_memory(self) -> ollama.ProcessResponse.Model | None:
+    def _in_memory(self) -> Loaded | None:
         """Return the server's entry for the model if it is loaded."""
         name = full_name(self.model)
-        return next((m for m in self.server.loaded() if full_name(m.name or "") == name), None)
+        return next((m for m in self.server.loaded() if full_name(m.name) == name), None)
 
-    def _check(self, loaded: ollama.ProcessResponse.Model) -> None:
+    def _check(self, loaded: Loaded) -> None:
         """Raise ProposerError if the loaded model takes too much memory (`too_large`) or got too little context."""
-        self.size = size = int(loaded.size or 0)
+        self.size = size = loaded.size
         if self.memory_limit is not None and size > self.memory_limit:
             self.release()
             room = self.memory_limit / GIB

@@ -11,14 +11,16 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from autoresearch import addresses
 from autoresearch.errors import CommandError, ProposerError, UsageError
-from autoresearch.search.llm.backend import Answer, Question
+from autoresearch.search.llm.backend import Answer, Question, TooLongError
 from autoresearch.search.llm.official import ollama
+from autoresearch.search.llm.tokens import conversation_tokens
 from autoresearch.search.llm.transport import Http, Timeouts, named_failures, positive, streamed_object
 from autoresearch.system.process import Child
 
@@ -36,6 +38,15 @@ OFFLINE = {
 }
 
 PullProgress = Callable[[str, int | None, int | None], None]  # status, bytes done, total bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Model in a server's memory. A size of 0 and a context of None are not known."""
+
+    name: str
+    size: int  # bytes
+    context_length: int | None  # tokens
 
 
 class OllamaServer:
@@ -77,19 +88,35 @@ class OllamaServer:
     def models(self) -> list[dict[str, Any]]:
         """Return the installed models as /api/tags lists them."""
         # The official client's list() drops capabilities, remote_host and remote_model.
-        found = self.http.json("GET", "/api/tags")
-        entries = found.get("models") if isinstance(found, dict) else None
-        return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+        return _entries(self.http.json("GET", "/api/tags"))
 
-    def loaded(self) -> Sequence[ollama.ProcessResponse.Model]:
-        """Return the models in memory as /api/ps lists them: size and size_vram in bytes, context_length in tokens."""
-        with self._client(self.http.options()) as client:
-            return client.ps().models
+    def loaded(self) -> list[Loaded]:
+        """Return the models in memory as /api/ps lists them; none where a server has no such call.
+
+        A model whose process has died is listed as well.
+        """
+        # The official client refuses answers without fields that some servers leave out.
+        try:
+            found = self.http.json("GET", "/api/ps")
+        except ProposerError as error:
+            if error.reason in ("no_model", "bad_request"):
+                return []
+            raise
+        return [
+            Loaded(name, positive(entry, "size") or 0, positive(entry, "context_length"))
+            for entry in _entries(found)
+            if (name := str(entry.get("name") or entry.get("model") or ""))
+        ]
 
     def show(self, model: str) -> dict[str, Any]:
-        """Return `details`, `model_info` and `capabilities` of an installed model."""
-        with self._client(self.http.options()) as client:
-            return client.show(model).model_dump(by_alias=True, exclude_none=True)
+        """Return the description of an installed model: `details`, `model_info`, `capabilities`, any of which may lack.
+
+        Fields of other types than they should have are left out.
+        """
+        found = self.http.json("POST", "/api/show", {"model": model})
+        types = {"details": dict, "model_info": dict, "capabilities": list}
+        found = found if isinstance(found, dict) else {}
+        return {name: found[name] for name, kind in types.items() if isinstance(found.get(name), kind)}
 
     def load(self, model: str, *, num_ctx: int, keep_alive: str) -> None:
         """Load a model for the chats to come."""
@@ -97,7 +124,10 @@ class OllamaServer:
         self._stream("/api/generate", _residence(model, num_ctx, keep_alive))
 
     def chat(self, model: str, question: Question, *, num_ctx: int, think: bool | str, keep_alive: str) -> Answer:
-        """Return one answer. `truncate` and `shift` are off, so a prompt that does not fit is an error and not cut."""
+        """Return one answer. `truncate` and `shift` are off, so a prompt that does not fit is an error and not cut.
+
+        Raises TooLongError also for an answer that the context's end cut.
+        """
         # The official client cannot pass `truncate` and `shift`.
         body = _residence(model, num_ctx, keep_alive)
         limits = {"num_predict": question.max_tokens, "temperature": question.temperature, "seed": question.seed}
@@ -106,15 +136,12 @@ class OllamaServer:
         if question.schema is not None:
             body["format"] = dict(question.schema)
         began = time.monotonic()
-        text, thinking, last = self._stream("/api/chat", body)
-        return Answer(
-            text,
-            thinking,
-            str(last.get("done_reason", "stop")),
-            positive(last, "prompt_eval_count"),
-            positive(last, "eval_count"),
-            time.monotonic() - began,
-        )
+        text, thinking, last = self._stream("/api/chat", body, conversation_tokens(question.messages))
+        read, written = positive(last, "prompt_eval_count"), positive(last, "eval_count")
+        reason = str(last.get("done_reason") or "stop")
+        if reason == "length" and read and written and written < question.max_tokens and read + written >= num_ctx:
+            raise TooLongError(f"the answer reached the end of the context of {num_ctx} tokens", read)
+        return Answer(text, thinking, reason, read, written, time.monotonic() - began)
 
     def unload(self, model: str) -> None:
         """Return when `model` is out of memory.
@@ -153,7 +180,7 @@ class OllamaServer:
 
     def _in_memory(self, model: str) -> bool:
         try:
-            return any(full_name(m.name or "") == full_name(model) for m in self.loaded())
+            return any(full_name(m.name) == full_name(model) for m in self.loaded())
         except ProposerError as error:
             if error.reason == "server_gone":  # its models have ended with it
                 return False
@@ -169,18 +196,18 @@ class OllamaServer:
         with self.http.long_call() as options, self._client(options) as client:
             yield from client.pull(model, stream=True)
 
-    def _stream(self, path: str, body: Mapping[str, Any]) -> tuple[str, str, dict[str, Any]]:
+    def _stream(self, path: str, body: Mapping[str, Any], prompt_tokens: int = 0) -> tuple[str, str, dict[str, Any]]:
         """Return text, thinking and last chunk of a streamed answer."""
         text: list[str] = []
         thinking: list[str] = []
-        with contextlib.closing(self.http.lines(path, body)) as lines:
+        with contextlib.closing(self.http.lines(path, body, prompt_tokens)) as lines:
             for line in lines:
                 chunk = streamed_object(line)
                 message = chunk.get("message")
                 if isinstance(message, dict):
                     text.append(str(message.get("content") or ""))
                     thinking.append(str(message.get("thinking") or ""))
-                if chunk.get("done") is True:
+                if chunk.get("done") is True or chunk.get("done_reason"):
                     return "".join(text), "".join(thinking), chunk
         raise ProposerError(f"{self.url} ended the answer without `done`", reason="cut_off")
 
@@ -282,6 +309,12 @@ def _residence(model: str, num_ctx: int, keep_alive: str) -> dict[str, Any]:
         "keep_alive": keep_alive,
         "options": {"num_ctx": num_ctx},
     }
+
+
+def _entries(listing: Any) -> list[dict[str, Any]]:
+    """Return the entries of a listing's `models`."""
+    entries = listing.get("models") if isinstance(listing, dict) else None
+    return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
 
 
 def full_name(model: str) -> str:

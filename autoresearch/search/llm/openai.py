@@ -16,6 +16,7 @@ from autoresearch import addresses
 from autoresearch.errors import ProposerError
 from autoresearch.search.llm.backend import THINKING_TOKENS, Answer, Message, Question, Schema, added, whole_text
 from autoresearch.search.llm.dialogue import Dialogue
+from autoresearch.search.llm.tokens import conversation_tokens
 from autoresearch.search.llm.transport import Http, Timeouts, positive, streamed_object
 from autoresearch.search.scorecard import FORMATS, Scorecard
 
@@ -120,7 +121,9 @@ class OpenAIBackend:
         thinking: list[str] = []
         finished: str | None = None
         usage: dict[str, Any] = {}
-        with contextlib.closing(self.http.lines("/chat/completions", body)) as lines:
+        with contextlib.closing(
+            self.http.lines("/chat/completions", body, conversation_tokens(question.messages))
+        ) as lines:
             for event in _events(lines):
                 usage = event.get("usage") or usage
                 choice = _choice(event)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import statistics
 import sys
+from collections import deque
 from collections.abc import Sequence
 
 from autoresearch.errors import ProposerError
@@ -12,7 +14,9 @@ from autoresearch.search.scorecard import Card
 
 BYTES_PER_TOKEN = 3.0  # of code, on the safe side, until the server has counted a prompt
 MESSAGE_TOKENS = 8  # what a chat template adds to a message
-LEAST_RATIO, MOST_RATIO = 2.0, 5.0  # bytes a token: a measurement outside of this range is clipped
+LEAST_RATIO, MOST_RATIO = 2.5, 5.0  # bytes a token: a measurement outside of this range needs another that agrees
+AGREEMENT = 0.1  # between two such measurements, relative
+MEASUREMENTS = 5  # the median of so many is used
 SAFETY = 0.95  # of the measured bytes a token
 TRUNCATED = 0.6  # of the estimate: a prompt that counts fewer tokens was cut
 LEAST_WINDOW = 4096  # tokens: no server has a smaller context by default
@@ -35,8 +39,13 @@ class TokenScale:
     def __init__(self, card: Card) -> None:
         self.card = card
         self.largest_window = sys.maxsize  # tokens; less for a server that cuts longer prompts
+        self._measurements: deque[float] = deque(maxlen=MEASUREMENTS)
+        self._odd: float | None = None  # a measurement that waits for another one that agrees
         self._squeeze = 1.0
         self._suspect = False  # the server has cut a prompt: its counts are checked until one is right
+        self._counts_whole = False  # the server counts tokens that its prompt cache holds as well
+        self._last: tuple[Message, ...] = ()  # the last prompt that was counted
+        self._last_count = 0
 
     @property
     def planned(self) -> float:
@@ -47,17 +56,27 @@ class TokenScale:
     def _measured(self) -> float:
         return self.card.bytes_per_token or BYTES_PER_TOKEN
 
-    def squeeze(self) -> None:
-        """Plan shorter prompts from now on, since the server found one too long."""
-        self._squeeze *= SQUEEZE
+    def refuse(self, messages: Sequence[Message], tokens: int | None) -> None:
+        """Take in that the server found a prompt too long; `tokens` is its exact count where it tells it."""
+        if tokens is None:
+            self._squeeze *= SQUEEZE
+        else:
+            self._measurements.clear()  # they have led to a prompt that was too long
+            self._add(_ratio(messages, tokens))
 
     def learn(self, messages: Sequence[Message], answer: Answer) -> None:
         """Update the scale from the server's count of the prompt `messages`.
 
-        Raises ProposerError (`truncated`) when the count is so low that the server must have cut the prompt.
+        A single count that is far from what text has is not believed. Raises ProposerError (`truncated`) when the count
+        is so low that the server must have cut the prompt.
         """
         counted = answer.prompt_tokens
-        if counted is None or not (answer.fresh or self._suspect):
+        if counted is None:
+            return
+        grown = bool(self._last) and tuple(messages[: len(self._last)]) == self._last
+        self._counts_whole = self._counts_whole or (grown and not answer.fresh and counted >= self._last_count)
+        self._last, self._last_count = tuple(messages), counted
+        if not (answer.fresh or self._suspect or self._counts_whole):
             return
         expected = conversation_tokens(messages, self._measured)
         self._suspect = counted < TRUNCATED * expected
@@ -67,7 +86,23 @@ class TokenScale:
                 f"the server read {counted} tokens of a prompt of about {expected}: it cut the prompt",
                 reason="truncated",
             )
-        size = sum(len(message["content"].encode("utf-8", "replace")) for message in messages)
-        measured = size / max(1, counted - len(messages) * MESSAGE_TOKENS)
-        self.card.bytes_per_token = min(MOST_RATIO, max(LEAST_RATIO, SAFETY * measured))
         self._squeeze = 1.0
+        measured = _ratio(messages, counted)
+        if LEAST_RATIO <= measured <= MOST_RATIO or self._agrees(measured):
+            self._add(measured)
+        else:
+            self._odd = measured
+
+    def _agrees(self, measured: float) -> bool:
+        return self._odd is not None and abs(measured / self._odd - 1) <= AGREEMENT
+
+    def _add(self, measured: float) -> None:
+        self._measurements.append(measured)
+        self._squeeze, self._odd = 1.0, None
+        self.card.bytes_per_token = SAFETY * statistics.median_low(self._measurements)
+
+
+def _ratio(messages: Sequence[Message], tokens: int) -> float:
+    """Return the bytes per token of a prompt that has so many tokens."""
+    size = sum(len(message["content"].encode("utf-8", "replace")) for message in messages)
+    return max(1.0, size / max(1, tokens - len(messages) * MESSAGE_TOKENS))

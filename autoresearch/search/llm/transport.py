@@ -7,7 +7,7 @@ server_busy    503: too many requests wait
 no_model       404: the server has no such model
 too_long       the prompt does not fit the model's context
 no_thinking    the model was asked to think and cannot
-bad_request    another 4xx
+bad_request    another 4xx, or a 500 for an option or a format of the request
 bad_proxy      the environment names a proxy, or certificates, that cannot be used
 unauthorized   401 or 403: the server, or a proxy on the way, wants a key or a password, or refuses the one given
 out_of_memory  the model does not fit this machine's memory
@@ -32,12 +32,15 @@ import httpx
 
 from autoresearch import addresses
 from autoresearch.errors import ProposerError, UsageError
+from autoresearch.search.llm.backend import TooLongError
 from autoresearch.search.llm.official import ollama
 
 MAX_LINE_BYTES = 4 * 2**20
 MAX_ERROR_BYTES = 64 * 2**10
 REASONS = {401: "unauthorized", 403: "unauthorized", 404: "no_model", 407: "unauthorized", 503: "server_busy"}
 
+_REQUEST = re.compile(r"^option .* must be of type|^invalid (?:format|option)", re.I)
+_TOKENS = re.compile(r"request \((\d+) tokens\)|\"n_prompt_tokens\": ?(\d+)")
 _TOO_LONG = re.compile(
     r"context (?:length|size|window)|exceeds? .{0,40}context|prompt .{0,20}too long|input length", re.I
 )
@@ -49,9 +52,10 @@ class Timeouts:
     """Time limits, in seconds."""
 
     connect_s: float = 5.0
-    first_byte_s: float = 600.0  # includes loading the model and reading the prompt
+    first_byte_s: float = 300.0  # to load the model; reading the prompt comes on top
+    token_s: float = 0.15  # to read a token of the prompt: two slow cores take 0.06 in a long one
     chunk_s: float = 180.0  # between chunks
-    answer_s: float = 900.0  # for the whole answer
+    answer_s: float = 900.0  # from the first token of an answer to its last
     short_s: float = 10.0  # for calls that only look something up
     start_s: float = 30.0  # until a server that the loop started answers
     unload_s: float = 60.0  # until an unloaded model's memory is free
@@ -79,15 +83,19 @@ class Http:
         }
 
     @contextlib.contextmanager
-    def long_call(self) -> Iterator[dict[str, Any]]:
-        """Yield the arguments of an httpx.Client for one long call, which `cancel` can end."""
+    def long_call(self, prompt_tokens: int = 0) -> Iterator[dict[str, Any]]:
+        """Yield the arguments of an httpx.Client for one long call, which `cancel` can end.
+
+        A server sends its headers with the first token of an answer: until then it loads the model and reads
+        `prompt_tokens`.
+        """
         t = self.timeouts
         hooks = {
             "request": [lambda request: request.extensions.update(trace=self._keep_socket)],
             # httpx looks up the read timeout again when the body begins
             "response": [lambda response: response.request.extensions["timeout"].update(read=t.chunk_s)],
         }
-        timeout = httpx.Timeout(t.connect_s, read=min(t.first_byte_s, t.answer_s))
+        timeout = httpx.Timeout(t.connect_s, read=t.first_byte_s + prompt_tokens * t.token_s)
         self._cancelled = False
         try:
             yield {**self.options(), "timeout": timeout, "event_hooks": hooks}
@@ -106,19 +114,18 @@ class Http:
                 raise _http_error(self.base_url, response.status_code, response.content)
             return response.json()
 
-    def lines(self, path: str, body: Any) -> Generator[str, None, None]:
+    def lines(self, path: str, body: Any, prompt_tokens: int = 0) -> Generator[str, None, None]:
         """POST `body` and yield the answer's non-empty lines as they come. Closing the iterator cancels the call."""
         answer_s = self.timeouts.answer_s
-        deadline = time.monotonic() + answer_s
         with (
-            self.long_call() as options,
+            self.long_call(prompt_tokens) as options,
             named_failures(self.base_url),
             httpx.Client(**options) as client,
             client.stream("POST", self.base_url + path, json=body) as response,
         ):
             if response.status_code >= 300:
                 raise _http_error(self.base_url, response.status_code, _beginning(response))
-            yield from _split(response.iter_bytes(), deadline, answer_s)
+            yield from _split(response.iter_bytes(), time.monotonic() + answer_s, answer_s)
 
     def cancel(self) -> None:
         """End the long call that is under way, from any thread or a signal handler."""
@@ -148,15 +155,19 @@ def named_failures(url: str) -> Iterator[None]:
 
 def error_of(message: str, status: int = 500) -> ProposerError:
     """Classify a server's error text: error_of("model 'x' not found", 404).reason -> "no_model"."""
+    told = f"the model server says: {_plain(message)[:500]} (HTTP {status})"
+    if _TOO_LONG.search(message):
+        counted = _TOKENS.search(message)
+        return TooLongError(told, int(counted[1] or counted[2]) if counted else None)
     if "does not support thinking" in message or "think value" in message:
         reason = "no_thinking"
-    elif _TOO_LONG.search(message):
-        reason = "too_long"
     elif _MEMORY.search(message):
         reason = "out_of_memory"
+    elif _REQUEST.search(message):
+        reason = "bad_request"
     else:
         reason = REASONS.get(status, "bad_request" if status < 500 else "runner")
-    return ProposerError(f"the model server says: {message[:500]} (HTTP {status})", reason=reason)
+    return ProposerError(told, reason=reason)
 
 
 def streamed_object(line: str) -> dict[str, Any]:
@@ -167,7 +178,7 @@ def streamed_object(line: str) -> dict[str, Any]:
     """
     try:
         streamed = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ProposerError(f"the answer holds a line that is not JSON: {line[:80]}", reason="cut_off") from error
     if not isinstance(streamed, dict):
         raise ProposerError(f"the answer holds a line that is not an object: {line[:80]}", reason="cut_off")
@@ -196,15 +207,25 @@ def _error_text(body: Mapping[str, Any]) -> str:
     return str(error.get("message", error) if isinstance(error, dict) else error or "")
 
 
+def _plain(text: str) -> str:
+    """Return the message of an error that is JSON itself, as a model's process tells it, else the text."""
+    if not text.startswith("{"):
+        return text
+    try:
+        # A busy server sends the object twice, so what follows the first one is left out.
+        inner, _ = json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError):
+        return text
+    return _error_text(inner) or text
+
+
 def _http_error(url: str, status: int, content: bytes) -> ProposerError:
     """Classify an answer with an error status, in JSON or not."""
     if REASONS.get(status) == "unauthorized":
         asks = "wants a key or a password, or refuses the one given"
         return ProposerError(f"{url} {asks} (HTTP {status}). See: docs/agents.md", reason="unauthorized")
     text = content.decode("utf-8", "replace").strip()
-    with contextlib.suppress(ValueError):
-        text = (_error_text(json.loads(text)) if text.startswith("{") else "") or text
-    return error_of(text or "nothing", status)
+    return error_of(_plain(text) or "nothing", status)
 
 
 def _beginning(response: httpx.Response) -> bytes:

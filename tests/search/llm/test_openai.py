@@ -19,7 +19,7 @@ from autoresearch.search.scorecard import Scorecard
 from testbed.fake_ollama import MODEL, THINKER, FakeOllama
 from testbed.reply_cases import SOURCE
 
-QUICK = Timeouts(connect_s=1, first_byte_s=1, chunk_s=1, answer_s=2, short_s=2, retry_s=0.05)
+QUICK = Timeouts(connect_s=1, first_byte_s=1, token_s=0, chunk_s=1, answer_s=2, short_s=2, retry_s=0.05)
 CONTEXT = Context(SOURCE, 1.2945, 0.004, "# Brief", TaskFacts(seq_len=256, vocab_size=1024, budget_s=60), "M4")
 GOOD = {"reply": "TITLE: Shallower\nSET DEPTH = 6\n"}
 

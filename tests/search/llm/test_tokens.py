@@ -41,9 +41,42 @@ def test_the_scale_follows_the_count_with_some_in_reserve() -> None:
 
 def test_a_refused_prompt_makes_the_next_ones_shorter_until_one_is_counted() -> None:
     scale = TokenScale(Card(bytes_per_token=4.0))
-    scale.squeeze()
+    scale.refuse(MESSAGES, None)
     assert scale.planned == pytest.approx(3.2)
     scale.learn(MESSAGES, counted(3016))
+    assert scale.planned == pytest.approx(3.8)
+
+
+def test_a_refusal_with_the_exact_count_teaches_the_scale() -> None:
+    scale = TokenScale(Card(bytes_per_token=4.9))
+    scale.refuse(MESSAGES, 5016)
+    assert scale.planned == pytest.approx(0.95 * 12000 / 5000)
+
+
+@pytest.mark.parametrize("inflated", [30_000, 6_000, 1_950])
+def test_one_odd_count_teaches_nothing(inflated: int) -> None:
+    scale = TokenScale(Card())
+    for tokens in (3016, 3016, inflated, 3016):
+        scale.learn(MESSAGES, counted(tokens))
+    assert scale.planned == pytest.approx(3.8)
+
+
+def test_an_odd_first_count_is_believed_when_another_agrees() -> None:
+    scale = TokenScale(Card())
+    scale.learn(MESSAGES, counted(6_016))
+    assert scale.planned == BYTES_PER_TOKEN
+    scale.learn(MESSAGES, counted(6_116))
+    assert scale.planned == pytest.approx(0.95 * 12000 / 6100)
+
+
+def test_later_counts_teach_where_the_server_counts_what_its_cache_holds() -> None:
+    """A conversation that grows and is counted in full shows it, since the cache holds its beginning."""
+    longer = [*MESSAGES, {"role": "assistant", "content": "c" * 100}]
+    scale = TokenScale(Card())
+    scale.learn(MESSAGES, counted(4016))
+    scale.learn(longer, counted(4049, fresh=False))
+    for _ in range(3):
+        scale.learn(MESSAGES, counted(3016, fresh=False))
     assert scale.planned == pytest.approx(3.8)
 
 
