@@ -28,6 +28,11 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
+def run_name(k: int) -> str:
+    """Name run `k` of an experiment, which the journal counts from 0: run_name(0) -> "run 1", in the folder run-1."""
+    return f"run {k + 1}"
+
+
 def shortened(text: str, most: int) -> str:
     """Cut a text of more than `most` characters and mark the cut: shortened("abcdef", 4) -> "abc…"."""
     return text if len(text) <= most else text[: most - 1].rstrip() + "…"

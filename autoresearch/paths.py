@@ -8,7 +8,7 @@ checkout/
     runs/TAG/harness/                  the copy of prepare.py and its children that the night uses
     runs/TAG/results.tsv               results.tsv as of the latest decision; it is committed with each keep
     runs/TAG/NNNN/train_mlx.py         the source of experiment NNNN
-    runs/TAG/NNNN/run-K/               what run K of it left: checkpoint, logs
+    runs/TAG/NNNN/run-K/               what its run K left, from run-1 on: checkpoint, logs
     runs/TAG/live.json, night.log      the live view, for `watch`; the lines of a loop whose terminal went away
 cache/
     data/DATASET/PROFILE/              prepared data
@@ -127,8 +127,8 @@ class Layout:
         return self.experiment(n) / EDITABLE
 
     def run(self, n: int, k: int) -> Path:
-        """Return the folder of run k of experiment n, the only place where its processes may write."""
-        return self.experiment(n) / f"run-{k}"
+        """Return the folder of run k (from 0) of experiment n, the only place where its processes may write."""
+        return self.experiment(n) / f"run-{k + 1}"
 
 
 def experiment_folder(night: Path, n: int) -> Path:

@@ -8,7 +8,7 @@ from autoresearch.paths import Cache, Layout, checkout_lock
 def test_a_night_lies_below_runs() -> None:
     layout = Layout(Path("/checkout"), "nov23")
     assert layout.source(7) == Path("/checkout/runs/nov23/0007/train_mlx.py")
-    assert layout.run(7, 2) == Path("/checkout/runs/nov23/0007/run-2")
+    assert layout.run(7, 2) == Path("/checkout/runs/nov23/0007/run-3")
     assert layout.journal == Path("/checkout/runs/nov23/journal.jsonl")
     assert checkout_lock(layout.root) == Path("/checkout/runs/.lock")
 

@@ -80,6 +80,8 @@ class Experimenter:
             decision = self._decide(x)
             if decision.verdict is not None:
                 return self._conclude(x, decision)
+            if x.bpbs:
+                self.notebook.view.say(f"#{x.n} {x.proposal.title}: {decision.reason}, so {_again(decision)}")
             if decision.rerun == "incumbent":
                 self.runner.rerun(self.notebook.incumbent)
                 x = self.notebook.night.experiments[x.n]
@@ -270,6 +272,10 @@ class Experimenter:
 def listed(violations: Sequence[str]) -> str:
     """Return the first five violations in a line."""
     return "; ".join(violations[:5])
+
+
+def _again(decision: Decision) -> str:
+    return "the incumbent runs again" if decision.rerun == "incumbent" else "it runs again"
 
 
 def _crash(failure: Failure) -> Decision:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from autoresearch.decide.disturbances import ATTEMPTS, disturbance, usual
 from autoresearch.errors import AutoresearchError
 from autoresearch.failures import KINDS
-from autoresearch.formats import span
+from autoresearch.formats import run_name, span
 from autoresearch.loop.early_stopping import EarlyStopping
 from autoresearch.loop.notebook import Notebook
 from autoresearch.loop.readiness import Readiness
@@ -85,7 +85,7 @@ class Runner:
                 return self._record(n, run, m)
             else:
                 disturbed += 1
-            self.notebook.view.say(f"#{n} run {run}: {why}; running it again")
+            self.notebook.view.say(f"#{n} {run_name(run)}: {why}; running it again")
             self.notebook.journal.append("abandoned", n=n, run=run, why=why, measurement=m)
             if _failed(m) and failed >= ATTEMPTS:
                 self._find_fault(x, failed, why)
@@ -109,8 +109,14 @@ class Runner:
         return experiment.evaluate(self.bench, source, folder, seed, "val", rows=rows, order=run + 1)
 
     def _record(self, n: int, run: int, m: Measurement) -> Experiment:
+        """Record a run that counts, and show the value of one that no verdict follows: of a known version."""
         self.notebook.journal.append("measured", n=n, run=run, measurement=m)
-        return self.notebook.night.experiments[n]
+        x = self.notebook.night.experiments[n]
+        purpose = x.runs[run].purpose
+        if m.val_bpb is not None and (x.role == "baseline" or purpose in PREFIXES):
+            split = ", on the test split" if purpose == "final" else ""
+            self.notebook.view.say(f"#{n} {run_name(run)}: val_bpb {m.val_bpb:.6f}{split}")
+        return x
 
     def _peak_mb(self) -> float:
         """Return the memory that a run takes, by the incumbent's; 0.0 until a candidate was decided."""

@@ -30,7 +30,7 @@ from autoresearch.paths import Cache, DataFolder, Layout
 from autoresearch.record import journal
 from autoresearch.record.night import Experiment, Night
 from autoresearch.records import Say
-from autoresearch.report import status, watch
+from autoresearch.report import live_state, status
 from autoresearch.report.samples import StoredTexts, pair, samples_of, stored
 from autoresearch.system.locks import hold
 from autoresearch.tasks.gpt.data import corpus, tokenizer
@@ -107,7 +107,7 @@ def workplace(layout: Layout, night: Night, no_sandbox: bool, say: Say) -> Itera
     if data is None or corpus.load_meta(data)["fingerprint"] != night.task.fingerprint:
         known = f"{night.task.dataset}/{night.task.profile} {night.task.fingerprint}"
         raise UsageError(f"the data of {night.tag} ({known}) is not in {cache.folder}. Run: {command('prepare.py')}")
-    live = watch.running(layout)
+    live = live_state.running(layout)
     pausing = live is not None and live.paused_at is not None
     with contextlib.nullcontext() if pausing else hold(cache.machine_lock, "this machine"):
         bench = workbench(data, layout.folder, layout.root, night.task.budget_s, no_sandbox, say)

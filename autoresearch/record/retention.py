@@ -71,10 +71,12 @@ def plan(night: Night, files: Mapping[PurePosixPath, int]) -> Plan:
     """
     reasons = kept_experiments(night)
     bulky = [(path, size, m) for path, size in files.items() if (m := RUN.fullmatch(str(path))) and _is_bulky(path)]
-    stays = {n: _run_to_keep(night.experiments[n], {int(m[2]) for _, _, m in bulky if int(m[1]) == n}) for n in reasons}
+    stays = {
+        n: _run_to_keep(night.experiments[n], {int(m[2]) - 1 for _, _, m in bulky if int(m[1]) == n}) for n in reasons
+    }
     keep, free = [], []
     for path, size, match in sorted(bulky, key=lambda entry: str(entry[0])):
-        n, run = int(match[1]), int(match[2])
+        n, run = int(match[1]), int(match[2]) - 1
         x = night.experiments.get(n)
         if x is not None and x.open:
             keep.append(Item(path, size, "undecided"))

@@ -111,6 +111,11 @@ def verdict_of(experiment: Experiment) -> str:
     return experiment.verdict or "crash"
 
 
+def run_count(experiment: Experiment) -> int:
+    """Count the runs that an experiment is judged by: those that ended, without spoiled ones and final validations."""
+    return len(experiment.measurements)
+
+
 def headline(night: Night) -> Headline:
     """Return the night in numbers."""
     tried, now = candidates(night), estimates.read(night)

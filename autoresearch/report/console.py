@@ -23,6 +23,7 @@ from rich.live import Live
 from rich.text import Text
 
 from autoresearch.files import write_atomic
+from autoresearch.formats import run_name
 from autoresearch.paths import Layout
 from autoresearch.report.dashboard import draw, result_line
 from autoresearch.report.live_state import LiveState, Result, RunStart
@@ -105,7 +106,7 @@ class PlainView:
     def begin(self, run: RunStart) -> None:
         self.state.begin(run)
         self._tenth = 0
-        self.put(f"{time.strftime('%H:%M:%S')}  #{run.n} run {run.run}: {run.title}")
+        self.put(f"{time.strftime('%H:%M:%S')}  #{run.n} {run_name(run.run)}: {run.title}")
 
     def hear(self, event: Mapping[str, Any]) -> None:
         state = self.state

@@ -17,7 +17,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from autoresearch.decide.early_stop import Curve
-from autoresearch.formats import VERDICT_STYLES, counted, span
+from autoresearch.formats import VERDICT_STYLES, counted, run_name, span
 from autoresearch.report.live_state import LiveState, Result
 
 SPARKS = "▁▂▃▄▅▆▇█"
@@ -123,7 +123,7 @@ def _now(state: LiveState, clocks: Clocks) -> list[Text]:
     if state.phase == "waiting" or not state.phase:
         line = Text().append(state.title, style="bold yellow" if state.paused_at else "bold")
         return [line.append(f"  {span(clocks.monotonic - state.since)}", style="dim")]
-    line = Text().append(f"#{state.n} run {state.run + 1}  ", style="cyan").append(state.title, style="bold")
+    line = Text().append(f"#{state.n} {run_name(state.run)}  ", style="cyan").append(state.title, style="bold")
     who = " · ".join(word for word in (state.category, state.proposer) if word)
     return [line.append(f"  {who}" if who else "", style="dim")]
 

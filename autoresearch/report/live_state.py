@@ -1,4 +1,4 @@
-"""Hold the state of the live view as plain data, which the loop fills in and any program can draw. No I/O.
+"""Hold the state of the live view as plain data, which the loop fills in and any program can draw.
 
 The loop publishes it as JSON for `loop.py watch`. Both run in one boot of a machine and share its monotonic clock.
 """
@@ -14,11 +14,13 @@ from autoresearch import jsonable
 from autoresearch.decide import validation
 from autoresearch.decide.early_stop import Curve
 from autoresearch.decide.estimates import Estimates
-from autoresearch.errors import JournalError
+from autoresearch.errors import AutoresearchError, JournalError
+from autoresearch.paths import Layout
 from autoresearch.record.night import Experiment, Night
 from autoresearch.records import MachineState, Proposal, Verdict
 from autoresearch.report import analysis, proposer_record
 from autoresearch.report.proposer_record import ProposerRecord
+from autoresearch.system import process
 
 RESULTS_SHOWN = 12  # of the decided experiments, the latest
 LINES_KEPT = 6  # of the lines that the loop said, the latest
@@ -209,3 +211,17 @@ def result_of(experiment: Experiment) -> Result:
     x, verdict = experiment, experiment.verdict or "crash"
     sigmas = x.delta_bpb / x.sigma_bpb if x.delta_bpb is not None and x.sigma_bpb else None
     return Result(x.n, verdict, x.proposal.title, x.reason, x.proposal.proposer, x.estimate, sigmas)
+
+
+def published(layout: Layout) -> LiveState | None:
+    """Return the state that the night's loop published last; None where there is none, or it is damaged."""
+    try:
+        return LiveState.from_json(layout.live.read_bytes())
+    except (OSError, AutoresearchError):
+        return None
+
+
+def running(layout: Layout) -> LiveState | None:
+    """Return the state of the loop that runs the night at this moment; None where none does."""
+    state = published(layout)
+    return state if state is not None and state.over is None and process.alive(state.mark) else None

@@ -37,7 +37,7 @@ def _kept(change: KeptChange, largest: float, source_of: SourceOf) -> str:
     x, proposal = change.experiment, change.experiment.proposal
     width = 100 * max(0.0, change.gain_bpb or 0.0) / largest if largest > 0 else 0
     error = f" ± {change.error_bpb:.4f}" if change.error_bpb is not None else ""
-    facts = [f"best after it {change.best_bpb:.4f}", counted(len(x.bpbs), "run"), x.reason, proposal.category]
+    facts = [f"best after it {change.best_bpb:.4f}", counted(analysis.run_count(x), "run"), x.reason, proposal.category]
     facts += [proposal.proposer]
     commit = f" · <code>{escape(x.commit[:10])}</code>" if x.commit else ""
     return (
@@ -81,7 +81,7 @@ def noise(night: Night) -> str:
 def _lucky(discard: LuckyDiscard) -> tuple[str, ...]:
     x = discard.experiment
     link = f'<a href="#e{x.n}">{escape(x.proposal.title)}</a>'
-    return f"#{x.n}", link, signed(discard.first_gain_bpb), signed(discard.final_gain_bpb), str(len(x.bpbs))
+    return f"#{x.n}", link, signed(discard.first_gain_bpb), signed(discard.final_gain_bpb), str(analysis.run_count(x))
 
 
 def crashed(night: Night) -> str:
@@ -192,7 +192,7 @@ def _row(experiment: Experiment) -> tuple[str, ...]:
         _verdict("baseline" if experiment.role == "baseline" else analysis.verdict_of(experiment)),
         number(experiment.estimate, ".4f"),
         signed(experiment.delta_bpb),
-        str(len(experiment.bpbs)),
+        str(analysis.run_count(experiment)),
         escape(experiment.proposal.title),
         escape(shortened(experiment.reason, REASON)),
         escape(experiment.proposal.proposer),

@@ -6,26 +6,29 @@ import contextlib
 from pathlib import Path
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from autoresearch.decide import early_stop, estimates, validation
 from autoresearch.errors import GitError, UsageError
-from autoresearch.formats import VERDICT_STYLES, counted, span
+from autoresearch.formats import VERDICT_STYLES, counted, run_name, span
 from autoresearch.invocation import command
 from autoresearch.paths import JOURNAL, Layout, runs_folder
 from autoresearch.record import journal, pause
-from autoresearch.record.git import Repository, tag_of
+from autoresearch.record.git import Repository, branch_name, tag_of
 from autoresearch.record.night import Experiment, Night
-from autoresearch.report import analysis, machine_night, proposer_record
+from autoresearch.report import analysis, live_state, machine_night, proposer_record
 from autoresearch.report.analysis import Headline
+from autoresearch.report.live_state import LiveState
 
 COLUMNS = ("#", "verdict", "val_bpb", "runs", "title", "reason", "proposer")
 NUMBERS = ("#", "val_bpb", "runs")  # of the columns: those at the right
+WIDE = 110  # columns of a terminal from which on the words have columns of their own
 
 
-def text(night: Night) -> str:
-    """Return counts, gain and the next commands. No I/O.
+def text(night: Night, *, running: bool = False) -> str:
+    """Return counts, gain and the next commands, of a night that runs at this moment or does not. No I/O.
 
     text(night) -> "nov23: 12 experiments (3 keep, 8 discard, 1 crash) in 9:00 min\\nval_bpb 2.4012 -> 2.2671 ..."
     """
@@ -38,7 +41,8 @@ def text(night: Night) -> str:
         machine_night.busy_text(night),
         validation.text(night),
         *_ideas(night),
-        f"resume: {command(f'loop.py --tag {night.tag}')}    the kept changes: git log autoresearch/{night.tag}",
+        f"the kept changes: git log {branch_name(night.tag)}" if h.keeps else None,
+        f"watch it: {command('loop.py watch')}" if running else _next_step(night, h),
     ]
     return "\n".join(part for part in parts if part)
 
@@ -51,6 +55,18 @@ def _ideas(night: Night) -> list[str]:
     return [f"ideas: {record}" for record in found] + [str(line) for line in proposer_record.added(night)]
 
 
+def _next_step(night: Night, h: Headline) -> str:
+    """Return the command for what a person does next with a night that has ended."""
+    resume = f"resume: {command(f'loop.py --tag {night.tag}')}"
+    if not h.keeps:
+        return resume
+    if h.interval is None:
+        return f"{resume}\nnext, is the gain real? {command(f'loop.py validate --tag {night.tag}')}"
+    if h.interval.real:
+        return f"{resume}\nnext, take it home to your own branch: {command(f'loop.py adopt --tag {night.tag}')}"
+    return f"{resume}; the validation proves no gain yet"
+
+
 def counts(night: Night) -> str:
     """Count the experiments of a night by verdict: "12 experiments (3 keep, 8 discard, 1 crash)"."""
     h = analysis.headline(night)
@@ -61,6 +77,10 @@ def _gain(h: Headline) -> str | None:
     """Return the search's own gain in a line; None before a baseline is measured."""
     if h.baseline_bpb is None or h.best_bpb is None or not h.sigma_bpb:
         return None
+    if h.best_bpb == h.baseline_bpb:
+        return (
+            f"val_bpb {h.baseline_bpb:.6f}, the baseline's: nothing better was kept; sigma of one run {h.sigma_bpb:.4f}"
+        )
     gain = f"{(h.baseline_bpb - h.best_bpb) / h.sigma_bpb:+.1f} sigma of one run, sigma {h.sigma_bpb:.4f}"
     return f"val_bpb {h.baseline_bpb:.6f} -> {h.best_bpb:.6f} ({gain}); the search's own figure, which is optimistic"
 
@@ -90,18 +110,46 @@ def status(root: Path, tag: str | None, console: Console | None = None) -> None:
     console = console or Console()
     layout = Layout(root, find_tag(root, tag))
     night = journal.read(layout)
-    console.print(text(night), highlight=False)
+    live = live_state.running(layout)
+    console.print(text(night, running=live is not None), highlight=False)
+    if layout.report.exists():
+        console.print(f"report: {layout.report}", highlight=False, soft_wrap=True)
     if pause.asked(layout) is not None:
         console.print(f"paused by hand; to resume: {pause.how_to_resume()}", highlight=False)
-    if night.running is not None and night.closed is None:
-        x, run = night.running
-        console.print(f"running, or cut off: #{x.n} run {run.run}: {x.proposal.title}", highlight=False, markup=False)
+    if now := _now(night, live):
+        console.print(now, highlight=False, markup=False)
+    if console.width < WIDE:
+        for x in night.experiments.values():
+            console.print(_lines(x))
+        return
     table = Table(box=None, pad_edge=False)
     for name in COLUMNS:
         table.add_column(name, justify="right" if name in NUMBERS else "left")
     for x in night.experiments.values():
-        table.add_row(*_row(x), style=VERDICT_STYLES.get(x.verdict, "") if x.verdict else "yellow")
+        table.add_row(*_row(x), style=_style(x))
     console.print(table)
+
+
+def _now(night: Night, live: LiveState | None) -> str | None:
+    """Return what the night's loop does at this moment, or in which run it was cut off; None where it ended."""
+    if live is not None:
+        where = f"#{live.n} {run_name(live.run)}, " if live.phase not in ("", "waiting") else ""
+        return f"running: {where}{live.phase or 'starting'}: {live.title}"
+    if night.running is None or night.closed is not None:
+        return None
+    x, run = night.running
+    return f"cut off in #{x.n} {run_name(run.run)}: {x.proposal.title}; the experiment is resumed with the night"
+
+
+def _style(experiment: Experiment) -> str:
+    return VERDICT_STYLES.get(experiment.verdict, "") if experiment.verdict else "yellow"
+
+
+def _lines(experiment: Experiment) -> Padding:
+    """Return an experiment for a narrow terminal: its figures, and below them its words, wrapped and never cut."""
+    n, verdict, value, runs, title, reason, proposer = map(str, _row(experiment))
+    words = " — ".join(word for word in (title, reason, proposer) if word)
+    return Padding(Text(f"#{n} {verdict} {value} ({counted(int(runs), 'run')})\n{words}", _style(experiment)))
 
 
 def _row(experiment: Experiment) -> list[str | Text]:
@@ -113,4 +161,4 @@ def _row(experiment: Experiment) -> list[str | Text]:
         proposal.proposer if experiment.role == "candidate" else experiment.role,
     )
     verdict = experiment.verdict or experiment.status
-    return [str(experiment.n), verdict, value, str(len(experiment.bpbs)), *map(Text, words)]
+    return [str(experiment.n), verdict, value, str(analysis.run_count(experiment)), *map(Text, words)]

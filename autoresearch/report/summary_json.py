@@ -14,9 +14,9 @@ from autoresearch.report import analysis
 RUN_FIELDS = ("val_bpb", "num_steps", "total_tokens", "tok_s", "training_s", "total_s", "peak_memory_mb", "num_params")
 
 
-def night_json(night: Night) -> dict[str, Any]:
-    """Return the night's headline, task and machine, with one entry for each experiment."""
-    h, running = analysis.headline(night), night.running
+def night_json(night: Night, *, running: bool) -> dict[str, Any]:
+    """Return headline, task, machine and experiments of a night that runs at this moment or does not."""
+    h, now = analysis.headline(night), night.running
     summary = {
         "tag": night.tag,
         "task": night.task,
@@ -24,7 +24,7 @@ def night_json(night: Night) -> dict[str, Any]:
         "closed": night.closed,
         "headline": h,
         "incumbent": night.incumbent_n,
-        "running": {"experiment": running[0].n, "run": running[1].run} if running and night.closed is None else None,
+        "running": {"experiment": now[0].n, "run": now[1].run} if now and running else None,
         "experiments": [experiment_json(x) for x in night.experiments.values()],
     }
     found: dict[str, Any] = plain(summary)

@@ -11,12 +11,12 @@ from rich.console import Console
 from rich.live import Live
 from rich.panel import Panel
 
-from autoresearch.errors import AutoresearchError, UsageError
-from autoresearch.formats import span
+from autoresearch.errors import UsageError
+from autoresearch.formats import run_name, span
 from autoresearch.invocation import command
 from autoresearch.paths import Layout
 from autoresearch.record import journal, pause
-from autoresearch.report import status
+from autoresearch.report import live_state, status
 from autoresearch.report.console import GONE
 from autoresearch.report.dashboard import draw, result_line
 from autoresearch.report.live_state import LiveState
@@ -24,20 +24,6 @@ from autoresearch.system import process
 
 LOOK_S = 0.5  # between two looks at the file
 ALIVE_S = 5.0  # between two looks for the loop's process
-
-
-def read(layout: Layout) -> LiveState | None:
-    """Return the state that the night's loop published last; None where there is none, or it is damaged."""
-    try:
-        return LiveState.from_json(layout.live.read_bytes())
-    except (OSError, AutoresearchError):
-        return None
-
-
-def running(layout: Layout) -> LiveState | None:
-    """Return the state of the loop that runs the night at this moment; None where none does."""
-    state = read(layout)
-    return state if state is not None and state.over is None and process.alive(state.mark) else None
 
 
 def watch(root: Path, tag: str | None, console: Console | None = None, look_s: float = LOOK_S) -> int:
@@ -48,7 +34,7 @@ def watch(root: Path, tag: str | None, console: Console | None = None, look_s: f
     console = console or Console()
     layout = Layout(root, status.find_tag(root, tag))
     try:
-        if running(layout) is not None:
+        if live_state.running(layout) is not None:
             show = _screen if console.is_terminal and not console.is_dumb_terminal else _lines
             show(_states(layout, look_s), console)
         console.print(status.text(journal.read(layout)), highlight=False)
@@ -56,7 +42,7 @@ def watch(root: Path, tag: str | None, console: Console | None = None, look_s: f
         return 0
     except GONE:  # this terminal went away; the loop has its own
         return 0
-    last = read(layout)
+    last = live_state.published(layout)
     if last is not None and last.over is None:
         console.print("the loop ended without saying why: it was killed, or the power failed. Resume it as above")
         return 1
@@ -66,7 +52,7 @@ def watch(root: Path, tag: str | None, console: Console | None = None, look_s: f
 def _states(layout: Layout, look_s: float) -> Iterator[LiveState]:
     """Yield the state at every look while the loop's process lives, up to and including its last one."""
     path, seen, looked = layout.live, 0, 0.0
-    state = read(layout)
+    state = live_state.published(layout)
     while state is not None:
         if time.monotonic() - looked > ALIVE_S:
             looked = time.monotonic()
@@ -78,7 +64,7 @@ def _states(layout: Layout, look_s: float) -> Iterator[LiveState]:
         time.sleep(look_s)
         changed = path.stat().st_mtime_ns if path.exists() else 0
         if changed != seen:
-            seen, state = changed, read(layout) or state
+            seen, state = changed, live_state.published(layout) or state
 
 
 def _screen(states: Iterator[LiveState], console: Console) -> None:
@@ -103,7 +89,7 @@ def _lines(states: Iterator[LiveState], console: Console) -> None:
             if result.n > last_n:
                 console.print(result_line(result), soft_wrap=True)
                 last_n = result.n
-        phase = f"#{state.n} run {state.run + 1} {state.phase}: {state.title}"
+        phase = f"#{state.n} {run_name(state.run)} {state.phase}: {state.title}"
         if phase != last_phase:
             console.print(f"{time.strftime('%H:%M:%S')}  {phase}", soft_wrap=True, highlight=False, markup=False)
             last_phase = phase
@@ -115,7 +101,7 @@ def _lines(states: Iterator[LiveState], console: Console) -> None:
 def pause_command(root: Path, tag: str | None) -> None:
     """Ask the running loop to pause: `loop.py pause`. Raises UsageError where none runs."""
     layout = Layout(root, status.find_tag(root, tag))
-    state = running(layout)
+    state = live_state.running(layout)
     if state is None:
         raise UsageError(f"no loop is running on {layout.tag}, so there is nothing to pause")
     if (since := pause.asked(layout)) is not None:
@@ -132,7 +118,7 @@ def resume_command(root: Path, tag: str | None) -> None:
     layout = Layout(root, status.find_tag(root, tag))
     if not pause.end(layout):
         raise UsageError(f"{layout.tag} is not paused. To start it again after its end: {command('loop.py')}")
-    if running(layout) is not None:
+    if live_state.running(layout) is not None:
         print(f"{layout.tag} resumes")
     else:
         print(f"no loop is running; start it: {command(f'loop.py --tag {layout.tag}')}")

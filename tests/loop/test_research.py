@@ -110,7 +110,7 @@ def test_ctrl_c_ends_cleanly_and_the_idea_is_not_lost(repository: Path) -> None:
         text=True,
     ) as process:
         assert process.stdout is not None
-        next(line for line in process.stdout if "#1 run 0" in line)
+        next(line for line in process.stdout if "#1 run 1" in line)
         time.sleep(1.0)
         process.send_signal(signal.SIGINT)
         rest = process.stdout.read()

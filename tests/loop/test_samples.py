@@ -60,7 +60,7 @@ def measure(bench: Workbench, folder: Path, book: Journal, source: str) -> None:
     role = "candidate" if n else "baseline"
     book.append("proposed", n=n, role=role, proposal=idea, source_sha256=sha, **parent)
     book.append("started", n=n, run=0, seed=1, machine="m4", purpose="search")
-    run_dir = experiment_folder(folder, n) / "run-0"
+    run_dir = experiment_folder(folder, n) / "run-1"
     m = experiment.rehearse(bench, experiment_folder(folder, n) / "train_mlx.py", run_dir, seed=1)
     assert m.failure is None, m.failure
     m = replace(m, val_bpb=1.6)
@@ -78,7 +78,7 @@ def experiment_0(folder: Path) -> Experiment:
 def test_checkpoints_write_and_the_report_s_samples_are_made_once(night: tuple[Workbench, Layout]) -> None:
     bench, layout = night
     folder = layout.folder
-    x, checkpoint = experiment_0(folder), folder / "0000" / "run-0" / samples.CHECKPOINT
+    x, checkpoint = experiment_0(folder), folder / "0000" / "run-1" / samples.CHECKPOINT
     before = checkpoint.read_bytes()
     first = samples.write(bench, layout, x, ["a", "Hello, world"], GREEDY)
     assert [len(text) for text in first] == [5, 5] and set("".join(first)) <= set(LETTERS)

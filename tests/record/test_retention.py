@@ -77,7 +77,7 @@ def files(night: Night) -> dict[PurePosixPath, int]:
         found[PurePosixPath(f"{n:04}/train_mlx.py")] = 20_000
         for run in x.runs:
             found |= {
-                PurePosixPath(f"{n:04}/run-{run}/{name}"): 10**6 for name in ("checkpoint.safetensors", "train.log")
+                PurePosixPath(f"{n:04}/run-{run + 1}/{name}"): 10**6 for name in ("checkpoint.safetensors", "train.log")
             }
     return found
 
@@ -89,20 +89,20 @@ def paths(items: tuple[retention.Item, ...]) -> set[str]:
 def test_one_run_stays_of_baseline_keeps_and_the_best_three(night: Night) -> None:
     plan = retention.plan(night, files(night))
     assert {str(i.path.parent): i.why for i in plan.keep} == {
-        "0000/run-2": "baseline",
-        "0001/run-1": "keep",
-        "0002/run-0": "top 3",
-        "0003/run-0": "top 3",
-        "0008/run-0": "undecided",
+        "0000/run-3": "baseline",
+        "0001/run-2": "keep",
+        "0002/run-1": "top 3",
+        "0003/run-1": "top 3",
+        "0008/run-1": "undecided",
     }
     assert {str(i.path.parent): i.why for i in plan.free} == {
-        "0000/run-0": "another run stays",
         "0000/run-1": "another run stays",
-        "0001/run-0": "another run stays",
-        "0004/run-0": "discard",
-        "0005/run-0": "discard",
-        "0006/run-0": "discard",
-        "0007/run-0": "crash",
+        "0000/run-2": "another run stays",
+        "0001/run-1": "another run stays",
+        "0004/run-1": "discard",
+        "0005/run-1": "discard",
+        "0006/run-1": "discard",
+        "0007/run-1": "crash",
     }
     assert plan.freed == 7 * 10**6 and plan.kept == 5 * 10**6
 
@@ -114,7 +114,7 @@ def test_sources_and_logs_are_in_no_plan(night: Night) -> None:
 
 def test_what_a_candidate_wrote_for_itself_goes_even_from_a_kept_run(night: Night) -> None:
     own = {
-        PurePosixPath(p): 5 for p in ("0001/run-1/tmp/mlx/kernel.so", "0001/run-1/deep/er/data.bin", "0099/run-0/x.bin")
+        PurePosixPath(p): 5 for p in ("0001/run-2/tmp/mlx/kernel.so", "0001/run-2/deep/er/data.bin", "0099/run-1/x.bin")
     }
     plan = retention.plan(night, own)
     assert paths(plan.free) == {str(p) for p in own}
@@ -129,8 +129,8 @@ def test_files_beside_the_runs_are_left_alone(night: Night) -> None:
 
 
 def test_where_the_newest_run_s_files_are_gone_an_older_one_stays(night: Night) -> None:
-    left = {p: s for p, s in files(night).items() if "0001/run-1" not in str(p)}
-    assert "0001/run-0/checkpoint.safetensors" in paths(retention.plan(night, left).keep)
+    left = {p: s for p, s in files(night).items() if "0001/run-2" not in str(p)}
+    assert "0001/run-1/checkpoint.safetensors" in paths(retention.plan(night, left).keep)
 
 
 def test_abandoned_experiments_lose_their_checkpoints(night: Night) -> None:
@@ -142,7 +142,7 @@ def test_abandoned_experiments_lose_their_checkpoints(night: Night) -> None:
             event("abandoned", n=0, run=0, why="stopped by Ctrl-C"),
         ]
     )
-    plan = retention.plan(stopped, {PurePosixPath("0000/run-0/checkpoint.safetensors"): 3})
+    plan = retention.plan(stopped, {PurePosixPath("0000/run-1/checkpoint.safetensors"): 3})
     assert [i.why for i in plan.free] == ["abandoned"]
 
 
@@ -152,15 +152,15 @@ def test_applying_frees_what_was_planned_and_nothing_else(night: Night, tmp_path
     for path, size in files(night).items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(b"x" * (size // 1000))
-    (folder / "0004/run-0/tmp/mlx").mkdir(parents=True)
-    (folder / "0004/run-0/tmp/mlx/kernel.so").write_bytes(b"x" * 10)
+    (folder / "0004/run-1/tmp/mlx").mkdir(parents=True)
+    (folder / "0004/run-1/tmp/mlx/kernel.so").write_bytes(b"x" * 10)
     (folder / "outside").mkdir()
-    (folder / "0005/run-0/link.bin").symlink_to(folder / "outside")
+    (folder / "0005/run-1/link.bin").symlink_to(folder / "outside")
     before = retention.scan(layout)
     plan = retention.plan(night, before)
     assert retention.tidy(layout, night) == plan.freed > 0
     assert set(retention.scan(layout)) == set(before) - {item.path for item in plan.free}
-    assert not (folder / "0004/run-0/tmp").exists() and (folder / "outside").is_dir()
+    assert not (folder / "0004/run-1/tmp").exists() and (folder / "outside").is_dir()
     assert retention.tidy(layout, night) == 0
 
 

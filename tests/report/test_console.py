@@ -35,7 +35,7 @@ def test_plain_lines_without_a_terminal() -> None:
     view.hear({**STEP, "progress": 0.55})
     view.decided(Result(1, "keep", "Deeper", "2 sigma", "tuner", 1.25))
     lines = stream.getvalue().splitlines()
-    assert len(lines) == 3 and "#1 run 0: Deeper" in lines[0] and " 50% " in lines[1]
+    assert len(lines) == 3 and "#1 run 1: Deeper" in lines[0] and " 50% " in lines[1]
     assert "KEEP" in lines[2] and "1.250000" in lines[2]
 
 

@@ -14,7 +14,10 @@ from rich.console import Console
 from autoresearch.errors import UsageError
 from autoresearch.paths import Layout
 from autoresearch.record import pause
+from autoresearch.records import Proposal, Set
 from autoresearch.report import status
+from autoresearch.report.live_state import LiveState, RunStart
+from autoresearch.system.process import own_mark
 from testbed.night_builder import EXACT, NightBuilder, set_to
 from testbed.toy import ROOT, git
 
@@ -47,6 +50,38 @@ def test_counts_gain_and_the_next_commands() -> None:
     assert "uv run loop.py --tag nov23" in text and "git log autoresearch/nov23" in text
 
 
+def test_a_night_that_kept_nothing_claims_no_gain() -> None:
+    made = NightBuilder(tag="nov23")
+    made.candidate(set_to("DEPTH", 4), -0.1, "discard")
+    text = status.text(made.night)
+    assert "the baseline's: nothing better was kept" in text and "optimistic" not in text and "git log" not in text
+
+
+@pytest.mark.parametrize(
+    ("gain_bpb", "rounds", "step"),
+    [(0.1, 0, "loop.py validate --tag nov23"), (0.1, 3, "loop.py adopt --tag nov23"), (0.0, 3, "proves no gain yet")],
+)
+def test_the_next_step_of_a_night_with_a_keep(gain_bpb: float, rounds: int, step: str) -> None:
+    made = NightBuilder(tag="nov23")
+    made.candidate(set_to("DEPTH", 4), gain_bpb, "keep")
+    made.validate(rounds)
+    assert status.text(made.night).splitlines()[-1].endswith(step)
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_a_narrow_terminal_cuts_nothing(root: Path, width: int) -> None:
+    made = a_night()
+    long = "Replace the squared activation by one that is cheaper to compute and as good"
+    made.candidate(Proposal((Set("WIDTH", "40"),), long, "", "mlp", "ollama:qwen3-coder:30b"), -0.1, "discard")
+    made.write(root / "runs" / "nov23")
+    console = Console(file=io.StringIO(), width=width)
+    status.status(root, "nov23", console)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    words = " ".join(text.split())
+    assert long in words and "ollama:qwen3-coder:30b" in words and "#3 crash — (1 run)" in words
+    assert max(map(len, text.splitlines())) <= width and "…" not in text
+
+
 def test_a_night_without_a_result_has_no_gain() -> None:
     made = NightBuilder()
     made.events = made.events[:1]
@@ -66,8 +101,15 @@ def test_a_run_that_goes_on_and_a_pause_are_told(root: Path) -> None:
     n = made.propose("candidate", set_to("DEPTH", 6), made.sources[1], 1.4)
     made.add("started", n=n, run=0, seed=1, machine="m4", purpose="search")
     folder = made.write(root / "runs" / "nov23")
-    assert "running, or cut off: #4 run 0: DEPTH -> 6" in shown(root)
-    assert "paused" not in shown(root)
+    text = shown(root)
+    assert "cut off in #4 run 1: DEPTH -> 6; " in text and "running" not in text and "resume: uv run loop.py" in text
+    live = LiveState(mark=own_mark())
+    live.begin(RunStart(4, 0, "DEPTH -> 6"))
+    (folder / "live.json").write_bytes(live.to_json())
+    text = shown(root)
+    assert "running: #4 run 1, starting: DEPTH -> 6" in text and "cut off" not in text
+    assert "watch it: uv run loop.py watch" in text and "resume: " not in text
+    assert "paused" not in text
     pause.begin(Layout.of(folder))
     assert "paused by hand" in shown(root)
 

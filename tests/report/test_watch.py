@@ -12,7 +12,7 @@ from rich.console import Console
 
 from autoresearch.errors import UsageError
 from autoresearch.paths import Layout
-from autoresearch.report import watch
+from autoresearch.report import live_state, watch
 from autoresearch.report.console import PlainView, published
 from autoresearch.report.live_state import RunStart
 from testbed.night_builder import NightBuilder
@@ -75,7 +75,7 @@ def test_a_loop_that_is_gone_is_said_to_be(layout: Layout) -> None:
         view.say("the last that was published before the kill")
         killed = layout.live.read_bytes()
     layout.live.write_bytes(killed)
-    assert watch.running(layout) is None
+    assert live_state.running(layout) is None
     watcher = Watcher(layout.root)
     assert "ended without saying why" in watcher.end()
     assert watcher.code == 1
@@ -85,7 +85,7 @@ def test_a_night_that_is_over_is_summed_up(layout: Layout) -> None:
     watcher = Watcher(layout.root)
     assert "nov23: 6 experiments" in watcher.end() and watcher.code == 0
     layout.live.write_bytes(b"torn")
-    assert watch.read(layout) is None
+    assert live_state.published(layout) is None
 
 
 def test_without_a_loop_there_is_nothing_to_pause(layout: Layout) -> None:

@@ -57,6 +57,8 @@ def run(root: Path, args: Namespace) -> int:
         finally:
             view.close()
             view.say(status.text(research.night))
+            if research.night.decided:
+                view.say(f"report: {research.notebook.layout.report}")
             if outcomes := hints.outcomes_of(research.night, research.notebook.source_of):
                 view.say(str(hints.count(outcomes)))
     return 0

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from autoresearch.errors import UsageError
+from autoresearch.formats import run_name
 from autoresearch.paths import Layout
 from autoresearch.record import journal
 from autoresearch.record.night import Experiment, Night, RunRecord
+from autoresearch.report import live_state
 from autoresearch.report import status as summary
 
 
@@ -23,7 +25,8 @@ def status(root: Path, args: Namespace) -> int:
     if args.json:
         from autoresearch.report.summary_json import night_json
 
-        _print(night_json(journal.read(Layout(root, summary.find_tag(root, args.tag)))))
+        layout = Layout(root, summary.find_tag(root, args.tag))
+        _print(night_json(journal.read(layout), running=live_state.running(layout) is not None))
     else:
         summary.status(root, args.tag)
     return 0
@@ -81,13 +84,13 @@ def _print(value: Any) -> None:
 
 
 def _line(run: RunRecord) -> str:
-    """Return a run in a line: "  run 0 (search, seed 7000): val_bpb 1.234567, 82,000 tok/s, 751 steps"."""
+    """Return a run in a line: "  run 1 (search, seed 7000): val_bpb 1.234567, 82,000 tok/s, 751 steps"."""
     m = run.measurement
     ended = "stopped early" if m and m.stopped else run.ended or "running"
     value = f"val_bpb {m.val_bpb:.6f}" if m and m.val_bpb is not None else ended
     speed = f", {m.tok_s:,.0f} tok/s, {m.num_steps} steps" if m and m.tok_s else ""
     failed = f", {m.failure.kind}: {m.failure.message}" if m and m.failure else ""
-    return f"  run {run.run} ({run.purpose}, seed {run.seed}): {value}{speed}{failed}"
+    return f"  {run_name(run.run)} ({run.purpose}, seed {run.seed}): {value}{speed}{failed}"
 
 
 def _diff(layout: Layout, night: Night, x: Experiment, parent: Experiment) -> str:

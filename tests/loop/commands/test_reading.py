@@ -31,7 +31,7 @@ def test_show_prints_hypothesis_runs_and_diff(root: Path, capsys: pytest.Capture
     assert reading.show(root, Namespace(tag="nov23", n=1, json=False)) == 0
     shown = capsys.readouterr().out
     assert shown.startswith("#1 DEPTH -> 3\n") and "\nkeep: it is keep\n" in shown
-    assert "  run 0 (search, seed 1000): val_bpb 1." in shown and " tok/s, 700 steps\n" in shown
+    assert "  run 1 (search, seed 1000): val_bpb 1." in shown and " tok/s, 700 steps\n" in shown
     assert "\n-DEPTH = 2" in shown and "\n+DEPTH = 3" in shown
     assert shown.endswith(f"logs: {root / 'runs' / 'nov23' / '0001'}\n")
 
@@ -40,7 +40,7 @@ def test_show_tells_a_failure_with_its_detail(root: Path, capsys: pytest.Capture
     reading.show(root, Namespace(tag="nov23", n=2, json=False))
     shown = capsys.readouterr().out
     assert (
-        "run 0 (search, seed 2000): measured" in shown
+        "run 1 (search, seed 2000): measured" in shown
         and ", memory: held 9.1 GB of memory" in shown
         and "\na traceback\n" in shown
     )

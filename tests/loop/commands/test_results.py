@@ -94,7 +94,7 @@ def test_cleaning_removes_what_decided_candidates_need_no_more(
     repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made_night(repository, "discard")
-    left = repository / "runs" / "nov23" / "0007" / "run-0" / "checkpoint.safetensors"
+    left = repository / "runs" / "nov23" / "0007" / "run-1" / "checkpoint.safetensors"
     left.parent.mkdir(parents=True)
     left.write_bytes(b"x" * 1000)
     assert results.clean(repository, NIGHT) == 0
