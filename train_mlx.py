@@ -63,8 +63,9 @@ FINAL_LR_FRAC = 0.0
 
 # Machine
 COMPUTE_DTYPE = "bfloat16"  # or "float32", which CPUs always use; parameters are always float32
+LOSS_CHUNK = 2**24  # bytes of logits at once in training, on a GPU
 STACK_MATRICES = True  # Muon on all matrices of one shape at once, to fill a GPU
-QUERY_BLOCK = 128  # queries at once where attention has no fused kernel: with a window, and on CPUs
+QUERY_BLOCK = 128  # queries at once where attention has no fused kernel: with a window, on CPUs, float32 on CUDA
 
 # --- model ----------------------------------------------------------
 
@@ -151,7 +152,7 @@ def attend_last(q, k, v, window):
 def attend(q, k, v, window):
     """Attend from all T positions, in memory linear in T."""
     T = q.shape[2]
-    if T <= 2 * QUERY_BLOCK or (on_gpu() and window >= T - 1):
+    if T <= 2 * QUERY_BLOCK or (window >= T - 1 and prepare.has_fused_attention(q)):
         return attend_last(q, k, v, window)
     return prepare.attend_in_blocks(attend_last, q, k, v, window, QUERY_BLOCK)
 
@@ -251,7 +252,7 @@ class GPT(nn.Module):
 
     def loss(self, idx, targets):
         """Return the mean nats per token, computed without all logits at once."""
-        return prepare.chunked_cross_entropy(head, self.features(idx), self.lm_head.weight, targets)
+        return prepare.chunked_cross_entropy(head, self.features(idx), self.lm_head.weight, targets, LOSS_CHUNK)
 
     def flops_per_token(self) -> float:
         """Count those of training: 6 per matrix weight, and 12 C per visible position of each layer."""

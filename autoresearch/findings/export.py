@@ -117,10 +117,12 @@ def decided_after(data: bytes) -> dict[int, float]:
 
 def shared_machine(facts: Mapping[str, Any]) -> SharedMachine:
     """Return the machine of a night from the facts in its journal."""
-    memory_mb = facts.get("memory_mb")
+    memory_mb = facts.get("gpu_memory_mb") or facts.get("memory_mb")
     levels = tuple((str(name), int(count)) for name, count in facts.get("cpu_levels") or ())
     known = {k: facts.get(k) for k in ("system", "os", "model", "gpu_cores", "cpu_cores", "power", "low_power")}
-    chip = str(facts.get("chip") or "unknown")
+    chip = str(facts.get("gpu") or facts.get("chip") or "unknown")
+    if facts.get("gpu"):  # the GPU's own cores are not known, and the processor's do not train
+        known |= {"cpu_cores": None, "gpu_cores": None}
     return SharedMachine(chip, cpu_levels=levels, memory_gb=memory_mb and round(memory_mb / 1024), **known)
 
 

@@ -13,7 +13,7 @@ from autoresearch.invocation import command
 from autoresearch.loop.notebook import Notebook
 from autoresearch.measure.workbench import FREE_DISK
 from autoresearch.record import pause
-from autoresearch.system import machine
+from autoresearch.system import gpu, machine
 
 RELEASE_WAITS_S = (10.0, 30.0, 60.0, 120.0)  # between attempts to unload the language model
 ROOM_WAITS_S = (10.0, 30.0, 60.0, 120.0)  # between looks at the free memory and disk
@@ -80,7 +80,7 @@ class Readiness:
         if free < FREE_DISK:
             return f"{free / 2**20:.0f} MB of disk are left, and a run needs {FREE_DISK / 2**20:.0f}"
         free_mb = machine.free_memory_mb()
-        if free_mb < peak_mb:
+        if gpu.find() is None and free_mb < peak_mb:
             return f"{free_mb / 1024:.1f} GB of memory are free, and a run takes {peak_mb / 1024:.1f}"
         return None
 

@@ -24,12 +24,13 @@ from autoresearch.record.journal import read_source
 from autoresearch.record.night import Experiment
 from autoresearch.records import MachineState, Measurement, Purpose
 from autoresearch.report.live_state import RunStart
-from autoresearch.system import awake, machine
+from autoresearch.system import awake, gpu, machine
 
 PATIENCE_S = (60.0, 300.0, 900.0)  # waits after the incumbent failed: the machine cools, another program ends
 LEAST_STEPS = 3  # in the budget, of a baseline or an incumbent: with fewer no training ends in time
 STARTUP_FLOOR_S = 60.0  # what a candidate's start may take in any case: new kernels, a busy machine
 COMPILING_FLOOR_S = 180.0  # the same where g++ compiles the kernels
+CUDA_FLOOR_S = 300.0  # the same with CUDA: a first step without any kernel took 147 s on an H100
 PREFIXES: Mapping[Purpose, str] = {"incumbent": "once more: ", "final": "final validation: "}  # of a run's title
 
 
@@ -51,7 +52,8 @@ class Runner:
         """Limit what candidates may take by the baseline: twice its slowest start and 5 s, and a sixth of its steps."""
         runs = baseline.measurements
         compiling = sys.platform != "darwin" and "MLX_DISABLE_COMPILE" not in self.bench.env
-        floor_s = COMPILING_FLOOR_S if compiling else STARTUP_FLOOR_S
+        slow_s = CUDA_FLOOR_S if gpu.find() is not None else COMPILING_FLOOR_S
+        floor_s = slow_s if compiling else STARTUP_FLOOR_S
         starts = [m.seconds.get("startup", 0.0) + m.seconds.get("warmup", 0.0) for m in runs]
         steps = min((m.num_steps for m in runs if m.num_steps), default=0)
         self.bench = replace(

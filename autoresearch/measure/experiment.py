@@ -63,10 +63,14 @@ def measure(
 def rehearse(
     bench: Workbench, source: Path, folder: Path, seed: int, listen: Listener = _ignore, *, slack_s: float = 60.0
 ) -> Measurement:
-    """Train without scoring, for the speed and the memory. A slow step may outlast the budget by `slack_s`."""
+    """Train a person's source without scoring, for the speed and the memory; its kernels are kept for later runs.
+
+    A slow step may outlast the budget by `slack_s`.
+    """
     started = time.monotonic()
     run_folder.make(folder, bench.kernels)
     train = _train(RunSpec.of(bench, source, folder, seed), listen, slack_s=slack_s)
+    run_folder.keep_kernels(folder, bench.kernels)
     run_folder.tidy(folder, run_folder.LEFT)
     return replace(outcome.measurement(train, seed), total_s=time.monotonic() - started)
 

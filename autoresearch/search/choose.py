@@ -105,7 +105,7 @@ def _model(
     from autoresearch.search.llm.model_choice import open_ollama
 
     return open_ollama(
-        memory_bytes=facts.memory_mb * 2**20,
+        memory_bytes=facts.training_memory_mb * 2**20,
         log_path=Cache.default().ollama_log,
         scorecard=scorecard,
         wanted=options.model,

@@ -23,7 +23,7 @@ import psutil
 from autoresearch.errors import CommandError
 from autoresearch.formats import counted
 from autoresearch.records import MachineState
-from autoresearch.system import load, process
+from autoresearch.system import gpu, load, process
 
 Ask = Callable[[Sequence[str]], str]  # a command -> its standard output; "" when it fails
 
@@ -82,10 +82,17 @@ class Facts:
     display: str | None  # "on", "asleep" or "none"
     free_memory_mb: int
     swap_mb: int | None
+    gpu: str | None = None  # "NVIDIA H100 80GB HBM3": one that is no part of the chip
+    gpu_memory_mb: int | None = None  # of that GPU
+
+    @property
+    def training_memory_mb(self) -> int:
+        """The memory that a training can have: the GPU's own, where it has one, else the machine's."""
+        return self.gpu_memory_mb or self.memory_mb
 
     @property
     def memory_gb(self) -> int:
-        return round(self.memory_mb / 1024)
+        return round(self.training_memory_mb / 1024)
 
     @property
     def apple_silicon(self) -> bool:
@@ -96,10 +103,13 @@ class Facts:
 
     def describe(self) -> str:
         """Describe the machine in one line, e.g. "Apple M4 Pro, 20 GPU cores, 24 GB, macOS 26.2"."""
-        return f"{self.chip}, {cores(self.gpu_cores, self.cpu_cores)}, {self.memory_gb} GB, {self.os}"
+        found = self.gpu or f"{self.chip}, {cores(self.gpu_cores, self.cpu_cores)}"
+        return f"{found}, {self.memory_gb} GB, {self.os}"
 
     def slug(self) -> str:
         """Return an id that all machines of this kind share, e.g. "apple-m4-pro-20gpu-24gb"."""
+        if self.gpu:
+            return re.sub(r"[^a-z0-9]+", "-", f"{self.gpu} {self.memory_gb}gb".lower()).strip("-")
         cores = f"{self.gpu_cores}gpu" if self.gpu_cores else f"{self.cpu_cores}cpu"
         chip = re.sub(r"\((R|TM)\)|@.*|\bCPU\b|\bProcessor\b", " ", self.chip, flags=re.IGNORECASE)
         return re.sub(r"[^a-z0-9]+", "-", f"{chip} {cores} {self.memory_gb}gb".lower()).strip("-")
@@ -125,6 +135,7 @@ def facts(run: Ask = ask, system: str | None = None) -> Facts:
     """Describe this machine. On a Mac it takes a second or two (system_profiler), so call it once a night."""
     system = system or platform.system()
     now = sample(run, system)
+    found = gpu.find() if system == "Linux" else None
     return Facts(
         system=system,
         python=platform.python_version(),
@@ -137,6 +148,8 @@ def facts(run: Ask = ask, system: str | None = None) -> Facts:
         thermal=now.thermal,
         free_memory_mb=now.free_memory_mb,
         swap_mb=now.swap_mb,
+        gpu=found.name if found else None,
+        gpu_memory_mb=found.memory_mb if found else None,
     )
 
 
@@ -175,7 +188,7 @@ def _since_boot() -> float:
 
 
 def _mac_hardware(run: Ask) -> dict[str, Any]:
-    sysctl, (hardware, gpu) = _lines(run(SYSCTL)), _profiler(run(PROFILER))
+    sysctl, (hardware, screen) = _lines(run(SYSCTL)), _profiler(run(PROFILER))
     brand = sysctl.get("machdep.cpu.brand_string", "")  # "Apple processor" on the first macOS for M1
     levels = [
         (sysctl.get(f"hw.perflevel{n}.name", f"level {n}"), int(sysctl[f"hw.perflevel{n}.physicalcpu"]))
@@ -183,7 +196,7 @@ def _mac_hardware(run: Ask) -> dict[str, Any]:
         if f"hw.perflevel{n}.physicalcpu" in sysctl
     ]
     cores = sysctl.get("hw.physicalcpu") or _search(r"(\d+)", str(hardware.get("number_processors", "")))
-    gpu_cores = _search(r"<key>gpu-core-count</key>\s*<integer>(\d+)", run(GPU)) or gpu.get("sppci_cores")
+    gpu_cores = _search(r"<key>gpu-core-count</key>\s*<integer>(\d+)", run(GPU)) or screen.get("sppci_cores")
     release = sysctl.get("kern.osproductversion") or platform.mac_ver()[0]
     return {
         "os": f"macOS {release}".strip(),
@@ -193,7 +206,7 @@ def _mac_hardware(run: Ask) -> dict[str, Any]:
         "cpu_cores": _integer(cores) or os.cpu_count() or 1,
         "cpu_levels": tuple(levels),
         "memory_mb": (_integer(sysctl.get("hw.memsize")) or psutil.virtual_memory().total) >> 20,
-        "display": _display(gpu),
+        "display": _display(screen),
     }
 
 
@@ -226,11 +239,11 @@ def _profiler(text: str) -> tuple[dict[str, Any], dict[str, Any]]:
         return {}, {}
 
 
-def _display(gpu: Mapping[str, Any]) -> str | None:
+def _display(screen: Mapping[str, Any]) -> str | None:
     """Return "on" when a display is lit, "asleep" when all are (system_profiler still lists these), else "none"."""
-    if not gpu:
+    if not screen:
         return None
-    online = [d for d in gpu.get("spdisplays_ndrvs") or () if d.get("spdisplays_online") != "spdisplays_no"]
+    online = [d for d in screen.get("spdisplays_ndrvs") or () if d.get("spdisplays_online") != "spdisplays_no"]
     awake = [d for d in online if d.get("spdisplays_asleep") != "spdisplays_yes"]
     return "on" if awake else "asleep" if online else "none"
 

@@ -45,7 +45,7 @@ def doctor(root: Path, args: Namespace) -> int:
 def find_model(facts: machine.Facts, cache: Cache) -> tuple[bool, str]:
     """Return whether an Ollama server has a model for this machine, and a line on it."""
     scorecard = Scorecard(cache.scorecard, facts.slug())
-    memory_bytes = facts.memory_mb * 2**20
+    memory_bytes = facts.training_memory_mb * 2**20
     proposer, said = model_choice.open_ollama(memory_bytes=memory_bytes, log_path=cache.ollama_log, scorecard=scorecard)
     if proposer is not None:
         proposer.close()
@@ -89,9 +89,9 @@ def models(root: Path, args: Namespace) -> int:
         raise UsageError("no Ollama server answers and `ollama` is not installed. See: https://ollama.com")
     try:
         scorecard = Scorecard(cache.scorecard, facts.slug())
-        found = model_choice.installed(server, facts.memory_mb * 2**20, scorecard)
+        found = model_choice.installed(server, facts.training_memory_mb * 2**20, scorecard)
         Console().print(models_table(found, scorecard))
-        print(model_choice.choose_model(found, facts.memory_mb * 2**20, args.model).line)
+        print(model_choice.choose_model(found, facts.training_memory_mb * 2**20, args.model).line)
     finally:
         server.close()
     return 0

@@ -31,7 +31,8 @@ MOST_S = 100.0  # no trial is begun after this long
 WORTH = 1.03  # a choice is taken when it is this much faster
 MEMORY_SHARE = 0.6  # of the machine's memory that training may hold: the rest is the system's and the page cache's
 ROWS = "DEVICE_BATCH_SIZE"
-MACHINE_FIT = (ROWS, "STACK_MATRICES", "COMPUTE_DTYPE")  # the constants that `axes` turns
+CHUNK, CHUNKS = "LOSS_CHUNK", (22, 26, 28, 40)  # powers of two in bytes; the last is all logits at once
+MACHINE_FIT = (ROWS, CHUNK, "STACK_MATRICES", "COMPUTE_DTYPE")  # the constants that `axes` turns
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def measure(bench: Workbench, source: str, folder: Path, facts: machine.Facts, p
     """
     best = roofline.measure(bench.env)
     say(best.table(facts))
-    fitted = fit(bench, source, folder, facts.memory_mb, best.device, say)
+    fitted = fit(bench, source, folder, facts.training_memory_mb, best.device, say)
     say(found := efficiency(fitted, best, facts, source))
     text = "\n".join([best.table(facts), *(f"  {trial}" for trial in fitted.trials), found])
     remember(path, source, bench, fitted, text)
@@ -117,6 +118,9 @@ def fit(
     trial_s = min(TRIAL_S, bench.budget_s) if trial_s is None else trial_s
     fitting = _Fitting(replace(bench, budget_s=trial_s, min_steps=0), source, folder, memory_mb, say)
     for axis in axes(source, bench, device):
+        if fitting.out_of_time():
+            say(f"  {axis.name} stays: {MOST_S:g} s of trials are over")
+            break
         fitting.choose(axis)
     now = constants.literals(source)
     found = [Set(name, literal) for name, literal in fitting.chosen.items() if now[name] != literal]
@@ -132,6 +136,10 @@ class _Fitting:
         self.chosen: dict[str, str] = {}
         self.trials: list[SpeedTrial] = []
 
+    def out_of_time(self) -> bool:
+        """Return whether no further trial is to be begun."""
+        return time.monotonic() - self.started > MOST_S
+
     def choose(self, axis: Axis) -> None:
         """Try the value that stands, then each direction until one has found something faster."""
         stands = best = self._try(axis.name, constants.literals(self.source)[axis.name])
@@ -144,7 +152,7 @@ class _Fitting:
     def _walk(self, name: str, direction: Sequence[str], best: SpeedTrial) -> SpeedTrial:
         """Go along the values until one is no faster; past those that do not run."""
         for literal in direction:
-            if time.monotonic() - self.started > MOST_S:
+            if self.out_of_time():
                 break
             trial = self._try(name, literal, best)
             if trial.tok_s and trial.tok_s > WORTH * (best.tok_s or 0.0):
@@ -197,8 +205,12 @@ def axes(source: str, bench: Workbench, device: str) -> Iterator[Axis]:
         seq_len = corpus.load_meta(bench.data.folder)["seq_len"]
         whole = tokens * pieces // seq_len if isinstance(tokens, int) else rows
         fewer = tuple(str(rows >> k) for k in (1, 2, 3) if rows >> k)
-        more = tuple(str(rows << k) for k in (1, 2) if rows << k <= whole)
+        more = tuple(str(rows << k) for k in range(1, 6) if rows << k <= whole)
         yield Axis(ROWS, (fewer, more))
+    if device == "gpu" and isinstance(chunk := now.get(CHUNK), int):  # a CPU's chunks are the harness's
+        larger = tuple(f"2**{k}" for k in CHUNKS if 2**k > chunk)
+        smaller = tuple(f"2**{k}" for k in reversed(CHUNKS) if 2**k < chunk)
+        yield Axis(CHUNK, (larger, smaller))
     if isinstance(stacked := now.get("STACK_MATRICES"), bool):
         yield Axis("STACK_MATRICES", ((str(not stacked),),))
     if device == "gpu" and now.get("COMPUTE_DTYPE") in ("bfloat16", "float32"):  # a CPU computes in float32

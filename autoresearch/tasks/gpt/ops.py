@@ -18,7 +18,10 @@ import mlx.nn as nn
 Part = TypeVar("Part")
 Result = TypeVar("Result")
 
-GPU_LOGITS, CPU_LOGITS = 2**24, 2**21  # bytes of logits in a chunk of training; MLX runs some 30 such arrays ahead
+GPU_LOGITS = 2**24  # bytes of logits in a chunk of training, where the caller names no number
+CPU_LOGITS = 2**21  # the same on a CPU, always: MLX runs some 30 such arrays ahead, and more do not fit its caches
+METAL_HEADS = frozenset({64, 72, 80, 96, 128, 192, 256})  # head dimensions with fused attention, also backward
+CUDA_HEAD = 128  # the largest head dimension that cuDNN's attention takes, in multiples of 8 and in 16-bit types
 
 
 def cross_entropy(logits: mx.array, targets: mx.array, reduction: str = "mean") -> mx.array:
@@ -32,15 +35,17 @@ def cross_entropy(logits: mx.array, targets: mx.array, reduction: str = "mean") 
     return losses if reduction == "none" else losses.mean()
 
 
-def chunked_cross_entropy(head: Callable[..., mx.array], x: mx.array, weight: mx.array, targets: mx.array) -> mx.array:
+def chunked_cross_entropy(
+    head: Callable[..., mx.array], x: mx.array, weight: mx.array, targets: mx.array, chunk_bytes: int = GPU_LOGITS
+) -> mx.array:
     """Compute the mean cross-entropy of head(x, weight), never with all logits at once: x (B, T, C), targets (B, T).
 
-    A chunk's gradients are taken while its logits (tokens, V) are there. `head` must treat tokens alike, and compute
-    with no other learned array than `weight`.
+    A chunk's gradients are taken while its logits (tokens, V) are there: `chunk_bytes` of them in float32 on a GPU,
+    CPU_LOGITS on a CPU. `head` must treat tokens alike, and compute with no other learned array than `weight`.
     """
     _require_explicit_arrays("chunked_cross_entropy", head)
     x, targets = x.reshape(-1, x.shape[-1]), targets.reshape(-1)
-    size = max(1, (GPU_LOGITS if mx.default_device() == mx.gpu else CPU_LOGITS) // (4 * weight.shape[0]))
+    size = max(1, (chunk_bytes if mx.default_device() == mx.gpu else CPU_LOGITS) // (4 * weight.shape[0]))
 
     def loss(x: mx.array, weight: mx.array, targets: mx.array) -> mx.array:
         return cross_entropy(head(x, weight), targets, "none").sum()
@@ -91,6 +96,17 @@ def soft_cap(logits: mx.array, limit: float) -> mx.array:
         return gradient * (1 - mx.square(output / limit))
 
     return capped(logits)
+
+
+def has_fused_attention(q: mx.array) -> bool:
+    """Return whether causal attention over the whole context of q (B, H, T, D) never builds T x T scores here.
+
+    Metal fuses it in any type, CUDA in 16-bit types only, both for some head dimensions D. A CPU does not.
+    """
+    if mx.default_device() != mx.gpu:
+        return False
+    D = q.shape[-1]
+    return D in METAL_HEADS if mx.metal.is_available() else q.dtype != mx.float32 and D <= CUDA_HEAD and D % 8 == 0
 
 
 def attend_in_blocks(

@@ -14,7 +14,7 @@ from autoresearch.files import write_atomic
 from autoresearch.measure.workbench import Workbench
 from autoresearch.paths import DataFolder
 from autoresearch.records import Say
-from autoresearch.system import machine
+from autoresearch.system import gpu, machine
 from autoresearch.system.sandbox import prove, select
 from autoresearch.tasks.gpt.data import corpus
 from autoresearch.tasks.gpt.data.profiles import default_profile
@@ -82,8 +82,8 @@ def children_environment(say: Say) -> dict[str, str]:
     """
     if sys.platform == "darwin":
         return {"AGX_RELAX_CDM_CTXSTORE_TIMEOUT": "1"}
-    if Path("/dev/nvidia0").exists():
-        say("speed: MLX on CUDA")
+    if (found := gpu.find()) is not None:
+        say(f"speed: MLX on {found.name}; steps are compiled, which takes up to three minutes the first time")
         return {}
     compiled, cores = environment.compiles(), cores_to_use()
     env = {"AUTORESEARCH_CORES": str(cores), "OPENBLAS_NUM_THREADS": "1", "MLX_BFS_MAX_WIDTH": "1000"}

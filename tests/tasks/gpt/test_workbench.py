@@ -11,14 +11,14 @@ import pytest
 
 from autoresearch.errors import DataError, UsageError
 from autoresearch.paths import Cache, DataFolder
-from autoresearch.system import machine
+from autoresearch.system import gpu, machine
 from autoresearch.tasks.gpt.workbench import children_environment, choose_data, harness, snapshot, workbench
 from testbed.toy import ROOT
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere MLX runs on the GPU")
 def test_children_get_the_cores_that_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    if Path("/dev/nvidia0").exists():
+    if gpu.find() is not None:
         pytest.skip("MLX runs on the GPU")
     monkeypatch.delenv("AUTORESEARCH_CORES", raising=False)
     said: list[str] = []

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from autoresearch.system import gpu
+
 
 @dataclass(frozen=True, slots=True)
 class Profile:
@@ -57,5 +59,6 @@ PROFILES: Mapping[str, Profile] = {profile.name: profile for profile in (MAC, TI
 
 
 def default_profile() -> str:
-    """Name the profile of this machine: "mac" on Apple Silicon, "tiny" elsewhere."""
-    return "mac" if (sys.platform, platform.machine()) == ("darwin", "arm64") else "tiny"
+    """Name the profile of this machine: "mac" where MLX computes on a GPU, "tiny" elsewhere."""
+    on_gpu = (sys.platform, platform.machine()) == ("darwin", "arm64") or gpu.find() is not None
+    return "mac" if on_gpu else "tiny"
