@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
+# make run CUDA=1 VENV=.venv-cuda: MLX for an NVIDIA GPU
+CUDA ?=
+MLX := $(if $(CUDA),'mlx[cuda13]>=0.32.4',--group cpu)
 
 .PHONY: run test check clean
 
@@ -21,7 +24,7 @@ $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
 	$(BIN)/python -c 'import tomllib; print("\n".join(tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"]))' > $(VENV)/requirements.txt
-	$(BIN)/python -m pip install --quiet --requirement $(VENV)/requirements.txt --group dev
+	$(BIN)/python -m pip install --quiet --requirement $(VENV)/requirements.txt --group dev $(MLX)
 	touch $@
 
 clean:

@@ -22,7 +22,7 @@ import os
 import resource
 import sys
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -37,6 +37,7 @@ except ModuleNotFoundError as missing:  # of a Python that is not this project's
     sys.exit(f"error: the package {missing.name} is not installed here. Run: uv run {' '.join(sys.argv)}")
 
 BESIDE = "autoresearch.tasks.gpt"  # the package whose files stand beside this one
+PRODUCT_S = 0.02  # a GPU's speed is measured by products that take about as long
 EXPLODED = 3.0  # a training loss above this many times ln(vocab_size) has diverged
 
 
@@ -301,13 +302,25 @@ def parameter_hash(model: nn.Module) -> str:
 
 
 def matmul_tflops(dtype: mx.Dtype = mx.float32, seconds: float = 0.2) -> float:
-    """Measure this machine's present speed in TFLOP/s, by square matrix products for a fixed time."""
-    size, at_once = (2048, 4) if mx.default_device() == mx.gpu else (1024, 1)  # several at once hide a GPU's start-up
-    places = streams() * at_once
+    """Measure this machine's present speed in TFLOP/s, by square matrix products for a fixed time.
+
+    On a GPU the squares grow until one product takes PRODUCT_S, since smaller ones do not fill a large chip.
+    """
+    if mx.default_device() != mx.gpu:
+        return _products(1024, dtype, streams(), seconds)
+    size = 2048
+    places = streams() * 4  # several at once hide a GPU's start-up
+    while size < 16384 and 2 * (2 * size) ** 3 / 1e12 < PRODUCT_S * _products(size, dtype, places, 0.0):
+        size *= 2
+    return _products(size, dtype, places, seconds)
+
+
+def _products(size: int, dtype: mx.Dtype, places: Sequence[mx.Stream], seconds: float) -> float:
+    """Return the TFLOP/s of products of squares, one at each place at a time; with 0 seconds, of one round."""
     a = mx.random.normal((size, size), key=mx.random.key(0)).astype(dtype)
     mx.eval(a @ a)
     start, count = monotonic(), 0
-    while monotonic() - start < seconds:
+    while count == 0 or monotonic() - start < seconds:
         mx.eval([mx.matmul(a, a, stream=place) for place in places])
         count += len(places)
     return 2 * size**3 * count / (monotonic() - start) / 1e12

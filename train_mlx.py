@@ -468,11 +468,11 @@ def train(model: GPT, run: prepare.Run) -> None:
     stream = iter(run.batches(rows, seq_len))
     previous = None
     for step, batches in enumerate(zip(*[stream] * micro_batches, strict=False)):
-        loss = train_step(batches, hyperparameters(run.progress, step))
-        mx.async_eval(loss, model.state, optimizer.state)
-        # Wait for the previous loss only, so that one step is always queued.
+        loss = train_step(batches, hyperparameters(run.progress, step))  # builds the graph while the last step runs
+        # Wait for that step before this one is queued: two at once would hold twice the activations.
         if previous is not None:
             run.log(step - 1, previous)
+        mx.async_eval(loss, model.state, optimizer.state)
         previous = loss
     if previous is not None:
         run.log(step, previous)

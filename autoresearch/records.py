@@ -181,7 +181,8 @@ class Measurement:
     depth: int | None = None  # the candidate's DEPTH constant, when it has one
     tok_s: float | None = None  # training tokens per second
     peak_memory_mb: float | None = None  # MLX's peak in the training child, without its cache
-    mfu_percent: float | None = None
+    mfu_percent: float | None = None  # of product_tflops
+    product_tflops: float | None = None  # a square matrix product's here, in the type that the candidate computes in
     train_loss: float | None = None  # nats per token, at the last logged step
     loss_curve: tuple[tuple[float, float], ...] = ()  # (progress, nats per token), at most 64 points
     behind_nats: float | None = None  # training loss minus the incumbent's at half the budget, if comparable

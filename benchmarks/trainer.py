@@ -233,9 +233,9 @@ def waiting(step: Callable[[], Any], state: Any, repeats: int) -> float:
         losses: list[mx.array] = []
         for _ in range(STEPS_IN_A_ROW):
             losses.append(step())
-            mx.async_eval(losses[-1], state)
             if reads and len(losses) > 1:
                 losses[-2].item()
+            mx.async_eval(losses[-1], state)
         mx.eval(losses[-1], state)
 
     found = [(least(lambda: loop(True), 1), least(lambda: loop(False), 1)) for _ in range(repeats)]

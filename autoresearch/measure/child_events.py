@@ -78,7 +78,8 @@ class Trained:
 
 @dataclass(frozen=True)
 class Saved:
-    speed: Amount
+    speed: Amount  # TFLOP/s in float32
+    product: Amount | None = None  # the same in the type that the candidate computes in
 
 
 @dataclass(frozen=True)

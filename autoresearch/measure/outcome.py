@@ -56,7 +56,8 @@ def measurement(train: Outcome, seed: int, early_stop: EarlyStopCheck | None = N
     known = [speed for speed in speeds if speed] if train.stopped or all(speeds) else []
     speed = sum(known) / len(known) if known else None
     flops = train.get("ready", "flops_per_token")
-    mfu = 100 * flops * tok_s / (speed * 1e12) if isinstance(flops, (int, float)) and tok_s and speed else None
+    product = train.get("saved", "product") or speed
+    mfu = 100 * flops * tok_s / (product * 1e12) if isinstance(flops, (int, float)) and tok_s and product else None
     return Measurement(
         seed,
         failure=train.failure,
@@ -69,6 +70,7 @@ def measurement(train: Outcome, seed: int, early_stop: EarlyStopCheck | None = N
         tok_s=tok_s,
         peak_memory_mb=train.get("trained", "peak_memory_mb") or train.get("warmed_up", "peak_memory_mb"),
         mfu_percent=mfu,
+        product_tflops=product,
         train_loss=train.get("step", "loss"),
         loss_curve=tuple(train.curve[:: max(1, -(-len(train.curve) // CURVE_POINTS))]),
         behind_nats=train.behind_nats,

@@ -181,7 +181,7 @@ class _Fitting:
         if m.peak_memory_mb and m.peak_memory_mb > MEMORY_SHARE * self.memory_mb:
             note = f"more than {MEMORY_SHARE:.0%} of {self.memory_mb / 1024:.0f} GB"
             return SpeedTrial(name, literal, None, m.peak_memory_mb, note)
-        tflops = m.mfu_percent / 100 * m.speed_index if m.mfu_percent and m.speed_index else None
+        tflops = m.mfu_percent / 100 * m.product_tflops if m.mfu_percent and m.product_tflops else None
         return SpeedTrial(name, literal, m.tok_s, m.peak_memory_mb, tflops=tflops)
 
 

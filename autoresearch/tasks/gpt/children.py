@@ -52,10 +52,12 @@ def build(module: types.ModuleType, task: Task, seed: int) -> nn.Module:
 
 def limit_memory() -> None:
     """Keep MLX inside the GPU's working set, so that a greedy candidate fails instead of making the machine swap."""
-    working_set = int(mx.device_info().get("max_recommended_working_set_size", 0))
+    info = mx.device_info()  # the first is Metal's, the second CUDA's
+    working_set = int(info.get("max_recommended_working_set_size", 0) or info.get("total_memory", 0))
     if working_set:
         mx.set_memory_limit(int(0.8 * working_set))
         mx.set_cache_limit(min(2 * 10**9, working_set // 4))
+    if working_set and mx.metal.is_available():
         mx.set_wired_limit(int(0.65 * working_set))
 
 

@@ -46,7 +46,9 @@ def main(args: argparse.Namespace, emit: Reporter) -> None:
     check_logits(logits, (1, this.seq_len, this.vocab_size))
     mx.save_safetensors(str(args.run / "checkpoint.safetensors"), parameters)
     mx.save_safetensors(str(args.run / "fixed.safetensors"), {"logits": logits[:, ::8].astype(mx.float32)})
-    emit("saved", speed=prepare.matmul_tflops())
+    speed = prepare.matmul_tflops()
+    reduced = mx.default_device() == mx.gpu and getattr(module, "COMPUTE_DTYPE", None) == "bfloat16"
+    emit("saved", speed=speed, product=prepare.matmul_tflops(mx.bfloat16) if reduced else speed)
 
 
 def facts(model: nn.Module, module: types.ModuleType) -> dict[str, Any]:

@@ -91,3 +91,9 @@ def test_an_array_that_would_get_no_gradient_is_refused(hidden: Callable[..., mx
         prepare.attend_in_blocks(hidden, x, x, x, 8, 8)
     with pytest.raises(TypeError, match="limit must be a number"):
         prepare.soft_cap(x, mx.array(15.0))
+
+
+def test_a_cpu_has_no_fused_attention() -> None:
+    if mx.default_device() == mx.gpu:
+        pytest.skip("MLX runs on the GPU")
+    assert not prepare.has_fused_attention(mx.zeros((1, 1, 256, 128)))
