@@ -12,6 +12,7 @@ from html import escape
 from pathlib import Path
 
 from autoresearch import invocation
+from autoresearch.decide import validation
 from autoresearch.files import write_atomic
 from autoresearch.findings.export import SourceOf, shared_machine
 from autoresearch.formats import span
@@ -108,13 +109,14 @@ def _claim(h: Headline) -> str:
 
 def reproduce(night: Night) -> str:
     """Return the section with the commands that show, repeat and resume the night."""
-    tag, task, base = night.tag, night.task, night.base_commit[:10]
+    tag, task, baseline = night.tag, night.task, validation.baseline_of(night)
     if not tag:
         return ""
+    base = (baseline.parent_commit if baseline else night.base_commit)[:10]  # after the first fit to the machine
     env = f"AUTORESEARCH_DATASET={task.dataset} AUTORESEARCH_PROFILE={task.profile} "
     env += f"AUTORESEARCH_TIME_BUDGET_S={task.budget_s:g} " if task.budget_s else ""
     commands = {
-        "the kept changes, as a notebook": f"git log {base}..autoresearch/{tag}",
+        "the kept changes, as a notebook": f"git log {base}..autoresearch/{tag} -- {EDITABLE}",
         "all of them in one diff": f"git diff {base} autoresearch/{tag} -- {EDITABLE}",
         "the best version, run once by hand": f"git switch autoresearch/{tag} && {env}{invocation.command(EDITABLE)}",
         "an experiment that was not kept": f"git show refs/autoresearch/{tag}/NNNN",
