@@ -120,7 +120,7 @@ def test_a_baseline_that_failed_and_was_mended_is_passed_over_everywhere(reposit
         ("candidate", "discard"),
     ]
     assert e.notebook.baseline.n == 1 == night.experiments[2].parent_n
-    assert "val_bpb 1.600000 -> 1.600000" in status.text(night)
+    assert "val_bpb 1.600000, the baseline" in status.text(night)
     assert e.notebook.view.state.baseline_bpb == pytest.approx(1.6)
     assert "Only the baseline" not in page.render(night, e.notebook.source_of)
 
