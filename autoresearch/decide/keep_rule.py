@@ -33,6 +33,7 @@ from autoresearch.records import Decision, Verdict
 SECOND_RUN_Z = 0.4  # with less a candidate is discarded; two of three that change nothing end here, after one run
 KEEP_Z = {2: 1.4, 3: 0.75}  # with this much a candidate is kept, by the number of its runs; the third is the last
 SIMPLER_Z = -0.25  # with this much a simplification is kept
+HOPELESS_SIGMA = 1.0  # above the incumbent; more than SIMPLER_Z and a correction for the machine's speed allow
 SIMPLER_BUDGET_SIGMA = 0.5  # how far simplifications may lead above the night's best; without it they add up
 MOST_SHRINKAGE_SIGMA = 2.0  # how far the pseudo-run of a new incumbent is from its own runs at most, in sigma of a run
 DISCARDS_PER_RUN = 2  # discards in a row for each run of the incumbent (and one more) after which it runs again
@@ -147,6 +148,15 @@ def decide(
     if n < max(KEEP_Z):
         return Decision(None, "candidate", figure + "; not clear yet", delta, sigma, z)
     return verdict("discard", ", not clear enough")
+
+
+def hopeless_from(incumbent: Estimate, noise: Noise) -> float:
+    """Return the val_bpb from which on a candidate is discarded after its first run, whatever else is known of it.
+
+    >>> round(hopeless_from(Estimate((1.0, 1.02)), Noise(0.01, 5)), 6)
+    1.02
+    """
+    return incumbent.mean + HOPELESS_SIGMA * noise.sigma_bpb
 
 
 def given_up(incumbent: Estimate, best_bpb: float, noise: Noise) -> float:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from autoresearch.decide.disturbances import ATTEMPTS, disturbance, usual
+from autoresearch.decide.keep_rule import hopeless_from
 from autoresearch.errors import AutoresearchError
 from autoresearch.failures import KINDS
 from autoresearch.formats import run_name, span
@@ -19,7 +20,7 @@ from autoresearch.loop.early_stopping import EarlyStopping
 from autoresearch.loop.notebook import Notebook
 from autoresearch.loop.readiness import Readiness
 from autoresearch.measure import experiment
-from autoresearch.measure.workbench import Workbench
+from autoresearch.measure.workbench import Workbench, probe_tolerance
 from autoresearch.record.journal import read_source
 from autoresearch.record.night import Experiment
 from autoresearch.records import MachineState, Measurement, Purpose
@@ -49,7 +50,10 @@ class Runner:
     since_power: MachineState | None = None  # the first one on the present source of power
 
     def limit_candidates(self, baseline: Experiment) -> None:
-        """Limit what candidates may take by the baseline: twice its slowest start and 5 s, and a sixth of its steps."""
+        """Limit what candidates may take by the baseline: twice its slowest start and 5 s, and a sixth of its steps.
+
+        How far a probe may move their scores follows from how far it moves the baseline's.
+        """
         runs = baseline.measurements
         compiling = sys.platform != "darwin" and "MLX_DISABLE_COMPILE" not in self.bench.env
         slow_s = CUDA_FLOOR_S if gpu.find() is not None else COMPILING_FLOOR_S
@@ -60,6 +64,7 @@ class Runner:
             self.bench,
             startup_limit_s=max(floor_s, 2 * max(starts, default=0.0) + 5),
             min_steps=min(self.bench.min_steps, steps // 6),
+            probe_nats=probe_tolerance([m.probe_nats for m in runs if m.probe_nats is not None]),
         )
 
     def run(self, n: int, purpose: Purpose, seed: int | None = None) -> Experiment:
@@ -180,7 +185,13 @@ class Runner:
             split="test" if purpose == "final" else "val",
             keep_kernels=ours,
             early_stop=self.early_stopping.check_for(x) if purpose == "search" and not ours else None,
+            ceiling_bpb=self._ceiling() if purpose == "search" and not ours else None,
         )
+
+    def _ceiling(self) -> float:
+        """Return a val_bpb above which a first run leads nowhere, so that few probes are enough."""
+        now = self.notebook.estimates
+        return hopeless_from(now.estimate(self.notebook.incumbent), now.noise)
 
     def _spoiled(self, x: Experiment, m: Measurement) -> str | None:
         """Return why a run does not count, because of the machine; None where it counts."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 
@@ -15,6 +15,21 @@ from autoresearch.system import machine
 from autoresearch.system.sandbox import Sandbox
 
 FREE_DISK = 2**30  # bytes below which a run is stopped, and none is begun
+PROBE_NATS = 1e-4, 1e-3  # the least and the most by which a probe may move the loss of a target
+PROBE_FACTOR = 10.0  # times what the baseline shows on this machine
+
+
+def probe_tolerance(shown: Sequence[float]) -> float:
+    """Return by how much a probe may move a target's loss, in nats, where the baseline's runs show these changes.
+
+    An honest model shows only the rounding of batches of one shape: mostly none at all. The most that is ever tolerated
+    is a small part of 0.005 bits per byte, which are worth 0.014 nats a token of four bytes.
+
+    >>> probe_tolerance([0.0, 2e-5]), probe_tolerance([5e-4]), probe_tolerance([])
+    (0.0002, 0.001, 0.001)
+    """
+    least, most = PROBE_NATS
+    return min(most, max(least, PROBE_FACTOR * max(shown))) if shown else most
 
 
 @dataclass(frozen=True)
@@ -32,7 +47,7 @@ class Workbench:
     startup_limit_s: float = 600.0  # before the first baseline is known; a CPU's kernels are compiled by g++
     evaluation_limit_s: float = 1800.0
     save_limit_s: float = 120.0
-    probe_nats: float = 1e-3  # by which a probe may move the loss of one target, before the baseline shows how little
+    probe_nats: float = PROBE_NATS[1]  # by which a probe may move the loss of a target; see probe_tolerance
     min_steps: int = 8  # a candidate whose warm-up step promises fewer steps than this in the budget is stopped
     memory_limit: int = field(default_factory=lambda: int(0.9 * psutil.virtual_memory().total))  # bytes of a child
     file_limit: int = 4 * 2**30  # bytes of the largest file that a child can write: a billion parameters

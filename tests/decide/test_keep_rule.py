@@ -17,6 +17,7 @@ from autoresearch.decide.keep_rule import (
     baseline_due,
     decide,
     given_up,
+    hopeless_from,
     implausible,
     incumbent_due,
 )
@@ -158,6 +159,13 @@ def test_the_budget_for_simplifications_ends():
 def test_given_up_is_the_distance_to_the_nights_best():
     assert given_up(Estimate((1.0, 1.01)), 1.0, NOISE) == pytest.approx(0.5)
     assert given_up(Estimate((0.9,)), 1.0, NOISE) == 0.0
+
+
+@given(st.lists(bpb, min_size=1, max_size=3), st.floats(1e-4, 0.1), st.floats(0, 0.5), st.booleans())
+def test_what_is_hopeless_is_discarded_after_one_run(runs, sigma, above, simplifies):
+    incumbent, noise = Estimate(tuple(runs)), Noise(sigma, 5.0)
+    decision = decide([hopeless_from(incumbent, noise) + above], incumbent, noise, simplifies=simplifies)
+    assert decision.verdict == "discard"
 
 
 # --- implausible results ---------------------------------------------------------------------------------------------

@@ -121,10 +121,12 @@ def test_candidates_are_limited_by_the_baseline(runner: Callable[..., Rehearsed]
     )
     made.limit_candidates(made.notebook.baseline)  # 700 steps, and no start-up that is worth noting
     assert made.bench.startup_limit_s == 60.0 and made.bench.min_steps == 8
-    slow = Measurement(1, 1.5, num_steps=30, seconds={"startup": 40.0, "warmup": 10.0})
+    assert made.bench.probe_nats == 1e-3
+    slow = Measurement(1, 1.5, num_steps=30, seconds={"startup": 40.0, "warmup": 10.0}, probe_nats=2e-5)
     runs = {0: replace(made.notebook.baseline.runs[0], measurement=slow)}
     made.limit_candidates(replace(made.notebook.baseline, runs=runs))
     assert made.bench.startup_limit_s == 105.0 and made.bench.min_steps == 5
+    assert made.bench.probe_nats == pytest.approx(2e-4)
 
 
 def test_every_run_of_a_night_has_a_seed_of_its_own() -> None:
