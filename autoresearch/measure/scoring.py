@@ -22,7 +22,7 @@ from autoresearch.records import Failure
 from autoresearch.system.connection import End, connection
 from autoresearch.system.process import Child
 
-LEFT_S = 5.0  # seconds that a process whose pipe is closed may take to end
+LEFT_S = 2.0  # seconds that a process whose pipe is closed may take to end
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class _Models:
         child = self.child
         if child is None:
             return None
-        child.wait(LEFT_S)
+        left = child.wait(LEFT_S) is not None
         child.kill()
         imported = False
         while (got := child.next_event(timeout=0)) is not None:
@@ -130,6 +130,8 @@ class _Models:
             if event["event"] == "failed":
                 return classify(child_events.failure("model", event, imported=imported))
             imported = imported or event["event"] == "importing"
+        if not left:
+            return Failure("exited", "the model's process closed its connection to the judge, and stayed")
         return exited(child, "scoring")
 
 

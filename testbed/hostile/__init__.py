@@ -24,7 +24,7 @@ FOLDER = Path(__file__).parent
 @dataclass(frozen=True)
 class Candidate:
     name: str
-    kind: str  # the file's name: metric, clock, events, contract, sandbox or interface
+    kind: str  # the file's name: metric, judge, clock, events, contract, sandbox or interface
     source: str
     tries: str
     by_contract: bool  # the contract must refuse it

@@ -9,7 +9,6 @@ times faster than MLX's there, and on a GPU with MLX.
 from __future__ import annotations
 
 import argparse
-import math
 from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -24,6 +23,7 @@ from autoresearch.tasks.gpt.probes import Copier, Copies, changes, cuts_needed
 from autoresearch.tasks.gpt.wire import PLACES, Garbled, Gone, JudgesEnd, Sizes, inherited
 from prepare import Failed, Task, evaluate_bpb, fixed_tokens
 
+MOST_BPB = 1e4  # a higher val_bpb is a model's whose logits are out of all bounds
 BLOCK = 2**18  # logits that NumPy works on at a time, within the processor's cache
 FIXED_LOGIT, FIXED_NATS = (
     0.25,
@@ -74,7 +74,7 @@ def judge(
     start = monotonic()
     nats = score(first, rows, emit)
     val_bpb, total, size = evaluate_bpb(nats, rows[:, 1:], token_bytes)
-    if not math.isfinite(val_bpb) or val_bpb <= 0:
+    if not 0 < val_bpb < MOST_BPB:
         raise Failed("nonfinite", f"val_bpb came out as {val_bpb}")
     first.close()
     seconds = monotonic() - start

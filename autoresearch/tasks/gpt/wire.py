@@ -128,7 +128,6 @@ class JudgesEnd(Wire):
             fcntl.fcntl(self.memory_fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
         self.memory = mmap.mmap(self.memory_fd, sizes.memory())
         self.asked = self.taken = 0  # batches, chunks
-        self.type_code: int | None = None
 
     def wait(self) -> None:
         """Wait until the model's process has its model. Raises Gone and Garbled."""
@@ -144,15 +143,12 @@ class JudgesEnd(Wire):
     def chunks(self, rows: int) -> Iterator[tuple[int, np.ndarray]]:
         """Yield the chunks of the oldest batch: first position, and a copy of the logits, float32 or bfloat16's bits.
 
-        Raises Gone, and Garbled for any message but the one that is due. All chunks must be of one type.
+        Raises Gone, and Garbled for any message but the one that is due.
         """
         for start, positions in self.sizes.chunks(rows):
             kind, type_code, number, _ = self.receive()
-            if kind != CHUNK or number != self.taken or self.type_code not in (None, type_code):
+            if kind != CHUNK or number != self.taken or type_code >= len(TYPES):
                 raise Garbled(f"message {kind} of chunk {number}, type {type_code}, instead of chunk {self.taken}")
-            if type_code >= len(TYPES):
-                raise Garbled(f"logits of type {type_code}")
-            self.type_code = type_code
             copy = self.logits(number, positions, TYPES[type_code]).copy()
             self.send(TAKEN, number)
             self.taken += 1
