@@ -70,6 +70,17 @@ class Bundle:
         return sha256(json.dumps(schema.write(ADAPTER, self), sort_keys=True, allow_nan=False))
 
     @property
+    def night(self) -> str:
+        """A key that all exports of one night share, however far it was: the machine, the task and the first run.
+
+        Imported tables have no key but their id, since copies of one history may go different ways.
+        """
+        first = self.findings[0].runs[:1] if self.findings else ()
+        if self.kind == "imported" or not first:
+            return self.id
+        return sha256(repr((self.machine.describe(), self.created, self.task, self.findings[0].source, first[0])))
+
+    @property
     def label(self) -> str:
         """The name of the night in tables: "Apple M4 Pro, 20 GPU cores, 24 GB, macOS 26.2 · 2026-11-23"."""
         return f"{self.machine.describe()} · {self.created}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import re
 from pathlib import Path
@@ -14,6 +15,7 @@ from autoresearch.files import write_atomic
 from autoresearch.findings import bundle, compare, export, foreign, hints, transfer
 from autoresearch.findings.bundle import Bundle
 from autoresearch.findings.finding import TransferReport
+from autoresearch.formats import counted
 from autoresearch.paths import Cache, Layout
 from autoresearch.record import journal
 from autoresearch.record.night import Night
@@ -38,8 +40,11 @@ def export_command(root: Path, args: argparse.Namespace) -> int:
     found = bundle_of(Layout(root, status.find_tag(root, args.tag)))
     path = args.output or root / FOLDER / file_name(found)
     bundle.save(found, path)
+    replaced = _remove_earlier(path, found) if args.output is None else []
     kept = sum(f.role == "candidate" and f.verdict == "keep" for f in found.findings)
-    print(f"{path}: {len(found.findings)} experiments, {kept} kept, from {found.label}; id {found.id[:16]}")
+    print(f"{path}: {counted(len(found.findings), 'experiment')}, {kept} kept, from {found.label}; id {found.id[:16]}")
+    for old in replaced:
+        print(f"it replaces an earlier export of the same night: {old.name}")
     if args.output is None:
         print(SHARE.format(id=found.id[:8], path=path.relative_to(root), label=found.label))
     return 0
@@ -71,6 +76,17 @@ def _prior(night: Night) -> Noise | None:
     return earlier_nights.load(Cache.default().noise(slug), night.task, night.tag)
 
 
+def _remove_earlier(path: Path, found: Bundle) -> list[Path]:
+    """Remove earlier exports of the same night beside `path`, and return what they were called."""
+    removed = []
+    for other in sorted(path.parent.glob("*.json")):
+        with contextlib.suppress(BundleError):  # another file, or a damaged one: it stays
+            if other != path and bundle.load(other).night == found.night:
+                other.unlink()
+                removed.append(other)
+    return removed
+
+
 def file_name(found: Bundle) -> str:
     """Name a bundle's file: "apple-m4-pro-20-gpu-cores-24-gb-macos-26-2-2026-11-23-1f0c39ae.json"."""
     slug = re.sub(r"[^a-z0-9]+", "-", found.label.lower()).strip("-")
@@ -82,7 +98,11 @@ def file_name(found: Bundle) -> str:
 
 def compare_command(root: Path, args: argparse.Namespace) -> int:
     """Print several nights or machines side by side: `loop.py compare`."""
-    comparison = compare.compare([found for name in args.nights for found in nights_of(root, name)])
+    given = [found for name in args.nights for found in nights_of(root, name)]
+    nights = compare.newest(given)
+    if repeated := len(given) - len(nights):
+        print(f"left out: {counted(repeated, 'other export')} of the same nights")
+    comparison = compare.compare(nights)
     comparison_tables.show(comparison)
     if args.html is not None:
         _write(args.html, comparison_page.html(comparison))
@@ -111,10 +131,10 @@ def nights_of(root: Path, name: str) -> list[Bundle]:
 
 def hinted(root: Path, name: str) -> list[hints.Hint]:
     """Return the hints that the nights of `name` hold for another one. Raises UsageError where there are none."""
-    nights = nights_of(root, name)
+    nights = compare.newest(nights_of(root, name))
     found = hints.choose(nights)
     if not found:
-        raise UsageError(f"--findings {name}: none of its {len(nights)} nights holds a clear gain or loss to tell of")
+        raise UsageError(f"--findings {name}: {counted(len(nights), 'night')}, and no clear gain or loss to tell of")
     return found
 
 

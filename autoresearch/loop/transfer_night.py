@@ -10,7 +10,7 @@ from autoresearch.candidate import constants
 from autoresearch.errors import BundleError, UsageError
 from autoresearch.findings import bundle, compare, export
 from autoresearch.findings.bundle import Bundle
-from autoresearch.findings.transfer import Transfer, changes
+from autoresearch.findings.transfer import Transfer, changes, sentences
 from autoresearch.invocation import command
 from autoresearch.loop.notebook import Notebook
 from autoresearch.loop.research import Research, Rules
@@ -25,7 +25,7 @@ from autoresearch.tasks.gpt.data.profiles import PROFILES
 RULES = Rules(stops_losers=False, branching=False)  # each change is measured to its end, on top of what held so far
 
 
-def transfer(root: Path, file: Path, options: Options) -> None:
+def transfer(root: Path, file: Path, options: Options, *, details: bool = False) -> None:
     """Open or resume the transfer's night, try the changes and print what became of them.
 
     `options` are those of the command line; what they leave open is as it was on the other machine.
@@ -45,7 +45,7 @@ def transfer(root: Path, file: Path, options: Options) -> None:
             view.say(f"stopped: {replay(research, proposer)}")
     finally:
         view.close()
-    finish(layout, there)
+    finish(layout, there, details=details)
 
 
 def begin(layout: Layout, there: Bundle) -> Bundle:
@@ -101,21 +101,22 @@ def differences(there: Bundle, notebook: Notebook) -> Sequence[str]:
             lines.append("the baselines differ in their code: some changes may not apply, or mean something else")
         if differ := constants.changed(theirs, ours):
             told = ", ".join(f"{name} {a} → {b}" for name, (a, b) in list(differ.items())[:8])
-            lines.append(f"the baselines differ, there → here: {told}")
+            rest = f" and {len(differ) - 8} more" if len(differ) > 8 else ""
+            lines.append(f"the baselines differ, there → here: {told}{rest}")
     return lines
 
 
-def finish(layout: Layout, there: Bundle) -> None:
-    """Print the matrix so far, and write the transfer's own findings to runs/TAG/findings.json."""
+def finish(layout: Layout, there: Bundle, *, details: bool) -> None:
+    """Say what became of each change so far, and write the transfer's own findings to runs/TAG/findings.json.
+
+    `details` prints the matrix of the gains and intervals as well.
+    """
     here = bundle_of(layout)
     bundle.save(here, layout.findings)
     assert here.transfer is not None
-    comparison_tables.show_transfers(compare.compare([there, here]))
-    counts = {
-        name: sum(row.verdict == name for row in here.transfer.rows)
-        for name in ("transfers", "null", "reverses", "cannot run")
-    }
-    print(", ".join(f"{count} {name}" for name, count in counts.items()))
+    if details:
+        comparison_tables.show_transfers(compare.compare([there, here]))
+    print(*sentences(here.transfer), sep="\n")
     if left := len(changes(there)) - len(here.transfer.rows):
         print(f"{left} not tried yet; run the same command to resume")
     print(f"its own findings: {layout.findings}. To share them: {command(f'loop.py export --tag {layout.tag}')}")

@@ -12,6 +12,7 @@ from autoresearch.decide.noise import Noise
 from autoresearch.errors import ProposerError
 from autoresearch.findings import transfer
 from autoresearch.findings.bundle import Bundle
+from autoresearch.findings.finding import Effect, TransferOutcome, TransferReport
 from autoresearch.records import Context, Proposal, Set
 from testbed.night_builder import GELU, M1, TASK, NightBuilder
 from testbed.transfers import BASE, SHARP, THERE, idea
@@ -146,3 +147,21 @@ def test_a_change_that_is_not_what_was_measured_is_not_tried() -> None:
     here = Here(replace(THERE, findings=lied))
     assert here.propose().title == "their #5: GELU"
     assert here.rows()["deeper"] == ("cannot run", "its change does not turn its parent's source into its own")
+
+
+def test_what_became_of_each_change_is_a_sentence() -> None:
+    gain = Effect(0.0182, 0.0101, 0.0263)
+    rows = (
+        TransferOutcome(1, "Halve the batch", "transfers", there=Effect(0.021), here=gain),
+        TransferOutcome(2, "Deeper", "null", here=Effect(-0.001, -0.004, 0.002)),
+        TransferOutcome(3, "Look around", "cannot run", "contract: line 1: `import os`", there=gain),
+    )
+    assert transfer.sentences(TransferReport("id", "a Mac", 0.01, rows)) == [
+        "Halve the batch: holds here, too. 0.0182 bpb better here (95% interval +0.0101 to +0.0263), "
+        "0.0210 bpb better there.",
+        "Deeper: makes no clear difference here. 0.0010 bpb worse here (95% interval -0.0040 to +0.0020).",
+        "Look around: could not be tried here (contract: line 1: `import os`). "
+        "0.0182 bpb better there (95% interval +0.0101 to +0.0263).",
+        "Of 3 changes: 1 transferred, 1 made no clear difference, 1 could not run.",
+    ]
+    assert transfer.sentences(TransferReport("id", "a Mac", 0.01, ())) == ["No change was tried yet."]

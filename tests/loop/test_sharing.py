@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -68,17 +69,40 @@ def test_export_writes_a_file_and_says_how_to_share_it(
     made = NightBuilder(tag="nov23")
     made.candidate(set_to("DEPTH", 4), 0.1, "keep")
     made.write(tmp_path / "runs" / "nov23")
-    assert sharing.export_command(tmp_path, argparse.Namespace(tag="nov23", output=None)) == 0
+    assert sharing.export_command(tmp_path, argparse.Namespace(tag="nov23", output=None, curves=None)) == 0
     (file,) = (tmp_path / "findings").iterdir()
     found = bundle.load(file)
     assert file.name == f"apple-m4-pro-20-gpu-cores-24-gb-macos-26-2-2026-11-23-{found.id[:8]}.json"
     said = capsys.readouterr().out
     assert f"git add findings/{file.name}" in said and "2 experiments, 1 kept" in said
+    made.candidate(set_to("DEPTH", 3), 0.1, "keep")
+    shutil.rmtree(tmp_path / "runs")
+    made.write(tmp_path / "runs" / "nov23")
+    bundle.save(A, tmp_path / "findings" / "another-night.json")
+    (tmp_path / "findings" / "notes.json").write_text("{}")
+    assert sharing.export_command(tmp_path, argparse.Namespace(tag="nov23", output=None, curves=None)) == 0
+    left = {other.name for other in (tmp_path / "findings").iterdir()}
+    assert file.name not in left and {"another-night.json", "notes.json"} < left and len(left) == 3
+    assert f"replaces an earlier export of the same night: {file.name}" in capsys.readouterr().out
+
+
+def test_two_exports_of_one_night_are_compared_as_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = NightBuilder(tag="nov23")
+    made.candidate(set_to("DEPTH", 4), 0.1, "keep")
+    bundle.save(shared(made), tmp_path / "early.json")
+    made.candidate(set_to("DEPTH", 3), 0.1, "keep")
+    bundle.save(shared(made), tmp_path / "late.json")
+    bundle.save(A, tmp_path / "other.json")
+    names = [str(tmp_path / f"{name}.json") for name in ("late", "early", "other")]
+    assert sharing.compare_command(tmp_path, argparse.Namespace(nights=names, html=None, json=tmp_path / "c.data")) == 0
+    nights = json.loads((tmp_path / "c.data").read_text())["nights"]
+    assert [night["experiments"] for night in nights] == [2, 4]
+    assert "left out: 1 other export of the same nights" in capsys.readouterr().out
 
 
 def test_findings_that_tell_nothing_are_refused(tmp_path: Path) -> None:
     bundle.save(shared(NightBuilder()), tmp_path / "empty.json")
-    with pytest.raises(UsageError, match="none of its 1 nights holds a clear gain or loss"):
+    with pytest.raises(UsageError, match="1 night, and no clear gain or loss"):
         sharing.hinted(tmp_path, str(tmp_path / "empty.json"))
     (tmp_path / "bad.json").write_text("{}")
     with pytest.raises(BundleError, match="refused"):

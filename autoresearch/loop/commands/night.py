@@ -96,7 +96,8 @@ def validate(root: Path, args: Namespace) -> int:
 
 def transfer(root: Path, args: Namespace) -> int:
     """Try another machine's kept changes on this one."""
-    transfer_night.transfer(root, args.file, options_of(args, deadline=deadline(args.hours, args.until)))
+    options = options_of(args, deadline=deadline(args.hours, args.until))
+    transfer_night.transfer(root, args.file, options, details=args.details)
     return 0
 
 
