@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from autoresearch import texts
 from autoresearch.errors import BundleError, CommandError
 from autoresearch.findings.bundle import Bundle, sha256
 from autoresearch.findings.export import change
@@ -51,7 +52,7 @@ def read(path: Path) -> list[Bundle]:
     try:
         if table.stat().st_size > MOST_TABLE_BYTES:
             raise BundleError(f"{table}: refused: more than {MOST_TABLE_BYTES >> 20} MB")
-        text = table.read_text(errors="replace")
+        text = texts.decode(table.read_bytes())
         written = datetime.fromtimestamp(table.stat().st_mtime, UTC).date().isoformat()
     except OSError as error:
         raise BundleError(f"cannot read {table}: {error.strerror or error}") from None

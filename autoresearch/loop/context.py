@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from autoresearch import texts
 from autoresearch.findings import hints
 from autoresearch.loop.notebook import Notebook
 from autoresearch.record.night import Experiment
@@ -35,8 +36,11 @@ def context_of(notebook: Notebook, facts: machine.Facts, seed: int, *, branching
 
 
 def read_program(path: Path) -> str:
-    """Return the person's brief, word for word; empty where there is none."""
-    return path.read_text() if path.exists() else ""
+    """Return the person's brief, word for word; empty where there is none that can be read."""
+    try:
+        return texts.decode(path.read_bytes())
+    except OSError:  # it may be edited, moved or locked at any moment of the night
+        return ""
 
 
 def describe_machine(facts: machine.Facts, incumbent: Experiment) -> str:

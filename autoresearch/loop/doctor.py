@@ -93,7 +93,7 @@ def check_python(host: Host) -> Iterator[Check]:
 
 def check_packages(host: Host) -> Iterator[Check]:
     """Compare what is installed with pyproject.toml."""
-    wanted = tomllib.loads((host.root / "pyproject.toml").read_text())["project"]["dependencies"]
+    wanted = tomllib.loads((host.root / "pyproject.toml").read_text("utf-8"))["project"]["dependencies"]
     problems = [problem for requirement in wanted if (problem := _missing(requirement, sys.platform))]
     if problems:
         yield Check(

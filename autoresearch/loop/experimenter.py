@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean
 
+from autoresearch import texts
 from autoresearch.candidate.complexity import simplifies
 from autoresearch.decide import early_stop, estimates
 from autoresearch.decide.keep_rule import decide, implausible
@@ -168,7 +169,7 @@ class Experimenter:
         if not content.strip():
             back = f"Bring it back: git checkout COMMIT -- {EDITABLE} && git commit -m back"
             raise AutoresearchError(f"there is no {EDITABLE} on {self.branch.name}. {back}")
-        return content.decode()
+        return texts.source(content, EDITABLE)
 
     def _baseline_advice(self, x: Experiment, failure: Failure) -> str:
         mend = f"Mend {EDITABLE}, commit it, and start again"

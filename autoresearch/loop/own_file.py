@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from autoresearch import texts
 from autoresearch.candidate import constants
 from autoresearch.errors import EditError, SourceError, UsageError
 from autoresearch.paths import EDITABLE, Layout
@@ -47,10 +48,10 @@ class OwnFile:
 def read(root: Path, file: Path) -> OwnFile:
     """Read a person's version. Raises UsageError where it cannot be read."""
     try:
-        source = file.read_text()
-    except (OSError, UnicodeDecodeError) as error:
+        source = texts.source(file.read_bytes(), str(file))
+    except (OSError, SourceError) as error:
         raise UsageError(f"{file} cannot be read: {error}") from None
-    return OwnFile(source, Repository.at(root).read("HEAD", EDITABLE).decode())
+    return OwnFile(source, texts.source(Repository.at(root).read("HEAD", EDITABLE), EDITABLE))
 
 
 def expected_best(root: Path, tag: str, made_from: str, profile: Mapping[str, str]) -> str:

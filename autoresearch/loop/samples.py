@@ -77,7 +77,7 @@ def _child(bench: Workbench, layout: Layout, x: Experiment, run: int, asked: dic
     rundir.make(work, bench.kernels)
     shutil.copyfile(layout.run(x.n, run) / CHECKPOINT, work / CHECKPOINT)
     request = work / "request.json"
-    request.write_text(json.dumps(asked))
+    request.write_text(json.dumps(asked), "utf-8")
     spec = RunSpec.of(bench, layout.source(x.n), work, x.runs[run].seed)
     child, token = launch.start(spec, "sample", request)
     limits = {"start": bench.startup_limit_s, "ready": LIMIT_S, "result": 10.0}

@@ -7,6 +7,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from autoresearch import texts
 from autoresearch.candidate import edits
 from autoresearch.errors import UsageError
 from autoresearch.measure.workbench import Workbench
@@ -142,8 +143,10 @@ def check_out(branch: Branch, say: Say) -> None:
 
 def from_profile(branch: Branch, meta: Mapping[str, Any], say: Say) -> None:
     """Commit the constants that the data's profile starts from, where the file still has the shipped ones."""
-    source = branch.read(EDITABLE).decode()
-    wanted = starting_edits(source, meta.get("constants", {}), lambda: branch.repo.first_version(EDITABLE).decode())
+    source = texts.source(branch.read(EDITABLE), EDITABLE)
+    wanted = starting_edits(
+        source, meta.get("constants", {}), lambda: texts.source(branch.repo.first_version(EDITABLE), EDITABLE)
+    )
     if wanted:
         new = edits.apply(source, wanted)
         listing = ", ".join(f"{edit.name} = {edit.literal}" for edit in wanted)
@@ -155,7 +158,7 @@ def fit_to_machine(
     branch: Branch, bench: Workbench, facts: machine.Facts, folder: Path, memory: Path, say: Say
 ) -> None:
     """Commit the constants with which this machine runs the same computation faster, where there are any."""
-    source = branch.read(EDITABLE).decode()
+    source = texts.source(branch.read(EDITABLE), EDITABLE)
     found = calibrate.known(memory, source, bench)
     if found is None and any(calibrate.axes(source, bench, "gpu")):
         say("fit: measuring what is fastest on this machine, up to two minutes, once")

@@ -39,7 +39,7 @@ def document(
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"{refresh}<title>{escape(title)}</title>\n<style>\n{STYLE.read_text()}</style>\n</head>\n<body>\n<main>\n"
+        f"{refresh}<title>{escape(title)}</title>\n<style>\n{STYLE.read_text('utf-8')}</style>\n</head>\n<body>\n<main>\n"
         f"{''.join(parts)}<footer>Written {written:%Y-%m-%d %H:%M} by autoresearch-metal. {escape(footer)}</footer>\n"
         "</main>\n</body>\n</html>\n"
     )

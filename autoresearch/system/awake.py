@@ -58,7 +58,7 @@ class Awake:
         if self.argv is None:
             self._say("awake: no caffeinate or systemd-inhibit here; turn automatic sleep off for the night")
         elif not self.ensure():
-            said = self._log.read_text(errors="replace").strip() or "it exited without a message"
+            said = self._log.read_text("utf-8", "replace").strip() or "it exited without a message"
             self._say(f"awake: {self.argv[0]} cannot hold the machine awake ({said}); turn automatic sleep off")
             self.argv = None
         return self

@@ -264,7 +264,7 @@ def _used_mb(swapusage: str) -> int | None:
 
 def _linux_hardware() -> dict[str, Any]:
     cpuinfo = Path("/proc/cpuinfo")
-    name = _search(r"(?m)^model name\s*:\s*(.+)$", cpuinfo.read_text()) if cpuinfo.is_file() else None
+    name = _search(r"(?m)^model name\s*:\s*(.+)$", cpuinfo.read_text("utf-8", "replace")) if cpuinfo.is_file() else None
     return {
         "os": f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}",
         "chip": " ".join((name or platform.machine() or "unknown").split()),
@@ -292,7 +292,7 @@ def _linux_state() -> dict[str, Any]:
         "power": "battery" if battery and battery.power_plugged is False else "ac",
         "battery_percent": round(battery.percent) if battery else None,
         "battery_left_s": battery.secsleft if battery and battery.secsleft > 0 else None,
-        "low_power": profile.read_text().strip() == "low-power" if profile.is_file() else None,
+        "low_power": profile.read_text("utf-8", "replace").strip() == "low-power" if profile.is_file() else None,
         "thermal": None,
         "memory_pressure": None,
         "swap_mb": swap_mb(),

@@ -232,7 +232,7 @@ def self_test(sandbox: Sandbox, python: str, write_dir: Path) -> list[str]:
         folder, hidden, outside = Path(name) / "run", Path(name) / "hidden", Path(name) / "outside"
         for path in (folder / "tmp", hidden):
             path.mkdir(parents=True)
-        (hidden / "val").write_text("secret")
+        (hidden / "val").write_text("secret", "utf-8")
         facts = [str(folder / "inside"), str(hidden / "val"), server.getsockname()[1], str(outside)]
         argv = [*sandbox.prefix([folder], [hidden]), *limits(python), python, "-P", "-c", _PROBE, json.dumps(facts)]
         try:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from autoresearch import texts
 from autoresearch.decide import validation
 from autoresearch.errors import UsageError
 from autoresearch.findings import hints
@@ -153,6 +154,8 @@ def _night(
 def _chooser(root: Path, args: Namespace, view: View) -> Chooser:
     """Return what chooses the proposer once the machine is known; in a terminal it may offer to pull a model."""
     program = read_program(root / PROGRAM)
+    if why := texts.complaint(program, PROGRAM):
+        view.say(f"warning: {why}")
     wanted = ProposerOptions(
         args.proposer, args.model, args.base_url, args.api_key_file, args.command, args.seed, program
     )

@@ -6,6 +6,7 @@ import webbrowser
 from argparse import Namespace
 from pathlib import Path
 
+from autoresearch import texts
 from autoresearch.errors import UsageError
 from autoresearch.loop import adoption, samples
 from autoresearch.paths import EDITABLE, Layout
@@ -36,7 +37,7 @@ def adopt(root: Path, args: Namespace) -> int:
     winner, figures = adoption.chosen(night, args.anyway)
     line = adoption.line(night, winner)
     before, after = (journal.read_source(layout, x) for x in (line[0], winner))
-    ours = repo.read("HEAD", EDITABLE).decode()
+    ours = texts.source(repo.read("HEAD", EDITABLE), EDITABLE)
     found = adoption.adopted(ours, before, after, branch_name(layout.tag))
     if found.source == ours:
         raise UsageError(f"your {EDITABLE} has what {layout.tag} found already, so there is nothing to adopt")

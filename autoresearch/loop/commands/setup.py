@@ -58,7 +58,7 @@ def _train_briefly(root: Path, args: Namespace) -> Measurement:
         data, folder = choose_data(args.dataset, args.profile, print), Layout(root, "doctor").folder
         bench = workbench(data, folder, root, DOCTOR_S, args.no_sandbox, lambda text: None, anew=True)
         source = folder / EDITABLE
-        source.write_text(with_profile(root / EDITABLE, corpus.load_meta(data).get("constants", {})))
+        source.write_bytes(with_profile(root / EDITABLE, corpus.load_meta(data).get("constants", {})).encode())
         return experiment.measure(replace(bench, min_steps=0), source, folder / "run", seed=0)  # ten seconds are few
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from autoresearch import environment
+from autoresearch import environment, texts
 from autoresearch.candidate.edits import apply
 from autoresearch.errors import GitError
 from autoresearch.exits import exit_code
@@ -61,7 +61,7 @@ def _run_alone(source: Path, harness: Path) -> int:
     bench = workbench(data, folder, harness.parent, budget_s, no_sandbox, print, anew=True)
     bench = replace(bench, min_steps=0)  # a person may wait for what the loop would not
     candidate = folder / EDITABLE
-    candidate.write_text(with_profile(source, load_meta(data).get("constants", {})))
+    candidate.write_bytes(with_profile(source, load_meta(data).get("constants", {})).encode())
     print(f"task: {data.parent.name}/{data.name}, {bench.budget_s:g} s of training, seed {seed}")
     measurement = experiment.measure(bench, candidate, folder / "run", seed, StepPrinter().hear, keep_kernels=True)
     print(summary(measurement))
@@ -73,7 +73,7 @@ def with_profile(path: Path, wanted: Mapping[str, str]) -> str:
 
     Only values that still are the shipped ones are replaced, and on a branch of the loop none is.
     """
-    source = path.read_text()
+    source = texts.source(path.read_bytes(), path.name)
     repo = Repository(path.parent)
     try:
         ours = tag_of(repo.branch()) is not None
@@ -82,7 +82,7 @@ def with_profile(path: Path, wanted: Mapping[str, str]) -> str:
 
     def first() -> str:
         try:
-            return repo.first_version(path.name).decode()
+            return texts.source(repo.first_version(path.name), path.name)
         except GitError:  # no repository, or not committed yet
             return source
 

@@ -174,7 +174,7 @@ class _Fitting:
     def _train(self, source: str, name: str, literal: str) -> SpeedTrial:
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / EDITABLE
-        path.write_text(source)
+        path.write_bytes(source.encode())
         m = experiment.rehearse(self.bench, path, self.folder / "run", seed=0)
         if m.failure is not None:
             return SpeedTrial(name, literal, None, m.peak_memory_mb, f"{m.failure.kind}: {m.failure.message[:80]}")

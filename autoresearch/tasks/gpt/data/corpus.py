@@ -72,7 +72,7 @@ def _changed(path: Path) -> float:
 def argument(data: DataFolder) -> str:
     """Return what `--dataset` takes for a prepared folder: a known name, or the path of a person's text."""
     try:
-        return str(json.loads(data.meta.read_text()).get("argument", data.dataset))
+        return str(json.loads(data.meta.read_text("utf-8")).get("argument", data.dataset))
     except (OSError, ValueError, AttributeError):  # damaged: what uses it will say so
         return data.dataset
 
@@ -84,7 +84,7 @@ def load_meta(folder: Path) -> dict[str, Any]:
     """
     data = DataFolder(folder)
     try:
-        meta: dict[str, Any] = json.loads(data.meta.read_text())
+        meta: dict[str, Any] = json.loads(data.meta.read_text("utf-8"))
         mend = _mend(meta)
         sizes = {folder / name: entry["bytes"] for name, entry in _files(meta).items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -67,7 +67,7 @@ class Preparation:
 
     def _resume(self) -> None:
         with contextlib.suppress(OSError, ValueError):
-            state = json.loads(self.data.state.read_text())
+            state = json.loads(self.data.state.read_text("utf-8"))
             if state["request"] == self.request:
                 self.stages = state["stages"]
         if self.stages:
@@ -95,7 +95,11 @@ class Preparation:
         read = TextCounter()
         with progress("training the tokenizer", "characters") as advance:
             texts = (text for _, text in self.source.documents(("train",)))
-            trained = bpe.train(read.counted(texts, advance), self.profile.vocab_size)
+            try:
+                trained = bpe.train(read.counted(texts, advance), self.profile.vocab_size)
+            finally:  # they may be why there is too little text
+                for line in self.source.remarks():
+                    self.report(line)
         table = io.BytesIO()
         np.save(table, trained.token_bytes())
         files = {self.data.tokenizer: trained.to_json().encode(), self.data.token_bytes: table.getvalue()}

@@ -12,24 +12,25 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
 import re
-import shlex
 import sysconfig
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from autoresearch import environment
 from autoresearch.errors import DataError, UsageError
+from autoresearch.formats import printable
 from autoresearch.records import Say
 from autoresearch.tasks.gpt.data import hub
+from autoresearch.tasks.gpt.data.files import OWN_SUFFIXES, READERS, Remarks, read_downloaded
 
 HELD_OUT = 1 / 25  # share of the documents that goes to val, and to test
-PIECE = 4096  # characters: longer text files are cut into documents of at most this many
 LAST_SHARD = 6542  # climbmix's validation shard; the ones before it are for training
 STORIES = 10_000  # rows of tinystories' test split, and of its validation split
-BATCH_ROWS = 1024  # parquet rows read at a time
 
 Documents = Iterator[tuple[str, str]]  # (split, text)
 
@@ -65,6 +66,10 @@ class Source(Protocol):
         """Yield the documents of these splits. Raises DataError where a file cannot be understood."""
         ...
 
+    def remarks(self) -> list[str]:
+        """Return what a person should know of the text that was read last, a line each."""
+        ...
+
 
 def find(dataset: str, shards: int) -> Source:
     """Find the source that `--dataset` names. Raises UsageError where that is no known name, file or folder."""
@@ -74,10 +79,20 @@ def find(dataset: str, shards: int) -> Source:
         return TinyStories()
     if dataset == "stdlib":
         return standard_library()
-    path = Path(dataset).expanduser()
-    if not dataset or not path.exists():
-        raise UsageError(f"--dataset {dataset}: neither climbmix, tinystories, stdlib, nor an existing file or folder")
+    path = _existing(dataset)
+    if path is None:
+        what = "neither climbmix, tinystories, stdlib, nor an existing file or folder"
+        raise UsageError(f"--dataset {printable(dataset[:200])}: {what}")
     return own_text(path.resolve())
+
+
+def _existing(dataset: str) -> Path | None:
+    """Return the file or folder that `--dataset` names, or None. Raises UsageError for `~` and $VARIABLES of no one."""
+    path = environment.path(dataset) if dataset.strip() and "\0" not in dataset else None
+    try:
+        return path if path is not None and path.exists() else None
+    except OSError:  # a name that is too long, a folder that may not be looked into
+        return None
 
 
 def folder_name(dataset: str) -> str:
@@ -85,17 +100,16 @@ def folder_name(dataset: str) -> str:
 
     A name that is no path, such as notes-1f0c39ae, stays as it is.
     """
-    path = Path(dataset).expanduser()
-    if dataset in ("climbmix", "tinystories", "stdlib") or not path.exists():
+    if dataset in ("climbmix", "tinystories", "stdlib") or (path := _existing(dataset)) is None:
         return dataset
     path = path.resolve()
     stem = re.sub(r"[^A-Za-z0-9._]+", "-", path.stem if path.is_file() else path.name).strip("-.") or "text"
-    return f"{stem}-{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    return f"{stem}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}"
 
 
 def text_hash(text: str) -> int:
-    """Hash a text into 64 bits."""
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest())
+    """Hash a text, or the name of a file in any encoding, into 64 bits."""
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).digest())
 
 
 def split_of(text: str) -> str:
@@ -142,6 +156,9 @@ class ClimbMix:
                 if split in splits:
                     yield split, text
 
+    def remarks(self) -> list[str]:
+        return []
+
 
 @dataclass
 class TinyStories:
@@ -168,6 +185,9 @@ class TinyStories:
             if split in splits:
                 yield split, text
 
+    def remarks(self) -> list[str]:
+        return []
+
 
 # --- files -----------------------------------------------------------------------------------------------------------
 
@@ -182,6 +202,7 @@ class Files:
     root: Path
     paths: list[Path]
     about: Mapping[str, Any] = field(default_factory=dict)
+    odd: Remarks = field(default_factory=Remarks)
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -194,10 +215,13 @@ class Files:
 
     def documents(self, splits: Collection[str]) -> Documents:
         for path in sorted(self.paths, key=lambda path: text_hash(self._key(path))):
-            for text in READERS[path.suffix.lower()](path):
+            for text in READERS[path.suffix.lower()](path, self.odd):
                 split = split_of(text)
                 if split in splits:
                     yield split, text
+
+    def remarks(self) -> list[str]:
+        return self.odd.lines()
 
     def _key(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix()
@@ -217,9 +241,10 @@ def own_text(path: Path) -> Files:
     ]
     if not paths:
         raise DataError(
-            f"{path} holds no text: expected {', '.join(OWN_SUFFIXES)} (the latter two with a `text` field)"
+            f"{printable(str(path))} holds no text: expected {', '.join(OWN_SUFFIXES)} (the latter two with a `text`"
+            " field)"
         )
-    title = f"{path} ({len(paths):,} file{'s' if len(paths) > 1 else ''})"
+    title = f"{printable(str(path))} ({len(paths):,} file{'s' if len(paths) > 1 else ''})"
     return Files(folder_name(str(path)), str(path), title, root, paths)
 
 
@@ -245,81 +270,3 @@ _NOT_LIBRARY = {
 
 def _hidden(relative: Path) -> bool:
     return any(part.startswith(".") for part in relative.parts)
-
-
-def read_plain(path: Path) -> Iterator[str]:
-    """Yield a file as documents of at most PIECE characters, cut at paragraphs: one file must fill three splits."""
-    yield from filter(str.strip, pieces(path.read_text(encoding="utf-8-sig", errors="replace")))
-
-
-def pieces(text: str, size: int = PIECE) -> Iterator[str]:
-    """Cut `text` into parts of at most `size` characters.
-
-    Each ends before a line that starts a paragraph or a top-level definition (not indented, after a blank line), where
-    there is one in its second half; else at the end of a line, of a word, or anywhere.
-    """
-    start = 0
-    while len(text) - start > size:
-        middle, end = start + size // 2, start + size
-        for boundary in (_PARAGRAPH, _LINE, _WORD):
-            ends = [match.end() for match in boundary.finditer(text, middle, end)]
-            if ends:
-                end = ends[-1]
-                break
-        yield text[start:end]
-        start = end
-    yield text[start:]
-
-
-_PARAGRAPH = re.compile(r"\n[ \t]*\n+(?=\S)")
-_LINE = re.compile(r"\n")
-_WORD = re.compile(r"\s")
-
-
-def read_jsonl(path: Path) -> Iterator[str]:
-    """Yield the field "text" of each line. Raises DataError where a line has none."""
-    with path.open(encoding="utf-8-sig", errors="replace") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            try:
-                text = json.loads(line)["text"]
-            except (ValueError, TypeError, KeyError) as error:
-                raise DataError(f'{path}, line {number}: expected an object with a "text" field ({error!r})') from error
-            if not isinstance(text, str):
-                raise DataError(f'{path}, line {number}: "text" is not a string but {type(text).__name__}')
-            if text.strip():
-                yield text.encode("utf-8", "replace").decode()  # JSON can escape half a surrogate pair
-
-
-def read_downloaded(path: Path) -> Iterator[str]:
-    """Do as read_parquet does, and tell how to download a damaged file again."""
-    return read_parquet(path, f". Run: rm {shlex.quote(str(path.resolve()))} and prepare again")
-
-
-def read_parquet(path: Path, advice: str = "") -> Iterator[str]:
-    """Yield the column `text`, in order, without empty rows. Raises DataError where the file has no such column."""
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            kind = file.schema_arrow.field("text").type
-            if not (pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind)):
-                raise DataError(f"{path}: the column `text` holds {kind}, not strings")
-            for batch in file.iter_batches(BATCH_ROWS, columns=["text"]):
-                yield from (text for text in batch.column(0).to_pylist() if text and text.strip())
-    except KeyError as error:
-        raise DataError(f"{path} has no column `text`, only {', '.join(file.schema_arrow.names)}") from error
-    except (pyarrow.ArrowException, OSError) as error:
-        raise DataError(f"{path} cannot be read as parquet: {error}{advice}") from error
-
-
-READERS: Mapping[str, Callable[[Path], Iterator[str]]] = {
-    ".txt": read_plain,
-    ".md": read_plain,
-    ".py": read_plain,
-    ".jsonl": read_jsonl,
-    ".parquet": read_parquet,
-}
-OWN_SUFFIXES = (".txt", ".md", ".jsonl", ".parquet")

@@ -81,7 +81,7 @@ class Tokenizer:
 
 def load(path: Path) -> Tokenizer:
     """Read a tokenizer from a file that holds what `to_json` returned."""
-    stored = json.loads(path.read_text())
+    stored = json.loads(path.read_text("utf-8"))
     return Tokenizer(stored["pattern"], tuple(map(base64.b64decode, stored["ranks"])), stored["special"])
 
 
