@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from autoresearch.decide.keep_rule import (
     incumbent_due,
 )
 from autoresearch.decide.noise import Noise
+from testbed.toy import ROOT
 
 NOISE = Noise(0.01, 10.0)
 INCUMBENT = Estimate((1.00, 1.01, 0.99))
@@ -182,3 +184,15 @@ def test_implausible(delta, kept, expected):
 def test_the_bars_fall_with_the_runs():
     assert all(later < sooner for sooner, later in itertools.pairwise(KEEP_Z.values()))
     assert min(KEEP_Z.values()) > SECOND_RUN_Z
+
+
+@pytest.mark.parametrize("page", ["README.md", "program.md"])
+def test_the_pages_say_which_lead_is_kept(page: str) -> None:
+    """Against an incumbent of three runs, as a baseline is; a tenth of a sigma less is not kept."""
+    text = " ".join((ROOT / page).read_text().split())
+    found = re.search(r"about ([\d.]+) sigma over two runs or ([\d.]+) over three", text)
+    assert found is not None
+    for runs, told in ((2, float(found[1])), (3, float(found[2]))):
+        for lead, kept in ((told + 0.05, True), (told - 0.05, False)):
+            decision = decide([1.0 - lead * 0.01] * runs, Estimate((1.0, 1.0, 1.0)), Noise(0.01, 10))
+            assert (decision.verdict == "keep") is kept, (runs, lead)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from autoresearch.errors import UsageError
+from autoresearch.errors import AutoresearchError, ProposerError
 from autoresearch.loop import checkup
 from autoresearch.loop import doctor as examination
 from autoresearch.measure import experiment
@@ -84,9 +84,13 @@ def calibrate(root: Path, args: Namespace) -> int:
 def models(root: Path, args: Namespace) -> int:
     """Print the local models: their size, whether they fit, what they achieved here, and which is chosen."""
     facts, cache = machine.facts(), Cache.default()
-    server = connect(cache.ollama_log)
+    pull = f"For this machine's {facts.memory_gb} GB: {model_choice.how_to_begin(facts.training_memory_mb * 2**20)}"
+    try:
+        server = connect(cache.ollama_log)
+    except ProposerError as error:
+        raise AutoresearchError(f"{error}\n{pull}") from None
     if server is None:
-        raise UsageError("no Ollama server answers and `ollama` is not installed. See: https://ollama.com")
+        raise AutoresearchError(f"no Ollama server answers and `ollama` is not installed.\n{pull}")
     try:
         scorecard = Scorecard(cache.scorecard, facts.slug())
         found = model_choice.installed(server, facts.training_memory_mb * 2**20, scorecard)

@@ -84,6 +84,11 @@ def tier(memory_bytes: int) -> Tier:
     return next(t for t in TIERS if memory_bytes >= (t.memory_gb - 1) * GIB)
 
 
+def how_to_begin(memory_bytes: int) -> str:
+    """Return what to do without a model: "install Ollama (https://ollama.com), then: ollama pull gemma4:12b"."""
+    return f"install Ollama (https://ollama.com), then: ollama pull {tier(memory_bytes).models[0]}"
+
+
 def memory_limit(memory_bytes: int) -> int:
     """Return the bytes that a model may take: macOS lets the GPU use about two thirds, on large machines 3/4."""
     return int(memory_bytes * (0.75 if memory_bytes > 36 * GIB else 0.67))
@@ -134,7 +139,8 @@ def open_ollama(
     except ProposerError as error:
         return None, f"no local model: {error}"
     if server is None:
-        return None, "no local model: no Ollama server answers and `ollama` is not installed (https://ollama.com)"
+        how = how_to_begin(memory_bytes)
+        return None, f"no local model: no Ollama server answers and `ollama` is not installed; {how}"
     with contextlib.ExitStack() as stack:
         stack.callback(server.close)
         try:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from autoresearch.errors import AutoresearchError
 from autoresearch.loop.commands import setup
 from autoresearch.paths import Cache
 from autoresearch.system import machine
@@ -18,7 +19,9 @@ def test_ollama_is_asked_for_real(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("OLLAMA_HOST", "http://127.0.0.1:9")
     ready, said = setup.find_model(machine.facts(), Cache(tmp_path))
-    assert not ready and "no local model" in said
+    assert not ready and "no local model" in said and "then: ollama pull " in said
+    with pytest.raises(AutoresearchError, match=r"For this machine's \d+ GB: install Ollama .* then: ollama pull \w"):
+        setup.models(tmp_path, Namespace(model=None))
 
 
 @pytest.mark.usefixtures("toy_cache")
