@@ -20,6 +20,7 @@ import json
 import math
 import os
 import resource
+import struct
 import sys
 import types
 from collections.abc import Callable, Iterator, Sequence
@@ -85,18 +86,43 @@ class Diverged(Exception):
     """Raised when the training loss is not finite, or has exploded."""
 
 
+class Feed:
+    """The child's end of the loop's feeder (autoresearch/measure/feeder.py), which holds the data and the clock."""
+
+    REQUEST = struct.Struct("<II")  # rows, tokens of a row
+    ANSWER = struct.Struct("<ddI")  # seconds used, seconds in all, tokens that follow as uint16; none at the end
+    MOST_TOKENS = 2**24  # of one batch
+
+    def __init__(self, requests: int, batches: int) -> None:
+        """Take the file descriptors of the two pipes."""
+        self.requests, self.batches = requests, os.fdopen(batches, "rb")
+
+    def __call__(self, rows: int, length: int) -> tuple[float, float, np.ndarray | None]:
+        """Return the seconds used, those in all, and the next batch, (rows, length + 1) uint16; None at the end."""
+        os.write(self.requests, self.REQUEST.pack(rows, length))
+        used_s, all_s, count = self.ANSWER.unpack(self._read(self.ANSWER.size))
+        if not count:
+            return used_s, all_s, None
+        return used_s, all_s, np.frombuffer(self._read(2 * count), dtype="<u2").reshape(rows, length + 1)
+
+    def _read(self, size: int) -> bytes:
+        found = self.batches.read(size)
+        if len(found) < size:
+            raise Failed("train", "the loop hands out no more data")
+        return found
+
+
 class Run:
     """A training run: the batches, the clock and the log. The first real batch starts the clock."""
 
-    def __init__(self, task: Task, seed: int, model: nn.Module, data: np.ndarray, emit: Callable[..., None]) -> None:
+    def __init__(self, task: Task, seed: int, model: nn.Module, feed: Feed, emit: Callable[..., None]) -> None:
         self._given = task, seed
-        self._model, self._training_rows, self._emit = model, data, emit
+        self._model, self._feed, self._emit = model, feed, emit
         self._fingerprint = parameter_hash(model)
         self._warm = np.random.default_rng([seed, 1])
-        self._clock_start: float | None = None
+        self._clock: tuple[float, float] | None = None  # when it began, and the seconds in all
         self._last_warmup, self._last_event = work_clock(), monotonic()
-        self._steps = self._batches = self._tokens = 0
-        self._step_s, self._last_log = 0.0, (-1, 0.0)  # seconds of a step; the last logged step and its time
+        self._steps = self._batches = 0
 
     @property
     def task(self) -> Task:
@@ -109,7 +135,10 @@ class Run:
     @property
     def progress(self) -> float:
         """Used budget / budget, from 0 to 1."""
-        return min(1.0, self._elapsed() / self.task.budget_s)
+        if self._clock is None:
+            return 0.0
+        began, all_s = self._clock
+        return min(1.0, (monotonic() - began) / all_s) if all_s else 1.0
 
     def warmup_batch(self, rows: int, seq_len: int | None = None) -> tuple[mx.array, mx.array]:
         """Draw random tokens, two (rows, seq_len) int32 arrays, to compile and warm up with before the clock starts."""
@@ -122,21 +151,24 @@ class Run:
         """Yield inputs and targets, two (rows, seq_len) int32 arrays, until the budget is used.
 
         The rows of the training data come in an order drawn from the seed, every row once an epoch. A `seq_len` below
-        the task's cuts each row into as many pieces as fit. Raises ValueError for rows or seq_len out of range.
+        the task's cuts each row into as many pieces as fit. The loop hands them out and keeps the time. Raises
+        ValueError for rows or seq_len out of range.
         """
         length = seq_len or self.task.seq_len
-        if not (1 <= length <= self.task.seq_len and rows >= 1):
-            raise ValueError(f"batches(rows={rows}, seq_len={length}): rows >= 1 and seq_len 1..{self.task.seq_len}")
-        if self._clock_start is None:
-            self._start_clock()
-        for index in self._pieces(rows, length):
-            # A step is under way when the next batch is asked for: both have to end by the budget, within half a step.
-            if self._elapsed() + 1.5 * self._step_s >= self.task.budget_s:
+        fits = rows >= 1 and rows * (length + 1) <= Feed.MOST_TOKENS
+        if not (1 <= length <= self.task.seq_len and fits):
+            limits = f"seq_len 1..{self.task.seq_len}, rows >= 1, and at most {Feed.MOST_TOKENS} tokens"
+            raise ValueError(f"batches(rows={rows}, seq_len={length}): {limits}")
+        if self._clock is None:
+            self._end_warmup()
+        while True:
+            used_s, all_s, block = self._feed(rows, length)
+            self._clock = monotonic() - used_s, all_s
+            if block is None:
                 return
-            block = mx.array(self._training_rows.reshape(-1)[index].astype(np.int32))  # (rows, length + 1)
             self._batches += 1
-            self._tokens += rows * length
-            yield block[:, :-1], block[:, 1:]
+            batch = mx.array(block.astype(np.int32))
+            yield batch[:, :-1], batch[:, 1:]
 
     def log(self, step: int, loss: mx.array) -> None:
         """Wait for `loss`, the previous step's, and report it.
@@ -144,34 +176,17 @@ class Run:
         Raises Diverged when it has exploded, and Failed where step or loss is not one number.
         """
         step, value = whole_number("step", step), number("loss", loss)
-        self._steps = min(step + 1, self._batches)
+        step = min(step, self._batches - 1)
+        self._steps = step + 1
         limit = EXPLODED * math.log(self.task.vocab_size)
         if not value < limit:
             raise Diverged(f"the loss diverged: {value:.4g} nats a token at step {step} (limit {limit:.1f})")
         now = monotonic()
-        last_step, last = self._last_log
-        self._step_s, self._last_log = (now - last) / max(1, step - last_step), (step, now)
-        if now - self._last_event >= min(0.25, self.task.budget_s / 64) or step < 2:
+        if self._batches and (now - self._last_event >= min(0.25, self.task.budget_s / 64) or step < 2):
             self._last_event = now
-            self._emit("step", step=step, loss=value, progress=self.progress, tokens=self._tokens)
+            self._emit("step", step=step, loss=value)
 
-    def _elapsed(self) -> float:
-        return 0.0 if self._clock_start is None else monotonic() - self._clock_start
-
-    def _pieces(self, rows: int, length: int) -> Iterator[np.ndarray]:
-        """Yield flat indices (rows, length + 1) into the data, each epoch in an order of its own."""
-        per_row = self.task.seq_len // length
-        total, stride, offsets = len(self._training_rows) * per_row, self._training_rows.shape[1], np.arange(length + 1)
-        waiting = np.empty(0, dtype=np.int64)
-        for epoch in range(sys.maxsize):
-            order = np.random.default_rng([self.seed, 2, epoch]).permutation(total)
-            waiting = np.concatenate([waiting, order])
-            while len(waiting) >= rows:
-                piece, waiting = waiting[:rows], waiting[rows:]
-                start = piece // per_row * stride + piece % per_row * length
-                yield start[:, None] + offsets
-
-    def _start_clock(self) -> None:
+    def _end_warmup(self) -> None:
         warmup_step_s = work_clock() - self._last_warmup
         check_logits(self._model(fixed_tokens(self.task, 0)), (1, self.task.seq_len, self.task.vocab_size))
         if parameter_hash(self._model) != self._fingerprint:
@@ -179,9 +194,6 @@ class Run:
         gc.collect()
         gc.freeze()  # a collection among the tape's objects stalls a step
         self._emit("warmed_up", peak_memory_mb=mx.get_peak_memory() / 2**20, warmup_step_s=warmup_step_s)
-        self._clock_start = monotonic()
-        self._last_log = (-1, self._clock_start)
-        self._emit("clock_started")
 
 
 def number(name: str, value: Any) -> float:

@@ -44,6 +44,7 @@ from benchmarks.timing import (
     trainer,
     training_step,
 )
+from testbed.feeding import fed
 from testbed.toy import ROOT
 
 # --- step: tokens a second, memory, operations ------------------------------------------------------------------------
@@ -216,11 +217,12 @@ def least(call: Callable[[], Any], repeats: int) -> float:
 def harness(task: prepare.Task, model: nn.Module, rows: int, repeats: int) -> tuple[float, float]:
     """Return the seconds a step that the harness's batch takes, and its clock and log: prepare.Run on random rows."""
     data = np.random.default_rng(0).integers(0, task.vocab_size, (4096, task.seq_len + 1)).astype("<u2")
-    run = prepare.Run(task, 0, model, data, lambda *a, **k: None)
-    batches, loss = run.batches(rows), mx.array(1.0)
-    mx.eval(next(batches))
-    data_s = least(lambda: mx.eval(next(batches)), repeats)
-    return data_s, least(lambda: (run.progress, run.log(5, loss)), repeats)
+    with fed(data) as (feed, _):
+        run = prepare.Run(task, 0, model, feed, lambda *a, **k: None)
+        batches, loss = run.batches(rows), mx.array(1.0)
+        mx.eval(next(batches))
+        data_s = least(lambda: mx.eval(next(batches)), repeats)
+        return data_s, least(lambda: (run.progress, run.log(5, loss)), repeats)
 
 
 def waiting(step: Callable[[], Any], state: Any, repeats: int) -> float:

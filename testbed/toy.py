@@ -60,7 +60,8 @@ def write_toy_data(folder: Path, *, budget_s: float = 1.0) -> Path:
 
 def toy_bench(data: Path, budget_s: float = 1.0, sandbox: Sandbox | None = None, **changes: Any) -> Workbench:
     """Return a workbench with this checkout's harness, by default in this machine's sandbox if there is one."""
-    settings = {"env": {"MLX_DISABLE_COMPILE": "1"}, **changes}
+    patient = {"overtime_s": 30.0, "free_build_s": 60.0}  # however loaded the machine is
+    settings = {"env": {"MLX_DISABLE_COMPILE": "1"}, **patient, **changes}
     return Workbench(harness(ROOT), DataFolder(data), budget_s, sandbox or select(allow_none=True), **settings)
 
 

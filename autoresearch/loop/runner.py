@@ -52,17 +52,20 @@ class Runner:
     def limit_candidates(self, baseline: Experiment) -> None:
         """Limit what candidates may take by the baseline: twice its slowest start and 5 s, and a sixth of its steps.
 
-        How far a probe may move their scores follows from how far it moves the baseline's.
+        A start that takes longer is taken off the training, and ends the run only where it is past a floor as well. How
+        far a probe may move their scores follows from how far it moves the baseline's.
         """
         runs = baseline.measurements
         compiling = sys.platform != "darwin" and "MLX_DISABLE_COMPILE" not in self.bench.env
         slow_s = CUDA_FLOOR_S if gpu.find() is not None else COMPILING_FLOOR_S
         floor_s = slow_s if compiling else STARTUP_FLOOR_S
         starts = [m.seconds.get("startup", 0.0) + m.seconds.get("warmup", 0.0) for m in runs]
+        usual_s = 2 * max(starts, default=0.0) + 5
         steps = min((m.num_steps for m in runs if m.num_steps), default=0)
         self.bench = replace(
             self.bench,
-            startup_limit_s=max(floor_s, 2 * max(starts, default=0.0) + 5),
+            startup_limit_s=max(floor_s, usual_s),
+            free_start_s=max(floor_s, usual_s) if compiling else usual_s,
             min_steps=min(self.bench.min_steps, steps // 6),
             probe_nats=probe_tolerance([m.probe_nats for m in runs if m.probe_nats is not None]),
         )

@@ -25,7 +25,6 @@ MOST_MESSAGE, MOST_DETAIL = 600, 3000  # characters of a failure
 MOST = 10**12  # of anything that is counted
 Count = Annotated[int, Ge(0), Le(MOST)]
 Amount = Annotated[float, Ge(0), Le(MOST)]  # seconds, megabytes
-Share = Annotated[float, Ge(0), Le(1)]
 Nats = Annotated[float, Ge(-1e6), Le(1e6)]
 Word = Annotated[str, MaxLen(64)]
 
@@ -48,6 +47,7 @@ class Ready:
     num_params: Count | None = None
     flops_per_token: Annotated[float, Ge(0), Le(1e18)] | None = None
     depth: Annotated[int, Ge(0), Le(10**6)] | None = None
+    parameters: Word | None = None  # hash of the parameters as build_model made them
     judged_by: Word | None = None
 
 
@@ -63,16 +63,11 @@ class WarmedUp:
 class Step:
     step: Count
     loss: Nats
-    progress: Share
-    tokens: Count
 
 
 @dataclass(frozen=True)
 class Trained:
     steps: Count
-    tokens: Count
-    epochs: Amount
-    step_s: Amount
     peak_memory_mb: Amount
 
 
@@ -127,7 +122,6 @@ EVENTS: Mapping[str, Mapping[str, type]] = {
         "importing": Importing,
         "ready": Ready,
         "warmed_up": WarmedUp,
-        "clock_started": Mark,
         "step": Step,
         "trained": Trained,
         "saved": Saved,

@@ -5,19 +5,24 @@ All times are by the parent's clock. A run ends in a val_bpb or in a Failure of 
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import replace
 from pathlib import Path
 
 from autoresearch.decide.early_stop import EarlyStopCheck
-from autoresearch.measure import outcome, run_folder
+from autoresearch.measure import feeder, outcome, run_folder
 from autoresearch.measure.child_events import ChildEvent
+from autoresearch.measure.clock import LATE, Clock
 from autoresearch.measure.follower import Follower, Judge, Listener
 from autoresearch.measure.launch import RESULT_S, start
 from autoresearch.measure.outcome import Outcome
 from autoresearch.measure.scoring import Scoring, score
+from autoresearch.measure.timekeeper import Timekeeper
 from autoresearch.measure.workbench import RunSpec, Workbench
 from autoresearch.records import Failure, Measurement
+
+PATIENT_S = 60.0  # overtime of a run whose val_bpb nobody compares
 
 
 def _ignore(event: ChildEvent) -> None:
@@ -54,22 +59,22 @@ def measure(
     scored: Outcome | None = None
     if measurement.failure is None and not train.stopped:
         scored = score(spec, Scoring(split, ceiling_bpb=ceiling_bpb, keep_kernels=keep_kernels), listen)
+        scored.failure = scored.failure or _built_otherwise(train, scored)
         measurement = outcome.with_score(measurement, scored)
     run_folder.tidy(folder, run_folder.LEFT)
     total_s = time.monotonic() - started
     return replace(measurement, total_s=total_s, seconds=outcome.shares(train, scored, total_s))
 
 
-def rehearse(
-    bench: Workbench, source: Path, folder: Path, seed: int, listen: Listener = _ignore, *, slack_s: float = 60.0
-) -> Measurement:
+def rehearse(bench: Workbench, source: Path, folder: Path, seed: int, listen: Listener = _ignore) -> Measurement:
     """Train a person's source without scoring, for the speed and the memory; its kernels are kept for later runs.
 
-    A slow step may outlast the budget by `slack_s`.
+    A slow step may outlast the budget by PATIENT_S.
     """
     started = time.monotonic()
     run_folder.make(folder, bench.kernels)
-    train = _train(RunSpec.of(bench, source, folder, seed), listen, slack_s=slack_s)
+    bench = replace(bench, overtime_s=PATIENT_S)
+    train = _train(RunSpec.of(bench, source, folder, seed), listen)
     run_folder.keep_kernels(folder, bench.kernels)
     run_folder.tidy(folder, run_folder.LEFT)
     return replace(outcome.measurement(train, seed), total_s=time.monotonic() - started)
@@ -92,21 +97,34 @@ def evaluate(
     return replace(outcome.with_score(Measurement(seed), scored), total_s=time.monotonic() - started)
 
 
-def _train(
-    spec: RunSpec, listen: Listener, *, slack_s: float = 0.0, early_stop: EarlyStopCheck | None = None
-) -> Outcome:
+def _train(spec: RunSpec, listen: Listener, *, early_stop: EarlyStopCheck | None = None) -> Outcome:
     bench = spec.bench
-    allowance = max(1.0, 0.01 * bench.budget_s) + slack_s
+    seq_len = json.loads(bench.data.meta.read_text())["seq_len"]
+    rows = feeder.load_rows(bench.data.train, seq_len)
+    clock = Clock(bench.budget_s, len(rows) * seq_len, bench.overtime_s)
     limits = {
         "start": bench.startup_limit_s,
-        "clock_started": bench.budget_s * 1.1 + allowance,
+        "clock_started": (1 + LATE) * bench.budget_s + clock.most_s,
         "trained": bench.save_limit_s,
         "saved": RESULT_S,
     }
-    child, token = start(spec, "train", bench.data.train)
-    train = Follower(child, token, spec, limits, listen, _too_slow(bench), early_stop, name="train").follow()
-    train.failure = train.failure or outcome.late(train, bench.budget_s, allowance)
+    with feeder.Feeder(rows, spec.seed, clock) as feeding:
+        child, token = start(spec, "train", pass_fds=feeding.pass_fds)
+        feeding.release()
+        keeper = Timekeeper(clock, bench, child)
+        judge = _too_slow(bench)
+        follower = Follower(child, token, spec, limits, listen, judge, early_stop, name="train", timekeeper=keeper)
+        train = follower.follow()
+    train.failure = train.failure or keeper.late(train)
     return train
+
+
+def _built_otherwise(train: Outcome, scored: Outcome) -> Failure | None:
+    """Return a failure where build_model gave other parameters in a process that was scored than in training."""
+    if scored.built <= {train.get("ready", "parameters")}:
+        return None
+    draw = "draw them with mx.random, which the harness seeds, at each call"
+    return Failure("build", f"build_model(task) gave other parameters in another process: {draw}")
 
 
 def _too_slow(bench: Workbench) -> Judge:

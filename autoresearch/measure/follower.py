@@ -12,6 +12,7 @@ from autoresearch.formats import printable
 from autoresearch.measure import child_events, run_folder
 from autoresearch.measure.child_events import ChildEvent
 from autoresearch.measure.outcome import Outcome
+from autoresearch.measure.timekeeper import Timekeeper
 from autoresearch.measure.workbench import FREE_DISK, RunSpec
 from autoresearch.records import Failure
 from autoresearch.system.process import Child
@@ -21,6 +22,7 @@ Judge = Callable[[ChildEvent], Failure | None]
 
 REPEATED = frozenset({"step", "evaluated", "probed", "failed"})  # events that a child may send more than once
 SWAP_LIMIT_MB = 2048  # growth of the machine's swap during a run
+PATIENCE_S = 0.25  # seconds to wait for an event
 LOOK_S = 0.5  # seconds between looks at memory, disk and swap
 LOG_CHARACTERS = 1500  # of the log's end that a failure shows
 
@@ -32,7 +34,7 @@ class Follower:
     come within limits["saved"]. The first limit is that of "start". `name` is the child's, and decides which events it
     has (child_events.py): any other is the run's failure. `judge` may turn an event into a failure; `early_stop` may
     end the run at half the budget, which is no failure. `beside` returns the bytes of memory that other processes of
-    the run hold.
+    the run hold. `timekeeper` is that of a training, whose event "clock_started" is the feeder's and not the child's.
     """
 
     def __init__(
@@ -47,27 +49,28 @@ class Follower:
         *,
         name: str,
         beside: Callable[[], int] = lambda: 0,
+        timekeeper: Timekeeper | None = None,
     ) -> None:
-        self.name = name
+        self.name, self.timekeeper = name, timekeeper
         self.child, self.token, self.spec, self.limits = child, token, spec, limits
         self.listen, self.judge, self.early_stop, self.beside = listen, judge, early_stop, beside
         self.outcome = Outcome(started=time.monotonic())
         self.swap_mb = spec.bench.swap_mb()
         self.phase = "start"  # the last event that has a limit
         self.deadline = self.outcome.started + limits["start"]
-        self.slack_s = 0.0  # added to the limit of training
 
     def follow(self) -> Outcome:
         """Return when the child has ended; it is killed first where the outcome is settled before."""
         outcome, looked = self.outcome, self.outcome.started
         with self.child:
             while outcome.failure is None and not outcome.stopped:
-                got = self.child.next_event(timeout=0.25)
+                got = self.child.next_event(self._patience_s())
                 if got is not None and got[1].get("token") == self.token:
                     self._take(*got)
                 elif got is None and not self.child.running:
                     break
                 now = time.monotonic()
+                self._watch_clock()
                 if outcome.failure is None and now > self.deadline:
                     outcome.failure = _too_late(self.phase, self.limits[self.phase])
                 if outcome.failure is None and now - looked > LOOK_S:
@@ -81,8 +84,10 @@ class Follower:
 
     def _take(self, at: float, said: ChildEvent) -> None:
         outcome = self.outcome
+        self._watch_clock()
         try:
             event = child_events.read(self.name, said)
+            event = self.timekeeper.counted(event, at, outcome) if self.timekeeper is not None else event
         except child_events.IllFormedError as error:
             outcome.failure = Failure("tampered", f"the child sent {error}")
             return
@@ -93,15 +98,33 @@ class Follower:
         if name == "step":
             self._take_loss(event["progress"], event["loss"])
         outcome.events[name] = (at, event)
-        if name == "warmed_up":  # one slow step may outlast the budget; outcome.late judges by how much
-            self.slack_s = min(2 * float(event.get("warmup_step_s") or 0.0), 0.25 * self.spec.bench.budget_s)
         if name in self.limits:
-            self.phase, self.deadline = name, at + self.limits[name] + (self.slack_s if name == "clock_started" else 0)
-        if name == "failed":
+            self.phase, self.deadline = name, at + self.limits[name]
+        if name == "ready" and self.timekeeper is not None:
+            outcome.failure = self.timekeeper.charge(outcome)
+        elif name == "failed":
             outcome.failure = child_events.failure(self.name, event, imported="importing" in outcome.events)
         else:
             outcome.failure = self.judge(event)
         self.listen(event)
+
+    def _patience_s(self) -> float:
+        return PATIENCE_S if self.timekeeper is None else self.timekeeper.patience_s(PATIENCE_S)
+
+    def _watch_clock(self) -> None:
+        """Note that the first batch was handed out, and what the start costs."""
+        keeper, outcome = self.timekeeper, self.outcome
+        if keeper is None or outcome.failure is not None:
+            return
+        clock = keeper.clock
+        if clock.refused is not None:
+            outcome.failure = Failure("tampered", f"the child {clock.refused}")
+        elif keeper.begins(outcome) and clock.began is not None:
+            event = {"event": "clock_started"}
+            outcome.events["clock_started"] = (clock.began, event)
+            outcome.failure = keeper.charge(outcome)
+            self.phase, self.deadline = "clock_started", clock.began + self.limits["clock_started"] - clock.charged_s
+            self.listen(event)
 
     def _take_loss(self, progress: float, loss: float) -> None:
         outcome = self.outcome

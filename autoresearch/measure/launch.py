@@ -25,13 +25,14 @@ def start(
     home: Path | None = None,
     read: Sequence[Path] = (),
     wires: Sequence[End] = (),
+    pass_fds: Mapping[str, int] | None = None,
     log: str | None = None,
 ) -> tuple[Child, str]:
     """Start the child `name` of the harness, confined; return it with the token that its events must carry.
 
     It may write in `home` alone, by default the run's folder. A candidate finds no path to the file that becomes its
     standard input. Beside what every child may read, it may read `read`. `wires` are the ends of connections that it
-    inherits. The judge is not given the candidate's source.
+    inherits, and `pass_fds` Child's other descriptors. The judge is not given the candidate's source.
     """
     bench, token, home = spec.bench, secrets.token_hex(16), home or spec.folder
     argv = [bench.python, "-P", str(bench.harness[0]), name, str(spec.folder), "--seed", str(spec.seed), *options]
@@ -42,6 +43,7 @@ def start(
     # Inside the sandbox only: a preloaded OpenBLAS starts threads in bwrap itself, which then hangs when it forks.
     inside = {"LD_PRELOAD": env.pop("LD_PRELOAD", ""), **bench.env}
     set_inside = ["/usr/bin/env", *(f"{name}={value}" for name, value in inside.items())]
+    named = {name: fd for i, end in enumerate(wires) for name, fd in end.named(f"{WIRE}{i}").items()}
     child = Child(
         [*_confinement(spec, home, read), *set_inside, *argv],
         cwd=home,
@@ -49,7 +51,7 @@ def start(
         log_path=spec.folder / f"{log or name}.log",
         log_limit_bytes=LOG_LIMIT,
         stdin=stdin,
-        pass_fds={name: fd for i, end in enumerate(wires) for name, fd in end.named(f"{WIRE}{i}").items()},
+        pass_fds={**named, **(pass_fds or {})},
     )
     return child, token
 

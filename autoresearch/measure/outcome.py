@@ -23,6 +23,7 @@ class Outcome:
     curve: list[tuple[float, float]] = field(default_factory=list)  # (progress, nats a token)
     behind_nats: float | None = None  # training loss above the incumbent's at half the budget
     stopped: bool = False  # by the early stop, at half the budget
+    built: frozenset[str] = frozenset()  # hashes of the parameters that build_model gave in the model's processes
 
     def at(self, name: str) -> float | None:
         """Return when the event came, None where it did not."""
@@ -86,25 +87,6 @@ def with_score(measurement: Measurement, scored: Outcome) -> Measurement:
         failure=scored.failure,
         val_bpb=scored.val_bpb,
         probe_nats=scored.get("result", "probe_nats"),
-    )
-
-
-def late(train: Outcome, budget_s: float, allowance_s: float) -> Failure | None:
-    """Return the failure of a training that ended later, by the parent's clock, than its last steps explain.
-
-    The length of a step is the one by which the harness ended the batches, so that claiming long steps gains nothing.
-    Up to a tenth of the budget too late, the machine may have stalled: the kind is "late", and the run is repeated.
-    Later than that it is "overrun", the candidate's doing.
-    """
-    began, ended = train.at("clock_started"), train.at("trained")
-    if began is None or ended is None:
-        return None
-    over_s, step_s = ended - began - budget_s, float(train.get("trained", "step_s") or 0.0)
-    if over_s <= allowance_s + min(2 * step_s, 0.1 * budget_s):
-        return None
-    kind = "late" if over_s <= allowance_s + 0.1 * budget_s else "overrun"
-    return Failure(
-        kind, f"trained {over_s:.1f} s longer than the budget of {budget_s:g} s; a step takes {step_s:.2g} s"
     )
 
 

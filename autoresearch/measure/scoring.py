@@ -58,6 +58,7 @@ def score(spec: RunSpec, how: Scoring, listen: Listener) -> Outcome:
         if scored.get("failed", "kind") == "exited":  # the judge's word for a model's process that left
             scored.failure = models.failure() or scored.failure
         models.end()
+        scored.built = frozenset(models.built)
         if how.keep_kernels:
             run_folder.keep_kernels(models.home, bench.kernels)
     if scored.failure is not None and scored.failure.kind == "memory" and how.rows != 1:
@@ -74,6 +75,7 @@ class _Models:
         self.home = spec.folder / "model"
         self.child: Child | None = None
         self.token = ""
+        self.built: set[str] = set()  # hashes of the parameters that build_model gave
 
     def start_judge(self) -> tuple[Child, str]:
         """Start the judge with its ends of both connections."""
@@ -108,6 +110,7 @@ class _Models:
     def end(self) -> None:
         if self.child is not None:
             self.child.kill()
+            self._said(self.child)
 
     def rss_bytes(self) -> int:
         return self.child.rss_bytes() if self.child is not None else 0
@@ -119,6 +122,14 @@ class _Models:
             return None
         left = child.wait(LEFT_S) is not None
         child.kill()
+        if (said := self._said(child)) is not None:
+            return said
+        if not left:
+            return Failure("exited", "the model's process closed its connection to the judge, and stayed")
+        return exited(child, "scoring")
+
+    def _said(self, child: Child) -> Failure | None:
+        """Read what a process that has ended said: the hash of what it built, or its failure."""
         imported = False
         while (got := child.next_event(timeout=0)) is not None:
             if got[1].get("token") != self.token:
@@ -130,9 +141,9 @@ class _Models:
             if event["event"] == "failed":
                 return classify(child_events.failure("model", event, imported=imported))
             imported = imported or event["event"] == "importing"
-        if not left:
-            return Failure("exited", "the model's process closed its connection to the judge, and stayed")
-        return exited(child, "scoring")
+            if event["event"] == "ready":
+                self.built.add(event.get("parameters", ""))
+        return None
 
 
 @contextlib.contextmanager

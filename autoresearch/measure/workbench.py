@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
@@ -45,6 +46,9 @@ class Workbench:
     env: Mapping[str, str] = field(default_factory=dict)  # extra environment of the children (LD_PRELOAD, MLX_*)
     kernels: Path | None = None  # compiled kernels to start from, copied into each run's TMPDIR
     startup_limit_s: float = 600.0  # before the first baseline is known; a CPU's kernels are compiled by g++
+    free_build_s: float = 0.5  # of importing and building, or 1% of the budget; what is beyond is taken off the budget
+    free_start_s: float = math.inf  # the same of the whole start with its warm-up; the baseline shows what it takes
+    overtime_s: float = 0.25  # beside one step, that a run may end after its budget: no process is scheduled at once
     evaluation_limit_s: float = 1800.0
     save_limit_s: float = 120.0
     probe_nats: float = PROBE_NATS[1]  # by which a probe may move the loss of a target; see probe_tolerance

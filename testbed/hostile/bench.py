@@ -53,6 +53,8 @@ class Bench:
             file_limit=2**27,
             folder_limit=2**28,
             files_limit=1000,
+            overtime_s=30.0,
+            free_build_s=60.0,
         )
         (self.runs / "0001").mkdir(parents=True)
         (self.runs / "journal.jsonl").write_text('{"event": "night"}\n')
@@ -67,7 +69,7 @@ class Bench:
         return experiment.measure(self.limited(candidate), source, home / "run", seed=1)
 
     def limited(self, candidate: Candidate) -> Workbench:
-        """Set short limits for what hangs and long ones for the rest, so that a loaded machine changes no outcome."""
+        """Set short limits for what breaks them and long ones for the rest: a loaded machine changes no outcome."""
         hangs = candidate.outcomes & {"startup", "hang"}
         return replace(
             self.bench,
@@ -75,6 +77,8 @@ class Bench:
             save_limit_s=1.0 if hangs else 60.0,
             evaluation_limit_s=1.0 if hangs else 60.0,
             min_steps=8 if "slow" in candidate.outcomes else 1,
+            overtime_s=0.25 if candidate.outcomes & {"late", "overrun"} else self.bench.overtime_s,
+            free_build_s=0.1 if "build" in candidate.outcomes else self.bench.free_build_s,
         )
 
     def state(self) -> dict[str, bytes]:

@@ -11,8 +11,10 @@ from typing import Any, cast
 import pytest
 
 from autoresearch.decide.early_stop import EarlyStopCheck
+from autoresearch.measure.clock import Clock
 from autoresearch.measure.follower import Follower
 from autoresearch.measure.outcome import Outcome
+from autoresearch.measure.timekeeper import Timekeeper
 from autoresearch.measure.workbench import RunSpec
 from autoresearch.records import Failure
 from autoresearch.system.process import Child
@@ -20,14 +22,16 @@ from testbed.toy import HONEST, toy_bench
 
 TOKEN = "t"
 LIMITS = {"start": 0.3, "clock_started": 0.6, "saved": 0.3}
+LONG = dict.fromkeys(LIMITS, 2000.0)
 
 
 def event(name: Any, **fields: Any) -> dict[str, Any]:
     return {"event": name, "token": TOKEN, **fields}
 
 
-STEPS = [event("step", step=k, progress=k / 20, loss=3.0, tokens=64 * k) for k in range(1, 11)]
+STEPS = [event("step", step=k, loss=3.0, ago=450.0 - 50 * k) for k in range(10)]  # up to half of 1000 s
 READY, SAVED = event("ready"), event("saved", speed=1.0)
+WARM, TRAINED = event("warmed_up", peak_memory_mb=1.0, warmup_step_s=0.1), event("trained", steps=9, peak_memory_mb=1.0)
 
 
 class ScriptedChild:
@@ -50,12 +54,16 @@ class ScriptedChild:
 
     def next_event(self, timeout: float) -> tuple[float, Mapping[str, Any]] | None:
         if self.events:
-            return time.monotonic(), self.events.pop(0)
+            said = self.events.pop(0)
+            return time.monotonic() - said.get("ago", 0.0), said
         time.sleep(timeout if self.running else 0.0)
         return None
 
     def rss_bytes(self) -> int:
         return self.rss
+
+    def cpu_s(self) -> float:
+        return 1.0
 
 
 @pytest.fixture
@@ -64,16 +72,26 @@ def spec(toy_data: Path, tmp_path: Path) -> RunSpec:
     return RunSpec.of(toy_bench(toy_data, memory_limit=2**20, swap_mb=lambda: 0), HONEST, tmp_path / "run", 1)
 
 
-def follow(child: ScriptedChild, spec: RunSpec, **settings: Any) -> Outcome:
-    return Follower(cast(Child, child), TOKEN, spec, **{"limits": LIMITS, "name": "train", **settings}).follow()
+def follow(child: ScriptedChild, spec: RunSpec, limits: Mapping[str, float] = LIMITS, **settings: Any) -> Outcome:
+    return Follower(cast(Child, child), TOKEN, spec, limits, **{"name": "train", **settings}).follow()
+
+
+def keeper(spec: RunSpec, child: ScriptedChild, *, used_s: float, batches: int = 20, **facts: Any) -> Timekeeper:
+    """Return the keeper of a clock that began `used_s` ago and has handed out some batches."""
+    began = time.monotonic() - used_s
+    clock = Clock(1000.0, 1000, began=began, batches=batches, tokens=64 * batches, **facts)
+    return Timekeeper(clock, spec.bench, cast(Child, child))
 
 
 def test_a_child_that_saves_and_ends_is_no_failure(spec: RunSpec) -> None:
     heard: list[str] = []
-    done = follow(ScriptedChild(READY, *STEPS, SAVED), spec, listen=lambda e: heard.append(e["event"]))
+    child = ScriptedChild(READY, WARM, *STEPS, TRAINED, SAVED)
+    kept = keeper(spec, child, used_s=500.0)
+    done = follow(child, spec, LONG, listen=lambda e: heard.append(e["event"]), timekeeper=kept)
     assert done.failure is None and not done.stopped
-    assert heard == ["ready", *["step"] * 10, "saved"]
-    assert done.curve[-1] == (0.5, 3.0) and done.started <= done.ended
+    assert heard == ["ready", "warmed_up", "clock_started", *["step"] * 10, "trained", "saved"]
+    assert done.curve[-1] == (pytest.approx(0.5, abs=0.05), 3.0) and done.started <= done.ended
+    assert (done.get("trained", "tokens"), done.get("trained", "epochs")) == (1280, 1.28)
 
 
 def test_lines_without_the_token_do_not_count(spec: RunSpec) -> None:
@@ -81,11 +99,10 @@ def test_lines_without_the_token_do_not_count(spec: RunSpec) -> None:
     assert not done.events and done.failure is not None and done.failure.kind == "exited"
 
 
-@pytest.mark.parametrize(
-    ("events", "kind"), [([], "startup"), ([event("clock_started")], "overrun"), ([SAVED], "hang")]
-)
+@pytest.mark.parametrize(("events", "kind"), [([], "startup"), ([WARM], "overrun"), ([WARM, TRAINED, SAVED], "hang")])
 def test_silence_past_a_limit_is_named_by_the_last_event(events: list[Any], kind: str, spec: RunSpec) -> None:
-    done = follow(ScriptedChild(*events, returncode=None), spec)
+    child = ScriptedChild(*events, returncode=None)
+    done = follow(child, spec, timekeeper=keeper(spec, child, used_s=0.0))
     assert done.failure is not None and done.failure.kind == kind
 
 
@@ -97,14 +114,20 @@ def test_an_end_without_a_result_says_how(code: int, how: str, spec: RunSpec) ->
 
 
 def test_a_second_start_of_the_clock_is_tampering(spec: RunSpec) -> None:
-    failure = follow(ScriptedChild(event("clock_started"), event("clock_started")), spec).failure
+    failure = follow(ScriptedChild(WARM, WARM), spec).failure
     assert failure is not None and failure.kind == "tampered"
+
+
+def test_a_child_that_breaks_the_feeder_s_rules_is_tampering(spec: RunSpec) -> None:
+    child = ScriptedChild(READY, returncode=None)
+    kept = keeper(spec, child, used_s=0.0, refused="asked for 0 rows")
+    assert follow(child, spec, timekeeper=kept).failure == Failure("tampered", "the child asked for 0 rows")
 
 
 @pytest.mark.parametrize(
     "said",
     [
-        event("step", step=1.5, progress=0.1, loss=3.0, tokens=1),
+        event("step", step=1.5, loss=3.0),
         event("result", val_bpb=0.1),
         event("saved"),
         event([]),
@@ -164,6 +187,7 @@ def test_the_early_stop_ends_a_run_that_is_behind_at_half_the_budget(
 ) -> None:
     incumbent = [(k / 20, 2.0) for k in range(1, 21)]
     check = EarlyStopCheck(incumbent, limit_nats, sample)
-    done = follow(ScriptedChild(*STEPS, SAVED), spec, early_stop=check)
+    child = ScriptedChild(READY, WARM, *STEPS, TRAINED, SAVED)
+    done = follow(child, spec, LONG, early_stop=check, timekeeper=keeper(spec, child, used_s=500.0))
     assert done.behind_nats == pytest.approx(1.0)
     assert done.stopped == stopped and done.failure is None

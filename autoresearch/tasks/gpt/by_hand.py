@@ -59,7 +59,8 @@ def _run_alone(source: Path, harness: Path) -> int:
     dataset, profile, budget_s, seed, no_sandbox = environment.by_hand()
     data = choose_data(dataset, profile, print)
     bench = workbench(data, folder, harness.parent, budget_s, no_sandbox, print, anew=True)
-    bench = replace(bench, min_steps=0)  # a person may wait for what the loop would not
+    # A person may wait for what the loop would not.
+    bench = replace(bench, min_steps=0, overtime_s=experiment.PATIENT_S)
     candidate = folder / EDITABLE
     candidate.write_bytes(with_profile(source, load_meta(data).get("constants", {})).encode())
     print(f"task: {data.parent.name}/{data.name}, {bench.budget_s:g} s of training, seed {seed}")

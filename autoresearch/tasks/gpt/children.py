@@ -12,6 +12,7 @@ import hashlib
 import json
 import math
 import os
+import random
 import sys
 import traceback
 import types
@@ -43,6 +44,8 @@ def load_candidate(path: Path, sha256: str) -> types.ModuleType:
 
 def build(module: types.ModuleType, task: Task, seed: int) -> nn.Module:
     mx.random.seed(seed)
+    np.random.seed(seed)
+    random.seed(seed)
     model = module.build_model(task)
     if not isinstance(model, nn.Module):
         raise Failed("interface", f"build_model(task) must return an mlx.nn.Module, found {type(model).__name__}")
@@ -91,10 +94,10 @@ class Reporter:
         self._originals = originals()
 
     def __call__(self, event: str, **fields: Any) -> None:
-        if event == "clock_started":
-            self.phase = "train"
         if event in {"warmed_up", "trained", "result"}:
             check_originals(self._originals)
+        if event == "warmed_up":
+            self.phase = "train"
         line = json.dumps({"event": event, "token": self.token, **fields}) + "\n"
         os.write(self.fd, line.encode())
 
@@ -110,13 +113,14 @@ def restore(this: Task, args: argparse.Namespace, emit: Reporter) -> nn.Module:
     module = load_candidate(args.source, args.sha256)
     emit.phase = "build"
     model = build(module, this, args.seed)
+    initial = prepare.parameter_hash(model)
     try:
         model.load_weights(str(args.run / "checkpoint.safetensors"), strict=True)
     except (ValueError, RuntimeError) as error:
         raise Failed("checkpoint", f"the checkpoint does not fit a fresh build_model(task): {error}") from error
     model.eval()
     mx.eval(model.parameters())
-    emit("ready")
+    emit("ready", parameters=initial)
     return model
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import types
 from typing import Any
 
@@ -14,30 +15,29 @@ import prepare
 from autoresearch.tasks.gpt.children import Reporter, build, load_candidate
 from prepare import Failed, Run, check_logits, fixed_tokens
 
+FEEDER = ("AUTORESEARCH_REQUESTS_FD", "AUTORESEARCH_BATCHES_FD")  # the child's ends of the loop's feeder
+
 
 def main(args: argparse.Namespace, emit: Reporter) -> None:
     """Train the candidate within the budget and save its parameters."""
     this = prepare.task()
-    data = prepare.receive_rows(this.seq_len)
+    feed = prepare.Feed(*(int(os.environ.pop(name)) for name in FEEDER))
     emit("importing", speed=prepare.matmul_tflops())
     emit.phase = "import"
     module = load_candidate(args.source, args.sha256)
     emit.phase = "build"
     model = build(module, this, args.seed)
-    emit("ready", **facts(model, module))
+    emit("ready", **facts(model, module), parameters=prepare.parameter_hash(model))
     emit.phase = "warmup"
-    run = Run(this, args.seed, model, data, emit)
+    run = Run(this, args.seed, model, feed, emit)
     module.train(model, run)
-    if run._clock_start is None:
+    if run._clock is None:
         raise Failed("interface", "train(model, run) returned without asking for run.batches(...)")
     parameters = dict(
         tree_flatten(model.parameters())
     )  # these very arrays are saved, whatever the candidate replaces later
     mx.eval(parameters)
-    epochs = run._tokens / (len(data) * this.seq_len)
-    peak_memory_mb = mx.get_peak_memory() / 2**20
-    counts = {"steps": run._steps, "tokens": run._tokens, "epochs": epochs, "step_s": run._step_s}
-    emit("trained", **counts, peak_memory_mb=peak_memory_mb)
+    emit("trained", steps=run._steps, peak_memory_mb=mx.get_peak_memory() / 2**20)
     emit.phase = "save"
     if not all(mx.isfinite(v).all().item() for v in parameters.values()):
         raise Failed("nonfinite", "the trained parameters are not all finite")

@@ -97,7 +97,7 @@ REFUSED = {  # a line appended to the baseline, or an edit of it -> what the mes
     "def f():\n    breakpoint()": "nobody is there",
     "def f():\n    exit(0)": "return from the function",
     "read = open": "run.batches",
-    "class A:\n    def __init__(self):\n        self._clock_start = 0": "take another name",
+    "class A:\n    def __init__(self):\n        self._fingerprint = 0": "take another name",
     "def f(r):\n    match r:\n        case prepare.Run(_emit=e):\n            return e": "in a pattern is private",
     "def f():\n    return print.__self__": "internals",
     "mx.fast.rms_norm = None": "belongs to a library",
