@@ -102,7 +102,7 @@ class Reporter:
         os.write(self.fd, line.encode())
 
     def failed(self, kind: str, message: str, detail: str = "") -> int:
-        self("failed", kind=kind, message=message[:500], detail=detail[-2500:])
+        self("failed", kind=kind[:40], message=message[:500], detail=detail[-2500:])
         return 1
 
 
