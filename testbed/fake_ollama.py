@@ -5,7 +5,8 @@ As a process:    python -m testbed.fake_ollama --port 0 --script FILE        pri
 As `ollama`:     install(folder, FILE) writes an executable `ollama` whose `serve` listens on OLLAMA_HOST
 
 FILE holds FakeOllama's arguments as JSON: {"script": [steps], "cycle": true, "load_s": 0.5}. As `ollama` it may also
-hold "start_s" (seconds until the server listens) and "fails" (it does not start).
+hold "start_s" (seconds until the server listens), "fails" (it does not start) and "model_process" (a process named
+llama-server runs beside it).
 
 The same script also answers as an OpenAI-compatible endpoint under /v1.
 
@@ -31,6 +32,7 @@ import json
 import os
 import shlex
 import stat
+import subprocess
 import sys
 import threading
 import time
@@ -260,7 +262,19 @@ def serve_as_ollama(argv: Sequence[str], script: str) -> int:
     if options.pop("fails", False):
         print("Error: could not create the models folder", file=sys.stderr)
         return 1
+    if options.pop("model_process", False):
+        start_model(Path(script).parent)
     return _serve(FakeOllama(**options, port=int(os.environ["OLLAMA_HOST"].rpartition(":")[2])))
+
+
+def start_model(folder: Path) -> subprocess.Popen[bytes]:
+    """Start a process that looks like a model's: `llama-server ... --model .../blobs/sha256-60e0...`."""
+    executable = folder / "llama-server"
+    if not executable.exists():
+        executable.symlink_to(sys.executable)
+    blob = folder / "blobs" / "sha256-60e05f2100071479f596b964f89f510f057ce397ea22f2833a0cfe029bfc2463"
+    command = [executable, "-c", "import time; time.sleep(300)", "--model", blob]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def _serve(fake: FakeOllama) -> int:

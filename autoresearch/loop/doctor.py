@@ -24,7 +24,7 @@ from autoresearch.invocation import command
 from autoresearch.loop.checkup import FINE, NOTE, PROBLEM, Check, Host
 from autoresearch.paths import EDITABLE, runs_folder
 from autoresearch.record.git import Repository
-from autoresearch.system import awake, load, login, machine, process
+from autoresearch.system import awake, load, login, machine, orphans, process
 from autoresearch.system.sandbox import select, self_test
 from autoresearch.tasks.gpt.data import corpus
 from autoresearch.tasks.gpt.data.profiles import default_profile
@@ -59,6 +59,7 @@ def checks(host: Host) -> Iterator[Check]:
         check_local_model,
         check_power,
         check_load,
+        check_orphans,
         check_reboot,
         check_folder,
         check_compiler,
@@ -209,6 +210,12 @@ def check_load(host: Host) -> Iterator[Check]:
     """Check how much of the CPU other programs use, which makes measurements slow and noisy."""
     now = host.load()
     yield Check("load", NOTE if now.busy else FINE, now.describe(), load.ADVICE if now.busy else "")
+
+
+def check_orphans(host: Host) -> Iterator[Check]:
+    """Name the processes of models that have lost their server. Those of a killed loop end at the next start."""
+    for orphan in orphans.find():
+        yield Check("memory", NOTE, orphan.describe(), orphan.advice)
 
 
 def check_reboot(host: Host) -> Iterator[Check]:

@@ -36,7 +36,7 @@ from autoresearch.record.night import Night
 from autoresearch.records import Proposer, Say, TaskFacts
 from autoresearch.report import status
 from autoresearch.report.console import View, published
-from autoresearch.system import awake, load, machine, process
+from autoresearch.system import awake, load, machine, orphans, process
 from autoresearch.system.locks import hold
 from autoresearch.tasks.gpt.data import corpus
 from autoresearch.tasks.gpt.workbench import choose_data, workbench
@@ -208,6 +208,8 @@ def warn(facts: machine.Facts, options: Options, say: Say) -> None:
         say(warning)
     if (now := load.look()).busy:
         say(f"{now.describe()}: runs are slower and noisier, so small gains are missed. {load.ADVICE}")
+    for orphan in orphans.find():
+        say(f"{orphan.describe()}. End it: {orphan.advice}")
     if options.display_off is not None:
         awake.darken(options.display_off, say)
 

@@ -18,7 +18,7 @@ from autoresearch.paths import EDITABLE, Cache, Layout
 from autoresearch.records import Measurement
 from autoresearch.report.models import models_table
 from autoresearch.search.llm import model_choice
-from autoresearch.search.llm.ollama_server import connect
+from autoresearch.search.llm.own_server import connect
 from autoresearch.search.scorecard import Scorecard
 from autoresearch.system import login, machine
 from autoresearch.system.locks import hold

@@ -16,7 +16,8 @@ from typing import Any
 from autoresearch.errors import ProposerError
 from autoresearch.formats import GIB
 from autoresearch.search.llm.ollama import OllamaProposer, context_length, parameters_b
-from autoresearch.search.llm.ollama_server import OllamaServer, connect, full_name
+from autoresearch.search.llm.ollama_server import OllamaServer, full_name
+from autoresearch.search.llm.own_server import connect
 from autoresearch.search.scorecard import FORMATS, Card, Scorecard
 
 

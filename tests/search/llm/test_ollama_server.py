@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from autoresearch.errors import ProposerError
 from autoresearch.search.llm.backend import Answer, Question
-from autoresearch.search.llm.ollama_server import OFFLINE, OllamaServer, connect
+from autoresearch.search.llm.ollama_server import OllamaServer
 from autoresearch.search.llm.transport import Timeouts
-from testbed.fake_ollama import CLOUD, MODEL, PULL, THINKER, FakeOllama, install
+from testbed.fake_ollama import CLOUD, MODEL, PULL, THINKER, FakeOllama
 
 NAME = "qwen2.5-coder:7b"
 QUICK = Timeouts(
@@ -62,86 +57,6 @@ def reason(call: Callable[[], object]) -> str:
         call()
     assert len(str(caught.value)) > 15
     return caught.value.reason
-
-
-# --- where it is ------------------------------------------------------------------------------------------------------
-
-
-def test_a_proxy_in_the_environment_is_not_asked_for_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
-    with FakeOllama([{"reply": "hi"}]) as fake:
-        assert OllamaServer(fake.url).version() == "0.0.0"
-        assert ask(OllamaServer(fake.url)).text == "hi"
-
-
-def test_something_else_on_the_port_is_not_ollama(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-
-        def hang_up() -> None:
-            listener.accept()[0].close()
-
-        threading.Thread(target=hang_up, daemon=True).start()
-        environ = {"OLLAMA_HOST": f"127.0.0.1:{port}", "PATH": ""}
-        assert connect(tmp_path / "log", environ, QUICK) is None
-
-
-def test_another_machine_that_does_not_answer_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    with pytest.raises(ProposerError, match=r"OLLAMA_HOST: http://ollama.invalid:11434 does not answer"):
-        connect(tmp_path / "log", {"OLLAMA_HOST": "ollama.invalid", "PATH": ""}, QUICK)
-
-
-# --- a server of our own ----------------------------------------------------------------------------------------------
-
-
-def own(tmp_path: Path, **options: Any) -> dict[str, str]:
-    script = tmp_path / "script.json"
-    script.write_text(json.dumps({"script": [{"reply": "SET DEPTH = 6"}], "cycle": True, **options}))
-    install(tmp_path, script)
-    return {"PATH": str(tmp_path), "OLLAMA_HOST": "127.0.0.1:9", "OLLAMA_MODELS": "/models", "HOME": str(tmp_path)}
-
-
-def test_an_installed_server_is_started_offline_and_stopped(tmp_path: Path) -> None:
-    server = connect(tmp_path / "logs" / "ollama.log", own(tmp_path, start_s=0.3), QUICK)
-    assert server is not None and server.own is not None and server.own.child is not None
-    child = server.own.child
-    assert ask(server).text == "SET DEPTH = 6"
-    environment = json.loads((tmp_path / "script.env.json").read_text())
-    assert {name: environment[name] for name in OFFLINE} == OFFLINE
-    assert environment["OLLAMA_MODELS"] == "/models"
-    assert environment["OLLAMA_HOST"] != "127.0.0.1:9" and server.url.endswith(environment["OLLAMA_HOST"])
-    server.close()
-    assert child.returncode is not None
-    assert reason(server.version) == "server_gone"
-
-
-def test_a_server_of_our_own_that_has_died_is_started_again(tmp_path: Path) -> None:
-    server = connect(tmp_path / "ollama.log", own(tmp_path), QUICK)
-    assert server is not None and server.own is not None and server.own.child is not None
-    server.own.child.kill()
-    assert reason(lambda: ask(server)) == "server_gone"
-    server.ensure()
-    assert ask(server).text == "SET DEPTH = 6"
-    server.close()
-
-
-def test_a_server_that_does_not_start_shows_its_log(tmp_path: Path) -> None:
-    with pytest.raises(ProposerError, match=r"does not answer; its log is .*ollama\.log") as caught:
-        connect(tmp_path / "ollama.log", own(tmp_path, fails=True), QUICK)
-    assert "could not create the models folder" in caught.value.detail
-
-
-def test_the_fake_runs_as_a_process(tmp_path: Path) -> None:
-    script = tmp_path / "script.json"
-    script.write_text(json.dumps({"script": [{"reply": "hello"}]}))
-    command = [sys.executable, "-m", "testbed.fake_ollama", "--port", "0", "--script", str(script)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert ask(OllamaServer(process.stdout.readline().strip())).text == "hello"
-        process.terminate()
 
 
 # --- asking -----------------------------------------------------------------------------------------------------------
