@@ -15,6 +15,7 @@ NAMES = {
     "mac": "what only a Mac can answer: attention, compiling, types, the display",
     "machines": "whether findings travel between machines",
     "model_night": "what a middling model adds to the tuner in a real night",
+    "newcomer": "the seconds from a fresh clone to the first result, by part",
     "null_night": "what the loop claims where there is nothing to find",
     "overhead": "where the seconds of a recorded night went",
     "plain": "the trainer against a plain port of the same model",

@@ -22,6 +22,10 @@ TABLES: dict[str, tuple[str, tuple[str, ...]]] = {
     "mac": ("what | T | tokens | tok_s | peak_mib", ("| baseline |", "from here into an issue", "not run: ")),
     "machines": ("", ("compare.html",)),
     "model_night": ("night | experiments | kept | crashed", ("| hybrid |",)),
+    "newcomer": (
+        "part | s | CPU s",
+        ("| git clone |", "| the data is prepared (text, tokenizer, rows) |", "| together |"),
+    ),
     "null_night": ("spent on | runs | s | share", ("of 1 candidates that change nothing",)),
     "overhead": ("part | s | ", ("| training |", "| spent on | runs | s | share |", "for the trust")),
     "plain": ("T | pattern | plain_tok_s | ours_tok_s | speedup", ("| 256 | L |",)),

@@ -1,4 +1,7 @@
-"""Run a night: the commands `run`, `try`, `validate` and `transfer`."""
+"""Run a night: the commands `run`, `try`, `validate` and `transfer`.
+
+What draws pages and what asks model servers is imported where it is needed: both take a second to load.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +12,17 @@ from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from autoresearch import texts
 from autoresearch.decide import validation
 from autoresearch.errors import UsageError
 from autoresearch.findings import hints
-from autoresearch.loop import own_file, transfer_night
+from autoresearch.loop import own_file
 from autoresearch.loop import validate as final
 from autoresearch.loop.context import read_program
 from autoresearch.loop.research import DEFAULT_RULES, Research, Rules
 from autoresearch.loop.session import Options, open_night
-from autoresearch.loop.sharing import hinted
 from autoresearch.loop.start import which_night
 from autoresearch.paths import PROGRAM, Layout
 from autoresearch.record import journal
@@ -27,13 +30,14 @@ from autoresearch.record.git import Repository
 from autoresearch.records import Proposer
 from autoresearch.report import status
 from autoresearch.report.console import View, choose_view
-from autoresearch.report.models import offer_pull
 from autoresearch.search.by_hand import ByHand
 from autoresearch.search.choose import ProposerOptions, choose
-from autoresearch.search.llm.model_choice import Choice
-from autoresearch.search.llm.ollama_server import OllamaServer
 from autoresearch.system.machine import Facts
 from autoresearch.tasks.gpt.data.profiles import PROFILES, default_profile
+
+if TYPE_CHECKING:
+    from autoresearch.search.llm.model_choice import Choice
+    from autoresearch.search.llm.ollama_server import OllamaServer
 
 EXIT = {"keep": 0, "discard": 10, "crash": 11, None: 1}  # of `try`, by its verdict
 NOT_REAL = 10  # exit code of `validate` where the winner is no better than the baseline
@@ -49,7 +53,11 @@ def run(root: Path, args: Namespace) -> int:
             print("nothing to resume: the last night ended by itself")
             return 0
     options = options_of(args, deadline=deadline(args.hours, args.until))
-    given = hinted(root, args.findings) if args.findings else []
+    given = []
+    if args.findings:
+        from autoresearch.loop.sharing import hinted
+
+        given = hinted(root, args.findings)
     with _night(root, options, lambda view: _chooser(root, args, view)) as research:
         view = research.notebook.view
         research.hint(given)
@@ -98,6 +106,8 @@ def validate(root: Path, args: Namespace) -> int:
 def transfer(root: Path, args: Namespace) -> int:
     """Try another machine's kept changes on this one."""
     options = options_of(args, deadline=deadline(args.hours, args.until))
+    from autoresearch.loop import transfer_night
+
     transfer_night.transfer(root, args.file, options, details=args.details)
     return 0
 
@@ -161,6 +171,8 @@ def _chooser(root: Path, args: Namespace, view: View) -> Chooser:
     )
 
     def offer(server: OllamaServer, choice: Choice) -> bool:
+        from autoresearch.report.models import offer_pull
+
         with view.aside() as console:
             return offer_pull(server, choice, console)
 
