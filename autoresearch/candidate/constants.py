@@ -74,8 +74,9 @@ def assign(source: str, name: str, literal: str) -> str:
 
     assign("DEPTH = 8  # layers\\n", "DEPTH", "6") -> "DEPTH = 6  # layers\\n"
 
-    Raises EditError when the name is unknown (the message names the closest ones), when `literal` is not a literal, and
-    when its type differs from that of the present value.
+    A formula over the source's constants is replaced by its value: assign("LR = 0.04\\n", "LR", "LR * 1.5") ->
+    "LR = 0.06\\n". Raises EditError when the name is unknown (the message names the closest ones), when `literal` is
+    neither, and when its type differs from that of the present value.
     """
     nodes = [node for found, node in _constants(parse(source)) if found == name]
     if not nodes:
@@ -83,7 +84,7 @@ def assign(source: str, name: str, literal: str) -> str:
     if len(nodes) > 1:
         lines = " and ".join(str(node.lineno) for node in nodes)
         raise EditError(f"SET {name}: it is assigned on lines {lines}. Change it with a SEARCH/REPLACE block.")
-    text, value = _literal(name, literal, _value(nodes[0]))
+    text, value = _literal(name, literal, _value(nodes[0]), source)
     before, _, after = _cut(_byte_lines(source), nodes[0])
     changed = (before + text.encode() + after).decode()
     if _read_or_none(changed, name) != value:
@@ -187,9 +188,9 @@ def _calculate(op: ast.operator, left: float, right: float) -> int | float:
     return result
 
 
-def _literal(name: str, literal: str, old: Any) -> tuple[str, Any]:
+def _literal(name: str, literal: str, old: Any, source: str) -> tuple[str, Any]:
     """Return the source text and the value of `literal` as a new value for the constant `name`, which is `old` now."""
-    text = _spelled_as_python(literal.strip(), old)
+    text = _without_names(_spelled_as_python(literal.strip(), old), source)
     literal = textwrap.shorten(literal, 60)
     try:
         value = evaluate(text)
@@ -207,6 +208,28 @@ def _literal(name: str, literal: str, old: Any) -> tuple[str, Any]:
     node = _expression(text)
     segment = ast.get_source_segment(text, node) or text  # without a comment
     return (segment if "\n" not in segment else ast.unparse(node)), value
+
+
+def _without_names(text: str, source: str) -> str:
+    """Return the value of arithmetic that names the source's constants, to six digits; any other text as it is."""
+    try:
+        node = _expression(text)
+        if isinstance(node, ast.BinOp) and any(isinstance(part, ast.Name) for part in ast.walk(node)):
+            value = _number(_Known(read(source)).visit(node))
+            return repr(float(f"{value:.6g}") if isinstance(value, float) else value)
+    except (SyntaxError, ValueError, ArithmeticError, RecursionError, MemoryError):
+        pass
+    return text
+
+
+class _Known(ast.NodeTransformer):
+    """Replacement of the names of numeric constants by their values."""
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        self.values = values
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        return ast.Constant(self.values[node.id]) if node.id in self.values else node
 
 
 def _spelled_as_python(text: str, old: Any) -> str:

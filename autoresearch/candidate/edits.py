@@ -47,6 +47,27 @@ def apply(source: str, edits: Sequence[Edit]) -> str:
     return text
 
 
+def settled(source: str, edits: Sequence[Edit]) -> tuple[Edit, ...]:
+    """Return `edits` as they change `source`: without constants that keep their value, and with formulas evaluated.
+
+    settled("A = 1\nB = 2\n", [Set("A", "1"), Set("B", "B * 2")]) -> (Set("B", "4"),)
+
+    If all edits keep what there is, they are returned as they are. Raises EditError for a constant that cannot be set.
+    """
+    try:
+        now, text, kept = constants.read(source), source, list[Edit]()
+        for edit in edits:
+            if isinstance(edit, Set) and edit.name in now:
+                text = constants.assign(text, edit.name, edit.literal)
+                if constants.read(text)[edit.name] == now[edit.name]:
+                    continue
+                edit = Set(edit.name, constants.literals(text)[edit.name])
+            kept.append(edit)
+    except SourceError as error:
+        raise EditError(f"The file is {error}") from error
+    return tuple(kept) or tuple(edits)
+
+
 def render(edits: Sequence[Edit]) -> str:
     """Write edits as the text of a reply, from which replies.parse reads the same edits.
 
@@ -73,13 +94,44 @@ def _applied(text: str, edit: Edit, label: str, original: str) -> str:
             _check_complete(replacement, original, label)
             if search == replacement:
                 raise EditError(f"{label}: SEARCH and REPLACE are the same. Change something or leave the block out.")
-            return matching.replace(text, search, replacement, label)
+            return _replaced(text, search, replacement, label)
         case ReplaceDefinition(kind, name, body):
             _check_complete(body, original, f"REPLACE {kind} {name}")
             return matching.replace_definition(text, kind, name, body)
         case WholeFile(source):
             _check_complete(source, original, "The file")
             return source.rstrip("\n") + "\n"
+
+
+def _replaced(text: str, search: str, replacement: str, label: str) -> str:
+    """Replace the match of `search`; constants match by their values where their lines have comments."""
+    try:
+        return matching.replace(text, search, replacement, label)
+    except EditError:
+        if (changed := _reassigned(text, search, replacement)) is None:
+            raise
+        return changed
+
+
+def _reassigned(text: str, search: str, replacement: str) -> str | None:
+    """Set the constants that both halves of a block assign; return None when the halves hold anything else.
+
+    _reassigned("DEPTH = 4  # layers\\n", "DEPTH = 4", "DEPTH = 3") -> "DEPTH = 3  # layers\\n"
+
+    Raises EditError when the file has other values than the first half.
+    """
+    try:
+        old, new, now = constants.read(search), constants.literals(replacement), constants.read(text)
+        alone = all(len(syntax.parse(half).body) == len(old) for half in (search, replacement))
+    except SourceError:
+        return None
+    if not old or not alone or old.keys() != new.keys() or not old.keys() <= now.keys():
+        return None
+    for name, value in old.items():
+        if now[name] != value:
+            raise EditError(f"The file has {name} = {now[name]!r}, not {value!r}. To change it, write SET {name} = ...")
+        text = constants.assign(text, name, new[name])
+    return text
 
 
 def _assigned(text: str, name: str, literal: str, original: str) -> str:

@@ -19,6 +19,7 @@ from autoresearch.errors import EditError, SourceError
 LONGEST = 200  # characters of a line that are compared when looking for similar lines
 MOST_LISTED = 8  # places that an error message lists
 MOST_SHOWN = 12  # lines of the file that an error message shows
+MOST_COMPARED = 20  # lines of SEARCH that are compared with every line of the file when looking for similar lines
 
 Lines = Sequence[str]
 
@@ -188,7 +189,7 @@ def _closest(lines: Lines, wanted: Lines) -> int | None:
     shared = [sum(bool(b) and a == b for a, b in zip(have[i:], want, strict=False)) for i in starts]
     if max(shared):
         return shared.index(max(shared))
-    for offset, line in enumerate(want):
+    for offset, line in enumerate(want[:MOST_COMPARED]):
         if line and (similar := get_close_matches(line, have, n=1, cutoff=0.6)):
             return max(0, have.index(similar[0]) - offset)
     return None

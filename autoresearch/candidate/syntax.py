@@ -8,20 +8,39 @@ from collections.abc import Iterator
 
 from autoresearch.errors import SourceError
 
+MOST_NESTED = 100  # levels of a syntax tree; train_mlx.py has 15, and Python's own recursion ends at a few hundred
+
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
 def parse(source: str) -> ast.Module:
-    """Return the syntax tree of `source`. Raises SourceError, with the line and its number, for invalid Python."""
+    """Return the syntax tree of `source`.
+
+    Raises SourceError for invalid Python, with the line and its number, and for expressions or blocks that are nested
+    in more than MOST_NESTED levels, so that code which walks the tree may recurse.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a model's "\d" would print a SyntaxWarning
-            return ast.parse(source)
+            tree = ast.parse(source)
     except SyntaxError as error:
         line = f"\n{error.lineno}: {error.text.rstrip()}" if error.text else ""
         raise SourceError(f"not valid Python: {error.msg} (line {error.lineno}){line}") from error
     except (ValueError, RecursionError, MemoryError) as error:  # null bytes, lone surrogates, thousands of brackets
         raise SourceError(f"not valid Python: {error or type(error).__name__}") from error
+    if _is_deep(tree):
+        raise SourceError(f"not valid Python here: nested in more than {MOST_NESTED} levels")
+    return tree
+
+
+def _is_deep(tree: ast.AST) -> bool:
+    """Return whether the tree has more than MOST_NESTED levels, without recursion."""
+    level = [tree]
+    for _ in range(MOST_NESTED):
+        fields = [value for node in level for value in vars(node).values()]
+        level = [value for value in fields if isinstance(value, ast.AST)]
+        level += [item for value in fields if isinstance(value, list) for item in value if isinstance(item, ast.AST)]
+    return bool(level)
 
 
 def definitions(tree: ast.Module) -> Iterator[tuple[str, Definition]]:

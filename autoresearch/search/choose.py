@@ -60,7 +60,7 @@ def choose(options: ProposerOptions, facts: Facts, say: Callable[[str], None], o
         if not options.command:
             raise UsageError("--proposer command needs --command 'PROGRAM ARGUMENTS', e.g. --command 'claude -p'")
         say(f"ideas: `{options.command}`; the tuner when it has none")
-        return Hybrid([Command(options.command)], fallback=tuner, say=say)
+        return Hybrid([Command(options.command, say=say)], fallback=tuner, say=say)
     scorecard = Scorecard(Cache.default().scorecard, facts.slug())
     model, line = _model(options, facts, scorecard, offer)
     if model is None:

@@ -1,19 +1,23 @@
 """Let an outside agent propose: run a command that edits a copy of the editable file in a temporary folder.
 
 The folder holds train_mlx.py (the incumbent, to be edited in place), program.md, HISTORY.md and PROMPT.md; the prompt
-is also passed on standard input. The edited train_mlx.py is the proposal. Its TITLE:, HYPOTHESIS: and CATEGORY: lines
-are read from NOTE.md, else from the command's output. The command runs as the user typed it, with the user's rights.
+is also passed on standard input. The edited train_mlx.py is the proposal, whatever the command's exit code. Its TITLE:,
+HYPOTHESIS: and CATEGORY: lines are read from NOTE.md, else from the command's output. The command runs as the user
+typed it, with the user's rights; when it ends, so do the processes that it has started.
 """
 
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import shlex
 import shutil
+import stat
 import tempfile
 import time
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autoresearch.candidate import constants, edits, syntax
@@ -41,6 +45,7 @@ NOTE, PROMPT, HISTORY = "NOTE.md", "PROMPT.md", "HISTORY.md"
 TIMEOUT_S = 1200.0  # for an agent on a local model that reads the file, thinks and edits
 DETAIL_CHARS = 2000  # of the output of a failed command that are kept
 MOST_BYTES = 200_000  # of a file that the command leaves
+LOG_BYTES = 400_000  # of the command's output
 
 TASK = """\
 You are the researcher in an automated loop. {file} in this folder is a small language-model training script. The loop
@@ -73,7 +78,7 @@ MEND = """\
 Mend it in place.
 """
 
-_FIELD = re.compile(r"^\W*(TITLE|HYPOTHESIS|CATEGORY)\W*:\s*(\S.*)$", re.IGNORECASE | re.MULTILINE)
+_FIELD = re.compile(r"\W*(TITLE|HYPOTHESIS|CATEGORY)[^\w:]*:(.*\S.*)", re.IGNORECASE)  # of one line
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")  # a terminal's colours
 
 
@@ -82,10 +87,13 @@ class Command(BaseProposer):
 
     name = "command"
 
-    def __init__(self, command: str, *, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(
+        self, command: str, *, timeout_s: float = TIMEOUT_S, say: Callable[[str], None] = lambda line: None
+    ) -> None:
         """Split `command`, a program with arguments that are quoted as for a shell. No shell runs it.
 
-        Raises UsageError when it cannot be split or there is no such program.
+        `say` gets a line when a command fails after a usable change. Raises UsageError when the command cannot be split
+        or there is no such program.
         """
         try:
             self.argv = shlex.split(command)
@@ -95,7 +103,7 @@ class Command(BaseProposer):
             raise UsageError("--command is empty. Give a program and its arguments, e.g. --command 'claude -p'")
         if shutil.which(self.argv[0]) is None:
             raise UsageError(f"--command: there is no program {self.argv[0]!r} on the PATH")
-        self.timeout_s = timeout_s
+        self.timeout_s, self.say = timeout_s, say
 
     def propose(self, context: Context, n: int = 1) -> list[Proposal]:
         """Return one proposal. Raises ProposerError if the command fails, runs too long, or leaves no usable change."""
@@ -116,32 +124,69 @@ class Command(BaseProposer):
         """Run the command on `source` and return its result as a change of the incumbent."""
         started = time.monotonic()
         with tempfile.TemporaryDirectory(prefix="autoresearch-", ignore_cleanup_errors=True) as name:
-            folder = Path(name)
+            folder = Path(name) / "work"
+            folder.mkdir()
             texts = {EDITABLE: source, PROGRAM: context.program, HISTORY: history_text(context), PROMPT: task}
             for file, text in texts.items():
                 (folder / file).write_text(text, encoding="utf-8")
-            printed = self._call(folder, task)
-            changed, note = _read(folder / EDITABLE), _read(folder / NOTE, missing="")
+            ended = self._call(folder)
+            try:
+                changed, note = _source(folder / EDITABLE), _note(folder / NOTE)
+                change = _edits(context.source, source, changed)
+            except (SourceError, EditError) as error:
+                raise self._unusable(ended, error, time.monotonic() - started) from error
         usage = {"seconds": time.monotonic() - started}
-        try:
-            change = _edits(context.source, source, changed)
-        except (SourceError, EditError) as error:
-            raise ProposerError(f"{self.argv[0]}: {error}", reason="unusable", usage=usage) from error
-        told = {**_fields(printed), **_fields(note)}
-        title = told.get("title") or _last_line(note) or _last_line(printed) or _summary(context.source, changed)
+        if ended.code:
+            usage["exit_code"] = float(ended.code)
+            self.say(f"{ended.line(self.argv[0])}; its change of {EDITABLE} is complete and is tried all the same")
+        told = {**_fields(ended.printed), **_fields(note)}
+        title = told.get("title") or _last_line(note) or _last_line(ended.printed) or _summary(context.source, changed)
         hypothesis, category = told.get("hypothesis", ""), replies.named_category(told.get("category", ""))
         return Proposal(change, title[:TITLE_CHARS], hypothesis[:HYPOTHESIS_CHARS], category, self.name, usage)
 
-    def _call(self, folder: Path, task: str) -> str:
-        """Run the command and return what it prints. At the time limit its whole process group is ended."""
+    def _call(self, folder: Path) -> _Ended:
+        """Run the command in `folder` to its end, then end what it has left running.
+
+        Raises ProposerError when it cannot be started, and at the time limit.
+        """
+        log = folder.parent / "log"
+        env = dict(os.environ)
         try:
-            return process.run(self.argv, cwd=folder, input=task, timeout=self.timeout_s).stdout
+            child = process.Child(
+                self.argv, cwd=folder, env=env, log_path=log, log_limit_bytes=LOG_BYTES, stdin=folder / PROMPT,
+                limit_s=self.timeout_s,
+            )  # fmt: skip
         except CommandError as error:
-            reason = "timeout" if error.returncode == 124 else "command"
-            said = _ESCAPES.sub("", "\n".join(s.strip() for s in (error.stderr, error.stdout) if s.strip()))
-            line = f"{self.argv[0]} exited with {error.returncode}: {_last_line(said) or 'it said nothing'}"
-            usage = {"seconds": self.timeout_s} if reason == "timeout" else {}
-            raise ProposerError(line, reason=reason, usage=usage, detail=said[-DETAIL_CHARS:]) from error
+            raise ProposerError(f"{self.argv[0]}: {error.stderr}", reason="command") from error
+        with child:
+            code = child.wait()
+        printed = _ESCAPES.sub("", log.read_text(encoding="utf-8", errors="replace"))
+        if child.stopped:
+            raise ProposerError(
+                f"{self.argv[0]} had not ended after {self.timeout_s:g} s",
+                reason="timeout", usage={"seconds": self.timeout_s}, detail=printed.strip()[-DETAIL_CHARS:],
+            )  # fmt: skip
+        return _Ended(code or 0, printed)
+
+    def _unusable(self, ended: _Ended, why: Exception, seconds: float) -> ProposerError:
+        """Return the error of a command that left no usable change: its own failure if it failed, else the reason."""
+        usage = {"seconds": seconds}
+        if ended.code:
+            line, detail = ended.line(self.argv[0]), ended.printed.strip()[-DETAIL_CHARS:]
+            return ProposerError(line, reason="command", usage=usage, detail=detail)
+        return ProposerError(f"{self.argv[0]}: {why}", reason="unusable", usage=usage)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """Exit code of a command and what it has printed."""
+
+    code: int
+    printed: str
+
+    def line(self, program: str) -> str:
+        """Return one line for a person: "claude exited with 1: no credit"."""
+        return f"{program} exited with {self.code}: {_last_line(self.printed) or 'it said nothing'}"
 
 
 def _task(context: Context) -> str:
@@ -169,19 +214,35 @@ def history_text(context: Context) -> str:
     return "\n".join([*table, history.TRIALS_HEADING, *lines, elsewhere]) + "\n"
 
 
-def _read(path: Path, missing: str | None = None) -> str:
-    """Read a file that the command left; `missing` is returned when it is not there.
-
-    Raises ProposerError when there is no `missing`, or when the file is not a text of at most MOST_BYTES.
-    """
-    if missing is not None and not path.is_file():
-        return missing
+def _source(path: Path) -> str:
+    """Read the edited file. Raises EditError when it is not a text of at most MOST_BYTES."""
+    data = _read(path)
+    if len(data) > MOST_BYTES:
+        raise EditError(f"it left {path.name} with over {MOST_BYTES} bytes")
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise ProposerError(f"the command left {path.name} with over {MOST_BYTES} bytes", reason="unusable")
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ProposerError(f"the command left no readable {path.name}: {error}", reason="unusable") from error
+        return data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+    except UnicodeDecodeError as error:
+        raise EditError(f"it left no readable {path.name}: {error}") from error
+
+
+def _note(path: Path) -> str:
+    """Read the beginning of the note as far as it can be read; an empty text if there is none."""
+    try:
+        data = _read(path)[:MOST_BYTES]
+    except EditError:
+        return ""
+    return data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig", "replace")
+
+
+def _read(path: Path) -> bytes:
+    """Return the first MOST_BYTES + 1 bytes of a regular file. Raises EditError for any other: a pipe has no end."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise EditError(f"it left no readable {path.name}: it is no regular file")
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+            return file.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise EditError(f"it left no readable {path.name}: {error}") from error
 
 
 def _edits(incumbent: str, given: str, changed: str) -> tuple[Edit, ...]:
@@ -205,18 +266,18 @@ def _edits(incumbent: str, given: str, changed: str) -> tuple[Edit, ...]:
 
 def _fields(text: str) -> dict[str, str]:
     """Return the last TITLE:, HYPOTHESIS: and CATEGORY: lines of a text; an agent may think aloud before them."""
-    found = _FIELD.findall(_ESCAPES.sub("", text))
+    found = [match.groups() for line in _ESCAPES.sub("", text).splitlines() if (match := _FIELD.fullmatch(line))]
     return {name.lower(): line for name, value in found if (line := replies.plain_line(value, HYPOTHESIS_CHARS))}
 
 
 def _last_line(text: str) -> str:
     """Return the last line that is not blank, or an empty text."""
-    lines = [replies.plain_line(line, TITLE_CHARS) for line in _ESCAPES.sub("", text).splitlines()]
-    return next((line for line in reversed(lines) if line), "")
+    lines = reversed(_ESCAPES.sub("", text).splitlines())
+    return next((found for line in lines if line.strip() and (found := replies.plain_line(line, TITLE_CHARS))), "")
 
 
 def _summary(old: str, new: str) -> str:
     """Return a title for a change without one: "7 lines changed"."""
-    marks = [line[0] for line in difflib.ndiff(old.splitlines(), new.splitlines())]
-    count = max(marks.count("+"), marks.count("-"))
-    return f"{counted(count, 'line')} changed"
+    matcher = difflib.SequenceMatcher(None, old.splitlines(), new.splitlines(), autojunk=False)
+    changes = [op for op in matcher.get_opcodes() if op[0] != "equal"]
+    return f"{counted(sum(max(i2 - i1, j2 - j1) for _, i1, i2, j1, j2 in changes), 'line')} changed"

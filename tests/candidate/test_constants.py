@@ -88,7 +88,8 @@ def test_assign_replaces_only_the_value(name: str, literal: str, line: str) -> N
         ("DEPTH", "6.5", "DEPTH is a whole number (8) and the new value is a number"),
         ("DEPTH", '"6"', "the new value is a string"),
         ("DEPTH", "True", "the new value is True or False"),
-        ("DEPTH", "LR * 2", "has to be a literal such as 8"),
+        ("DEPTH", "RATE * 2", "has to be a literal such as 8"),
+        ("DEPTH", "LR * 2", "the new value is a number"),
         ("DEPTH", "int(6)", "has to be a literal"),
         ("DEPTH", "", "has to be a literal"),
         ("DEPTH", "6; import os", "has to be a literal"),
@@ -182,3 +183,12 @@ def test_assign_sets_or_raises_edit_error(name: str, literal: str) -> None:
     except EditError:
         return
     assert constants.structure(changed) == constants.structure(SOURCE)
+
+
+@pytest.mark.parametrize(
+    ("name", "formula", "value"),
+    [("DEPTH", "DEPTH // 2", 4), ("LR", "LR * 1.5", 0.06), ("LR", "0.5 * LR", 0.02), ("DEPTH", "2 ** (DEPTH - 4)", 16)],
+)
+def test_a_formula_over_the_constants_is_replaced_by_its_value(name: str, formula: str, value: float) -> None:
+    source = "DEPTH = 8\nLR = 0.04  # of Muon\n"
+    assert constants.literals(constants.assign(source, name, formula))[name] == repr(value)

@@ -37,3 +37,28 @@ def test_a_file_without_a_last_newline(newline: str) -> None:
 
 
 # --- properties -------------------------------------------------------------------------------------------------------
+
+
+def test_settled_edits_lack_constants_that_stay_and_hold_values_for_formulas() -> None:
+    source = "A = 1\nB = 2\n"
+    assert edits.settled(source, [Set("A", "1"), Set("B", "B * 2")]) == (Set("B", "4"),)
+    assert edits.settled(source, [Set("A", "1")]) == (Set("A", "1"),)
+    assert edits.settled(source, [Set("A", "3"), Set("B", "A * 2")]) == (Set("A", "3"), Set("B", "6"))
+
+
+@pytest.mark.parametrize(
+    ("search", "new", "result"),
+    [
+        ("A = 1", "A = 3", "A = 3  # a\nB = 2  # b\n"),
+        ("B = 2\nA = 1", "B = 4\nA = 3", "A = 3  # a\nB = 4  # b\n"),
+        ("A = 5", "A = 3", "The file has A = 1, not 5"),
+        ("A = 1\nf()", "A = 3", "matches nothing"),
+        ("C = 1", "C = 3", "like it"),
+    ],
+)
+def test_a_block_of_constants_matches_by_their_values(search: str, new: str, result: str) -> None:
+    source = "A = 1  # a\nB = 2  # b\n"
+    try:
+        assert edits.apply(source, [SearchReplace(search, new)]) == result
+    except EditError as error:
+        assert result in str(error)

@@ -178,7 +178,11 @@ def test_without_history_it_is_told_so(tmp_path: Path) -> None:
         ('file.write_text("# " + "x" * 300_000)', "unusable", "over 200000 bytes"),
         ('file.write_text("DEPTH = 4\\n")', "unusable", "lacks def build_model and def train"),
         ("file.unlink(); file.mkdir()", "unusable", "no readable train_mlx.py"),
-        ('file.write_text(text + "X = 1"); raise SystemExit(3)', "command", "exited with 3: it said nothing"),
+        ("file.unlink(); import os; os.mkfifo(file)", "unusable", "it is no regular file"),
+        ('file.unlink(); file.symlink_to("/dev/zero")', "unusable", "it is no regular file"),
+        ("import os; os.truncate(file, 3 * 10**9)", "unusable", "over 200000 bytes"),
+        ("raise SystemExit(3)", "command", "exited with 3: it said nothing"),
+        ('file.write_text("def ("); raise SystemExit(3)', "command", "exited with 3: it said nothing"),
         ('import sys; sys.exit("no model is loaded")', "command", "exited with 1: no model is loaded"),
     ],
 )
@@ -188,6 +192,65 @@ def test_no_usable_change_is_a_failed_turn_with_its_cause(
     with pytest.raises(ProposerError, match=message) as raised:
         agent(tmp_path, script).propose(context())
     assert raised.value.reason == reason
+
+
+HALVED = 'file.write_text(text.replace("DEPTH = 4", "DEPTH = 2"))\n'
+
+
+def test_a_good_change_of_a_command_that_fails_is_kept_and_told(tmp_path: Path) -> None:
+    told: list[str] = []
+    script = HALVED + 'print("out of credit"); raise SystemExit(1)'
+    command = agent(tmp_path, script)
+    command.say = told.append
+    (proposal,) = command.propose(context())
+    assert proposal.edits == (Set("DEPTH", "2"),)
+    assert proposal.usage["exit_code"] == 1
+    assert "exited with 1: out of credit; its change" in told[0]
+
+
+def test_what_it_left_running_ends_with_it_and_its_change_counts(tmp_path: Path) -> None:
+    """A background process that holds the output neither delays the turn nor goes on beside the training."""
+    ticks = tmp_path / "ticks"
+    child = f"""
+import pathlib, time
+while True:
+    pathlib.Path({str(ticks)!r}).write_text(str(time.time()))
+    time.sleep(0.02)
+"""
+    script = f"""
+import subprocess, sys, time
+subprocess.Popen([sys.executable, "-c", {child!r}], start_new_session=True)
+while not pathlib.Path({str(ticks)!r}).exists():
+    time.sleep(0.01)
+print("TITLE: Two layers", flush=True)
+"""
+    (proposal,) = agent(tmp_path, HALVED + script).propose(context())
+    assert (proposal.edits, proposal.title) == ((Set("DEPTH", "2"),), "Two layers")
+    last = ticks.read_text()
+    time.sleep(0.2)
+    assert ticks.read_text() == last
+
+
+@pytest.mark.parametrize(
+    ("note", "title"),
+    [
+        ('write_bytes(b"TITLE: caf\\xe9 \\xff\\n")', "TITLE: caf\ufffd \ufffd".removeprefix("TITLE: ")),
+        ('write_text("TITLE: Two layers", encoding="utf-16")', "Two layers"),
+        ('write_text("TITLE: Two layers\\n" + "x" * 300_000)', "Two layers"),
+        ("mkdir()", "1 line changed"),
+        ('symlink_to("/dev/zero")', "1 line changed"),
+    ],
+)
+def test_an_odd_note_does_not_cost_the_change(tmp_path: Path, note: str, title: str) -> None:
+    proposal = proposed(tmp_path, HALVED + f'pathlib.Path("NOTE.md").{note}')
+    assert (proposal.edits, proposal.title) == ((Set("DEPTH", "2"),), title)
+
+
+def test_a_byte_order_mark_and_foreign_line_ends_are_no_change(tmp_path: Path) -> None:
+    proposal = proposed(
+        tmp_path, 'file.write_bytes(b"\\xef\\xbb\\xbf" + text.replace("= 4", "= 2").replace("\\n", "\\r\\n").encode())'
+    )
+    assert proposal.edits == (Set("DEPTH", "2"),)
 
 
 @pytest.mark.slow
@@ -206,7 +269,7 @@ print("thinking", flush=True)
 time.sleep(60)
 """
     started = time.monotonic()
-    with pytest.raises(ProposerError, match="no end after") as raised:
+    with pytest.raises(ProposerError, match="had not ended after 3 s") as raised:
         agent(tmp_path, script, timeout_s=3.0).propose(context())
     assert time.monotonic() - started < 20
     assert (raised.value.reason, raised.value.usage) == ("timeout", {"seconds": 3.0})

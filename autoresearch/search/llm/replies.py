@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import re
 import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from autoresearch.candidate import constants
 from autoresearch.candidate.edit_markers import BEGIN_LINE, DIVIDER_LINE, END_LINE
-from autoresearch.candidate.edits import REQUIRED_FUNCTIONS
 from autoresearch.errors import EditError
 from autoresearch.formats import printable
 from autoresearch.records import (
@@ -27,9 +27,12 @@ from autoresearch.records import (
     Set,
     WholeFile,
 )
+from autoresearch.search.llm import assignments, channels
+from autoresearch.search.llm.fences import FENCE, Fences
 
 MAX_EDITS = 40  # of one reply
 MAX_LITERAL_CHARS = 500
+MAX_LINES = 4000  # of one reply; train_mlx.py has under 550
 
 EXAMPLE = "SET DEPTH = 6\n\n<<<<<<< SEARCH\nthe exact lines to change\n=======\nthe new lines\n>>>>>>> REPLACE"
 
@@ -42,23 +45,17 @@ _SET = re.compile(
 )
 _FROM_TO = re.compile(_LEAD + r"SET[\s`*:]+([A-Za-z_][\w.]*)[`*\s]*\bfrom\b(.*?)\bto\b(.*)", re.IGNORECASE)
 _SET_WITHOUT_SIGN = re.compile(r"\s*SET\s+[A-Z][A-Z0-9_]*(?:\s+[-\d.\"'].*|\s*)")
-_BARE = re.compile(r"([A-Z][A-Z0-9_]*)\s*(?::\s*\w+\s*)?=(?!=)(.+)")
 _DEFINITION = re.compile(
     _LEAD + r"REPLACE\s+(def|class|function|method)\s+`?([A-Za-z_][\w.]*)(?:\([^()]*\))?[`*\s:]*(?:with[`*\s:]*)?",
     re.IGNORECASE,
 )
-_FENCE = re.compile(r"\s*(?:`{3,}[^`]*|~{3,}[^~]*)")
 
-_THINK = r"(?:think(?:ing)?|thought|reasoning|seed:think)"
-_THOUGHT = re.compile(rf"</{_THINK}>|\[/THINK\]|<\|channel\|>final<\|message\|>", re.IGNORECASE)
-_THINKING = re.compile(rf"^[ \t]*(?:<{_THINK}>|\[THINK\])", re.IGNORECASE | re.MULTILINE)
 _INVISIBLE = re.compile("[\u200b-\u200f\u2060\ufeff]")
 _TAGS = re.compile(r"</?(?:answer|output|response)>", re.IGNORECASE)
-_END_TOKEN = re.compile(r"(?:<\|[a-z_]{1,30}\|>|</s>|<end_of_turn>)\Z")
-_REMARK = re.compile(r"\s(?:#.*|\((?:was|from|currently|current|instead|previously|default|old|up|down)\b[^)]*\))\Z")
+_REMARK = re.compile(r"\s(?:#(?s:.*)|\((?:was|from|currently|current|instead|previously|default|old)\b[^()]*\))\Z")
 
 # The beginning of a remark that follows a literal without a comment sign.
-_UNMARKED_REMARK = re.compile(r"\s+(?:\(|//|<-|—|–|-\s+[A-Za-z]|because\b|instead\b)")
+_UNMARKED_REMARK = re.compile(r"\s(?:\(|//|<-|—|–|-\s+[A-Za-z]|because\b|instead\b)")
 _RANGE = re.compile(r"[\d.]+\s*[-–—]\s*[\d.]+")
 _ARROW = re.compile(r"->|→")
 
@@ -106,9 +103,11 @@ def parse(reply: str, *, whole_file: bool = True) -> ParsedReply:
     Raises EditError, with a text that the model can act on, when the reply holds no edit or a broken one, or a whole
     file in spite of `whole_file=False`.
     """
-    lines = _answer(reply).split("\n")
+    lines, hunks = assignments.without_diffs(channels.answer(reply).split("\n"))
+    if len(lines) > MAX_LINES:
+        raise EditError(f"The reply has {len(lines)} lines. Answer with the edit alone.")
     edits, fields = _scan(lines)
-    edits = edits or _unfenced_file(lines) or _bare_assignments(lines)
+    edits = [*edits, *hunks] or _unfenced_file(lines) or _bare_assignments(lines)
     if not edits:
         raise EditError(_no_edit(lines))
     _check_sets(edits)
@@ -130,30 +129,16 @@ def named_category(text: str) -> str:
     return min(named or similar or [(0, "other")])[1]
 
 
-def _answer(reply: str) -> str:
-    """Remove thinking, end-of-turn tokens and foreign line ends from a reply."""
-    text = reply.encode("utf-8", "replace").decode().replace("\r\n", "\n").replace("\r", "\n").lstrip("\ufeff")
-    if "\n" not in text:  # a JSON string with escaped line ends
-        text = text.replace("\\n", "\n")
-    text = _THOUGHT.split(text)[-1].rstrip()
-    if thinking := _THINKING.search(text):
-        text = text[: thinking.start()].rstrip()
-        if not text:
-            raise EditError("The reply ended while still thinking. Think less and answer with the edit at once.")
-    while token := _END_TOKEN.search(text, max(0, len(text) - 40)):
-        text = text[: token.start()].rstrip()
-    return text
-
-
 def _scan(lines: list[str]) -> tuple[list[Edit], dict[str, str]]:
     """Return all edits of the reply, in order, and its fields."""
     edits: list[Edit] = []
     fields: dict[str, str] = {}
+    fences = Fences(lines, _is_edit)
     field = None  # the field that a following line continues
     at = 0
     while at < len(lines):
         line = lines[at]
-        edit, after = _edit_at(lines, at)
+        edit, after = _edit_at(fences, at)
         if edit is not None:
             edits.append(edit)
             field = None
@@ -170,35 +155,41 @@ def _scan(lines: list[str]) -> tuple[list[Edit], dict[str, str]]:
 
 def _continues(field: str, value: str, line: str) -> bool:
     """Return whether `line` continues the field above it. Only a hypothesis may have several lines."""
-    return bool(line.strip()) and not _FENCE.fullmatch(line) and (field == "hypothesis" or not value.strip("*_ "))
+    return bool(line.strip()) and not FENCE.fullmatch(line) and (field == "hypothesis" or not value.strip("*_ "))
 
 
-def _edit_at(lines: list[str], at: int) -> tuple[Edit | None, int]:
+def _edit_at(fences: Fences, at: int) -> tuple[Edit | None, int]:
     """Return the edit that begins at line `at`, or None, and the number of the line after it."""
+    lines = fences.lines
     line = lines[at]
     if BEGIN_LINE.fullmatch(line):
         return _block(lines, at)
     if _DEFINITION.fullmatch(line):
-        return _replaced_definition(lines, at)
+        return _replaced_definition(fences, at)
     plain = _TAGS.sub("", _INVISIBLE.sub("", line))
     if (match := _FROM_TO.fullmatch(plain)) and _is_literal(literal := _bare_literal(match[3])):
         return Set(match[1], literal), at + 1
     if match := _SET.fullmatch(plain):
         literal = _bare_literal(match[3])
+        if assignments.is_stated(match[3].replace(literal, "", 1)):
+            return None, at + 1
         if match[2].lower() != "to" or _is_literal(literal):  # else prose: "set DEPTH to something smaller"
             return Set(match[1], literal), at + 1
     if _SET_WITHOUT_SIGN.fullmatch(line):
         raise EditError(f"`{line.strip()[:80]}` is not complete. Write it as `SET NAME = literal`.")
-    if _FENCE.fullmatch(line):
-        body, after = _fenced(lines, at)
-        if _is_file(body):
-            if after == len(lines) and not _FENCE.fullmatch(lines[-1]):
-                raise EditError("The answer ends inside the fence around the file: cut off, or left open.")
-            return WholeFile("\n".join(body)), after
+    if FENCE.fullmatch(line) and fences.holds_file(at):
+        body, after = fences.body(at)
+        if after == len(lines) and not FENCE.fullmatch(lines[-1]):
+            raise EditError("The answer ends inside the fence around the file: cut off, or left open.")
+        return WholeFile("\n".join(body)), after
     return None, at + 1
 
 
-def _block(lines: list[str], start: int) -> tuple[Edit, int]:
+def _is_edit(line: str) -> bool:
+    return bool(BEGIN_LINE.fullmatch(line) or _DEFINITION.fullmatch(line))
+
+
+def _block(lines: Sequence[str], start: int) -> tuple[Edit, int]:
     """Read a SEARCH/REPLACE block. Only the end marker ends its REPLACE part; an empty one deletes."""
     where = f"The SEARCH block at line {start + 1} of the reply"
     divider = None
@@ -213,23 +204,24 @@ def _block(lines: list[str], start: int) -> tuple[Edit, int]:
     raise EditError(f"{where} has no {lacks}. Write it like this:\n{EXAMPLE}")
 
 
-def _section(lines: list[str]) -> str:
+def _section(lines: Sequence[str]) -> str:
     """Join the lines of one half of a block, without a fence around them."""
     inner = [i for i, line in enumerate(lines) if line.strip()]
-    if len(inner) > 1 and all(_FENCE.fullmatch(lines[i]) for i in (inner[0], inner[-1])):
+    if len(inner) > 1 and all(FENCE.fullmatch(lines[i]) for i in (inner[0], inner[-1])):
         lines = lines[inner[0] + 1 : inner[-1]]
     return "\n".join(lines) if any(line.strip() for line in lines) else ""
 
 
-def _replaced_definition(lines: list[str], start: int) -> tuple[Edit | None, int]:
+def _replaced_definition(fences: Fences, start: int) -> tuple[Edit | None, int]:
     """Read `REPLACE def NAME` with its body: the fence that follows, else the lines up to the next edit or field."""
+    lines = fences.lines
     match = _DEFINITION.fullmatch(lines[start])
     assert match is not None  # the caller has looked
     at = start + 1
     while at < len(lines) and not lines[at].strip():
         at += 1
-    if at < len(lines) and _FENCE.fullmatch(lines[at]):
-        body, after = _fenced(lines, at)
+    if at < len(lines) and FENCE.fullmatch(lines[at]):
+        body, after = fences.body(at)
     else:
         after = next((i for i in range(at, len(lines)) if _is_directive(lines[i])), len(lines))
         body = lines[at:after]
@@ -240,37 +232,19 @@ def _replaced_definition(lines: list[str], start: int) -> tuple[Edit | None, int
 
 
 def _is_directive(line: str) -> bool:
-    return any(p.fullmatch(line) for p in (BEGIN_LINE, _DEFINITION, _FIELD, _SET, _FENCE))
-
-
-def _fenced(lines: list[str], start: int) -> tuple[list[str], int]:
-    """Return the lines inside the fence that opens at `start`, and the number of the line after it."""
-    mark = lines[start].strip()
-    length = len(mark) - len(mark.lstrip(mark[0]))
-    for at in range(start + 1, len(lines)):
-        closing = lines[at].strip()
-        if len(closing) >= length and set(closing) == {mark[0]}:
-            return lines[start + 1 : at], at + 1
-    return lines[start + 1 :], len(lines)
-
-
-def _is_file(lines: list[str]) -> bool:
-    """Return whether the lines define all functions that the editable file must have."""
-    heads = [line for line in lines if line.startswith("def ")]
-    return all(any(re.match(rf"def {name}\b", head) for head in heads) for name in REQUIRED_FUNCTIONS) and not any(
-        BEGIN_LINE.fullmatch(line) or _DEFINITION.fullmatch(line) for line in lines
-    )
+    return any(p.fullmatch(line) for p in (BEGIN_LINE, _DEFINITION, _FIELD, _SET, FENCE))
 
 
 def _unfenced_file(lines: list[str]) -> list[Edit]:
     """Return a whole file that stands in the reply without a fence, as a list of at most one edit."""
     start = next((i for i, line in enumerate(lines) if re.match(r'"""|import |from |#', line)), None)
-    return [WholeFile("\n".join(lines[start:]))] if start is not None and _is_file(lines[start:]) else []
+    whole = start is not None and Fences(lines, _is_edit).is_file(start, len(lines))
+    return [WholeFile("\n".join(lines[start:]))] if whole else []
 
 
 def _bare_assignments(lines: list[str]) -> list[Edit]:
     """Return `NAME = literal` lines without SET as edits."""
-    found = [(match[1], _bare_literal(match[2])) for line in lines if (match := _BARE.fullmatch(line.strip(" `*-")))]
+    found = [(name, _bare_literal(text)) for name, text in assignments.bare(lines)]
     return [Set(name, literal) for name, literal in found if _is_literal(literal)]
 
 
@@ -314,8 +288,6 @@ def _no_edit(lines: list[str]) -> str:
     text = "\n".join(lines)
     if not text.strip():
         why = "The reply is empty."
-    elif re.search(r"^(?:@@ .*@@|--- a/|\+\+\+ b/)", text, re.MULTILINE):
-        why = "The reply is a diff, which is not read here."
     elif text.lstrip(" \n`json").startswith("{"):
         why = "The reply is JSON, which is not read here."
     else:
@@ -338,6 +310,6 @@ def plain_line(text: str, chars: int) -> str:
     >>> plain_line("**Raise `LR`**", 79)
     'Raise LR'
     """
-    text = printable(text.replace("`", "")).strip(" *_\"'#>-")
+    text = printable(text[: 8 * chars].replace("`", "")).strip(" *_\"'#>-")
     short = textwrap.shorten(text, chars, placeholder="...")
     return short if short != "..." else text[:chars]

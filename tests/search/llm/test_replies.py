@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
+import time
 from collections.abc import Sequence
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from autoresearch.candidate import constants, edits
+from autoresearch.candidate import complexity, constants, edits
 from autoresearch.errors import EditError
 from autoresearch.jsonable import from_plain
 from autoresearch.records import CATEGORIES, Edit, ReplaceDefinition, SearchReplace, Set, WholeFile
@@ -127,7 +130,8 @@ any_edit: st.SearchStrategy[Edit] = blocks | sets | definitions
 fragments = st.sampled_from(
     ["<<<<<<< SEARCH", "=======", ">>>>>>> REPLACE", "```", "```python", "SET DEPTH = 6", "SET ", "REPLACE def train",
      "REPLACE class MLP", "TITLE: x", "HYPOTHESIS:", "<think>", "</think>", "def train(m, run):", "def build_model(t):",
-     "~~~~", "@@ -1 +1 @@", "{", "<|im_end|>", " " * 50, *LINES]
+     "~~~~", "@@ -1 +1 @@", "{", "<|im_end|>", " " * 50, "-DEPTH = 8", "+DEPTH = 6", "--- a", "+++ b", "```diff",
+     "<|channel>thought", "<channel|>", "DEPTH = 6", "MATRIX_LR = 0.04  # current", "Now:", *LINES]
 )  # fmt: skip
 
 
@@ -156,6 +160,45 @@ def test_no_reply_raises_anything_but_an_edit_error(reply: str) -> None:
     assert parsed.edits and parsed.title and len(parsed.title) < 80 and parsed.category in CATEGORIES
     compile(result, "train_mlx.py", "exec")
     assert constants.normalised(result) != constants.normalised(SOURCE)
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["\n", " ", "`", "```a\n", "~~~~\n", "*", "SET ", "SET A", "TITLE\n", "REPLACE def x\n", "-A = 1\n", "+A = 1\n",
+     "A = 1\n", "@@\n", "```diff\n", "<", "<|", "<think>", "<|channel|>", "[", "(", "-", "not ", '{"a":', "\x1b[",
+     "<<<<<<< SEARCH\nx\n=======\n", "the rest of\n", "# unchanged "],
+)  # fmt: skip
+def test_the_time_to_read_a_reply_grows_with_its_length_only(piece: str) -> None:
+    """A pattern that goes back over what it has matched takes half a minute for a text of this length."""
+    lines = piece.count("\n") or 1 / 100_000
+    text = (
+        piece * int(min(100_000 // len(piece), (replies.MAX_LINES - 9) // lines))
+        + "\n!\ndef train(m, run):\ndef build_model(t):"
+    )
+    began = time.process_time()
+    with contextlib.suppress(EditError):
+        edits.apply(SOURCE, replies.parse(text).edits)
+    assert time.process_time() - began < 2
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.sampled_from(["[]", "()", "- ", "not ", "{:}", "+1", ".a"]), st.integers(50, 3000), st.booleans())
+def test_no_depth_of_nesting_raises_anything_but_an_edit_error(pair: str, depth: int, as_code: bool) -> None:
+    """What is accepted can be walked by code that recurses."""
+    left, right = (pair[0], pair[-1]) if pair in ("[]", "()", "{:}") else (pair, "")
+    left = '{"a":' if pair == "{:}" else left
+    value = "a" + left * depth if pair in ("+1", ".a") else left * depth + "1" + right * depth
+    text = (
+        f"REPLACE def lr_scale\n```\ndef lr_scale(progress):\n    return {value}\n```"
+        if as_code
+        else f"SET DEPTH = {value}"
+    )
+    try:
+        result = edits.apply(SOURCE, replies.parse(text).edits)
+    except EditError:
+        return
+    assert ast.unparse(ast.parse(result))
+    complexity.simplifies(result, SOURCE)
 
 
 def outcome(change: Sequence[Edit]) -> str:
