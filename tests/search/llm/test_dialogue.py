@@ -168,7 +168,9 @@ def test_what_only_sets_constants_has_their_category_whatever_it_says(make: Make
     assert proposal.category == "depth"
 
 
-@pytest.mark.parametrize("habit", ["a block", "thinking tags", "a unified diff", "several matches", "a file cut off"])
+@pytest.mark.parametrize(
+    "habit", ["a block", "thinking tags", "a diff of another value", "several matches", "a file cut off"]
+)
 def test_habits_end_as_the_table_says(make: Make, habit: str) -> None:
     case = next(case for case in (*APPLIED, *REFUSED) if case.habit == habit)
     with FakeOllama([{"reply": case.reply}, GOOD]) as fake:
