@@ -233,7 +233,7 @@ def row(nights: Nights, name: str, night: Night) -> dict[str, str]:
 def report(nights: Nights) -> str:
     """Format the nights that are done and, if they were trained, their winners."""
     found = {name: night for name in NIGHTS if (night := night_of(nights, name)) is not None}
-    setting = f"{nights.experiments} experiments a night, {nights.time_budget_s:g} s of training a run"
+    setting = f"{nights.experiments} experiments a night, {nights.time_budget_s:g} s of training per run"
     lines = [f"`{command_line()}` ({machine.facts().describe()}, {date.today()}; {setting}, seed {nights.seed})", ""]
     if found:
         lines.append(table([row(nights, name, night) for name, night in found.items()]))

@@ -106,7 +106,7 @@ def main(argv: Sequence[str]) -> int:
     options.add_argument("--text", default="stdlib", help="as --dataset of loop.py (default: stdlib)")
     options.add_argument("--characters", type=int, default=600_000, help="of the text that are used")
     options.add_argument("--experiments", type=int, default=60)
-    options.add_argument("--time-budget", type=float, default=3.0, help="seconds of training a run")
+    options.add_argument("--time-budget", type=float, default=3.0, help="seconds of training per run")
     options.add_argument("--rounds", type=int, default=ROUNDS, help="of the validation")
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--folder", type=Path, help="where to work (default: a temporary folder, which stays)")

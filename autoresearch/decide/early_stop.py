@@ -23,6 +23,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from autoresearch.decide.interval import t_quantile
+from autoresearch.formats import counted
 from autoresearch.record.night import Experiment, Night
 from autoresearch.records import Measurement
 
@@ -201,8 +202,9 @@ def text(night: Night) -> str | None:
     wrong = sum((x.delta_bpb or 0.0) >= 0 for x in samples)
     saved = saved_s(night)
     share = saved / (night.elapsed_s + saved) if saved else 0.0
+    tried = counted(sum(x.role == "candidate" for x in night.decided), "experiment")
     return (
-        f"early stop: {stopped} of {sum(x.role == 'candidate' for x in night.decided)} experiments ended at {AT:.0%} of"
+        f"early stop: {stopped} of {tried} ended at {AT:.0%} of"
         f" their budget, {saved:.0f} s saved ({share:.0%} of the night); {len(samples)} more ran on as samples,"
         f" {wrong} of them no worse than the incumbent in the end"
     )

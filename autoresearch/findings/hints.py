@@ -17,7 +17,7 @@ from autoresearch.findings.agreement import change_key, described, direction_key
 from autoresearch.findings.bundle import Bundle
 from autoresearch.findings.export import change
 from autoresearch.findings.finding import Finding
-from autoresearch.formats import shortened
+from autoresearch.formats import counted, shortened
 from autoresearch.record.night import Experiment, Night
 from autoresearch.records import CATEGORIES, HintLine
 from autoresearch.tasks.gpt.calibrate import MACHINE_FIT
@@ -92,7 +92,7 @@ class HintCounts:
     held: int
 
     def __str__(self) -> str:
-        return f"{self.given} findings of other machines were given as hints: {self.tried} tried here, {self.held} held"
+        return f"hints: {counted(self.given, 'finding')} from other machines, {self.tried} tried here, {self.held} held"
 
 
 # --- choosing ---------------------------------------------------------------------------------------------------------

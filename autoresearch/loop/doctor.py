@@ -19,7 +19,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from autoresearch.errors import AutoresearchError, LockedError
-from autoresearch.formats import GIB
+from autoresearch.formats import GIB, counted
 from autoresearch.invocation import command
 from autoresearch.loop.checkup import FINE, NOTE, PROBLEM, Check, Host
 from autoresearch.paths import EDITABLE, runs_folder
@@ -87,7 +87,7 @@ def check_python(host: Host) -> Iterator[Check]:
     translated = host.mac and platform.machine() == "x86_64" and host.facts.apple_silicon
     if translated:
         advice = "uv python install cpython-3.12-macos-aarch64-none && rm -rf .venv && uv sync"
-        yield Check("python", PROBLEM, "this Python is translated (x86_64), and MLX needs an arm64 one", advice)
+        yield Check("python", PROBLEM, "this Python runs under Rosetta (x86_64), and MLX needs an arm64 one", advice)
     else:
         yield Check("python", FINE, f"{platform.python_version()} ({platform.machine()})")
 
@@ -132,12 +132,14 @@ def check_repository(host: Host) -> Iterator[Check]:
         advice = "git commit -m '...' train_mlx.py   (or: git checkout -- train_mlx.py)"
         yield Check("git", PROBLEM, "train_mlx.py has uncommitted changes, which the loop would build on", advice)
     elif branch is None:
-        yield Check("git", NOTE, "HEAD is detached; the night begins a branch there", "git switch BRANCH")
+        yield Check("git", NOTE, "HEAD is detached; the night will begin its branch there", "git switch BRANCH")
     else:
-        yield Check("git", FINE, f"branch {branch}" + (f", {len(changes)} other files changed" if changes else ""))
+        yield Check(
+            "git", FINE, f"branch {branch}" + (f", {counted(len(changes), 'other file')} changed" if changes else "")
+        )
     if not host.run(("git", "-C", str(host.root), "config", "user.email")).strip():
         advice = "git config --global user.name 'You' && git config --global user.email you@example.org"
-        yield Check("git", NOTE, "you have no identity here; commits will name the loop instead", advice)
+        yield Check("git", NOTE, "git has no user name and email here; the loop's own will be used for commits", advice)
 
 
 def check_disk(host: Host) -> Iterator[Check]:
@@ -162,9 +164,9 @@ def check_data(host: Host) -> Iterator[Check]:
         taken = ", prepared last: what a new night takes" if data == found[0] and len(found) > 1 else ""
         yield Check("data", FINE, f"{corpus.argument(data)}/{profile}, {meta['splits']['train']['rows']} rows{taken}")
     if not found and host.hub():
-        yield Check("data", NOTE, "nothing is prepared; the first start downloads climbmix", command("prepare.py"))
+        yield Check("data", NOTE, "no data is prepared yet; the first start downloads climbmix", command("prepare.py"))
     elif not found:
-        message = "nothing is prepared and the Hugging Face hub does not answer; the offline corpus will be used"
+        message = "no data is prepared and the Hugging Face hub does not answer; the offline corpus will be used"
         yield Check("data", NOTE, message, f"{command('prepare.py --dataset stdlib')}   (or a folder of your own text)")
 
 
@@ -184,15 +186,17 @@ def check_power(host: Host) -> Iterator[Check]:
     """Check what keeps the machine awake, powered and cool, and its free memory."""
     known = host.facts.power is not None
     if host.facts.power != "battery":  # the warnings tell the rest
-        yield Check("power", FINE if known else NOTE, "on mains" if known else "its source is unknown")
+        yield Check("power", FINE if known else NOTE, "on mains" if known else "the power source is unknown")
     for warning in awake.warnings(host.facts, host.run):
         yield Check("power", NOTE, warning)
     if awake.inhibitor(host.facts.system, 0) is None:
         advice = "turn automatic sleep off for the night"
-        yield Check("sleep", NOTE, "nothing here keeps the machine awake (caffeinate, systemd-inhibit)", advice)
+        yield Check("sleep", NOTE, "nothing on this machine can keep it awake (caffeinate, systemd-inhibit)", advice)
     elif host.mac and re.search(r"(?m)^\s*displaysleep\s+0\b", host.run(machine.POWER)):
         advice = "sudo pmset -a displaysleep 10   (or each evening: pmset displaysleepnow)"
-        yield Check("sleep", NOTE, "the display never sleeps, and training with a lit one has rebooted Macs", advice)
+        yield Check(
+            "sleep", NOTE, "the display never sleeps, and training with the display on has rebooted Macs", advice
+        )
     if host.facts.thermal not in (None, "nominal"):
         message = f"thermal pressure is {host.facts.thermal}: measurements would be slow"
         yield Check("heat", NOTE, message, "let it cool")
@@ -203,7 +207,7 @@ def _memory(host: Host) -> Check:
     free, total = host.facts.free_memory_mb / 1024, host.facts.memory_mb / 1024
     message = f"{free:.1f} of {total:.0f} GB free, {(host.facts.swap_mb or 0) / 1024:.1f} GB swapped out"
     tight = free < total / 3
-    return Check("memory", NOTE if tight else FINE, message, "close what you do not need" if tight else "")
+    return Check("memory", NOTE if tight else FINE, message, "quit programs that you do not need" if tight else "")
 
 
 def check_load(host: Host) -> Iterator[Check]:
@@ -226,7 +230,7 @@ def check_reboot(host: Host) -> Iterator[Check]:
         return
     if there is None:
         advice = f"{command('loop.py install')} resumes an interrupted night after the next login"
-        yield Check("reboot", NOTE, "a night that a reboot ends is resumed by hand", advice)
+        yield Check("reboot", NOTE, "after a reboot the night has to be resumed by hand", advice)
     else:
         yield Check("reboot", FINE, "an interrupted night is resumed after login")
     if not host.mac:
@@ -246,10 +250,12 @@ def check_folder(host: Host) -> Iterator[Check]:
     root, home = host.root.resolve(), host.home.resolve()
     where = next((name for name in SYNCED if root.is_relative_to(home / name)), None)
     if where is None and not root.is_relative_to("/Volumes"):
-        yield Check("folder", FINE, f"{root} is open to what starts at login")
+        yield Check("folder", FINE, f"{root} can be read by programs started at login")
         return
     place = f"~/{where}" if where else "an external volume"
-    message = f"the checkout lies in {place}: what starts at login may be refused there, and iCloud may move its files"
+    message = (
+        f"the checkout lies in {place}: programs started at login may be denied access there, and iCloud may move files"
+    )
     yield Check("folder", NOTE, message, f"mv {root} {home / root.name}")
 
 
@@ -301,7 +307,7 @@ def check_mlx(host: Host) -> Iterator[Check]:
         )
         return
     if not said["right"]:
-        yield Check("mlx", PROBLEM, "a product of two matrices of ones is wrong", "uv sync --reinstall-package mlx")
+        yield Check("mlx", PROBLEM, "the product of two matrices of ones is wrong", "uv sync --reinstall-package mlx")
     elif host.mac and not said["metal"]:
         yield Check("mlx", PROBLEM, "Metal is not available: no GPU, or a session without one (ssh, a virtual machine)")
     else:
@@ -321,7 +327,10 @@ def check_training(host: Host) -> Iterator[Check]:
         advice = f"{command('train_mlx.py')} shows all of it"
         yield Check("training", PROBLEM, f"{m.failure.kind}: {m.failure.message}", advice)
         return
-    parts = [f"{m.num_steps} steps in {m.training_s:.0f} s" if m.training_s else "done", f"val_bpb {m.val_bpb:.3f}"]
+    parts = [
+        f"{counted(m.num_steps or 0, 'step')} in {m.training_s:.0f} s" if m.training_s else "done",
+        f"val_bpb {m.val_bpb:.3f}",
+    ]
     parts += [f"{m.tok_s:,.0f} tokens a second"] if m.tok_s else []
     parts += [f"peak memory {m.peak_memory_mb / 1024:.1f} GB"] if m.peak_memory_mb else []
     yield Check("training", FINE, ", ".join(parts))

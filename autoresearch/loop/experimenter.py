@@ -15,6 +15,7 @@ from autoresearch.candidate.complexity import simplifies
 from autoresearch.decide import early_stop, estimates
 from autoresearch.decide.keep_rule import decide, implausible
 from autoresearch.errors import AutoresearchError
+from autoresearch.formats import counted
 from autoresearch.invocation import command
 from autoresearch.loop.notebook import Notebook
 from autoresearch.loop.runner import Runner
@@ -123,7 +124,7 @@ class Experimenter:
         """Finish decisions without a commit and candidates without a verdict; give up what took the machine down."""
         notebook, night = self.notebook, self.notebook.night
         for x in night.to_quarantine():
-            why = f"cut off {x.cut_offs} times with the machine; not tried again"
+            why = f"cut off {counted(x.cut_offs, 'time')} when the machine went down; not tried again"
             notebook.journal.append("quarantined", n=x.n, why=why)
             notebook.view.say(f"#{x.n} {x.proposal.title}: {why}")
         for x in notebook.night.uncommitted():
@@ -151,7 +152,7 @@ class Experimenter:
             if x.failure is not None:
                 self._conclude(x, _crash(x.failure))
                 raise AutoresearchError(self._baseline_advice(x, x.failure))
-        self._conclude(x, Decision("keep", None, f"the baseline, {len(x.bpbs)} runs"))
+        self._conclude(x, Decision("keep", None, f"the baseline, {counted(len(x.bpbs), 'run')}"))
 
     def _begun_baseline(self) -> Experiment | None:
         """Return the baseline that an earlier session began to measure, where the branch still holds its source."""
@@ -172,7 +173,7 @@ class Experimenter:
         return texts.source(content, EDITABLE)
 
     def _baseline_advice(self, x: Experiment, failure: Failure) -> str:
-        mend = f"Mend {EDITABLE}, commit it, and start again"
+        mend = f"Fix {EDITABLE}, commit it, and start again"
         if failure.kind in ("slow", "overrun"):
             mend = "Begin a night with more time for a run: " + command("loop.py --tag NAME --time-budget S")
         detail = f"\n{failure.detail}" if failure.detail else ""
@@ -264,9 +265,9 @@ class Experimenter:
         table = {RESULTS: results_tsv.render(earlier, branch.read(RESULTS))}  # its own row needs the commit's name
         landed = branch.keep(x.n, x.parent_commit, EDITABLE, content, message, table)
         if landed.state == "moved":
-            view.say(f"the branch went on without the loop: #{x.n} is kept as {landed.ref}")
+            view.say(f"the branch has moved on without the loop: #{x.n} is kept as {landed.ref}")
         elif not landed.settled:
-            view.say(f"{EDITABLE} has changes of yours and was left alone; the kept version is {landed.commit[:10]}")
+            view.say(f"{EDITABLE} has your own changes and was left alone; the kept version is {landed.commit[:10]}")
         return landed.commit, landed.ref
 
 

@@ -72,7 +72,7 @@ class Readiness:
                 self.notebook.view.status(f"{error}; waiting {wait_s:.0f} s")
                 problem = error
             time.sleep(wait_s)
-        raise AutoresearchError(f"no training beside a loaded model: {problem}") from problem
+        raise AutoresearchError(f"cannot train while a model is loaded: {problem}") from problem
 
     def _short_of(self, peak_mb: float) -> str | None:
         """Return what a run lacks, memory or disk, with the numbers."""

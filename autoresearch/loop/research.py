@@ -15,6 +15,7 @@ from autoresearch.decide.keep_rule import baseline_due, incumbent_due
 from autoresearch.errors import EditError, ExhaustedError, ProposerError, RepeatError, UsageError
 from autoresearch.failures import KINDS
 from autoresearch.findings import hints
+from autoresearch.formats import counted
 from autoresearch.invocation import command
 from autoresearch.loop.context import context_of
 from autoresearch.loop.experimenter import Experimenter, listed
@@ -42,7 +43,7 @@ class Limits:
         if self.target_bpb is not None and best_bpb is not None and best_bpb <= self.target_bpb:
             return f"the target is reached: val_bpb {best_bpb:.4f}, wanted {self.target_bpb:g}"
         if self.experiments is not None and decided >= self.experiments:
-            return f"{decided} experiments done"
+            return f"{counted(decided, 'experiment')} done"
         if self.deadline is not None and time.time() + self.run_s > self.deadline:
             return "the time is up"
         return None
@@ -159,7 +160,9 @@ class Research:
         told = hints.to_json(given)
         if told and told != list(self.night.hinted):
             self.notebook.journal.append("hinted", findings=told)
-            self.notebook.view.say(f"hints: {len(given)} findings of other machines are told to the proposers")
+            self.notebook.view.say(
+                f"hints: the proposers are told {counted(len(given), 'finding')} from other machines"
+            )
 
     def context(self) -> Context:
         """Return what a proposer may know now."""

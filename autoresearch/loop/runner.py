@@ -109,7 +109,7 @@ class Runner:
         found = notebook.estimates.drift
         if found is not None and before is None:
             shift = f"{found.shift_bpb:+.4f} bpb"
-            notebook.note(f"the machine gives other values than before: {shift}; estimates begin anew")
+            notebook.note(f"the machine now gives different values: {shift}; estimates start over")
         notebook.show()
 
     def score_again(self, x: Experiment, run: int, *, rows: int) -> Measurement:
@@ -141,7 +141,9 @@ class Runner:
         """
         view = self.notebook.view
         if _is_new(x):
-            view.say(f"#{x.n}: {why}, {failed} times in a row; the incumbent shows whether it is the machine")
+            view.say(
+                f"#{x.n}: {why}, {failed} times in a row; running the incumbent to see whether the machine is at fault"
+            )
             self.rerun(self.notebook.incumbent)
             return
         if failed - ATTEMPTS >= len(self.patience_s):

@@ -19,6 +19,7 @@ from autoresearch import jsonable
 from autoresearch.decide import validation
 from autoresearch.errors import AutoresearchError, UsageError
 from autoresearch.files import write_atomic
+from autoresearch.formats import counted
 from autoresearch.invocation import command
 from autoresearch.measure import launch
 from autoresearch.measure import run_folder as rundir
@@ -68,7 +69,7 @@ def write(bench: Workbench, layout: Layout, x: Experiment, prompts: Sequence[str
     finally:
         shutil.rmtree(layout.folder / WORK, ignore_errors=True)
     if outcome.failure is not None:
-        raise AutoresearchError(f"#{x.n} cannot write: {outcome.failure.kind}: {outcome.failure.message}")
+        raise AutoresearchError(f"#{x.n} cannot continue a text: {outcome.failure.kind}: {outcome.failure.message}")
     return [codec.encoding.decode(ids, errors="replace") for ids in outcome.get("result", "texts")]
 
 
@@ -91,7 +92,7 @@ def run_with_checkpoint(layout: Layout, x: Experiment) -> int:
     if there:
         return max(there)
     there = sorted({int(path.parents[1].name) for path in layout.folder.glob(f"[0-9]*/run-*/{CHECKPOINT}")})
-    kept = f"they stay of {', '.join(f'#{n}' for n in there)}" if there else "none is there"
+    kept = f"there are checkpoints of {', '.join(f'#{n}' for n in there)}" if there else "there are none"
     raise UsageError(f"experiment {x.n} has no checkpoint ({x.verdict or x.status}); {kept}")
 
 
@@ -128,7 +129,7 @@ def fill(layout: Layout, night: Night, say: Say, bench: Workbench | None = None)
     try:
         here = contextlib.nullcontext(bench) if bench else workplace(layout, night, _unconfined(night), _quiet)
         with here as place:
-            say("samples: baseline and winner write for the report, once")
+            say("samples: baseline and winner continue some prompts for the report, once")
             _make(replace(place, harness=harness(layout.root)), layout, both)
     except (AutoresearchError, OSError, LookupError, ValueError) as error:  # the last two: a damaged tokenizer
         say(f"no text samples in the report: {error}")
@@ -177,7 +178,7 @@ def sample_command(root: Path, args: Namespace) -> int:
     x, sampling = _named(night, args.of), Sampling(args.tokens, args.temperature, args.seed)
     most = MOST_TOKENS // len(args.prompt)
     if not 1 <= sampling.tokens <= most or not 0 <= sampling.temperature <= 10:
-        raise UsageError(f"--tokens 1 to {most:,} for {len(args.prompt)} prompts, and --temperature 0 to 10")
+        raise UsageError(f"--tokens 1 to {most:,} for {counted(len(args.prompt), 'prompt')}, and --temperature 0 to 10")
     with workplace(layout, night, args.no_sandbox or _unconfined(night), _quiet) as bench:
         print(f"#{x.n} {x.proposal.title}")
         for prompt, text in zip(args.prompt, write(bench, layout, x, args.prompt, sampling), strict=True):

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from autoresearch.decide import earlier_nights, early_stop, estimates
 from autoresearch.decide.noise import Noise
+from autoresearch.formats import counted
 from autoresearch.loop import notify, samples, start
 from autoresearch.loop.early_stopping import EarlyStopping
 from autoresearch.loop.experimenter import Experimenter
@@ -139,7 +140,7 @@ def open_night(
         )
         view.open()
         view.state.open(layout.tag, bench.budget_s, facts.describe(), options.deadline, options.experiments, earlier_s)
-        view.say(f"night: {layout.tag} on {task.dataset}/{task.profile}, {bench.budget_s:g} s of training a run")
+        view.say(f"night: {layout.tag} on {task.dataset}/{task.profile}, {bench.budget_s:g} s of training per run")
         with closing(research, known, notifier):
             yield research
 
@@ -261,7 +262,7 @@ def close_night(research: Research, why: str, known: Path) -> None:
     table = results_tsv.update(layout.table, night, branch.read(RESULTS))
     if night.decided:
         count = sum(x.role == "candidate" for x in night.decided)
-        branch.commit({RESULTS: table}, f"results of {layout.tag}: {count} experiments")
+        branch.commit({RESULTS: table}, f"results of {layout.tag}: {counted(count, 'experiment')}")
     notebook.journal.append("closed", why=why)
     if why == "finished":  # after Ctrl-C a person waits for the prompt; `report` makes up for it
         samples.fill(layout, night, say, research.experimenter.runner.bench)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from autoresearch.decide import validation
 from autoresearch.decide.interval import RETESTS, ROUNDS, Interval, interleaved, top, winner
 from autoresearch.errors import ExhaustedError
+from autoresearch.formats import counted
 from autoresearch.invocation import command
 from autoresearch.loop.notebook import Notebook
 from autoresearch.loop.research import Research
@@ -86,7 +87,9 @@ def validate(research: Research, plan: ValidationPlan) -> Interval | None:
         notebook.view.say("validation: nothing was kept, so there is nothing to validate")
         return None
     best, baseline = _winner(notebook, runner, plan), notebook.baseline
-    notebook.view.say(f"validation: #{best.n} {best.proposal.title} against the baseline, {plan.rounds} rounds")
+    notebook.view.say(
+        f"validation: #{best.n} {best.proposal.title} against the baseline, {counted(plan.rounds, 'round')}"
+    )
     for n, seed in interleaved([baseline.n, best.n], plan.rounds, FIRST_SEED):
         if seed not in validation.final_bpbs(research.night.experiments[n]):
             if why := research.must_stop():

@@ -70,7 +70,7 @@ def decode_all(data: bytes) -> tuple[list[Event], bytes]:
     if None in events:
         number = events.index(None) + 1
         raise JournalError(
-            f"line {number} is damaged. Mend it, or begin another branch: {command('loop.py --tag NAME')}"
+            f"line {number} is damaged. Repair it, or begin another branch: {command('loop.py --tag NAME')}"
         )
     final = decode(last)
     whole = [event for event in (*events, final) if event is not None]

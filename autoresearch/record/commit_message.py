@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from autoresearch.formats import counted
 from autoresearch.record.night import Experiment, Night
 
 
@@ -13,7 +14,9 @@ def commit_message(night: Night, x: Experiment, machine: str) -> str:
     lines = [f"{x.proposal.title}", "", x.proposal.hypothesis, ""]
     if x.estimate is not None and x.delta_bpb is not None:
         before = x.estimate + x.delta_bpb
-        lines += [f"val_bpb {before:.6f} -> {x.estimate:.6f} over {len(x.bpbs)} runs, sigma {x.sigma_bpb or 0:.6f}"]
+        lines += [
+            f"val_bpb {before:.6f} -> {x.estimate:.6f} over {counted(len(x.bpbs), 'run')}, sigma {x.sigma_bpb or 0:.6f}"
+        ]
     lines += [f"{x.verdict}: {x.reason}", ""]
     task = night.task
     lines += [

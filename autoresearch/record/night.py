@@ -26,7 +26,7 @@ from autoresearch.records import (
     Verdict,
 )
 
-MOVED_ON = "the branch went on without the loop"  # a reason for a new baseline
+MOVED_ON = "the branch has moved on without the loop"  # a reason for a new baseline
 INTERRUPTED = (None, "terminated", "an error")  # how a session ended that was not stopped by its user or its limits
 CUT_OFFS = 2  # an experiment that took the machine down this often is quarantined
 
@@ -201,7 +201,7 @@ class Night:
     def baseline_reason(self, versions: Mapping[str, str]) -> str | None:
         """Say why a new baseline has to be measured with the present `versions`; None where the old one stands.
 
-        E.g. "there is no baseline yet", "the branch went on without the loop", "mlx 0.32.4 -> 0.33.0".
+        E.g. "there is no baseline yet", "the branch has moved on without the loop", "mlx 0.32.4 -> 0.33.0".
         """
         if self.incumbent_n is None:
             return "there is no baseline yet"

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from autoresearch.formats import counted
 from autoresearch.paths import Layout
 from autoresearch.record.night import Experiment, Night
 
@@ -54,7 +55,7 @@ class Plan:
         for item in self.keep:
             by_why[item.why] = by_why.get(item.why, 0) + item.size
         shares = ", ".join(f"{why} {megabytes(size)}" for why, size in by_why.items())
-        return f"frees {megabytes(self.freed)} in {len(self.free)} files, keeps {megabytes(self.kept)}" + (
+        return f"frees {megabytes(self.freed)} in {counted(len(self.free), 'file')}, keeps {megabytes(self.kept)}" + (
             f": {shares}" if shares else ""
         )
 

@@ -19,7 +19,7 @@ from autoresearch.findings.compare import (
     TransferRow,
 )
 from autoresearch.findings.finding import Effect, TransferOutcome
-from autoresearch.formats import shortened, span
+from autoresearch.formats import counted, shortened, span
 from autoresearch.report.markup import DASH, number, signed
 
 SHARED_SHOWN, CONSTANTS_SHOWN = 20, 30  # rows in the terminal; the page has all
@@ -183,7 +183,7 @@ def _show_columns(comparison: Comparison, console: Console) -> None:
     nights = comparison.nights
     fitting = max(1, (console.width - NAMES_WIDTH) // NIGHT_WIDTH)
     keys = [night.key for night in nights][:fitting]
-    more = f"; {len(nights) - fitting} more nights in the page: --html FILE" if len(nights) > fitting else ""
+    more = f"; {counted(len(nights) - fitting, 'more night')} in the page: --html FILE" if len(nights) > fitting else ""
     categories = [category_cells(row, fitting) for row in comparison.categories]
     _print(console, f"What gained: kept/tried, gain of the keeps in sigma{more}", ["category", *keys], categories)
     moved = [constant_cells(row, fitting) for row in comparison.constants[:CONSTANTS_SHOWN]]

@@ -287,7 +287,7 @@ def clock(state: LiveState, clocks: Clocks) -> str:
         if state.validation_at is not None:
             text += f" · validation from {datetime.fromtimestamp(state.validation_at):%H:%M}"
     elif state.experiments is not None:
-        text += f" · ends after {state.experiments} experiments"
+        text += f" · ends after {counted(state.experiments, 'experiment')}"
     else:
         text += " · runs until Ctrl-C"
     return text

@@ -123,8 +123,8 @@ def busy_text(night: Night) -> str | None:
     if not busy:
         return None
     return (
-        f"other programs used up to {max(busy):.0%} of the CPU, in {len(busy)} of {counted(len(shares), 'run')} a"
-        f" quarter of it or more: such runs are slow and noisy, and small gains are missed"
+        f"other programs used a quarter of the CPU or more in {len(busy)} of {counted(len(shares), 'run')} (at most "
+        f"{max(busy):.0%}): such runs are slow and noisy, so small gains are missed"
     )
 
 

@@ -87,7 +87,7 @@ def _title(h: Headline) -> str:
     if h.baseline_bpb is None:
         return "Nothing measured yet"
     if h.keeps == 0:
-        return "No improvement found" if h.experiments else "Only the baseline is measured"
+        return "No improvement found" if h.experiments else "Only the baseline has been measured"
     if h.interval is not None and not h.interval.real:
         return "No gain that holds up"
     return f"{h.gain_bpb or 0.0:.3f} bits per byte better"

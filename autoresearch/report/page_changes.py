@@ -71,11 +71,15 @@ def noise(night: Night) -> str:
     text = f"<p>One run of unchanged code scatters by σ = {h.sigma_bpb:.4f} bpb, so a single lucky run proves nothing."
     text += f" Its {escape(str(fit))}." if fit else ""
     if not lucky:
-        return section("What was noise", f"{text} None of the {h.discards} others looked better even at first.</p>")
-    text += f" {len(lucky)} of the {h.discards} others looked better in their first run and did not hold up:</p>"
+        return section("What was noise", f"{text} None of {_discarded(h)} looked better, even at first.</p>")
+    text += f" {len(lucky)} of {_discarded(h)} looked better in the first run and did not hold up:</p>"
     rows = [_lucky(discard) for discard in lucky[:LUCKY_SHOWN]]
     more = f'<p class="note">and {len(lucky) - LUCKY_SHOWN} more</p>' if len(lucky) > LUCKY_SHOWN else ""
     return section("What was noise", text + table(("", "idea", "first run", "all runs", "runs"), rows, "ntnnn") + more)
+
+
+def _discarded(h: analysis.Headline) -> str:
+    return counted(h.discards, "discarded candidate")
 
 
 def _lucky(discard: LuckyDiscard) -> tuple[str, ...]:

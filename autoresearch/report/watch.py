@@ -44,7 +44,9 @@ def watch(root: Path, tag: str | None, console: Console | None = None, look_s: f
         return 0
     last = live_state.published(layout)
     if last is not None and last.over is None:
-        console.print("the loop ended without saying why: it was killed, or the power failed. Resume it as above")
+        console.print(
+            "the loop ended without saying why: it was killed, or the power failed. Resume it with the command above"
+        )
         return 1
     return 0
 
@@ -117,7 +119,7 @@ def resume_command(root: Path, tag: str | None) -> None:
     """End a pause: `loop.py resume`. Raises UsageError where there is none."""
     layout = Layout(root, status.find_tag(root, tag))
     if not pause.end(layout):
-        raise UsageError(f"{layout.tag} is not paused. To start it again after its end: {command('loop.py')}")
+        raise UsageError(f"{layout.tag} is not paused. To start a finished night again: {command('loop.py')}")
     if live_state.running(layout) is not None:
         print(f"{layout.tag} resumes")
     else:

@@ -84,7 +84,7 @@ def _warn(model: Dialogue, program: str, say: Callable[[str], None]) -> None:
         model.backend.prepare()
         window = model.backend.largest_window()
     except ProposerError as error:
-        say(f"{model.name} cannot be asked now, and the tuner stands in until it can: {error}")
+        say(f"{model.name} cannot be reached now; the tuner takes over until it can: {error}")
         return
     if warning := prompt.program_warning(program, window):
         say(f"warning: {warning}")

@@ -83,11 +83,11 @@ def darken(wanted: bool, say: Say, system: str | None = None, run: Ask = machine
     mac = (system or platform.system()) == "Darwin"
     if mac and wanted:
         run(SLEEP_DISPLAY)
-        say("the display is off; any key lights it again")
+        say("the display is off; press any key to turn it on")
     elif mac:
-        say("training under a lit display has rebooted Macs: --display-off switches it off as a night begins")
+        say("training with the display on has rebooted Macs: --display-off switches it off as a night begins")
     elif wanted:
-        say("--display-off is for Macs; here the display stays as it is")
+        say("--display-off is for Macs; on this machine it does nothing")
 
 
 # --- what can end a night ---------------------------------------------------------------------------------------------
@@ -104,7 +104,7 @@ def warnings(facts: machine.Facts, run: Ask = machine.ask, floor: int = BATTERY_
         found.append("keep the lid open: closed, this Mac sleeps; only power and an external display keep it awake")
     if facts.display == "on":
         off = " ".join(SLEEP_DISPLAY)
-        found.append(f"the display is lit; training with a lit display has rebooted Macs. To switch it off: {off}")
+        found.append(f"the display is on; training with the display on has rebooted Macs. To switch it off: {off}")
     return found
 
 
@@ -121,7 +121,7 @@ def reason_to_end(now: MachineState, floor: int = BATTERY_FLOOR) -> str | None:
     if now.power == "battery" and percent is not None and percent <= floor:
         return f"the battery is at {percent}% (floor {floor}%); plug in and start the same command again"
     if now.thermal == "sleeping":
-        return "the machine is about to sleep of heat; let it cool and start the same command again"
+        return "the machine is about to sleep because of heat; let it cool and start the same command again"
     return None
 
 

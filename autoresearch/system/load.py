@@ -17,7 +17,7 @@ LOOK_S = 0.5  # between the two looks of `look`
 BUSY = 0.25  # of the cores, from which on measurements suffer
 SHOWN = 3  # programs
 LEAST_CORES = 0.05  # of a program that is named
-ADVICE = "Close what you do not need, or start when the machine is quiet"
+ADVICE = "Quit programs that you do not need, or start when the machine is quiet"
 IDLE = ("idle", "iowait", "guest", "guest_nice")  # of psutil.cpu_times; the last two are counted in user and nice
 
 

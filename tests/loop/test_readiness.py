@@ -97,7 +97,7 @@ def test_a_model_that_stays_loaded_is_waited_for_and_then_ends_the_night(
     ready.wait(peak_mb=0.0)
     assert model.released == 1
     model.busy = 2
-    with pytest.raises(AutoresearchError, match="no training beside a loaded model: the model is still loaded"):
+    with pytest.raises(AutoresearchError, match="cannot train while a model is loaded: the model is still loaded"):
         ready.wait(peak_mb=0.0)
 
 

@@ -95,7 +95,7 @@ def test_checkpoints_write_and_the_report_s_samples_are_made_once(night: tuple[W
         check = '        if idx.shape[1] != 64:\n            raise ValueError("fussy")\n'
         measure(bench, folder, book, HONEST.read_text().replace(old, check + old))
     fill()
-    assert said == ["samples: baseline and winner write for the report, once"]
+    assert said == ["samples: baseline and winner continue some prompts for the report, once"]
     made = samples_of(folder / "samples.json", journal.read(Layout.of(folder)))
     assert len(made) == samples.PROMPTS and all(s.prompt and s.baseline and s.winner for s in made)
     fill()

@@ -77,7 +77,7 @@ def test_a_person_who_moved_on_asks_for_a_new_baseline(journal: Journal) -> None
     measured(journal, n, 1.4)
     decided(journal, n, "keep", 1.4)
     journal.append("committed", n=n, commit="c1", ref="refs/autoresearch/t/0001")
-    assert journal.night.baseline_reason(VERSIONS) == "the branch went on without the loop"
+    assert journal.night.baseline_reason(VERSIONS) == "the branch has moved on without the loop"
     baseline(journal)
     assert journal.night.baseline_reason(VERSIONS) is None
 

@@ -46,7 +46,7 @@ def test_noise_lists_the_lucky_first_runs() -> None:
     assert lucky
     for discard in lucky:
         assert discard.experiment.verdict == "discard" and discard.first_gain_bpb > 0.5 * nights.SIGMA
-    assert f"{len(lucky)} of the {analysis.headline(NIGHT).discards} others looked better" in shown()
+    assert f"{len(lucky)} of {analysis.headline(NIGHT).discards} discarded candidates looked better" in shown()
 
 
 def test_crashes_are_grouped_by_cause() -> None:

@@ -69,4 +69,4 @@ def test_an_endpoint_that_does_not_answer_is_said_at_the_start(
     chosen: Callable[..., tuple[Proposer, list[str]]],
 ) -> None:
     _, said = chosen("127.0.0.1:9", model="openai:m", base_url="127.0.0.1:9")
-    assert "openai:m cannot be asked now, and the tuner stands in until it can: http://127.0.0.1:9/v1" in said[-1]
+    assert "openai:m cannot be reached now; the tuner takes over until it can: http://127.0.0.1:9/v1" in said[-1]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from autoresearch.errors import UsageError
-from autoresearch.formats import run_name
+from autoresearch.formats import counted, run_name
 from autoresearch.paths import Layout
 from autoresearch.record import journal
 from autoresearch.record.night import Experiment, Night, RunRecord
@@ -88,7 +88,7 @@ def _line(run: RunRecord) -> str:
     m = run.measurement
     ended = "stopped early" if m and m.stopped else run.ended or "running"
     value = f"val_bpb {m.val_bpb:.6f}" if m and m.val_bpb is not None else ended
-    speed = f", {m.tok_s:,.0f} tok/s, {m.num_steps} steps" if m and m.tok_s else ""
+    speed = f", {m.tok_s:,.0f} tok/s, {counted(m.num_steps or 0, 'step')}" if m and m.tok_s else ""
     failed = f", {m.failure.kind}: {m.failure.message}" if m and m.failure else ""
     return f"  {run_name(run.run)} ({run.purpose}, seed {run.seed}): {value}{speed}{failed}"
 

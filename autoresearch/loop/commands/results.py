@@ -40,7 +40,7 @@ def adopt(root: Path, args: Namespace) -> int:
     ours = texts.source(repo.read("HEAD", EDITABLE), EDITABLE)
     found = adoption.adopted(ours, before, after, branch_name(layout.tag))
     if found.source == ours:
-        raise UsageError(f"your {EDITABLE} has what {layout.tag} found already, so there is nothing to adopt")
+        raise UsageError(f"your {EDITABLE} already has what {layout.tag} found, so there is nothing to adopt")
     steps = "\n".join(f"- {x.proposal.title}: {x.reason}" for x in line[1:])
     message = f"Adopt the winner of {branch_name(layout.tag)}\n\n{figures}\n\n{steps}\n"
     print(f"{repo.commit({EDITABLE: found.source.encode()}, message)[:10]} on {repo.branch()}: {figures}")

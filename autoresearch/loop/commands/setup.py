@@ -73,11 +73,11 @@ def calibrate(root: Path, args: Namespace) -> int:
         path = cache.fits(facts.slug())
         found = None if args.again else fitting.known(path, source, bench)
         if found is not None:
-            print(f"as found earlier; --again measures anew\n{found.text}")
+            print(f"measured earlier; --again measures it again\n{found.text}")
         else:
             found = fitting.measure(bench, source, layout.fit, facts, path, print)
     listing = ", ".join(f"{edit.name} = {edit.literal}" for edit in found.edits)
-    print(f"a night here begins with {listing}" if listing else "nothing is to be changed")
+    print(f"a night here begins with {listing}" if listing else "nothing needs to change")
     return 0
 
 

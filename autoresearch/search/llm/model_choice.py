@@ -114,8 +114,14 @@ def choose_model(models: Sequence[Model], memory_bytes: int, wanted: str | None 
     if best is not None:
         return Choice(best.name, f"{best.name}, the best of {len(models)} installed for {memory_bytes / GIB:.0f} GB")
     offer = tier(memory_bytes).models[0]
-    why = f"none of the {len(models)} installed models fits" if models else "no model is installed"
+    why = _none_fits(len(models))
     return Choice(None, f"{why}. Run: ollama pull {offer}", offer)
+
+
+def _none_fits(count: int) -> str:
+    if count < 2:
+        return "the installed model does not fit" if count else "no model is installed"
+    return f"none of the {count} installed models fits"
 
 
 def open_ollama(

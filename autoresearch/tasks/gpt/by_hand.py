@@ -39,7 +39,7 @@ def run_by_hand(source: Path, harness: Path) -> int:
     parser = argparse.ArgumentParser(
         prog=source.name, description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--version", action="version", version=versions())
+    parser.add_argument("--version", action="version", version=versions(), help="print the versions and exit")
 
     def run() -> int:
         parser.parse_args()

@@ -59,7 +59,7 @@ def test_adopting_commits_the_winner_on_the_person_s_branch(
     out = capsys.readouterr().out
     assert " on main: " in out and "constants changed: DEPTH 2 → 3\n" in out
     assert "left as they are, since the night only began with other values: LR = 0.01 (0.02 there)" in out
-    with pytest.raises(UsageError, match="has what nov23 found already"):
+    with pytest.raises(UsageError, match="already has what nov23 found"):
         results.adopt(repository, NIGHT)
 
 

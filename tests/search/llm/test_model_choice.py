@@ -79,7 +79,7 @@ def test_nothing_that_fits_offers_a_pull() -> None:
     assert (none.model, none.pull) == (None, "qwen3.5:9b") and "no model is installed" in none.line
     with FakeOllama(models=[LARGE]) as fake:
         found = model_choice.installed(OllamaServer(fake.url), 16 * GIB)
-    assert "none of the 1 installed models fits. Run: ollama pull" in model_choice.choose_model(found, 16 * GIB).line
+    assert "the installed model does not fit. Run: ollama pull" in model_choice.choose_model(found, 16 * GIB).line
 
 
 def test_open_takes_a_running_server(tmp_path: Path) -> None:

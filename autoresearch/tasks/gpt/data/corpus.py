@@ -177,7 +177,7 @@ def _is_ready(folder: Path, request: dict[str, Any], any_shards: bool, report: S
         changed.remove("shards")
     if changed:
         what = ", ".join(CHANGES.get(key, key) for key in changed)
-        report(f"since it was prepared, {what} changed. With --force it is prepared again, and results start anew.")
+        report(f"since it was prepared, {what} changed. With --force it is prepared again, and results start over.")
     return True
 
 
@@ -274,7 +274,7 @@ def command_line(argv: Sequence[str]) -> int:
     parser.add_argument("--shards", type=int, help="training shards of climbmix (default: mac 2, tiny 1)")
     parser.add_argument("--force", action="store_true", help="prepare again, from the start")
     parser.add_argument("--verify", action="store_true", help="check every byte of what is prepared, and no more")
-    parser.add_argument("--version", action="version", version=versions())
+    parser.add_argument("--version", action="version", version=versions(), help="print the versions and exit")
     return exit_code(lambda: _run_command(parser.parse_args(argv)), stopped="stopped; run the same command to resume")
 
 
