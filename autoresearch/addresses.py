@@ -112,7 +112,7 @@ def proxy(url: str) -> str | None:
     except (ValueError, httpx.InvalidURL) as error:
         raise UsageError(f"{shown}: this is no address of a proxy ({error})") from None
     if scheme.startswith("socks") and find_spec("socksio") is None:
-        raise UsageError(f"{shown}: a SOCKS proxy needs the package socksio. Run: uv sync; or unset {name}")
+        raise UsageError(f"{shown}: a SOCKS proxy needs the package socksio (pip install socksio), or unset {name}")
     return f"{scheme}://{rest}"
 
 

@@ -106,10 +106,11 @@ def installed(server: OllamaServer, memory_bytes: int, scorecard: Scorecard | No
 def choose_model(models: Sequence[Model], memory_bytes: int, wanted: str | None = None) -> Choice:
     """Choose among `models`, the installed ones, best first; `wanted` is the name that the user asked for."""
     if wanted:
-        found = next((m for m in models if full_name(m.name) == full_name(wanted)), None)
+        found = _named(models, wanted)
         if found is None:
-            return Choice(None, f"{wanted} is not installed. Run: ollama pull {wanted}", wanted)
-        return Choice(found.name, f"{found.name}, as asked" + ("" if found.fits else f"; {_too_large(found)}"))
+            return Choice(None, f"{wanted} is not installed{_listed(models)}. Run: ollama pull {wanted}", wanted)
+        asked = "as asked" if full_name(found.name) == full_name(wanted) else f"the only installed {wanted}"
+        return Choice(found.name, f"{found.name}, {asked}" + ("" if found.fits else f"; {_too_large(found)}"))
     best = next((m for m in models if m.fits), None)
     if best is not None:
         return Choice(best.name, f"{best.name}, the best of {len(models)} installed for {memory_bytes / GIB:.0f} GB")
@@ -122,6 +123,18 @@ def _none_fits(count: int) -> str:
     if count < 2:
         return "the installed model does not fit" if count else "no model is installed"
     return f"none of the {count} installed models fits"
+
+
+def _named(models: Sequence[Model], wanted: str) -> Model | None:
+    """Return the model of that name, else the only one that differs from it by its tag, or by capital letters."""
+    exact = [m for m in models if full_name(m.name) == full_name(wanted)]
+    close = [m for m in models if wanted.lower() in (m.name.lower(), m.name.lower().rpartition(":")[0])]
+    return exact[0] if exact else close[0] if len(close) == 1 else None
+
+
+def _listed(models: Sequence[Model]) -> str:
+    """Return what is installed, for a person: " (installed: a:7b, b:9b)"; empty where nothing is."""
+    return f" (installed: {', '.join(m.name for m in models[:6])})" if models else ""
 
 
 def open_ollama(

@@ -71,6 +71,11 @@ def test_what_is_asked_for_is_taken_or_named() -> None:
     assert large.model == "qwen3.6:27b" and "more than this machine has" in large.line
     missing = model_choice.choose_model(found, 16 * GIB, "llama5:8b")
     assert (missing.model, missing.pull) == (None, "llama5:8b")
+    assert "(installed: qwen2.5-coder:7b, qwen3.6:27b)" in missing.line
+    for close in ("qwen2.5-coder", "Qwen2.5-Coder:7B"):
+        taken = model_choice.choose_model(found, 16 * GIB, close)
+        assert taken.model == "qwen2.5-coder:7b" and taken.line == f"qwen2.5-coder:7b, the only installed {close}"
+    assert model_choice.choose_model(found, 16 * GIB, "qwen2.5-coder:14b").model is None
     assert "Run: ollama pull llama5:8b" in missing.line
 
 

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ QUICK = Timeouts(connect_s=1, first_byte_s=2, token_s=0, chunk_s=1, answer_s=2, 
 QUESTION = Question([{"role": "user", "content": "hello"}], max_tokens=200, temperature=0.8, seed=7)
 LOOP = """\
 import json, sys, time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from autoresearch.search.llm.own_server import connect
 server = connect(Path(sys.argv[1]), json.loads(sys.argv[2]))
@@ -55,6 +57,41 @@ def until(condition: Callable[[], bool], seconds: float = 30) -> bool:
 
 
 # --- where it is ------------------------------------------------------------------------------------------------------
+
+
+def test_a_server_that_wants_a_password_gets_it_or_says_so(tmp_path: Path) -> None:
+    """A 401 on this machine is told as what it is, and no other server is started beside it."""
+    asked: list[str | None] = []
+
+    class Guarded(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.headers.get("Authorization"))
+            self.send_response(200 if asked[-1] == "Basic bWU6c2VjcmV0" else 401)
+            self.end_headers()
+            self.wfile.write(b'{"version": "0.14.2"}')
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Print nothing."""
+
+    install(tmp_path, tmp_path / "script")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Guarded) as http:
+        threading.Thread(target=http.serve_forever, args=(0.02,), daemon=True).start()
+        where, path = f"127.0.0.1:{http.server_port}", {"PATH": str(tmp_path)}
+        server = connect(tmp_path / "log", {"OLLAMA_HOST": f"me:secret@{where}/v1", **path}, QUICK)
+        assert server is not None and server.url == f"http://{where}"
+        with pytest.raises(ProposerError) as caught:
+            connect(tmp_path / "log", {"OLLAMA_HOST": where, **path}, QUICK)
+        http.shutdown()
+    assert asked == ["Basic bWU6c2VjcmV0", None] and caught.value.reason == "unauthorized"
+    assert f"http://{where} wants a key or a password, or refuses the one given (HTTP 401)" in str(caught.value)
+
+
+def test_an_address_or_a_proxy_that_makes_no_sense_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ProposerError, match=r"^OLLAMA_HOST=localhost:port: the port"):
+        connect(tmp_path / "log", {"OLLAMA_HOST": "localhost:port"})
+    monkeypatch.setenv("HTTP_PROXY", "quic://127.0.0.1:9")
+    with pytest.raises(ProposerError, match=r"HTTP_PROXY=quic://127\.0\.0\.1:9: a proxy of this kind cannot be used"):
+        connect(tmp_path / "log", {"OLLAMA_HOST": "http://192.0.2.1"})
 
 
 def test_a_proxy_in_the_environment_is_not_asked_for_loopback(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,6 +50,7 @@ __all__ = [
 
 VERSION = 2  # of the layout above
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR)
 
 
 def locate(dataset: str, profile: str, cache: Path | None = None) -> Path | None:
@@ -237,7 +238,9 @@ def _lock(folder: Path, report: Say) -> Iterator[None]:
 def _explained(error: OSError, folder: Path) -> DataError:
     where = error.filename or folder
     if error.errno not in DISK_FULL:
-        return DataError(f"{where}: {error.strerror or error}")
+        unwritable = error.errno in UNWRITABLE and Path(where).is_relative_to(DataFolder(folder).cache.folder)
+        advice = ". Set AUTORESEARCH_CACHE to a folder that you can write to" if unwritable else ""
+        return DataError(f"{where}: {error.strerror or error}{advice}")
     free = shutil.disk_usage(folder.parent).free / 1e9
     return DataError(
         f"{where}: {error.strerror}, with {free:.2f} GB free. Make room (the profile mac takes about 1 GB) or set"
