@@ -1,6 +1,7 @@
 """Draw the live view: a LiveState as a panel of a terminal's width and height. No I/O; console.py and watch.py show it.
 
-Every line is cut to the width, so that the height is known. A low terminal lacks the least important lines.
+Lines are wrapped to the width, so that nothing is cut and the height is known. A low terminal lacks the least important
+lines.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from rich.box import ROUNDED
-from rich.console import Group
+from rich.console import Console, Group
 from rich.panel import Panel
 from rich.text import Text
 
@@ -56,9 +57,10 @@ class Section:
 def draw(state: LiveState, width: int, height: int = 1000, clocks: Clocks | None = None) -> Panel:
     """Return the panel in at most `width` columns and `height` lines, by default at this moment."""
     clocks, inner = clocks or Clocks.now(), min(width, WIDEST) - 4
-    lines = _fit(_sections(state, inner, clocks), height - 2)
-    for line in lines:
-        line.truncate(inner, overflow="ellipsis")
+    sections = _sections(state, inner, clocks)
+    for section in sections:
+        section.lines = [part for line in section.lines for part in _wrapped(line, inner)]
+    lines = _fit(sections, height - 2)
     title = Text(f"autoresearch/{state.tag}", style="bold") if state.tag else None
     return Panel(
         Group(*lines),
@@ -90,6 +92,17 @@ def _sections(state: LiveState, inner: int, clocks: Clocks) -> list[Section]:
         Section("night", 3, _machine(state)),
         Section("night", 1, said),
     ]
+
+
+def _wrapped(line: Text, width: int) -> list[Text]:
+    """Wrap a line at words; what does not fit stands below it, behind the names at the left."""
+    if line.cell_len <= width:
+        return [line]
+    console, indent = Console(width=width), min(LABEL, width // 3)
+    first = line.wrap(console, width)[0]
+    rest = line[len(first.plain) :]
+    rest = rest[len(rest.plain) - len(rest.plain.lstrip()) :]
+    return [first, *(Text(" " * indent).append_text(part) for part in rest.wrap(console, width - indent))]
 
 
 def _fit(sections: Sequence[Section], height: int) -> list[Text]:

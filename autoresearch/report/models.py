@@ -13,19 +13,41 @@ from typing import TextIO
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table
+from rich.text import Text
 
 from autoresearch.errors import ProposerError
-from autoresearch.formats import GIB
+from autoresearch.formats import GIB, counted
 from autoresearch.search.llm.model_choice import Choice, Model
 from autoresearch.search.llm.ollama_server import OllamaServer
 from autoresearch.search.scorecard import Card, Scorecard
 
 ANSWER_WAIT_S = 60.0  # for the user's answer
+WIDE = 80  # columns from which on the models stand in a table
 CAPTION = "applied: of its replies; warm, kept: of its experiments; all on this machine"
 
 
-def models_table(models: Sequence[Model], scorecard: Scorecard) -> Table:
-    """Return the table of `loop.py models`: each model's size, whether it fits, and what it has achieved here."""
+def models_view(models: Sequence[Model], scorecard: Scorecard, width: int) -> Table | Text:
+    """Return what `loop.py models` shows in `width` columns: each model's size, whether it fits, its record here."""
+    if width >= WIDE:
+        return _table(models, scorecard)
+    cards = scorecard.known()
+    return Text("\n").join(Text(_described(model, cards.get(f"ollama:{model.name}", Card()))) for model in models)
+
+
+def _described(model: Model, card: Card) -> str:
+    """Return "gemma4:12b: 7.6 GB, 12B, context 131072, fits; 10 turns, 50% of its replies applied, ..."."""
+    size = [f"{model.size / GIB:.1f} GB"] + ([f"{model.parameters_b:g}B"] if model.parameters_b else [])
+    size += [f"context {model.context}"] if model.context else []
+    size += ["fits" if model.fits else f"does not fit: needs {model.need / GIB:.1f} GB"]
+    record = [counted(card.turns, "turn")]
+    record += [f"{_percent(card.applied, card.asked)} of its replies applied"] if card.asked else []
+    record += [f"{_percent(card.warmed_up, card.decided)} of its experiments warmed up"] if card.decided else []
+    record += [f"{_percent(card.kept, card.decided)} kept"] if card.decided else []
+    record += [f"{card.seconds / card.turns:.0f} s a turn"] if card.turns else []
+    return f"{model.name}: {', '.join(size)}; {', '.join(record)}"
+
+
+def _table(models: Sequence[Model], scorecard: Scorecard) -> Table:
     view = Table(box=None, collapse_padding=True, pad_edge=False, caption=CAPTION, caption_justify="left")
     view.add_column("model", overflow="fold", min_width=17)  # names stay whole in a terminal of 80 columns
     for head in ("GB", "size", "context", "fits", "turns", "applied", "warm", "kept", "s/turn"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -37,6 +38,16 @@ def test_the_panel_fits_every_terminal(width: int, height: int) -> None:
     assert len(lines) <= height
     assert max(map(len, lines)) <= width
     assert "Halve the batch"[: width - 20] in lines[1]
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_a_narrow_panel_wraps_its_lines_and_cuts_none(width: int) -> None:
+    made = live_state()
+    lines = drawn(made, width)
+    text = " ".join(word for line in lines[1:-1] for word in line.strip("│").split())
+    for result in made.results:
+        assert " ".join(f"{result.title} {result.reason}".split()) in text
+    assert max(map(len, lines)) <= width and "…" not in text.replace("→ … →", "")
 
 
 def test_the_panel_says_when_it_waits_pauses_and_ends() -> None:

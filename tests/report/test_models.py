@@ -26,10 +26,16 @@ def test_the_table_shows_each_model_with_its_card(tmp_path: Path) -> None:
     with FakeOllama(models=[MODEL, LARGE]) as fake:
         found = model_choice.installed(OllamaServer(fake.url), 16 * GIB, scorecard)
     console = Console(file=io.StringIO(), width=80)
-    console.print(models.models_table(found, scorecard))
+    console.print(models.models_view(found, scorecard, 80))
     text = console.file.getvalue()  # type: ignore[attr-defined]
     rows = [line.split() for line in text.splitlines() if line.startswith("qwen")]
     assert rows[0] == ["qwen2.5-coder:7b", "4.4", "7.6B", "32768", "yes", "10", "50%", "75%", "25%", "25"]
+    narrow = str(models.models_view(found, scorecard, 60)).splitlines()
+    assert narrow[0] == (
+        "qwen2.5-coder:7b: 4.4 GB, 7.6B, context 32768, fits; 10 turns, 50% of its replies applied, "
+        "75% of its experiments warmed up, 25% kept, 25 s a turn"
+    )
+    assert narrow[1].startswith("qwen3.6:27b: 17.0 GB, 27.4B, context 32768, does not fit: needs ")
     assert rows[1][:5] == ["qwen3.6:27b", "17.0", "27.4B", "32768", "no:"] and rows[1][-1] == "0"
 
 

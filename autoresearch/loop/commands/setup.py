@@ -16,7 +16,7 @@ from autoresearch.loop import doctor as examination
 from autoresearch.measure import experiment
 from autoresearch.paths import EDITABLE, Cache, Layout
 from autoresearch.records import Measurement
-from autoresearch.report.models import models_table
+from autoresearch.report.models import models_view
 from autoresearch.search.llm import model_choice
 from autoresearch.search.llm.own_server import connect
 from autoresearch.search.scorecard import Scorecard
@@ -94,7 +94,8 @@ def models(root: Path, args: Namespace) -> int:
     try:
         scorecard = Scorecard(cache.scorecard, facts.slug())
         found = model_choice.installed(server, facts.training_memory_mb * 2**20, scorecard)
-        Console().print(models_table(found, scorecard))
+        console = Console()
+        console.print(models_view(found, scorecard, console.width), highlight=False)
         print(model_choice.choose_model(found, facts.training_memory_mb * 2**20, args.model).line)
     finally:
         server.close()
