@@ -16,6 +16,7 @@ BYTES_PER_TOKEN = 4
 MESSAGE_TOKENS = 4  # of the chat template
 READ_TOK_S, WRITE_TOK_S = 300, 20  # speeds that the durations tell; nothing waits for them
 UNIT_S = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
+SCALE = {"B": 10**9, "M": 10**6}
 THINK = ("high", "medium", "low", "max", True, False, None)
 INTEGERS = ("num_ctx", "num_predict", "seed", "top_k")
 BUSY = "server busy, please try again.  maximum pending requests exceeded"
@@ -46,8 +47,9 @@ def tag(model: Mapping[str, Any]) -> dict[str, Any]:
         "size": model["size"],
         "digest": DIGEST,
         "details": {**details(model), **shape},
-        "capabilities": [name for name in model["capabilities"] if name != "tools"],
     }
+    if model["capabilities"] is not None:
+        listed["capabilities"] = [name for name in model["capabilities"] if name != "tools"]
     return listed | ({"remote_host": model["remote_host"]} if "remote_host" in model else {})
 
 
@@ -73,7 +75,7 @@ def show(model: Mapping[str, Any]) -> dict[str, Any]:
         "general.basename": "Model",
         "general.file_type": 15,
         "general.finetune": "Instruct",
-        "general.parameter_count": 7_615_616_512,
+        "general.parameter_count": int(float(model["parameter_size"][:-1]) * SCALE[model["parameter_size"][-1]]),
         "general.quantization_version": 2,
         "general.size_label": "7B",
         "general.type": "model",
@@ -101,7 +103,7 @@ def show(model: Mapping[str, Any]) -> dict[str, Any]:
         "details": details(model),
         **({} if model.get("bare") else {"model_info": info}),
         "tensors": [{"name": "output.weight", "type": "Q6_K", "shape": [3584, 152064]}],
-        "capabilities": model["capabilities"],
+        **({} if model["capabilities"] is None else {"capabilities": model["capabilities"]}),
         "modified_at": "2026-08-01T10:00:00.123456789Z",
     }
 

@@ -17,13 +17,14 @@ from rich.text import Text
 
 from autoresearch.errors import ProposerError
 from autoresearch.formats import GIB, counted
-from autoresearch.search.llm.model_choice import Choice, Model
+from autoresearch.search.llm.model_choice import LEAST_B, Choice, Model, size_text
 from autoresearch.search.llm.ollama_server import OllamaServer
 from autoresearch.search.scorecard import Card, Scorecard
 
 ANSWER_WAIT_S = 60.0  # for the user's answer
 WIDE = 80  # columns from which on the models stand in a table
 CAPTION = "applied: of its replies; warm, kept: of its experiments; all on this machine"
+SMALL = f"too small: under {LEAST_B:g}B the built-in tuner is better; only --model NAME takes such a model"
 
 
 def models_view(models: Sequence[Model], scorecard: Scorecard, width: int) -> Table | Text:
@@ -36,9 +37,10 @@ def models_view(models: Sequence[Model], scorecard: Scorecard, width: int) -> Ta
 
 def _described(model: Model, card: Card) -> str:
     """Return "gemma4:12b: 7.6 GB, 12B, context 131072, fits; 10 turns, 50% of its replies applied, ..."."""
-    size = [f"{model.size / GIB:.1f} GB"] + ([f"{model.parameters_b:g}B"] if model.parameters_b else [])
+    size = [f"{model.size / GIB:.1f} GB"] + ([size_text(model.parameters_b)] if model.parameters_b else [])
     size += [f"context {model.context}"] if model.context else []
     size += ["fits" if model.fits else f"does not fit: needs {model.need / GIB:.1f} GB"]
+    size += [f"too small (under {LEAST_B:g}B the tuner is better)"] if model.small else []
     record = [counted(card.turns, "turn")]
     record += [f"{_percent(card.applied, card.asked)} of its replies applied"] if card.asked else []
     record += [f"{_percent(card.warmed_up, card.decided)} of its experiments warmed up"] if card.decided else []
@@ -48,7 +50,8 @@ def _described(model: Model, card: Card) -> str:
 
 
 def _table(models: Sequence[Model], scorecard: Scorecard) -> Table:
-    view = Table(box=None, collapse_padding=True, pad_edge=False, caption=CAPTION, caption_justify="left")
+    caption = f"{CAPTION}\n{SMALL}" if any(model.fits and model.small for model in models) else CAPTION
+    view = Table(box=None, collapse_padding=True, pad_edge=False, caption=caption, caption_justify="left")
     view.add_column("model", overflow="fold", min_width=17)  # names stay whole in a terminal of 80 columns
     for head in ("GB", "size", "context", "fits", "turns", "applied", "warm", "kept", "s/turn"):
         view.add_column(head, no_wrap=True, justify="left" if head == "fits" else "right")
@@ -58,9 +61,9 @@ def _table(models: Sequence[Model], scorecard: Scorecard) -> Table:
         view.add_row(
             model.name,
             f"{model.size / GIB:.1f}",
-            f"{model.parameters_b:g}B" if model.parameters_b else "",
+            size_text(model.parameters_b),
             str(model.context or ""),
-            "yes" if model.fits else f"no: {model.need / GIB:.1f} GB",
+            f"no: {model.need / GIB:.1f} GB" if not model.fits else "too small" if model.small else "yes",
             str(card.turns),
             _percent(card.applied, card.asked),
             _percent(card.warmed_up, card.decided),

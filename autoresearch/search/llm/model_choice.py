@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from autoresearch.errors import ProposerError
 from autoresearch.formats import GIB
-from autoresearch.search.llm.ollama import OllamaProposer, context_length, parameters_b
+from autoresearch.search.llm.ollama import CONTEXT_STEPS, OllamaProposer, context_length, family, parameters_b
 from autoresearch.search.llm.ollama_server import OllamaServer, full_name
 from autoresearch.search.llm.own_server import connect
+from autoresearch.search.llm.transport import positive
 from autoresearch.search.scorecard import FORMATS, Card, Scorecard
 
 
@@ -51,6 +54,9 @@ FAMILY_WORTH = {
 OTHER_WORTH = 0.7  # of any other family
 FEWEST_REPLIES, LOWEST_RATE = 12, 0.15  # with a lower share of so many replies applied, a model is chosen last
 SMALLEST = 50 * 2**20  # bytes; smaller entries are stubs of models that run elsewhere
+LEAST_B = 0.5  # billion parameters: with fewer the built-in tuner is better, and a model is taken by name only
+LEAST_BYTES = int(0.35 * GIB)  # the same for a model whose parameters are not known
+EMBEDDERS = re.compile(r"embed|minilm|rerank|\bbge\b|bert", re.I)  # in names and architectures
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +69,12 @@ class Model:
     context: int | None  # tokens that it was trained for
     need: int  # bytes of memory once loaded: measured if it was loaded here before, else estimated
     fits: bool
+    largest: int | None = None  # tokens of context that fit this machine; None when unknown
+
+    @property
+    def small(self) -> bool:
+        """Whether the built-in tuner is better than a model of this size."""
+        return self.size < LEAST_BYTES if self.parameters_b is None else self.parameters_b < LEAST_B
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,22 +112,33 @@ def installed(server: OllamaServer, memory_bytes: int, scorecard: Scorecard | No
     cards = scorecard.known() if scorecard else {}
     models = [_model(server, entry, memory_bytes, cards) for entry in server.models() if _local(entry)]
     found = [model for model in models if model is not None]
-    return sorted(found, key=lambda m: (not m.fits, useless(cards.get(f"ollama:{m.name}")), -_worth(m), m.name))
+    return sorted(
+        found, key=lambda m: (not m.fits, m.small, useless(cards.get(f"ollama:{m.name}")), -_worth(m), m.name)
+    )
 
 
-def choose_model(models: Sequence[Model], memory_bytes: int, wanted: str | None = None) -> Choice:
-    """Choose among `models`, the installed ones, best first; `wanted` is the name that the user asked for."""
+def choose_model(
+    models: Sequence[Model], memory_bytes: int, wanted: str | None = None, others: Sequence[str] = ()
+) -> Choice:
+    """Choose among `models`, the installed ones, best first; `wanted` is the name that the user asked for.
+
+    `others` are installed, too, and write no text here.
+    """
     if wanted:
         found = _named(models, wanted)
+        if found is None and full_name(wanted) in map(full_name, others):
+            return Choice(None, f"{wanted} writes no text on this machine: it makes embeddings, or runs elsewhere")
         if found is None:
             return Choice(None, f"{wanted} is not installed{_listed(models)}. Run: ollama pull {wanted}", wanted)
         asked = "as asked" if full_name(found.name) == full_name(wanted) else f"the only installed {wanted}"
-        return Choice(found.name, f"{found.name}, {asked}" + ("" if found.fits else f"; {_too_large(found)}"))
-    best = next((m for m in models if m.fits), None)
+        doubt = "" if found.fits else f"; {_too_large(found)}"
+        doubt += f"; {_too_small([found])}" if found.small else ""
+        return Choice(found.name, f"{found.name}, {asked}{doubt}")
+    best = next((m for m in models if m.fits and not m.small), None)
     if best is not None:
         return Choice(best.name, f"{best.name}, the best of {len(models)} installed for {memory_bytes / GIB:.0f} GB")
-    offer = tier(memory_bytes).models[0]
-    why = _none_fits(len(models))
+    offer, fitting = tier(memory_bytes).models[0], [m for m in models if m.fits]
+    why = _too_small(fitting) if fitting else _none_fits(len(models))
     return Choice(None, f"{why}. Run: ollama pull {offer}", offer)
 
 
@@ -184,22 +207,24 @@ def _chosen(
     """Choose until a model fits, the user declines to pull one, or none is left."""
     while True:
         found = installed(server, memory_bytes, scorecard)
-        choice = choose_model(found, memory_bytes, wanted)
+        others = [str(entry.get("name") or "") for entry in server.models()]
+        choice = choose_model(found, memory_bytes, wanted, others)
         if choice.model is None:
             if choice.pull is None or offer is None or not offer(server, choice):
                 return choice, None
             wanted, offer = choice.pull, None
             continue
-        fit = tier(memory_bytes)
+        fit, chosen = tier(memory_bytes), next(m for m in found if m.name == choice.model)
         proposer = OllamaProposer(
             server,
             choice.model,
             scorecard,
             formats=fit.formats,
             memory_limit=None if wanted else memory_limit(memory_bytes),
-            most_context=fit.num_ctx,
+            usual_context=fit.num_ctx,
+            most_context=max(fit.num_ctx, chosen.largest or 0),
         )
-        file_bytes = next(m.size for m in found if m.name == choice.model)
+        file_bytes = chosen.size
         if not measure or _measured(proposer.card, file_bytes) or proposer.fits(file_bytes):
             return choice, proposer
 
@@ -218,34 +243,43 @@ def _model(
     server: OllamaServer, entry: Mapping[str, Any], memory_bytes: int, cards: Mapping[str, Card]
 ) -> Model | None:
     """Describe an installed model; None for one that does not write text."""
-    name, size = str(entry.get("name") or entry.get("model") or ""), int(entry.get("size") or 0)
+    name, size = str(entry.get("name") or entry.get("model") or ""), positive(entry, "size") or 0
     try:
         show = server.show(name)
     except ProposerError as error:
         if error.reason == "server_gone":
             raise
         show = {}  # the model is listed but broken: only the entry describes it
-    show = {"details": entry.get("details"), **show}
-    capabilities = show.get("capabilities") or entry.get("capabilities")
-    if capabilities is not None and "completion" not in capabilities:
+    details = entry.get("details")
+    show = {"details": details if isinstance(details, dict) else {}, **show}
+    if not _writes(name, show, show.get("capabilities") or entry.get("capabilities")):
         return None
-    num_ctx = min(tier(memory_bytes).num_ctx, context_length(show) or tier(memory_bytes).num_ctx)
-    estimate = int(size * 1.05) + _cache_bytes(show.get("model_info") or {}, num_ctx, size) + GIB // 2
-    need = _measured(cards.get(f"ollama:{name}"), size) or estimate
-    return Model(
-        name,
-        size,
-        parameters_b(show),
-        context_length(show),
-        need,
-        need <= memory_limit(memory_bytes),
-    )
+    limit, room = memory_limit(memory_bytes), partial(_estimate, show.get("model_info") or {}, size)
+    trained = context_length(show)
+    num_ctx = min(tier(memory_bytes).num_ctx, trained or tier(memory_bytes).num_ctx)
+    need = _measured(cards.get(f"ollama:{name}"), size) or room(num_ctx)
+    larger = [step for step in CONTEXT_STEPS if step <= (trained or 0) and room(step) <= limit]
+    return Model(name, size, parameters_b(show), trained, need, need <= limit, max(larger, default=None))
+
+
+def _writes(name: str, show: Mapping[str, Any], capabilities: Any) -> bool:
+    """Return whether a model writes text, by its capabilities, else by what models of embeddings are called."""
+    if isinstance(capabilities, list):
+        return "completion" in capabilities
+    info = show.get("model_info") or {}
+    pools = any(str(key).endswith(".pooling_type") for key in info)
+    return not pools and not EMBEDDERS.search(f"{name} {family(show)}")
+
+
+def _estimate(info: Mapping[str, Any], size: int, num_ctx: int) -> int:
+    """Estimate the bytes of memory that a model with a file of `size` bytes takes with so much context."""
+    return int(size * 1.05) + _cache_bytes(info, num_ctx, size) + GIB // 2
 
 
 def _local(entry: Mapping[str, Any]) -> bool:
     """Return whether a listed model runs on this machine; stubs of cloud models have a few hundred bytes."""
     remote = entry.get("remote_host") or entry.get("remote_model") or str(entry.get("name", "")).endswith("cloud")
-    return not remote and int(entry.get("size") or 0) >= SMALLEST
+    return not remote and (positive(entry, "size") or 0) >= SMALLEST
 
 
 def _cache_bytes(info: Mapping[str, Any], num_ctx: int, size: int) -> int:
@@ -280,6 +314,18 @@ def _worth(model: Model) -> float:
 def useless(card: Card | None) -> bool:
     """Return whether a model's replies hardly ever apply on this machine."""
     return card is not None and card.asked >= FEWEST_REPLIES and card.applied < LOWEST_RATE * card.asked
+
+
+def size_text(billions: float | None) -> str:
+    """Write a number of parameters as people do: [size_text(b) for b in (0.13452, 7.6157)] -> ["135M", "7.6B"]."""
+    if billions is None:
+        return ""
+    return f"{billions * 1000:.0f}M" if billions < 0.9995 else f"{billions:.1f}B".replace(".0B", "B")
+
+
+def _too_small(models: Sequence[Model]) -> str:
+    names = ", ".join(f"{m.name} ({size_text(m.parameters_b) or f'{m.size / GIB:.1f} GB'})" for m in models)
+    return f"the built-in tuner is better than a model under {LEAST_B:g}B: {names}"
 
 
 def _too_large(model: Model) -> str:

@@ -19,6 +19,7 @@ from autoresearch.search.scorecard import FORMATS, Scorecard
 
 KEEP_ALIVE = "15m"  # longer than the time between drafts; `release` unloads at once
 CONTEXT_STEPS = (8192, 12288, 16384, 24576, 32768, 49152, 65536)  # few, since each change loads the model again
+USUAL_CONTEXT = 16384  # tokens
 HISTORY_GROWTH = 1500  # tokens of room for the history of the turns to come
 MEMORY_WAIT_S = 15.0  # for the memory of an unloaded model to become available
 MEMORY_BACK = 0.5  # share of the model's size to wait for; other programs may take the rest
@@ -37,16 +38,20 @@ class OllamaBackend:
         model: str,
         *,
         memory_limit: int | None = None,
-        most_context: int = CONTEXT_STEPS[2],
+        usual_context: int = USUAL_CONTEXT,
+        most_context: int | None = None,
         think: Think = None,
         available: Callable[[], int] = lambda: int(psutil.virtual_memory().available),
     ) -> None:
         """Limit the loaded model to `memory_limit` bytes and to a context of `most_context` tokens.
 
+        `usual_context` is what most nights need, and what `measure` loads; `most_context` is `usual_context` if None.
+
         `think` None turns thinking off, or to low for a model that always thinks (gpt-oss).
         """
         self.server, self.model = server, model
-        self.memory_limit, self.most_context = memory_limit, most_context
+        self.memory_limit, self.usual_context = memory_limit, usual_context
+        self.most_context = most_context or usual_context
         self._think, self._available = think, available
         self._facts: dict[str, Any] | None = None
         self._num_ctx = 0
@@ -104,8 +109,8 @@ class OllamaBackend:
             raise
 
     def measure(self) -> int:
-        """Load the model with its largest context, unload it, and return the bytes of memory that it took."""
-        self._num_ctx = self.largest_window()
+        """Load the model with its usual context, unload it, and return the bytes of memory that it took."""
+        self._num_ctx = min(self.usual_context, self.largest_window())
         try:
             self._load()
         finally:
@@ -182,6 +187,10 @@ class OllamaBackend:
         self.size = size = loaded.size
         if self.memory_limit is not None and size > self.memory_limit:
             self.release()
+            if self._num_ctx > self.usual_context:
+                self.most_context, self._num_ctx = self.usual_context, 0
+                taken = f"{size / GIB:.1f} GB with a larger context"
+                raise ProposerError(f"{self.model} takes {taken}, more than this machine has", reason="too_long")
             room = self.memory_limit / GIB
             raise ProposerError(
                 f"{self.model} takes {size / GIB:.1f} GB once loaded; this machine has {room:.1f} GB for it. "
@@ -199,7 +208,7 @@ class OllamaBackend:
         capable = "thinking" in (self._show().get("capabilities") or ())
         if not capable:
             return False
-        if _family(self._show()).startswith("gptoss"):  # its thinking has levels and cannot be turned off
+        if family(self._show()).startswith("gptoss"):  # its thinking has levels and cannot be turned off
             return self._think if isinstance(self._think, str) else "low"
         return self._think if self._think is not None else False
 
@@ -223,10 +232,18 @@ class OllamaProposer(Dialogue):
         *,
         formats: Sequence[str] = FORMATS,
         memory_limit: int | None = None,
-        most_context: int = CONTEXT_STEPS[2],
+        usual_context: int = USUAL_CONTEXT,
+        most_context: int | None = None,
         think: Think = None,
     ) -> None:
-        backend = OllamaBackend(server, model, memory_limit=memory_limit, most_context=most_context, think=think)
+        backend = OllamaBackend(
+            server,
+            model,
+            memory_limit=memory_limit,
+            usual_context=usual_context,
+            most_context=most_context,
+            think=think,
+        )
         super().__init__(backend, scorecard, formats=formats, retry_s=server.timeouts.retry_s)
 
     def fits(self, file_bytes: int) -> bool:
@@ -255,7 +272,9 @@ class OllamaProposer(Dialogue):
 
 
 def parameters_b(show: Mapping[str, Any]) -> float | None:
-    """Return billions of parameters: {"details": {"parameter_size": "7.6B"}} -> 7.6."""
+    """Return billions of parameters: {"details": {"parameter_size": "7.6B"}} -> 7.6, "134.52M" -> 0.13452."""
+    if exact := positive(show.get("model_info") or {}, "general.parameter_count"):
+        return exact / 1e9
     text = str((show.get("details") or {}).get("parameter_size") or "").strip().upper()
     scale = {"B": 1.0, "M": 1e-3, "K": 1e-6, "T": 1e3}.get(text[-1:])
     try:
@@ -270,7 +289,7 @@ def context_length(show: Mapping[str, Any]) -> int | None:
     return positive(info, f"{info.get('general.architecture')}.context_length")
 
 
-def _family(show: Mapping[str, Any]) -> str:
+def family(show: Mapping[str, Any]) -> str:
     """Return the architecture without separators: "gpt-oss" -> "gptoss"."""
     info, details = show.get("model_info") or {}, show.get("details") or {}
     return str(info.get("general.architecture") or details.get("family") or "").replace("-", "").replace("_", "")

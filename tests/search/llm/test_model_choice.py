@@ -63,6 +63,61 @@ def test_a_model_that_does_not_work_here_goes_to_the_end(tmp_path: Path) -> None
     assert [m.name for m in found] == ["qwen2.5-coder:7b", "qwen3.5:9b"]
 
 
+TINY: dict[str, Any] = {**MODEL, "name": "smollm2:135m", "size": 270_898_672, "parameter_size": "134.52M"}
+
+
+def test_a_model_under_half_a_billion_is_taken_by_name_only() -> None:
+    with FakeOllama(models=[TINY, EMBEDDER]) as fake:
+        found = model_choice.installed(OllamaServer(fake.url), 16 * GIB)
+    choice = model_choice.choose_model(found, 16 * GIB)
+    assert (choice.model, choice.pull) == (None, "qwen3.5:9b")
+    assert choice.line == (
+        "the built-in tuner is better than a model under 0.5B: smollm2:135m (135M). Run: ollama pull qwen3.5:9b"
+    )
+    asked = model_choice.choose_model(found, 16 * GIB, "smollm2:135m")
+    assert asked.model == "smollm2:135m" and "the built-in tuner is better" in asked.line
+
+
+def test_a_small_model_comes_after_any_other_that_fits() -> None:
+    with FakeOllama(models=[TINY, MODEL, LARGE]) as fake:
+        found = model_choice.installed(OllamaServer(fake.url), 16 * GIB)
+    assert [m.name for m in found] == ["qwen2.5-coder:7b", "smollm2:135m", "qwen3.6:27b"]
+    assert model_choice.choose_model(found, 16 * GIB).model == "qwen2.5-coder:7b"
+
+
+@pytest.mark.parametrize(("size", "small"), [(200 * 2**20, True), (2 * GIB, False)])
+def test_a_model_of_unknown_parameters_is_judged_by_its_file(size: int, small: bool) -> None:
+    assert model_choice.Model("x:latest", size, None, None, size, True).small is small
+
+
+@pytest.mark.parametrize(
+    ("name", "architecture"),
+    [("nomic-embed-text:latest", "nomic-bert"), ("all-minilm:22m", "bert"), ("bge-m3:latest", "x"), ("a:1b", "bert")],
+)
+def test_a_model_of_embeddings_is_known_without_capabilities(name: str, architecture: str) -> None:
+    """Some servers do not tell capabilities."""
+    silent = {**MODEL, "name": name, "architecture": architecture, "capabilities": None}
+    with FakeOllama(models=[silent, {**MODEL, "capabilities": None}]) as fake:
+        found = model_choice.installed(OllamaServer(fake.url), 16 * GIB)
+    assert [m.name for m in found] == [MODEL["name"]]
+    line = model_choice.choose_model(found, 16 * GIB, name, [name]).line
+    assert line == f"{name} writes no text on this machine: it makes embeddings, or runs elsewhere"
+
+
+@pytest.mark.parametrize(
+    ("billions", "text"), [(0.13452, "135M"), (0.494, "494M"), (1.777, "1.8B"), (30.0, "30B"), (None, "")]
+)
+def test_sizes_as_people_write_them(billions: float | None, text: str) -> None:
+    assert model_choice.size_text(billions) == text
+
+
+@pytest.mark.parametrize(("memory_gb", "largest"), [(16, 32768), (6, None)])
+def test_the_largest_context_is_what_model_and_memory_allow(memory_gb: int, largest: int | None) -> None:
+    with FakeOllama() as fake:
+        (model,) = model_choice.installed(OllamaServer(fake.url), memory_gb * GIB)
+    assert model.largest == largest
+
+
 def test_what_is_asked_for_is_taken_or_named() -> None:
     with FakeOllama(models=[MODEL, LARGE]) as fake:
         found = model_choice.installed(OllamaServer(fake.url), 16 * GIB)
