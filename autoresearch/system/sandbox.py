@@ -19,14 +19,9 @@ from pathlib import Path
 from autoresearch.errors import CommandError, SandboxError
 from autoresearch.system.process import run
 from autoresearch.system.seatbelt import seatbelt_profile
+from autoresearch.system.seccomp import seccomp_filter
+from autoresearch.system.secrets import CHECKOUT, secrets
 
-SECRETS = (  # below the home folder; no candidate can read these
-    *(".ssh", ".gnupg", ".aws", ".azure", ".kube", ".docker", ".netrc", ".git-credentials", ".npmrc", ".pypirc"),
-    *(".config/gh", ".config/git/credentials", ".config/gcloud", ".cache/huggingface/token", ".huggingface"),
-    *(".local/share/keyrings", ".password-store", ".mozilla", ".config/google-chrome", ".config/chromium"),
-    *("Library/Keychains", "Library/Cookies", "Library/Messages", "Library/Mail", "Library/Safari"),
-    *("Library/Application Support/Google", "Library/Application Support/Firefox"),
-)
 PRIVATE_BYTES = 64 * 2**20  # size of /tmp and of /dev/shm inside bubblewrap, which are in memory
 INHERITED = ("PATH", "LANG", "TZ", "LD_LIBRARY_PATH", "LD_PRELOAD", "VIRTUAL_ENV", "CUDA_VISIBLE_DEVICES", "SDKROOT")
 INHERITED_FAMILIES = ("AUTORESEARCH_", "MLX_", "LC_", "OMP_", "OPENBLAS_", "VECLIB_", "MTL_", "AGX_")
@@ -79,7 +74,8 @@ class Seatbelt(Sandbox):
         return "Seatbelt: no network, no other processes, writes only into the run's own folder"
 
     def prefix(self, write: Sequence[Path], hide: Sequence[Path] = (), read: Sequence[Path] = ()) -> list[str]:
-        return [self.executable, "-p", seatbelt_profile(write, [*hide, *secrets()], read)]
+        shown = [*_interpreter(), *read]
+        return [self.executable, "-p", seatbelt_profile(write, [*hide, *secrets(platform="darwin")], shown)]
 
 
 class Bubblewrap(Sandbox):
@@ -95,36 +91,62 @@ class Bubblewrap(Sandbox):
         self.executable = executable
 
     def describe(self) -> str:
-        return "bubblewrap: no network, no other processes, writes only into the run's own folder"
+        missing = "" if filters_calls() else "; without seccomp, so that other programs' sockets may answer"
+        return f"bubblewrap: no network, no other processes, writes only into the run's own folder{missing}"
 
     def prefix(self, write: Sequence[Path], hide: Sequence[Path] = (), read: Sequence[Path] = ()) -> list[str]:
-        argv = [
-            "/usr/bin/env",
-            "-u",
-            "LD_PRELOAD",
-            self.executable,
-            "--unshare-all",
-            "--die-with-parent",
-            "--new-session",
-            "--cap-drop",
-            "ALL",
-        ]
+        argv = ["/usr/bin/env", "-u", "LD_PRELOAD", *_filtered(), self.executable]
+        argv += ["--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
         argv += ["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"]
+        for path in _KERNEL_SETTINGS:
+            argv += ["--ro-bind-try", path, path]
         for device in sorted(Path("/dev").glob("nvidia*")):  # MLX's CUDA backend opens them
             argv += ["--dev-bind", str(device), str(device)]
         return [*argv, *bubblewrap_mounts(write, [*hide, *secrets()], [*read, *_interpreter()]), "--"]
 
 
+# What root could write in a new /proc, as the owner of the files, although it has no capability left.
+_KERNEL_SETTINGS = [
+    f"/proc/{name}"
+    for name in ("sys", "sysrq-trigger", "irq", "bus", "fs", "acpi", "scsi", "driver", "mtrr", "pressure", "asound")
+]
+
+# This program hands bubblewrap the filter, which it reads from an open file, and then becomes it.
+_FILTERED = """\
+import os, sys
+file = os.memfd_create("filter", 0)
+os.write(file, bytes.fromhex(sys.argv[1]))
+os.lseek(file, 0, os.SEEK_SET)
+try:
+    os.execvp(sys.argv[2], [sys.argv[2], "--seccomp", str(file), *sys.argv[3:]])
+except FileNotFoundError as error:
+    sys.stderr.write(f"{sys.argv[2]}: {error}\\n")
+    os._exit(127)
+"""
+
+
+def filters_calls() -> bool:
+    """Return whether this kernel takes a seccomp filter, and there is one for its architecture."""
+    return Path("/proc/sys/kernel/seccomp/actions_avail").exists() and seccomp_filter() is not None
+
+
+def _filtered() -> list[str]:
+    """Return the words before bwrap's that hand it the filter of system calls; none where the kernel takes none."""
+    found = seccomp_filter() if filters_calls() else None
+    return [sys.executable, "-I", "-S", "-c", _FILTERED, found.hex()] if found else []
+
+
 def bubblewrap_mounts(write: Sequence[Path], hide: Sequence[Path], read: Sequence[Path]) -> list[str]:
     """Return bwrap's mount options, from the outermost folder inward, so that the most specific path decides."""
-    masks = [real(Path(p)) for p in ("/tmp", "/var/tmp", "/run", "/dev/shm") if Path(p).is_dir()]
+    places = ("/tmp", "/var/tmp", "/run", "/dev/shm", os.environ.get("XDG_RUNTIME_DIR") or "/run")
+    masks = [real(Path(p)) for p in places if Path(p).is_dir()]
     hidden, written = [p for p in map(real, hide) if p.exists()], [real(p) for p in write]
     mounts = {p: ["--size", str(PRIVATE_BYTES), "--tmpfs", str(p)] for p in masks}
     for path in map(real, read):
         if path.exists() and any(path.is_relative_to(p) for p in [*masks, *hidden, *written]):
             mounts[path] = ["--ro-bind", str(path), str(path)]
     for link in (real(p.parent) / p.name for p in read if p.is_symlink()):  # e.g. a virtual environment
-        if any(link.is_relative_to(p) for p in masks):
+        if any(link.is_relative_to(p) for p in [*masks, *hidden]):
             mounts[link] = ["--symlink", str(real(link)), str(link)]
     for path in hidden:
         empty = ["--size", "65536", "--tmpfs"] if path.is_dir() else ["--ro-bind", "/dev/null"]
@@ -135,19 +157,18 @@ def bubblewrap_mounts(write: Sequence[Path], hide: Sequence[Path], read: Sequenc
     return words + [word for p in [*closed, Path("/dev")] for word in ("--remount-ro", str(p))]
 
 
-def secrets() -> list[Path]:
-    """Return those of SECRETS that exist here."""
-    return [p for name in SECRETS if (p := Path.home() / name).exists()]
-
-
 def real(path: Path) -> Path:
     """Resolve a path as both sandboxes see it: /tmp is /private/tmp on macOS, /var/run is /run on Linux."""
     return Path(os.path.realpath(path))
 
 
 def _interpreter() -> list[Path]:
-    """Return the folders from which the running Python and its packages are read."""
-    return [Path(p) for p in (sys.prefix, sys.base_prefix, Path(os.path.realpath(sys.executable)).parent)]
+    """Return the folders from which the running Python, its packages and their libraries are read."""
+    own = [sys.prefix, sys.base_prefix, str(real(Path(sys.executable)).parent)]
+    libraries = os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep)
+    places = [Path(p) for p in (*own, *sys.path, *libraries)]
+    places = [p for p in places if p.is_absolute() and p.exists()]
+    return [p for p in places if not any(folder.is_relative_to(real(p)) for folder in (CHECKOUT, Path.cwd()))]
 
 
 # --- choosing --------------------------------------------------------------------------------------------------------
@@ -194,8 +215,8 @@ def _advice(sandbox: Sandbox, problem: str) -> str:
 
 
 _PROBE = """\
-import json, socket, sys
-inside, hidden, port, outside = json.loads(sys.argv[1])
+import ctypes, json, os, socket, sys
+inside, hidden, port, outside, name, filtered = json.loads(sys.argv[1])
 found = []
 def refused(what, attempt):
     try:
@@ -206,6 +227,9 @@ def refused(what, attempt):
 def write(path):
     with open(path, "w") as file:
         file.write("x")
+def connect():
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(name)
 try:
     import mlx.core as mx
     assert (mx.ones((8, 8)) @ mx.ones((8, 8))).sum().item() == 512
@@ -213,7 +237,12 @@ try:
 except Exception as error:
     found.append(f"MLX does not work in it: {type(error).__name__}: {error}")
 refused("the network can be reached", lambda: socket.create_connection(("127.0.0.1", port), 2).close())
+refused("a socket of another program answers", connect)
 refused("a hidden file can be read", lambda: open(hidden).close())
+for setting in ("/proc/sys/kernel/core_pattern", "/proc/sys/vm/swappiness", "/sys/power/state"):
+    refused(f"{setting} can be written", lambda: open(setting, "r+").close())
+if filtered and ctypes.CDLL(None).ptrace(0, 0, 0, 0) == 0:
+    found.append("system calls are not filtered")
 refused("", lambda: write(outside))
 print(json.dumps([what for what in found if what]))
 """
@@ -222,18 +251,24 @@ print(json.dumps([what for what in found if what]))
 def self_test(sandbox: Sandbox, python: str, write_dir: Path) -> list[str]:
     """Test the confinement in a child and return what is wrong, empty when all is well.
 
-    MLX has to work, and a socket, a hidden file and a write outside have to be refused. The test makes a temporary
-    folder in `write_dir`, which should be where the runs will be.
+    MLX has to work; the network, another program's socket, a hidden file, the kernel's settings, tracing and a write
+    outside have to be refused. The test makes a temporary folder in `write_dir`, where the runs should be as well.
     """
     with (
         tempfile.TemporaryDirectory(dir=write_dir) as name,
+        tempfile.TemporaryDirectory() as short,  # since a socket's address has at most 104 bytes
         socket.create_server(("127.0.0.1", 0)) as server,
+        socket.socket(socket.AF_UNIX) as local,
     ):
+        address = Path(short, "socket")
+        local.bind(str(address))
+        local.listen()
         folder, hidden, outside = Path(name) / "run", Path(name) / "hidden", Path(name) / "outside"
         for path in (folder / "tmp", hidden):
             path.mkdir(parents=True)
         (hidden / "val").write_text("secret", "utf-8")
-        facts = [str(folder / "inside"), str(hidden / "val"), server.getsockname()[1], str(outside)]
+        facts = [str(folder / "inside"), str(hidden / "val"), server.getsockname()[1], str(outside), str(address)]
+        facts.append(isinstance(sandbox, Bubblewrap) and filters_calls())
         argv = [*sandbox.prefix([folder], [hidden]), *limits(python), python, "-P", "-c", _PROBE, json.dumps(facts)]
         try:
             done = run(argv, cwd=folder, env=environment(folder), timeout=120)

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from autoresearch.errors import SandboxError
 
-# By job creation, Apple events or Launch Services a process outside could act for the candidate. A forked process could
+# The network's rules hold for Unix sockets too. By job creation, Apple events or Launch Services a process outside
+# could act for the candidate; the keychain and the pasteboard are asked through Mach services. A forked process could
 # outlive the run, since macOS has no process namespaces.
 HEAD = """\
 (version 1)
@@ -21,6 +22,10 @@ HEAD = """\
 (deny appleevent-send)
 (deny lsopen)
 (deny job-creation)
+(deny sysctl-write)
+(deny mach-lookup
+  (global-name "com.apple.SecurityServer") (global-name "com.apple.securityd.xpc")
+  (global-name "com.apple.pasteboard.1"))
 (deny process-fork)
 (deny signal)
 (allow signal (target same-sandbox))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -28,16 +29,25 @@ def test_the_seatbelt_profile_says_what_the_design_asks(tmp_path: Path) -> None:
         '(allow file-read* file-write* (subpath "/night/7"))',
     ]
     assert [rules.index(rule) for rule in order] == sorted(rules.index(rule) for rule in order)
-    assert "(deny process-fork)" in rules and "(deny signal)" in rules
+    assert {"(deny process-fork)", "(deny signal)", "(deny sysctl-write)", "(deny lsopen)"} <= set(rules)
+    assert '(deny mach-lookup\n  (global-name "com.apple.SecurityServer")' in profile  # the keychain
 
 
 def test_the_seatbelt_prefix_hides_secrets(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (run_dir / "Library" / "Keychains").mkdir(parents=True)
+    hidden = ("Library/Keychains", ".ssh", ".codex", ".a-tool-of-tomorrow", "Library/Application Support/Google")
+    for name in (*hidden, "Library/Fonts"):
+        (run_dir / name).mkdir(parents=True)
     monkeypatch.setenv("HOME", str(run_dir))
-    program, flag, profile = Seatbelt().prefix([run_dir / "tmp"])
+    program, flag, profile = Seatbelt().prefix([run_dir / "tmp"], read=[run_dir / ".ssh" / "read"])
     assert (program, flag) == ("/usr/bin/sandbox-exec", "-p")
-    keychains = quoted(os.path.realpath(run_dir / "Library" / "Keychains"))
-    assert f"(deny file-read-data file-read-xattr file-write* (subpath {keychains}))" in profile
+    rules = profile.splitlines()
+    for name in hidden:
+        path = quoted(os.path.realpath(run_dir / name))
+        assert f"(deny file-read-data file-read-xattr file-write* (subpath {path}))" in rules
+    assert "Library/Fonts" not in profile
+    at = [next(i for i, rule in enumerate(rules) if name in rule) for name in ("/.ssh", "/.ssh/read")]
+    assert at[0] < at[1] and rules[at[1]].startswith("(allow file-read*"), "the more specific rule comes later"
+    assert any(f'(allow file-read* (subpath "{os.path.realpath(sys.prefix)}' in rule for rule in rules)
 
 
 def balanced(profile: str) -> bool:
