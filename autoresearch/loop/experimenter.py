@@ -26,6 +26,7 @@ from autoresearch.record.commit_message import commit_message
 from autoresearch.record.night import MOVED_ON, Experiment, Night
 from autoresearch.records import Candidate, Decision, Failure, Proposal, Role
 from autoresearch.report.live_state import result_of
+from autoresearch.system import load
 from autoresearch.system.machine import Facts
 from autoresearch.tasks.gpt import contract
 
@@ -176,6 +177,8 @@ class Experimenter:
         mend = f"Fix {EDITABLE}, commit it, and start again"
         if failure.kind in ("slow", "overrun"):
             mend = "Begin a night with more time for a run: " + command("loop.py --tag NAME --time-budget S")
+            if (now := load.look()).busy:
+                mend = f"The machine is busy: {now.describe()}. Start again when it is quiet. Or: {mend}"
         detail = f"\n{failure.detail}" if failure.detail else ""
         log = self.notebook.layout.run(x.n, x.next_run - 1)
         return f"the baseline does not run ({failure.kind}): {failure.message}{detail}\n{mend}; the log is in {log}"

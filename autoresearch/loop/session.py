@@ -96,6 +96,7 @@ def open_night(
         meta = corpus.load_meta(data)
         task = TaskFacts(**{name: meta[name] for name in TASK_FACTS}, budget_s=bench.budget_s)
         before.check_resume(task)
+        warn_of_load(view.say)
         facts, branch = machine.facts(), start.open_branch(repo, layout.tag, before, options.begin_at, view.say)
         base = branch.tip()
         if not options.by_hand:
@@ -207,12 +208,16 @@ def warn(facts: machine.Facts, options: Options, say: Say) -> None:
     """Show what a person should know before leaving the machine alone, and switch the display off if asked."""
     for warning in awake.warnings(facts):
         say(warning)
-    if (now := load.look()).busy:
-        say(f"{now.describe()}: runs are slower and noisier, so small gains are missed. {load.ADVICE}")
     for orphan in orphans.find():
         say(f"{orphan.describe()}. End it: {orphan.advice}")
     if options.display_off is not None:
         awake.darken(options.display_off, say)
+
+
+def warn_of_load(say: Say) -> None:
+    """Say so where other programs keep the machine busy, before anything is measured."""
+    if (now := load.look()).busy:
+        say(f"{now.describe()}: runs are slower and noisier, so small gains are missed. {load.ADVICE}")
 
 
 def must_stop(keeper: awake.Awake) -> str | None:

@@ -23,7 +23,7 @@ def curves_csv(night: Night) -> str:
             m = run.measurement
             if m is None:
                 continue
-            named = (x.n, x.proposal.title, x.verdict or x.status, run.run, run.seed, run.purpose)
+            named = (x.n, x.proposal.title, x.verdict or x.status, run.run + 1, run.seed, run.purpose)
             last = len(m.loss_curve) - 1
             for i, (used, loss) in enumerate(m.loss_curve):
                 rows.writerow([*named, used, loss, m.val_bpb if i == last and m.val_bpb is not None else ""])

@@ -1,6 +1,6 @@
 """Sum up a night and an experiment as JSON, for scripts: `status --json` and `show N --json`.
 
-Names are those of the journal and the report. What is not known is left out.
+Names are those of the journal and the report; runs are counted from 1. What is not known is left out.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def night_json(night: Night, *, running: bool) -> dict[str, Any]:
         "closed": night.closed,
         "headline": h,
         "incumbent": night.incumbent_n,
-        "running": {"experiment": now[0].n, "run": now[1].run} if now and running else None,
+        "running": {"experiment": now[0].n, "run": now[1].run + 1} if now and running else None,
         "experiments": [experiment_json(x) for x in night.experiments.values()],
     }
     found: dict[str, Any] = plain(summary)
@@ -58,6 +58,6 @@ def experiment_json(x: Experiment) -> dict[str, Any]:
 
 def _run_json(run: RunRecord) -> dict[str, Any]:
     m = run.measurement
-    said = {"run": run.run, "seed": run.seed, "purpose": run.purpose, "machine": run.machine, "ended": run.ended}
+    said = {"run": run.run + 1, "seed": run.seed, "purpose": run.purpose, "machine": run.machine, "ended": run.ended}
     measured = {name: getattr(m, name) for name in RUN_FIELDS} if m else {}
     return {**said, **measured, "failure": m.failure if m else None}

@@ -83,6 +83,8 @@ def test_a_transfer_from_start_to_end(toy: Path, tmp_path: Path, capsys: pytest.
     transfer_night.transfer(toy, file, options)  # stopped by its limit after one
     said = capsys.readouterr().out
     assert "2 not tried yet; run the same command to resume" in said and "Of 1 change: 1 transferred." in said
+    assert all(f"#0 run {run}: val_bpb " in said for run in (1, 2))  # a baseline's values, as they come
+    assert "sigma over 1 run; one run proves nothing, so it runs again" in said
     assert "learn faster: holds here, too. " in said and "bpb better here (95% interval +" in said
     assert "the baselines differ, there → here: LR 0.01 → 0.0003" in said and "fingerprint was" in said
     transfer_night.transfer(toy, file, replace(options, experiments=None))

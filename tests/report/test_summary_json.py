@@ -40,5 +40,5 @@ def test_a_running_night_names_its_run() -> None:
     x = NIGHT.experiments[1]
     open_run = replace(next(iter(x.runs.values())), ended=None)
     night = replace(NIGHT, closed=None, experiments={**NIGHT.experiments, 1: replace(x, runs={0: open_run})})
-    assert night_json(night, running=True)["running"] == {"experiment": 1, "run": 0}
+    assert night_json(night, running=True)["running"] == {"experiment": 1, "run": 1}
     assert "running" not in night_json(night, running=False)  # it was cut off
