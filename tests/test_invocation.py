@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 import tomllib
@@ -11,6 +12,8 @@ import pytest
 
 from autoresearch import invocation
 from testbed.toy import ROOT
+
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def test_a_hint_names_uv_where_uv_started_the_program() -> None:
@@ -29,6 +32,17 @@ def test_without_uv_it_names_the_python_that_runs(tmp_path: Path, monkeypatch: p
     assert invocation.runner({}, str(tmp_path / "on-path/python")) == "python"
     assert invocation.runner({}, str(tmp_path / "checkout/.venv/bin/python")) == ".venv/bin/python"
     assert invocation.runner({}, str(tmp_path / "elsewhere/python")) == str(tmp_path / "elsewhere/python")
+
+
+def test_no_message_names_uv_by_itself() -> None:
+    """Messages go through `command`; only what is told before the packages are there is another matter."""
+    found = set()
+    for path in (ROOT / "autoresearch").rglob("*.py"):
+        tree = ast.parse(path.read_text())
+        docs = {ast.get_docstring(node, clean=False) for node in ast.walk(tree) if isinstance(node, DOCUMENTED)}
+        texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)} - docs
+        found |= {path.relative_to(ROOT).as_posix() for text in texts if isinstance(text, str) and "uv run" in text}
+    assert found == {"autoresearch/__init__.py", "autoresearch/exits.py", "autoresearch/invocation.py"}
 
 
 def test_the_version_is_that_of_the_project() -> None:

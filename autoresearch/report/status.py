@@ -42,7 +42,7 @@ def text(night: Night, *, running: bool = False) -> str:
         validation.text(night),
         *_ideas(night),
         f"the kept changes: git log {branch_name(night.tag)}" if h.keeps else None,
-        f"watch it: {command('loop.py watch')}" if running else _next_step(night, h),
+        f"watch it: {command('loop.py watch')}" if running else next_step(night),
     ]
     return "\n".join(part for part in parts if part)
 
@@ -55,8 +55,9 @@ def _ideas(night: Night) -> list[str]:
     return [f"ideas: {record}" for record in found] + [str(line) for line in proposer_record.added(night)]
 
 
-def _next_step(night: Night, h: Headline) -> str:
-    """Return the command for what a person does next with a night that has ended."""
+def next_step(night: Night) -> str:
+    """Return the commands for what a person does next with a night that has ended."""
+    h = analysis.headline(night)
     resume = f"resume: {command(f'loop.py --tag {night.tag}')}"
     if not h.keeps:
         return resume

@@ -100,6 +100,7 @@ def validate(root: Path, args: Namespace) -> int:
         interval = final.validate(research, final.ValidationPlan(retests=args.retests, rounds=args.rounds))
         text = validation.text(research.night)
     print(text or "nothing was kept, so there is nothing to validate")
+    print(status.next_step(research.night))
     return 0 if interval is not None and interval.real else NOT_REAL
 
 
