@@ -19,6 +19,7 @@ from autoresearch.record import journal
 from autoresearch.record.git import Repository, branch_name
 from autoresearch.tasks.gpt import contract
 
+MOST_BYTES = 2**20  # of a file that is read at all
 SHOWN = 12  # of the constants that a line names
 
 
@@ -47,6 +48,12 @@ class OwnFile:
 
 def read(root: Path, file: Path) -> OwnFile:
     """Read a person's version. Raises UsageError where it cannot be read."""
+    if not file.is_file():
+        raise UsageError(f"{file} cannot be read: there is no such file" if not file.exists() else f"{file} is no file")
+    if file.stat().st_size > MOST_BYTES:
+        raise UsageError(
+            f"{file} has {file.stat().st_size:,} bytes; a version of {EDITABLE} has at most {MOST_BYTES:,}"
+        )
     try:
         source = texts.source(file.read_bytes(), str(file))
     except (OSError, SourceError) as error:

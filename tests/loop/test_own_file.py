@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -58,5 +59,12 @@ def test_what_computes_the_same_or_breaks_the_contract_is_refused(tmp_path: Path
 
 
 def test_a_file_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"nowhere\.py cannot be read"):
-        own_file.read(make_repository(tmp_path / "repository"), Path("nowhere.py"))
+    root = make_repository(tmp_path / "repository")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "long.py").write_bytes(b"#" * 2**21)
+    for name, why in (("nowhere.py", "there is no such file"), ("pipe", "is no file"), ("long.py", "2,097,152 bytes")):
+        with pytest.raises(UsageError, match=why):
+            own_file.read(root, tmp_path / name)
+    for path in (Path("/dev/zero"), tmp_path):
+        with pytest.raises(UsageError, match="is no file"):
+            own_file.read(root, path)
