@@ -1,5 +1,8 @@
 """Convert events to lines of the journal and back. No I/O.
 
+Each line ends with a checksum of itself and of the line before it, so that a line that was changed, lost, doubled or
+moved is noticed. A line without one is read as it is.
+
 >>> line = encode({"v": VERSION, "t": "2026-11-23T22:00:00+00:00", "type": "note", "text": "it rains"})
 >>> decode(line)
 Note(t=datetime.datetime(2026, 11, 23, 22, 0, tzinfo=...), text='it rains')
@@ -11,6 +14,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+import zlib
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -22,6 +27,7 @@ from autoresearch.record.events import TYPES, Event
 from autoresearch.records import Measurement
 
 VERSION = 2  # of the schema; a reader of another version refuses
+CHECKSUM = re.compile(rb',"crc":"([0-9a-f]{8})"}$')
 
 
 def encode(fields: Mapping[str, Any]) -> bytes:
@@ -57,21 +63,46 @@ def decode(line: bytes) -> Event | None:
         raise JournalError(f"the event `{said.get('type')}` of {said.get('t')} makes no sense: {error}") from None
 
 
+def seal(line: bytes, before: bytes) -> bytes:
+    """Add the checksum to a line that `encode` made; `before` is the line before it, b"" where it is the first."""
+    body = line.rstrip(b"\n").removesuffix(b"}")
+    return b'%s,"crc":"%08x"}\n' % (body, zlib.crc32(body, zlib.crc32(before)))
+
+
+def _follows(line: bytes, before: bytes) -> bool:
+    """Return whether a line is what `seal` made behind `before`, as far as it says so."""
+    found = CHECKSUM.search(line)
+    return found is None or int(found[1], 16) == zlib.crc32(line[: found.start()], zlib.crc32(before))
+
+
 def decode_all(data: bytes) -> tuple[list[Event], bytes]:
     """Read a journal: its events, and the bytes of a torn last line (empty where there is none).
 
-    A last line that lacks nothing but its line feed counts. Raises JournalError as `decode`, and with the number of
-    the line for one before the last that is damaged.
+    A last line that lacks nothing but its line feed counts. Raises JournalError as `decode`, and with the number of the
+    line for one that is damaged or does not follow the one before it.
     """
     *lines, last = data.split(b"\n")
     if not last and lines:
         last = lines.pop() + b"\n"
-    events = [decode(line) for line in lines]
-    if None in events:
-        number = events.index(None) + 1
-        raise JournalError(
-            f"line {number} is damaged. Repair it, or begin another branch: {command('loop.py --tag NAME')}"
-        )
     final = decode(last)
-    whole = [event for event in (*events, final) if event is not None]
-    return whole, last if final is None else b""
+    events = []
+    whole = lines if final is None else [*lines, last.rstrip(b"\n")]
+    for number, (before, line) in enumerate(zip([b"", *whole], whole, strict=False), start=1):
+        try:
+            event = decode(line)
+        except JournalError as error:
+            raise JournalError(f"line {number}: {error}") from None
+        if event is None:
+            raise JournalError(f"line {number} is damaged. {mend(number)}")
+        if not _follows(line, before):
+            where = f"line {number} is not what was written behind line {number - 1}" if number > 1 else "line 1"
+            raise JournalError(f"{where}: lines were changed, lost, doubled or moved. {mend(number)}")
+        events.append(event)
+    return events, last if final is None else b""
+
+
+def mend(number: int) -> str:
+    """Return what to do about a journal whose line `number` is wrong."""
+    earlier = f"cut it before that line (head -n {number - 1})" if number > 1 else ""
+    ways = ["Bring the file back from a backup", earlier, f"begin another night: {command('loop.py --tag NAME')}"]
+    return ", or ".join(filter(None, ways))

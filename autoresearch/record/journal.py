@@ -21,10 +21,10 @@ from typing import Any, Self
 from autoresearch.errors import JournalError
 from autoresearch.files import sync, sync_folder, write_atomic
 from autoresearch.paths import EDITABLE, Layout
-from autoresearch.record.codec import VERSION, decode, decode_all, encode
+from autoresearch.record.codec import VERSION, decode, decode_all, encode, mend, seal
 from autoresearch.record.events import Event
 from autoresearch.record.night import Experiment, Night
-from autoresearch.record.replay import apply, replay
+from autoresearch.record.replay import apply
 
 
 def read(layout: Layout) -> Night:
@@ -57,12 +57,13 @@ class Journal:
             if torn:
                 _save_torn(folder, torn)
             self._fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            self._recorded = night, len(data) - len(torn)
+            whole = data.removesuffix(torn)
+            self._recorded = night, len(whole), whole.rstrip(b"\n").rpartition(b"\n")[2]
             os.ftruncate(self._fd, self._recorded[1])
             sync_folder(folder)
             sync_folder(folder.parent)
             if data and not torn and not data.endswith(b"\n"):
-                self._write(b"\n", night)
+                self._write(b"\n", night, self._recorded[2])
         except OSError as error:
             raise JournalError(f"cannot write the journal {path}: {error}") from None
 
@@ -79,11 +80,12 @@ class Journal:
         the event contradicts the night, and where the disk is full.
         """
         line = encode({"v": VERSION, "t": self._now().isoformat(timespec="milliseconds"), "type": type, **fields})
+        line = seal(line, self._recorded[2])
         event = decode(line)
         assert event is not None
         night = apply(self.night, event)
         try:
-            self._write(line, night)
+            self._write(line, night, line.rstrip(b"\n"))
         except OSError as error:
             free = os.statvfs(self.layout.folder)
             mb = free.f_bavail * free.f_frsize // 2**20
@@ -105,11 +107,11 @@ class Journal:
             self._sources[key] = read_source(self.layout, x)
         return self._sources[key]
 
-    def _write(self, line: bytes, night: Night) -> None:
-        """Write a line behind the recorded part of the file, and `night` with it.
+    def _write(self, line: bytes, night: Night, last: bytes) -> None:
+        """Write a line behind the recorded part of the file; `night` and its `last` line are recorded with it.
 
-        Night and size change in one assignment, since Ctrl-C may come anywhere: a line that was written before it, but
-        not recorded, is cut off by the next write.
+        All three change in one assignment, since Ctrl-C may come anywhere: a line that was written before it, but not
+        recorded, is cut off by the next write.
         """
         size = self._recorded[1]
         os.ftruncate(self._fd, size)
@@ -121,7 +123,7 @@ class Journal:
         except OSError:
             os.ftruncate(self._fd, size)
             raise
-        self._recorded = night, size + len(line)
+        self._recorded = night, size + len(line), last
 
     def close(self) -> None:
         os.close(self._fd)
@@ -141,9 +143,19 @@ def _load(path: Path) -> tuple[Night, bytes, bytes]:
         raise JournalError(f"cannot read the journal {path}: {error}") from None
     try:
         events, torn = decode_all(data)
-        return replay(events), data, torn
+        return _replay(events), data, torn
     except JournalError as error:
         raise JournalError(f"{path}: {error}") from None
+
+
+def _replay(events: list[Event]) -> Night:
+    night = Night()
+    for number, event in enumerate(events, start=1):
+        try:
+            night = apply(night, event)
+        except JournalError as error:
+            raise JournalError(f"line {number}: {error}. {mend(number)}") from None
+    return night
 
 
 def _save_torn(folder: Path, torn: bytes) -> None:

@@ -8,6 +8,7 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -50,9 +51,44 @@ def test_damage_in_the_middle_is_named_and_nothing_is_touched(journal: Journal) 
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join([lines[0], lines[1][:40] + b"\n", *lines[2:], b"torn"]))
     data = path.read_bytes()
-    with pytest.raises(JournalError, match=r"line 2 is damaged\. Mend it, or begin another branch"):
+    with pytest.raises(JournalError, match=r"line 2 is damaged\. Bring the file back from a backup, or"):
         Journal(journal.layout)
     assert path.read_bytes() == data
+
+
+DAMAGES = {
+    "a digit is changed": (lambda a: [*a[:2], a[2].replace(b'"run":0', b'"run":1'), *a[3:]], 3),
+    "a line is lost": (lambda a: [*a[:2], *a[3:]], 3),
+    "the middle is lost": (lambda a: [*a[:1], *a[-2:]], 2),
+    "the beginning is lost": (lambda a: a[1:], 1),
+    "a line stands twice": (lambda a: [*a[:3], *a[2:]], 4),
+    "two lines are swapped": (lambda a: [*a[:4], a[5], a[4], *a[6:]], 5),
+    "two journals are one file": (lambda a: [*a, *a], 9),
+    "a line is of another program": (lambda a: [*a[:3], b"<<<<<<< HEAD\n", *a[3:]], 4),
+}
+
+
+@pytest.mark.parametrize(("damage", "number"), DAMAGES.values(), ids=DAMAGES)
+def test_a_journal_that_is_not_what_was_written_is_refused_with_the_line(
+    journal: Journal, damage: Callable[[list[bytes]], list[bytes]], number: int
+) -> None:
+    baseline(journal)
+    path = journal.layout.journal
+    for text in ("one", "two", "three"):
+        journal.append("note", text=text)
+    lines = path.read_bytes().splitlines(keepends=True)
+    assert len(lines) == 8
+    path.write_bytes(b"".join(damage(lines)))
+    for open_it in (read, Journal):
+        with pytest.raises(
+            JournalError, match=rf"line {number}\b.* Bring the file back from a backup, or .*--tag NAME"
+        ):
+            open_it(journal.layout)
+    if number > 1:  # what the message advises
+        path.write_bytes(b"".join(damage(lines)[: number - 1]))
+        with Journal(journal.layout) as mended:
+            mended.append("note", text="on")
+        assert read(journal.layout).notes[-1] == "on"
 
 
 # --- torn and full --------------------------------------------------------------------------------------------------
