@@ -6,8 +6,10 @@ first finishes what an earlier session left.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from statistics import fmean
 
 from autoresearch import texts
@@ -33,6 +35,7 @@ from autoresearch.tasks.gpt import contract
 BASELINE_RUNS = 3  # replicates of a baseline: the first look at sigma
 BASELINE_RUNS_KNOWN = 2  # where earlier nights of this machine and task know sigma already
 KNOWN_DF = 4.0  # degrees of freedom from which sigma is known
+FRAME = re.compile(r'^\s*File "([^"]+)", line \d+', re.MULTILINE)  # of a traceback
 SAME_SCORE = 2e-3  # relative difference up to which a checkpoint scored again gives the same val_bpb
 
 
@@ -179,9 +182,21 @@ class Experimenter:
             mend = "Begin a night with more time for a run: " + command("loop.py --tag NAME --time-budget S")
             if (now := load.look()).busy:
                 mend = f"The machine is busy: {now.describe()}. Start again when it is quiet. Or: {mend}"
+        if (file := self._faulty_harness(failure.detail)) is not None:
+            again = f"git checkout -- {file} && rm -r {self.notebook.layout.harness}"
+            mend = f"The error is in {file}, which measures every candidate. Put it back: {again}; and start again"
         detail = f"\n{failure.detail}" if failure.detail else ""
         log = self.notebook.layout.run(x.n, x.next_run - 1)
         return f"the baseline does not run ({failure.kind}): {failure.message}{detail}\n{mend}; the log is in {log}"
+
+    def _faulty_harness(self, detail: str) -> str | None:
+        """Return the harness's file in which a traceback ends, where no candidate is in it or the file was changed."""
+        frames, harness = FRAME.findall(detail), self.notebook.layout.harness
+        if not frames or not (last := Path(frames[-1])).is_relative_to(harness):
+            return None
+        file = last.relative_to(harness).as_posix()
+        changed = last.is_file() and last.read_bytes() != self.branch.read(file)
+        return file if changed or EDITABLE not in frames else None
 
     # --- decisions ---
 

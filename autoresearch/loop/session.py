@@ -97,6 +97,8 @@ def open_night(
         task = TaskFacts(**{name: meta[name] for name in TASK_FACTS}, budget_s=bench.budget_s)
         before.check_resume(task)
         warn_of_load(view.say)
+        if changed := corpus.changed_source(meta):
+            view.say(f"data: {changed}")
         facts, branch = machine.facts(), start.open_branch(repo, layout.tag, before, options.begin_at, view.say)
         base = branch.tip()
         if not options.by_hand:

@@ -80,9 +80,7 @@ def test_a_journal_that_is_not_what_was_written_is_refused_with_the_line(
     assert len(lines) == 8
     path.write_bytes(b"".join(damage(lines)))
     for open_it in (read, Journal):
-        with pytest.raises(
-            JournalError, match=rf"line {number}\b.* Bring the file back from a backup, or .*--tag NAME"
-        ):
+        with pytest.raises(JournalError, match=rf"line {number}\b.* Bring the file back from a backup, or"):
             open_it(journal.layout)
     if number > 1:  # what the message advises
         path.write_bytes(b"".join(damage(lines)[: number - 1]))

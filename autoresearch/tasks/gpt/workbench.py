@@ -125,7 +125,7 @@ def workbench(
     The harness is copied to `folder`, so that a checkout in mid-night changes nothing; `anew` replaces an earlier copy.
     Raises UsageError for a budget out of range, and a SandboxError where the sandbox does not hold.
     """
-    meta = corpus.load_meta(data)
+    meta = corpus.verify(data, quick=True)
     budget_s = float(budget_s or meta["budget_s"])
     if not 1 <= budget_s <= 24 * 3600:
         raise UsageError(f"--time-budget {budget_s:g}: 1 to 86400 seconds of training")
@@ -153,13 +153,27 @@ def harness(root: Path) -> tuple[Path, ...]:
 
 
 def snapshot(root: Path, folder: Path) -> tuple[Path, ...]:
-    """Copy the harness into `folder` for a night to use to its end; files that are there already stay as they are."""
+    """Copy the harness into `folder` for a night to use to its end; files that are there already stay as they are.
+
+    Raises DataError for a file that is missing or is no Python: else the candidates would be blamed for it.
+    """
     for name in HARNESS:
         copy = folder / name
         if copy.exists():
+            _check_syntax(copy, f"rm -r {folder}")
             continue
         if not (root / name).is_file():
             raise DataError(f"{root / name} is missing. Run: git checkout -- {name}")
+        _check_syntax(root / name, f"git checkout -- {name}")
         copy.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(copy, (root / name).read_bytes())
     return harness(folder)
+
+
+def _check_syntax(path: Path, mend: str) -> None:
+    try:
+        compile(path.read_bytes(), str(path), "exec", dont_inherit=True)
+    except (SyntaxError, ValueError) as error:
+        where = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
+        said = error.msg if isinstance(error, SyntaxError) else error
+        raise DataError(f"{path}{where}, which measures every candidate, is no Python: {said}. Run: {mend}") from None

@@ -42,8 +42,15 @@ def test_a_night_keeps_the_harness_that_it_began_with(tmp_path: Path) -> None:
     assert first[0].name == "prepare.py" and {"children.py", "ops.py"} < {file.name for file in first}
     harness(checkout)[0].write_text("# another checkout\n")
     assert snapshot(checkout, tmp_path / "night")[0].read_text() == "# prepare.py\n"
+    harness(checkout)[0].write_text("x = 1\ndef (\n")
+    with pytest.raises(DataError, match=r"prepare\.py, line 2, which measures .* Run: git checkout -- prepare\.py"):
+        snapshot(checkout, tmp_path / "broken")
+    (tmp_path / "night" / "prepare.py").write_bytes(b"\0")
+    with pytest.raises(DataError, match=rf"prepare\.py.* no Python: .* Run: rm -r {tmp_path}"):
+        snapshot(checkout, tmp_path / "night")
     harness(checkout)[1].unlink()
     with pytest.raises(DataError, match=r"ops\.py is missing\. Run: git checkout"):
+        harness(checkout)[0].write_text("")
         snapshot(checkout, tmp_path / "next")
 
 

@@ -23,11 +23,11 @@ import os
 import shlex
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from autoresearch.errors import DataError, UsageError
+from autoresearch.errors import AutoresearchError, DataError, UsageError
 from autoresearch.exits import exit_code
 from autoresearch.invocation import command, versions
 from autoresearch.paths import Cache, DataFolder
@@ -38,6 +38,7 @@ from autoresearch.tasks.gpt.data.profiles import PROFILES, Profile, default_prof
 
 __all__ = [
     "argument",
+    "changed_source",
     "command_line",
     "hub_problem",
     "hub_reachable",
@@ -49,6 +50,7 @@ __all__ = [
 ]
 
 VERSION = 2  # of the layout above
+NUMBERS = ("seq_len", "vocab_size", "bos_id", "eval_tokens", "eval_rows")  # of meta.json that decide what is measured
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR)
 
@@ -101,16 +103,31 @@ def load_meta(folder: Path) -> dict[str, Any]:
     return meta
 
 
-def verify(folder: Path) -> dict[str, Any]:
-    """Do as load_meta does, and compare every byte with its SHA-256. Raises DataError."""
-    meta = load_meta(folder)
-    for name, entry in _files(meta).items():
-        with (folder / name).open("rb") as file:
+def verify(folder: Path, *, quick: bool = False) -> dict[str, Any]:
+    """Do as load_meta does, and compare every byte with its SHA-256, and meta.json with its fingerprint.
+
+    With `quick` the training rows, the one large file, are read only where they were written since they were prepared.
+    Raises DataError.
+    """
+    meta, data = load_meta(folder), DataFolder(folder)
+    hashes = {name: entry["sha256"] for name, entry in _files(meta).items()}
+    for name, expected in hashes.items():
+        path = folder / name
+        if not expected or (quick and path == data.train and path.stat().st_mtime_ns == meta.get("train_mtime_ns")):
+            continue
+        with path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
-        if found != entry["sha256"]:
-            mend = _mend(meta)
-            raise DataError(f"{folder / name} is corrupt: SHA-256 {found[:12]}, not {entry['sha256'][:12]}. {mend}")
+        if found != expected:
+            raise DataError(f"{path} is corrupt: SHA-256 {found[:12]}, not {expected[:12]}. {_mend(meta)}")
+    if all(hashes.values()) and fingerprint(meta, hashes) != meta["fingerprint"]:
+        raise DataError(f"{data.meta} was changed: its numbers are not those of its fingerprint. {_mend(meta)}")
     return meta
+
+
+def fingerprint(numbers: Mapping[str, Any], hashes: Mapping[str, str]) -> str:
+    """Hash the NUMBERS of a task and the hashes of its files, by their names, into 16 hex digits."""
+    content = {**{name: numbers.get(name) for name in NUMBERS}, **hashes}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def prepare(
@@ -172,14 +189,34 @@ def _is_ready(folder: Path, request: dict[str, Any], any_shards: bool, report: S
         report(f"{error}\nPreparing it again.")
         return False
     report(f"{folder} is ready (fingerprint {meta['fingerprint']})")
-    before = meta["request"]
-    changed = [key for key in {**before, **request} if before.get(key) != request.get(key)]
+    changed = _changes(meta["request"], request)
     if any_shards and "shards" in changed:
         changed.remove("shards")
     if changed:
         what = ", ".join(CHANGES.get(key, key) for key in changed)
         report(f"since it was prepared, {what} changed. With --force it is prepared again, and results start over.")
     return True
+
+
+def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    return [key for key in {**before, **now} if before.get(key) != now.get(key)]
+
+
+def changed_source(meta: Mapping[str, Any]) -> str | None:
+    """Return a line on a person's text that has changed since it was prepared; None where it has not, or is gone."""
+    request = meta.get("request", {})
+    if "state" not in request:
+        return None
+    try:
+        identity = json.loads(json.dumps(sources.find(str(meta["argument"]), 0).identity))
+    except (AutoresearchError, OSError):
+        return None
+    if not _changes({key: request.get(key) for key in identity}, identity):
+        return None
+    again = command(f"prepare.py --dataset {shlex.quote(meta['argument'])} --profile {meta['profile']} --force")
+    return (
+        f"{meta['source']} has changed since it was prepared; what was prepared is used. To prepare it again: {again}"
+    )
 
 
 CHANGES = {  # what a changed key of the request is called

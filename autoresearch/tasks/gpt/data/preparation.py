@@ -14,7 +14,7 @@ import json
 import math
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -28,6 +28,7 @@ from autoresearch.invocation import command
 from autoresearch.paths import DataFolder
 from autoresearch.records import Say
 from autoresearch.tasks.gpt.data import tokenizer as bpe
+from autoresearch.tasks.gpt.data.corpus import fingerprint
 from autoresearch.tasks.gpt.data.packing import first_tokens, pack, write_rows, write_shuffled
 from autoresearch.tasks.gpt.data.profiles import Profile
 from autoresearch.tasks.gpt.data.sources import HELD_OUT, Source, text_hash
@@ -204,12 +205,13 @@ class Preparation:
             "argument": self.source.argument,
             "source": self.source.title,
             "profile": profile.name,
-            "fingerprint": fingerprint({**numbers, **content}),
+            "fingerprint": fingerprint(numbers, content),
             **numbers,
             "budget_s": profile.budget_s,
             "constants": dict(profile.constants),
             "splits": {Path(name).stem: {"file": name, **entry} for name, entry in rows.items()},
             "files": files,
+            "train_mtime_ns": self.data.train.stat().st_mtime_ns,
             "documents": {
                 "train": train["documents"],
                 "characters": train["characters"],
@@ -218,11 +220,6 @@ class Preparation:
             "request": self.request,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-
-
-def fingerprint(content: Mapping[str, Any]) -> str:
-    """Hash the numbers of a task and the hashes of its files into 16 hex digits."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 class HashSample:

@@ -122,11 +122,40 @@ def test_damage_is_named_with_the_command_that_mends_it(
         path.unlink()
     else:
         path.write_bytes(raw[:-1] if damage == "short" else raw[:-1] + bytes([raw[-1] ^ 1]))
-    check = corpus.verify if damage == "changed" else corpus.load_meta
     with pytest.raises(DataError) as caught:
-        check(folder)
+        corpus.verify(folder, quick=True)
     assert str(path) in str(caught.value)
     assert f"Run: uv run prepare.py --dataset '{text}' --profile tiny --force" in str(caught.value)
+
+
+def test_a_changed_number_of_the_task_is_noticed_and_the_training_rows_are_read_only_where_they_were_written(
+    own: tuple[Path, Path], tmp_path: Path
+) -> None:
+    _, folder = copied(own, tmp_path)
+    meta, train = json.loads((folder / "meta.json").read_text()), folder / "train.u16"
+    os.utime(train, ns=(meta["train_mtime_ns"],) * 2)
+    bad = bytearray(train.read_bytes())
+    bad[0] ^= 1
+    train.write_bytes(bad)
+    os.utime(train, ns=(meta["train_mtime_ns"],) * 2)
+    assert corpus.verify(folder, quick=True) == meta
+    with pytest.raises(DataError, match=r"train\.u16 is corrupt: SHA-256"):
+        corpus.verify(folder)
+    (folder / "meta.json").write_text(json.dumps({**meta, "eval_rows": meta["eval_rows"] // 2}))
+    with pytest.raises(DataError, match=r"meta\.json was changed: .* Run: uv run prepare\.py .* --force"):
+        corpus.verify(folder, quick=True)
+
+
+def test_text_that_has_changed_since_is_said(tmp_path: Path) -> None:
+    text = tmp_path / "notes.txt"
+    text.write_text("one\n")
+    request = {"version": 2, "numbers": {}, **json.loads(json.dumps(sources.find(str(text), 0).identity))}
+    meta = {"argument": str(text), "source": "notes.txt", "profile": "tiny", "request": request}
+    assert corpus.changed_source(meta) is None and corpus.changed_source({"request": {"shards": 2}}) is None
+    text.write_text("one and two\n")
+    assert "notes.txt has changed since it was prepared" in (corpus.changed_source(meta) or "")
+    text.unlink()
+    assert corpus.changed_source(meta) is None
 
 
 def test_preparing_mends_damage(own: tuple[Path, Path], tmp_path: Path) -> None:
