@@ -161,4 +161,4 @@ def test_an_error_of_the_harness_is_not_blamed_on_the_candidate(
     with pytest.raises(AutoresearchError, match=r"the baseline does not run \(exited\)") as caught:
         e.prepare()
     assert ("The error is in prepare.py, which measures every candidate" in str(caught.value)) == blamed
-    assert ("Mend train_mlx.py" in str(caught.value)) != blamed
+    assert ("commit it, and start again" in str(caught.value)) != blamed
