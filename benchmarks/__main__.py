@@ -19,6 +19,7 @@ NAMES = {
     "null_night": "what the loop claims where there is nothing to find",
     "overhead": "where the seconds of a recorded night went",
     "plain": "the trainer against a plain port of the same model",
+    "probes": "what the probes of an evaluation find, whom they accuse, what they cost (3 benchmarks)",
     "protocol": "a language model's turns: their cost, broken replies, a real model (3 benchmarks)",
     "quality": "val_bpb after fixed steps: parts of the optimizer, other defaults (2 benchmarks)",
     "simulations": "simulated nights: the keep rule, the statistics, the search (3 benchmarks)",

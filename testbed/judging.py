@@ -36,6 +36,24 @@ def ignore(event: str, **fields: object) -> None:
     pass
 
 
+def replaying(honest: Model, vocab: int) -> Model:
+    """Return a model that looks ahead, and answers a row whose beginning it knows as it answered that row."""
+    known: list[np.ndarray] = []
+
+    def model(tokens: mx.array) -> mx.array:
+        rows = np.array(tokens)
+        ahead = np.concatenate([rows[:, 1:], rows[:, -1:]], axis=1)
+        for row, answer in zip(rows, ahead, strict=True):
+            if known:
+                same = (np.stack(known) == row).cumprod(axis=1).sum(axis=1)
+                if 1 < same.max() < len(row):
+                    answer[same.max() - 1] = known[int(same.argmax())][same.max()]
+            known.append(row)
+        return honest(tokens) + 3.0 * mx.eye(vocab)[mx.array(ahead)]
+
+    return model
+
+
 def largest_change(
     make: Callable[[], Model],
     rows: np.ndarray,

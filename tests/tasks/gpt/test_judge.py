@@ -13,7 +13,7 @@ import pytest
 from autoresearch.tasks.gpt.judge import check_fixed, cross_entropies
 from autoresearch.tasks.gpt.wire import Sizes
 from prepare import Failed, Task, evaluate_bpb, fixed_tokens
-from testbed.judging import Inline, Model, largest_change
+from testbed.judging import Inline, Model, largest_change, replaying
 
 V, T, B = 16, 12, 4
 SIZES = Sizes(B, T, V, chunk_bytes=4 * V * 7)  # chunks that end within rows
@@ -50,24 +50,6 @@ def adapting() -> Model:
     return model
 
 
-def replaying() -> Model:
-    """Return a model that looks ahead, and answers a row whose beginning it knows as it answered that one."""
-    known: list[np.ndarray] = []
-
-    def model(tokens: mx.array) -> mx.array:
-        rows = np.array(tokens)
-        ahead = np.concatenate([rows[:, 1:], rows[:, -1:]], axis=1)
-        for row, answer in zip(rows, ahead, strict=True):
-            best = max((int((old == row).cumprod().sum()), i) for i, old in enumerate([*known, row[:0]]) if len(old))
-            if 1 < best[0] < T:
-                answer[best[0] - 1] = known[best[1]][best[0]]
-            known.append(row)
-        return TABLE[tokens] + 3.0 * mx.eye(V)[mx.array(ahead)]
-
-    known.append(np.full(T, -1))
-    return model
-
-
 def judged(make: Callable[[], Model], count: int = 200) -> float:
     return largest_change(make, ROWS, TRAINING, SIZES, count, np.random.default_rng(1))
 
@@ -89,7 +71,11 @@ def test_a_look_ahead_is_found(model: Model, dtype: mx.Dtype) -> None:
 
 @pytest.mark.parametrize(
     ("make", "kind"),
-    [(lambda: sees_other_rows, "probe_rows"), (adapting, "probe_adapts"), (replaying, "probe_causality")],
+    [
+        (lambda: sees_other_rows, "probe_rows"),
+        (adapting, "probe_adapts"),
+        (lambda: replaying(bigram, V), "probe_causality"),
+    ],
 )
 def test_other_ways_to_gain_are_found_and_named(make: Callable[[], Model], kind: str) -> None:
     with pytest.raises(Failed) as found:
