@@ -25,7 +25,7 @@ from mlx.utils import tree_flatten
 import prepare
 from autoresearch.candidate.constants import assign
 from autoresearch.measure import experiment
-from autoresearch.measure.scoring import Scoring, score
+from autoresearch.measure.scoring import SHARED_BYTES, Scoring, score
 from autoresearch.measure.workbench import PROBE_NATS, RunSpec, Workbench
 from autoresearch.paths import DataFolder
 from autoresearch.system.connection import End, connection
@@ -401,7 +401,7 @@ def passing_row(sizes: Sizes, bits: bool, batches: int = 4) -> Row:
     tokens = np.zeros((sizes.rows, sizes.length), np.int32)
     logits = np.random.default_rng(0).normal(size=(tokens.size, sizes.vocab)).astype(np.float32)
     logits = as_bfloat16(logits) if bits else logits
-    with connection() as (ours, theirs):
+    with connection(SHARED_BYTES) as (ours, theirs):
         child = multiprocessing.get_context("fork").Process(target=passes_on, args=(ours, theirs, sizes, logits))
         child.start()
         theirs.close()

@@ -22,6 +22,7 @@ from autoresearch.records import Failure
 from autoresearch.system.connection import End, connection
 from autoresearch.system.process import Child
 
+SHARED_BYTES = 2**27  # of a connection: two chunks of logits and the tokens of two batches, with room to spare
 LEFT_S = 2.0  # seconds that a process whose pipe is closed may take to end
 
 
@@ -148,7 +149,7 @@ class _Models:
 
 @contextlib.contextmanager
 def _models(spec: RunSpec, how: Scoring) -> Iterator[_Models]:
-    with connection() as first, connection() as second:
+    with connection(SHARED_BYTES) as first, connection(SHARED_BYTES) as second:
         models = _Models(spec, how, [first, second])
         try:
             yield models

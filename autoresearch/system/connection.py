@@ -7,6 +7,7 @@ a sandbox.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import tempfile
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 
 @dataclass
 class End:
-    """One end of a connection: the shared memory (still empty), what this end reads from, and what it writes to."""
+    """One end of a connection: the shared memory, what this end reads from, and what it writes to."""
 
     memory: int
     reads: int
@@ -35,13 +36,15 @@ class End:
 
 
 @contextlib.contextmanager
-def connection() -> Iterator[tuple[End, End]]:
-    """Yield the two ends of a new connection. The block's end closes those that are still open.
+def connection(size: int) -> Iterator[tuple[End, End]]:
+    """Yield the two ends of a new connection with `size` bytes of memory. The block's end closes what is still open.
+
+    Memory that is never touched takes no room.
 
     An end that no process has any more reads as ended at the other one. So the caller closes an end once the child
     that inherits it is started.
     """
-    memory = _memory()
+    memory = _memory(size)
     (a_reads, b_writes), (b_reads, a_writes) = os.pipe(), os.pipe()
     ends = End(memory, a_reads, a_writes), End(os.dup(memory), b_reads, b_writes)
     try:
@@ -51,9 +54,16 @@ def connection() -> Iterator[tuple[End, End]]:
             end.close()
 
 
-def _memory() -> int:
-    """Return the descriptor of a file that exists in memory or, where the system has no such files, has no name."""
-    if hasattr(os, "memfd_create"):
-        return os.memfd_create("autoresearch", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    with tempfile.TemporaryFile() as file:
-        return os.dup(file.fileno())
+def _memory(size: int) -> int:
+    """Return the descriptor of a file that is in memory or, where the system has no such files, has no name.
+
+    Where there are seals, neither child can change its size: a shortened one would kill the other child.
+    """
+    if not hasattr(os, "memfd_create"):
+        with tempfile.TemporaryFile() as file:
+            file.truncate(size)
+            return os.dup(file.fileno())
+    memory = os.memfd_create("autoresearch", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.ftruncate(memory, size)
+    fcntl.fcntl(memory, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+    return memory

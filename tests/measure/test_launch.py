@@ -44,7 +44,7 @@ def spec(toy_data: Path, tmp_path: Path) -> RunSpec:
 def test_the_judge_is_not_given_the_candidate(spec: RunSpec, tmp_path: Path) -> None:
     rows = tmp_path / "rows"
     rows.write_text("the rows")
-    with connection() as (a, _), connection() as (b, _):
+    with connection(4096) as (a, _), connection(4096) as (b, _):
         found = said(spec, "judge", stdin=rows, home=spec.folder / "home", wires=[a, b])
     assert found["argv"] == ["judge", str(spec.folder), "--seed", "7"] and str(HONEST) not in json.dumps(found)
     assert found["input"] == "the rows" and len(found["wires"]) == 6
@@ -52,7 +52,7 @@ def test_the_judge_is_not_given_the_candidate(spec: RunSpec, tmp_path: Path) -> 
 
 
 def test_the_model_s_process_is_given_the_candidate_and_no_rows(spec: RunSpec) -> None:
-    with connection() as (_, end):
+    with connection(4096) as (_, end):
         found = said(spec, "model", log="probe", options=["--rows", "1"], wires=[end])
     options = ["--seed", "7", "--rows", "1", "--source", str(HONEST), "--sha256", spec.sha256]
     assert found["argv"] == ["model", str(spec.folder), *options]

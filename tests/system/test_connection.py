@@ -11,7 +11,7 @@ from autoresearch.system.connection import connection
 
 
 def test_what_one_end_writes_the_other_reads_and_the_memory_is_the_same() -> None:
-    with connection() as (a, b):
+    with connection(4096) as (a, b):
         os.write(a.writes, b"to b")
         os.write(b.writes, b"to a")
         assert (os.read(b.reads, 9), os.read(a.reads, 9)) == (b"to b", b"to a")
@@ -22,7 +22,7 @@ def test_what_one_end_writes_the_other_reads_and_the_memory_is_the_same() -> Non
 
 
 def test_a_closed_end_reads_as_ended_and_is_closed_once() -> None:
-    with connection() as (a, b):
+    with connection(4096) as (a, b):
         b.close()
         assert os.read(a.reads, 1) == b""
         with pytest.raises(BrokenPipeError):
@@ -34,5 +34,15 @@ def test_a_closed_end_reads_as_ended_and_is_closed_once() -> None:
 
 
 def test_a_child_is_told_its_numbers_by_name() -> None:
-    with connection() as (a, _):
+    with connection(4096) as (a, _):
         assert a.named("WIRE0") == {"WIRE0_MEMORY": a.memory, "WIRE0_READS": a.reads, "WIRE0_WRITES": a.writes}
+
+
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="no files in memory, and no seals")
+@pytest.mark.parametrize("size", [0, 100, 2**40])
+def test_neither_child_can_change_the_size_of_the_memory(size: int) -> None:
+    with connection(4096) as (a, b):
+        for end in (a, b):
+            with pytest.raises(PermissionError):
+                os.ftruncate(end.memory, size)
+        assert os.fstat(a.memory).st_size == 4096

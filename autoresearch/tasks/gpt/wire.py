@@ -8,8 +8,6 @@ of the harness use this file (see children.py); it needs no MLX.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import mmap
 import os
 import select
@@ -76,12 +74,12 @@ class Sizes:
 
 
 class Wire:
-    """One process's end: messages in order, and the shared memory, which `open` maps."""
+    """One process's end: messages in order, and the shared memory. Raises ValueError where that is too small."""
 
     def __init__(self, fds: Sequence[int], sizes: Sizes) -> None:
         self.memory_fd, self.reads, self.writes = fds
         self.sizes = sizes
-        self.memory: mmap.mmap | None = None
+        self.memory = mmap.mmap(self.memory_fd, sizes.memory())
 
     def send(self, kind: int, number: int = 0, rows: int = 0, type_code: int = 0) -> None:
         """Send a message. Raises Gone."""
@@ -103,13 +101,11 @@ class Wire:
 
     def tokens(self, number: int, rows: int) -> np.ndarray:
         """Return the place of a batch's tokens, (rows, length) int32, in the shared memory."""
-        assert self.memory is not None
         start, count = number % PLACES * self.sizes.tokens, rows * self.sizes.length
         return np.frombuffer(self.memory, np.int32, count, start).reshape(rows, self.sizes.length)
 
     def logits(self, number: int, positions: int, kind: np.dtype) -> np.ndarray:
         """Return the place of a chunk of logits, (positions, vocab), in the shared memory."""
-        assert self.memory is not None
         start, count = PLACES * self.sizes.tokens + number % PLACES * self.sizes.logits, positions * self.sizes.vocab
         return np.frombuffer(self.memory, kind, count, start).reshape(positions, self.sizes.vocab)
 
@@ -123,10 +119,6 @@ class JudgesEnd(Wire):
 
     def __init__(self, fds: Sequence[int], sizes: Sizes) -> None:
         super().__init__(fds, sizes)
-        os.ftruncate(self.memory_fd, sizes.memory())
-        with contextlib.suppress(AttributeError, OSError):  # where there are seals, the other end cannot shorten it
-            fcntl.fcntl(self.memory_fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
-        self.memory = mmap.mmap(self.memory_fd, sizes.memory())
         self.asked = self.taken = 0  # batches, chunks
 
     def wait(self) -> None:
@@ -170,8 +162,6 @@ class ModelsEnd(Wire):
         if not self.waiting:
             return None
         number, rows = self.waiting.popleft()
-        if self.memory is None:
-            self.memory = mmap.mmap(self.memory_fd, self.sizes.memory())
         return self.tokens(number, rows).copy()
 
     def answer(self, logits: np.ndarray) -> None:
