@@ -151,7 +151,9 @@ class Experimenter:
         x = self._begun_baseline() or self._new_baseline(why)
         prior = self.notebook.prior
         known = prior is not None and prior.df >= KNOWN_DF
-        while len(x.bpbs) < (BASELINE_RUNS_KNOWN if known else BASELINE_RUNS):
+        runs = BASELINE_RUNS_KNOWN if known else BASELINE_RUNS
+        self.notebook.view.say(f"baseline: {runs} runs of the same file; gains are measured by their scatter, sigma")
+        while len(x.bpbs) < runs:
             x = self.runner.run(x.n, "repeat" if x.bpbs else "search")
             if x.failure is not None:
                 self._conclude(x, _crash(x.failure))

@@ -6,7 +6,6 @@ import contextlib
 from pathlib import Path
 
 from rich.console import Console
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -146,11 +145,11 @@ def _style(experiment: Experiment) -> str:
     return VERDICT_STYLES.get(experiment.verdict, "") if experiment.verdict else "yellow"
 
 
-def _lines(experiment: Experiment) -> Padding:
+def _lines(experiment: Experiment) -> Text:
     """Return an experiment for a narrow terminal: its figures, and below them its words, wrapped and never cut."""
     n, verdict, value, runs, title, reason, proposer = map(str, _row(experiment))
     words = " — ".join(word for word in (title, reason, proposer) if word)
-    return Padding(Text(f"#{n} {verdict} {value} ({counted(int(runs), 'run')})\n{words}", _style(experiment)))
+    return Text(f"#{n} {verdict} {value} ({counted(int(runs), 'run')})\n{words}", _style(experiment))
 
 
 def _row(experiment: Experiment) -> list[str | Text]:
