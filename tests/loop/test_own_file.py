@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from autoresearch.errors import UsageError
 from autoresearch.loop import own_file
@@ -40,6 +42,11 @@ def test_code_that_the_night_has_kept_is_pointed_to() -> None:
 @pytest.mark.parametrize("source", ["def broken(:", "\0", "DEPTH = 8\n" * 2, "DEPTH = None\nDEPTH: int = 3\n", ""])
 def test_a_version_that_cannot_be_fitted_is_left_alone(source: str) -> None:
     assert OwnFile(source, "DEPTH = 8\n").fitted("DEPTH = 4\n") == source
+
+
+@given(st.text(), st.text())
+def test_any_text_can_be_looked_at(source: str, made_from: str) -> None:
+    assert isinstance(OwnFile(source, made_from).fitted("DEPTH = 4\nNAME = 'a'\n"), str)
 
 
 def test_a_copy_of_the_tree_on_the_tiny_profile_is_measured_with_the_tiny_models_constants(tmp_path: Path) -> None:

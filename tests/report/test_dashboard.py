@@ -50,6 +50,13 @@ def test_a_narrow_panel_wraps_its_lines_and_cuts_none(width: int) -> None:
     assert max(map(len, lines)) <= width and "…" not in text.replace("→ … →", "")
 
 
+@given(st.text(st.characters(categories=["L", "N", "P", "Zs"]), min_size=1, max_size=200), st.integers(30, 100))
+def test_any_title_is_shown_whole(title: str, width: int) -> None:
+    made = LiveState(title=title, phase="waiting")
+    shown = "".join(line.strip("│") for line in drawn(made, width))
+    assert "".join(title.split()) in "".join(shown.split())
+
+
 def test_the_panel_says_when_it_waits_pauses_and_ends() -> None:
     made = live_state()
     made.wait("asking the model")

@@ -99,7 +99,8 @@ def validate(root: Path, args: Namespace) -> int:
     with _night(root, options_of(args, by_hand=True), _by_hand) as research:
         interval = final.validate(research, final.ValidationPlan(retests=args.retests, rounds=args.rounds))
         text = validation.text(research.night)
-    print(text or "nothing was kept, so there is nothing to validate")
+    if text:
+        print(text)
     print(status.next_step(research.night))
     return 0 if interval is not None and interval.real else NOT_REAL
 
