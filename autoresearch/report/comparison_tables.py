@@ -63,6 +63,7 @@ def night_cells(night: NightRow) -> Cells:
     data = "/".join(str(part) for part in (task["dataset"], task["profile"]) if part) or DASH
     gain = DASH if night.gain_percent is None else f"{night.gain_percent:+.1f}%"
     gain += "" if night.gain_sigma is None else f", {night.gain_sigma:+.1f}σ"
+    gain = gain if night.keeps or night.gain_percent is None else "none"
     return [
         night.key,
         night.label,
@@ -203,11 +204,25 @@ def _show_transfers(comparison: Comparison, console: Console, title: str) -> Non
 def _print(console: Console, title: str, names: Sequence[str], rows: Sequence[Cells]) -> None:
     if not rows:
         return
-    heading = Text(title) if title else None
-    table = Table(box=None, pad_edge=False, title=heading, title_justify="left", title_style="bold")
-    for name in names:
-        table.add_column(Text(name), overflow="fold")
+    if title:
+        console.print(Text(title, style="bold"))
+    widths = _least_widths(names, rows)
+    if sum(widths) + 2 * len(widths) > console.width:
+        for first, *cells in rows:
+            figures = [f"{name} {cell}".strip() for name, cell in zip(names[1:], cells, strict=True) if cell]
+            console.print(Text(f"{first}: {', '.join(figures)}"))
+        console.print()
+        return
+    table = Table(box=None, pad_edge=False)
+    for name, width in zip(names, widths, strict=True):
+        table.add_column(Text(name), overflow="fold", min_width=width)
     for row in rows:
         table.add_row(*(Text(cell, style=VERDICT_COLOURS.get(cell, "")) for cell in row))
     console.print(table)
     console.print()
+
+
+def _least_widths(names: Sequence[str], rows: Sequence[Cells]) -> list[int]:
+    """Return the width of each column's longest word: in so many columns no word is broken."""
+    columns = zip(names, *rows, strict=True)
+    return [max((len(word) for cell in column for word in cell.split()), default=0) for column in columns]

@@ -70,7 +70,7 @@ def head(night: Night) -> str:
     task = " · ".join(filter(None, (night.tag, night.task.dataset, night.task.profile, budget)))
     machine = shared_machine(night.machine).describe() if night.machine else ""
     figures = [
-        (f"{h.experiments}", "experiments"),
+        (f"{h.experiments}", "experiment" if h.experiments == 1 else "experiments"),
         (f"{h.keeps}", "kept"),
         (f"{h.discards}", "no better"),
         (f"{h.crashes}", "crashed"),

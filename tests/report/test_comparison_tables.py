@@ -11,7 +11,7 @@ from rich.console import Console
 from autoresearch.findings import compare
 from autoresearch.findings.finding import Effect, TransferOutcome
 from autoresearch.report import comparison_tables
-from testbed.night_builder import A, B
+from testbed.night_builder import A, B, NightBuilder, shared
 
 
 @pytest.mark.parametrize(
@@ -53,3 +53,18 @@ def test_a_narrow_terminal_says_how_many_nights_it_leaves_out() -> None:
     said = console.file.getvalue()  # type: ignore[attr-defined]
     words = " ".join(said.split())
     assert "; 6 more nights in the page: --html FILE" in words and comparison_tables.AGREEMENT_LEGEND in words
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_a_narrow_terminal_breaks_no_word(width: int) -> None:
+    console = Console(file=io.StringIO(), width=width)
+    comparison_tables.show(compare.compare([A, B]), console)
+    said = console.file.getvalue()  # type: ignore[attr-defined]
+    for word in ("kept/tried", "parameters", "+1599.8σ", "learning_rate", "MLP.__call__", "128,000"):
+        assert word in said, word
+    assert max(map(len, said.splitlines())) <= width and "…" not in said
+
+
+def test_a_night_that_kept_nothing_has_no_gain() -> None:
+    (night,) = compare.compare([shared(NightBuilder())]).nights
+    assert "none" in comparison_tables.night_cells(night)
