@@ -95,7 +95,7 @@ class Preparation:
     def _train_tokenizer(self) -> Record:
         read = TextCounter()
         with progress("training the tokenizer", "characters") as advance:
-            texts = (text for _, text in self.source.documents(("train",)))
+            texts = self._some(text for _, text in self.source.documents(("train",)))
             try:
                 trained = bpe.train(read.counted(texts, advance), self.profile.vocab_size)
             finally:  # they may be why there is too little text
@@ -110,6 +110,14 @@ class Preparation:
             "documents": read.documents,
             "characters": read.characters,
         }
+
+    def _some(self, texts: Iterator[str]) -> Iterator[str]:
+        """Pass texts on. Raises DataError where there are none."""
+        count = 0
+        for count, text in enumerate(texts, 1):  # noqa: B007
+            yield text
+        if not count:
+            raise DataError(f"{self.source.title} holds no text to train on")
 
     def _stored(self, path: Path, content: bytes) -> Record:
         write_atomic(path, content)

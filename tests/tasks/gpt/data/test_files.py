@@ -107,6 +107,12 @@ def test_files_that_are_no_text_are_left_out_and_named(tmp_path: Path) -> None:
     )
 
 
+def test_a_data_set_without_any_text_says_so(tmp_path: Path) -> None:
+    (tmp_path / "empty.txt").touch()
+    (tmp_path / "rows.jsonl").write_text('{"text": null}\n')
+    assert refused(tmp_path, tmp_path / "c") == f"{tmp_path} (2 files) holds no text to train on"
+
+
 def test_rows_without_a_text_are_left_out_and_counted(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     rows = b'{"text": null}\n{"text": "one"}\nnull\n{"text": " "}\n{"text": "half \\ud800 a pair"}\n'
