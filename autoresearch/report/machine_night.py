@@ -10,7 +10,7 @@ from statistics import median
 from autoresearch.formats import counted, span
 from autoresearch.record.night import Experiment, Night, RunRecord
 from autoresearch.records import MachineState, Measurement
-from autoresearch.system import load, machine
+from autoresearch.system import load
 
 SWAP_GROWTH_MB = 256  # of a night, from which on the swap is reported
 STARTING = "starting up"
@@ -109,6 +109,8 @@ def _disturbances(night: Night, states: Sequence[MachineState]) -> Iterator[str]
         yield "low-power mode was on for a part of the night, which slows training"
     hot = Counter(state.thermal for state in states if state.thermal not in (None, "nominal"))
     if hot:
+        from autoresearch.system import machine
+
         worst = max(hot, key=lambda level: machine.THERMAL_LEVELS.index(str(level)))
         yield f"thermal pressure at {sum(hot.values())} of {len(states)} samples, at worst {worst}"
     swaps = [state.swap_mb for state in states if state.swap_mb is not None]
@@ -135,4 +137,6 @@ def _others(measurement: Measurement) -> float | None:
 
 def _slept_s(measurement: Measurement) -> float:
     before, after = measurement.machine_before, measurement.machine_after
+    from autoresearch.system import machine  # here: `status` does without it
+
     return machine.slept_s(before, after) if before and after else 0.0

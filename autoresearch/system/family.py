@@ -6,12 +6,16 @@ import contextlib
 import os
 import signal
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import psutil
+if TYPE_CHECKING:
+    import psutil
 
 
 def family(pid: int) -> list[psutil.Process]:
     """Return the process and its descendants; nothing when it has ended."""
+    import psutil
+
     try:
         leader = psutil.Process(pid)
         return [leader, *leader.children(recursive=True)]
@@ -21,6 +25,8 @@ def family(pid: int) -> list[psutil.Process]:
 
 def rss_bytes(pid: int) -> int:
     """Return the resident memory of the family; 0 when it has ended."""
+    import psutil
+
     held = 0
     for process in family(pid):
         with contextlib.suppress(psutil.Error):
@@ -30,6 +36,8 @@ def rss_bytes(pid: int) -> int:
 
 def cpu_s(pid: int) -> float:
     """Return the processor time, in seconds, that the living members of the family have used; 0.0 when all ended."""
+    import psutil
+
     used = 0.0
     for process in family(pid):
         with contextlib.suppress(psutil.Error):
@@ -45,6 +53,8 @@ def signal_group(pid: int, number: signal.Signals) -> None:
 
 
 def signal_each(processes: Sequence[psutil.Process], number: signal.Signals) -> None:
+    import psutil
+
     for process in processes:
         with contextlib.suppress(psutil.Error):
             process.send_signal(number)

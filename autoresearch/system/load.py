@@ -8,8 +8,6 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 
-import psutil
-
 from autoresearch.formats import counted, printable
 from autoresearch.records import MachineState
 
@@ -44,6 +42,8 @@ class Load:
 
 def look(seconds: float = LOOK_S) -> Load:
     """Watch the machine for some seconds and return what other programs use."""
+    import psutil
+
     start, before, programs = time.monotonic(), others_cpu_s(), _programs()
     time.sleep(seconds)
     took = time.monotonic() - start
@@ -58,6 +58,8 @@ def others_cpu_s() -> float:
 
     It takes microseconds. The difference of two values counts, taken while no child of this process is at work.
     """
+    import psutil
+
     times = psutil.cpu_times()._asdict()
     own = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     busy = sum(seconds for name, seconds in times.items() if name not in IDLE)
@@ -73,6 +75,8 @@ def share(before: MachineState, after: MachineState) -> float | None:
 
 def _programs() -> Counter[str]:
     """Return the CPU seconds of the running programs by name, without this one; others' are hidden on some systems."""
+    import psutil
+
     found: Counter[str] = Counter()
     for process in psutil.process_iter(["pid", "name", "cpu_times"]):
         with contextlib.suppress(psutil.Error, TypeError):

@@ -19,13 +19,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
-
-import psutil
+from typing import TYPE_CHECKING, Any, Self
 
 from autoresearch.errors import CommandError
 from autoresearch.system.family import cpu_s, family, rss_bytes, signal_each, signal_group
 from autoresearch.system.pipes import CappedLog, ChildEvent, EventStream
+
+if TYPE_CHECKING:
+    import psutil
 
 MARK = "AUTORESEARCH_CHILD"  # "<pid of the loop>:<its start, in s>:<child number>", inherited by every descendant
 EVENTS_FD = "AUTORESEARCH_EVENTS_FD"  # names the file descriptor to which the child writes its JSON lines
@@ -298,6 +299,8 @@ def _read_rest(selector: selectors.BaseSelector) -> None:
 
 def end_orphans() -> list[int]:
     """End the processes that a killed loop left running and return their pids. The caller holds the machine's lock."""
+    import psutil
+
     own = {os.getpid(), *(p.pid for p in psutil.Process().parents())}
     orphans = [p for p, mark in _marked() if p.pid not in own and not alive(mark)]
     signal_each(orphans, signal.SIGKILL)
@@ -307,11 +310,15 @@ def end_orphans() -> list[int]:
 
 def own_mark() -> str:
     """Return an identity of this process that no later one shares: "<pid>:<start in seconds>"."""
+    import psutil
+
     return f"{os.getpid()}:{psutil.Process().create_time():.2f}"
 
 
 def alive(mark: str) -> bool:
     """Return whether the loop that `mark` names still runs; another process with its number does not count."""
+    import psutil
+
     pid, _, rest = mark.partition(":")
     try:
         started = float(psutil.Process(int(pid)).create_time())
@@ -322,6 +329,8 @@ def alive(mark: str) -> bool:
 
 def _marked() -> Iterator[tuple[psutil.Process, str]]:
     """Yield every process that carries a mark, with the mark."""
+    import psutil
+
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             mark = process.environ().get(MARK)
