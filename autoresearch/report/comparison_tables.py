@@ -207,7 +207,7 @@ def _print(console: Console, title: str, names: Sequence[str], rows: Sequence[Ce
     if title:
         console.print(Text(title, style="bold"))
     widths = _least_widths(names, rows)
-    if sum(widths) + 2 * len(widths) > console.width:
+    if sum(widths) + 3 * len(widths) - 2 > console.width:
         for first, *cells in rows:
             figures = [f"{name} {cell}".strip() for name, cell in zip(names[1:], cells, strict=True) if cell]
             console.print(Text(f"{first}: {', '.join(figures)}"))
@@ -215,7 +215,7 @@ def _print(console: Console, title: str, names: Sequence[str], rows: Sequence[Ce
         return
     table = Table(box=None, pad_edge=False)
     for name, width in zip(names, widths, strict=True):
-        table.add_column(Text(name), overflow="fold", min_width=width)
+        table.add_column(Text(name), overflow="fold", min_width=width + 1)
     for row in rows:
         table.add_row(*(Text(cell, style=VERDICT_COLOURS.get(cell, "")) for cell in row))
     console.print(table)
