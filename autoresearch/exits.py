@@ -1,6 +1,7 @@
 """Turn the way a program ends into its exit code and its last words. loop.py, prepare.py and train_mlx.py end here.
 
-0, 1, ...   what the program returns, or the exit_code of an AutoresearchError, after `error: ...`
+0, 1, ...   what the program returns, or the exit_code of an AutoresearchError, after `error: ...`; a full disk and a
+            folder that may not be written are such errors
 3           an unexpected exception; its traceback is in a log file that the message names
 130         Ctrl-C
 141         whoever read the output has closed it, as in `loop.py status | head -1`
@@ -19,6 +20,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+from autoresearch import disk
 from autoresearch.errors import AutoresearchError
 from autoresearch.paths import Cache
 
@@ -44,6 +46,9 @@ def exit_code(program: Callable[[], int], stopped: str) -> int:
     except Exception as error:  # noqa: BLE001 - the one place where nothing can be done about it but to say so
         if isinstance(error, BrokenPipeError) and _stdout_closed():
             return CLOSED
+        if isinstance(error, OSError) and (why := disk.refusal(error)) is not None:
+            _say(f"error: {why}")
+            return AutoresearchError.exit_code
         if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("autoresearch"):
             how = f"uv run {shlex.join(sys.argv)}   (without uv: make run)"
             _say(f"error: the package {error.name} is not installed here. Run: {how}")

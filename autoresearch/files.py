@@ -35,8 +35,17 @@ def write_atomic(path: Path, data: bytes, *, lasting: bool = True) -> None:
     """Replace the content of `path` by `data`. At every moment the file holds either the old or the new content.
 
     The mode of an existing file stays. With `lasting=False` it does not wait for the disk, for content that need not
-    survive a power cut. Raises OSError.
+    survive a power cut. Raises OSError, with the path in it.
     """
+    try:
+        _write_atomic(path, data, lasting)
+    except OSError as error:
+        if error.filename is None and error.errno is not None:  # of a write or a sync
+            raise OSError(error.errno, error.strerror, str(path)) from None
+        raise
+
+
+def _write_atomic(path: Path, data: bytes, lasting: bool) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     mode = path.stat().st_mode & 0o7777 if path.exists() else 0o644
     temporary = path.with_name(f".{path.name}.tmp")  # always the same name, so that kills do not leave many files

@@ -15,8 +15,10 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
+from autoresearch import disk
 from autoresearch.decide import earlier_nights, early_stop, estimates
 from autoresearch.decide.noise import Noise
+from autoresearch.errors import AutoresearchError
 from autoresearch.formats import counted
 from autoresearch.loop import notify, samples, start
 from autoresearch.loop.early_stopping import EarlyStopping
@@ -256,21 +258,33 @@ def write_report(layout: Layout, say: Say) -> None:
     try:
         page.write(layout)
     except OSError as error:
-        say(f"the report could not be written: {error}")
+        say(f"the report could not be written: {disk.refusal(error) or error}")
 
 
 def close_night(research: Research, why: str, known: Path) -> None:
-    """End a session: store what was learnt of the noise in `known`, commit results.tsv, close the journal."""
-    notebook, branch, night = research.notebook, research.experimenter.branch, research.night
+    """End a session: store what was learnt of the noise in `known`, commit results.tsv, close the journal.
+
+    What cannot be done, e.g. on a full disk, is said. It is raised where nothing else has ended the session.
+    """
+    notebook, night = research.notebook, research.night
     layout, say = notebook.layout, notebook.view.say
-    if night.replicates():
-        own = estimates.read(night, Noise(notebook.estimates.noise.sigma_bpb, 1e-6)).noise
-        earlier_nights.save(known, night.task, layout.tag, own, early_stop.examples(night))
-    table = results_tsv.update(layout.table, night, branch.read(RESULTS))
-    if night.decided:
-        count = sum(x.role == "candidate" for x in night.decided)
-        branch.commit({RESULTS: table}, f"results of {layout.tag}: {counted(count, 'experiment')}")
-    notebook.journal.append("closed", why=why)
+    steps: Mapping[str, Callable[[], object]] = {
+        "what the night learnt of the noise": lambda: _store_noise(notebook, known),
+        "the table of results": lambda: _commit_results(research),
+        "the end of the night": lambda: notebook.journal.append("closed", why=why),
+    }
+    problems: list[Exception] = []
+    for what, step in steps.items():
+        try:
+            step()
+        except (OSError, AutoresearchError) as error:
+            reason = disk.refusal(error) if isinstance(error, OSError) else None
+            say(f"{what} could not be recorded: {reason or error}")
+            problems.append(error)
+    if problems:
+        if why == "finished":
+            raise problems[0]
+        return
     if why == "finished":  # after Ctrl-C a person waits for the prompt; `report` makes up for it
         samples.fill(layout, night, say, research.experimenter.runner.bench)
     if night.decided:
@@ -281,3 +295,18 @@ def night_data(before: Night, options: Options, say: Say) -> Path:
     """Return the data of the night: what is asked for, else what the tag was begun on, else the best there is."""
     dataset = options.dataset or before.task.dataset
     return choose_data(dataset, options.profile or before.task.profile, say)
+
+
+def _store_noise(notebook: Notebook, known: Path) -> None:
+    night = notebook.night
+    if night.replicates():
+        own = estimates.read(night, Noise(notebook.estimates.noise.sigma_bpb, 1e-6)).noise
+        earlier_nights.save(known, night.task, notebook.layout.tag, own, early_stop.examples(night))
+
+
+def _commit_results(research: Research) -> None:
+    night, branch, layout = research.night, research.experimenter.branch, research.notebook.layout
+    table = results_tsv.update(layout.table, night, branch.read(RESULTS))
+    if night.decided:
+        count = sum(x.role == "candidate" for x in night.decided)
+        branch.commit({RESULTS: table}, f"results of {layout.tag}: {counted(count, 'experiment')}")
