@@ -23,7 +23,7 @@ import resource
 import struct
 import sys
 import types
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -306,8 +306,13 @@ class Failed(Exception):
 
 
 def parameter_hash(model: nn.Module) -> str:
+    return array_hash(dict(tree_flatten(model.parameters())))
+
+
+def array_hash(arrays: Mapping[str, mx.array]) -> str:
+    """Hash arrays with their names, shapes and types, as autoresearch/measure/checkpoint.py does from a file."""
     digest = hashlib.blake2b(digest_size=16)
-    for name, value in sorted(tree_flatten(model.parameters())):
+    for name, value in sorted(arrays.items()):
         digest.update(f"{name} {value.shape} {value.dtype}".encode())
         digest.update(np.array(value.reshape(-1).view(mx.uint8)))
     return digest.hexdigest()

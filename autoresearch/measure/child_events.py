@@ -72,6 +72,13 @@ class Trained:
 
 
 @dataclass(frozen=True)
+class Committed:
+    """The hash of the parameters with which training ended, which will be saved."""
+
+    parameters: Word
+
+
+@dataclass(frozen=True)
 class Saved:
     speed: Amount  # TFLOP/s in float32
     product: Amount | None = None  # the same in the type that the candidate computes in
@@ -124,6 +131,7 @@ EVENTS: Mapping[str, Mapping[str, type]] = {
         "warmed_up": WarmedUp,
         "step": Step,
         "trained": Trained,
+        "committed": Committed,
         "saved": Saved,
         "failed": Failed,
     },

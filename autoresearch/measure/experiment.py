@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from autoresearch.decide.early_stop import EarlyStopCheck
-from autoresearch.measure import feeder, outcome, run_folder
+from autoresearch.measure import checkpoint, feeder, outcome, run_folder
 from autoresearch.measure.child_events import ChildEvent
 from autoresearch.measure.clock import LATE, Clock
 from autoresearch.measure.follower import Follower, Judge, Listener
@@ -55,6 +55,7 @@ def measure(
     if keep_kernels:
         run_folder.keep_kernels(folder, bench.kernels)
     run_folder.tidy(folder, run_folder.LEFT)  # anything else that it wrote is state outside parameters()
+    train.failure = train.failure or _saved_otherwise(train, folder)
     measurement = outcome.measurement(train, seed, early_stop)
     scored: Outcome | None = None
     if measurement.failure is None and not train.stopped:
@@ -115,8 +116,23 @@ def _train(spec: RunSpec, listen: Listener, *, early_stop: EarlyStopCheck | None
         judge = _too_slow(bench)
         follower = Follower(child, token, spec, limits, listen, judge, early_stop, name="train", timekeeper=keeper)
         train = follower.follow()
-    train.failure = train.failure or keeper.late(train)
+    saved = spec.folder / run_folder.CHECKPOINT
+    train.failure = train.failure or keeper.late(train, saved.lstat().st_size if saved.is_file() else 0)
     return train
+
+
+def _saved_otherwise(train: Outcome, folder: Path) -> Failure | None:
+    """Return a failure where the checkpoint holds other parameters than those with which training ended."""
+    saved = folder / run_folder.CHECKPOINT
+    if train.stopped or not saved.is_file():  # that it is missing is found when it is scored
+        return None
+    try:
+        found = checkpoint.fingerprint(saved)
+    except checkpoint.CheckpointError as error:
+        return Failure("checkpoint", f"the checkpoint is not as MLX writes it: {error}")
+    if found == train.get("committed", "parameters"):
+        return None
+    return Failure("tampered", "the checkpoint holds other parameters than those with which training ended")
 
 
 def _built_otherwise(train: Outcome, scored: Outcome) -> Failure | None:

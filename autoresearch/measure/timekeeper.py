@@ -11,7 +11,9 @@ from autoresearch.measure.workbench import Workbench
 from autoresearch.records import Failure
 from autoresearch.system.process import Child
 
-AFTER = {"step": "clock_started", "trained": "clock_started", "saved": "trained"}  # what must have come before
+# What must have come before an event.
+AFTER = {"step": "clock_started", "trained": "clock_started", "committed": "trained", "saved": "committed"}
+HASHED = 100 * 2**20  # bytes of parameters that a child hashes in a second, at least
 
 
 class Timekeeper:
@@ -72,9 +74,16 @@ class Timekeeper:
             return {**event, "tokens": clock.tokens, "epochs": clock.epochs, "step_s": clock.step_s}
         return {**event, "progress": clock.progress(at), "tokens": clock.tokens}
 
-    def late(self, outcome: Outcome) -> Failure | None:
-        """Return the failure of a training that ended too long after its budget."""
-        ended = outcome.at("trained")
-        if ended is None or outcome.at("clock_started") is None:
+    def late(self, outcome: Outcome, saved_bytes: int) -> Failure | None:
+        """Return the failure of a training that ended too long after its budget, or promised its result too late.
+
+        `saved_bytes` is the size of the checkpoint.
+        """
+        ended, committed = outcome.at("trained"), outcome.at("committed")
+        if ended is None or committed is None:
             return None
-        return self.clock.late(ended, computed_s(*self._looks) if len(self._looks) == 3 else None)
+        failure = self.clock.late(ended, computed_s(*self._looks) if len(self._looks) == 3 else None)
+        hashing_s = committed - ended
+        if failure is None and hashing_s > self.clock.most_s + saved_bytes / HASHED:
+            return Failure("late", f"said which parameters it will save {hashing_s:.1f} s after it had trained")
+        return failure
