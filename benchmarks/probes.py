@@ -6,9 +6,9 @@ times whole evaluations in their three confined processes.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
-import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +20,7 @@ from typing import Any
 import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
+import psutil
 from mlx.utils import tree_flatten
 
 import prepare
@@ -312,23 +313,23 @@ def spread(model: nn.Module) -> nn.Module:
 def cost(argv: Sequence[str]) -> int:
     """Time whole evaluations of train_mlx.py in the tiny profile's shape, and the passing on of logits in the Mac's.
 
-    A judge and a model's process score 65,536 tokens, against one process that does both with NumPy's exponentials or,
-    as before, with MLX's. Seconds are medians of alternating repeats; a ratio is to one process with NumPy. Passing on
-    is timed with a model that costs nothing: its logits are there before they are asked for.
+    A judge and a model's process score 65,536 tokens, against one process that does both with NumPy's exponentials or
+    with MLX's. All figures are medians of alternating repeats; the processor's seconds count on a machine that does
+    other work as well. Passing on is timed with a model that costs nothing: its logits are there before they
+    are asked for.
     """
     args = arguments("probes cost", cost.__doc__).parse_args(argv)
-    repeats, eval_rows = (1, 32) if args.quick else (5, TINY.eval_tokens // TINY.seq_len)
+    repeats, eval_rows = (1, 32) if args.quick else (3, TINY.eval_tokens // TINY.seq_len)
     with tempfile.TemporaryDirectory() as name:
         spec = trained_run(Path(name), eval_rows)
         rows = prepare.load_rows(spec.bench.data.rows("val"), TINY.seq_len).astype(np.int32)
         model = restored(spec)
-        found: dict[str, list[float]] = {}
+        found: dict[str, list[tuple[float, float]]] = {}
         for _ in range(repeats):
-            for what, seconds in (*evaluated(spec, args.quick), *alone(model, rows)):
-                found.setdefault(what, []).append(seconds)
-    medians = {what: statistics.median(seconds) for what, seconds in found.items()}
-    base = medians["one process, NumPy"]
-    table: list[Row] = [{"part": what, "s": s, "ratio": s / base} for what, s in medians.items()]
+            for what, *seconds in (*evaluated(spec, args.quick), *alone(model, rows)):
+                found.setdefault(what, []).append((seconds[0], seconds[1]))
+    medians = {what: np.median(seconds, axis=0).tolist() for what, seconds in found.items()}
+    table: list[Row] = [{"part": what, "s": s, "cpu_s": cpu_s} for what, (s, cpu_s) in medians.items()]
     sizes = Sizes(2, 64, 512) if args.quick else Sizes(MAC.eval_rows, MAC.seq_len, MAC.vocab_size)
     return report([*table, *(passing_row(sizes, bits) for bits in (False, True))], args)
 
@@ -344,8 +345,8 @@ def trained_run(folder: Path, eval_rows: int) -> RunSpec:
         source = assign(source, name, repr(value))
     (folder / "train_mlx.py").write_text(source)
     bench = Workbench(harness_files(ROOT), data, 2.0, sandbox_here(), env=ENVIRONMENT, min_steps=0)
-    m = experiment.measure(bench, folder / "train_mlx.py", folder / "run", 0, ceiling_bpb=0.0)
-    if m.val_bpb is None:
+    m = experiment.rehearse(bench, folder / "train_mlx.py", folder / "run", 0)
+    if m.failure is not None:
         raise RuntimeError(f"the trainer did not train: {m.failure}")
     return RunSpec.of(bench, folder / "train_mlx.py", folder / "run", 0)
 
@@ -357,43 +358,62 @@ def restored(spec: RunSpec) -> nn.Module:
     return model
 
 
-def evaluated(spec: RunSpec, quick: bool) -> Iterator[tuple[str, float]]:
-    """Yield the seconds of the parts of two evaluations, one with few probes and one with all."""
-    for name, ceiling in (("few", 0.0), ("all", None))[: 1 if quick else 2]:
-        said: dict[str, tuple[float, Any]] = {}
-        start = time.monotonic()
-        outcome = score(
-            spec,
-            Scoring("val", ceiling_bpb=ceiling),
-            lambda e, said=said: said.update({e["event"]: (time.monotonic(), e)}),
-        )
-        if outcome.failure is not None:
-            raise RuntimeError(f"not scored: {outcome.failure}")
-        result = said["result"][1]
-        if name == "few":
-            yield "judge and model's process", result["s"]
-            yield "their start", said["ready"][0] - start
-            yield "start of the second model's process", said["result"][0] - said["scored"][0] - result["probe_s"]
-        yield f"{name} probes", result["probe_s"]
+def evaluated(spec: RunSpec, quick: bool) -> Iterator[tuple[str, float, float]]:
+    """Yield seconds, and those of the processor, of the parts of an evaluation."""
+    heard: list[tuple[str, np.ndarray]] = []
+
+    def hear(event: Any) -> None:
+        heard.append((event["event"], np.array([time.monotonic(), cpu_of_children()])))
+
+    start = np.array([time.monotonic(), 0.0])
+    outcome = score(spec, Scoring("val", ceiling_bpb=0.0 if quick else None), hear)
+    if outcome.failure is not None:
+        raise RuntimeError(f"not scored: {outcome.failure}")
+    first, scored = (next(when for name, when in heard if name == event) for event in ("ready", "scored"))
+    yield "start of judge and model", *(first - start)
+    yield "scoring in two processes, a batch", *a_batch(heard, "evaluated", first)
+    yield "start of the second model's process, and a batch", *(next(w for n, w in heard if n == "probed") - scored)
+    yield "probes, a batch", *a_batch(heard, "probed", scored)
 
 
-def alone(model: nn.Module, rows: np.ndarray) -> Iterator[tuple[str, float]]:
+def a_batch(heard: Sequence[tuple[str, np.ndarray]], event: str, before: np.ndarray) -> np.ndarray:
+    """Return the seconds from one such event to the next, the last one left out: a process may have ended by then."""
+    times = [when for name, when in heard if name == event]
+    found: np.ndarray = (times[-2] - times[0]) / (len(times) - 2) if len(times) > 2 else times[0] - before
+    return found
+
+
+def cpu_of_children() -> float:
+    """Return the processor's seconds of the processes that this one has started and that still run."""
+    used = 0.0
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            times = process.cpu_times()
+            used += times.user + times.system
+    return used
+
+
+def alone(model: nn.Module, rows: np.ndarray) -> Iterator[tuple[str, float, float]]:
     """Yield the seconds of one process that computes logits and scores them, with NumPy and with MLX."""
     blocks = [rows[start : start + TINY.eval_rows] for start in range(0, len(rows), TINY.eval_rows)]
     logits_of = forward(model, TINY.vocab_size)
-    for _ in range(2):  # the first round warms up
-        start = time.perf_counter()
-        for block in blocks:
-            cross_entropies(plain(logits_of(block[:, :-1])), block[:, 1:].reshape(-1))
-        seconds = time.perf_counter() - start
-    yield "one process, NumPy", seconds
-    start = time.perf_counter()
-    for block in blocks:
+
+    def with_numpy(block: np.ndarray) -> None:
+        cross_entropies(plain(logits_of(block[:, :-1])), block[:, 1:].reshape(-1))
+
+    def with_mlx(block: np.ndarray) -> None:
         x, y = mx.array(block[:, :-1]), mx.array(block[:, 1:])
         cores = prepare.even_streams(len(x))
         parts = zip(mx.split(x, cores), mx.split(y, cores), strict=True)
         mx.eval(prepare.parallel(lambda part: prepare.cross_entropy(model(part[0]), part[1], "none"), parts))
-    yield "one process, MLX", time.perf_counter() - start
+
+    for name, scored in (("NumPy", with_numpy), ("MLX", with_mlx)):
+        scored(blocks[0])
+        start, used = time.perf_counter(), time.process_time()
+        for block in blocks:
+            scored(block)
+        seconds = time.perf_counter() - start, time.process_time() - used
+        yield f"scoring in one process, {name}, a batch", seconds[0] / len(blocks), seconds[1] / len(blocks)
 
 
 def passing_row(sizes: Sizes, bits: bool, batches: int = 4) -> Row:
@@ -407,22 +427,23 @@ def passing_row(sizes: Sizes, bits: bool, batches: int = 4) -> Row:
         theirs.close()
         judge = JudgesEnd((ours.memory, ours.reads, ours.writes), sizes)
         judge.wait()
-        start = time.perf_counter()
+        start, used = time.perf_counter(), time.process_time()
         for _ in scores(judge, [(tokens, tokens)] * batches, ahead=2):
             pass
-        passed_s = time.perf_counter() - start
+        passed_s, used = time.perf_counter() - start, time.process_time() - used
+        passed_cpu_s = used + cpu_of_children()
         ours.close()
         child.join()
-    start = time.perf_counter()
+    start = time.process_time()
     for _ in range(batches):
         for first, positions in sizes.chunks(sizes.rows):
             cross_entropies(logits[first : first + positions], tokens.reshape(-1)[first : first + positions])
-    alone_s = time.perf_counter() - start
+    alone_s = time.process_time() - start
     return {
         "batch": f"{sizes.rows} x {sizes.length} x {sizes.vocab}",
         "type": "bfloat16" if bits else "float32",
-        "passed_s": passed_s / batches,
-        "only_scored_s": alone_s / batches,
+        "cpu_s": passed_cpu_s / batches,
+        "only_scored_cpu_s": alone_s / batches,
         "gb_s": logits.nbytes * batches / passed_s / 1e9,
     }
 

@@ -29,7 +29,7 @@ TABLES: dict[str, tuple[str, tuple[str, ...]]] = {
     "null_night": ("spent on | runs | s | share", ("of 1 candidates that change nothing",)),
     "overhead": ("part | s | ", ("| training |", "| spent on | runs | s | share |", "for the trust")),
     "plain": ("T | pattern | plain_tok_s | ours_tok_s | speedup", ("| 256 | L |",)),
-    "probes cost": ("part | s | ratio", ("| one process, NumPy |", "| 2 x 64 x 512 | bfloat16 |")),
+    "probes cost": ("part | s | cpu_s", ("| scoring in one process, NumPy, a batch |", "| 2 x 64 x 512 | bfloat16 |")),
     "probes honest": ("honest model | evaluations | false alarms | largest_nats", ("| convolution by FFT | 2 | 0 |",)),
     "probes power": ("leak | open | tiny bpb | tiny float32", ("| one ahead, +1 | 100% |", "| 3 of 3 |")),
     "protocol real": ("how turns ended | ", ("replies in", "its share of the next hybrid night begins at")),
