@@ -25,6 +25,7 @@ from autoresearch.report.markup import DASH, number, signed
 SHARED_SHOWN, CONSTANTS_SHOWN = 20, 30  # rows in the terminal; the page has all
 NIGHT_WIDTH, NAMES_WIDTH = 13, 24  # characters of a night's column in the terminal, and of the column of names
 CANNOT_RUN = 160  # characters of why a change cannot run
+GAP = 2  # blanks between two columns
 VERDICT_COLOURS = {"all gain": "green", "transfers": "green", "opposite": "red", "reverses": "red", "differs": "yellow"}
 AGREEMENT_LEGEND = (
     "all gain, all lose: every interval on one side of zero. opposite: on both sides. null: none excludes zero, which "
@@ -206,23 +207,32 @@ def _print(console: Console, title: str, names: Sequence[str], rows: Sequence[Ce
         return
     if title:
         console.print(Text(title, style="bold"))
-    widths = _least_widths(names, rows)
-    if sum(widths) + 3 * len(widths) - 2 > console.width:
+    widths = column_widths([names, *rows], console.width)
+    if widths is None:
         for first, *cells in rows:
             figures = [f"{name} {cell}".strip() for name, cell in zip(names[1:], cells, strict=True) if cell]
             console.print(Text(f"{first}: {', '.join(figures)}"))
-        console.print()
-        return
-    table = Table(box=None, pad_edge=False)
-    for name, width in zip(names, widths, strict=True):
-        table.add_column(Text(name), overflow="fold", min_width=width + 1)
-    for row in rows:
-        table.add_row(*(Text(cell, style=VERDICT_COLOURS.get(cell, "")) for cell in row))
-    console.print(table)
+    else:
+        table = Table(box=None, padding=(0, GAP, 0, 0))
+        for name, width in zip(names, widths, strict=True):
+            table.add_column(Text(name), overflow="fold", width=width)
+        for row in rows:
+            table.add_row(*(Text(cell, style=VERDICT_COLOURS.get(cell, "")) for cell in row))
+        console.print(table)
     console.print()
 
 
-def _least_widths(names: Sequence[str], rows: Sequence[Cells]) -> list[int]:
-    """Return the width of each column's longest word: in so many columns no word is broken."""
-    columns = zip(names, *rows, strict=True)
-    return [max((len(word) for cell in column for word in cell.split()), default=0) for column in columns]
+def column_widths(rows: Sequence[Sequence[str]], room: int) -> list[int] | None:
+    """Return the widths of a table's columns in `room`, wrapped at words only; None where a word would be broken.
+
+    column_widths([("of", "gain"), ("A", "+0.1 bpb")], 20) -> [2, 8], and in 10 columns -> [2, 4]
+    """
+    columns = list(zip(*rows, strict=True))
+    widths = [max(len(line) for cell in column for line in (cell or " ").split("\n")) for column in columns]
+    least = [max((len(word) for cell in column for word in cell.split()), default=1) for column in columns]
+    while sum(widths) + GAP * len(widths) > room:
+        spare, i = max((width - low, i) for i, (width, low) in enumerate(zip(widths, least, strict=True)))
+        if not spare:
+            return None
+        widths[i] -= 1
+    return widths

@@ -6,6 +6,8 @@ import io
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 
 from autoresearch.findings import compare
@@ -55,7 +57,7 @@ def test_a_narrow_terminal_says_how_many_nights_it_leaves_out() -> None:
     assert "; 6 more nights in the page: --html FILE" in words and comparison_tables.AGREEMENT_LEGEND in words
 
 
-@pytest.mark.parametrize("width", [40, 60, 80])
+@pytest.mark.parametrize("width", range(40, 100, 3))
 def test_a_narrow_terminal_breaks_no_word(width: int) -> None:
     console = Console(file=io.StringIO(), width=width)
     comparison_tables.show(compare.compare([A, B]), console)
@@ -68,3 +70,13 @@ def test_a_narrow_terminal_breaks_no_word(width: int) -> None:
 def test_a_night_that_kept_nothing_has_no_gain() -> None:
     (night,) = compare.compare([shared(NightBuilder())]).nights
     assert "none" in comparison_tables.night_cells(night)
+
+
+@given(st.lists(st.tuples(st.text(), st.text(), st.text()), min_size=1, max_size=4), st.integers(1, 100))
+def test_columns_fit_and_break_no_word(rows: list[tuple[str, str, str]], room: int) -> None:
+    widths = comparison_tables.column_widths(rows, room)
+    if widths is not None:
+        assert sum(widths) + 2 * len(widths) <= room
+        assert all(
+            len(word) <= width for row in rows for cell, width in zip(row, widths, strict=True) for word in cell.split()
+        )
