@@ -21,6 +21,7 @@ from testbed.toy import ROOT, write_toy_data
 
 FLOOR_BPB = 1.5  # the toy's text has log2(3) = 1.585 bits a byte, so a lower score is a cheat's
 BUDGET_S = 0.3
+STALLS = {"late", "overrun", "startup", "hang", "slow"}  # failures that a machine can cause by being busy
 
 
 def sandbox_here() -> Sandbox:
@@ -62,11 +63,16 @@ class Bench:
         self.before = self.state()
 
     def measure(self, candidate: Candidate) -> Measurement:
+        """Measure a candidate; again where it only stalled, as anything does on a machine that stalls."""
         home = self.runs / candidate.name
         home.mkdir()
         source = home / "train_mlx.py"
-        source.write_text(candidate.source)
-        return experiment.measure(self.limited(candidate), source, home / "run", seed=1)
+        source.write_text(candidate.source, "utf-8")
+        for attempt in ("run", "again", "once_more"):
+            m = experiment.measure(self.limited(candidate), source, home / attempt, seed=1)
+            if outcome(m) not in STALLS - candidate.outcomes:
+                break
+        return m
 
     def limited(self, candidate: Candidate) -> Workbench:
         """Set short limits for what breaks them and long ones for the rest: a loaded machine changes no outcome."""

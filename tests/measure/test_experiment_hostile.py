@@ -26,6 +26,16 @@ from testbed.toy import HONEST
 pytestmark = pytest.mark.xdist_group("hostile")  # one worker measures them all, a few at a time
 CANDIDATES = {c.name: c for c in read_all()}
 SANDBOX = sandbox_here()
+# Measured here are those whose defence is not the contract, some of each kind. The benchmark measures all.
+MEASURED = (
+    *("honest", "logs_once_and_trains_on", "hoards_its_batches", "trains_lazily", "trains_in_build_model"),
+    *("hangs_while_building", "hangs_when_scored", "draws_its_parameters_anew", "learns_from_warm_up", "forges_events"),
+    *("lies_about_itself", "logs_numpy_numbers", "fails_with_half_a_character", "talks_in_escapes", "prints_gigabytes"),
+    *("looks_ahead", "looks_one_token_ahead_a_little", "looks_ahead_where_the_future_is_natural", "mixes_rows"),
+    *("replays_its_answers", "trains_when_scored", "hides_state", "acts_as_the_judge", "scribbles_over_the_tokens"),
+    *("allocates_memory", "returns_nan", "writes_many_files", "signals_everybody", "makes_a_user_namespace"),
+    *("asks_docker", "patches_a_generator_in_a_list", "finds_getattr_in_numpy"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +49,7 @@ def night(request: pytest.FixtureRequest) -> Iterator[tuple[Bench, dict[str, Fut
 
 
 def test_there_are_enough_and_each_says_what_is_expected() -> None:
-    assert len(CANDIDATES) >= 40
+    assert len(CANDIDATES) >= 200 and set(MEASURED) <= set(CANDIDATES)
     for c in CANDIDATES.values():
         assert c.tries.endswith(".") and (c.by_contract or c.outcomes), c.name
 
@@ -51,7 +61,7 @@ def test_the_contract_refuses_what_it_must_and_nothing_else(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [c.name for c in CANDIDATES.values() if c.outcomes])
+@pytest.mark.parametrize("name", MEASURED)
 def test_without_the_contract_it_gets_nothing_unearned(
     name: str, night: tuple[Bench, dict[str, Future[Measurement]]]
 ) -> None:

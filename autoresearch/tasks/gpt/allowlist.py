@@ -110,7 +110,7 @@ _REFUSED_PATHS = {
 
 # What Run calls its own: a class that sets such a name on self could read it off a run, by `Own.method(run)`.
 HARNESS_PRIVATE = frozenset(
-    {"_given", "_feed", "_emit", "_fingerprint", "_warm", "_clock", "_last_warmup", "_last_event"} | {"_end_warmup"}
+    {"_given", "_feed", "_emit", "_fingerprint", "_warm", "_clock", "_last_warmup", "_last_event", "_end_warmup"}
 )
 # Private names that lead from an object of a library to modules: warnings.catch_warnings()._module, Enum._convert_.
 LIBRARY_PRIVATE = frozenset({"_module", "_convert_", "_ctypes", "_evaluate", "_os", "_sys", "_stream", "_old_targets"})

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import builtins
 import importlib
 import types
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +24,15 @@ def test_the_tables_name_what_the_harness_offers() -> None:
     offered = {n for n in dir(run) if not n.startswith("_")} | {"task", "seed"}
     assert offered == allowlist.RUN
     assert all(hasattr(prepare, name) for name in allowlist.PREPARE)
+
+
+def test_no_class_of_a_candidate_may_name_what_run_calls_its_own() -> None:
+    classes = [n for n in ast.parse(Path(prepare.__file__).read_text("utf-8")).body if isinstance(n, ast.ClassDef)]
+    [run] = [c for c in classes if c.name == "Run"]
+    stored = {n.attr for n in ast.walk(run) if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Store)}
+    own = stored | {n.name for n in run.body if isinstance(n, ast.FunctionDef) and not n.name.endswith("__")}
+    common = {"_model", "_steps", "_batches"}  # candidates use these too, and a run's tell them nothing new
+    assert {n for n in own if n.startswith("_")} - common == allowlist.HARNESS_PRIVATE
 
 
 def public(path: str, owner: Any, depth: int) -> Iterator[tuple[str, Any]]:

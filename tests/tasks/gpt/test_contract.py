@@ -115,7 +115,7 @@ REFUSED = {  # a line appended to the baseline, or an edit of it -> what the mes
     "def f(g):\n    return g.__globals__": "internals",
     "def f(g):\n    return g.gi_frame.f_back": "internals",
     "def f(x):\n    object.__setattr__(x, 'a', 1)": "internals",
-    "def f(run):\n    return run._clock_start": "sets on self",
+    "def f(run):\n    return run._clock": "sets on self",
     "def f():\n    return np_like._core": "sets on self",
     "def f():\n    return mx._x": "sets on self",
     "def f(m):\n    m.save_weights('w')": "harness saves and loads",
