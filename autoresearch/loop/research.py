@@ -124,9 +124,12 @@ class Research:
         notebook, runner = self.notebook, self.experimenter.runner
         incumbent, counters = notebook.incumbent, notebook.counters
         if incumbent_due(notebook.estimates.estimate(incumbent), counters.single_run_discards):
+            since = counted(counters.single_run_discards, "candidate")
+            notebook.view.say(f"#{incumbent.n} runs again: {since} in a row came nowhere near; it may have been lucky")
             runner.rerun(incumbent)
             return
         if baseline_due(counters.since_baseline) and incumbent.role != "baseline":
+            notebook.view.say("the baseline runs again, which shows whether the machine has changed")
             runner.rerun(notebook.baseline)
             return
         try:

@@ -95,7 +95,8 @@ class Runner:
                 return self._record(n, run, m)
             else:
                 disturbed += 1
-            self.notebook.view.say(f"#{n} {run_name(run)}: {why}; running it again")
+            gave = f" (val_bpb {m.val_bpb:.6f})" if m.val_bpb is not None else ""
+            self.notebook.view.say(f"#{n} {run_name(run)}{gave}: {why}; running it again")
             self.notebook.journal.append("abandoned", n=n, run=run, why=why, measurement=m)
             if _failed(m) and failed >= ATTEMPTS:
                 self._find_fault(x, failed, why)

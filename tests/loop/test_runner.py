@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -145,3 +146,14 @@ def test_a_machine_that_swaps_under_a_run_is_the_machine_s_failure(toy_data: Pat
     bench = toy_bench(toy_data, 20.0, swap_mb=lambda: next(used))
     m = experiment.rehearse(bench, HONEST, tmp_path / "run", seed=1)
     assert m.failure == Failure("machine", "the machine swapped 2.4 GB out during the run")
+
+
+def test_each_run_of_a_known_version_shows_its_value_and_a_repeated_one_says_why(
+    runner: Callable[..., Rehearsed],
+) -> None:
+    made, stream = runner(best=[GPU]), io.StringIO()
+    made.notebook.view._stream = stream  # type: ignore[attr-defined]
+    made.rerun(made.notebook.incumbent)
+    first, second = stream.getvalue().splitlines()
+    assert re.fullmatch(r"#\d run \d: the machine failed: .*GPU Timeout.*; running it again", first)
+    assert re.fullmatch(r"#\d run \d: val_bpb 1\.500000", second)
