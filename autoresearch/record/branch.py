@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from autoresearch.errors import UsageError
+from autoresearch.formats import printable
 from autoresearch.record.git import Repository, branch_name
 from autoresearch.record.gitcall import refusal
 from autoresearch.records import Say
@@ -46,11 +48,10 @@ class Branch:
     def begin(cls, repo: Repository, tag: str, at: str, say: Say = lambda text: None) -> Branch:
         """Return the branch of `tag`, which is begun at the commit `at` where it does not exist. No file changes.
 
-        Raises GitError for a name that is no tag.
+        Raises UsageError for a name that is no tag.
         """
         branch = cls(repo, tag, say, at)
-        if not re.fullmatch(r"\w[\w.+-]*", tag) or repo.git("check-ref-format", branch.ref, check=False).returncode:
-            raise refusal("check-ref-format", f"'{tag}' is no tag: letters, digits, dot, dash, e.g. nov23-b")
+        check_tag(tag)
         repo.clear_stale_locks(branch.ref, f"refs/autoresearch/{tag}")
         if not branch.exists:
             repo.swap(branch.ref, at, "", f"begin {tag}")
@@ -161,3 +162,10 @@ class Branch:
         folders = [Path(lines[0].removeprefix("worktree ")) / self.repo.prefix for lines in entries]
         found = [Repository(folder, self.repo.prefix) for folder in folders if folder.is_dir()]
         return [place for place in found if place.unfinished() is None]
+
+
+def check_tag(tag: str) -> None:
+    """Raise UsageError for a name that cannot be a branch's and a folder's, e.g. "a b", "../x", "x.lock", ""."""
+    if not re.fullmatch(r"\w[\w.+-]*", tag) or ".." in tag or tag.endswith((".", ".lock")) or len(tag.encode()) > 100:
+        shown = printable(tag[:100])
+        raise UsageError(f"--tag {shown!r} cannot name a night: letters, digits, dots and dashes, e.g. nov23-b")

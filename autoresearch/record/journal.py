@@ -113,7 +113,9 @@ class Journal:
         All three change in one assignment, since Ctrl-C may come anywhere: a line that was written before it, but not
         recorded, is cut off by the next write.
         """
-        size = self._recorded[1]
+        size, path = self._recorded[1], self.layout.journal
+        if not path.exists() or not os.path.samestat(path.stat(), os.fstat(self._fd)):
+            raise JournalError(f"{path} was deleted or replaced while the night ran; its commits are in git")
         os.ftruncate(self._fd, size)
         try:
             written = os.write(self._fd, line)

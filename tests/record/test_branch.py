@@ -7,9 +7,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from autoresearch.errors import GitError
-from autoresearch.record.branch import Branch
+from autoresearch.errors import GitError, UsageError
+from autoresearch.record.branch import Branch, check_tag
 from autoresearch.record.git import Repository, tag_of
 from testbed.checkouts import FILE, PERSON, V1, V2, V3, begin, consistent, git, keep
 
@@ -49,10 +51,24 @@ def test_begin_from_a_detached_head(folder: Path) -> None:
     assert begin(folder).repo.branch() == "autoresearch/t"
 
 
-@pytest.mark.parametrize("tag", ["a b", "x..y", "-x", "", "a.lock", "~", "a/b", "..", "x\n"])
+@pytest.mark.parametrize("tag", ["a b", "x..y", "-x", "", "a.lock", "~", "a/b", "..", "x\n", "x" * 101, "../x", "a."])
 def test_bad_tags_are_refused(folder: Path, tag: str) -> None:
-    with pytest.raises(GitError, match="is no tag"):
+    with pytest.raises(UsageError, match="cannot name a night"):
         begin(folder, tag)
+    assert git(folder, "for-each-ref", "refs/heads/autoresearch") == ""
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.text(max_size=20) | st.from_regex(r"\w[\w.+-]{0,9}", fullmatch=True))
+def test_a_name_that_is_taken_is_one_folder_and_a_valid_branch(tag: str) -> None:
+    try:
+        check_tag(tag)
+    except UsageError as error:
+        assert error.exit_code == 2 and "\n" not in str(error)
+    else:
+        assert Path("runs", tag).parts == ("runs", tag) and "\0" not in tag
+        done = subprocess.run(["git", "check-ref-format", f"refs/heads/autoresearch/{tag}"], check=False)
+        assert done.returncode == 0
 
 
 def test_a_branch_named_like_our_folder_of_branches_is_named(folder: Path) -> None:

@@ -89,6 +89,17 @@ def test_a_journal_that_is_not_what_was_written_is_refused_with_the_line(
         assert read(journal.layout).notes[-1] == "on"
 
 
+@pytest.mark.parametrize("deed", ["delete", "replace"])
+def test_a_journal_that_is_deleted_or_replaced_meanwhile_is_said(journal: Journal, deed: str) -> None:
+    path = journal.layout.journal
+    whole = path.read_bytes()
+    path.unlink()
+    if deed == "replace":
+        path.write_bytes(whole)
+    with pytest.raises(JournalError, match=r"journal\.jsonl was deleted or replaced while the night ran"):
+        journal.append("note", text="on")
+
+
 # --- torn and full --------------------------------------------------------------------------------------------------
 
 

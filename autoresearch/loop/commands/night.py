@@ -26,6 +26,7 @@ from autoresearch.loop.session import Options, open_night
 from autoresearch.loop.start import which_night
 from autoresearch.paths import PROGRAM, Layout
 from autoresearch.record import journal
+from autoresearch.record.branch import check_tag
 from autoresearch.record.git import Repository
 from autoresearch.records import Proposer
 from autoresearch.report import status
@@ -133,6 +134,8 @@ def deadline(hours: float | None, until: str | None) -> float | None:
 
 def options_of(args: Namespace, *, deadline: float | None = None, by_hand: bool = False) -> Options:
     """Return the night's options from the command line; commands without an option leave it at its default."""
+    if args.tag is not None:
+        check_tag(args.tag)
     return Options(
         tag=args.tag,
         dataset=args.dataset,
