@@ -193,7 +193,7 @@ class Experimenter:
 
     def _faulty_harness(self, detail: str) -> str | None:
         """Return the harness's file in which a traceback ends, where no candidate is in it or the file was changed."""
-        frames, harness = FRAME.findall(detail), self.notebook.layout.harness
+        frames, harness = FRAME.findall(detail), self.notebook.layout.harness.resolve()
         if not frames or not (last := Path(frames[-1])).is_relative_to(harness):
             return None
         file = last.relative_to(harness).as_posix()

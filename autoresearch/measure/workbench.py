@@ -73,5 +73,6 @@ class RunSpec:
 
     @classmethod
     def of(cls, bench: Workbench, source: Path, folder: Path, seed: int) -> RunSpec:
-        """Specify a run of the source as it is now."""
+        """Specify a run of the source as it is now. Links are resolved, since a sandbox does not follow them."""
+        source, folder = source.resolve(), folder.resolve()
         return cls(bench, source, hashlib.sha256(source.read_bytes()).hexdigest(), folder, seed)

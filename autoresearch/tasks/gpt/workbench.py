@@ -131,6 +131,7 @@ def workbench(
         raise UsageError(f"--time-budget {budget_s:g}: 1 to 86400 seconds of training")
     sandbox = select(no_sandbox)
     folder.mkdir(parents=True, exist_ok=True)
+    folder = folder.resolve()  # runs may be a link to another disk, which a sandbox does not follow
     prove(sandbox, sys.executable, folder)
     say(f"sandbox: {sandbox.describe()}")
     if anew:
@@ -141,7 +142,7 @@ def workbench(
         data=where,
         budget_s=budget_s,
         sandbox=sandbox,
-        hide=(root / "runs",),
+        hide=((root / "runs").resolve(),),
         env=children_environment(say),
         kernels=where.cache.kernels(version("mlx")),
     )
