@@ -27,9 +27,9 @@ def main(args: argparse.Namespace, emit: Reporter) -> None:
     module = load_candidate(args.source, args.sha256)
     emit.phase = "build"
     model = build(module, this, args.seed)
-    emit("ready", **facts(model, module), parameters=prepare.parameter_hash(model))
-    emit.phase = "warmup"
     run = Run(this, args.seed, model, feed, emit)
+    emit("ready", **facts(model, module), parameters=run._fingerprint)
+    emit.phase = "warmup"
     module.train(model, run)
     if run._clock is None:
         raise Failed("interface", "train(model, run) returned without asking for run.batches(...)")
