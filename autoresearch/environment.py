@@ -35,10 +35,15 @@ def value(name: str, environ: Mapping[str, str] | None = None) -> str | None:
 
 def flag(name: str) -> bool:
     """Return whether a variable says yes. Raises UsageError where it says neither yes nor no."""
-    text = (value(name) or "0").lower()
-    if text not in (*YES, *NO):
+    return choice(name) or False
+
+
+def choice(name: str) -> bool | None:
+    """Return whether a variable says yes, or None where it is absent. Raises UsageError as `flag` does."""
+    text = value(name)
+    if text is not None and text.lower() not in (*YES, *NO):
         raise UsageError(f"{name}={text}: 1 or 0")
-    return text in YES
+    return None if text is None else text.lower() in YES
 
 
 def whole(name: str, least: int, most: int, meaning: str) -> int | None:

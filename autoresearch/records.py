@@ -302,8 +302,11 @@ class Proposer(Protocol):
         """Return a mended proposal after a failure that cost no training; None when it has none."""
         ...
 
-    def release(self) -> None:
-        """Free the memory that the proposer holds, and return when it is free. Raises ProposerError when it is not."""
+    def release(self, training_mb: float | None = None) -> bool:
+        """Free the memory that the proposer holds, and return when it is free. Raises ProposerError when it is not.
+
+        Where a training of `training_mb` fits beside it, it may stay. Return whether anything stays.
+        """
         ...
 
     def close(self) -> None:

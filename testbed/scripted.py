@@ -40,8 +40,9 @@ class Scripted(BaseProposer):
         self.failures.append(failure)
         return self._say(self.repairs.pop(0)) if self.repairs else None
 
-    def release(self) -> None:
+    def release(self, training_mb: float | None = None) -> bool:
         self.released += 1
+        return False
 
     def _say(self, idea: Idea) -> Proposal:
         return Proposal(idea[1], idea[0], f"{idea[0]}: worth a try", "other", self.name)

@@ -1,4 +1,4 @@
-"""Wait until a run may begin: nobody wants a pause, the language model is unloaded, memory and disk suffice."""
+"""Wait until a run may begin: nobody wants a pause, the language model leaves room, memory and disk suffice."""
 
 from __future__ import annotations
 
@@ -19,12 +19,17 @@ RELEASE_WAITS_S = (10.0, 30.0, 60.0, 120.0)  # between attempts to unload the la
 ROOM_WAITS_S = (10.0, 30.0, 60.0, 120.0)  # between looks at the free memory and disk
 
 
-@dataclass(frozen=True)
+Release = Callable[[float | None], bool]  # as records.Proposer.release
+
+
+@dataclass
 class Readiness:
-    """Conditions of a run on this machine. `release` unloads the language model; it raises ProposerError."""
+    """Conditions of a run on this machine. `release` unloads the language model where training needs its memory."""
 
     notebook: Notebook
-    release: Callable[[], None]
+    release: Release
+    alone: bool = False  # the model is always unloaded, since a training has run out of memory beside it
+    shared: bool = False  # the model stays loaded beside the present run
 
     def wait(self, peak_mb: float) -> None:
         """Return when a run may begin that needs `peak_mb` of memory, or when waiting longer would not help.
@@ -32,7 +37,7 @@ class Readiness:
         Raises AutoresearchError where the disk stays full or the model stays loaded.
         """
         self.pause()
-        self._unload()
+        self.shared = self._make_room(None if self.alone else peak_mb)
         view = self.notebook.view
         for wait_s in ROOM_WAITS_S:
             short = self._short_of(peak_mb)
@@ -52,7 +57,7 @@ class Readiness:
         since = pause.asked(layout)
         if since is None:
             return
-        self._unload()
+        self._make_room(None)
         journal.append("paused")
         view.state.pause(since)
         view.status(f"paused; to resume: {pause.how_to_resume()}")
@@ -62,12 +67,11 @@ class Readiness:
         journal.append("resumed")
         view.say(f"resumed after a pause of {span(time.time() - since)}")
 
-    def _unload(self) -> None:
-        """Unload the language model: a training beside a loaded one is measured wrong."""
+    def _make_room(self, peak_mb: float | None) -> bool:
+        """Unload the language model unless a training of `peak_mb` fits beside it; return whether it stays."""
         for wait_s in RELEASE_WAITS_S:
             try:
-                self.release()
-                return
+                return self.release(peak_mb)
             except ProposerError as error:
                 self.notebook.view.status(f"{error}; waiting {wait_s:.0f} s")
                 problem = error

@@ -203,6 +203,9 @@ class Runner:
         """Return why a run does not count, because of the machine; None where it counts."""
         if m.failure is None:
             return disturbance(m, usual(self.notebook.night, x.source_sha256, self.usual_since))
+        if m.failure.kind == "memory" and self.readiness.shared and not self.readiness.alone:
+            self.readiness.alone = True
+            return f"{m.failure.message} beside the loaded language model, which is unloaded from now on"
         if m.failure.kind == "late":  # a stall of the machine can make a run late, but not every run of a candidate
             return m.failure.message
         fault = KINDS[m.failure.kind].fault if m.failure.kind in KINDS else "candidate"

@@ -120,9 +120,9 @@ class Hybrid:
             elif self.scorecard is not None:
                 self.scorecard.learn(proposer.name, history)
 
-    def release(self) -> None:
-        for proposer in self._everyone():
-            proposer.release()
+    def release(self, training_mb: float | None = None) -> bool:
+        stay = [proposer.release(training_mb) for proposer in self._everyone()]
+        return any(stay)
 
     def close(self) -> None:
         with contextlib.ExitStack() as stack:  # if one fails to close, the others are closed all the same

@@ -16,8 +16,9 @@ class BaseProposer:
         """Return a mended version of `proposal`, which failed before training. The default is None: no repair."""
         return None
 
-    def release(self) -> None:
-        """Free the memory that training needs, and return when it is free. The default holds none."""
+    def release(self, training_mb: float | None = None) -> bool:
+        """Free the memory that training needs, and return whether anything stays. The default holds none."""
+        return False
 
     def close(self) -> None:
         """Free everything at the end of the night. The default holds nothing."""

@@ -59,6 +59,7 @@ class Card:
     bytes_per_token: float | None = None
     loaded_bytes: float | None = None  # memory of the model with its largest context, as the server reports it
     file_bytes: float | None = None  # size of the model's file when that was measured
+    idle_cost: float | None = None  # share of training's speed that the model costs while it is loaded and idle
     formats: dict[str, ReplyCounts] = field(default_factory=dict)
 
     @property

@@ -34,13 +34,14 @@ class Model:
     """Language model that stays in memory for the first `busy` calls of `release`."""
 
     def __init__(self, busy: int = 0) -> None:
-        self.released, self.busy = 0, busy
+        self.released, self.busy, self.stays = 0, busy, False
 
-    def release(self) -> None:
+    def release(self, training_mb: float | None = None) -> bool:
         if self.busy:
             self.busy -= 1
             raise ProposerError("the model is still loaded")
         self.released += 1
+        return self.stays and training_mb is not None
 
 
 def waiting_for(layout: Layout, view: View, model: Model) -> tuple[Readiness, Notebook]:
@@ -99,6 +100,17 @@ def test_a_model_that_stays_loaded_is_waited_for_and_then_ends_the_night(
     model.busy = 2
     with pytest.raises(AutoresearchError, match="cannot train while a model is loaded: the model is still loaded"):
         ready.wait(peak_mb=0.0)
+
+
+def test_a_model_may_stay_beside_a_training_that_fits_but_not_in_a_pause(layout: Layout) -> None:
+    model = Model()
+    model.stays = True
+    ready, _ = waiting_for(layout, PlainView(io.StringIO()), model)
+    ready.wait(peak_mb=100.0)
+    assert ready.shared
+    ready.alone = True
+    ready.wait(peak_mb=100.0)
+    assert not ready.shared
 
 
 def test_too_little_memory_is_waited_for_and_then_told(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,7 +57,7 @@ def runner(tmp_path: Path) -> Callable[..., Rehearsed]:
             notebook=notebook,
             bench=unused,
             machine_slug="m4",
-            readiness=Readiness(notebook, release=lambda: None),
+            readiness=Readiness(notebook, release=lambda training_mb: False),
             early_stopping=unused,
             patience_s=(0.0, 0.0),
             ends={{"idea": 4, "best": best}[name]: list(found) for name, found in ends.items()},
@@ -79,6 +79,20 @@ def test_one_failure_of_the_machine_is_a_run_made_again(runner: Callable[..., Re
     x = made.run(4, "search")
     assert made.ran == [4, 4] and x.failure is None
     assert [r.ended for r in x.runs.values()] == ["abandoned", "measured"]
+
+
+def test_a_run_that_lacks_memory_beside_the_model_is_made_again_without_it(runner: Callable[..., Rehearsed]) -> None:
+    made = runner(idea=[DRY, DRY])
+    asked: list[float | None] = []
+
+    def release(training_mb: float | None) -> bool:
+        asked.append(training_mb)
+        return training_mb is not None
+
+    made.readiness.release = release
+    x = made.run(4, "search")
+    assert made.ran == [4, 4] and x.failure == DRY  # alone it fails as well, so the idea is at fault
+    assert asked[0] is not None and asked[1] is None
 
 
 def test_after_two_the_incumbent_shows_whose_fault_it_is(runner: Callable[..., Rehearsed]) -> None:

@@ -44,8 +44,9 @@ class Scripted:
         self.calls.append("repair")
         return proposal
 
-    def release(self) -> None:
+    def release(self, training_mb: float | None = None) -> bool:
         self.calls.append("release")
+        return False
 
     def close(self) -> None:
         self.calls.append("close")

@@ -120,8 +120,10 @@ class Backend(Protocol):
         """
         ...
 
-    def release(self) -> None:
-        """Free the model's memory; return when it is free."""
+    def release(self, training_mb: float | None = None) -> bool:
+        """Free the model's memory, and return when it is free; where a training of `training_mb` fits beside the model,
+        it may stay. Return whether it stays.
+        """
         ...
 
     def close(self) -> None:

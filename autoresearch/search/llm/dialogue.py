@@ -162,8 +162,8 @@ class Dialogue:
     def learn(self, history: Sequence[Trial]) -> None:
         self.scorecard.learn(self.name, history)
 
-    def release(self) -> None:
-        self.backend.release()
+    def release(self, training_mb: float | None = None) -> bool:
+        return self.backend.release(training_mb)
 
     def close(self) -> None:
         self.backend.close()

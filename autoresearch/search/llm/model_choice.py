@@ -15,9 +15,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from autoresearch import environment
 from autoresearch.errors import ProposerError
 from autoresearch.formats import GIB
-from autoresearch.search.llm.ollama import CONTEXT_STEPS, OllamaProposer, context_length, family, parameters_b
+from autoresearch.search.llm.ollama import (
+    CONTEXT_STEPS,
+    MOST_IDLE_COST,
+    OllamaProposer,
+    context_length,
+    family,
+    parameters_b,
+)
 from autoresearch.search.llm.ollama_server import OllamaServer, full_name
 from autoresearch.search.llm.own_server import connect
 from autoresearch.search.llm.transport import positive
@@ -105,6 +113,18 @@ def how_to_begin(memory_bytes: int) -> str:
 def memory_limit(memory_bytes: int) -> int:
     """Return the bytes that a model may take: macOS lets the GPU use about two thirds, on large machines 3/4."""
     return int(memory_bytes * (0.75 if memory_bytes > 36 * GIB else 0.67))
+
+
+def shared_bytes(memory_bytes: int, card: Card) -> int:
+    """Return the bytes that a loaded model and a training may take together; 0 where it has to go before each training.
+
+    AUTORESEARCH_KEEP_MODEL decides, else what an idle loaded model costs training here where `benchmarks mac` measured
+    it.
+    """
+    keep = environment.choice("AUTORESEARCH_KEEP_MODEL")
+    if keep is None:
+        keep = (card.idle_cost or 0.0) <= MOST_IDLE_COST
+    return memory_limit(memory_bytes) if keep else 0
 
 
 def installed(server: OllamaServer, memory_bytes: int, scorecard: Scorecard | None = None) -> list[Model]:
@@ -223,6 +243,7 @@ def _chosen(
             memory_limit=None if wanted else memory_limit(memory_bytes),
             usual_context=fit.num_ctx,
             most_context=max(fit.num_ctx, chosen.largest or 0),
+            shared_bytes=shared_bytes(memory_bytes, scorecard.card(f"ollama:{choice.model}")),
         )
         file_bytes = chosen.size
         if not measure or _measured(proposer.card, file_bytes) or proposer.fits(file_bytes):

@@ -1,4 +1,7 @@
-"""Propose with a model of an Ollama server, which is loaded once for several drafts and unloaded before training."""
+"""Propose with a model of an Ollama server, which stays loaded while the script trains if both fit in memory.
+
+Elsewhere it is loaded once for several drafts and unloaded before training.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +20,15 @@ from autoresearch.search.llm.ollama_server import Loaded, OllamaServer, full_nam
 from autoresearch.search.llm.transport import positive
 from autoresearch.search.scorecard import FORMATS, Scorecard
 
-KEEP_ALIVE = "15m"  # longer than the time between drafts; `release` unloads at once
+KEEP_ALIVE = "60m"  # longer than the time between turns; `release` unloads at once
 CONTEXT_STEPS = (8192, 12288, 16384, 24576, 32768, 49152, 65536)  # few, since each change loads the model again
 USUAL_CONTEXT = 16384  # tokens
 HISTORY_GROWTH = 1500  # tokens of room for the history of the turns to come
 MEMORY_WAIT_S = 15.0  # for the memory of an unloaded model to become available
 MEMORY_BACK = 0.5  # share of the model's size to wait for; other programs may take the rest
+HEADROOM = 1.5  # factor on the incumbent's memory: a candidate may take more
+SPARE_BYTES = 2 * GIB  # beside the model and a training with its headroom
+MOST_IDLE_COST = 0.01  # share of training's speed that an idle loaded model may cost
 SLOW_LOAD = 0.2  # share of a turn: a load that takes longer is used for several drafts
 MOST_DRAFTS = 4
 
@@ -40,18 +46,22 @@ class OllamaBackend:
         memory_limit: int | None = None,
         usual_context: int = USUAL_CONTEXT,
         most_context: int | None = None,
+        shared_bytes: int = 0,
         think: Think = None,
         available: Callable[[], int] = lambda: int(psutil.virtual_memory().available),
     ) -> None:
         """Limit the loaded model to `memory_limit` bytes and to a context of `most_context` tokens.
 
         `usual_context` is what most nights need, and what `measure` loads; `most_context` is `usual_context` if None.
+        With `shared_bytes`, the memory that model and training may take together, the model stays loaded beside a
+        training that fits; 0 always unloads it.
 
         `think` None turns thinking off, or to low for a model that always thinks (gpt-oss).
         """
         self.server, self.model = server, model
         self.memory_limit, self.usual_context = memory_limit, usual_context
         self.most_context = most_context or usual_context
+        self.shared_bytes = shared_bytes
         self._think, self._available = think, available
         self._facts: dict[str, Any] | None = None
         self._num_ctx = 0
@@ -118,10 +128,19 @@ class OllamaBackend:
             self.release()
         return self.size
 
-    def release(self) -> None:
-        """Unload the model and return when its memory is available. Raises ProposerError when it stays loaded."""
+    @property
+    def loaded(self) -> bool:
+        return self._loaded
+
+    def release(self, training_mb: float | None = None) -> bool:
+        """Unload the model and return when its memory is available, unless a training of `training_mb` fits beside it.
+
+        Return whether it stays. Raises ProposerError when it should go and stays loaded.
+        """
+        if training_mb and self._loaded and self._fits_beside(int(training_mb * 2**20)):
+            return True
         if not self._resident:
-            return
+            return False
         self._loaded = False
         self.server.unload(self.model)
         self._resident = False
@@ -129,6 +148,13 @@ class OllamaBackend:
         wanted = self._free_before - (1 - MEMORY_BACK) * self.size
         while self._available() < wanted and time.monotonic() < deadline:
             time.sleep(0.1)
+        return False
+
+    def _fits_beside(self, training: int) -> bool:
+        """Return whether a training of so many bytes, and a larger one, has room beside the loaded model."""
+        needed = int(HEADROOM * training) + SPARE_BYTES
+        known = bool(self.size)  # some servers do not tell it
+        return known and self.size + needed <= self.shared_bytes and needed <= self._available()
 
     def close(self) -> None:
         try:
@@ -234,6 +260,7 @@ class OllamaProposer(Dialogue):
         memory_limit: int | None = None,
         usual_context: int = USUAL_CONTEXT,
         most_context: int | None = None,
+        shared_bytes: int = 0,
         think: Think = None,
     ) -> None:
         backend = OllamaBackend(
@@ -242,6 +269,7 @@ class OllamaProposer(Dialogue):
             memory_limit=memory_limit,
             usual_context=usual_context,
             most_context=most_context,
+            shared_bytes=shared_bytes,
             think=think,
         )
         super().__init__(backend, scorecard, formats=formats, retry_s=server.timeouts.retry_s)
@@ -263,9 +291,12 @@ class OllamaProposer(Dialogue):
         return limit is None or self.card.loaded_bytes <= limit
 
     def drafts_per_load(self) -> int:
-        """Return how many drafts, 1 to 4, to ask for at once, so that loading takes at most SLOW_LOAD of a turn."""
+        """Return how many drafts, 1 to 4, to ask for at once, so that loading takes at most SLOW_LOAD of a turn.
+
+        A model that has stayed loaded is asked for one.
+        """
         turns = self.card.turns
-        if not turns or not self.backend.load_s:
+        if not turns or not self.backend.load_s or self.backend.loaded:
             return 1
         turn_s = max(0.1, self.card.seconds / turns)
         return max(1, min(MOST_DRAFTS, round(self.backend.load_s / (SLOW_LOAD * turn_s))))

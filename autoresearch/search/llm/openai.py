@@ -145,8 +145,9 @@ class OpenAIBackend:
             fresh,
         )
 
-    def release(self) -> None:
-        """Do nothing: the API has no call to unload a model."""
+    def release(self, training_mb: float | None = None) -> bool:
+        """Do nothing: the API has no call to unload a model, which stays where its server runs."""
+        return addresses.is_loopback(self.http.base_url)
 
     def close(self) -> None:
         """Do nothing: no connection is kept between calls."""

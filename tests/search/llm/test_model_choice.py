@@ -12,7 +12,7 @@ from autoresearch.errors import ProposerError
 from autoresearch.formats import GIB
 from autoresearch.search.llm import model_choice
 from autoresearch.search.llm.ollama_server import OllamaServer
-from autoresearch.search.scorecard import ReplyCounts, Scorecard
+from autoresearch.search.scorecard import Card, ReplyCounts, Scorecard
 from testbed.fake_ollama import CLOUD, EMBEDDER, LARGE, MODEL, THINKER, FakeOllama, install
 
 STRANGER: dict[str, Any] = {**MODEL, "name": "someone/finetune:8b", "size": 5 * GIB, "parameter_size": "8.0B"}
@@ -116,6 +116,18 @@ def test_the_largest_context_is_what_model_and_memory_allow(memory_gb: int, larg
     with FakeOllama() as fake:
         (model,) = model_choice.installed(OllamaServer(fake.url), memory_gb * GIB)
     assert model.largest == largest
+
+
+@pytest.mark.parametrize(
+    ("says", "idle_cost", "stays"),
+    [("", None, True), ("", 0.004, True), ("", 0.03, False), ("1", 0.03, True), ("no", None, False)],
+)
+def test_the_model_goes_where_it_slows_training_or_a_person_says_so(
+    monkeypatch: pytest.MonkeyPatch, says: str, idle_cost: float | None, stays: bool
+) -> None:
+    monkeypatch.setenv("AUTORESEARCH_KEEP_MODEL", says)
+    together = model_choice.shared_bytes(64 * GIB, Card(idle_cost=idle_cost))
+    assert together == (model_choice.memory_limit(64 * GIB) if stays else 0)
 
 
 def test_what_is_asked_for_is_taken_or_named() -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from autoresearch.errors import ProposerError
+from autoresearch.formats import GIB
 from autoresearch.records import Set, Trial
 from testbed.fake_ollama import MODEL, THINKER, FakeOllama
 from testbed.proposer_kit import BAD, CONTEXT, GOOD, QUICK, Make, discarded, proposer, seen
@@ -95,6 +96,41 @@ def test_a_turn_loads_the_model_once(make: Make) -> None:
             proposer.propose(replace(CONTEXT, turn=turn))
             assert len(fake.loads) == turn and len(fake.chats()) == turn + 1
             proposer.release()
+
+
+@pytest.mark.parametrize(
+    ("shared_gb", "available_gb", "training_mb", "loads", "read"),
+    [
+        (64, 40, 8000, 1, "little"),
+        (64, 12, 8000, 2, "all"),  # other programs hold memory: 1.5 times 8 GB and 2 GB do not fit
+        (18, 40, 8000, 2, "all"),  # the GPU may not hold model and training together
+        (64, 40, None, 2, "all"),  # what the training needs is not known yet
+        (0, 40, 100, 2, "all"),
+    ],
+)
+def test_the_model_stays_loaded_where_it_fits_beside_training(
+    make: Make, shared_gb: int, available_gb: int, training_mb: float | None, loads: int, read: str
+) -> None:
+    with FakeOllama([GOOD, {"reply": "SET DEPTH = 4"}]) as fake:
+        proposer = make(fake, shared_bytes=shared_gb * GIB)
+        proposer.backend._available = lambda: available_gb * GIB
+        for turn in (1, 2):
+            proposer.propose(replace(CONTEXT, turn=turn))
+            assert proposer.release(training_mb) == (loads == 1)
+        assert len(fake.loads) == loads and bool(fake.listed()) == (loads == 1)
+        assert (fake.read[1] < 0.1 * fake.read[0]) == (read == "little")
+        proposer.close()
+        assert fake.listed() == {}
+
+
+def test_a_model_that_stays_is_asked_for_one_draft(make: Make) -> None:
+    with FakeOllama([GOOD], cycle=True) as fake:
+        proposer = make(fake, shared_bytes=64 * GIB)
+        proposer.propose(CONTEXT)
+        proposer.backend.load_s, proposer.card.seconds = 60.0, 60.0
+        assert proposer.drafts_per_load() == 1
+        proposer.release()
+        assert proposer.drafts_per_load() == 4
 
 
 def _tokens(chat: dict[str, Any]) -> int:
