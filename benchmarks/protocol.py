@@ -21,9 +21,9 @@ from autoresearch.candidate import constants, edits
 from autoresearch.errors import ProposerError
 from autoresearch.records import Context, Directive, Proposal, TaskFacts, Trial, WholeFile
 from autoresearch.search import policy
-from autoresearch.search.llm import model_choice
 from autoresearch.search.llm.backend import Answer, Message
 from autoresearch.search.llm.dialogue import Dialogue
+from autoresearch.search.llm.installed import useless
 from autoresearch.search.llm.ollama import OllamaProposer
 from autoresearch.search.llm.ollama_server import OllamaServer
 from autoresearch.search.llm.openai import OpenAIBackend
@@ -265,7 +265,7 @@ def asked(backend: Recorded, count: int, most_minutes: float, seed: int, json_fi
     forms = {form: f"{t.asked} asked, {t.parsed} parsed, {t.applied} applied" for form, t in card.formats.items()}
     print("\n".join(["| format | replies |", "|---|---|", *(f"| {form} | {text} |" for form, text in forms.items())]))
     print(f"\nits share of the next hybrid night begins at {policy.shares(rates)['model']:.0%} (a new model's: 50%);")
-    print(f"among installed models it is chosen {'last' if model_choice.useless(card) else 'by its size'}\n")
+    print(f"among installed models it is chosen {'last' if useless(card) else 'by its size'}\n")
     print(counts_table("the last error of the turns given up", errors))
     if json_file:
         rows = [{"text": a.text, "end": a.done_reason, "tokens": a.answer_tokens, "s": a.seconds} for a in answers]

@@ -17,7 +17,8 @@ from rich.text import Text
 
 from autoresearch.errors import ProposerError
 from autoresearch.formats import GIB, counted
-from autoresearch.search.llm.model_choice import LEAST_B, Choice, Model, size_text
+from autoresearch.search.llm.installed import LEAST_B, Model, size_text
+from autoresearch.search.llm.model_choice import Choice
 from autoresearch.search.llm.ollama_server import OllamaServer
 from autoresearch.search.scorecard import Card, Scorecard
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from autoresearch.formats import GIB
 from autoresearch.report import models
 from autoresearch.search.llm import model_choice
+from autoresearch.search.llm.installed import installed
 from autoresearch.search.llm.ollama_server import OllamaServer
 from autoresearch.search.scorecard import ReplyCounts, Scorecard
 from testbed.fake_ollama import LARGE, MODEL, PULL, FakeOllama
@@ -24,7 +25,7 @@ def test_the_table_shows_each_model_with_its_card(tmp_path: Path) -> None:
     card.turns, card.seconds, card.decided, card.warmed_up, card.kept = 10, 250.0, 8, 6, 2
     card.formats["blocks"] = ReplyCounts(asked=20, parsed=15, applied=10)
     with FakeOllama(models=[MODEL, LARGE]) as fake:
-        found = model_choice.installed(OllamaServer(fake.url), 16 * GIB, scorecard)
+        found = installed(OllamaServer(fake.url), 16 * GIB, scorecard)
     console = Console(file=io.StringIO(), width=80)
     console.print(models.models_view(found, scorecard, 80))
     text = console.file.getvalue()  # type: ignore[attr-defined]

@@ -18,6 +18,7 @@ from autoresearch.paths import EDITABLE, Cache, Layout
 from autoresearch.records import Measurement
 from autoresearch.report.models import models_view
 from autoresearch.search.llm import model_choice
+from autoresearch.search.llm.installed import installed
 from autoresearch.search.llm.own_server import connect
 from autoresearch.search.scorecard import Scorecard
 from autoresearch.system import login, machine
@@ -93,7 +94,7 @@ def models(root: Path, args: Namespace) -> int:
         raise AutoresearchError(f"no Ollama server answers and `ollama` is not installed.\n{pull}")
     try:
         scorecard = Scorecard(cache.scorecard, facts.slug())
-        found = model_choice.installed(server, facts.training_memory_mb * 2**20, scorecard)
+        found = installed(server, facts.training_memory_mb * 2**20, scorecard)
         console = Console()
         console.print(models_view(found, scorecard, console.width), highlight=False)
         print(model_choice.choose_model(found, facts.training_memory_mb * 2**20, args.model).line)

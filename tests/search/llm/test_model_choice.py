@@ -10,9 +10,9 @@ import pytest
 
 from autoresearch.errors import ProposerError
 from autoresearch.formats import GIB
-from autoresearch.search.llm import model_choice
+from autoresearch.search.llm import installed, model_choice
 from autoresearch.search.llm.ollama_server import OllamaServer
-from autoresearch.search.scorecard import Card, ReplyCounts, Scorecard
+from autoresearch.search.scorecard import Card, Scorecard
 from testbed.fake_ollama import CLOUD, EMBEDDER, LARGE, MODEL, THINKER, FakeOllama, install
 
 STRANGER: dict[str, Any] = {**MODEL, "name": "someone/finetune:8b", "size": 5 * GIB, "parameter_size": "8.0B"}
@@ -22,19 +22,11 @@ def card(folder: Path) -> Scorecard:
     return Scorecard(folder / "scorecard.json", "mac")
 
 
-def test_tiers_by_memory() -> None:
-    assert model_choice.tier(8 * GIB).formats == ("set",)
-    assert model_choice.tier(16 * GIB).models[0] == "qwen3.5:9b"
-    assert model_choice.tier(18 * GIB) is model_choice.tier(16 * GIB)
-    assert model_choice.tier(64 * GIB).num_ctx == 32768
-    assert model_choice.memory_limit(16 * GIB) == pytest.approx(10.7 * GIB, rel=0.01)
-
-
 def test_the_best_installed_model_that_fits(tmp_path: Path) -> None:
     remote = {**CLOUD, "name": "deepseek:671b-cloud", "size": 6 * GIB}
     with FakeOllama(models=[MODEL, THINKER, LARGE, EMBEDDER, CLOUD, remote, STRANGER]) as fake:
         server = OllamaServer(fake.url)
-        found = model_choice.installed(server, 16 * GIB)
+        found = installed.installed(server, 16 * GIB)
         assert [(m.name, m.fits) for m in found] == [
             ("qwen3.5:9b", True),
             ("qwen2.5-coder:7b", True),
@@ -43,24 +35,7 @@ def test_the_best_installed_model_that_fits(tmp_path: Path) -> None:
         ]
         choice = model_choice.choose_model(found, 16 * GIB)
         assert choice.model == "qwen3.5:9b" and "the best of 4 installed for 16 GB" in choice.line
-        assert model_choice.choose_model(model_choice.installed(server, 48 * GIB), 48 * GIB).model == "qwen3.6:27b"
-
-
-def test_the_need_counts_keys_and_values() -> None:
-    """28 layers, 4 heads of 128 for keys and values, 16 bits, 16384 positions: 0.875 GiB."""
-    with FakeOllama() as fake:
-        (model,) = model_choice.installed(OllamaServer(fake.url), 16 * GIB)
-    assert model.need - int(model.size * 1.05) - GIB // 2 == int(0.875 * GIB)
-    assert (model.parameters_b, model.context) == (7.6, 32768)
-
-
-def test_a_model_that_does_not_work_here_goes_to_the_end(tmp_path: Path) -> None:
-    scorecard = Scorecard(tmp_path / "scorecard.json", "mac")
-    scorecard.card("ollama:qwen3.5:9b").formats["set"] = ReplyCounts(asked=20, parsed=4, applied=1)
-    scorecard.save("ollama:qwen3.5:9b")
-    with FakeOllama(models=[MODEL, THINKER]) as fake:
-        found = model_choice.installed(OllamaServer(fake.url), 16 * GIB, scorecard)
-    assert [m.name for m in found] == ["qwen2.5-coder:7b", "qwen3.5:9b"]
+        assert model_choice.choose_model(installed.installed(server, 48 * GIB), 48 * GIB).model == "qwen3.6:27b"
 
 
 TINY: dict[str, Any] = {**MODEL, "name": "smollm2:135m", "size": 270_898_672, "parameter_size": "134.52M"}
@@ -68,7 +43,7 @@ TINY: dict[str, Any] = {**MODEL, "name": "smollm2:135m", "size": 270_898_672, "p
 
 def test_a_model_under_half_a_billion_is_taken_by_name_only() -> None:
     with FakeOllama(models=[TINY, EMBEDDER]) as fake:
-        found = model_choice.installed(OllamaServer(fake.url), 16 * GIB)
+        found = installed.installed(OllamaServer(fake.url), 16 * GIB)
     choice = model_choice.choose_model(found, 16 * GIB)
     assert (choice.model, choice.pull) == (None, "qwen3.5:9b")
     assert choice.line == (
@@ -80,14 +55,9 @@ def test_a_model_under_half_a_billion_is_taken_by_name_only() -> None:
 
 def test_a_small_model_comes_after_any_other_that_fits() -> None:
     with FakeOllama(models=[TINY, MODEL, LARGE]) as fake:
-        found = model_choice.installed(OllamaServer(fake.url), 16 * GIB)
+        found = installed.installed(OllamaServer(fake.url), 16 * GIB)
     assert [m.name for m in found] == ["qwen2.5-coder:7b", "smollm2:135m", "qwen3.6:27b"]
     assert model_choice.choose_model(found, 16 * GIB).model == "qwen2.5-coder:7b"
-
-
-@pytest.mark.parametrize(("size", "small"), [(200 * 2**20, True), (2 * GIB, False)])
-def test_a_model_of_unknown_parameters_is_judged_by_its_file(size: int, small: bool) -> None:
-    assert model_choice.Model("x:latest", size, None, None, size, True).small is small
 
 
 @pytest.mark.parametrize(
@@ -98,24 +68,10 @@ def test_a_model_of_embeddings_is_known_without_capabilities(name: str, architec
     """Some servers do not tell capabilities."""
     silent = {**MODEL, "name": name, "architecture": architecture, "capabilities": None}
     with FakeOllama(models=[silent, {**MODEL, "capabilities": None}]) as fake:
-        found = model_choice.installed(OllamaServer(fake.url), 16 * GIB)
+        found = installed.installed(OllamaServer(fake.url), 16 * GIB)
     assert [m.name for m in found] == [MODEL["name"]]
     line = model_choice.choose_model(found, 16 * GIB, name, [name]).line
     assert line == f"{name} writes no text on this machine: it makes embeddings, or runs elsewhere"
-
-
-@pytest.mark.parametrize(
-    ("billions", "text"), [(0.13452, "135M"), (0.494, "494M"), (1.777, "1.8B"), (30.0, "30B"), (None, "")]
-)
-def test_sizes_as_people_write_them(billions: float | None, text: str) -> None:
-    assert model_choice.size_text(billions) == text
-
-
-@pytest.mark.parametrize(("memory_gb", "largest"), [(16, 32768), (6, None)])
-def test_the_largest_context_is_what_model_and_memory_allow(memory_gb: int, largest: int | None) -> None:
-    with FakeOllama() as fake:
-        (model,) = model_choice.installed(OllamaServer(fake.url), memory_gb * GIB)
-    assert model.largest == largest
 
 
 @pytest.mark.parametrize(
@@ -127,12 +83,12 @@ def test_the_model_goes_where_it_slows_training_or_a_person_says_so(
 ) -> None:
     monkeypatch.setenv("AUTORESEARCH_KEEP_MODEL", says)
     together = model_choice.shared_bytes(64 * GIB, Card(idle_cost=idle_cost))
-    assert together == (model_choice.memory_limit(64 * GIB) if stays else 0)
+    assert together == (installed.memory_limit(64 * GIB) if stays else 0)
 
 
 def test_what_is_asked_for_is_taken_or_named() -> None:
     with FakeOllama(models=[MODEL, LARGE]) as fake:
-        found = model_choice.installed(OllamaServer(fake.url), 16 * GIB)
+        found = installed.installed(OllamaServer(fake.url), 16 * GIB)
     assert model_choice.choose_model(found, 16 * GIB, "qwen2.5-coder:7b").model == "qwen2.5-coder:7b"
     large = model_choice.choose_model(found, 16 * GIB, "qwen3.6:27b")
     assert large.model == "qwen3.6:27b" and "more than this machine has" in large.line
@@ -150,7 +106,7 @@ def test_nothing_that_fits_offers_a_pull() -> None:
     none = model_choice.choose_model([], 16 * GIB)
     assert (none.model, none.pull) == (None, "qwen3.5:9b") and "no model is installed" in none.line
     with FakeOllama(models=[LARGE]) as fake:
-        found = model_choice.installed(OllamaServer(fake.url), 16 * GIB)
+        found = installed.installed(OllamaServer(fake.url), 16 * GIB)
     assert "the installed model does not fit. Run: ollama pull" in model_choice.choose_model(found, 16 * GIB).line
 
 
@@ -207,10 +163,8 @@ def test_a_model_that_turns_out_too_large_gives_way_to_the_next(tmp_path: Path) 
             assert proposer is not None and proposer.name == "ollama:qwen2.5-coder:3b"
             assert "the best of 2 installed" in line
             assert [name for name, _ in fake.loads] == loads and fake.listed() == {}
-        rows = {
-            m.name: (m.need, m.fits) for m in model_choice.installed(OllamaServer(fake.url), 16 * GIB, card(tmp_path))
-        }
+        rows = {m.name: (m.need, m.fits) for m in installed.installed(OllamaServer(fake.url), 16 * GIB, card(tmp_path))}
         fake.models["qwen3.5:9b"]["size"] = 3 * GIB  # another file with this tag
-        again = model_choice.installed(OllamaServer(fake.url), 16 * GIB, card(tmp_path))[0]
+        again = installed.installed(OllamaServer(fake.url), 16 * GIB, card(tmp_path))[0]
     assert rows["qwen3.5:9b"] == (12 * GIB, False)
     assert (again.name, again.fits) == ("qwen3.5:9b", True)
