@@ -226,7 +226,7 @@ def work_clock() -> float:
 
 
 def main(build_model: Callable[..., Any], train: Callable[..., Any]) -> int:
-    """Run `uv run train_mlx.py`: train and evaluate the calling file in two children, and print the summary block."""
+    """Run `uv run train_mlx.py`: train and evaluate the calling file in children, and print the summary block."""
     from autoresearch.tasks.gpt.by_hand import run_by_hand
 
     return run_by_hand(Path(build_model.__code__.co_filename), Path(__file__))
@@ -263,7 +263,7 @@ def receive_rows(seq_len: int) -> np.ndarray:
 
 
 def fixed_tokens(task: Task, seed: int) -> mx.array:
-    """Draw one row of random tokens, the same in both children: (1, seq_len) int32."""
+    """Draw one row of random tokens, the same in every child: (1, seq_len) int32."""
     row = np.random.default_rng([seed, 3]).integers(0, task.vocab_size, (1, task.seq_len), dtype=np.int32)
     return mx.array(row)
 

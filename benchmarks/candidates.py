@@ -1,6 +1,6 @@
 """Run every hostile and broken candidate of testbed/hostile/ and print how each is stopped, and when.
 
-Each meets the contract, and then, as if the contract had let it pass, the real measurement: two children, a task of 64
+Each meets the contract, and then, as if the contract had let it pass, the real measurement: all children, a task of 64
 tokens, a third of a second of training, the sandbox of this machine. Ends with code 1 when a candidate touched
 something outside its own folder, or ended otherwise than it may.
 """

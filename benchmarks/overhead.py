@@ -30,7 +30,7 @@ MEANING = {
     "warmup": "warm-up steps and one forward pass, undone",
     "training": "the budget",
     "saving": "finite check, checkpoint, fixed logits",
-    "evaluation_startup": "the evaluate child starts, restores",
+    "evaluation_startup": "judge and model start, the model is restored",
     "evaluation": "scoring and probes",
     "overhead": "the parent: sandbox, folders, hashing",
 }

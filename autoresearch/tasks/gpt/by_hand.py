@@ -1,4 +1,4 @@
-"""Run `train_mlx.py` as a program: one run by hand, in the same two children as the loop's runs, with a summary."""
+"""Run `train_mlx.py` as a program: one run by hand, in the same children as the loop's runs, with a summary."""
 
 from __future__ import annotations
 
