@@ -141,7 +141,7 @@ def parser() -> argparse.ArgumentParser:
     add("clean", tag)
     add("doctor", tag, task)
     fit = add("calibrate", tag, task)
-    fit.add_argument("--again", action="store_true", help="measure anew what was found earlier")
+    fit.add_argument("--again", action="store_true", help="measure again what was measured earlier")
     add("models", who)
     add("install", tag, task, who, hints, ends)
     add("uninstall")

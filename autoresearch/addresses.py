@@ -110,7 +110,7 @@ def proxy(url: str) -> str | None:
         if not urlsplit(f"{scheme}://{rest}").hostname or urlsplit(f"{scheme}://{rest}").port == 0:
             raise ValueError("it names no host and port")
     except (ValueError, httpx.InvalidURL) as error:
-        raise UsageError(f"{shown}: this is no address of a proxy ({error})") from None
+        raise UsageError(f"{shown}: this is not the address of a proxy ({error})") from None
     if scheme.startswith("socks") and find_spec("socksio") is None:
         raise UsageError(f"{shown}: a SOCKS proxy needs the package socksio (pip install socksio), or unset {name}")
     return f"{scheme}://{rest}"
@@ -172,13 +172,13 @@ def _parsed(name: str, given: str, port: int | None) -> Address:
     authority, _, path = re.split(r"[?#]", rest)[0].partition("/")
     host, number = _host_and_port(authority)
     if not re.fullmatch(r"[\w.-]+|\[[0-9a-f:.]+\]", host, re.I) or "://" in rest or re.search(r"\s", path):
-        raise UsageError(f"{shown}: {host or 'nothing'} is no name of a host; {hint}")
+        raise UsageError(f"{shown}: {host or 'nothing'} is not a host name; {hint}")
     try:
         host = host if host.isascii() else host.encode("idna").decode()
     except UnicodeError:
-        raise UsageError(f"{shown}: {host} is no name of a host; {hint}") from None
+        raise UsageError(f"{shown}: {host} is not a host name; {hint}") from None
     if number and not (re.fullmatch(r"[0-9]{1,5}", number) and 0 < int(number) < 65536):
-        raise UsageError(f"{shown}: the port {number} is no number from 1 to 65535; {hint}")
+        raise UsageError(f"{shown}: the port {number} is not a number from 1 to 65535; {hint}")
     if not number and port is not None:
         number = str({"http": 80, "https": 443}.get(scheme, port))
     url = f"{scheme or 'http'}://{host}" + (f":{int(number)}" if number else "")

@@ -62,7 +62,7 @@ def path(text: str) -> Path:
     Raises UsageError where a variable or a user in it does not exist. A file of that very name is taken as it is.
     """
     if not text.strip() or "\0" in text:
-        raise UsageError(f"{text!r} is no path")
+        raise UsageError(f"{text!r} is not a path")
     if os.path.lexists(text):
         return Path(text).absolute()
     expanded = os.path.expanduser(os.path.expandvars(text))  # noqa: PTH111 - pathlib raises for an unknown user

@@ -49,7 +49,9 @@ class OwnFile:
 def read(root: Path, file: Path) -> OwnFile:
     """Read a person's version. Raises UsageError where it cannot be read."""
     if not file.is_file():
-        raise UsageError(f"{file} cannot be read: there is no such file" if not file.exists() else f"{file} is no file")
+        raise UsageError(
+            f"{file} cannot be read: there is no such file" if not file.exists() else f"{file} is not a file"
+        )
     if file.stat().st_size > MOST_BYTES:
         raise UsageError(
             f"{file} has {file.stat().st_size:,} bytes; a version of {EDITABLE} has at most {MOST_BYTES:,}"

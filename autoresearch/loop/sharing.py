@@ -125,7 +125,7 @@ def nights_of(root: Path, name: str) -> list[Bundle]:
     if path.is_dir():
         raise UsageError(f"{name} holds no findings (*.json) and no results.tsv")
     raise UsageError(
-        f"{name} is no file of findings, no results.tsv and no night of this checkout. See: ls runs findings"
+        f"{name} is not a file of findings, a results.tsv or a night of this checkout. See: ls runs findings"
     )
 
 

@@ -48,7 +48,7 @@ class Repository:
             raise refusal("rev-parse", f"git works on {top} and not on {folder}. See: git config core.worktree")
         if prefix and (repository.resolve("HEAD") is None or repository.blob("HEAD", EDITABLE) is None):
             how = f"cd {shlex.quote(str(folder))} && {START}"
-            raise refusal("rev-parse", f"{folder} lies in the repository {top} but is no part of it. Run: {how}")
+            raise refusal("rev-parse", f"{folder} lies in the repository {top} but is not part of it. Run: {how}")
         if repository.resolve("HEAD") is None:
             raise refusal("rev-parse HEAD", f"{folder} has no commits yet. Run: git add -A && git commit -m start")
         return repository

@@ -99,7 +99,7 @@ def _explained(folder: Path, done: CommandResult) -> str | None:
         how = "xcode-select --install" if sys.platform == "darwin" else "apt-get install git   (or your system's way)"
         return f"git, which keeps the night's changes, is not installed. Run: {how}"
     if "not a git repository" in said:
-        return f"{folder} is no git repository, and the night's changes are kept as commits. Run there: {START}"
+        return f"{folder} is not a git repository, and the night's changes are kept as commits. Run there: {START}"
     if "dubious ownership" in said:
         how = f"git config --global --add safe.directory {here}"
         return f"git does not trust {folder}, which belongs to another user. Run: {how}"

@@ -238,7 +238,7 @@ def _read(path: Path) -> bytes:
     """Return the first MOST_BYTES + 1 bytes of a regular file. Raises EditError for any other: a pipe has no end."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            raise EditError(f"it left no readable {path.name}: it is no regular file")
+            raise EditError(f"it left no readable {path.name}: it is not a regular file")
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
             return file.read(MOST_BYTES + 1)
     except OSError as error:

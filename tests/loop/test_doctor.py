@@ -102,7 +102,7 @@ def test_no_repository_a_dirty_editable_file_a_detached_head(checkout: Path, tmp
     nowhere = tmp_path / "nowhere"
     nowhere.mkdir()
     (check,) = found(doctor.checks(host(nowhere)), "repository")
-    assert check.level is PROBLEM and "is no git repository" in check.message
+    assert check.level is PROBLEM and "is not a git repository" in check.message
     git(checkout, "checkout", "-q", "--detach")
     assert next(iter(doctor.check_repository(host(checkout)))).level is NOTE
     git(checkout, "switch", "-q", "main")

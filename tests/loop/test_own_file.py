@@ -69,9 +69,13 @@ def test_a_file_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:
     root = make_repository(tmp_path / "repository")
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "long.py").write_bytes(b"#" * 2**21)
-    for name, why in (("nowhere.py", "there is no such file"), ("pipe", "is no file"), ("long.py", "2,097,152 bytes")):
+    for name, why in (
+        ("nowhere.py", "there is no such file"),
+        ("pipe", "is not a file"),
+        ("long.py", "2,097,152 bytes"),
+    ):
         with pytest.raises(UsageError, match=why):
             own_file.read(root, tmp_path / name)
     for path in (Path("/dev/zero"), tmp_path):
-        with pytest.raises(UsageError, match="is no file"):
+        with pytest.raises(UsageError, match="is not a file"):
             own_file.read(root, path)

@@ -55,7 +55,7 @@ def test_what_a_name_may_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert sharing.nights_of(root, str(tmp_path))[0].kind == "imported"
     with pytest.raises(UsageError, match="runs holds no findings"):
         sharing.nights_of(root, str(root / "runs"))
-    with pytest.raises(UsageError, match="dec24 is no file of findings"):
+    with pytest.raises(UsageError, match="dec24 is not a file of findings"):
         sharing.nights_of(root, "dec24")
     (tmp_path / "b.json").write_text("{}")
     with pytest.raises(BundleError, match="refused"):

@@ -14,7 +14,7 @@ from testbed.checkouts import PERSON, git
 
 
 def test_a_folder_outside_git_and_a_repository_without_commits_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(GitError, match="is no git repository"):
+    with pytest.raises(GitError, match="is not a git repository"):
         Repository.at(tmp_path)
     git(tmp_path, "init", "-q")
     with pytest.raises(GitError, match=r"no commits yet\. Run: git add -A && git commit"):

@@ -121,7 +121,7 @@ def test_a_download_in_another_repository_is_refused_and_moves_nothing(folder: P
     shutil.copy(folder / FILE, inside / FILE)
     before = git(folder, "symbolic-ref", "HEAD"), git(folder, "for-each-ref")
     said = refused(inside)
-    assert f"{inside} lies in the repository {folder} but is no part of it" in said
+    assert f"{inside} lies in the repository {folder} but is not part of it" in said
     assert said.endswith(f"Run: cd '{inside}' && git init && git add -A && git commit -m start")
     assert (git(folder, "symbolic-ref", "HEAD"), git(folder, "for-each-ref")) == before
     git(folder, "add", ".")
@@ -131,7 +131,7 @@ def test_a_download_in_another_repository_is_refused_and_moves_nothing(folder: P
 
 def test_a_download_without_a_repository_is_told_three_commands(tmp_path: Path) -> None:
     assert refused(tmp_path) == (
-        f"{tmp_path} is no git repository, and the night's changes are kept as commits."
+        f"{tmp_path} is not a git repository, and the night's changes are kept as commits."
         " Run there: git init && git add -A && git commit -m start"
     )
 

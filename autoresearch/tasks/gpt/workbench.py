@@ -177,4 +177,6 @@ def _check_syntax(path: Path, mend: str) -> None:
     except (SyntaxError, ValueError) as error:
         where = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
         said = error.msg if isinstance(error, SyntaxError) else error
-        raise DataError(f"{path}{where}, which measures every candidate, is no Python: {said}. Run: {mend}") from None
+        raise DataError(
+            f"{path}{where}, which measures every candidate, is not valid Python: {said}. Run: {mend}"
+        ) from None

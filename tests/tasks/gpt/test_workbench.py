@@ -46,7 +46,7 @@ def test_a_night_keeps_the_harness_that_it_began_with(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"prepare\.py, line 2, which measures .* Run: git checkout -- prepare\.py"):
         snapshot(checkout, tmp_path / "broken")
     (tmp_path / "night" / "prepare.py").write_bytes(b"\0")
-    with pytest.raises(DataError, match=rf"prepare\.py.* no Python: .* Run: rm -r {tmp_path}"):
+    with pytest.raises(DataError, match=rf"prepare\.py.* not valid Python: .* Run: rm -r {tmp_path}"):
         snapshot(checkout, tmp_path / "night")
     harness(checkout)[1].unlink()
     with pytest.raises(DataError, match=r"ops\.py is missing\. Run: git checkout"):

@@ -34,12 +34,12 @@ class Remarks:
             found.append(f"{counted(total, 'character')} of {files} cannot be read and count as {texts.LOST}{where}")
         if self.empty:
             total, files, where = _summed(self.empty)
-            found.append(f"{counted(total, 'row')} of {files} hold no text and are left out{where}")
+            found.append(f"{counted(total, 'row')} of {files} hold no text and are skipped{where}")
         if self.left_out:
             path, why = next(iter(self.left_out.items()))
             others = len(self.left_out) - 1
             more = f", and {counted(others, 'other file')}" if others else ""
-            found.append(f"left out, for it is no text: {printable(str(path))} ({why}){more}")
+            found.append(f"skipped, not a text file: {printable(str(path))} ({why}){more}")
         return found
 
 

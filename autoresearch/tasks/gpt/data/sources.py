@@ -98,7 +98,7 @@ def _existing(dataset: str) -> Path | None:
 def folder_name(dataset: str) -> str:
     """Name a data set's folder in the cache: climbmix -> climbmix; notes/ -> notes-1f0c39ae, by its absolute path.
 
-    A name that is no path, such as notes-1f0c39ae, stays as it is.
+    A name that is not a path, such as notes-1f0c39ae, stays as it is.
     """
     if dataset in ("climbmix", "tinystories", "stdlib") or (path := _existing(dataset)) is None:
         return dataset

@@ -100,7 +100,7 @@ def test_files_that_are_no_text_are_left_out_and_named(tmp_path: Path) -> None:
     source = sources.find(str(tmp_path), 1)
     assert [text for _, text in source.documents(("train", "val", "test"))] == ["good"]
     [said] = source.remarks()
-    assert said.startswith("left out, for it is no text: ") and said.endswith("(it holds zero bytes), and 1 other file")
+    assert said.startswith("skipped, not a text file: ") and said.endswith("(it holds zero bytes), and 1 other file")
     assert read(tmp_path / "late.txt", b"text " * 20_000 + b"\0") == (
         list(files.pieces("text " * 20_000 + "\ufffd")),
         [f"1 character of 1 file cannot be read and count as \ufffd ({tmp_path / 'late.txt'})"],
@@ -118,11 +118,11 @@ def test_rows_without_a_text_are_left_out_and_counted(tmp_path: Path) -> None:
     rows = b'{"text": null}\n{"text": "one"}\nnull\n{"text": " "}\n{"text": "half \\ud800 a pair"}\n'
     assert read(path, rows) == (
         ["one", "half ? a pair"],
-        [f"3 rows of 1 file hold no text and are left out ({path})"],
+        [f"3 rows of 1 file hold no text and are skipped ({path})"],
     )
     table = tmp_path / "a.parquet"
     pq.write_table(pa.table({"text": ["one", None, "", "two"]}), table)
-    assert read(table) == (["one", "two"], [f"2 rows of 1 file hold no text and are left out ({table})"])
+    assert read(table) == (["one", "two"], [f"2 rows of 1 file hold no text and are skipped ({table})"])
 
 
 @pytest.mark.parametrize("line", [b"[" * 100_000, b"{", b"7", b"[]", b'{"body": "x"}', b'{"text": ["x"]}', b"9" * 5000])
