@@ -175,7 +175,7 @@ def _check_syntax(path: Path, mend: str) -> None:
     try:
         compile(path.read_bytes(), str(path), "exec", dont_inherit=True)
     except (SyntaxError, ValueError) as error:
-        where = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
+        where = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
         said = error.msg if isinstance(error, SyntaxError) else error
         raise DataError(
             f"{path}{where}, which measures every candidate, is not valid Python: {said}. Run: {mend}"
