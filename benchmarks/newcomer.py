@@ -30,9 +30,9 @@ NOWHERE = "http://127.0.0.1:9"
 LINES = {
     "the hub is given up": r"data: ",
     "the data is prepared (text, tokenizer, rows)": r"prepared in ",
-    "sandbox, branch and profile": r"fit: |\d\d:\d\d:\d\d  #0 run 0",
-    "the fit to the machine": r"\d\d:\d\d:\d\d  #0 run 0",
-    "the baseline's three runs": r"\d\d:\d\d:\d\d  #0 (KEEP|CRASH)",
+    "sandbox, branch and profile": r"fit: |\d\d:\d\d:\d\d  #0 run",
+    "the fit to the machine": r"\d\d:\d\d:\d\d  #0 run",
+    "the baseline's three runs": r"\d\d:\d\d:\d\d  #1 run",
     "the first experiment": r"\d\d:\d\d:\d\d  #1 (KEEP|DISCARD|CRASH)",
     "the end of the night": r"stopped: ",
 }
