@@ -236,9 +236,10 @@ def main(build_model: Callable[..., Any], train: Callable[..., Any]) -> int:
 
 
 def data_folder() -> Path:
-    """Return the folder of prepared data that the AUTORESEARCH_* variables name."""
-    cache = os.environ.get("AUTORESEARCH_CACHE") or Path.home() / ".cache" / "autoresearch-metal"
-    return Path(cache) / "data" / os.environ["AUTORESEARCH_DATASET"] / os.environ["AUTORESEARCH_PROFILE"]
+    """Return the folder of prepared data that the loop names in the child's AUTORESEARCH_* variables."""
+    names = ("AUTORESEARCH_CACHE", "AUTORESEARCH_DATASET", "AUTORESEARCH_PROFILE")
+    cache, dataset, profile = (os.environ[name] for name in names)
+    return Path(cache) / "data" / dataset / profile
 
 
 def task() -> Task:

@@ -28,7 +28,7 @@ from testbed.toy import ROOT
 NOWHERE = "http://127.0.0.1:9"
 # The parts of a night's beginning, by the line that ends each.
 LINES = {
-    "the hub is given up": r"data: ",
+    "the loop starts, and gives the hub up": r"data: ",
     "the data is prepared (text, tokenizer, rows)": r"prepared in ",
     "sandbox, branch and profile": r"fit: |\d\d:\d\d:\d\d  #0 run",
     "the fit to the machine": r"\d\d:\d\d:\d\d  #0 run",
