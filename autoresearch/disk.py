@@ -20,13 +20,13 @@ def refusal(error: OSError) -> str | None:
         "runs/a: No space left on device (12 MB are free). Nothing that was recorded is lost. Make room, ..."
     """
     code = _code(error)
-    path = str(error.filename) if error.filename else "a file"
+    path = f"{error.filename}: " if error.filename else ""
     if code in FULL:
         room = f"Make room, e.g. by {command('loop.py clean')}, and run the same command again"
-        return f"{path}: {os.strerror(code)}{_free(error)}. Nothing that was recorded is lost. {room}"
+        return f"{path}{os.strerror(code)}{_free(error)}. Nothing that was recorded is lost. {room}"
     if code in FORBIDDEN:
         own = "Make it your own, or work in a copy of the folder that is; AUTORESEARCH_CACHE names another cache"
-        return f"{path}: {os.strerror(code)}. {own}"
+        return f"{path}{os.strerror(code)}. {own}"
     return None
 
 
