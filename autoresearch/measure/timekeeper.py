@@ -47,12 +47,14 @@ class Timekeeper:
         began, ready = outcome.at("importing"), outcome.at("ready")
         if began is None or ready is None:
             return None
-        free_s = max(bench.free_build_s, SHARE * bench.budget_s)
-        start_s = (clock.began or ready) - began
-        clock.charged_s = max(0.0, ready - began - free_s, start_s - bench.free_start_s)
+        parts = [
+            ("importing and building", ready - began, max(bench.free_build_s, SHARE * bench.budget_s)),
+            ("the whole start", (clock.began or ready) - began, bench.free_start_s),
+        ]
+        what, took_s, free_s = max(parts, key=lambda part: part[1] - part[2])
+        clock.charged_s = max(0.0, took_s - free_s)
         if clock.training_s > 0:
             return None
-        what, took_s = ("importing and building", ready - began) if clock.began is None else ("the start", start_s)
         text = f"{what} took {took_s:.1f} s: what is beyond {free_s:.3g} s is taken off the {bench.budget_s:g} s"
         return Failure("build", f"{text} of training, and nothing is left")
 

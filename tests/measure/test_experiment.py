@@ -32,9 +32,8 @@ def test_an_honest_candidate_is_measured(bench: Workbench, tmp_path: Path) -> No
     heard: list[str] = []
     m = experiment.measure(bench, HONEST, tmp_path / "run", seed=1, listen=lambda e: heard.append(e["event"]))
     assert m.failure is None
-    assert (
-        m.val_bpb is not None and 1.5 < m.val_bpb < 6.5
-    )  # log2(64) untrained; a step of 0, 1 or 2 costs log2(3) = 1.585 bits a token
+    # From log2(64) bits a token untrained towards log2(3) = 1.585 for steps of 0, 1 or 2.
+    assert m.val_bpb is not None and 1.5 < m.val_bpb < 6.5
     assert m.training_s is not None and m.training_s > 0
     assert m.num_steps and m.total_tokens and m.total_tokens // (16 * 64) - m.num_steps in (0, 1)
     assert [e for e in heard if e not in {"importing", "committed", "step", "evaluated", "probed"}] == [

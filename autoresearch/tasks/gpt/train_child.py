@@ -33,9 +33,7 @@ def main(args: argparse.Namespace, emit: Reporter) -> None:
     module.train(model, run)
     if run._clock is None:
         raise Failed("interface", "train(model, run) returned without asking for run.batches(...)")
-    parameters = dict(
-        tree_flatten(model.parameters())
-    )  # these very arrays are saved, whatever the candidate replaces later
+    parameters = dict(tree_flatten(model.parameters()))  # they are saved, whatever the candidate replaces later
     mx.eval(parameters)
     emit("trained", steps=run._steps, peak_memory_mb=mx.get_peak_memory() / 2**20)
     emit("committed", parameters=prepare.array_hash(parameters))
