@@ -22,6 +22,7 @@ NAMES = {
     "probes": "what the probes of an evaluation find, whom they accuse, what they cost (3 benchmarks)",
     "protocol": "a language model's turns: their cost, broken replies, a real model (3 benchmarks)",
     "quality": "val_bpb after fixed steps: parts of the optimizer, other defaults (2 benchmarks)",
+    "reading": "what a language model reads anew each turn",
     "simulations": "simulated nights: the keep rule, the statistics, the search (3 benchmarks)",
     "trainer": "a training step: speed, parts, scaling, warm-up, batches (5 benchmarks)",
 }

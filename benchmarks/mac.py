@@ -1,9 +1,10 @@
 """Time what only a Mac can answer: attention's backward pass, compiled or not, stacked or not, type, display.
 
 After the roofline, a training step of the Mac profile's baseline is timed with one thing changed at a time, each in a
-process of its own. What is printed between the rulers is made to be pasted into an issue. On other machines the cases
-that exist there run on the tiny profile's baseline, and the others are listed. --display puts the display to sleep for
-the last case.
+process of its own. With --model NAME, interleaved pairs of the baseline show what that model costs while it is loaded
+and idle; the loop reads it later and unloads a model that costs over 1%. What is printed between the rulers is made to
+be pasted into an issue. On other machines the cases that exist there run on the tiny profile's baseline, and the others
+are listed. --display puts the display to sleep for the last case.
 """
 
 from __future__ import annotations
@@ -11,12 +12,19 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import statistics
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from autoresearch.errors import ProposerError
+from autoresearch.paths import Cache
+from autoresearch.search.llm.ollama import USUAL_CONTEXT
+from autoresearch.search.llm.ollama_server import OllamaServer
+from autoresearch.search.llm.own_server import connect
+from autoresearch.search.scorecard import Scorecard
 from autoresearch.system import machine, process
 from autoresearch.tasks.gpt import roofline
 from autoresearch.tasks.gpt.data.profiles import MAC, TINY
@@ -25,6 +33,7 @@ from testbed.toy import ROOT
 
 TOKENS, TINY_TOKENS = 2**14, 2**12  # a step
 CASE_TIMEOUT_S = 600.0
+IDLE_PAIRS = 4
 ASLEEP_AFTER_S = 10.0
 DISPLAY_SLEEP = ("pmset", "displaysleepnow")
 
@@ -104,9 +113,53 @@ def row(case: Case, quick: bool) -> dict[str, Any]:
     return {"what": case.what, "T": case.T, "tokens": case.tokens, **numbers}
 
 
+def idle_rows(model: str, server: OllamaServer, run: Callable[[str], dict[str, Any]]) -> list[dict[str, Any]]:
+    """Run interleaved pairs of steps, without the model and with it loaded and idle; unload it at the end."""
+    rows = []
+    try:
+        for number in range(1, IDLE_PAIRS + 1):
+            server.unload(model)
+            rows.append(run(f"no model, pair {number}"))
+            server.load(model, num_ctx=USUAL_CONTEXT, keep_alive="60m")
+            rows.append(run(f"{model} loaded and idle, pair {number}"))
+    finally:
+        server.unload(model)
+    return rows
+
+
+def idle_cost(rows: Sequence[Mapping[str, Any]]) -> float | None:
+    """Return the share of speed that the idle model costs, the median over the pairs; None where a step failed.
+
+    >>> idle_cost([{"tok_s": 100.0}, {"tok_s": 99.0}])
+    0.01
+    """
+    if not rows or any("tok_s" not in found for found in rows):
+        return None
+    costs = [1 - with_it["tok_s"] / without["tok_s"] for without, with_it in zip(rows[::2], rows[1::2], strict=True)]
+    return round(statistics.median(costs), 4)
+
+
+def measure_idle(model: str, case: Case, quick: bool, facts: machine.Facts) -> list[dict[str, Any]]:
+    """Measure what the idle model costs this machine, and note it on the model's card. Raises ProposerError."""
+    server = connect(Cache.default().ollama_log)
+    if server is None:
+        raise ProposerError("no Ollama server answers, and `ollama` is not installed", reason="server_gone")
+    try:
+        rows = idle_rows(model, server, lambda what: row(replace(case, what=what), quick))
+    finally:
+        server.close()
+    cost, scorecard = idle_cost(rows), Scorecard(Cache.default().scorecard, facts.slug())
+    if cost is not None:
+        scorecard.card(f"ollama:{model}").idle_cost = cost
+        scorecard.save(f"ollama:{model}")
+        print(f"{model}, loaded and idle, costs {cost:.1%} of a step's speed", file=sys.stderr)
+    return rows
+
+
 def main(argv: Sequence[str]) -> int:
     options = arguments("mac", __doc__)
     options.add_argument("--display", action="store_true", help="a Mac: put the display to sleep for the last case")
+    options.add_argument("--model", metavar="NAME", help="also measure what this Ollama model costs while it is idle")
     options.add_argument("--case", type=json.loads, help="time this one case here (used by the benchmark itself)")
     args = options.parse_args(argv)
     if args.case:
@@ -119,8 +172,11 @@ def main(argv: Sequence[str]) -> int:
         else:
             rows.append(row(case, args.quick))
             print(rows[-1], file=sys.stderr, flush=True)
-    print(f"{'-' * 40} from here into an issue")
     facts = machine.facts()
+    if args.model:
+        base = next(case for case in cases(best.device, args.quick, display=False) if isinstance(case, Case))
+        rows += measure_idle(args.model, base, args.quick, facts)
+    print(f"{'-' * 40} from here into an issue")
     print(f"{best.table(facts)}\ndisplay {facts.display}, power {facts.power}, heat {facts.thermal}\n")
     report(rows, args)
     print("\n".join(["", *(f"not run: {text}" for text in missing)]))

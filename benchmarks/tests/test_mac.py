@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 import prepare
-from benchmarks.mac import Case, cases
+from autoresearch.search.llm.ollama_server import OllamaServer
+from benchmarks.mac import IDLE_PAIRS, Case, cases, idle_cost, idle_rows
+from testbed.fake_ollama import MODEL, FakeOllama
 from testbed.trainer_support import TASK, trainer
 
 
@@ -28,3 +30,16 @@ def test_what_a_cpu_lacks_is_said() -> None:
     found = list(cases("cpu", quick=True, display=False))
     assert [case.what for case in found if isinstance(case, Case)] == ["baseline", "Newton-Schulz matrix by matrix"]
     assert any("no fused attention" in text for text in found if isinstance(text, str))
+
+
+def test_pairs_of_steps_alternate_without_and_with_the_loaded_model() -> None:
+    with FakeOllama() as fake:
+
+        def run(what: str) -> dict[str, object]:
+            return {"what": what, "tok_s": 98.0 if fake.listed() else 100.0}
+
+        rows = idle_rows(MODEL["name"], OllamaServer(fake.url), run)
+        assert len(fake.loads) == IDLE_PAIRS and fake.listed() == {}
+    assert [row["tok_s"] for row in rows] == [100.0, 98.0] * IDLE_PAIRS
+    assert idle_cost(rows) == 0.02
+    assert idle_cost([*rows, {"failed": "no memory"}, {"tok_s": 1.0}]) is None and idle_cost([]) is None

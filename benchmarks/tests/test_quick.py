@@ -37,6 +37,7 @@ TABLES: dict[str, tuple[str, tuple[str, ...]]] = {
     "protocol turns": ("6 turns | blocks | set", ("| turns given up |",)),
     "quality defaults": ("change | dataset | scale | steps | gain | by seed | s_ratio", ("| bigram embedding |",)),
     "quality optimizers": ("optimizer | seed | steps | val_bpb", ("| Muon + AdamW | 42 |", "| AdamW | 42 |")),
+    "reading": ("form | the model | loads a turn | prompt, tokens", ("| set | is unloaded each turn | 1 |",)),
     "simulations keep_rule": ("", ("100 runs, sigma known", "three-seed bootstrap 95%", "kept as proposal 41")),
     "simulations night": ("", ("Search and validation", "Drift, mixed nights", "Early stop")),
     "simulations search": ("search | 10 runs | 20 runs | difference to the tuner", ("| random search |",)),
