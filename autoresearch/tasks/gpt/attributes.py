@@ -10,7 +10,7 @@ import ast
 import re
 import string
 from collections import Counter
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 
 from autoresearch.tasks.gpt import allowlist
@@ -40,7 +40,7 @@ class AttributeChecker(ast.NodeVisitor):
         self.foreign = Foreign(tree, self.scopes)
         self.own = set(class_attributes(tree))
         self.in_guard, self.of_types = False, False
-        self.texts = dict(_texts(tree))
+        self.texts = _texts(tree)
 
     def add(self, node: ast.AST, message: str) -> None:
         self.found.append((getattr(node, "lineno", 0), message))
@@ -78,6 +78,11 @@ class AttributeChecker(ast.NodeVisitor):
             known = allowlist.DEFINED_DUNDERS | allowlist.MODULE_NAMES | allowlist.NAMES
             if name in allowlist.FRAMES or (is_dunder(name) and name not in known):
                 self.add(node, f"`{name!r}` names an attribute of the interpreter's: {INTERNALS}")
+
+    def visit_BinOp(self, node: ast.BinOp) -> None:
+        if isinstance(node.op, ast.Add) and (text := _joined(node)) is not None:
+            self.visit_Constant(ast.Constant(text, lineno=node.lineno))
+        self.generic_visit(node)
 
     def visit_keyword(self, node: ast.keyword) -> None:
         self.visit_Constant(ast.Constant(node.arg, lineno=node.lineno))
@@ -165,28 +170,42 @@ class AttributeChecker(ast.NodeVisitor):
         for pattern in [*node.patterns, *node.kwd_patterns]:
             self.visit(pattern)
 
-    def template(self, function: ast.expr) -> str | None:
-        """Return the text of `"...".format`, also of a constant's; None for anything else."""
+    def templates(self, function: ast.expr) -> list[str]:
+        """Return the text of `"...".format`, or the texts that `name.format` can stand for; none for anything else."""
         match function:
             case ast.Attribute(attr="format", value=ast.Constant(value=str(text))):
-                return text
+                return [text]
             case ast.Attribute(attr="format", value=ast.Name(id=name)):
-                return self.texts.get(name)
-        return None
+                return self.texts.get(name, [])
+        return []
 
-    def check_fields(self, node: ast.Call, text: str) -> None:
-        for name in _field_attributes(text):
+    def check_fields(self, node: ast.Call, texts: Sequence[str]) -> None:
+        for name in (name for text in texts for name in _field_attributes(text)):
             if name.startswith("_") or name in allowlist.REFUSED_ATTRIBUTES:
                 self.add(node, f"`{name}` in a format field is not allowed: write an f-string of the values you print")
 
 
-def _texts(tree: ast.Module) -> Iterator[tuple[str, str]]:
-    """Yield the module-level names that are bound once in the file, to a text, with that text."""
+def _texts(tree: ast.Module) -> Mapping[str, list[str]]:
+    """Return the names that stand for texts wherever the file binds them, with all of their texts."""
+    texts: dict[str, list[str]] = {}
     count = Counter(name for node in ast.walk(tree) for name in bound_names(node))
-    for node in tree.body:
+    count.update(node.arg for node in ast.walk(tree) if isinstance(node, ast.arg))
+    for node in ast.walk(tree):
         match node:
-            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=str(text))) if count[name] == 1:
-                yield name, text
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=str(text))):
+                texts.setdefault(name, []).append(text)
+    return {name: found for name, found in texts.items() if len(found) == count[name]}
+
+
+def _joined(node: ast.expr) -> str | None:
+    """Return the text of a sum of texts, `"a" + "b"` -> "ab"; None for anything else."""
+    match node:
+        case ast.Constant(value=str(text)):
+            return text
+        case ast.BinOp(op=ast.Add(), left=left, right=right):
+            one, other = _joined(left), _joined(right)
+            return None if one is None or other is None else one + other
+    return None
 
 
 def is_dunder(name: str) -> bool:

@@ -198,8 +198,10 @@ class NameChecker(AttributeChecker):
         name = node.func.id if isinstance(node.func, ast.Name) and not self.scopes.bound(node.func.id) else ""
         if path in ("copy.copy", "copy.deepcopy") and any(self.scopes.resolve(a) == "<run>" for a in node.args):
             self.add(node, f"`{ast.unparse(node)}`: there is one run, and one clock; use `run` itself")
-        if (text := self.template(node.func)) is not None:
-            self.check_fields(node, text)
+        if _makes_a_class(node):
+            self.add(node, f"`{ast.unparse(node)}` makes a class: write it with a class statement")
+        if texts := self.templates(node.func):
+            self.check_fields(node, texts)
         elif not (_is_one(values) and (name == "type" or path == "functools.wraps")):
             with self.types(False):
                 self.visit(node.func)
@@ -209,3 +211,11 @@ class NameChecker(AttributeChecker):
 
 def _is_one(values: Sequence[ast.AST]) -> bool:
     return len(values) == 1 and not isinstance(values[0], ast.Starred | ast.keyword)
+
+
+def _makes_a_class(node: ast.Call) -> bool:
+    """Return whether a call has the arguments of type(): f("Name", (Base,), {...})."""
+    match node.args:
+        case [_, ast.Tuple(), ast.Dict() | ast.DictComp() | ast.Call(func=ast.Name(id="dict"))]:
+            return True
+    return False

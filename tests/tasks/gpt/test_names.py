@@ -65,9 +65,15 @@ REFUSED = (
     "def f():\n    import math as m\n    import mlx.core as m",
     "fast = mx.fast\ndef f():\n    global fast\n    fast = 1",
     "fast = mx.fast\nfast = mx.random",
+    "LINE = '{}'\ndef f(LINE, x):\n    return LINE.format(x)",
+    "LINE = '{}'\ndef f(x):\n    LINE = x\n    return LINE.format(x)",
+    "def f():\n    line = '{'\ndef g(x):\n    line = '{.gi_frame}'\n    return line.format(x)",
     # classes made without a class statement, or with a metaclass, escape what is said of class bodies
     "def f():\n    return type('X', (), {})",
     "T = type",
+    "def f(x):\n    return type(type(x))('X', (), {})",
+    "def f(x):\n    make = type(type(x))\n    return make('X', (nn.Module,), dict(a=1))",
+    "def f(x):\n    return {'__red' + 'uce_' + 'ex__': x}",
     "def f(t=type):\n    return t('X', (), {})",
     "def f(x: type('X', (), {})):\n    pass",
     "class M(type):\n    pass",
@@ -124,6 +130,7 @@ PASSES = (
     "class A:\n    def __add__(self, other):\n        return self\n    def __getattr__(self, name):\n"
     "        raise AttributeError(name)",
     "LINE = 'step {:5d}'\ndef f(x):\n    print('{0:.3f} {b}'.format(x, b=2), LINE.format(3), f'{x:>{9}}')",
+    "def f(x):\n    t = '{}'\n    return t.format(x)\ndef g(x):\n    t = '{:d}'\n    return t.format(x)",
     "def f(x):\n    match x:\n        case int(n) | [n, *_]:\n            return n\n"
     "        case Config(depth=d):\n            return d",
     "def f(x: type[nn.Module], y: list[mx.array]) -> prepare.Task:\n    return x(y)",
