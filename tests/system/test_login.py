@@ -142,3 +142,11 @@ def test_systemd_accepts_the_unit(checkout: Path, tmp_path: Path) -> None:
     )
     complaints = [line for line in (done.stdout + done.stderr).splitlines() if path is not None and path.name in line]
     assert complaints == []
+
+
+def test_a_cache_by_a_short_name_is_the_same_at_login(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    for text in ("~/cache", "$HOME/cache", "cache", f"'{tmp_path}/cache'"):
+        env = login.environment([], {"AUTORESEARCH_CACHE": text, "OPENAI_API_KEY": "secret", "HF_TOKEN": "secret"})
+        assert env["AUTORESEARCH_CACHE"] == str(tmp_path / "cache") and "secret" not in env.values()
