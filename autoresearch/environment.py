@@ -116,6 +116,11 @@ def compiles() -> bool:
     return flag("AUTORESEARCH_COMPILE")
 
 
+def keeps_model() -> bool | None:
+    """Return whether AUTORESEARCH_KEEP_MODEL keeps the language model loaded, or None where it is not set."""
+    return choice("AUTORESEARCH_KEEP_MODEL")
+
+
 def hub_offline() -> str | None:
     """Return the variable that forbids to ask the Hugging Face hub, or None. The hub's client reads them alike."""
     names = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")

@@ -89,7 +89,7 @@ def test_the_program_prints_every_message_that_troubleshooting_explains() -> Non
 
 def test_the_page_of_commands_names_every_variable_that_the_program_reads() -> None:
     sources = {path: path.read_text() for path in [*(ROOT / "autoresearch").rglob("*.py"), ROOT / "prepare.py"]}
-    reads = re.compile(r"\b(?:env(?:iron)?(?:\.get\(|\.pop\(|\[)|(?:value|flag|whole)\()\"([A-Z_]+)\"")
+    reads = re.compile(r"\b(?:env(?:iron)?(?:\.get\(|\.pop\(|\[)|(?:value|flag|choice|whole)\()\"([A-Z_]+)\"")
     read = {name: path.stem for path, source in sources.items() for name in reads.findall(source)}
     internal = {"AUTORESEARCH_EVENTS_FD", "AUTORESEARCH_EVENT_TOKEN", "LD_PRELOAD", "MLX_DISABLE_COMPILE", "PATH"}
     internal |= {"LD_LIBRARY_PATH", "XDG_RUNTIME_DIR"}  # the system's

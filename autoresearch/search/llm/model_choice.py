@@ -47,7 +47,7 @@ def shared_bytes(memory_bytes: int, card: Card) -> int:
     AUTORESEARCH_KEEP_MODEL decides, else what an idle loaded model costs training here where `benchmarks mac` measured
     it.
     """
-    keep = environment.choice("AUTORESEARCH_KEEP_MODEL")
+    keep = environment.keeps_model()
     if keep is None:
         keep = (card.idle_cost or 0.0) <= MOST_IDLE_COST
     return memory_limit(memory_bytes) if keep else 0

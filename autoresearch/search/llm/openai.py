@@ -20,7 +20,7 @@ from autoresearch.search.llm.tokens import conversation_tokens
 from autoresearch.search.llm.transport import Http, Timeouts, positive, streamed_object
 from autoresearch.search.scorecard import FORMATS, Scorecard
 
-CONTEXT_TOKENS = 16384  # the largest context to use, and the assumed one for a server that reports none
+CONTEXT_TOKENS = 16384  # the assumed context of a server that reports none
 DONE = "[DONE]"
 
 
@@ -68,7 +68,7 @@ class OpenAIBackend:
 
     def largest_window(self) -> int:
         limits = [positive(self._facts, key) for key in ("n_ctx", "max_model_len")]  # llama-server's; vLLM's
-        return min([self.context_tokens, *filter(None, limits)])
+        return min(filter(None, limits), default=self.context_tokens)
 
     def window(self, wanted: int, least: int) -> int:
         return self.largest_window()

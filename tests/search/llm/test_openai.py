@@ -108,6 +108,10 @@ def test_a_context_too_small_for_anything_says_so(tmp_path: Path) -> None:
 
 def test_the_context_and_size_that_the_server_tells(tmp_path: Path) -> None:
     """A small model is asked for constants, in a prompt that leaves room for the answer."""
+    with FakeOllama([GOOD], context_limit=32768) as fake:
+        large = make(fake, tmp_path).backend
+        large.prepare()
+        assert large.largest_window() == 32768
     with FakeOllama([GOOD], context_limit=4096) as fake:
         proposer = make(fake, tmp_path)
         proposer.propose(CONTEXT)
