@@ -1,6 +1,7 @@
 """Run the night: `session.open_night` puts it together, and `research.Research` runs it.
 
 commands/       what loop.py's commands do, by subject
+start           which night is meant, from which commit it begins, with which constants
 session         opens a night, composes the parts below, closes it
 research        proposes, measures and decides until a limit
 experimenter    takes one candidate from its source to its verdict and record
