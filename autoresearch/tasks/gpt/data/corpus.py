@@ -33,6 +33,7 @@ from autoresearch.invocation import command, versions
 from autoresearch.paths import Cache, DataFolder
 from autoresearch.records import Say
 from autoresearch.tasks.gpt.data import sources
+from autoresearch.tasks.gpt.data.files import TEXT
 from autoresearch.tasks.gpt.data.hub import hub_problem, hub_reachable
 from autoresearch.tasks.gpt.data.profiles import PROFILES, Profile, default_profile
 
@@ -136,18 +137,20 @@ def prepare(
     shards: int | None = None,
     cache: Path | None = None,
     *,
+    column: str | None = None,
     offline: bool = False,
     force: bool = False,
     report: Say = print,
 ) -> Path:
     """Prepare a data set and return its folder. One that is ready is prepared again only with `force`.
 
-    `shards` are climbmix's training shards (default: the profile's). A call continues an interrupted one, and waits
+    `shards` are climbmix's training shards (default: the profile's), `column` is where a person's tables hold the text
+    (default: that of the data as it was prepared, else `text`). A call continues an interrupted one, and waits
     for a concurrent one. Raises UsageError for unknown names, and DataError for text that is missing or too short.
     """
     scale = _profile(profile)
-    source = sources.find(dataset, scale.shards if shards is None else shards)
-    folder = _data(source.name, scale.name, cache).folder
+    folder = _data(sources.folder_name(dataset), scale.name, cache).folder
+    source = sources.find(dataset, scale.shards if shards is None else shards, column or _column(folder))
     try:
         numbers = dataclasses.asdict(scale)
         request = json.loads(json.dumps({"version": VERSION, "numbers": numbers, **source.identity}))
@@ -198,6 +201,14 @@ def _is_ready(folder: Path, request: dict[str, Any], any_shards: bool, report: S
     return True
 
 
+def _column(folder: Path) -> str:
+    """Return the column from which the data in a folder was prepared; `text` where none is told."""
+    try:
+        return str(load_meta(folder)["request"].get("column", TEXT))
+    except DataError:
+        return TEXT
+
+
 def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     return [key for key in {**before, **now} if before.get(key) != now.get(key)]
 
@@ -208,7 +219,8 @@ def changed_source(meta: Mapping[str, Any]) -> str | None:
     if "state" not in request:
         return None
     try:
-        identity = json.loads(json.dumps(sources.find(str(meta["argument"]), 0).identity))
+        found = sources.find(str(meta["argument"]), 0, str(request.get("column", TEXT)))
+        identity = json.loads(json.dumps(found.identity))
     except (AutoresearchError, OSError):
         return None
     if not _changes({key: request.get(key) for key in identity}, identity):
@@ -225,6 +237,7 @@ CHANGES = {  # what a changed key of the request is called
     "python": "the running Python",
     "files": "the number of files",
     "state": "the files",
+    "column": "the column that holds the text",
 }
 
 
@@ -312,6 +325,9 @@ def command_line(argv: Sequence[str]) -> int:
     )
     parser.add_argument("--profile", choices=PROFILES, help="default: mac on Apple Silicon, tiny elsewhere")
     parser.add_argument("--shards", type=int, help="training shards of climbmix (default: mac 2, tiny 1)")
+    parser.add_argument(
+        "--text-column", metavar="NAME", help="field or column of .jsonl and .parquet that holds the text (text)"
+    )
     parser.add_argument("--force", action="store_true", help="prepare again, from the start")
     parser.add_argument("--verify", action="store_true", help="check every byte of what is prepared, and no more")
     parser.add_argument("--version", action="version", version=versions(), help="print the versions and exit")
@@ -322,7 +338,7 @@ def _run_command(args: argparse.Namespace) -> int:
     if args.verify:
         _verify_prepared(args.dataset, _profile(args.profile).name)
     else:
-        prepare(args.dataset, args.profile, args.shards, force=args.force)
+        prepare(args.dataset, args.profile, args.shards, column=args.text_column, force=args.force)
     return 0
 
 

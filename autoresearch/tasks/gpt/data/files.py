@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from autoresearch import texts
 from autoresearch.errors import DataError
@@ -15,6 +16,8 @@ from autoresearch.formats import counted, printable
 
 PIECE = 4096  # characters: longer text files are cut into documents of at most this many
 BATCH_ROWS = 1024  # parquet rows read at a time
+TEXT = "text"  # the field or column that holds the text, where no other is named
+MOST_NAMES, MOST_NAME = 20, 60  # fields or columns that an error names, and their characters
 MOST_LINE = 64 * 2**20  # characters of one line of JSON
 
 
@@ -95,15 +98,15 @@ _LINE = re.compile(r"\n")
 _WORD = re.compile(r"\s")
 
 
-def read_jsonl(path: Path, remarks: Remarks) -> Iterator[str]:
-    """Yield the field "text" of each line, where it is not null or blank. Raises DataError where a line has none."""
+def read_jsonl(path: Path, remarks: Remarks, column: str = TEXT) -> Iterator[str]:
+    """Yield the field `column` of each line, where it is not null or blank. Raises DataError where a line has none."""
     lost = empty = 0
     try:
         for number, line in enumerate(texts.lines(path), 1):
             lost += line.count(texts.LOST)
             if not line.strip():
                 continue
-            text = _text_of(line, f"{path}, line {number}")
+            text = _text_of(line, column, f"{path}, line {number}")
             if text.strip():
                 yield text
             else:
@@ -114,50 +117,59 @@ def read_jsonl(path: Path, remarks: Remarks) -> Iterator[str]:
     _note(remarks.empty, path, empty)
 
 
-def _text_of(line: str, where: str) -> str:
+def _text_of(line: str, column: str, where: str) -> str:
     """Return the text of a line of JSON, empty for null. Raises DataError."""
+    row: Any = None
     if len(line) > MOST_LINE:
         raise DataError(f"{where}: {len(line):,} characters; expected one document a line")
     try:
         row = json.loads(line)
-        text = "" if row is None else row["text"]
+        text = "" if row is None else row[column]
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         why = type(error).__name__ if isinstance(error, RecursionError) else repr(error)
-        raise DataError(f'{where}: expected an object with a "text" field ({why})') from error
+        raise DataError(f'{where}: expected an object with a "{column}" field ({why}){_columns(row)}') from error
     if text is not None and not isinstance(text, str):
-        raise DataError(f'{where}: "text" is not a string but {type(text).__name__}')
+        raise DataError(f'{where}: "{column}" is not a string but {type(text).__name__}')
     return (text or "").encode("utf-8", "replace").decode()  # JSON can escape half a surrogate pair
+
+
+def _columns(row: Any) -> str:
+    """Say which fields or columns there are and how to name one, where there are any."""
+    if not row or not isinstance(row, Mapping | list) or not all(isinstance(name, str) for name in row):
+        return ""
+    names = ", ".join(printable(name)[:MOST_NAME] for name in list(row)[:MOST_NAMES])
+    return f"; it has {names}. Name the one that holds the text: prepare.py --text-column NAME"
 
 
 def read_downloaded(path: Path) -> Iterator[str]:
     """Do as read_parquet does, and tell how to download a damaged file again."""
-    return read_parquet(path, Remarks(), f". Run: rm {shlex.quote(str(path.resolve()))} and prepare again")
+    return read_parquet(path, Remarks(), advice=f". Run: rm {shlex.quote(str(path.resolve()))} and prepare again")
 
 
-def read_parquet(path: Path, remarks: Remarks, advice: str = "") -> Iterator[str]:
-    """Yield the column `text`, in order, without empty rows. Raises DataError where the file has no such column."""
+def read_parquet(path: Path, remarks: Remarks, column: str = TEXT, advice: str = "") -> Iterator[str]:
+    """Yield a column, in order, without empty rows. Raises DataError where the file has no such column."""
     import pyarrow
     import pyarrow.parquet
 
     lost = empty = 0
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
-            kind = file.schema_arrow.field("text").type
+            kind = file.schema_arrow.field(column).type
             if not _is_text(kind.value_type if pyarrow.types.is_dictionary(kind) else kind):
-                raise DataError(f"{path}: the column `text` holds {kind}, not strings")
-            for batch in file.iter_batches(BATCH_ROWS, columns=["text"]):
-                column = batch.column(0)
+                raise DataError(f"{path}: the column `{column}` holds {kind}, not strings")
+            for batch in file.iter_batches(BATCH_ROWS, columns=[column]):
+                values = batch.column(0)
                 try:
-                    found = column.to_pylist()
+                    found = values.to_pylist()
                 except UnicodeDecodeError:
-                    raw = column.cast(kind.value_type if pyarrow.types.is_dictionary(kind) else kind)
+                    raw = values.cast(kind.value_type if pyarrow.types.is_dictionary(kind) else kind)
                     found = [v and v.decode("utf-8", "replace") for v in raw.cast(pyarrow.large_binary()).to_pylist()]
                     lost += sum(text.count(texts.LOST) for text in found if text)
                 full = [text for text in found if text and text.strip()]
                 empty += len(found) - len(full)
                 yield from full
     except KeyError as error:
-        raise DataError(f"{path} has no column `text`, only {', '.join(file.schema_arrow.names)}") from error
+        raise DataError(f"{path} has no column `{column}`{_columns(file.schema_arrow.names)}") from error
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(f"{path} cannot be read as parquet: {error}{advice}") from error
     _note(remarks.lost, path, lost)
@@ -172,11 +184,14 @@ def _is_text(kind: object) -> bool:
     return any(test(kind) for test in tests if test is not None)
 
 
-READERS: Mapping[str, Callable[[Path, Remarks], Iterator[str]]] = {
-    ".txt": read_plain,
-    ".md": read_plain,
-    ".py": read_plain,
-    ".jsonl": read_jsonl,
-    ".parquet": read_parquet,
-}
 OWN_SUFFIXES = (".txt", ".md", ".jsonl", ".parquet")
+
+
+def read(path: Path, remarks: Remarks, column: str = TEXT) -> Iterator[str]:
+    """Yield the documents of a file by its suffix; `column` is where tables hold the text. Raises DataError."""
+    match path.suffix.lower():
+        case ".jsonl":
+            return read_jsonl(path, remarks, column)
+        case ".parquet":
+            return read_parquet(path, remarks, column)
+    return read_plain(path, remarks)

@@ -26,7 +26,7 @@ from autoresearch.errors import DataError, UsageError
 from autoresearch.formats import printable
 from autoresearch.records import Say
 from autoresearch.tasks.gpt.data import hub
-from autoresearch.tasks.gpt.data.files import OWN_SUFFIXES, READERS, Remarks, read_downloaded
+from autoresearch.tasks.gpt.data.files import OWN_SUFFIXES, TEXT, Remarks, read, read_downloaded
 
 HELD_OUT = 1 / 25  # share of the documents that goes to val, and to test
 LAST_SHARD = 6542  # climbmix's validation shard; the ones before it are for training
@@ -71,8 +71,11 @@ class Source(Protocol):
         ...
 
 
-def find(dataset: str, shards: int) -> Source:
-    """Find the source that `--dataset` names. Raises UsageError where that is no known name, file or folder."""
+def find(dataset: str, shards: int, column: str = TEXT) -> Source:
+    """Find the source that `--dataset` names; `column` is where a person's own tables hold the text.
+
+    Raises UsageError where `dataset` is no known name, file or folder.
+    """
     if dataset == "climbmix":
         return ClimbMix(shards)
     if dataset == "tinystories":
@@ -83,7 +86,7 @@ def find(dataset: str, shards: int) -> Source:
     if path is None:
         what = "neither climbmix, tinystories, stdlib, nor an existing file or folder"
         raise UsageError(f"--dataset {printable(dataset[:200])}: {what}")
-    return own_text(path.resolve())
+    return own_text(path.resolve(), column)
 
 
 def _existing(dataset: str) -> Path | None:
@@ -202,20 +205,22 @@ class Files:
     root: Path
     paths: list[Path]
     about: Mapping[str, Any] = field(default_factory=dict)
+    column: str = TEXT  # of .jsonl and .parquet files: the field or column that holds the text
     odd: Remarks = field(default_factory=Remarks)
 
     @property
     def identity(self) -> Mapping[str, Any]:
         states = [(self._key(path), path.stat().st_size, path.stat().st_mtime_ns) for path in self.paths]
         digest = hashlib.sha256(json.dumps(sorted(states)).encode()).hexdigest()[:16]
-        return {**self.about, "files": len(states), "state": digest}
+        column = {} if self.column == TEXT else {"column": self.column}
+        return {**self.about, **column, "files": len(states), "state": digest}
 
     def fetch(self, report: Say, offline: bool) -> None:
         """Do nothing: the files are here."""
 
     def documents(self, splits: Collection[str]) -> Documents:
         for path in sorted(self.paths, key=lambda path: text_hash(self._key(path))):
-            for text in READERS[path.suffix.lower()](path, self.odd):
+            for text in read(path, self.odd, self.column):
                 split = split_of(text)
                 if split in splits:
                     yield split, text
@@ -227,7 +232,7 @@ class Files:
         return path.relative_to(self.root).as_posix()
 
 
-def own_text(path: Path) -> Files:
+def own_text(path: Path, column: str = TEXT) -> Files:
     """Take a file, or the .txt, .md, .jsonl and .parquet files below a folder except hidden ones.
 
     Raises DataError where there are none.
@@ -245,7 +250,7 @@ def own_text(path: Path) -> Files:
             " field)"
         )
     title = f"{printable(str(path))} ({len(paths):,} file{'s' if len(paths) > 1 else ''})"
-    return Files(folder_name(str(path)), str(path), title, root, paths)
+    return Files(folder_name(str(path)), str(path), title, root, paths, column=column)
 
 
 def standard_library() -> Files:

@@ -46,7 +46,7 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
     assert "lines.jsonl, line 1" in refused(lines, tmp_path)
     table = tmp_path / "table.parquet"
     pq.write_table(pa.table({"body": ["a"], "id": [1]}), table)
-    assert "table.parquet has no column `text`, only body, id" in refused(table, tmp_path)
+    assert "table.parquet has no column `text`; it has body, id. Name the one" in refused(table, tmp_path)
     pq.write_table(pa.table({"text": [1, 2]}), table)
     assert "holds int64, not strings" in refused(table, tmp_path)
     table.write_bytes(b"PAR1 not really")
@@ -58,7 +58,7 @@ def read(path: Path, content: bytes | None = None) -> tuple[list[str], list[str]
     if content is not None:
         path.write_bytes(content)
     remarks = Remarks()
-    return list(files.READERS[path.suffix](path, remarks)), remarks.lines()
+    return list(files.read(path, remarks)), remarks.lines()
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
@@ -159,3 +159,16 @@ def test_any_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory,
         except DataError:
             continue
         assert all(text.encode() and text.strip() for text in found)
+
+
+def test_the_text_may_stand_in_another_column(tmp_path: Path) -> None:
+    lines, table = tmp_path / "lines.jsonl", tmp_path / "table.parquet"
+    lines.write_text('{"text": "no", "body": "one"}\n{"body": "two"}\n')
+    pq.write_table(pa.table({"body": ["one", "two"], "id": [1, 2]}), table)
+    for path in (lines, table):
+        assert list(files.read(path, Remarks(), "body")) == ["one", "two"]
+        with pytest.raises(DataError, match=r"it has .*id|body.*prepare\.py --text-column NAME"):
+            list(files.read(path, Remarks(), "content"))
+    found = sources.own_text(tmp_path, "body")
+    assert [text for _, text in found.documents({"train", "val", "test"})] == ["one", "two"] * 2
+    assert found.identity["column"] == "body" and "column" not in sources.own_text(tmp_path).identity
