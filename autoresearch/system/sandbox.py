@@ -75,7 +75,7 @@ class Seatbelt(Sandbox):
 
     def prefix(self, write: Sequence[Path], hide: Sequence[Path] = (), read: Sequence[Path] = ()) -> list[str]:
         shown = [*_interpreter(), *read]
-        return [self.executable, "-p", seatbelt_profile(write, [*hide, *secrets(platform="darwin")], shown)]
+        return [self.executable, "-p", seatbelt_profile(write, [*hide, *secrets(shown, platform="darwin")], shown)]
 
 
 class Bubblewrap(Sandbox):
@@ -102,7 +102,8 @@ class Bubblewrap(Sandbox):
             argv += ["--ro-bind-try", path, path]
         for device in sorted(Path("/dev").glob("nvidia*")):  # MLX's CUDA backend opens them
             argv += ["--dev-bind", str(device), str(device)]
-        return [*argv, *bubblewrap_mounts(write, [*hide, *secrets()], [*read, *_interpreter()]), "--"]
+        shown = [*read, *_interpreter()]
+        return [*argv, *bubblewrap_mounts(write, [*hide, *secrets(shown)], shown), "--"]
 
 
 # What root could write in a new /proc, as the owner of the files, although it has no capability left.

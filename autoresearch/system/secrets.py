@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -52,18 +52,27 @@ SYSTEM = (
 
 
 def secrets(
-    home: Path | None = None, environ: Mapping[str, str] | None = None, platform: str = sys.platform
+    needed: Collection[Path] = (),
+    home: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    platform: str = sys.platform,
 ) -> list[Path]:
-    """Return the files and folders that exist here and that no candidate may read."""
+    """Return the files and folders that exist here and that no candidate may read.
+
+    What is `needed` itself, such as a virtual environment ~/.venv, is none of them.
+    """
     home, environ = home or Path.home(), os.environ if environ is None else environ
     found = [*_at_home(home, platform), *map(Path, SYSTEM), *_of_checkout(CHECKOUT), *_of_checkout(Path.cwd())]
     found += [Path(p) for name in VARIABLES for p in environ.get(name, "").split(os.pathsep) if Path(p).is_absolute()]
-    return sorted({p for p in found if p.exists() and not _holds_the_system(p)})
+    shown = {os.path.realpath(p) for p in needed}
+    return sorted({p for p in found if _exists(p) and not _holds_the_system(p) and os.path.realpath(p) not in shown})
 
 
 def _at_home(home: Path, platform: str) -> Iterator[Path]:
     if platform != "darwin":
-        yield from (home, Path("/home"), Path("/root"))
+        yield from (home, Path("/root"))
+        # Homebrew has a folder there too, and its Python needs libraries from it.
+        yield from (p for p in Path("/home").glob("*") if p.name != "linuxbrew")
         return
     yield from home.glob(".*")
     yield from (home / "Library" / name for name in LIBRARY)
@@ -72,8 +81,15 @@ def _at_home(home: Path, platform: str) -> Iterator[Path]:
 
 def _of_checkout(folder: Path) -> Iterator[Path]:
     """Yield a checkout's settings with tokens, and its repository, whose addresses may hold a password."""
-    yield from folder.glob(".env*")
+    yield from (p for p in folder.glob(".env*") if p.is_file())
     yield folder / ".git"
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # in a folder that we cannot enter, and no child can
+        return False
 
 
 def _holds_the_system(path: Path) -> bool:
