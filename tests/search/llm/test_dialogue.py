@@ -247,6 +247,7 @@ def test_slow_loading_asks_for_several_drafts(make: Make) -> None:
         proposer = make(fake)
         assert proposer.drafts_per_load() == 1
         proposer.propose(CONTEXT)
+        proposer.release()
         assert proposer.drafts_per_load() > 1
 
 
