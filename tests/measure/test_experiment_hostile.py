@@ -77,7 +77,7 @@ def test_without_the_contract_it_gets_nothing_unearned(
         or m.failure
         or m.training_s < bench.bench.budget_s + bench.limited(candidate).overtime_s + 1
     )
-    json.dumps(asdict(m), allow_nan=False)
+    json.dumps(asdict(m), allow_nan=False, ensure_ascii=False).encode()  # as the journal and the report write it
     assert m.failure is None or m.failure.message.isprintable()  # the message reaches terminals and commits
     assert {p.name for p in (bench.runs / name / "run").iterdir()} <= {
         *("checkpoint.safetensors", "fixed.safetensors", "train.log", "judge.log", "evaluate.log", "probe.log")
