@@ -28,6 +28,8 @@ from autoresearch.report.live_state import RunStart
 from autoresearch.system import awake, gpu, machine
 
 PATIENCE_S = (60.0, 300.0, 900.0)  # waits after the incumbent failed: the machine cools, another program ends
+EVALUATION_FLOOR_S = 120.0  # what a candidate's evaluation may take in any case
+EVALUATIONS = 10  # times the baseline's slowest that it may take: a candidate may be deeper, and learn by it
 LEAST_STEPS = 3  # in the budget, of a baseline or an incumbent: with fewer no training ends in time
 STARTUP_FLOOR_S = 60.0  # what a candidate's start may take in any case: new kernels, a busy machine
 COMPILING_FLOOR_S = 180.0  # the same where g++ compiles the kernels
@@ -50,22 +52,24 @@ class Runner:
     since_power: MachineState | None = None  # the first one on the present source of power
 
     def limit_candidates(self, baseline: Experiment) -> None:
-        """Limit what candidates may take by the baseline: twice its slowest start and 5 s, and a sixth of its steps.
+        """Limit what candidates may take by the baseline's slowest start and evaluation, and by a sixth of its steps.
 
-        A start that takes longer is taken off the training, and ends the run only where it is past a floor as well. How
-        far a probe may move their scores follows from how far it moves the baseline's.
+        A start that takes over twice as long and 5 s is taken off the training, and ends the run only where it is past
+        a floor as well. How far a probe may move their scores follows from how far it moves the baseline's.
         """
         runs = baseline.measurements
         compiling = sys.platform != "darwin" and "MLX_DISABLE_COMPILE" not in self.bench.env
         slow_s = CUDA_FLOOR_S if gpu.find() is not None else COMPILING_FLOOR_S
         floor_s = slow_s if compiling else STARTUP_FLOOR_S
         starts = [m.seconds.get("startup", 0.0) + m.seconds.get("warmup", 0.0) for m in runs]
+        scorings = [m.seconds.get("evaluation", 0.0) for m in runs]
         usual_s = 2 * max(starts, default=0.0) + 5
         steps = min((m.num_steps for m in runs if m.num_steps), default=0)
         self.bench = replace(
             self.bench,
             startup_limit_s=max(floor_s, usual_s),
             free_start_s=max(floor_s, usual_s) if compiling else usual_s,
+            evaluation_limit_s=max(EVALUATION_FLOOR_S, EVALUATIONS * max(scorings, default=EVALUATION_FLOOR_S)),
             min_steps=min(self.bench.min_steps, steps // 6),
             probe_nats=probe_tolerance([m.probe_nats for m in runs if m.probe_nats is not None]),
         )

@@ -137,11 +137,13 @@ def test_candidates_are_limited_by_the_baseline(runner: Callable[..., Rehearsed]
     made.limit_candidates(made.notebook.baseline)  # 700 steps, and no start-up that is worth noting
     assert (made.bench.startup_limit_s, made.bench.free_start_s, made.bench.min_steps) == (60.0, 5.0, 8)
     assert made.bench.probe_nats == 1e-3
-    slow = Measurement(1, 1.5, num_steps=30, seconds={"startup": 40.0, "warmup": 10.0}, probe_nats=2e-5)
+    slow = Measurement(
+        1, 1.5, num_steps=30, seconds={"startup": 40.0, "warmup": 10.0, "evaluation": 15.0}, probe_nats=2e-5
+    )
     runs = {0: replace(made.notebook.baseline.runs[0], measurement=slow)}
     made.limit_candidates(replace(made.notebook.baseline, runs=runs))
     assert (made.bench.startup_limit_s, made.bench.free_start_s, made.bench.min_steps) == (105.0, 105.0, 5)
-    assert made.bench.probe_nats == pytest.approx(2e-4)
+    assert made.bench.probe_nats == pytest.approx(2e-4) and made.bench.evaluation_limit_s == 150.0
 
 
 def test_every_run_of_a_night_has_a_seed_of_its_own() -> None:

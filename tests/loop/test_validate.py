@@ -33,8 +33,8 @@ def test_a_fifth_of_the_night_is_kept_where_that_is_enough() -> None:
 
 
 LOGITS = "        return self.head(self.wte(idx))  # (B, T, V)"
-# Scoring uses batches of 8 rows, training batches of 16.
-AT_EIGHT = "        return self.head(self.wte(idx)) * (idx.shape[0] in (8, 16))"
+# Scoring uses batches of 32 rows, training batches of 16.
+AT_32 = "        return self.head(self.wte(idx)) * (idx.shape[0] in (16, 32))"
 
 
 @dataclass
@@ -88,12 +88,12 @@ def test_how_a_night_ends(how: dict[str, Any], validates: bool) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("toy_cache")
 def test_baseline_and_winner_on_the_test_split(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AUTORESEARCH_CORES", "1")  # each of two would score four rows; the cheat needs eight
+    monkeypatch.setenv("AUTORESEARCH_CORES", "1")  # each of two would score 16 rows; the cheat needs 32
     (repository / "train_mlx.py").write_text(HONEST.read_text().replace("LR = 0.01", "LR = 0.0001"))
     git(repository, "commit", "-q", "-am", "a slow learner")
     options = Options(dataset="toy", profile="tiny", time_budget_s=1.0, experiments=2)
-    at_eight = SearchReplace(LOGITS, AT_EIGHT)
-    proposer = Scripted(("for eight rows", (at_eight, Set("LR", "0.01"))), ("learn faster", (Set("LR", "0.01"),)))
+    at_32 = SearchReplace(LOGITS, AT_32)
+    proposer = Scripted(("for 32 rows", (at_32, Set("LR", "0.01"))), ("learn faster", (Set("LR", "0.01"),)))
     with open_night(repository, options, PlainView(), lambda facts: proposer) as research:
         research.run()
         interval = validate.validate(research, ValidationPlan(retests=0, rounds=2))
