@@ -9,7 +9,8 @@ AutoresearchError            exit code 1
   SandboxError               a candidate cannot be confined here; names the option to run without
   SourceError                a version of the editable file is not valid Python
   EditError                  a reply holds no usable edit, or an edit does not apply; the model is shown the message
-    RepeatError              the edits make a source that this night has measured already
+    NothingNewError          the edits leave what the file does, or make what the turn has proposed already
+      RepeatError            the edits make a source that this night has measured already
   ExhaustedError             no proposer has a new idea; the final validation still runs
   CommandError               a subprocess failed; carries command, exit code and both streams
     GitError                 git failed
@@ -59,7 +60,11 @@ class EditError(AutoresearchError):
     pass
 
 
-class RepeatError(EditError):
+class NothingNewError(EditError):
+    pass
+
+
+class RepeatError(NothingNewError):
     pass
 
 

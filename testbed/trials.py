@@ -32,6 +32,6 @@ def trial(
         reason="",
         delta_bpb=None if sigmas is None else sigmas * SIGMA,
         sigma_bpb=SIGMA,
-        val_bpb=None if failure else 1.3,
+        val_bpb=None if failure or sigmas is None else 1.29 - sigmas * SIGMA,
         failure=failure,
     )

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 
 from autoresearch.candidate import constants, edit_markers, matching, syntax
-from autoresearch.errors import EditError, SourceError
+from autoresearch.errors import EditError, NothingNewError, SourceError
 from autoresearch.records import Edit, ReplaceDefinition, SearchReplace, Set, WholeFile
 
 REQUIRED_FUNCTIONS = ("build_model", "train")  # what the harness calls; an edit may change but not remove them
@@ -43,7 +43,7 @@ def apply(source: str, edits: Sequence[Edit]) -> str:
     if missing := [f"def {name}" for name in REQUIRED_FUNCTIONS if name in lost]:
         raise EditError(f"With these edits the file lacks {' and '.join(missing)}, which have to stay.")
     if unchanged:
-        raise EditError("The edits change nothing but comments or layout. Change what the program does.")
+        raise NothingNewError("The edits change nothing but comments or layout. Change what the program does.")
     return text
 
 
@@ -93,7 +93,7 @@ def _applied(text: str, edit: Edit, label: str, original: str) -> str:
         case SearchReplace(search, replacement):
             _check_complete(replacement, original, label)
             if search == replacement:
-                raise EditError(f"{label}: SEARCH and REPLACE are the same. Change something or leave the block out.")
+                raise NothingNewError(f"{label}: SEARCH and REPLACE are the same. Change something or leave it out.")
             return _replaced(text, search, replacement, label)
         case ReplaceDefinition(kind, name, body):
             _check_complete(body, original, f"REPLACE {kind} {name}")
@@ -138,7 +138,7 @@ def _assigned(text: str, name: str, literal: str, original: str) -> str:
     changed = constants.assign(text, name, literal)
     old = constants.read(original)
     if name in old and old[name] == constants.read(changed)[name]:
-        raise EditError(f"SET {name} = {literal} changes nothing: it has that value now. Leave it out or change it.")
+        raise NothingNewError(f"SET {name} = {literal} changes nothing: it has that value now. Change it.")
     return changed
 
 

@@ -208,7 +208,7 @@ def history_text(context: Context) -> str:
     elsewhere = "\n".join(history.hint_numbers(context.hints, context.source))
     if not context.history:
         return f"Nothing has been tried yet.\n{elsewhere}"
-    values = history.values_tried(context.source, context.history, context.sigma_bpb)
+    values = history.values_tried(context.source, context.history, context.sigma_bpb, context.incumbent_bpb)
     lines = [history.line(trial, context.sigma_bpb) for trial in context.history]
     table = [history.VALUES_HEADING, *values, ""] if values else []
     return "\n".join([*table, history.TRIALS_HEADING, *lines, elsewhere]) + "\n"

@@ -10,12 +10,12 @@ from autoresearch.candidate import constants
 from autoresearch.candidate.versions import trial_version, version
 from autoresearch.records import TITLE_CHARS, HintLine, Trial
 
-VALUES_HEADING = "Values of constants (* now, + kept, = within noise, - worse, x crashed):"
+VALUES_HEADING = "Values tried, against the script now (* now, + better, = within noise, - worse, x crashed):"
 TRIALS_HEADING = "Experiments, oldest first (s: sigmas better than the script of that time):"
 MOST_CHANGES = 3  # constants: a trial that changed more says little about each of them
 MOST_LISTED = 4  # constants in a trial's line
 HINTS_HEADING = "Found on other machines, not measured on this one; it may be otherwise here:"
-SIMILAR = 0.5  # sigmas: a smaller loss is marked as within noise
+SIMILAR = 0.5  # sigmas: a smaller difference is marked as within noise
 REASON_CHARS = 100
 
 
@@ -33,8 +33,10 @@ def line(trial: Trial, sigma_bpb: float) -> str:
     return f"#{trial.n} {trial.verdict}{gain} {trial.category}: {title}" + (f" ({changes})" if changes else "")
 
 
-def values_tried(source: str, history: Sequence[Trial], sigma_bpb: float) -> list[str]:
+def values_tried(source: str, history: Sequence[Trial], sigma_bpb: float, now_bpb: float) -> list[str]:
     """List the values tried for each constant of `source` with the marks of VALUES_HEADING, the latest constant last.
+
+    The marks compare with `now_bpb`: a value that was kept is marked worse once the script is better than it was.
 
     -> ["DEPTH: 4- 6* 8=", "MATRIX_LR: .02- .03= .04* .06-"]
     """
@@ -46,7 +48,7 @@ def values_tried(source: str, history: Sequence[Trial], sigma_bpb: float) -> lis
             for name in [name for name in changes if name in now]:
                 row = tried.pop(name, {})
                 value = changes[name][1]
-                tried[name] = {**row, _compact(value): (value, _mark(trial, sigma_bpb))}
+                tried[name] = {**row, _compact(value): (value, _mark(trial, sigma_bpb, now_bpb))}
     for name, row in tried.items():
         row[_compact(now[name])] = (now[name], "*")
     return [f"{name}: " + " ".join(text + mark for text, (_, mark) in _ordered(row)) for name, row in tried.items()]
@@ -95,13 +97,14 @@ def _listed(changes: Mapping[str, tuple[Any, Any]]) -> str:
     return ", ".join(f"{name} {_compact(old)} -> {_compact(new)}" for name, (old, new) in changes.items())
 
 
-def _mark(trial: Trial, sigma_bpb: float) -> str:
-    sigmas = _sigmas(trial, sigma_bpb)
-    if trial.verdict == "keep":
-        return "+"
+def _mark(trial: Trial, sigma_bpb: float, now_bpb: float) -> str:
     if trial.verdict == "crash":
         return "x"
-    return "-" if sigmas is None or sigmas < -SIMILAR else "="  # None: stopped halfway, since it was far behind
+    sigma = trial.sigma_bpb or sigma_bpb
+    if trial.val_bpb is None or not sigma:  # stopped halfway, since it was far behind
+        return "-"
+    ahead = (now_bpb - trial.val_bpb) / sigma
+    return "=" if abs(ahead) <= SIMILAR else "+" if ahead > 0 else "-"
 
 
 def _sigmas(trial: Trial, sigma_bpb: float) -> float | None:

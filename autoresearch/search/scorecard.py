@@ -18,16 +18,26 @@ from autoresearch.search.policy import TurnCounts
 
 VERSION = 1
 
-# Reply formats, the most powerful first: any edits but a whole file; one whole file; constants only.
-FORMATS = ("blocks", "file", "set")
-SIMPLER = {"blocks": "set", "file": "set", "set": "set"}  # the format to fall back on
-WORTH = {"blocks": 1.0, "file": 0.8, "set": 0.5}  # of an applied reply; the tuner changes constants as well
+# Reply formats, the most powerful first: one function; any edits but a whole file; one whole file; constants only; a
+# choice from the menu of changes that are new.
+FORMATS = ("function", "blocks", "file", "set", "menu")
+SIMPLER = {"function": "set", "blocks": "set", "file": "set", "set": "menu", "menu": "menu"}  # what to fall back on
+# What a reply that applies is worth: the tuner changes constants as well, and a menu has nothing that is not in it.
+WORTH = {"function": 1.0, "blocks": 0.9, "file": 0.7, "set": 0.5, "menu": 0.4}
+# Of a model under SMALL_B billion parameters. Half of its own settings of constants were nothing new, where all of its
+# choices were (Qwen2.5-Coder 1.5B, 25 and 15 replies).
+WORTH_SMALL = {**WORTH, "set": 0.5, "menu": 0.6}
+SMALL_B, TINY_B = 7.0, 3.0
+NOT_SMALL = ("function", "file")  # formats that no model under SMALL_B is asked for; a whole file costs minutes to read
+NOT_TINY = ("blocks",)
 # The share of replies that apply, before any is counted: format -> (at least so many billion parameters, share).
 # These are estimates, not measurements.
 PRIOR = {
-    "blocks": ((14.0, 0.8), (7.0, 0.55), (0.0, 0.3)),
+    "function": ((14.0, 0.75), (7.0, 0.6), (0.0, 0.2)),
+    "blocks": ((14.0, 0.8), (7.0, 0.6), (0.0, 0.3)),
     "file": ((14.0, 0.6), (7.0, 0.5), (0.0, 0.4)),
     "set": ((14.0, 0.95), (7.0, 0.9), (0.0, 0.85)),
+    "menu": ((0.0, 0.97),),
 }
 PRIOR_WEIGHT = 4.0  # replies that the prior weighs
 REVISIT = 12  # turns after which the format with the fewest replies is tried again
@@ -144,14 +154,32 @@ class Scorecard:
         return stored.machines if stored.version == VERSION else {}
 
 
+def suited(parameters_b: float | None, allowed: Sequence[str] = FORMATS) -> tuple[str, ...]:
+    """Return the allowed formats that a model of that size may be asked for, at least those without code.
+
+    >>> suited(1.5), suited(27.0, ("blocks",))
+    (('set', 'menu'), ('blocks',))
+    """
+    small, tiny = is_small(parameters_b), parameters_b is not None and parameters_b < TINY_B
+    refused = (*(NOT_SMALL if small else ()), *(NOT_TINY if tiny else ()), *(("file",) if parameters_b is None else ()))
+    return tuple(form for form in allowed if form not in refused) or ("set", "menu")
+
+
+def is_small(parameters_b: float | None) -> bool:
+    """Return whether the model is known to be under SMALL_B; 6.5 counts as 7, which is what its name says."""
+    return parameters_b is not None and parameters_b < SMALL_B - 0.5
+
+
 def choose_format(card: Card, parameters_b: float | None, allowed: Sequence[str] = FORMATS) -> str:
-    """Return the allowed format with the highest expected worth of a reply.
+    """Return the format with the highest expected worth of a reply, of those allowed that suit the model's size.
 
     Every REVISIT turns, return the one with the fewest replies instead, since models and prompts change.
     """
-    if len(allowed) > 1 and card.turns and card.turns % REVISIT == 0:
-        return min(allowed, key=lambda form: card.replies(form).asked)
-    return max(allowed, key=lambda form: WORTH[form] * expected_rate(card, form, parameters_b))
+    forms = suited(parameters_b, allowed)
+    if len(forms) > 1 and card.turns and card.turns % REVISIT == 0:
+        return min(forms, key=lambda form: card.replies(form).asked)
+    worth = WORTH_SMALL if is_small(parameters_b) else WORTH
+    return max(forms, key=lambda form: worth[form] * expected_rate(card, form, parameters_b))
 
 
 def expected_rate(card: Card, form: str, parameters_b: float | None) -> float:

@@ -88,5 +88,5 @@ def test_losers_are_stopped_and_one_in_eight_runs_on(
     last = next(trial for trial in trials if trial.n == stopped.n)
     assert "discard (stopped at 50%" in history.line(last, 0.02) and "crash" not in history.line(last, 0.02)
     source = HONEST.read_text()
-    assert f"{last.title.split()[1]}-" in " ".join(history.values_tried(source, trials, 0.02))
+    assert f"{last.title.split()[1]}-" in " ".join(history.values_tried(source, trials, 0.02, 1.0))
     assert observe(infer(source, 64), version(source), [last]).trials[-1].level is None  # bad, by an unknown amount

@@ -9,6 +9,8 @@ from autoresearch.search import history
 from testbed.reply_cases import RELU, SOURCE, SQUARED
 from testbed.trials import SIGMA, trial
 
+NOW = 1.29  # val_bpb of the script
+
 
 def test_values_tried_for_each_constant() -> None:
     rate = [Set("MATRIX_LR", "0.02")], [Set("MATRIX_LR", "0.03")], [Set("MATRIX_LR", "0.06")]
@@ -18,14 +20,17 @@ def test_values_tried_for_each_constant() -> None:
         trial(3, rate[1], sigmas=-0.2),
         trial(4, rate[2], sigmas=-1.1),
     ]
-    assert history.values_tried(SOURCE, trials, SIGMA) == ["DEPTH: 4x 8*", "MATRIX_LR: .02- .03= .04* .06-"]
+    assert history.values_tried(SOURCE, trials, SIGMA, NOW) == ["DEPTH: 4x 8*", "MATRIX_LR: .02- .03= .04* .06-"]
 
 
-def test_values_follow_the_incumbent_and_keep_marks_of_what_was_kept() -> None:
-    kept = trial(1, [Set("MATRIX_LR", "0.05")], "keep", 4.0)
-    then = trial(2, [Set("MATRIX_LR", "0.06")], sigmas=-2.0, parent=kept.source)
-    now = trial(3, [Set("MATRIX_LR", "0.055")], "keep", 2.5, parent=kept.source)
-    assert history.values_tried(now.source, [kept, then, now], SIGMA) == ["MATRIX_LR: .05+ .055* .06-"]
+def test_marks_compare_with_the_script_as_it_is() -> None:
+    """A value that was kept, since it was better than the script of its time, is worse than the script now."""
+    kept = replace(trial(1, [Set("MATRIX_LR", "0.05")], "keep", 4.0), val_bpb=NOW + 2.5 * SIGMA)
+    near = replace(trial(2, [Set("MATRIX_LR", "0.06")], sigmas=-2.0, parent=kept.source), val_bpb=NOW + 0.3 * SIGMA)
+    better = replace(trial(3, [Set("MATRIX_LR", "0.02")], "keep", 9.0), val_bpb=NOW - 2 * SIGMA)
+    now = trial(4, [Set("MATRIX_LR", "0.055")], "keep", 2.5, parent=kept.source)
+    told = history.values_tried(now.source, [kept, near, better, now], SIGMA, NOW)
+    assert told == ["MATRIX_LR: .02+ .05- .055* .06="]
 
 
 def test_values_of_other_types_and_of_code_changes() -> None:
@@ -35,7 +40,7 @@ def test_values_of_other_types_and_of_code_changes() -> None:
         trial(3, [Set(n, v) for n, v in zip(("DEPTH", "MATRIX_LR"), ("6", "0.1"), strict=True)] +
               [Set("WINDOW_PATTERN", "'LS'"), Set("TOTAL_BATCH_SIZE", "2**15")]),  # four say little about each
     ]  # fmt: skip
-    assert history.values_tried(SOURCE, trials, SIGMA) == [
+    assert history.values_tried(SOURCE, trials, SIGMA, NOW) == [
         "WINDOW_PATTERN: L- SSSL*",
         "ADAM_BETAS: (.9,.95)- (.8,.95)*",
     ]
@@ -55,5 +60,5 @@ def test_a_line_a_trial() -> None:
 def test_a_broken_source_in_the_history_is_no_trouble() -> None:
     crash = trial(1, [SearchReplace(RELU, SQUARED)], "crash", None, Failure("source", "not valid Python"))
     broken = replace(crash, source="def (")
-    assert history.values_tried(SOURCE, [broken], SIGMA) == []
+    assert history.values_tried(SOURCE, [broken], SIGMA, NOW) == []
     assert history.line(replace(broken, failure=None), SIGMA) == "#1 crash learning_rate: Idea 1"

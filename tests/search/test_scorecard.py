@@ -49,32 +49,48 @@ def test_a_damaged_file_is_a_fresh_start(tmp_path: Path, content: str) -> None:
     assert json.loads(path.read_text())["machines"]["mac"]["a"]["turns"] == 3
 
 
-def test_a_large_model_edits_code_and_a_small_one_sets_constants() -> None:
-    assert choose_format(Card(), 27.0) == "blocks"
-    assert choose_format(Card(), 9.0) == "blocks"
-    assert choose_format(Card(), 3.0) == "set"
-    assert choose_format(Card(), None) == "blocks"
+OLDER = ("blocks", "file", "set")  # for a turn that has no function to rewrite and no menu
+
+
+@pytest.mark.parametrize(
+    ("size", "form"), [(27.0, "function"), (9.0, "function"), (3.0, "menu"), (1.5, "menu"), (None, "function")]
+)
+def test_a_large_model_edits_code_and_a_small_one_chooses(size: float | None, form: str) -> None:
+    assert choose_format(Card(), size) == form
+
+
+def test_without_a_function_or_a_menu_it_sets_constants_or_edits_lines() -> None:
+    assert choose_format(Card(), 27.0, OLDER) == "blocks"
+    assert choose_format(Card(), 3.0, OLDER) == "set"
     assert choose_format(Card(), 27.0, ("set",)) == "set"
 
 
 def test_the_format_that_does_not_apply_here_is_left() -> None:
     card = Card(turns=6, formats={"blocks": ReplyCounts(asked=8, parsed=4, applied=1)})
-    assert choose_format(card, 9.0) in ("set", "file")
+    assert choose_format(card, 9.0, OLDER) in ("set", "file")
     strong = Card(turns=6, formats={"blocks": ReplyCounts(asked=8, parsed=8, applied=7)})
     assert choose_format(strong, 3.0) == "blocks"
     files = Card(
         turns=20, formats={"blocks": ReplyCounts(20, 5, 2), "file": ReplyCounts(6, 6, 6), "set": ReplyCounts(10, 10, 9)}
     )
-    assert choose_format(files, 9.0) == "file"
+    assert choose_format(files, 9.0, OLDER) == "file"
 
 
 def test_every_twelfth_turn_looks_at_the_format_tried_least() -> None:
     card = Card(
         turns=12, formats={"blocks": ReplyCounts(9, 9, 9), "file": ReplyCounts(1, 0, 0), "set": ReplyCounts(2, 2, 2)}
     )
-    assert choose_format(card, 27.0) == "file"
+    assert choose_format(card, 27.0, OLDER) == "file"
     card.turns = 13
-    assert choose_format(card, 27.0) == "blocks"
+    assert choose_format(card, 27.0, OLDER) == "blocks"
+
+
+@given(st.floats(0.05, 6.4), st.integers(0, 60), st.sampled_from([FORMATS, ("file",), ("file", "function"), OLDER]))
+def test_no_small_model_is_asked_for_a_whole_file_whatever_its_record(
+    size: float, turns: int, allowed: tuple[str, ...]
+) -> None:
+    card = Card(turns=turns, formats={"file": ReplyCounts(0, 0, 0) if turns % 2 else ReplyCounts(50, 50, 50)})
+    assert choose_format(card, size, allowed) not in ("file", "function")
 
 
 @settings(deadline=None)

@@ -88,6 +88,10 @@ class Backend(Protocol):
         """Tokens that thinking may add to an answer; 0 for a model that does not think."""
         ...
 
+    def think(self) -> None:
+        """Ask for thinking from now on, if the model can think and was not asked to: it has only given filler."""
+        ...
+
     def prepare(self) -> None:
         """Return when the server can be asked."""
         ...

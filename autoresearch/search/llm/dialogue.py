@@ -1,8 +1,9 @@
 """Propose through a conversation with a language model.
 
-A draft begins with one reply. A reply that cannot be used goes back to the model with the exact error, at most twice.
-Then a fresh reply in a simpler format is asked for. If that fails, too, the draft is given up before anything trains.
-`Dialogue` runs this protocol over any `Backend`.
+A draft begins with one reply. A malformed one goes back to the model with the exact error. After one that says nothing
+new, the same question is asked again at a higher temperature, with what was refused and a list of what is new: a small
+model that is shown its own answer gives it again, word for word. Both happen twice at most. Then a reply in a simpler
+format is asked for; if that fails, too, the draft is given up before anything trains. Any `Backend` will do.
 """
 
 from __future__ import annotations
@@ -12,21 +13,25 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from functools import partial
 
 from autoresearch.candidate import constants, edits
-from autoresearch.errors import EditError, ProposerError, RepeatError
+from autoresearch.errors import EditError, NothingNewError, ProposerError
 from autoresearch.records import Context, Failure, Proposal, Set, Trial, WholeFile
-from autoresearch.search import gate
-from autoresearch.search.llm import prompt, replies
+from autoresearch.search import gate, policy
+from autoresearch.search.llm import choices, functions, prompt, replies
 from autoresearch.search.llm.backend import Answer, Backend, Message, TooLongError
+from autoresearch.search.llm.draft import Draft, Request
+from autoresearch.search.llm.prompt import Subject
+from autoresearch.search.llm.replies import ParsedReply
 from autoresearch.search.llm.tokens import TokenScale, estimate
-from autoresearch.search.scorecard import FORMATS, SIMPLER, Card, Scorecard, choose_format
+from autoresearch.search.scorecard import FORMATS, SIMPLER, Card, Scorecard, choose_format, suited
 from autoresearch.search.tuner import wording
 
 REPAIRS = 2  # of one reply
-TEMPERATURE, REPAIR_TEMPERATURE = 0.8, 0.2
-ANSWER_TOKENS = {"set": 600, "blocks": 2000}  # format -> room for an answer
+TEMPERATURE, REPAIR_TEMPERATURE, NEW_TEMPERATURE = 0.8, 0.5, 0.9
+ANSWER_TOKENS = {"menu": 300, "set": 600, "blocks": 2000, "function": 2000}  # format -> room for an answer
 FILE_GROWTH = 1.1  # room for an answer that is a whole file, relative to the script
 ERROR_TOKENS = 700  # room for an error that is sent back
 LONG_TRIES = 3  # prompts refused as too long before the draft is given up
@@ -38,49 +43,6 @@ HOPELESS = {
     *("server_gone", "server_busy", "no_model", "unauthorized", "bad_proxy"),
     *("out_of_memory", "runner", "cancelled", "too_large", "timeout"),
 }
-
-
-@dataclass(slots=True)
-class Draft:
-    """State of one draft: what it is for, its seed, and its costs so far."""
-
-    context: Context
-    seed: int
-    earlier: Sequence[Proposal] = ()  # the turn's other drafts, which it may not repeat
-    answers: int = 0
-    repairs: int = 0
-    steered: int = 0  # answers that were asked for because the category was not the turn's
-    prompt_tokens: int = 0
-    answer_tokens: int = 0
-    seconds: float = 0.0  # of the model
-    began: float = field(default_factory=time.monotonic)
-    reply: str = ""  # the latest
-
-    def taken(self) -> set[str]:
-        """Return the sources that the turn's other drafts make, as constants.normalised."""
-        return {constants.normalised(gate.changed(self.context, proposal.edits)) for proposal in self.earlier}
-
-    def usage(self) -> dict[str, float]:
-        """Return the costs for Proposal.usage: `seconds` are the model's, `harness_s` the loop's own."""
-        return {
-            "prompt_tokens": self.prompt_tokens,
-            "answer_tokens": self.answer_tokens,
-            "seconds": round(self.seconds, 3),
-            "harness_s": round(time.monotonic() - self.began - self.seconds, 4),
-            "answers": self.answers,
-            "repairs": self.repairs,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """Prompt of one draft, with the limits of its answers."""
-
-    messages: tuple[Message, ...]
-    form: str  # one of scorecard.FORMATS
-    max_tokens: int  # of an answer
-    repairs: int  # for which the context has room
-    temperature: float
 
 
 class Dialogue:
@@ -145,6 +107,7 @@ class Dialogue:
             reply = f"TITLE: {proposal.title}\nCATEGORY: {proposal.category}\n\n{edits.render(proposal.edits)}"
             extra = estimate(reply + failure.detail[-prompt.FAILURE_CHARS :]) + ERROR_TOKENS
             self.backend.prepare()
+            form = form if form in suited(self.backend.parameters_b) else "set"
             request = self._request(draft, form, extra)
             messages = prompt.after_failure(request.messages, reply, failure)
             request = replace(
@@ -177,17 +140,19 @@ class Dialogue:
 
     def _drafted(self, draft: Draft) -> Proposal:
         """Return a proposal in the best format, else in a simpler one. Raises ProposerError."""
-        form = choose_format(self.card, self.backend.parameters_b, self.formats)
+        form = choose_format(self.card, self.backend.parameters_b, self._forms(draft))
         try:
             return self._attempt(draft, form, REPAIRS)
         except EditError:
+            if draft.unread == draft.answers:  # nothing but filler: some models only answer after thinking
+                self.backend.think()
             simpler, repairs = (SIMPLER[form] if SIMPLER[form] in self.formats else form), 0
         except ProposerError as error:
-            if error.reason not in ("too_long", "truncated") or form == "set":
+            if error.reason not in ("too_long", "truncated") or form in ("set", "menu"):
                 raise
             simpler, repairs = "set", REPAIRS  # the constants take less room than the script
         try:
-            return self._attempt(draft, simpler, repairs)
+            return self._attempt(draft, simpler if draft.menu else "set", repairs)
         except EditError as error:
             raise ProposerError(
                 f"no usable reply in {draft.answers}: {str(error).splitlines()[0]}",
@@ -195,67 +160,106 @@ class Dialogue:
                 detail=draft.reply[:500],
             ) from error
 
+    def _forms(self, draft: Draft) -> tuple[str, ...]:
+        """Return the formats that suit the turn: no code where it asks for a constant, no menu that is empty."""
+        directive = draft.context.directive
+        about_constants = directive is not None and directive.category in policy.LEVER_TEXTS
+        wanted = [form for form in self.formats if form in ("set", "menu") or not about_constants]
+        if "function" in wanted and functions.target(draft.context) is None:
+            wanted.remove("function")
+        if "menu" in wanted and not draft.menu:
+            wanted.remove("menu")
+        return tuple(wanted) or self.formats
+
     def _attempt(self, draft: Draft, form: str, repairs: int) -> Proposal:
         """Return a proposal in one format, with shorter prompts while the server refuses them as too long."""
         for tries_left in reversed(range(LONG_TRIES)):
             request = self._request(draft, form)
             try:
-                proposal, answer = self._sample(replace(request, repairs=min(repairs, request.repairs)), draft)
-                return self._steered(request, proposal, answer, draft)
+                proposal, _ = self._sample(replace(request, repairs=min(repairs, request.repairs)), draft)
+                return self._steered(request, proposal, draft)
             except ProposerError as error:
                 if error.reason != "too_long" or not tries_left:
                     raise
         raise AssertionError("the last try returns or raises")
 
     def _sample(self, request: Request, draft: Draft) -> tuple[Proposal, Answer]:
-        """Ask for a reply and repair it. Return the proposal and its answer; raise the last EditError."""
-        answer = self._ask(request, request.messages, request.temperature, draft)
-        for _ in range(request.repairs):
+        """Ask until a reply can be used, with at most request.repairs more; raise the last EditError."""
+        messages, temperature = request.messages, request.temperature
+        refused: list[str] = []
+        for left in reversed(range(request.repairs + 1)):
+            answer = self._ask(request, messages, temperature, draft)
             try:
                 return self._proposal(answer, request.form, draft), answer
             except EditError as error:
+                if not left:
+                    raise
                 draft.repairs += 1
-                messages = prompt.after_edit_error(request.messages, answer.text, str(error))
-                answer = self._ask(request, messages, REPAIR_TEMPERATURE, draft)
-        return self._proposal(answer, request.form, draft), answer
+                if isinstance(error, NothingNewError):
+                    refused.append(str(error))
+                    messages = prompt.after_nothing_new(request.messages, refused, draft.menu, request.form)
+                    temperature = max(request.temperature, NEW_TEMPERATURE)
+                else:
+                    messages = prompt.after_edit_error(request.messages, answer.text, str(error))
+                    temperature = REPAIR_TEMPERATURE
+        raise AssertionError("the last answer returns or raises")
 
-    def _steered(self, request: Request, proposal: Proposal, answer: Answer, draft: Draft) -> Proposal:
+    def _steered(self, request: Request, proposal: Proposal, draft: Draft) -> Proposal:
         """Return the proposal. If its category is not the turn's, ask once for one of that category and prefer that."""
         directive = draft.context.directive
         wanted = directive.category if directive else None
-        if wanted in (None, proposal.category) or not request.repairs:
+        if wanted in (None, proposal.category) or not request.repairs or request.form == "menu":
             return proposal
         draft.steered += 1
-        messages = prompt.after_other_category(request.messages, answer.text, proposal.category, str(wanted))
+        told = proposal.title, proposal.category, str(wanted)
+        messages = prompt.after_other_category(request.messages, *told, draft.menu)
+        other = proposal
         try:
-            answer = self._ask(request, messages, request.temperature, draft)
+            answer = self._ask(request, messages, max(request.temperature, NEW_TEMPERATURE), draft)
             other = self._proposal(answer, request.form, draft)
         except EditError:
-            other = proposal
+            pass
         except ProposerError as error:
             if error.reason == "cancelled":
                 raise
-            other = proposal
         return replace(other if other.category == wanted else proposal, usage=draft.usage())
 
     def _proposal(self, answer: Answer, form: str, draft: Draft) -> Proposal:
-        """Turn an answer into a proposal and count it on the card. Raises EditError when it cannot be used."""
-        counts = self.card.replies(form)
+        """Turn an answer into a proposal and count it for the form that it has used.
+
+        Raises EditError when it cannot be used; NothingNewError, which is no fault of the form, names the change.
+        """
+        before, reply = draft.context.source, self._read(answer, form, draft)
+        counts = self.card.replies(reply.form if form != "menu" else form)
         counts.asked += 1
-        if answer.done_reason == "length":  # an edit that parses may lack its end: `SET LR = 0.0` of 0.05
-            raise EditError(f"The answer was cut off after {answer.answer_tokens or 'too many'} tokens. Be shorter.")
-        reply = replies.parse(answer.text, whole_file=form == "file")
         counts.parsed += 1
         try:
-            source = gate.changed(draft.context, reply.edits)
-        except RepeatError:
+            change = edits.settled(before, reply.edits)
+            source = gate.changed(draft.context, change)
+            if constants.normalised(source) in draft.taken():
+                raise NothingNewError("That is already proposed this turn. Propose something else.")
+        except NothingNewError as error:
             counts.applied += 1
-            raise
+            raise NothingNewError(f"{reply.change}: {error}") from error
         counts.applied += 1
-        if constants.normalised(source) in draft.taken():
-            raise EditError("That is already proposed this turn. Propose something else.")
-        category = wording.category_of_change(draft.context.source, source) or reply.category
-        return Proposal(reply.edits, reply.title, reply.hypothesis, category, self.name, draft.usage())
+        category = wording.category_of_change(before, source) or reply.category
+        chosen = next((e for e in draft.menu if e.edits == reply.edits and e.why), None) if form == "menu" else None
+        title = chosen.title if chosen else wording.title_of_change(before, source) or reply.title
+        return Proposal(change, title, reply.hypothesis, category, self.name, draft.usage())
+
+    def _read(self, answer: Answer, form: str, draft: Draft) -> ParsedReply:
+        """Return the content of an answer. Raises EditError, and counts it for the form, when there is no edit."""
+        try:
+            if answer.done_reason == "length":  # an edit that parses may lack its end: `SET LR = 0.0` of 0.05
+                cut = f"The answer was cut off after {answer.answer_tokens or 'too many'} tokens. Be shorter."
+                raise EditError(cut)
+            if form == "menu":
+                return choices.read(answer.text, draft.menu)
+            return replies.parse(answer.text, whole_file=form == "file")
+        except EditError:
+            self.card.replies(form).asked += 1
+            draft.unread += 1
+            raise
 
     # --- asking ---
 
@@ -264,14 +268,18 @@ class Dialogue:
         context, scale = draft.context, self._scale.planned
         answer = ANSWER_TOKENS.get(form) or math.ceil(FILE_GROWTH * estimate(context.source, scale))
         answer += self.backend.thinking_tokens
-        whole = prompt.build(context, form, budget=sys.maxsize, bytes_per_token=scale, drafted=draft.earlier)
+        subject = Subject(draft.menu if form == "menu" else (), functions.target(context) or "")
+        form = "blocks" if form == "function" and not subject.target else form
+        build = partial(prompt.build, context, form, bytes_per_token=scale, drafted=draft.earlier, subject=subject)
+        whole = build(budget=sys.maxsize)
         once, again = answer + extra, 2 * answer + ERROR_TOKENS + extra
         window = min(self._scale.largest_window, self.backend.window(whole.tokens + again, whole.least + once))
         room, repairs = (again, REPAIRS) if window >= whole.least + again else (once, 0)
-        fitted = prompt.build(context, form, budget=window - room, bytes_per_token=scale, drafted=draft.earlier)
+        fitted = build(budget=window - room)
         directive = context.directive
         temperature = directive.temperature if directive and directive.temperature is not None else TEMPERATURE
-        return Request(fitted.messages, form, answer, repairs, temperature)
+        schema = choices.schema(draft.menu) if form == "menu" else None
+        return Request(fitted.messages, form, answer, repairs, temperature, schema)
 
     def _ask(self, request: Request, messages: tuple[Message, ...], temperature: float, draft: Draft) -> Answer:
         """Return one answer, after as many further attempts as RETRIES allows."""
@@ -282,7 +290,9 @@ class Dialogue:
             began = time.monotonic()
             seed = (draft.seed + draft.answers) % 2**31
             try:
-                answer = self.backend.ask(messages, max_tokens=request.max_tokens, temperature=temperature, seed=seed)
+                answer = self.backend.ask(
+                    messages, max_tokens=request.max_tokens, temperature=temperature, seed=seed, schema=request.schema
+                )
                 break
             except ProposerError as error:
                 if isinstance(error, TooLongError):

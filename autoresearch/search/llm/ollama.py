@@ -84,6 +84,10 @@ class OllamaBackend:
     def thinking_tokens(self) -> int:
         return THINKING_TOKENS if self._thinking() else 0
 
+    def think(self) -> None:
+        if self._think is None or self._think is False:
+            self._think = True
+
     def prepare(self) -> None:
         self.server.ensure()
 

@@ -59,6 +59,9 @@ class OpenAIBackend:
     def thinking_tokens(self) -> int:
         return THINKING_TOKENS if self._thinks else 0
 
+    def think(self) -> None:
+        """Do nothing: the API has no field for it."""
+
     def prepare(self) -> None:
         try:
             self._facts = _facts(self.http.json("GET", "/models"), self.model)

@@ -8,21 +8,24 @@ cut.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from autoresearch.candidate import constants
 from autoresearch.errors import ProposerError
-from autoresearch.records import CATEGORIES, Context, Failure, Proposal
+from autoresearch.records import CATEGORIES, Context, Failure, Proposal, Set
 from autoresearch.search import history
+from autoresearch.search.llm import choices, forms, functions
 from autoresearch.search.llm.backend import Message
 from autoresearch.search.llm.tokens import BYTES_PER_TOKEN, conversation_tokens, estimate
+from autoresearch.search.menu import Entry
 
 HISTORY_TOKENS = 2500  # for history, at most; more costs time and helps little
 HINT_TOKENS = 700  # for hints, at most
 PROGRAM_TOKENS = 2000  # for program.md in a small context, without a warning
 LONGEST_CONSTANT = 160  # characters; a longer literal is a table, not a setting
 ERROR_CHARS = 1500  # of an error that is sent back
+MOST_NEW = 40  # changes that are listed after an answer with nothing new
 FAILURE_CHARS = 1800  # of a failure's detail that is sent back
 
 INSTRUCTIONS = """\
@@ -51,44 +54,15 @@ getattr, setattr, eval, exec, mx.random.seed; and training code that runs at imp
 - model(idx: (B, T) int32) -> logits (B, T, vocab_size); all that it has learned is in model.parameters()
 """
 
-HEAD = """\
-HYPOTHESIS: one or two sentences: what changes, and why val_bpb falls within the time budget
-CATEGORY: one of {categories}
-TITLE: the change in under 80 characters
-"""
+_HOW = re.compile(r"^## How to answer\b")  # the section of program.md about forms that a menu does not have
 
-FORMS = {
-    "set": """\
-Then one to three lines that set constants, each a literal of the same type as now:
-SET NAME = literal
-""",
-    "blocks": """\
-Then the edits, as few and as short as possible, in any mix of these three forms.
 
-A constant gets another value:
-SET NAME = literal
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What an answer is to be about, beside the form: a menu to choose from, or a function to rewrite."""
 
-Lines are replaced. SEARCH holds whole lines copied exactly from the script, enough of them to occur only once:
-<<<<<<< SEARCH
-lines of the script
-=======
-the lines that take their place
->>>>>>> REPLACE
-
-A function, class or method is replaced as a whole:
-REPLACE def name
-```python
-def name(...):
-    all of its new lines
-```
-""",
-    "file": """\
-Then the whole new script in one fenced block, complete, every line of it, without placeholders for unchanged code:
-```python
-the script
-```
-""",
-}
+    entries: Sequence[Entry] = ()
+    target: str = ""  # name of a function
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,14 +105,15 @@ def build(
     budget: int,
     bytes_per_token: float = BYTES_PER_TOKEN,
     drafted: Sequence[Proposal] = (),
+    subject: Subject = Subject(),
 ) -> Prompt:
-    """Build the messages that ask for one change in the format `form`, a key of FORMS.
+    """Build the messages that ask for one change in the format `form`, a key of forms.FORMS or "menu".
 
     `drafted` are the turn's earlier proposals. Raises ProposerError (`too_long`), with the numbers, when the messages
     exceed `budget` tokens even without history.
     """
-    system = f"{INSTRUCTIONS}\n{context.program.strip()}\n\n{api(context)}"
-    script, turn = _script(context, form), _turn(context, form, drafted)
+    system = _system(context, form)
+    script, turn = _script(context, form, subject), _turn(context, form, drafted, subject)
 
     def messages(lines: HistoryLines) -> tuple[Message, ...]:
         user = f"{script}\n{lines.text()}\n{turn}"
@@ -162,19 +137,50 @@ def build(
     return Prompt(messages(lines), tokens(lines), least, lines.dropped)
 
 
+def _system(context: Context, form: str) -> str:
+    """Return the instructions with program.md, and with what the script can use where code may be written."""
+    if form == "menu":
+        sections = re.split(r"(?m)^(?=## )", context.program)
+        brief = "".join(section for section in sections if not _HOW.match(section))
+        return f"{INSTRUCTIONS}\n{brief.strip()}\n"
+    program = f"{INSTRUCTIONS}\n{context.program.strip()}\n"
+    return program if form == "set" else f"{program}\n{api(context)}"
+
+
 def after_edit_error(messages: Sequence[Message], reply: str, error: str) -> tuple[Message, ...]:
     """Continue the conversation with a reply that could not be used and its error."""
     request = f"Your answer could not be used:\n{error[:ERROR_CHARS]}\n\nNothing was changed. {_AGAIN}"
     return _answered(messages, reply or "(empty)", request)
 
 
-def after_other_category(messages: Sequence[Message], reply: str, category: str, wanted: str) -> tuple[Message, ...]:
-    """Continue the conversation with a reply of another category than the turn's."""
-    request = (
-        f"That is a change of the category {category}. This turn is for one of the category {wanted}. Nothing was "
-        f"changed. Answer again in the form asked for, with such a change of the script as shown above."
+def after_nothing_new(
+    messages: Sequence[Message], refused: Sequence[str], entries: Sequence[Entry], form: str
+) -> tuple[Message, ...]:
+    """Ask again, with what was refused and what is new. The model's own answers are left out: it would repeat them."""
+    shown = [entry.title for entry in entries if form == "menu" or not entry.why][:MOST_NEW]
+    new = "\n".join(["These are new:", *shown]) if shown else ""
+    more = "" if form in ("set", "menu") else " So is a change of the code that was not tried."
+    again = "Answer again in the form asked for, with a change that is new."
+    return _extended(messages, "\n".join(filter(None, ["## Not these", "", *refused, "", new + more, "", again])))
+
+
+def after_other_category(
+    messages: Sequence[Message], title: str, category: str, wanted: str, entries: Sequence[Entry]
+) -> tuple[Message, ...]:
+    """Ask again after a change of another category than the turn's; the model's own answer is left out."""
+    shown = [entry.title for entry in entries if entry.category == wanted and not entry.why][:MOST_NEW]
+    new = "\n".join(["", "Such changes are:", *shown]) if shown else ""
+    return _extended(
+        messages,
+        f"## Another category\n\n{title}: that is a change of the category {category}. This turn is for one of the "
+        f"category {wanted}.{new}\n\nAnswer again in the form asked for, with such a change.",
     )
-    return _answered(messages, reply, request)
+
+
+def _extended(messages: Sequence[Message], text: str) -> tuple[Message, ...]:
+    """Return the messages with more text at the end of the last one, so that a server's prompt cache holds the rest."""
+    *first, last = messages
+    return (*first, {**last, "content": f"{last['content']}\n{text}\n"})
 
 
 def after_failure(messages: Sequence[Message], reply: str, failure: Failure) -> tuple[Message, ...]:
@@ -216,17 +222,22 @@ def api(context: Context) -> str:
     return API.format(**task)
 
 
-def _script(context: Context, form: str) -> str:
-    """Show the script, or only its constants in the format that sets constants."""
-    if form == "set":
-        return f"## The constants of train_mlx.py\n\n```python\n{_constant_lines(context.source)}\n```\n"
+def _script(context: Context, form: str, subject: Subject) -> str:
+    """Show what the format needs: constants, those that a menu changes, a function with what it uses, or the script."""
+    if form in ("set", "menu"):
+        names = {edit.name for entry in subject.entries for edit in entry.edits if isinstance(edit, Set)}
+        lines = _constant_lines(context.source, names if form == "menu" else None)
+        return f"## The constants of train_mlx.py\n\n```python\n{lines}\n```\n"
+    if form == "function":
+        return f"## From the script, train_mlx.py\n\n{functions.shown(context.source, subject.target)}"
     return f"## The script, train_mlx.py\n\n```python\n{context.source.rstrip()}\n```\n"
 
 
-def _constant_lines(source: str) -> str:
-    """Copy the lines of the constants with their comments, without tables."""
+def _constant_lines(source: str, names: Collection[str] | None = None) -> str:
+    """Copy the lines of the constants, or of those in `names`, with their comments, without tables."""
     shown = []
-    for name, literal in constants.literals(source).items():
+    known = constants.literals(source)
+    for name, literal in known.items() if names is None else ((n, t) for n, t in known.items() if n in names):
         found = re.search(rf"^{name}\b[^\n]*", source, re.MULTILINE)
         row = found[0] if found and literal in found[0] else f"{name} = {literal}"
         if len(row) <= LONGEST_CONSTANT:
@@ -240,7 +251,7 @@ def _fitting_history(context: Context, room: int, bytes_per_token: float, hints:
     Kept trials are included first, then the values, then the other trials, the newest first in each group.
     """
     trials = [history.line(trial, context.sigma_bpb) for trial in context.history]
-    values = history.values_tried(context.source, context.history, context.sigma_bpb)
+    values = history.values_tried(context.source, context.history, context.sigma_bpb, context.incumbent_bpb)
     kept = [i for i, trial in enumerate(context.history) if trial.verdict == "keep"]
     rest = [i for i, trial in enumerate(context.history) if trial.verdict != "keep"]
     wanted = [("trial", i) for i in reversed(kept)]
@@ -269,7 +280,7 @@ def _fitting_hints(context: Context, room: int, bytes_per_token: float) -> list[
     return ["", *lines] if len(lines) > 1 else []
 
 
-def _turn(context: Context, form: str, drafted: Sequence[Proposal]) -> str:
+def _turn(context: Context, form: str, drafted: Sequence[Proposal], subject: Subject) -> str:
     """Describe the incumbent, the machine and the turn's directive, and the form of the answer."""
     directive = context.directive
     parts = [
@@ -282,5 +293,8 @@ def _turn(context: Context, form: str, drafted: Sequence[Proposal]) -> str:
     if drafted:
         titles = "; ".join(proposal.title for proposal in drafted)
         parts.append(f"Already proposed this turn: {titles}. Propose something else.")
-    answer = HEAD.format(categories=", ".join(CATEGORIES)) + FORMS[form]
-    return "\n".join(part for part in parts if part) + f"\n\n## Answer in this form\n\n{answer}"
+    now = "\n".join(part for part in parts if part)
+    if form == "menu":
+        return f"{now}\n\n{forms.MENU.format(menu=choices.listed(subject.entries))}"
+    body = forms.FORMS[form].replace("{target}", subject.target)
+    return f"{now}\n\n## Answer in this form\n\n{forms.HEAD.format(categories=', '.join(CATEGORIES))}{body}"

@@ -93,6 +93,18 @@ class ParsedReply:
     category: str  # one of CATEGORIES
     edits: tuple[Edit, ...]  # at least one
 
+    @property
+    def form(self) -> str:
+        """The form of scorecard.FORMATS that the edits are in, whatever was asked for."""
+        kinds = {type(edit) for edit in self.edits}
+        return "file" if WholeFile in kinds else "set" if kinds == {Set} else "blocks"
+
+    @property
+    def change(self) -> str:
+        """The change in a few words: "DEPTH = 6", or the title where code changes."""
+        sets = [f"{edit.name} = {edit.literal}" for edit in self.edits if isinstance(edit, Set)]
+        return ", ".join(sets)[:TITLE_CHARS] if len(sets) == len(self.edits) else self.title
+
 
 def parse(reply: str, *, whole_file: bool = True) -> ParsedReply:
     """Parse a reply.

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from autoresearch.candidate import constants
 from autoresearch.candidate.versions import version
 from autoresearch.records import TITLE_CHARS, Proposal
 from autoresearch.search.tuner.axes import Axis, Value, axes_of, is_power_of_two
-from autoresearch.search.tuner.space import Space, Values
+from autoresearch.search.tuner.space import WIDTH, Space, Values, infer
 
 Why = Literal["lever", "hint", "step", "tpe", "combine", "without"]
 
@@ -49,14 +50,30 @@ def describe(space: Space, move: Move, proposer: str, usage: Mapping[str, float]
 
 
 def category_of_change(before: str, after: str) -> str | None:
-    """Return the category of the constant that moves furthest between two sources; None if their code differs, too."""
+    """Return the category of the constant that moves furthest between two sources; None if their code differs, too.
+
+    A ratio that only keeps the width at another depth does not count: half the layers at the same width is depth.
+    """
     old, new = version(before), version(after)
     if old.structure != new.structure:
         return None
-    moved = [axis for name in new.changed_from(old) for axis in axes_of(name, old.constants[name])]
+    changed = new.changed_from(old)
+    space = infer(before)
+    if WIDTH in space and len(changed) > 1 and space.values(new.constants).get(WIDTH) == space[WIDTH].value:
+        changed.pop(space[WIDTH].constant, None)
+    moved = [axis for name in changed for axis in axes_of(name, old.constants[name])]
     values = {axis.name: new.constants[axis.constant] for axis in moved if axis.index is None}
     axes = [axis for axis in moved if axis.admits(values.get(axis.name))]
     return _furthest(axes, values).category if axes else None
+
+
+def title_of_change(before: str, after: str) -> str | None:
+    """Return "DEPTH 4 -> 2, ASPECT_RATIO 64 -> 128" for sources that differ in constants only, else None."""
+    old, new = constants.literals(before), constants.literals(after)
+    changed = constants.changed(before, after)
+    if version(before).structure != version(after).structure or not changed:
+        return None
+    return _listed([f"{name} {old.get(name)} -> {new.get(name)}" for name in changed])
 
 
 def _furthest(axes: list[Axis], values: Values) -> Axis:
@@ -70,7 +87,11 @@ def _distance(axis: Axis, value: Value) -> float:
 
 def _title(axes: list[Axis], values: Values) -> str:
     """List as many of the changes as fit: "MATRIX_LR 0.04 -> 0.06, DEPTH 4 -> 3 and 2 more"."""
-    parts = [f"{axis.name} {_readable(axis.value)} -> {_readable(values[axis.name])}" for axis in axes]
+    return _listed([f"{axis.name} {_readable(axis.value)} -> {_readable(values[axis.name])}" for axis in axes])
+
+
+def _listed(parts: list[str]) -> str:
+    """Join as many of the parts as fit in a title."""
     for shown in range(len(parts), 0, -1):
         rest = f" and {len(parts) - shown} more" if shown < len(parts) else ""
         title = ", ".join(parts[:shown]) + rest

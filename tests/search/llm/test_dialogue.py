@@ -18,6 +18,7 @@ from autoresearch.search.scorecard import ReplyCounts, Scorecard
 from testbed.fake_ollama import MODEL, FakeOllama
 from testbed.proposer_kit import BAD, BLOCK, CONTEXT, GOOD, NAME, QUICK, Make, discarded, proposal_of, proposer, seen
 from testbed.reply_cases import APPLIED, REFUSED, SOURCE, SQUARED
+from testbed.tuning import SMALL
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def test_a_good_reply_is_a_proposal(make: Make) -> None:
         proposer: Proposer = make(fake)
         (proposal,) = proposer.propose(CONTEXT)
     assert proposal.edits == (Set("DEPTH", "6"),)
-    assert (proposal.title, proposal.hypothesis, proposal.category) == ("Shallower", "More steps.", "depth")
+    assert (proposal.title, proposal.hypothesis, proposal.category) == ("DEPTH 8 -> 6", "More steps.", "depth")
     assert proposal.proposer == proposer.name == f"ollama:{NAME}"
     assert proposal.usage["prompt_tokens"] > 500 and proposal.usage["answer_tokens"] > 10
     assert (proposal.usage["answers"], proposal.usage["repairs"]) == (1, 0)
@@ -50,15 +51,15 @@ def test_one_load_serves_all_drafts_and_release_frees_it(make: Make) -> None:
     with FakeOllama(replies, unload_s=0.1) as fake:
         proposer = make(fake)
         drafts = proposer.propose(CONTEXT, 3)
-        assert [draft.title for draft in drafts] == ["Idea 4", "Idea 5", "Idea 6"]
+        assert [draft.title for draft in drafts] == ["DEPTH 8 -> 4", "DEPTH 8 -> 5", "DEPTH 8 -> 6"]
         assert len(fake.loads) == 1 and fake.listed()
-        assert "Already proposed this turn: Idea 4; Idea 5." in seen(fake, 2)
+        assert "Already proposed this turn: DEPTH 8 -> 4; DEPTH 8 -> 5." in seen(fake, 2)
         proposer.release()
         assert fake.listed() == {}
         assert len({seed for _, seed in turn_options(fake)}) == 3
 
 
-def test_repairs_carry_the_exact_error_at_a_low_temperature(make: Make) -> None:
+def test_repairs_carry_the_exact_error(make: Make) -> None:
     wrong = {"reply": "TITLE: Shallower\nSET DEPHT = 6"}
     with FakeOllama([wrong, {"reply": "SET DEPTH = six"}, GOOD]) as fake:
         proposer = make(fake)
@@ -67,7 +68,7 @@ def test_repairs_carry_the_exact_error_at_a_low_temperature(make: Make) -> None:
         assert fake.chats()[1]["messages"][-2] == {"role": "assistant", "content": wrong["reply"]}
         assert "SET DEPTH = six: the value has to be a literal" in seen(fake, 2)
         assert "DEPHT" not in seen(fake, 2)  # only the last error is sent back
-        assert [temperature for temperature, _ in turn_options(fake)] == [0.8, 0.2, 0.2]
+        assert [temperature for temperature, _ in turn_options(fake)] == [0.8, 0.5, 0.5]
     assert (proposal.usage["answers"], proposal.usage["repairs"]) == (3, 2)
     assert (proposer.card.saved, proposer.card.repairs) == (1, 2)
 
@@ -130,7 +131,7 @@ def test_two_drafts_of_a_turn_differ(make: Make) -> None:
     with FakeOllama([GOOD, GOOD, BLOCK]) as fake:
         drafts = make(fake).propose(CONTEXT, 2)
         assert "already proposed this turn" in seen(fake, 2)
-    assert [draft.title for draft in drafts] == ["Shallower", "Squared"]
+    assert [draft.title for draft in drafts] == ["DEPTH 8 -> 6", "Squared"]
 
 
 def test_the_directive_rules_category_and_temperature(make: Make) -> None:
@@ -159,7 +160,7 @@ def test_but_it_is_better_than_none(make: Make, second: dict[str, Any]) -> None:
     wanted = replace(CONTEXT, directive=Directive("new category", "Something else.", category="attention"))
     with FakeOllama([GOOD, second, second]) as fake:
         (proposal,) = make(fake, timeouts=replace(QUICK, retry_s=0.0)).propose(wanted)
-    assert (proposal.title, proposal.category) == ("Shallower", "depth")
+    assert (proposal.title, proposal.category) == ("DEPTH 8 -> 6", "depth")
 
 
 def test_what_only_sets_constants_has_their_category_whatever_it_says(make: Make) -> None:
@@ -192,7 +193,7 @@ def test_a_failure_goes_back_once_with_the_relevant_lines(make: Make) -> None:
         (chat,) = fake.chats()
         assert "NameError: name 'relu2' is not defined" in seen(fake, 0) and "line 20, in __call__" in seen(fake, 0)
         assert "x = relu2(x)" in chat["messages"][-2]["content"] and "TITLE: Squared" in chat["messages"][-2]["content"]
-        assert chat["options"]["temperature"] == 0.2
+        assert chat["options"]["temperature"] == 0.5
     assert mended is not None and edits.apply(SOURCE, mended.edits).count(SQUARED) == 1
 
 
@@ -226,7 +227,8 @@ def test_the_scorecard_counts_replies_by_format_and_outcomes(make: Make) -> None
             decided.append(discarded(n, change, proposer=proposer.name, verdict=verdict, failure=failure))
         proposer.propose(replace(CONTEXT, history=decided, turn=3))
         card = proposer.card
-        assert card.formats["blocks"] == ReplyCounts(asked=4, parsed=3, applied=3)
+        assert card.formats["blocks"] == ReplyCounts(asked=1, parsed=0, applied=0)
+        assert card.formats["set"] == ReplyCounts(asked=3, parsed=3, applied=3)  # credited to what the replies used
         assert (card.turns, card.proposals, card.decided, card.warmed_up, card.kept) == (3, 3, 2, 1, 1)
         assert make(fake).card == card  # another night reads it from the cache
 
@@ -265,3 +267,76 @@ def test_size_of_a_model_decides_where_it_begins(make: Make) -> None:
     with FakeOllama([GOOD], models=[small]) as fake:
         make(fake, "qwen2.5-coder:3b").propose(CONTEXT)
         assert "SEARCH" not in seen(fake, 0)
+
+
+# --- small models -----------------------------------------------------------------------------------------------------
+
+TINY = {**MODEL, "name": "qwen2.5-coder:1.5b", "parameter_size": "1.5B"}
+MENU_CONTEXT = replace(CONTEXT, source=SMALL)
+
+
+def test_a_small_model_chooses_from_a_menu_under_a_schema(make: Make) -> None:
+    with FakeOllama([{"reply": '{"because": "It is short.", "choice": "MATRIX_LR = 0.08"}'}], models=[TINY]) as fake:
+        maker = make(fake, TINY["name"])
+        (proposal,) = maker.propose(MENU_CONTEXT)
+        (chat,) = fake.chats()
+    assert "MATRIX_LR = 0.08" in chat["format"]["properties"]["choice"]["enum"]
+    assert '{"because": ' in seen(fake, 0)  # a server may ignore the schema
+    assert (proposal.edits, proposal.title) == ((Set("MATRIX_LR", "0.08"),), "MATRIX_LR 0.04 -> 0.08")
+    assert (proposal.hypothesis, proposal.category) == ("It is short.", "learning_rate")
+    assert maker.card.formats["menu"] == ReplyCounts(1, 1, 1)
+
+
+def test_a_small_model_is_never_asked_for_a_file(make: Make) -> None:
+    with FakeOllama([{"reply": "nothing"}], cycle=True, models=[TINY]) as fake:
+        maker = make(fake, TINY["name"], formats=("file", "blocks"))
+        for turns in (0, 12, 24):
+            maker.card.turns = turns
+            with pytest.raises(ProposerError):
+                maker.propose(MENU_CONTEXT)
+        assert not any("whole new script" in seen(fake, i) for i in range(len(fake.chats())))
+
+
+def test_a_setting_that_changes_nothing_is_dropped_beside_one_that_does(make: Make) -> None:
+    with FakeOllama([{"reply": "SET DEPTH = 8\nSET MATRIX_LR = MATRIX_LR * 2"}]) as fake:
+        (proposal,) = make(fake).propose(CONTEXT)
+    assert proposal.edits == (Set("MATRIX_LR", "0.08"),)
+    assert proposal.title == "MATRIX_LR 0.04 -> 0.08"
+
+
+def test_after_nothing_new_it_is_asked_again_hotter_with_what_is_new(make: Make) -> None:
+    same = {"reply": "HYPOTHESIS: I like it.\nSET DEPTH = 4"}
+    with FakeOllama([same, same, {"reply": "SET DEPTH = 2"}]) as fake:
+        maker = make(fake, formats=("set",))
+        (proposal,) = maker.propose(MENU_CONTEXT)
+        assert [temperature for temperature, _ in turn_options(fake)] == [0.8, 0.9, 0.9]
+        assert "DEPTH = 4: SET DEPTH = 4 changes nothing" in seen(fake, 1)
+        assert "These are new:" in seen(fake, 1) and "MATRIX_LR = 0.08" in seen(fake, 1)
+        assert not any("I like it." in message["content"] for chat in fake.chats() for message in chat["messages"])
+        assert all(len(chat["messages"]) == 2 for chat in fake.chats())
+    assert proposal.edits == (Set("DEPTH", "2"),)
+    assert maker.card.formats["set"] == ReplyCounts(3, 3, 3)  # nothing new is no fault of the form
+
+
+def test_a_model_that_gives_only_filler_is_asked_with_thinking(make: Make) -> None:
+    thinker = {**MODEL, "name": "qwen3.5:9b", "capabilities": ["completion", "thinking"]}
+    with FakeOllama([*[{"reply": ". . ."}] * 3, GOOD], models=[thinker]) as fake:
+        (proposal,) = make(fake, "qwen3.5:9b").propose(CONTEXT)
+        assert [chat["think"] for chat in fake.chats()] == [False, False, False, True]
+    assert proposal.edits == (Set("DEPTH", "6"),)
+
+
+def test_a_turn_about_a_constant_shows_no_code(make: Make) -> None:
+    directive = Directive("big lever", "Change DEPTH.", category="depth")
+    with FakeOllama([GOOD]) as fake:
+        make(fake).propose(replace(CONTEXT, directive=directive))
+        assert "class MLP" not in seen(fake, 0)
+
+
+def test_a_turn_about_code_shows_one_function(make: Make) -> None:
+    directive = Directive("new category", "Something else.", category="schedule")
+    rewrite = "CATEGORY: schedule\nTITLE: Square it\nREPLACE def lr_scale\n```\ndef lr_scale(p):\n    return (1 - p) ** 2\n```"
+    with FakeOllama([{"reply": rewrite}]) as fake:
+        (proposal,) = make(fake).propose(replace(CONTEXT, directive=directive))
+        assert "def lr_scale(progress):" in seen(fake, 0) and "class MLP" not in seen(fake, 0)
+    assert proposal.title == "Square it"

@@ -42,7 +42,7 @@ def test_thinking_that_eats_the_answer_is_switched_off(make: Make) -> None:
     with FakeOllama([step, step], models=[THINKER]) as fake:
         (proposal,) = make(fake, "qwen3.5:9b", think=True).propose(CONTEXT)
         assert [chat["think"] for chat in fake.chats()] == [True, False]
-    assert proposal.title == "Shallower"
+    assert proposal.title == "DEPTH 8 -> 6"
     assert proposal.usage["answer_tokens"] > 4000  # the cost of thinking is counted
 
 

@@ -13,7 +13,9 @@ from autoresearch.candidate import edits
 from autoresearch.errors import EditError, ProposerError
 from autoresearch.records import Context, Directive, Failure, Proposal, Set, TaskFacts, Trial
 from autoresearch.search.llm import prompt
+from autoresearch.search.llm.prompt import Subject
 from autoresearch.search.llm.tokens import conversation_tokens
+from autoresearch.search.menu import Entry
 from testbed.reply_cases import SOURCE
 from testbed.trials import SIGMA, trial
 
@@ -56,7 +58,7 @@ def test_it_holds_what_a_proposer_may_know() -> None:
         "0.0040",
         "Turn one constant by a small step.",
         "The category has to be learning_rate.",
-        "MATRIX_LR: .04* .05-",
+        "MATRIX_LR: .04* .05=",
         "#1 discard -0.8s learning_rate: Idea 1",
         "#2 crash: memory (held 14.2 GB): Idea 2",
         "<<<<<<< SEARCH",
@@ -71,10 +73,13 @@ def test_it_holds_what_a_proposer_may_know() -> None:
         ("set", ["DEPTH = 8  # layers", "SET NAME = literal"], ["class MLP", "SEARCH"]),
         ("blocks", ["class MLP", "SET NAME = literal", "<<<<<<< SEARCH"], ["whole new script"]),
         ("file", ["class MLP", "the whole new script"], ["SEARCH", "SET NAME"]),
+        ("function", ["def __call__(self, x):", "REPLACE def MLP.__call__", "seq_len=256"], ["SEARCH", "class Block"]),
+        ("menu", ["DEPTH = 8  # layers", "1. DEPTH = 6", '"because"'], ["class MLP", "SEARCH", "seq_len", "MATRIX_LR"]),
     ],
 )
 def test_formats(form: str, present: list[str], absent: list[str]) -> None:
-    text = text_of(prompt.build(context(), form, budget=10**6))
+    subject = Subject([Entry("DEPTH = 6", "depth", (Set("DEPTH", "6"),))], "MLP.__call__")
+    text = text_of(prompt.build(context(), form, budget=10**6, subject=subject))
     assert all(part in text for part in present)
     assert not any(part in text for part in absent)
 
@@ -149,3 +154,20 @@ def test_a_brief_that_outgrows_the_context_is_told() -> None:
     assert prompt.program_warning("x" * 7000, 8192) is None
     warning = prompt.program_warning("x" * 60_000, 8192)
     assert warning is not None and "about 15000 tokens; 2000 leave" in warning
+
+
+def test_a_menu_needs_no_section_on_how_to_answer() -> None:
+    program = "# Brief\n\nBe bold.\n\n## How to answer\n\nIn blocks.\n\n## The end\n\nGood luck.\n"
+    made = prompt.build(context(program=program), "menu", budget=10**6)
+    assert "Be bold." in text_of(made) and "Good luck." in text_of(made) and "In blocks." not in text_of(made)
+    assert "In blocks." in text_of(prompt.build(context(program=program), "set", budget=10**6))
+
+
+def test_after_nothing_new_it_says_what_is_new_and_not_what_the_model_said() -> None:
+    made = prompt.build(context(), "set", budget=10**6)
+    new = [Entry("DEPTH = 6", "depth", (Set("DEPTH", "6"),)), Entry("Cube it", "mlp", (), "a recipe")]
+    *first, last = prompt.after_nothing_new(made.messages, ["DEPTH = 8: it has that value"], new, "set")
+    assert tuple(first) == made.messages[:-1] and last["role"] == "user"
+    assert last["content"].startswith(made.messages[-1]["content"])  # a server's prompt cache holds it
+    assert "DEPTH = 8: it has that value" in last["content"] and "DEPTH = 6" in last["content"]
+    assert "Cube it" not in last["content"]  # a recipe is no setting of a constant

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from autoresearch.candidate import constants
 from autoresearch.records import CATEGORIES, TITLE_CHARS, Set
 from autoresearch.search.tuner.space import infer
-from autoresearch.search.tuner.wording import HYPOTHESES, Move, Why, category_of_change, describe
+from autoresearch.search.tuner.wording import HYPOTHESES, Move, Why, category_of_change, describe, title_of_change
 from testbed.tuning import SEQ_LEN, SMALL
 
 SPACE = infer(SMALL, SEQ_LEN)
@@ -63,3 +64,28 @@ def test_the_category_of_anybodys_change_of_constants() -> None:
 
 def test_every_hypothesis_is_of_a_category() -> None:
     assert {name for name, _ in HYPOTHESES} <= set(CATEGORIES)
+
+
+@pytest.mark.parametrize(
+    ("change", "category"),
+    [
+        ({"DEPTH": "2", "ASPECT_RATIO": "128"}, "depth"),  # the width stays
+        ({"DEPTH": "2"}, "depth"),
+        ({"ASPECT_RATIO": "128"}, "width"),
+        ({"DEPTH": "3", "ASPECT_RATIO": "170"}, "width"),
+    ],
+)
+def test_depth_at_the_same_width_is_depth(change: dict[str, str], category: str) -> None:
+    source = "DEPTH = 4\nASPECT_RATIO = 64\nHEAD_DIM = 64\nWIDTHS = [DEPTH, ASPECT_RATIO, HEAD_DIM]\n"
+    changed = source
+    for name, literal in change.items():
+        changed = constants.assign(changed, name, literal)
+    assert category_of_change(source, changed) == category
+
+
+def test_the_title_of_a_change_says_what_it_sets() -> None:
+    assert title_of_change("A = 2**4\nB = 1\n", "A = 2**6\nB = 1\n") == "A 2**4 -> 2**6"
+    assert title_of_change("A = 1\nf()\n", "A = 2\ng()\n") is None
+    long = "".join(f"LONG_NAME_{c} = 1\n" for c in "ABCDEFGH")
+    title = title_of_change(long, long.replace("= 1", "= 2"))
+    assert title is not None and len(title) < 80 and title.endswith("more")
