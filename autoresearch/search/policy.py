@@ -28,6 +28,7 @@ FLOOR = 0.25  # share of the turns that each of two proposers has at least
 PRIOR_RATE, PRIOR_TURNS = 1 / 8, 8.0  # assumed keeps a turn of a new proposer, and the turns that the assumption weighs
 MOVED_ON = 3  # a repeat is allowed once this many other constants have changed
 
+BIG_LEVER = "big lever"  # kind of the turns that ask for one constant
 LEVER_TEXTS = {  # category -> what the proposer is told
     "depth": "Change DEPTH: fewer layers mean more steps in the budget, more layers mean more from each.",
     "batch": "Change TOTAL_BATCH_SIZE: a smaller one means more steps, a larger one means steadier ones.",
@@ -57,7 +58,7 @@ def next_directive(history: Sequence[Trial], n: int) -> Directive:
     tried = [trial.category for trial in history]
     lever = next((name for name in LEVER_TEXTS if tried.count(name) < TRIES), None)
     if lever and len(history) < TRIES * len(LEVER_TEXTS) + PLATEAU:
-        return Directive("big lever", LEVER_TEXTS[lever], lever)
+        return Directive(BIG_LEVER, LEVER_TEXTS[lever], lever)
     stalled = since_keep(history)
     kind = ROTATION[n % len(ROTATION)]
     if kind == "combine" and len(near_misses(history)) < 2:

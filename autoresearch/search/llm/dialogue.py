@@ -163,7 +163,7 @@ class Dialogue:
     def _forms(self, draft: Draft) -> tuple[str, ...]:
         """Return the formats that suit the turn: no code where it asks for a constant, no menu that is empty."""
         directive = draft.context.directive
-        about_constants = directive is not None and directive.category in policy.LEVER_TEXTS
+        about_constants = directive is not None and directive.kind == policy.BIG_LEVER
         wanted = [form for form in self.formats if form in ("set", "menu") or not about_constants]
         if "function" in wanted and functions.target(draft.context) is None:
             wanted.remove("function")

@@ -59,7 +59,7 @@ def test_a_value_that_is_not_listed_is_read_as_a_setting(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "0.02", "true", '{"choice": true}', '{"choice": 99}', '{"choice": [1]}', '{"because": "x"}', "[[1, 2]]",
-     "1. DEPTH = 2\n2. DEPTH = 3, ASPECT_RATIO = 85", '{"because": "x", "choice": "DEP', "[" * 99_999, '{"a":' * 99_999],
+     "1. DEPTH = 2\n2. DEPTH = 3, ASPECT_RATIO = 85", '{"because": "x", "choice": "DEP', "[" * 99_999, '{"a":' * 9999],
 )  # fmt: skip
 def test_what_is_no_choice_is_refused(text: str) -> None:
     with pytest.raises(EditError, match="Choose one of the 4 changes"):

@@ -335,7 +335,7 @@ def test_a_turn_about_a_constant_shows_no_code(make: Make) -> None:
 
 def test_a_turn_about_code_shows_one_function(make: Make) -> None:
     directive = Directive("new category", "Something else.", category="schedule")
-    rewrite = "CATEGORY: schedule\nTITLE: Square it\nREPLACE def lr_scale\n```\ndef lr_scale(p):\n    return (1 - p) ** 2\n```"
+    rewrite = "CATEGORY: schedule\nTITLE: Square it\nREPLACE def lr_scale\n```\ndef lr_scale(p):\n    return p * p\n```"
     with FakeOllama([{"reply": rewrite}]) as fake:
         (proposal,) = make(fake).propose(replace(CONTEXT, directive=directive))
         assert "def lr_scale(progress):" in seen(fake, 0) and "class MLP" not in seen(fake, 0)
