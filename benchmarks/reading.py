@@ -2,19 +2,16 @@
 
 A night is scripted: each turn changes a constant of train_mlx.py, and every fourth change is kept. The model answers
 over real HTTP; the fake server counts, as a real one does, what its prompt cache does not hold: all of the prompt after
-a load, else what follows the beginning that it shares with the last prompt and answer. The last row says what would be
-read with the script's code before its constants, since a keep changes these.
+a load, else what follows the beginning that it shares with the last prompt and answer.
 """
 
 from __future__ import annotations
 
 import random
-import re
 import statistics
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import takewhile
 from pathlib import Path
 
 from autoresearch.candidate import constants, edits
@@ -69,32 +66,6 @@ def played(turns: int, seed: int, form: str, stays: bool) -> tuple[list[int], li
     return fake.read, prompts, len(fake.loads)
 
 
-def read_anew(prompts: Sequence[str]) -> list[int]:
-    """Return the tokens of each prompt after the beginning that it shares with the one before.
-
-    >>> read_anew(["a" * 40, "a" * 20 + "b" * 8])
-    [10, 2]
-    """
-    found = []
-    for last, prompt in zip(["", *prompts], prompts, strict=False):
-        shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(last, prompt, strict=False)))
-        found.append((len(prompt) - shared) // BYTES_PER_TOKEN)
-    return found
-
-
-def constants_last(prompt: str) -> str:
-    """Move the lines of the script's constants behind its code, where the prompt shows the whole script."""
-    block = re.search(r"```python\n(.*?)```", prompt, re.S)
-    if block is None or "\nclass " not in block[1]:
-        return prompt
-    names = "|".join(constants.read(SOURCE))
-    rows = block[1].splitlines(keepends=True)
-    is_constant = [re.match(rf"(?:{names})\b", row) is not None for row in rows]
-    code = [row for row, constant in zip(rows, is_constant, strict=True) if not constant]
-    values = [row for row, constant in zip(rows, is_constant, strict=True) if constant]
-    return prompt[: block.start(1)] + "".join(code + values) + prompt[block.end(1) :]
-
-
 def row(what: str, form: str, read: Sequence[int], prompts: Sequence[str], loads: int) -> Row:
     """Describe a night; its first turn, which reads everything, is left out."""
     a_turn = statistics.mean(read[1:])
@@ -120,7 +91,4 @@ def main(argv: Sequence[str]) -> int:
         for stays in False, True:
             read, prompts, loads = played(turns, args.seed, form, stays)
             rows.append(row("stays loaded" if stays else "is unloaded each turn", form, read, prompts, loads))
-        moved = [constants_last(prompt) for prompt in prompts]
-        if moved != prompts:
-            rows.append(row("stays loaded, constants last", form, read_anew(moved), moved, 1))
     return report(rows, args)

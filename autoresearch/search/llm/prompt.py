@@ -1,8 +1,8 @@
 """Build the messages for a language model from a Context, within a budget of tokens. No I/O.
 
 The parts that change least come first, so that the server's prefix cache is used: instructions and program.md, then the
-script, then history and the turn's directive. History is shortened to fit the budget; the server must have nothing to
-cut.
+script with its constants last, then the trials, the values and the turn's directive. History is shortened to fit the
+budget; the server must have nothing to cut.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from autoresearch.candidate import constants
 from autoresearch.errors import ProposerError
 from autoresearch.records import CATEGORIES, Context, Failure, Proposal, Set
 from autoresearch.search import history
-from autoresearch.search.llm import choices, forms, functions
+from autoresearch.search.llm import choices, forms, functions, script
 from autoresearch.search.llm.backend import Message
 from autoresearch.search.llm.tokens import BYTES_PER_TOKEN, conversation_tokens, estimate
 from autoresearch.search.menu import Entry
@@ -89,10 +89,10 @@ class HistoryLines:
         parts = ["## What has been tried\n"]
         if not (self.values or self.trials or self.dropped):
             parts.append("Nothing yet.")
-        if self.values:
-            parts += [history.VALUES_HEADING, *self.values, ""]
-        if self.trials:
+        if self.trials:  # they only grow, while the values change each turn: the server has read them
             parts += [history.TRIALS_HEADING, *self.trials]
+        if self.values:
+            parts += ["", history.VALUES_HEADING, *self.values]
         if self.dropped:
             parts.append(f"({self.dropped} older lines left out)")
         return "\n".join([*parts, *self.hints]) + "\n"
@@ -113,10 +113,10 @@ def build(
     exceed `budget` tokens even without history.
     """
     system = _system(context, form)
-    script, turn = _script(context, form, subject), _turn(context, form, drafted, subject)
+    shown, turn = _script(context, form, subject), _turn(context, form, drafted, subject)
 
     def messages(lines: HistoryLines) -> tuple[Message, ...]:
-        user = f"{script}\n{lines.text()}\n{turn}"
+        user = f"{shown}\n{lines.text()}\n{turn}"
         return {"role": "system", "content": system}, {"role": "user", "content": user}
 
     def tokens(lines: HistoryLines) -> int:
@@ -230,7 +230,7 @@ def _script(context: Context, form: str, subject: Subject) -> str:
         return f"## The constants of train_mlx.py\n\n```python\n{lines}\n```\n"
     if form == "function":
         return f"## From the script, train_mlx.py\n\n{functions.shown(context.source, subject.target)}"
-    return f"## The script, train_mlx.py\n\n```python\n{context.source.rstrip()}\n```\n"
+    return script.shown(context.source, in_order=form == "file")
 
 
 def _constant_lines(source: str, names: Collection[str] | None = None) -> str:

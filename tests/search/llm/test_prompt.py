@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from autoresearch.candidate import edits
 from autoresearch.errors import EditError, ProposerError
 from autoresearch.records import Context, Directive, Failure, Proposal, Set, TaskFacts, Trial
-from autoresearch.search.llm import prompt
+from autoresearch.search.llm import prompt, script
 from autoresearch.search.llm.prompt import Subject
 from autoresearch.search.llm.tokens import conversation_tokens
 from autoresearch.search.menu import Entry
@@ -52,7 +52,7 @@ def test_it_holds_what_a_proposer_may_know() -> None:
     text = text_of(prompt.build(context(trials, directive=directive), "blocks", budget=10**6))
     for part in (
         "# Brief",
-        SOURCE.strip(),
+        *(part.strip() for part in script.split(SOURCE)),
         "Apple M4, 10 cores, 16 GB",
         "val_bpb is 1.2945",
         "0.0040",
