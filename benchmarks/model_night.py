@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import shutil
 import statistics
 import subprocess
@@ -100,8 +101,8 @@ class Student:
     def _good(self, messages: Sequence[Mapping[str, str]]) -> str:
         """Return the next idea that neither script nor history in the prompt holds; after the last, a small step."""
         prompt = messages[1]["content"]
-        script = prompt.split("```python\n", 1)[1].split("\n```", 1)[0]
-        now = constants.read(script)
+        shown = re.findall(r"```python\n(.*?)\n```", prompt.split("## What has been tried", 1)[0], re.DOTALL)
+        now = constants.read((ROOT / "train_mlx.py").read_text()) | constants.read("\n\n".join(shown))
         tried = prompt.split("## What has been tried", 1)[1].split("## Now", 1)[0]
         for i, idea in enumerate(GOOD):
             new = any(now[name] != constants.evaluate(literal) for name, literal in idea.items())
