@@ -35,7 +35,7 @@ TIERS = (
     Tier(32, ("qwen3.6:27b", "qwen3.8:27b", "qwen3-coder:30b"), 16384),
     Tier(24, ("gemma4:12b", "gpt-oss:20b", "qwen2.5-coder:14b"), 16384),
     Tier(16, ("qwen3.5:9b", "gemma4:12b", "qwen2.5-coder:7b"), 16384),
-    Tier(0, ("qwen2.5-coder:3b", "qwen3.5:4b"), 8192, ("set",)),
+    Tier(0, ("qwen2.5-coder:3b", "qwen3.5:4b"), 8192, ("set", "menu")),
 )
 # The worth of a billion parameters of each family.
 FAMILY_WORTH = {

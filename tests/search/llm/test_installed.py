@@ -14,7 +14,7 @@ from testbed.fake_ollama import MODEL, THINKER, FakeOllama
 
 
 def test_tiers_by_memory() -> None:
-    assert installed.tier(8 * GIB).formats == ("set",)
+    assert installed.tier(8 * GIB).formats == ("set", "menu")
     assert installed.tier(16 * GIB).models[0] == "qwen3.5:9b"
     assert installed.tier(18 * GIB) is installed.tier(16 * GIB)
     assert installed.tier(64 * GIB).num_ctx == 32768
