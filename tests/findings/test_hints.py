@@ -199,9 +199,9 @@ def test_the_report_says_how_many_held() -> None:
     ]  # fmt: skip
     assert hints.count(outcomes) == hints.HintCounts(given=3, tried=2, held=1)
     page = report.render(made.night, made.sources.__getitem__)
-    assert "3 findings of other machines were given as hints: 2 tried here, 1 held" in page
+    assert "3 findings from other machines, 2 tried here, 1 held" in page
     assert "not tried" in page and "+0.1000" in page and M4_SAYS in page
-    assert "given as hints" not in report.render(NightBuilder().night, made.sources.__getitem__)
+    assert "tried here" not in report.render(NightBuilder().night, made.sources.__getitem__)
 
 
 def test_the_same_change_speaks_first_then_one_constant_moved_the_same_way() -> None:

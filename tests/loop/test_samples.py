@@ -102,10 +102,10 @@ def test_checkpoints_write_and_the_report_s_samples_are_made_once(night: tuple[W
     assert len(said) == 1
 
     checkpoint.write_bytes(b"torn")
-    with pytest.raises(AutoresearchError, match="#0 cannot write: "):
+    with pytest.raises(AutoresearchError, match="#0 cannot continue a text: "):
         samples.write(bench, layout, x, ["a"], GREEDY)
     checkpoint.unlink()
-    with pytest.raises(UsageError, match=r"experiment 0 has no checkpoint \(keep\); they stay of #1"):
+    with pytest.raises(UsageError, match=r"experiment 0 has no checkpoint \(keep\); there are checkpoints of #1"):
         samples.write(bench, layout, x, ["a"], GREEDY)
     (folder / "0000" / "train_mlx.py").write_text("import os")
     with pytest.raises(JournalError, match="was changed"):

@@ -109,4 +109,4 @@ def test_the_command_prints_the_fit_and_remembers_it(toy_data: Path, repository:
     argv = [sys.executable, "loop.py", "calibrate", "--dataset", "toy", "--profile", "tiny", "--no-sandbox"]
     done = subprocess.run(argv, cwd=repository, env=env, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "product, float32" in done.stdout and done.stdout.endswith("nothing is to be changed\n")
+    assert "product, float32" in done.stdout and done.stdout.endswith("nothing needs to change\n")
