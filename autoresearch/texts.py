@@ -39,7 +39,8 @@ def decode(data: bytes) -> str:
     try:
         return "".join(_blocks(io.BytesIO(data)))
     except NotText:
-        return data.decode("utf-8", "replace").replace("\0", LOST)
+        text = data.decode("utf-8", "replace").replace("\0", LOST)
+        return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def complaint(text: str, name: str) -> str | None:

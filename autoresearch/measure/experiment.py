@@ -100,7 +100,7 @@ def evaluate(
 
 def _train(spec: RunSpec, listen: Listener, *, early_stop: EarlyStopCheck | None = None) -> Outcome:
     bench = spec.bench
-    seq_len = json.loads(bench.data.meta.read_text())["seq_len"]
+    seq_len = json.loads(bench.data.meta.read_bytes())["seq_len"]
     rows = feeder.load_rows(bench.data.train, seq_len)
     clock = Clock(bench.budget_s, len(rows) * seq_len, bench.overtime_s)
     limits = {

@@ -41,7 +41,8 @@ MEASURED = (
 @pytest.fixture(scope="module")
 def night(request: pytest.FixtureRequest) -> Iterator[tuple[Bench, dict[str, Future[Measurement]]]]:
     """Yield the bench and the futures of the measurements of those candidates whose tests were selected."""
-    chosen = {item.callspec.params.get("name") for item in request.session.items if hasattr(item, "callspec")}
+    own = [item for item in request.session.items if item.path == request.path and hasattr(item, "callspec")]
+    chosen = {item.callspec.params.get("name") for item in own}
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder), SANDBOX)
         with measured([CANDIDATES[name] for name in MEASURED if name in chosen], bench) as results:

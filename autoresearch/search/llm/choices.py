@@ -44,7 +44,8 @@ def listed(entries: Sequence[Entry]) -> str:
 def read(text: str, entries: Sequence[Entry]) -> ParsedReply:
     """Return the entry that an answer chooses, with its reason as the hypothesis.
 
-    >>> read('{"because": "More steps.", "choice": "DEPTH = 2"}', entries).hypothesis
+    >>> shallower = Entry("DEPTH = 2", "depth", (Set("DEPTH", "2"),))
+    >>> read('{"because": "More steps.", "choice": "DEPTH = 2"}', [shallower]).hypothesis
     'More steps.'
 
     An answer with edits of its own is read like any other. Raises EditError when it chooses nothing or two things.

@@ -6,7 +6,7 @@ from autoresearch.tasks.gpt.comparable import comparable
 from testbed.toy import HONEST, ROOT
 
 TRAINER = (ROOT / "train_mlx.py").read_text()
-LOSS = "prepare.chunked_cross_entropy(head, self.features(idx), self.lm_head.weight, targets)"
+LOSS = "prepare.chunked_cross_entropy(head, self.features(idx), self.lm_head.weight, targets, LOSS_CHUNK)"
 
 
 @pytest.mark.parametrize(
