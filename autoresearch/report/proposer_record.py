@@ -13,7 +13,7 @@ from autoresearch.report import analysis
 
 TUNER = "tuner"
 LEAST_TURNS = 5  # of both, below which nothing is said of what a model added
-RESAMPLES = 2000
+RESAMPLES = 500
 LEVEL = 0.9  # of the interval
 
 

@@ -25,7 +25,7 @@ from autoresearch.report import page_night
 from autoresearch.report.progress_chart import progress_png
 from testbed import nights
 from testbed.html_page import Page
-from testbed.night_builder import FIRST_FINAL_SEED
+from testbed.night_builder import FIRST_FINAL_SEED, NightBuilder
 from testbed.nights import changed
 
 MADE = nights.long_night()
@@ -80,7 +80,8 @@ def test_the_page_is_well_formed_and_loads_nothing() -> None:
 
 def test_only_a_running_nights_page_loads_itself_again() -> None:
     assert "http-equiv" not in shown()
-    running = report.render(replace(NIGHT, closed=None), SOURCE_OF)
+    made = NightBuilder()
+    running = report.render(replace(made.night, closed=None), made.sources.__getitem__)
     assert '<meta http-equiv="refresh" content="60">' in running
 
 

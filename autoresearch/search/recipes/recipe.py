@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from autoresearch.candidate import edits
@@ -20,6 +20,8 @@ from autoresearch.search.llm import replies
 
 CATALOGUE = Path(__file__).parent / "catalogue"
 ABOUT = re.compile(r"^(SOURCE|CLAIM): (.+)\n", re.MULTILINE)
+
+REMEMBERED = 256  # answers of `clash`: of every recipe, for the latest versions of the file
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ def _read(path: Path) -> Recipe:
     return Recipe(name, parsed.title, parsed.hypothesis, parsed.category, parsed.edits, source, claim)
 
 
+@lru_cache(REMEMBERED)
 def clash(recipe: Recipe, source: str) -> str | None:
     """Say why a recipe does not apply to a source, None where it does."""
     try:
