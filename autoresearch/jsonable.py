@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from functools import cache
@@ -98,6 +99,7 @@ def _without_absent(value: Mapping[Any, Any]) -> dict[str, Any]:
 @cache
 def _adapter(type: Any) -> TypeAdapter[Any]:
     """Build the reader of a type once. pydantic takes 50 ms to import, which a program that reads nothing saves."""
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # it looks for them in every installed package
     from pydantic import TypeAdapter
 
     return TypeAdapter(type)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
@@ -17,9 +18,11 @@ from autoresearch.paths import JOURNAL, Layout, runs_folder
 from autoresearch.record import journal, pause
 from autoresearch.record.git import Repository, branch_name, tag_of
 from autoresearch.record.night import Experiment, Night
-from autoresearch.report import analysis, live_state, machine_night, proposer_record
+from autoresearch.report import analysis, machine_night, proposer_record
 from autoresearch.report.analysis import Headline
-from autoresearch.report.live_state import LiveState
+
+if TYPE_CHECKING:
+    from autoresearch.report.live_state import LiveState
 
 COLUMNS = ("#", "verdict", "val_bpb", "runs", "title", "reason", "proposer")
 NUMBERS = ("#", "val_bpb", "runs")  # of the columns: those at the right
@@ -110,7 +113,7 @@ def status(root: Path, tag: str | None, console: Console | None = None) -> None:
     console = console or Console()
     layout = Layout(root, find_tag(root, tag))
     night = journal.read(layout)
-    live = live_state.running(layout)
+    live = _live(layout)
     console.print(text(night, running=live is not None), highlight=False)
     if layout.report.exists():
         console.print(f"report: {layout.report}", highlight=False, soft_wrap=True)
@@ -128,6 +131,15 @@ def status(root: Path, tag: str | None, console: Console | None = None) -> None:
     for x in night.experiments.values():
         table.add_row(*_row(x), style=_style(x))
     console.print(table)
+
+
+def _live(layout: Layout) -> LiveState | None:
+    """Return the state of the loop that runs the night at this moment; None where none does."""
+    if not layout.live.exists():
+        return None
+    from autoresearch.report import live_state  # which a night that ended does without
+
+    return live_state.running(layout)
 
 
 def _now(night: Night, live: LiveState | None) -> str | None:
