@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import psutil
 
+ended: list[float] = []  # seconds of processor time of each child of this process that has ended, as last read
+
 
 def family(pid: int) -> list[psutil.Process]:
     """Return the process and its descendants; nothing when it has ended."""

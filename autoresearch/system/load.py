@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from autoresearch.formats import counted, printable
 from autoresearch.records import MachineState
+from autoresearch.system import family
 
 LOOK_S = 0.5  # between the two looks of `look`
 BUSY = 0.25  # of the cores, from which on measurements suffer
@@ -61,9 +62,10 @@ def others_cpu_s() -> float:
     import psutil
 
     times = psutil.cpu_times()._asdict()
-    own = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    own, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    reaped_s = children.ru_utime + children.ru_stime  # lacks what ran below bubblewrap, which does not wait for it
     busy = sum(seconds for name, seconds in times.items() if name not in IDLE)
-    return float(busy - sum(usage.ru_utime + usage.ru_stime for usage in own))
+    return float(busy - (own.ru_utime + own.ru_stime) - max(reaped_s, sum(family.ended)))
 
 
 def share(before: MachineState, after: MachineState) -> float | None:
@@ -78,9 +80,9 @@ def _programs() -> Counter[str]:
     import psutil
 
     found: Counter[str] = Counter()
-    for process in psutil.process_iter(["pid", "name", "cpu_times"]):
+    for one in psutil.process_iter(["pid", "name", "cpu_times"]):
         with contextlib.suppress(psutil.Error, TypeError):
-            times = process.info["cpu_times"]
-            if times is not None and process.pid != psutil.Process().pid:
-                found[process.info["name"]] += times.user + times.system
+            times = one.info["cpu_times"]
+            if times is not None and one.pid != psutil.Process().pid:
+                found[one.info["name"]] += times.user + times.system
     return found

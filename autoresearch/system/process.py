@@ -14,6 +14,7 @@ import os
 import selectors
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from autoresearch.errors import CommandError
-from autoresearch.system.family import cpu_s, family, rss_bytes, signal_each, signal_group
+from autoresearch.system.family import cpu_s, ended, family, rss_bytes, signal_each, signal_group
 from autoresearch.system.pipes import CappedLog, ChildEvent, EventStream
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ MARK = "AUTORESEARCH_CHILD"  # "<pid of the loop>:<its start, in s>:<child numbe
 EVENTS_FD = "AUTORESEARCH_EVENTS_FD"  # names the file descriptor to which the child writes its JSON lines
 TICK_S = 0.1  # between two checks of the limits while the child is silent
 WATCHDOG_S = 1.0  # between two calls of the watchdog
+LOOK_S, LOOK_SHARE = 0.25, 0.02  # between two readings of a child's processor time: seconds, share of its age
 GRACE_S = 2.0  # between SIGTERM and SIGKILL
 CLOCK_STEP_S = 5.0  # a process's start seems to move by as much when the system's clock is set
 DRAIN_S = 0.5  # for reading a pipe that another process still holds open after the child has ended
@@ -162,6 +164,7 @@ class Child:
             os.close(write_fd)
         self.pid, self.started = self._process.pid, time.monotonic()
         self._watchdog_called = self.started
+        self._looked, self._used_s = self.started, 0.0  # when its processor time was read, and the highest reading
         self._terminated: float | None = None  # when SIGTERM was sent
         self._events = EventStream(read_fd)
         threading.Thread(target=self._supervise, name=f"child-{self.pid}").start()
@@ -235,16 +238,23 @@ class Child:
             if self._process.poll() is None:
                 self._signal(signal.SIGKILL)
             self.returncode = self._process.wait()
+            ended.append(self._used_s)
             self._ended.set()
 
     def _read_until_exit(self, selector: selectors.BaseSelector) -> None:
         while self._process.poll() is None:
             self._enforce_limits(time.monotonic())
+            self._look(time.monotonic())
             if selector.get_map():
                 _read(selector)
             else:  # the child has closed both pipes
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     self._process.wait(TICK_S)
+
+    def _look(self, now: float) -> None:
+        """Read the processor time now and then, the rarer the longer it runs: bubblewrap does not pass it on."""
+        if sys.platform == "linux" and now - self._looked >= max(LOOK_S, LOOK_SHARE * (now - self.started)):
+            self._looked, self._used_s = now, max(self._used_s, self.cpu_s())
 
     def _enforce_limits(self, now: float) -> None:
         if self._terminated is not None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from autoresearch.records import MachineState
-from autoresearch.system import load
+from autoresearch.system import family, load
 from autoresearch.system.load import Load
+from autoresearch.system.process import Child
+from autoresearch.system.sandbox import select
 
 
 def test_a_load_is_told_in_cores_with_the_names_of_its_causes() -> None:
@@ -31,6 +35,18 @@ def test_a_busy_program_is_measured_and_named_and_our_own_work_is_not() -> None:
         other.kill()
     assert found.cores > 0.1 and any("python" in name for name, _ in found.programs)
     assert load.others_cpu_s() >= before - 0.5  # its end makes it a finished child of this process
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a sandbox passes it on")
+def test_what_a_confined_child_computes_is_our_own_work(tmp_path: Path) -> None:
+    sandbox = select(allow_none=True)
+    code = "import time; end = time.process_time() + 1.5\nwhile time.process_time() < end: pass"
+    argv = [*sandbox.prefix([tmp_path]), sys.executable, "-c", code]
+    before = sum(family.ended)
+    with Child(argv, cwd=tmp_path, env=dict(os.environ), log_path=tmp_path / "log") as child:
+        assert child.wait(60) == 0
+    assert sum(family.ended) - before > 1.0
 
 
 def state(monotonic: float, others_cpu_s: float | None) -> MachineState:
