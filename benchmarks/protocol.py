@@ -21,7 +21,7 @@ from autoresearch.candidate import constants, edits
 from autoresearch.errors import ProposerError
 from autoresearch.records import Context, Directive, Proposal, TaskFacts, Trial, WholeFile
 from autoresearch.search import policy
-from autoresearch.search.llm.backend import Answer, Message
+from autoresearch.search.llm.backend import Answer, Question
 from autoresearch.search.llm.dialogue import Dialogue
 from autoresearch.search.llm.installed import useless
 from autoresearch.search.llm.ollama import OllamaProposer
@@ -223,8 +223,8 @@ class Recorded(OpenAIBackend):
         super().__init__(base_url, model)
         self.answers: list[Answer] = []
 
-    def ask(self, messages: Sequence[Message], **limits: Any) -> Answer:
-        answer = super().ask(messages, **limits)
+    def ask(self, question: Question) -> Answer:
+        answer = super().ask(question)
         self.answers.append(answer)
         return answer
 

@@ -107,20 +107,12 @@ class Backend(Protocol):
         """
         ...
 
-    def ask(
-        self,
-        messages: Sequence[Message],
-        *,
-        max_tokens: int,
-        temperature: float,
-        seed: int,
-        schema: Schema | None = None,
-    ) -> Answer:
+    def ask(self, question: Question) -> Answer:
         """Return one answer of at most `max_tokens` tokens.
 
         A last message of the assistant is the answer's beginning: the model continues it, and `text` contains it once.
-        `schema` constrains the answer to JSON where the server can; the keys come in alphabetical order. Some servers
-        ignore it, so the prompt has to state it as well and the answer has to be checked.
+        Its `schema` constrains the answer to JSON where the server can; the keys come in alphabetical order. Some
+        servers ignore it, so the prompt has to state it as well and the answer has to be checked.
         """
         ...
 

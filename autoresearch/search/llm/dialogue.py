@@ -21,7 +21,7 @@ from autoresearch.errors import EditError, NothingNewError, ProposerError
 from autoresearch.records import Context, Failure, Proposal, Set, Trial, WholeFile
 from autoresearch.search import gate, policy
 from autoresearch.search.llm import choices, functions, prompt, replies
-from autoresearch.search.llm.backend import Answer, Backend, Message, TooLongError
+from autoresearch.search.llm.backend import Answer, Backend, Message, Question, TooLongError
 from autoresearch.search.llm.draft import Draft, Request
 from autoresearch.search.llm.prompt import Subject
 from autoresearch.search.llm.replies import ParsedReply
@@ -290,9 +290,7 @@ class Dialogue:
             began = time.monotonic()
             seed = (draft.seed + draft.answers) % 2**31
             try:
-                answer = self.backend.ask(
-                    messages, max_tokens=request.max_tokens, temperature=temperature, seed=seed, schema=request.schema
-                )
+                answer = self.backend.ask(Question(messages, request.max_tokens, temperature, seed, request.schema))
                 break
             except ProposerError as error:
                 if isinstance(error, TooLongError):

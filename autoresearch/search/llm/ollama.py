@@ -14,7 +14,7 @@ import psutil
 
 from autoresearch.errors import ProposerError
 from autoresearch.formats import GIB
-from autoresearch.search.llm.backend import THINKING_TOKENS, Answer, Message, Question, Schema, added, whole_text
+from autoresearch.search.llm.backend import THINKING_TOKENS, Answer, Question, added, whole_text
 from autoresearch.search.llm.dialogue import Dialogue
 from autoresearch.search.llm.ollama_server import Loaded, OllamaServer, full_name
 from autoresearch.search.llm.transport import positive
@@ -102,21 +102,12 @@ class OllamaBackend:
             self._num_ctx = steps[0] if steps else limit
         return self._num_ctx
 
-    def ask(
-        self,
-        messages: Sequence[Message],
-        *,
-        max_tokens: int,
-        temperature: float,
-        seed: int,
-        schema: Schema | None = None,
-    ) -> Answer:
+    def ask(self, question: Question) -> Answer:
         """Load the model if necessary and return one answer."""
-        question = Question(messages, max_tokens, temperature, seed, schema)
         try:
             self._load()
             answer = self._answer(question)
-            return replace(answer, text=whole_text(messages, answer.text))
+            return replace(answer, text=whole_text(question.messages, answer.text))
         except ProposerError as error:
             if error.reason in ("runner", "out_of_memory", "server_gone", "cut_off"):
                 self._loaded = False  # its process may have died: the next attempt loads and checks it again

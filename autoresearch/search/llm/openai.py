@@ -14,7 +14,7 @@ from typing import Any
 
 from autoresearch import addresses
 from autoresearch.errors import ProposerError
-from autoresearch.search.llm.backend import THINKING_TOKENS, Answer, Message, Question, Schema, added, whole_text
+from autoresearch.search.llm.backend import THINKING_TOKENS, Answer, Question, Schema, added, whole_text
 from autoresearch.search.llm.dialogue import Dialogue
 from autoresearch.search.llm.tokens import conversation_tokens
 from autoresearch.search.llm.transport import Http, Timeouts, positive, streamed_object
@@ -76,18 +76,10 @@ class OpenAIBackend:
     def window(self, wanted: int, least: int) -> int:
         return self.largest_window()
 
-    def ask(
-        self,
-        messages: Sequence[Message],
-        *,
-        max_tokens: int,
-        temperature: float,
-        seed: int,
-        schema: Schema | None = None,
-    ) -> Answer:
+    def ask(self, question: Question) -> Answer:
         """Return one answer. If thinking used it up, ask again without thinking; later answers get room to think."""
-        answer = self._answer(Question(messages, max_tokens, temperature, seed, schema))
-        return replace(answer, text=whole_text(messages, answer.text))
+        answer = self._answer(question)
+        return replace(answer, text=whole_text(question.messages, answer.text))
 
     def _answer(self, question: Question) -> Answer:
         """Ask; ask again without a schema if the server refuses it, or without thinking if that used up the answer."""

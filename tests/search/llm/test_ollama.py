@@ -17,6 +17,7 @@ import pytest
 from autoresearch.errors import ProposerError
 from autoresearch.formats import GIB
 from autoresearch.records import Set, Trial
+from autoresearch.search.llm.backend import Question
 from testbed.fake_ollama import MODEL, THINKER, FakeOllama
 from testbed.proposer_kit import BAD, CONTEXT, GOOD, QUICK, Make, discarded, proposer, seen
 from testbed.reply_cases import SOURCE
@@ -318,7 +319,7 @@ def asked(make: Make, fake: FakeOllama, beginning: str = "") -> str:
     backend.window(2000, 1000)
     given = [{"role": "assistant", "content": beginning}] if beginning else []
     messages = [{"role": "user", "content": "Choose."}, *given]
-    return backend.ask(messages, max_tokens=100, temperature=0.8, seed=1, schema=SCHEMA).text
+    return backend.ask(Question(messages, 100, 0.8, 1, SCHEMA)).text
 
 
 def test_a_schema_is_sent_and_its_keys_come_in_alphabetical_order(make: Make) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from autoresearch.errors import ProposerError
-from autoresearch.search.llm.backend import Answer, Message
+from autoresearch.search.llm.backend import Answer, Message, Question
 from testbed.fake_ollama import MODEL, FakeOllama
 from testbed.fake_ollama_wire import BUSY, tokens
 from testbed.proposer_kit import CONTEXT, GOOD, NAME, Make, proposer
@@ -31,7 +31,7 @@ def ask(make: Make, fake: FakeOllama, *beginning: str, **limits: Any) -> Answer:
     backend = make(fake).backend
     backend.window(2000, 1000)
     given: list[Message] = [{"role": "assistant", "content": text} for text in beginning]
-    return backend.ask([{"role": "user", "content": "Go."}, *given], **{**LIMITS, **limits})
+    return backend.ask(Question([{"role": "user", "content": "Go."}, *given], **{**LIMITS, **limits}))
 
 
 def reason(call: Callable[[], object]) -> str:

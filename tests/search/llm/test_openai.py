@@ -12,7 +12,7 @@ import pytest
 
 from autoresearch.errors import ProposerError
 from autoresearch.records import Context, Set, TaskFacts
-from autoresearch.search.llm.backend import Answer, Schema
+from autoresearch.search.llm.backend import Answer, Question, Schema
 from autoresearch.search.llm.openai import OpenAIBackend, OpenAIProposer, open_openai
 from autoresearch.search.llm.transport import Timeouts
 from autoresearch.search.scorecard import Scorecard
@@ -31,7 +31,7 @@ def make(fake: FakeOllama, tmp_path: Path, **options: Any) -> OpenAIProposer:
 
 def ask(fake: FakeOllama, schema: Schema | None = None) -> Answer:
     backend = OpenAIBackend(fake.url, "m", timeouts=QUICK)
-    return backend.ask([{"role": "user", "content": "hello"}], max_tokens=100, temperature=0.8, seed=1, schema=schema)
+    return backend.ask(Question([{"role": "user", "content": "hello"}], 100, 0.8, 1, schema))
 
 
 def test_a_turn_with_a_repair(tmp_path: Path) -> None:
