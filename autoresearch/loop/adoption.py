@@ -78,14 +78,6 @@ def chosen(night: Night, anyway: bool) -> tuple[Experiment, str]:
     return last, why
 
 
-def line(night: Night, x: Experiment) -> list[Experiment]:
-    """Return the experiments that `x` grew from, the baseline first and `x` last."""
-    found = [x]
-    while (parent_n := found[0].parent_n) is not None:
-        found.insert(0, night.experiments[parent_n])
-    return found
-
-
 def _assigned(source: str, literals: Mapping[str, str]) -> str:
     for name, literal in literals.items():
         try:

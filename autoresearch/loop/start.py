@@ -11,7 +11,7 @@ from autoresearch import texts
 from autoresearch.candidate import edits
 from autoresearch.errors import UsageError
 from autoresearch.measure.workbench import Workbench
-from autoresearch.paths import EDITABLE, JOURNAL, RESULTS, Layout, runs_folder
+from autoresearch.paths import EDITABLE, RESULTS, Layout
 from autoresearch.record import journal
 from autoresearch.record.branch import Branch
 from autoresearch.record.git import Repository, branch_name, tag_of
@@ -33,7 +33,7 @@ def which_night(repo: Repository, tag: str | None, say: Say, *, by_hand: bool = 
     On another branch, it is today's; before it exists, an earlier one that has not ended and began from the file that
     is checked out. `by_hand`, it is the only night there is. Raises UsageError where that is not one of several.
     """
-    today, tags = f"{date.today():%b%d}".lower(), nights(repo.folder)
+    today, tags = f"{date.today():%b%d}".lower(), journal.nights(repo.folder)
     if (named := tag or tag_of(repo.branch())) is not None:
         return named
     if by_hand and len(tags) > 1:
@@ -48,12 +48,6 @@ def which_night(repo: Repository, tag: str | None, say: Say, *, by_hand: bool = 
         say(f"{tags[-1]} has not ended and is resumed; to begin another night: --tag {today}")
         return tags[-1]
     return today
-
-
-def nights(root: Path) -> list[str]:
-    """Return the tags of the nights of a checkout, the one that was written last at the end."""
-    found = sorted(runs_folder(root).glob(f"*/{JOURNAL}"), key=lambda path: path.stat().st_mtime)
-    return [path.parent.name for path in found]
 
 
 def _goes_on(repo: Repository, tag: str) -> bool:

@@ -20,11 +20,17 @@ from typing import Any, Self
 
 from autoresearch.errors import JournalError
 from autoresearch.files import sync, sync_folder, write_atomic
-from autoresearch.paths import EDITABLE, Layout
+from autoresearch.paths import EDITABLE, JOURNAL, Layout, runs_folder
 from autoresearch.record.codec import VERSION, decode, decode_all, encode, mend, seal
 from autoresearch.record.events import Event
 from autoresearch.record.night import Experiment, Night
 from autoresearch.record.replay import apply
+
+
+def nights(root: Path) -> list[str]:
+    """Return the tags of the nights of a checkout, the one that was written last at the end."""
+    found = sorted(runs_folder(root).glob(f"*/{JOURNAL}"), key=lambda path: path.stat().st_mtime)
+    return [path.parent.name for path in found]
 
 
 def read(layout: Layout) -> Night:

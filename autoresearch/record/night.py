@@ -163,6 +163,13 @@ class Night:
         """The run that has started and not ended; after a kill it is the one that was cut off."""
         return next(((x, r) for x in self.experiments.values() for r in x.runs.values() if not r.ended), None)
 
+    def line(self, x: Experiment) -> list[Experiment]:
+        """Return the experiments that `x` grew from, the baseline first and `x` last."""
+        found = [x]
+        while (parent_n := found[-1].parent_n) is not None:
+            found.append(self.experiments[parent_n])
+        return found[::-1]
+
     def unfinished(self) -> list[Experiment]:
         """Return the undecided experiments to resume. A run that was cut off is repeated; what was measured counts."""
         return [x for x in self.experiments.values() if x.open and x.cut_offs < CUT_OFFS]

@@ -159,12 +159,15 @@ def best_line(night: Night, now: Estimates) -> list[tuple[int, float]]:
 
 def kept_changes(night: Night) -> list[KeptChange]:
     """Return the changes that the incumbent consists of, oldest first."""
-    chain, x, now = [], night.incumbent, estimates.read(night)
-    while x is not None and x.role == "candidate":
-        error = x.sigma_bpb / len(x.bpbs) ** 0.5 if x.sigma_bpb is not None and x.bpbs else None
-        chain.append(KeptChange(x, x.delta_bpb, error, now.estimate(x).mean))
-        x = None if x.parent_n is None else night.experiments[x.parent_n]
-    return chain[::-1]
+    if night.incumbent is None:
+        return []
+    now = estimates.read(night)
+    return [_kept_change(x, now) for x in night.line(night.incumbent) if x.role == "candidate"]
+
+
+def _kept_change(x: Experiment, now: Estimates) -> KeptChange:
+    error = x.sigma_bpb / len(x.bpbs) ** 0.5 if x.sigma_bpb is not None and x.bpbs else None
+    return KeptChange(x, x.delta_bpb, error, now.estimate(x).mean)
 
 
 def lucky_discards(night: Night) -> list[LuckyDiscard]:

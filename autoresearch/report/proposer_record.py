@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import quantiles
 
 from autoresearch.formats import counted, span
@@ -73,12 +73,18 @@ class _Turn:
 
 def records(night: Night) -> list[ProposerRecord]:
     """Return the record of each proposer, the one with the most turns first."""
-    tried = analysis.candidates(night)
-    names = dict.fromkeys([*(x.proposal.proposer for x in tried), *(name for name, _ in _failures(night))])
-    found = [_record(name, night, tried) for name in names]
-    turns = sum(record.turns for record in found) or 1
-    shared = [_with_share(record, record.turns / turns) for record in found]
-    return sorted(shared, key=lambda record: -record.turns)
+    tried, failures = analysis.candidates(night), _failures(night)
+    names = dict.fromkeys([*(x.proposal.proposer for x in tried), *(name for name, _ in failures)])
+    found = [
+        _record(
+            name,
+            [x for x in tried if x.proposal.proposer == name],
+            [usage for proposer, usage in failures if proposer == name],
+            len(tried) + len(failures),
+        )
+        for name in names
+    ]
+    return sorted(found, key=lambda record: -record.turns)
 
 
 def added(night: Night) -> list[Added]:
@@ -128,30 +134,24 @@ def _failures(night: Night) -> list[tuple[str, dict[str, float]]]:
     return found
 
 
-def _record(name: str, night: Night, tried: Sequence[Experiment]) -> ProposerRecord:
-    own = [x for x in tried if x.proposal.proposer == name]
-    failed = [usage for proposer, usage in _failures(night) if proposer == name]
+def _record(name: str, own: Sequence[Experiment], failed: Sequence[dict[str, float]], turns: int) -> ProposerRecord:
+    """Return the record of a proposer by its experiments and the usage of its failed turns; `turns` are everybody's."""
     usages = [*(x.proposal.usage for x in own), *failed]
 
     def total(kind: str) -> float:
         return sum(usage.get(kind, 0.0) for usage in usages)
 
     verdicts = [analysis.verdict_of(x) for x in own]
-    gain = sum(_turn(x).gain_bpb for x in own)
     return ProposerRecord(
         name,
-        0.0,
+        (len(own) + len(failed)) / turns,
         len(own),
         verdicts.count("keep"),
         verdicts.count("crash"),
-        gain,
+        sum(_turn(x).gain_bpb for x in own),
         len(failed),
         int(total("repairs")),
         int(total("prompt_tokens")),
         int(total("answer_tokens")),
         total("seconds"),
     )
-
-
-def _with_share(record: ProposerRecord, share: float) -> ProposerRecord:
-    return replace(record, share=share)

@@ -14,7 +14,7 @@ from autoresearch.decide import early_stop, estimates, validation
 from autoresearch.errors import GitError, UsageError
 from autoresearch.formats import VERDICT_STYLES, counted, run_name, span
 from autoresearch.invocation import command
-from autoresearch.paths import JOURNAL, Layout, runs_folder
+from autoresearch.paths import Layout, runs_folder
 from autoresearch.record import journal, pause
 from autoresearch.record.git import Repository, branch_name, tag_of
 from autoresearch.record.night import Experiment, Night
@@ -102,10 +102,10 @@ def find_tag(root: Path, tag: str | None) -> str:
         current = tag_of(Repository(root).branch())
     if current and Layout(root, current).journal.is_file():
         return current
-    nights = sorted(runs_folder(root).glob(f"*/{JOURNAL}"), key=lambda path: path.stat().st_mtime)
+    nights = journal.nights(root)
     if not nights:
         raise UsageError(f"no night has begun here. Run: {command('loop.py')}")
-    return nights[-1].parent.name
+    return nights[-1]
 
 
 def status(root: Path, tag: str | None, console: Console | None = None) -> None:

@@ -16,13 +16,13 @@ from autoresearch.formats import counted, run_name
 from autoresearch.paths import Layout
 from autoresearch.record import journal
 from autoresearch.record.night import Experiment, Night, RunRecord
-from autoresearch.report import live_state
 from autoresearch.report import status as summary
 
 
 def status(root: Path, args: Namespace) -> int:
     """Print the night so far."""
     if args.json:
+        from autoresearch.report import live_state
         from autoresearch.report.summary_json import night_json
 
         layout = Layout(root, summary.find_tag(root, args.tag))

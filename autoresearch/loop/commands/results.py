@@ -35,7 +35,7 @@ def adopt(root: Path, args: Namespace) -> int:
     if EDITABLE in repo.changes():
         raise UsageError(f"{EDITABLE} has uncommitted changes. Commit them first, or: git checkout -- {EDITABLE}")
     winner, figures = adoption.chosen(night, args.anyway)
-    line = adoption.line(night, winner)
+    line = night.line(winner)
     before, after = (journal.read_source(layout, x) for x in (line[0], winner))
     ours = texts.source(repo.read("HEAD", EDITABLE), EDITABLE)
     found = adoption.adopted(ours, before, after, branch_name(layout.tag))
