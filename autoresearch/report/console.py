@@ -238,11 +238,12 @@ class LiveView:
             with contextlib.suppress(*GONE):
                 stream.flush()  # the rest of a frame that the terminal did not take: it must not reach the log
             let_go(stream, self.log)
-            self._plain = PlainView(stream, self.state)
-            self._plain.log = self.log
-            self._plain.put(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  the terminal went away; the night continues")
+            plain = PlainView(stream, self.state)
+            plain.log = self.log
+            plain.put(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  the terminal went away; the night continues")
             for line in self._lines:
-                self._plain.put(line.plain)
+                plain.put(line.plain)
+            self._plain = plain  # only now: `status` and `begin` write to it without the lock
 
 
 def let_go(stream: IO[str], log: Path | None) -> None:
