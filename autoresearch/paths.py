@@ -9,6 +9,8 @@ checkout/
     runs/TAG/results.tsv               results.tsv as of the latest decision; it is committed with each keep
     runs/TAG/NNNN/train_mlx.py         the source of experiment NNNN
     runs/TAG/NNNN/run-K/               what its run K left, from run-1 on: checkpoint, logs
+    runs/TAG/inbox/ID.json             a hypothesis from outside that waits for the loop
+    runs/serve.token                   what `loop.py serve` asks of its callers
     runs/TAG/live.json, night.log      the live view, for `watch`; the lines of a loop whose terminal went away
 cache/
     data/DATASET/PROFILE/              prepared data
@@ -105,6 +107,11 @@ class Layout:
         return self.folder / PAUSE
 
     @property
+    def inbox(self) -> Path:
+        """The folder of the hypotheses from outside that wait for the loop."""
+        return self.folder / "inbox"
+
+    @property
     def samples(self) -> Path:
         """The texts that checkpoints of the night wrote, for the report."""
         return self.folder / "samples.json"
@@ -144,6 +151,11 @@ def runs_folder(root: Path) -> Path:
 def checkout_lock(root: Path) -> Path:
     """Return the lock file of a checkout's loop."""
     return runs_folder(root) / ".lock"
+
+
+def serve_token(root: Path) -> Path:
+    """Return the file with the token that `loop.py serve` asks of its callers."""
+    return runs_folder(root) / "serve.token"
 
 
 def resume_log(root: Path) -> Path:

@@ -118,6 +118,7 @@ class Proposal:
     mends: int | None = None  # the experiment whose failure it mends; its own number where only the contract refused it
     origin: int | None = None  # the experiment on another machine that it repeats, when a transfer proposed it
     instead_of: tuple[str, ...] = ()  # the proposers whose turn it was and that had no idea
+    inbox_id: str | None = None  # of the hypothesis in the night's inbox that it tests
 
 
 @dataclass(frozen=True, slots=True)

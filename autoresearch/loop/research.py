@@ -17,10 +17,11 @@ from autoresearch.failures import KINDS
 from autoresearch.findings import hints
 from autoresearch.formats import counted
 from autoresearch.invocation import command
+from autoresearch.loop import posted
 from autoresearch.loop.context import context_of
 from autoresearch.loop.experimenter import Experimenter, listed
 from autoresearch.loop.notebook import Notebook
-from autoresearch.record import pause
+from autoresearch.record import inbox, pause
 from autoresearch.record.night import Experiment, Night
 from autoresearch.records import Candidate, Context, Failure, LearningProposer, Proposal, Proposer, WholeFile
 from autoresearch.search import gate
@@ -111,7 +112,7 @@ class Research:
         self.experimenter.catch_up()
         if lost is None or any(isinstance(edit, WholeFile) for edit in lost.proposal.edits):
             return
-        self.drafts.appendleft(replace(lost.proposal, usage={}, mends=None))
+        self.drafts.appendleft(replace(lost.proposal, usage={}, mends=None, inbox_id=None))
         self.notebook.view.say(f"#{lost.n} {lost.proposal.title}: to be tried again on your version")
 
     def _teach(self) -> None:
@@ -120,7 +121,7 @@ class Research:
             self.proposer.learn(self.night.trials(self.notebook.source_of))
 
     def turn(self) -> None:
-        """Try one idea; or record that there was none; or run the incumbent or the baseline once more."""
+        """Try one idea, of the inbox first; or record that there was none; or run incumbent or baseline once more."""
         notebook, runner = self.notebook, self.experimenter.runner
         incumbent, counters = notebook.incumbent, notebook.counters
         if incumbent_due(notebook.estimates.estimate(incumbent), counters.single_run_discards):
@@ -133,13 +134,15 @@ class Research:
             runner.rerun(notebook.baseline)
             return
         try:
-            candidate = self._next_candidate()
+            candidate = self._posted_candidate() or self._next_candidate()
         except ProposerError as error:
             self._turn_failed(error)
             return
         self.failed_turns = 0
         x = self.experimenter.try_out(candidate)
-        if x.verdict == "crash" and x.proposal.mends is None and (failure := _mendable(x)) is not None:
+        if x.proposal.inbox_id is not None:
+            inbox.remove(notebook.layout, x.proposal.inbox_id)
+        elif x.verdict == "crash" and x.proposal.mends is None and (failure := _mendable(x)) is not None:
             self._ask_repair(x, failure)
 
     def attempt(self, source: str, message: str) -> Experiment:
@@ -170,6 +173,15 @@ class Research:
     def context(self) -> Context:
         """Return what a proposer may know now."""
         return context_of(self.notebook, self.experimenter.facts, self.seed, branching=self.branching)
+
+    def _posted_candidate(self) -> Candidate | None:
+        """Return the candidate of the next hypothesis from outside, as a change of the incumbent."""
+        notebook, experimenter = self.notebook, self.experimenter
+
+        def context() -> Context:
+            return context_of(notebook, experimenter.facts, self.seed, branching=False)
+
+        return posted.next_candidate(notebook, context, experimenter.violations)
 
     def _next_candidate(self) -> Candidate:
         """Return the candidate of the next new idea, mended where it broke the contract. Raises ProposerError."""

@@ -110,6 +110,15 @@ class Quarantined(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Refused(Event):
+    """End of a hypothesis in the inbox that makes no candidate, e.g. because its edits do not apply."""
+
+    inbox_id: str
+    title: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TurnFailed(Event):
     """Turn of a proposer that brought no usable idea."""
 
@@ -159,6 +168,7 @@ TYPES: Mapping[str, type[Event]] = {
     "decided": Decided,
     "committed": Committed,
     "quarantined": Quarantined,
+    "refused": Refused,
     "turn_failed": TurnFailed,
     "hinted": Hinted,
     "note": Note,

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from autoresearch.errors import JournalError
 from autoresearch.invocation import command
-from autoresearch.record.events import TurnFailed
+from autoresearch.record.events import Refused, TurnFailed
 from autoresearch.records import (
     COMPARABLE,
     Failure,
@@ -128,6 +128,7 @@ class Night:
     incumbent_n: int | None = None
     head_moved: bool = False  # the user committed to the branch: HEAD must be measured before the loop continues
     turns_failed: tuple[TurnFailed, ...] = ()
+    refused: tuple[Refused, ...] = ()  # hypotheses of the inbox that made no candidate
     hinted: tuple[Mapping[str, Any], ...] = ()  # of the latest `hinted`; findings/hints.py reads it
     notes: tuple[str, ...] = ()
     sessions: int = 0
@@ -162,6 +163,11 @@ class Night:
     def running(self) -> tuple[Experiment, RunRecord] | None:
         """The run that has started and not ended; after a kill it is the one that was cut off."""
         return next(((x, r) for x in self.experiments.values() for r in x.runs.values() if not r.ended), None)
+
+    def of_inbox(self, id: str) -> Experiment | Refused | None:
+        """Return what became of a hypothesis of the inbox; None where the loop has not taken it up."""
+        found = (x for x in self.experiments.values() if x.proposal.inbox_id == id)
+        return next(found, None) or next((r for r in self.refused if r.inbox_id == id), None)
 
     def line(self, x: Experiment) -> list[Experiment]:
         """Return the experiments that `x` grew from, the baseline first and `x` last."""

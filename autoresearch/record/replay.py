@@ -27,6 +27,7 @@ from autoresearch.record.events import (
     Paused,
     Proposed,
     Quarantined,
+    Refused,
     Resumed,
     Started,
     TurnFailed,
@@ -98,6 +99,8 @@ def _opened(night: Night, e: Opened) -> Night:
 
 def _proposed(night: Night, e: Proposed) -> Night:
     _require(e.n not in night.experiments, f"experiment {e.n} exists")
+    if e.proposal.inbox_id is not None:
+        _require_new(night, e.proposal.inbox_id)
     x = Experiment(e.n, e.role, e.proposal, e.source_sha256, e.parent_n, e.parent_commit)
     return replace(night, experiments={**night.experiments, e.n: x})
 
@@ -149,6 +152,11 @@ def _quarantined(night: Night, e: Quarantined) -> Night:
     return _with(night, x, status="quarantined", reason=e.why)
 
 
+def _refused(night: Night, e: Refused) -> Night:
+    _require_new(night, e.inbox_id)
+    return replace(night, refused=(*night.refused, e))
+
+
 CHANGES: Mapping[type[Event], Callable[[Night, Any], Night]] = {
     Opened: _opened,
     Proposed: _proposed,
@@ -158,6 +166,7 @@ CHANGES: Mapping[type[Event], Callable[[Night, Any], Night]] = {
     Decided: _decided,
     Committed: _committed,
     Quarantined: _quarantined,
+    Refused: _refused,
     TurnFailed: lambda night, e: replace(night, turns_failed=(*night.turns_failed, e)),
     Hinted: lambda night, e: replace(night, hinted=e.findings),
     Note: lambda night, e: replace(night, notes=(*night.notes, e.text)),
@@ -170,6 +179,10 @@ CHANGES: Mapping[type[Event], Callable[[Night, Any], Night]] = {
 def _require(condition: bool, otherwise: str) -> None:
     if not condition:
         raise _ContradictionError(otherwise)
+
+
+def _require_new(night: Night, inbox_id: str) -> None:
+    _require(night.of_inbox(inbox_id) is None, f"hypothesis {inbox_id} of the inbox was taken up before")
 
 
 def _experiment(night: Night, n: int) -> Experiment:
