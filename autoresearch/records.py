@@ -169,7 +169,7 @@ class Measurement:
     """Result of one run of a candidate. A value that was not measured is None, never 0; units are in the names."""
 
     seed: int
-    val_bpb: float | None = None  # bits per UTF-8 byte, lower is better
+    score: float | None = None  # bits per UTF-8 byte, lower is better
     failure: Failure | None = None
     training_s: float | None = None  # clock_started to trained, by the parent's clock
     total_s: float = 0.0
@@ -196,7 +196,7 @@ class Measurement:
     @property
     def ok(self) -> bool:
         """Whether the run has a val_bpb."""
-        return self.val_bpb is not None
+        return self.score is not None
 
     @property
     def past_limit(self) -> bool:
@@ -207,7 +207,7 @@ class Measurement:
     @property
     def stopped(self) -> bool:
         """Whether the early stop ended the run."""
-        return self.past_limit and self.val_bpb is None and self.failure is None
+        return self.past_limit and self.score is None and self.failure is None
 
 
 # --- decision -------------------------------------------------------------------------------------------------------
@@ -220,8 +220,8 @@ class Decision:
     verdict: Verdict | None
     rerun: Literal["candidate", "incumbent"] | None
     reason: str  # one line for a person
-    delta_bpb: float | None = None  # incumbent minus candidate: positive is better
-    sigma_bpb: float | None = None
+    delta_score: float | None = None  # incumbent minus candidate: positive is better
+    sigma_score: float | None = None
     z: float | None = None
 
 
@@ -242,9 +242,9 @@ class Trial:
     parent_source: str
     verdict: Verdict
     reason: str
-    delta_bpb: float | None  # the incumbent of that time minus this: positive is better
-    sigma_bpb: float | None
-    val_bpb: float | None
+    delta_score: float | None  # the incumbent of that time minus this: positive is better
+    sigma_score: float | None
+    score: float | None
     failure: Failure | None = None
     tok_s: float | None = None
     num_steps: int | None = None
@@ -276,8 +276,8 @@ class Context:
     """All that a proposer may know. `history` holds every decided experiment of the night, oldest first."""
 
     source: str  # the train_mlx.py to edit
-    incumbent_bpb: float
-    sigma_bpb: float
+    incumbent_score: float
+    sigma_score: float
     program: str  # program.md, verbatim
     task: TaskFacts
     machine: str  # one or two lines: chip, cores, memory, tokens a second, steps in the budget, peak memory, MFU

@@ -31,7 +31,7 @@ def row(candidate: Candidate, refused: str, m: Measurement | None, folder: str) 
     said = f"**{m.failure.kind}** {m.failure.message}" if m and m.failure else "measured" if m else "not run"
     cells = [candidate.kind, candidate.name, candidate.tries, short(refused or "passes", 70)]
     cells += [short(said.replace(folder, ""), 90)]
-    cells += [f"{m.val_bpb:.2f}" if m and m.val_bpb else "", f"{m.total_s:.1f}" if m else ""]
+    cells += [f"{m.score:.2f}" if m and m.score else "", f"{m.total_s:.1f}" if m else ""]
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 

@@ -197,7 +197,7 @@ def train_winners(nights: Nights, rounds: int) -> None:
     for name, seed in interleaved(list(files), rounds, 9001):
         path = scratch / f"{name}.py"
         path.write_text(files[name])
-        found[name].append(experiment.measure(bench, path, scratch / "run", seed).val_bpb)
+        found[name].append(experiment.measure(bench, path, scratch / "run", seed).score)
     (nights.folder / "winners.json").write_text(json.dumps(found))
 
 
@@ -255,8 +255,8 @@ def winners(found: Mapping[str, Sequence[float | None]]) -> list[str]:
         rounds = [(b, a) for a, b in pairs if a is not None and b is not None]
         if len(rounds) > 1:
             gain = paired(rounds)
-            span = f"{gain.low_bpb:+.4f} to {gain.high_bpb:+.4f} at {gain.level:.0%}"
-            lines += ["", f"{other} - hybrid: {gain.gain_bpb:+.4f} bpb ({span}); positive: the hybrid's is better"]
+            span = f"{gain.low_score:+.4f} to {gain.high_score:+.4f} at {gain.level:.0%}"
+            lines += ["", f"{other} - hybrid: {gain.gain_score:+.4f} bpb ({span}); positive: the hybrid's is better"]
     return lines
 
 

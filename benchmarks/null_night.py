@@ -96,7 +96,7 @@ def verdict(night: Night, interval: Interval | None) -> str:
     lines = [f"kept: {len(kept)} of {sum(x.role == 'candidate' for x in night.decided)} candidates that change nothing"]
     lines += [f"  #{x.n} {x.reason}" for x in kept]
     if interval is not None:
-        covers = interval.low_bpb <= 0 <= interval.high_bpb
+        covers = interval.low_score <= 0 <= interval.high_score
         lines.append(f"the validated interval {'covers' if covers else 'DOES NOT COVER'} zero, which is the truth")
     return "\n".join(lines)
 

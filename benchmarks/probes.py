@@ -123,7 +123,7 @@ class Scene:
             logits[n, rows[n, np.minimum(where + 1, rows.shape[1] - 1)]] += leak.nats * opened
         return cross_entropies(as_bfloat16(logits) if bits else logits, y)
 
-    def worth_bpb(self, leak: Leak) -> float:
+    def worth_score(self, leak: Leak) -> float:
         """Return what a leak gains, in bits per byte, at 20,000 random positions."""
         at = self.rng.integers(0, len(self.rows), 20_000)
         where = self.rng.integers(0, self.profile.seq_len - 1, len(at))
@@ -182,7 +182,7 @@ def power(argv: Sequence[str]) -> int:
             for case in scene.found(cases):
                 counts[case] += 1
         for leak in rows:
-            table[leak] |= {"open": f"{100 * leak.share:g}%", f"{profile.name} bpb": scene.worth_bpb(leak)}
+            table[leak] |= {"open": f"{100 * leak.share:g}%", f"{profile.name} bpb": scene.worth_score(leak)}
             for bits, name in ((False, "float32"), (True, "bfloat16")):
                 table[leak][f"{profile.name} {name}"] = f"{100 * counts[leak, bits] / trials:g}%"
         table[rows[0]] |= {f"{profile.name} cuts": scene.count}
@@ -367,7 +367,7 @@ def evaluated(spec: RunSpec, quick: bool) -> Iterator[tuple[str, float, float]]:
         heard.append((event["event"], np.array([time.monotonic(), cpu_of_children()])))
 
     start = np.array([time.monotonic(), 0.0])
-    outcome = score(spec, Scoring("val", ceiling_bpb=0.0 if quick else None), hear)
+    outcome = score(spec, Scoring("val", ceiling_score=0.0 if quick else None), hear)
     if outcome.failure is not None:
         raise RuntimeError(f"not scored: {outcome.failure}")
     first, scored = (next(when for name, when in heard if name == event) for event in ("ready", "scored"))

@@ -28,7 +28,7 @@ def measured(journal: Journal, n: int, bpb: float | None, purpose: str = "search
     k = journal.night.experiments[n].next_run
     failure = None if bpb is not None else Failure("oom", "out of memory")
     journal.append("started", n=n, run=k, seed=k, machine="m4", purpose=purpose)
-    journal.append("measured", n=n, run=k, measurement=Measurement(seed=k, val_bpb=bpb, failure=failure))
+    journal.append("measured", n=n, run=k, measurement=Measurement(seed=k, score=bpb, failure=failure))
 
 
 def proposed(journal: Journal, role: str = "candidate", source: str | None = None) -> int:
@@ -41,7 +41,7 @@ def proposed(journal: Journal, role: str = "candidate", source: str | None = Non
 
 
 def decided(journal: Journal, n: int, verdict: str, bpb: float | None = None) -> None:
-    figures = {"delta_bpb": 0.01, "sigma_bpb": 0.005, "z": 1.4, "estimate": bpb}
+    figures = {"delta_score": 0.01, "sigma_score": 0.005, "z": 1.4, "estimate": bpb}
     journal.append("decided", n=n, verdict=verdict, reason="r", parent_commit="c0", blob="b0", **figures)
 
 
@@ -65,7 +65,7 @@ proposals = st.builds(Proposal, st.lists(edits, max_size=2).map(tuple), texts, t
 measurements = st.builds(
     Measurement,
     seed=st.integers(0, 2**31),
-    val_bpb=numbers,
+    score=numbers,
     failure=st.none() | st.builds(Failure, texts, texts, texts),
     loss_curve=st.lists(st.tuples(st.floats(0, 1), st.floats(0, 9)), max_size=3).map(tuple),
     num_steps=st.none() | st.integers(0, 9999),

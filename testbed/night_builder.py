@@ -86,14 +86,14 @@ class NightBuilder:
         task: Mapping[str, Any] = TASK,
         *,
         machine: Machine | None = None,
-        baseline_bpb: float = 1.6,
-        sigma_bpb: float = 0.004,
+        baseline_score: float = 1.6,
+        sigma_score: float = 0.004,
         seed: int = 0,
         tag: str = "nov23",
         source: str = BASE,
     ) -> None:
         self.random = random.Random(seed)
-        self.sigma_bpb, self.machine = sigma_bpb, machine or SteadyMachine(80_000.0 * baseline_bpb)
+        self.sigma_score, self.machine = sigma_score, machine or SteadyMachine(80_000.0 * baseline_score)
         self.events: list[dict[str, Any]] = []
         self.sources: dict[int, str] = {}
         self.truth: dict[int, float] = {}
@@ -101,7 +101,7 @@ class NightBuilder:
         self.incumbent: int | None = None
         self.facts, self.task, self.tag = dict(facts), dict(task), tag
         self.open()
-        self.propose("baseline", Proposal((), "baseline", "", "other", "by hand"), source, baseline_bpb)
+        self.propose("baseline", Proposal((), "baseline", "", "other", "by hand"), source, baseline_score)
         self.run(0, "search", "repeat", "repeat")
         self.decide(0, "keep")
 
@@ -114,9 +114,9 @@ class NightBuilder:
         self.now += timedelta(seconds=seconds)
         self.events.append({"v": 2, "t": self.now.isoformat(timespec="milliseconds"), "type": type, **fields})
 
-    def propose(self, role: str, proposal: Proposal, source: str, truth_bpb: float) -> int:
+    def propose(self, role: str, proposal: Proposal, source: str, truth_score: float) -> int:
         n = len(self.sources)
-        self.sources[n], self.truth[n] = source, truth_bpb
+        self.sources[n], self.truth[n] = source, truth_score
         parent = self.incumbent if role == "candidate" else None
         sha = hashlib.sha256(source.encode()).hexdigest()
         self.add(
@@ -129,7 +129,7 @@ class NightBuilder:
         values = []
         for i, purpose in enumerate(purposes, first):
             drawn = 1000 * n + i if seed is None else seed
-            bpb = None if failure else self.truth[n] + self.random.gauss(0, self.sigma_bpb)
+            bpb = None if failure else self.truth[n] + self.random.gauss(0, self.sigma_score)
             self.add("started", n=n, run=i, seed=drawn, machine="m4", purpose=purpose)
             m = self.machine.measure(n, drawn, bpb, failure, self.now)
             self.add("measured", seconds=m.total_s, n=n, run=i, measurement=m)
@@ -148,19 +148,19 @@ class NightBuilder:
         if verdict == "keep":
             self.incumbent = n
 
-    def candidate(self, proposal: Proposal, gain_bpb: float, verdict: str | None = None) -> int:
+    def candidate(self, proposal: Proposal, gain_score: float, verdict: str | None = None) -> int:
         """Try an idea on top of the incumbent, with its true gain; keep it where it looks better in two runs."""
         assert self.incumbent is not None
         parent = self.incumbent
         source = edits.apply(self.sources[parent], proposal.edits)
-        n = self.propose("candidate", proposal, source, self.truth[parent] - gain_bpb)
+        n = self.propose("candidate", proposal, source, self.truth[parent] - gain_score)
         first = self.run(n, "search")[0]
         gain = self.truth[parent] - first
-        if gain > self.sigma_bpb if verdict is None else verdict == "keep":
+        if gain > self.sigma_score if verdict is None else verdict == "keep":
             first = sum([first, *self.run(n, "repeat")]) / 2
             gain = self.truth[parent] - first
-        verdict = verdict or ("keep" if gain > self.sigma_bpb else "discard")
-        self.decide(n, verdict, delta_bpb=gain, sigma_bpb=self.sigma_bpb, estimate=first)
+        verdict = verdict or ("keep" if gain > self.sigma_score else "discard")
+        self.decide(n, verdict, delta_score=gain, sigma_score=self.sigma_score, estimate=first)
         return n
 
     def crash(self, proposal: Proposal, kind: str = "memory") -> int:
@@ -215,10 +215,10 @@ def set_to(name: str, value: object, category: str = "other") -> Proposal:
 
 
 def four_ideas(
-    machine: Mapping[str, Any], gains: Mapping[str, float], *, sigma_bpb: float = EXACT, **task: object
+    machine: Mapping[str, Any], gains: Mapping[str, float], *, sigma_score: float = EXACT, **task: object
 ) -> Bundle:
     """Make a night that tries depth, rate and GELU with the given gains, and a width that crashes."""
-    made = NightBuilder(machine, {**TASK, **task}, sigma_bpb=sigma_bpb)
+    made = NightBuilder(machine, {**TASK, **task}, sigma_score=sigma_score)
     gelu = Proposal((GELU,), "GELU", "", "mlp", "tuner")
     ideas = {"depth": set_to("DEPTH", 4, "depth"), "lr": set_to("LR", 0.02, "learning_rate"), "gelu": gelu}
     for name, proposal in ideas.items():

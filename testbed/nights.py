@@ -107,7 +107,7 @@ def long_night(
     """Make a night with a handful of real gains, lucky runs, crashes, heat, and a final validation."""
     facts = machine.facts(recorded("mac-mini-m4-pro"), "Darwin").to_dict()
     made = NightBuilder(
-        facts, TASK, machine=mac or MacMini(), baseline_bpb=1.5964, sigma_bpb=SIGMA, seed=seed, source=SOURCE
+        facts, TASK, machine=mac or MacMini(), baseline_score=1.5964, sigma_score=SIGMA, seed=seed, source=SOURCE
     )
     gains = {1 + round(i * i * experiments / 55): idea for i, idea in enumerate(IDEAS)}
     for n in range(1, experiments + 1):
@@ -139,10 +139,10 @@ def changed(change: Callable[[dict[str, Any]], None], experiments: int = 12) -> 
     return night_of(events)
 
 
-def _propose(made: NightBuilder, proposal: Proposal, gain_bpb: float) -> int:
+def _propose(made: NightBuilder, proposal: Proposal, gain_score: float) -> int:
     assert made.incumbent is not None
     source = edits.apply(made.sources[made.incumbent], proposal.edits)
-    return made.propose("candidate", proposal, source, made.truth[made.incumbent] - gain_bpb)
+    return made.propose("candidate", proposal, source, made.truth[made.incumbent] - gain_score)
 
 
 def _crash(made: NightBuilder, proposal: Proposal, failure: Failure) -> None:
@@ -152,18 +152,18 @@ def _crash(made: NightBuilder, proposal: Proposal, failure: Failure) -> None:
     _commit(made, n)
 
 
-def _try(made: NightBuilder, proposal: Proposal, gain_bpb: float, *, real: bool) -> None:
+def _try(made: NightBuilder, proposal: Proposal, gain_score: float, *, real: bool) -> None:
     """Run real gains twice and keep those that look better; run three times what looks better by luck."""
-    incumbent_bpb = made.truth[made.incumbent or 0]
-    n = _propose(made, proposal, gain_bpb)
+    incumbent_score = made.truth[made.incumbent or 0]
+    n = _propose(made, proposal, gain_score)
     values = made.run(n, "search")
-    again = 1 if real else 2 if values[0] < incumbent_bpb - 0.5 * SIGMA else 0
+    again = 1 if real else 2 if values[0] < incumbent_score - 0.5 * SIGMA else 0
     values += made.run(n, *["repeat"] * again)
-    delta = incumbent_bpb - fmean(values)
+    delta = incumbent_score - fmean(values)
     verdict, reason = "discard", f"{-delta / SIGMA:.1f} sigma worse" if delta < 0 else "within the noise"
     if real and delta > 0:
         verdict, reason = "keep", f"{delta / SIGMA:.1f} sigma better over {len(values)} runs"
-    figures = {"delta_bpb": delta, "sigma_bpb": SIGMA, "z": delta / SIGMA, "estimate": fmean(values)}
+    figures = {"delta_score": delta, "sigma_score": SIGMA, "z": delta / SIGMA, "estimate": fmean(values)}
     made.decide(n, verdict, reason, **figures)
     _commit(made, n)
 

@@ -16,7 +16,7 @@ def idea(*edits: Set | SearchReplace, title: str = "an idea") -> Proposal:
 
 def there() -> Bundle:
     """Return a night that kept six changes and discarded a width. Depth, GELU and half a norm gained the most."""
-    made = NightBuilder(sigma_bpb=SHARP, source=BASE)
+    made = NightBuilder(sigma_score=SHARP, source=BASE)
     made.candidate(idea(Set("LR", "0.02"), Set("DEVICE_BATCH_SIZE", "32"), title="faster"), 0.01, "keep")
     made.candidate(
         idea(SearchReplace("    return mx.fast.rms_norm(x, None, 1e-5)", "    return x"), title="no norm"), 0.02, "keep"

@@ -30,8 +30,8 @@ def trial(
         parent_source=parent,
         verdict=verdict,
         reason="",
-        delta_bpb=None if sigmas is None else sigmas * SIGMA,
-        sigma_bpb=SIGMA,
-        val_bpb=None if failure or sigmas is None else 1.29 - sigmas * SIGMA,
+        delta_score=None if sigmas is None else sigmas * SIGMA,
+        sigma_score=SIGMA,
+        score=None if failure or sigmas is None else 1.29 - sigmas * SIGMA,
         failure=failure,
     )

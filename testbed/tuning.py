@@ -36,7 +36,7 @@ def context(source: str, history: Sequence[Trial] = (), **more: Any) -> Context:
     return Context(source, 1.0, SIGMA, "", task, "", tuple(history), turn=len(history) + 1, **more)
 
 
-def measured(n: int, parent: str, proposal: Proposal, incumbent_bpb: float, score: Score) -> Trial:
+def measured(n: int, parent: str, proposal: Proposal, incumbent_score: float, score: Score) -> Trial:
     source = edits.apply(parent, proposal.edits)
     bpb = score(constants.read(source))
     trial = Trial(
@@ -45,8 +45,8 @@ def measured(n: int, parent: str, proposal: Proposal, incumbent_bpb: float, scor
     )  # fmt: skip
     if bpb is None:
         return replace(trial, failure=Failure("diverged", "nan"))
-    delta = incumbent_bpb - bpb
-    return replace(trial, verdict="keep" if delta > 0 else "discard", reason="", delta_bpb=delta, val_bpb=bpb)
+    delta = incumbent_score - bpb
+    return replace(trial, verdict="keep" if delta > 0 else "discard", reason="", delta_score=delta, score=bpb)
 
 
 def trial(n: int, parent: str, change: Sequence[Edit], delta: float | None, *, keep: bool = False) -> Trial:

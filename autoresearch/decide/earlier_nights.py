@@ -24,7 +24,7 @@ REMEMBERED = 300  # examples: machines and tasks change, and a calibration compa
 class Entry:
     """What one night taught about one task."""
 
-    sigma_bpb: float
+    sigma_score: float
     df: float  # degrees of freedom of sigma
     examples: tuple[Example, ...] = ()
 
@@ -38,7 +38,7 @@ def load(path: Path, task: TaskFacts, tag: str) -> Noise | None:
     df = sum(night.df for night in nights)
     if df <= 0:
         return None
-    return Noise(math.exp(sum(night.df * math.log(night.sigma_bpb) for night in nights) / df), df)
+    return Noise(math.exp(sum(night.df * math.log(night.sigma_score) for night in nights) / df), df)
 
 
 def examples(path: Path, task: TaskFacts, tag: str) -> list[Example]:
@@ -49,7 +49,7 @@ def examples(path: Path, task: TaskFacts, tag: str) -> list[Example]:
 def save(path: Path, task: TaskFacts, tag: str, noise: Noise, examples: Sequence[Example]) -> None:
     """Store this night's sigma, from its own replicates alone, and its examples, in place of what the tag stored."""
     known = _read(path)
-    known.setdefault(_key(task), {})[tag] = Entry(noise.sigma_bpb, noise.df, tuple(examples))
+    known.setdefault(_key(task), {})[tag] = Entry(noise.sigma_score, noise.df, tuple(examples))
     write_atomic(path, to_json(known, indent=1))
 
 

@@ -45,13 +45,13 @@ class Example:
     """One experiment that ran to its end, from which the limit is calibrated."""
 
     behind_nats: float  # training loss above the incumbent's at half the budget
-    delta_bpb: float  # incumbent - candidate at the end: positive is better
+    delta_score: float  # incumbent - candidate at the end: positive is better
     limit_nats: float | None = None  # the limit in force when it ran; None: there was none
 
     @property
     def contends(self) -> bool:
         """Whether the experiment ended no worse than the incumbent. Actual winners are too few to calibrate from."""
-        return self.delta_bpb >= 0
+        return self.delta_score >= 0
 
     @property
     def weight(self) -> int:
@@ -161,8 +161,8 @@ def examples(night: Night) -> list[Example]:
     found = []
     for x in night.decided:
         m = _first(x)
-        if m is not None and m.ok and m.behind_nats is not None and x.delta_bpb is not None:
-            found.append(Example(m.behind_nats, x.delta_bpb, m.stop_limit_nats))
+        if m is not None and m.ok and m.behind_nats is not None and x.delta_score is not None:
+            found.append(Example(m.behind_nats, x.delta_score, m.stop_limit_nats))
     return found
 
 
@@ -199,7 +199,7 @@ def text(night: Night) -> str | None:
         return None
     stopped = sum(x.stopped is not None for x in night.decided)
     samples = [x for x in night.decided if (m := _first(x)) and m.past_limit and m.ok]
-    wrong = sum((x.delta_bpb or 0.0) >= 0 for x in samples)
+    wrong = sum((x.delta_score or 0.0) >= 0 for x in samples)
     saved = saved_s(night)
     share = saved / (night.elapsed_s + saved) if saved else 0.0
     tried = counted(sum(x.role == "candidate" for x in night.decided), "experiment")

@@ -25,9 +25,9 @@ class Estimates:
     def value(self, run: RunRecord) -> float | None:
         """Return a run's val_bpb, corrected to the machine's usual speed where there is a fit; None without one."""
         m = run.measurement
-        if m is None or m.val_bpb is None:
+        if m is None or m.score is None:
             return None
-        return self.fit.adjust(m.val_bpb, m.speed_index) if self.fit and m.speed_index else m.val_bpb
+        return self.fit.adjust(m.score, m.speed_index) if self.fit and m.speed_index else m.score
 
     def values(self, x: Experiment, *purposes: str) -> list[float]:
         """Return the values of an experiment's runs with these purposes; by default the runs before its verdict."""
@@ -46,9 +46,9 @@ class Estimates:
                 return Estimate(tuple(now))
         runs = self.values(x)
         estimate = Estimate(tuple(runs))
-        if x.role == "candidate" and x.delta_bpb is not None and x.sigma_bpb is not None:
-            replaced = Estimate((estimate.mean + x.delta_bpb,))
-            estimate = after_keep(runs, replaced, Noise(x.sigma_bpb, 1.0))
+        if x.role == "candidate" and x.delta_score is not None and x.sigma_score is not None:
+            replaced = Estimate((estimate.mean + x.delta_score,))
+            estimate = after_keep(runs, replaced, Noise(x.sigma_score, 1.0))
         for rerun in self.values(x, "incumbent"):
             estimate = estimate.add(rerun)
         return estimate
@@ -60,7 +60,7 @@ def read(night: Night, prior: Noise | None = None) -> Estimates:
     `prior` is what earlier nights of this machine on this task showed (earlier_nights.py).
     """
     groups = night.replicates()
-    pairs = [[(m.speed_index, m.val_bpb) for r in group if (m := r.measurement)] for group in groups]
+    pairs = [[(m.speed_index, m.score) for r in group if (m := r.measurement)] for group in groups]
     fit = speed_fit([[(speed, bpb) for speed, bpb in group if speed and bpb] for group in pairs])
     raw = Estimates(pool([], prior), fit)
     timed = [[(r.started, value) for r in group if (value := raw.value(r)) is not None] for group in groups]
@@ -77,4 +77,4 @@ def given_up_sigma(night: Night, now: Estimates) -> float:
 def kept_gains(night: Night) -> list[float]:
     """Return the gain of each kept candidate over the incumbent of its time, in bits per byte."""
     keeps = [x for x in night.decided if x.verdict == "keep" and x.role == "candidate"]
-    return [x.delta_bpb for x in keeps if x.delta_bpb is not None]
+    return [x.delta_score for x in keeps if x.delta_score is not None]

@@ -26,22 +26,22 @@ LEVEL = 0.95  # of confidence
 class Interval:
     """A confidence interval of the gain `baseline - winner` in bits per byte: positive is better."""
 
-    gain_bpb: float
-    low_bpb: float
-    high_bpb: float
+    gain_score: float
+    low_score: float
+    high_score: float
     level: float
     rounds: int
 
     @property
     def real(self) -> bool:
         """Whether the whole interval lies above zero."""
-        return self.low_bpb > 0
+        return self.low_score > 0
 
     def __str__(self) -> str:
-        side = "better" if self.gain_bpb >= 0 else "worse"
-        bounds = f"{self.level:.0%} interval {self.low_bpb:+.4f} to {self.high_bpb:+.4f}"
+        side = "better" if self.gain_score >= 0 else "worse"
+        bounds = f"{self.level:.0%} interval {self.low_score:+.4f} to {self.high_score:+.4f}"
         return (
-            f"{abs(self.gain_bpb):.4f} bpb {side}, {bounds} (paired t, {self.rounds} interleaved rounds, fresh seeds)"
+            f"{abs(self.gain_score):.4f} bpb {side}, {bounds} (paired t, {self.rounds} interleaved rounds, fresh seeds)"
         )
 
 

@@ -102,7 +102,7 @@ def after_keep(candidate: Sequence[float], incumbent: Estimate, noise: Noise) ->
     having been selected: then one or two runs are left, and the next lucky candidate stays the incumbent for hours.
     """
     mean = fmean(candidate)
-    above = min(max(incumbent.mean - mean, 0.0), MOST_SHRINKAGE_SIGMA * noise.sigma_bpb)
+    above = min(max(incumbent.mean - mean, 0.0), MOST_SHRINKAGE_SIGMA * noise.sigma_score)
     return Estimate(tuple(candidate), selected=min(1, len(candidate)), pseudo_run=mean + above)
 
 
@@ -124,7 +124,7 @@ def decide(
     `simplifies` says that the candidate is simpler than the incumbent, and `given_up_sigma` what the night's
     simplifications gave up before, see `given_up`. Raises ValueError without runs, or for runs that are not finite.
     """
-    sigma, n = noise.sigma_bpb, len(candidate)
+    sigma, n = noise.sigma_score, len(candidate)
     delta = incumbent.mean - Estimate(tuple(candidate)).mean
     z = delta / sigma / math.sqrt(1 / n + 1 / incumbent.n)
     side = "better" if delta > 0 else "worse"
@@ -156,19 +156,19 @@ def hopeless_from(incumbent: Estimate, noise: Noise) -> float:
     >>> round(hopeless_from(Estimate((1.0, 1.02)), Noise(0.01, 5)), 6)
     1.02
     """
-    return incumbent.mean + HOPELESS_SIGMA * noise.sigma_bpb
+    return incumbent.mean + HOPELESS_SIGMA * noise.sigma_score
 
 
-def given_up(incumbent: Estimate, best_bpb: float, noise: Noise) -> float:
+def given_up(incumbent: Estimate, best_score: float, noise: Noise) -> float:
     """Return how far the incumbent is above the night's best, in sigma: what simplifications have given up.
 
     >>> round(given_up(Estimate((1.004, 1.006)), 1.0, Noise(0.01, 10)), 6)
     0.5
 
-    `best_bpb` is the lowest estimate of any incumbent of the night. The distance to it shows a chain of small losses.
+    `best_score` is the lowest estimate of any incumbent of the night. The distance to it shows a chain of small losses.
     The sum of the losses as they were measured would hide it, since the simplifications that were kept were lucky.
     """
-    return max(0.0, incumbent.mean - best_bpb) / noise.sigma_bpb
+    return max(0.0, incumbent.mean - best_score) / noise.sigma_score
 
 
 def incumbent_due(incumbent: Estimate, discards_in_a_row: int) -> bool:
@@ -189,10 +189,10 @@ def baseline_due(decided_since: int) -> bool:
     return decided_since >= BASELINE_EVERY
 
 
-def implausible(delta_bpb: float, kept_gains_bpb: Sequence[float], noise: Noise) -> bool:
+def implausible(delta_score: float, kept_gains_score: Sequence[float], noise: Noise) -> bool:
     """Return whether a gain is so large that the candidate is scored again, in another way, before it is kept.
 
     With sigma 0.01 that is above 0.08, and above twice the largest gain that was kept tonight.
     """
-    largest = max(kept_gains_bpb, default=0.0)
-    return delta_bpb > max(IMPLAUSIBLE_SIGMA * noise.sigma_bpb, IMPLAUSIBLE_RATIO * largest)
+    largest = max(kept_gains_score, default=0.0)
+    return delta_score > max(IMPLAUSIBLE_SIGMA * noise.sigma_score, IMPLAUSIBLE_RATIO * largest)

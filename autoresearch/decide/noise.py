@@ -20,7 +20,7 @@ from autoresearch.decide.interval import t_quantile
 class Noise:
     """The standard deviation of one run, and how well it is known."""
 
-    sigma_bpb: float
+    sigma_score: float
     df: float  # degrees of freedom of sigma
 
 
@@ -38,7 +38,7 @@ def pool(groups: Iterable[Sequence[float]], prior: Noise | None = None) -> Noise
     makes their geometric mean:
 
     >>> pool([[1.00, 1.02]], Noise(0.02, 1))
-    Noise(sigma_bpb=0.0168..., df=2)
+    Noise(sigma_score=0.0168..., df=2)
 
     Pass only runs that were not selected for their value (`Estimate.unselected`): a lucky first run and its repetition
     are further apart than sigma. The average is over log sigma, because a prior that is ten times too large is then
@@ -54,7 +54,7 @@ def pool(groups: Iterable[Sequence[float]], prior: Noise | None = None) -> Noise
 
 
 def _prior(known: Noise | None) -> Noise:
-    return DEFAULT if known is None else Noise(known.sigma_bpb, min(known.df, MOST_PRIOR_DF))
+    return DEFAULT if known is None else Noise(known.sigma_score, min(known.df, MOST_PRIOR_DF))
 
 
 def _shrunk(squares: float, df: int, prior: Noise) -> Noise:
@@ -62,7 +62,7 @@ def _shrunk(squares: float, df: int, prior: Noise) -> Noise:
     if df == 0:
         return prior
     measured = max(math.sqrt(max(squares, 0.0) / df), FLOOR_BPB)
-    log_sigma = (df * math.log(measured) + prior.df * math.log(prior.sigma_bpb)) / (df + prior.df)
+    log_sigma = (df * math.log(measured) + prior.df * math.log(prior.sigma_score)) / (df + prior.df)
     return Noise(math.exp(log_sigma), df + prior.df)
 
 
@@ -76,15 +76,15 @@ class SpeedFit:
     The speed index is the machine's speed around a run by a fixed benchmark (Measurement.speed_index).
     """
 
-    slope_bpb: float  # per unit of log(speed index); negative: faster is better
+    slope_score: float  # per unit of log(speed index); negative: faster is better
     usual: float  # geometric mean of the speed index
-    raw_sigma_bpb: float
-    adjusted_sigma_bpb: float
+    raw_sigma_score: float
+    adjusted_sigma_score: float
     df: int  # of the adjusted sigma
 
     def __str__(self) -> str:
         return (
-            f"replicates scatter by {self.raw_sigma_bpb:.4f} bpb as measured, and by {self.adjusted_sigma_bpb:.4f} with"
+            f"replicates scatter by {self.raw_sigma_score:.4f} bpb as measured, and by {self.adjusted_sigma_score:.4f} with"
             " the machine's speed of the moment taken out"
         )
 
@@ -94,7 +94,7 @@ class SpeedFit:
         >>> SpeedFit(-0.2, 1.0, 0.01, 0.005, 8).adjust(1.50, 0.9)  # 10% slow: 1.50 - 0.2 * 0.105
         1.478...
         """
-        return bpb - self.slope_bpb * math.log(speed_index / self.usual)
+        return bpb - self.slope_score * math.log(speed_index / self.usual)
 
 
 SPEED_DF = 6  # degrees of freedom; with fewer, a smaller spread may be chance
@@ -141,10 +141,10 @@ def _centred(values: Sequence[float]) -> list[float]:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """A change of the machine's level: from `since` on, every source's val_bpb is higher by `shift_bpb`."""
+    """A change of the machine's level: from `since` on, every source's val_bpb is higher by `shift_score`."""
 
     since: float  # in the unit of the given times; runs at or after it belong to the new level
-    shift_bpb: float
+    shift_score: float
     z: float
 
 
@@ -173,7 +173,7 @@ def drift(groups: Iterable[Sequence[tuple[float, float]]], prior: Noise | None =
         return None
     cut, leverage, explained = found
     noise = _shrunk(sum(y * y for group in centred for _, y in group) - explained**2, df, prior)
-    z = explained / noise.sigma_bpb
+    z = explained / noise.sigma_score
     if abs(z) < t_quantile(1 - DRIFT_P / 2, noise.df):
         return None
     return Drift(cut, explained / math.sqrt(leverage), z)

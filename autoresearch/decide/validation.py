@@ -47,13 +47,13 @@ def baseline_of(night: Night) -> Experiment | None:
     failed or was abandoned is never the incumbent's: it is passed over.
     """
     found = _baseline_under(night, night.incumbent)
-    return found if found is not None and found.bpbs else None
+    return found if found is not None and found.scores else None
 
 
-def final_bpbs(x: Experiment) -> dict[int, float]:
+def final_scores(x: Experiment) -> dict[int, float]:
     """Return the val_bpb of the final runs of `x` (on the test split), by the seed of the round."""
     runs = [(r.seed, r.measurement) for r in x.runs.values() if r.purpose == "final" and r.measurement]
-    return {seed: m.val_bpb for seed, m in runs if m.val_bpb is not None}
+    return {seed: m.score for seed, m in runs if m.score is not None}
 
 
 def rounds(night: Night, x: Experiment) -> list[tuple[float, float]]:
@@ -62,7 +62,7 @@ def rounds(night: Night, x: Experiment) -> list[tuple[float, float]]:
     Baseline {9: 1.60, 10: 1.62} and x {9: 1.55, 11: 1.53}, by seed -> [(1.60, 1.55)].
     """
     baseline = baseline_of(night)
-    theirs, ours = final_bpbs(baseline) if baseline else {}, final_bpbs(x)
+    theirs, ours = final_scores(baseline) if baseline else {}, final_scores(x)
     return [(theirs[seed], ours[seed]) for seed in ours if seed in theirs]
 
 

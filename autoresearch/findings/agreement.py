@@ -135,7 +135,7 @@ def brief(literal: str | None) -> str:
 
 
 def _attempt(f: Finding, bundle: Bundle) -> Attempt:
-    return Attempt(f.n, f.title, f.verdict, f.effect, in_sigma(f.effect.gain_bpb if f.effect else None, bundle))
+    return Attempt(f.n, f.title, f.verdict, f.effect, in_sigma(f.effect.gain_score if f.effect else None, bundle))
 
 
 def agree(effects: Iterable[Effect | None]) -> Agreement:
@@ -143,7 +143,7 @@ def agree(effects: Iterable[Effect | None]) -> Agreement:
 
     An interval around zero contradicts no other one, except where the two have no value in common ("differs").
     """
-    known = [e for e in effects if e is not None and e.low_bpb is not None and e.high_bpb is not None]
+    known = [e for e in effects if e is not None and e.low_score is not None and e.high_score is not None]
     directions = {e.direction for e in known}
     if len(known) < 2:
         return "no intervals"
@@ -153,10 +153,10 @@ def agree(effects: Iterable[Effect | None]) -> Agreement:
         return "null"
     if len(directions) == 1:
         return "same direction"
-    lows, highs = [e.low_bpb or 0.0 for e in known], [e.high_bpb or 0.0 for e in known]
+    lows, highs = [e.low_score or 0.0 for e in known], [e.high_score or 0.0 for e in known]
     return "differs" if max(lows) > min(highs) else "undecided"
 
 
-def in_sigma(gain_bpb: float | None, bundle: Bundle) -> float | None:
+def in_sigma(gain_score: float | None, bundle: Bundle) -> float | None:
     """Return a gain in standard deviations of one run on that machine; None where one of the two is not known."""
-    return gain_bpb / bundle.sigma_bpb if gain_bpb is not None and bundle.sigma_bpb else None
+    return gain_score / bundle.sigma_score if gain_score is not None and bundle.sigma_score else None

@@ -57,7 +57,7 @@ class Bundle:
     findings: Annotated[tuple[Finding, ...], Field(max_length=5000)]
     sources: Annotated[Mapping[Sha256, SourceText], Field(max_length=5000)] = field(default_factory=dict)
     versions: Annotated[Mapping[Identifier, Line], Field(max_length=20)] = field(default_factory=dict)
-    sigma_bpb: Positive | None = None  # standard deviation of one run, pooled over the night's replicates
+    sigma_score: Positive | None = None  # standard deviation of one run, pooled over the night's replicates
     sigma_df: Positive | None = None
     best: Count | None = None  # the incumbent at the end
     total: Effect | None = None  # baseline against the best on fresh seeds and the test split, where validated
@@ -207,7 +207,7 @@ def check(bundle: Bundle) -> None:
     if bundle.kind != "imported":
         _require(bundle.best is not None and bundle.baseline is not None, "a night must have a baseline and a best")
         task = {name: getattr(bundle.task, name) for name in ("fingerprint", "profile", "budget_s")}
-        needed = {**task, "sigma_bpb": bundle.sigma_bpb, "sigma_df": bundle.sigma_df}
+        needed = {**task, "sigma_score": bundle.sigma_score, "sigma_df": bundle.sigma_df}
         absent = [name for name, value in needed.items() if value is None]
         _require(not absent, f"a night must state its {', '.join(absent)}")
 

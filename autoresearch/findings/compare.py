@@ -47,7 +47,7 @@ class TrajectoryPoint:
 
     experiment: int
     hour: float | None
-    val_bpb: float
+    score: float
     gain_percent: float
     gain_sigma: float | None
     title: str
@@ -69,11 +69,11 @@ class NightRow:
     discards: int
     crashes: int
     hours: float | None
-    sigma_bpb: float | None
+    sigma_score: float | None
     sigma_df: float | None
-    baseline_bpb: float | None
-    best_bpb: float | None
-    gain_bpb: float | None
+    baseline_score: float | None
+    best_score: float | None
+    gain_score: float | None
     gain_percent: float | None
     gain_sigma: float | None
     total: Effect | None
@@ -105,7 +105,7 @@ class CategoryResult:
     tried: int = 0
     kept: int = 0
     crashed: int = 0
-    gain_bpb: float = 0.0
+    gain_score: float = 0.0
     gain_sigma: float | None = None
 
 
@@ -181,7 +181,7 @@ def _night(key: str, bundle: Bundle) -> NightRow:
     candidates = [f for f in bundle.findings if f.role == "candidate"]
     counts = {verdict: sum(f.verdict == verdict for f in candidates) for verdict in ("keep", "discard")}
     first, last = bundle.baseline, bundle.finding(bundle.best)
-    before, after = first.val_bpb if first else None, last.val_bpb if last else None
+    before, after = first.score if first else None, last.score if last else None
     gain = before - after if before and after else None
     return NightRow(
         key=key,
@@ -196,11 +196,11 @@ def _night(key: str, bundle: Bundle) -> NightRow:
         discards=counts["discard"],
         crashes=len(candidates) - counts["keep"] - counts["discard"],
         hours=bundle.hours,
-        sigma_bpb=bundle.sigma_bpb,
+        sigma_score=bundle.sigma_score,
         sigma_df=bundle.sigma_df,
-        baseline_bpb=before,
-        best_bpb=after,
-        gain_bpb=gain,
+        baseline_score=before,
+        best_score=after,
+        gain_score=gain,
         gain_percent=100 * gain / before if gain is not None and before else None,
         gain_sigma=in_sigma(gain, bundle),
         total=bundle.total,
@@ -210,19 +210,19 @@ def _night(key: str, bundle: Bundle) -> NightRow:
     )
 
 
-def _trajectory(bundle: Bundle, baseline_bpb: float) -> Iterator[TrajectoryPoint]:
+def _trajectory(bundle: Bundle, baseline_score: float) -> Iterator[TrajectoryPoint]:
     """Yield a point at every baseline and keep, and one at the end of the night."""
     tried, best, hour = 0, None, 0.0
     for f in bundle.findings:
         tried += f.role == "candidate"
         hour = f.hour if f.hour is not None else hour
-        if f.verdict == "keep" and f.val_bpb is not None:
-            gain = baseline_bpb - f.val_bpb
-            best = TrajectoryPoint(tried, f.hour, f.val_bpb, 100 * gain / baseline_bpb, in_sigma(gain, bundle), f.title)
+        if f.verdict == "keep" and f.score is not None:
+            gain = baseline_score - f.score
+            best = TrajectoryPoint(tried, f.hour, f.score, 100 * gain / baseline_score, in_sigma(gain, bundle), f.title)
             yield best
     if best is not None and best.experiment < tried:
         end = hour if best.hour is not None else None
-        yield TrajectoryPoint(tried, end, best.val_bpb, best.gain_percent, best.gain_sigma, "")
+        yield TrajectoryPoint(tried, end, best.score, best.gain_percent, best.gain_sigma, "")
 
 
 def _cost(f: Finding | None) -> Cost:
@@ -299,7 +299,7 @@ def _categories(bundles: Sequence[Bundle]) -> list[CategoryRow]:
 def _counts(bundle: Bundle, category: str) -> CategoryResult:
     tried = [f for f in bundle.findings if f.role == "candidate" and f.category == category]
     kept = [f for f in tried if f.verdict == "keep"]
-    gain = sum(f.effect.gain_bpb for f in kept if f.effect)
+    gain = sum(f.effect.gain_score for f in kept if f.effect)
     crashed = sum(f.verdict in ("crash", "quarantined") for f in tried)
     return CategoryResult(len(tried), len(kept), crashed, gain, in_sigma(gain, bundle))
 

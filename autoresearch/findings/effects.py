@@ -30,9 +30,9 @@ def pooled(runs: Sequence[float], against: Sequence[float], noise: Noise, note: 
     if not runs or not against:
         raise ValueError(f"an effect needs runs on both sides, got {len(runs)} and {len(against)}")
     gain = fmean(against) - fmean(runs)
-    error = noise.sigma_bpb * math.sqrt(1 / len(runs) + 1 / len(against))
+    error = noise.sigma_score * math.sqrt(1 / len(runs) + 1 / len(against))
     half = t_quantile(0.5 + LEVEL / 2, max(1.0, noise.df)) * error
-    method = f"pooled sigma {noise.sigma_bpb:.4g} bpb, t with {noise.df:.3g} degrees of freedom{note}"
+    method = f"pooled sigma {noise.sigma_score:.4g} bpb, t with {noise.df:.3g} degrees of freedom{note}"
     return Effect(gain, gain - half, gain + half, len(runs), len(against), method)
 
 
@@ -55,7 +55,7 @@ def validated(night: Night) -> Effect | None:
     if found is None:
         return None
     method = "paired t, interleaved, fresh seeds, test split"
-    return Effect(found.gain_bpb, found.low_bpb, found.high_bpb, found.rounds, found.rounds, method)
+    return Effect(found.gain_score, found.low_score, found.high_score, found.rounds, found.rounds, method)
 
 
 def _searched(experiment: Experiment) -> list[RunRecord]:
@@ -65,10 +65,10 @@ def _searched(experiment: Experiment) -> list[RunRecord]:
 def _values(now: Estimates, runs: Sequence[RunRecord]) -> list[float]:
     """Return the val_bpb of each measured run, corrected for the machine's speed and for a drift between the runs."""
     values = [(run, now.value(run)) for run in runs]
-    return [value - _shift_bpb(now, run) for run, value in values if value is not None]
+    return [value - _shift_score(now, run) for run, value in values if value is not None]
 
 
-def _shift_bpb(now: Estimates, run: RunRecord) -> float:
+def _shift_score(now: Estimates, run: RunRecord) -> float:
     """Return how far the machine's values had drifted when the run began."""
     drift = now.drift
-    return drift.shift_bpb if drift is not None and run.started >= drift.since else 0.0
+    return drift.shift_score if drift is not None and run.started >= drift.since else 0.0

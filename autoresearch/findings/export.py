@@ -42,7 +42,7 @@ PUBLIC = frozenset({"climbmix", "tinystories", "stdlib"})  # any other name is m
 OWN_TEXT = "own text"
 TITLE, PROSE, LINE = 300, 4000, 300  # characters
 FIGURES = (  # of a Measurement
-    *("val_bpb", "training_s", "num_steps", "total_tokens", "num_params"),
+    *("score", "training_s", "num_steps", "total_tokens", "num_params"),
     *("tok_s", "peak_memory_mb", "mfu_percent", "speed_index"),
 )
 
@@ -64,7 +64,7 @@ def export(
     if night.incumbent is None or not settled:
         raise BundleError(f"night {night.tag} has no baseline yet: there is nothing to share")
     now = estimates.read(night, prior)
-    sources = {x.n: scrub.source(source_of(x.n), x.n, ran=bool(x.bpbs)) for x in settled}
+    sources = {x.n: scrub.source(source_of(x.n), x.n, ran=bool(x.scores)) for x in settled}
     began = min(run.started for x in settled for run in x.runs.values())
     exporter = _Exporter(night, now, scrub, sources, hours or {}, began)
     bundle = Bundle(
@@ -75,7 +75,7 @@ def export(
         findings=tuple(exporter.finding(x) for x in settled),
         sources={sha256(source): source for source in sources.values()},
         versions={k: scrub.line(str(v), LINE) for k, v in night.versions.items() if k in ("mlx", "python", "harness")},
-        sigma_bpb=now.noise.sigma_bpb,
+        sigma_score=now.noise.sigma_score,
         sigma_df=now.noise.df,
         best=night.incumbent_n,
         total=effects.validated(night),
@@ -167,7 +167,7 @@ class _Exporter:
             source=sha256(source),
             change=None if experiment.parent_n is None else change(self.sources[experiment.parent_n], source),
             effect=effects.of(self.night, experiment, self.now),
-            val_bpb=self._final_estimate(experiment),
+            score=self._final_estimate(experiment),
             hour=self.hours.get(experiment.n),
             runs=tuple(self._run(run) for run in experiment.runs.values() if run.measurement is not None),
             failure=scrub.prose(f"{failure.kind}: {failure.message}", PROSE) if failure else None,

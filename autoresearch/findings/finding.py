@@ -72,9 +72,9 @@ class SharedTask:
 class Effect:
     """Bits per byte gained over the incumbent of that time; positive is better. Without replicates, no bounds."""
 
-    gain_bpb: float
-    low_bpb: float | None = None  # bounds of the 95% interval
-    high_bpb: float | None = None
+    gain_score: float
+    low_score: float | None = None  # bounds of the 95% interval
+    high_score: float | None = None
     runs: Count = 1
     against: Count = 1  # runs of the incumbent
     method: Line = ""
@@ -82,9 +82,9 @@ class Effect:
     @property
     def direction(self) -> int | None:
         """1 better, -1 worse, 0 within the noise; None where there is no interval."""
-        if self.low_bpb is None or self.high_bpb is None:
+        if self.low_score is None or self.high_score is None:
             return None
-        return 1 if self.low_bpb > 0 else -1 if self.high_bpb < 0 else 0
+        return 1 if self.low_score > 0 else -1 if self.high_score < 0 else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ class SharedRun:
     """One training and evaluation: its val_bpb and its cost."""
 
     purpose: Literal["search", "repeat", "incumbent", "final"]
-    val_bpb: Amount | None = None
+    score: Amount | None = None
     hour: Amount | None = None  # hours into the night at its start
     training_s: Amount | None = None
     num_steps: Count | None = None
@@ -146,7 +146,7 @@ class Finding:
     source: Sha256 | None = None  # hash of its source, which the bundle holds
     change: Change | None = None
     effect: Effect | None = None
-    val_bpb: Amount | None = None  # the estimate at the end of the night, over all its runs
+    score: Amount | None = None  # the estimate at the end of the night, over all its runs
     hour: Amount | None = None  # hours into the night when it was decided
     runs: Annotated[tuple[SharedRun, ...], Field(max_length=1000)] = ()
     failure: Prose | None = None  # its kind and message
@@ -155,7 +155,7 @@ class Finding:
     @property
     def cost(self) -> SharedRun | None:
         """The run that shows what the version costs: the first measured one."""
-        return next((run for run in self.runs if run.val_bpb is not None), None)
+        return next((run for run in self.runs if run.score is not None), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,5 +177,5 @@ class TransferReport:
 
     id: Sha256
     machine: Line
-    sigma_bpb: Positive | None = None  # there
+    sigma_score: Positive | None = None  # there
     rows: Annotated[tuple[TransferOutcome, ...], Field(max_length=2000)] = ()

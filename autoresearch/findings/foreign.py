@@ -33,7 +33,7 @@ class ResultLine:
     """One line of results.tsv, with the time and the source of its commit where git has them."""
 
     commit: str
-    val_bpb: float | None
+    score: float | None
     memory_gb: float | None
     status: str
     description: str
@@ -117,7 +117,7 @@ def _findings(entries: Sequence[ResultLine]) -> Iterator[Finding]:
     """Yield a finding a line: the first is the baseline, each later one is measured against the last keep."""
     best: tuple[int, ResultLine] | None = None
     for n, entry in enumerate(entries):
-        measured = entry.val_bpb is not None or entry.status == "discard"
+        measured = entry.score is not None or entry.status == "discard"
         verdict = STATUS.get(entry.status, "discard") if measured else "crash"
         parent = best[1] if best else None
         known = parent is not None and parent.source is not None and entry.source is not None
@@ -131,7 +131,7 @@ def _findings(entries: Sequence[ResultLine]) -> Iterator[Finding]:
             source=sha256(entry.source) if entry.source is not None else None,
             change=change(parent.source or "", entry.source or "") if parent and known else None,
             effect=_effect(parent, entry),
-            val_bpb=entry.val_bpb,
+            score=entry.score,
             hour=_hour(entries[0], entry),
             runs=(_run(entry),),
         )
@@ -140,15 +140,15 @@ def _findings(entries: Sequence[ResultLine]) -> Iterator[Finding]:
 
 
 def _effect(parent: ResultLine | None, entry: ResultLine) -> Effect | None:
-    if parent is None or parent.val_bpb is None or entry.val_bpb is None:
+    if parent is None or parent.score is None or entry.score is None:
         return None
-    return Effect(parent.val_bpb - entry.val_bpb, method=METHOD)
+    return Effect(parent.score - entry.score, method=METHOD)
 
 
 def _run(entry: ResultLine) -> SharedRun:
     memory_mb = entry.memory_gb * 1024 if entry.memory_gb else None
-    failure = "crash" if entry.val_bpb is None else None
-    return SharedRun("search", entry.val_bpb, peak_memory_mb=memory_mb, failure=failure)
+    failure = "crash" if entry.score is None else None
+    return SharedRun("search", entry.score, peak_memory_mb=memory_mb, failure=failure)
 
 
 def _hour(first: ResultLine, entry: ResultLine) -> float | None:

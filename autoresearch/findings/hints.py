@@ -130,7 +130,7 @@ def _without_bulk(finding: Finding) -> Finding:
 
 def _evidence(finding: Finding, bundle: Bundle) -> Evidence:
     parts = [bundle.task.profile, f"{bundle.task.budget_s:g} s" if bundle.task.budget_s else None]
-    gain = in_sigma(finding.effect.gain_bpb if finding.effect else None, bundle)
+    gain = in_sigma(finding.effect.gain_score if finding.effect else None, bundle)
     machine = shortened(bundle.machine.describe(), MACHINE)
     return Evidence(machine, ", ".join(filter(None, parts)), round(gain or 0.0, 2))
 

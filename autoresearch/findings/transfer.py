@@ -44,8 +44,8 @@ def changes(bundle: Bundle) -> list[ForeignChange]:
 
 
 def _foreign(f: Finding, bundle: Bundle) -> ForeignChange:
-    low = f.effect.low_bpb if f.effect and f.effect.low_bpb is not None else 0.0
-    promise = low / (bundle.sigma_bpb or 1.0)
+    low = f.effect.low_score if f.effect and f.effect.low_score is not None else 0.0
+    promise = low / (bundle.sigma_score or 1.0)
     if f.change is None:
         return ForeignChange(f, (), promise, "no patch can express the change")
     blocks = [SearchReplace(block.search, block.replace) for block in f.change.blocks]
@@ -102,7 +102,7 @@ class Transfer(BaseProposer):
     def _proposal(self, change: ForeignChange, wanted: tuple[Edit, ...], context: Context) -> Proposal:
         f = change.finding
         hypothesis = [f.hypothesis, f"Found on {self.bundle.machine.describe()}."]
-        hypothesis += [f"It gained {f.effect.gain_bpb:.4f} bpb there."] if f.effect else []
+        hypothesis += [f"It gained {f.effect.gain_score:.4f} bpb there."] if f.effect else []
         if attempts(change, context.history, self.name):
             hypothesis += ["Fewer rows at once, since it did not fit into memory."]
         category = f.category if f.category in CATEGORIES else "other"
@@ -190,7 +190,7 @@ def outcome(bundle: Bundle, night: Night, source_of: Callable[[int], str], now: 
             rows.append(TransferOutcome(f.n, f.title, _verdict(last, here), last.reason, last.n, f.effect, here))
         elif not tried and (why := _why_not(change, source, history)):
             rows.append(TransferOutcome(f.n, f.title, "cannot run", why, None, f.effect))
-    return TransferReport(bundle.id, bundle.machine.describe(), bundle.sigma_bpb, tuple(rows))
+    return TransferReport(bundle.id, bundle.machine.describe(), bundle.sigma_score, tuple(rows))
 
 
 def sentences(report: TransferReport) -> list[str]:
@@ -212,9 +212,11 @@ def _sentence(row: TransferOutcome) -> str:
 def _told(effect: Effect | None, where: str) -> str:
     if effect is None:
         return ""
-    side = "better" if effect.gain_bpb >= 0 else "worse"
-    bounds = f" (95% interval {effect.low_bpb:+.4f} to {effect.high_bpb:+.4f})" if effect.direction is not None else ""
-    return f"{abs(effect.gain_bpb):.4f} bpb {side} {where}{bounds}"
+    side = "better" if effect.gain_score >= 0 else "worse"
+    bounds = (
+        f" (95% interval {effect.low_score:+.4f} to {effect.high_score:+.4f})" if effect.direction is not None else ""
+    )
+    return f"{abs(effect.gain_score):.4f} bpb {side} {where}{bounds}"
 
 
 def _verdict(experiment: Experiment, here: Effect | None) -> TransferVerdict:

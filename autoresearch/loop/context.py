@@ -22,8 +22,8 @@ def context_of(notebook: Notebook, facts: machine.Facts, seed: int, *, branching
     return Context(
         source=notebook.source_of(parent_n),
         parent_n=parent_n,
-        incumbent_bpb=now.estimate(incumbent).mean,
-        sigma_bpb=now.noise.sigma_bpb,
+        incumbent_score=now.estimate(incumbent).mean,
+        sigma_score=now.noise.sigma_score,
         program=read_program(notebook.layout.program),
         task=night.task,
         machine=describe_machine(facts, incumbent),

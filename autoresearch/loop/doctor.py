@@ -329,7 +329,7 @@ def check_training(host: Host) -> Iterator[Check]:
         return
     parts = [
         f"{counted(m.num_steps or 0, 'step')} in {m.training_s:.0f} s" if m.training_s else "done",
-        f"val_bpb {m.val_bpb:.3f}",
+        f"val_bpb {m.score:.3f}",
     ]
     parts += [f"{m.tok_s:,.0f} tokens a second"] if m.tok_s else []
     parts += [f"peak memory {m.peak_memory_mb / 1024:.1f} GB"] if m.peak_memory_mb else []

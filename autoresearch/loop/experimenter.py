@@ -86,13 +86,13 @@ class Experimenter:
             decision = self._decide(x)
             if decision.verdict is not None:
                 return self._conclude(x, decision)
-            if x.bpbs:
+            if x.scores:
                 self.notebook.view.say(f"#{x.n} {x.proposal.title}: {decision.reason}, so {_again(decision)}")
             if decision.rerun == "incumbent":
                 self.runner.rerun(self.notebook.incumbent)
                 x = self.notebook.night.experiments[x.n]
             else:
-                x = self.runner.run(x.n, "repeat" if x.bpbs else "search")
+                x = self.runner.run(x.n, "repeat" if x.scores else "search")
 
     # --- what comes before the first candidate of a session ---
 
@@ -153,12 +153,12 @@ class Experimenter:
         known = prior is not None and prior.df >= KNOWN_DF
         runs = BASELINE_RUNS_KNOWN if known else BASELINE_RUNS
         self.notebook.view.say(f"baseline: {runs} runs of the same file; gains are measured by their scatter, sigma")
-        while len(x.bpbs) < runs:
-            x = self.runner.run(x.n, "repeat" if x.bpbs else "search")
+        while len(x.scores) < runs:
+            x = self.runner.run(x.n, "repeat" if x.scores else "search")
             if x.failure is not None:
                 self._conclude(x, _crash(x.failure))
                 raise AutoresearchError(self._baseline_advice(x, x.failure))
-        self._conclude(x, Decision("keep", None, f"the baseline, {counted(len(x.bpbs), 'run')}"))
+        self._conclude(x, Decision("keep", None, f"the baseline, {counted(len(x.scores), 'run')}"))
 
     def _begun_baseline(self) -> Experiment | None:
         """Return the baseline that an earlier session began to measure, where the branch still holds its source."""
@@ -207,7 +207,7 @@ class Experimenter:
             return _crash(x.failure)
         if x.stopped is not None:
             return Decision("discard", None, early_stop.reason(x.stopped))
-        if not x.bpbs:
+        if not x.scores:
             return Decision(None, "candidate", "not run yet")
         notebook, night, incumbent = self.notebook, self.notebook.night, self.notebook.incumbent
         now = notebook.estimates
@@ -216,7 +216,7 @@ class Experimenter:
         decision = decide(
             now.values(x), now.estimate(incumbent), now.noise, simplifies=simpler, given_up_sigma=given_up
         )
-        gain = decision.delta_bpb or 0.0
+        gain = decision.delta_score or 0.0
         if decision.verdict == "keep" and implausible(gain, estimates.kept_gains(night), now.noise):
             return self._look_again(x, decision)
         return decision
@@ -225,12 +225,12 @@ class Experimenter:
         """Score an implausible gain again with other rows in another order; a different score makes it a crash."""
         run = max(k for k, r in x.runs.items() if r.measurement and r.measurement.ok)
         first = x.runs[run].measurement
-        assert first is not None and first.val_bpb is not None
+        assert first is not None and first.score is not None
         rows = max(1, (self.notebook.night.task.eval_rows or 8) // 2 - 1)
         again = self.runner.score_again(x, run, rows=rows)
-        if again.val_bpb is None or abs(again.val_bpb - first.val_bpb) > SAME_SCORE * first.val_bpb:
-            found = again.val_bpb if again.val_bpb is not None else again.failure
-            return Decision("crash", None, f"implausible: {first.val_bpb:.6f} became {found} with other batch rows")
+        if again.score is None or abs(again.score - first.score) > SAME_SCORE * first.score:
+            found = again.score if again.score is not None else again.failure
+            return Decision("crash", None, f"implausible: {first.score:.6f} became {found} with other batch rows")
         self.notebook.note(
             f"#{x.n}, far better than all before, was scored again with {rows} rows in another order: it holds"
         )
@@ -243,14 +243,14 @@ class Experimenter:
         notebook = self.notebook
         assert decision.verdict is not None
         x = notebook.night.experiments[x.n]
-        mean = fmean(notebook.estimates.values(x)) if x.bpbs and decision.verdict != "crash" else None
+        mean = fmean(notebook.estimates.values(x)) if x.scores and decision.verdict != "crash" else None
         notebook.journal.append(
             "decided",
             n=x.n,
             verdict=decision.verdict,
             reason=decision.reason,
-            delta_bpb=decision.delta_bpb,
-            sigma_bpb=decision.sigma_bpb,
+            delta_score=decision.delta_score,
+            sigma_score=decision.sigma_score,
             z=decision.z,
             parent_commit=x.parent_commit,
             blob=self.branch.repo.store(notebook.source_of(x.n).encode()),

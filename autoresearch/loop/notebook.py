@@ -24,9 +24,9 @@ class Counters:
         """Count a decided candidate. A crash without a value does not show whether the candidate came near."""
         self.decided += 1
         self.since_baseline += 1
-        if len(x.bpbs) == 1 or x.stopped is not None:
+        if len(x.scores) == 1 or x.stopped is not None:
             self.single_run_discards += 1
-        elif x.bpbs:
+        elif x.scores:
             self.single_run_discards = 0
 
     def count_rerun(self, x: Experiment) -> None:

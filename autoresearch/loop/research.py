@@ -37,12 +37,12 @@ class Limits:
     experiments: int | None = None
     deadline: float | None = None
     run_s: float = 0.0  # what one run takes: none is begun that cannot end before the deadline
-    target_bpb: float | None = None  # of the incumbent's estimate
+    target_score: float | None = None  # of the incumbent's estimate
 
-    def reached(self, decided: int, best_bpb: float | None = None) -> str | None:
-        """Return why the night ends now, or None. `best_bpb` is the incumbent's present estimate."""
-        if self.target_bpb is not None and best_bpb is not None and best_bpb <= self.target_bpb:
-            return f"the target is reached: val_bpb {best_bpb:.4f}, wanted {self.target_bpb:g}"
+    def reached(self, decided: int, best_score: float | None = None) -> str | None:
+        """Return why the night ends now, or None. `best_score` is the incumbent's present estimate."""
+        if self.target_score is not None and best_score is not None and best_score <= self.target_score:
+            return f"the target is reached: val_bpb {best_score:.4f}, wanted {self.target_score:g}"
         if self.experiments is not None and decided >= self.experiments:
             return f"{counted(decided, 'experiment')} done"
         if self.deadline is not None and time.time() + self.run_s > self.deadline:
@@ -102,8 +102,8 @@ class Research:
 
     def _reached(self, limits: Limits) -> str | None:
         notebook = self.notebook
-        best_bpb = notebook.estimates.estimate(notebook.incumbent).mean if limits.target_bpb is not None else None
-        return limits.reached(notebook.counters.decided, best_bpb)
+        best_score = notebook.estimates.estimate(notebook.incumbent).mean if limits.target_score is not None else None
+        return limits.reached(notebook.counters.decided, best_score)
 
     def _catch_up(self) -> None:
         """Take in what the user committed to the branch. A keep that it came before is tried again on top of it."""

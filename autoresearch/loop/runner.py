@@ -99,7 +99,7 @@ class Runner:
                 return self._record(n, run, m)
             else:
                 disturbed += 1
-            gave = f" (val_bpb {m.val_bpb:.6f})" if m.val_bpb is not None else ""
+            gave = f" (val_bpb {m.score:.6f})" if m.score is not None else ""
             self.notebook.view.say(f"#{n} {run_name(run)}{gave}: {why}; running it again")
             self.notebook.journal.append("abandoned", n=n, run=run, why=why, measurement=m)
             if _failed(m) and failed >= ATTEMPTS:
@@ -113,7 +113,7 @@ class Runner:
         notebook.counters.count_rerun(x)
         found = notebook.estimates.drift
         if found is not None and before is None:
-            shift = f"{found.shift_bpb:+.4f} bpb"
+            shift = f"{found.shift_score:+.4f} bpb"
             notebook.note(f"the machine now gives different values: {shift}; estimates start over")
         notebook.show()
 
@@ -128,9 +128,9 @@ class Runner:
         self.notebook.journal.append("measured", n=n, run=run, measurement=m)
         x = self.notebook.night.experiments[n]
         purpose = x.runs[run].purpose
-        if m.val_bpb is not None and (x.role == "baseline" or purpose in PREFIXES):
+        if m.score is not None and (x.role == "baseline" or purpose in PREFIXES):
             split = ", on the test split" if purpose == "final" else ""
-            self.notebook.view.say(f"#{n} {run_name(run)}: val_bpb {m.val_bpb:.6f}{split}")
+            self.notebook.view.say(f"#{n} {run_name(run)}: val_bpb {m.score:.6f}{split}")
         return x
 
     def _peak_mb(self) -> float:
@@ -195,7 +195,7 @@ class Runner:
             split="test" if purpose == "final" else "val",
             keep_kernels=ours,
             early_stop=self.early_stopping.check_for(x) if purpose == "search" and not ours else None,
-            ceiling_bpb=self._ceiling() if purpose == "search" and not ours else None,
+            ceiling_score=self._ceiling() if purpose == "search" and not ours else None,
         )
 
     def _ceiling(self) -> float:
@@ -213,7 +213,7 @@ class Runner:
         if m.failure.kind == "late":  # a stall of the machine can make a run late, but not every run of a candidate
             return m.failure.message
         fault = KINDS[m.failure.kind].fault if m.failure.kind in KINDS else "candidate"
-        machines = fault == "machine" or (fault == "either" and bool(x.bpbs))
+        machines = fault == "machine" or (fault == "either" and bool(x.scores))
         return f"the machine failed: {m.failure.message}" if machines else None
 
 
@@ -229,4 +229,4 @@ def _failed(m: Measurement) -> bool:
 
 def _is_new(x: Experiment) -> bool:
     """Return whether a candidate has not run to its end here yet, so that the fault may be its own."""
-    return x.role == "candidate" and not x.bpbs
+    return x.role == "candidate" and not x.scores

@@ -61,7 +61,7 @@ class Options:
     begin_at: str | None = None  # the commit that a new night begins from; None: what is checked out, or main
     display_off: bool | None = None  # on a Mac; None: neither done nor offered
     keep_pause: bool = False  # a pause outlives a reboot, but not a start by hand
-    target_bpb: float | None = None  # the night ends once the incumbent's val_bpb is as low
+    target_score: float | None = None  # the night ends once the incumbent's val_bpb is as low
     notify: str | None = None  # command that takes a message; "": the system's own notifications
 
 
@@ -185,7 +185,7 @@ def compose(
         notebook=notebook,
         experimenter=experimenter,
         proposer=proposer,
-        limits=Limits(options.experiments, options.deadline, run_s=bench.budget_s, target_bpb=options.target_bpb),
+        limits=Limits(options.experiments, options.deadline, run_s=bench.budget_s, target_score=options.target_score),
         branching=rules.branching,
         seed=options.seed,
         must_stop=must_stop,
@@ -300,7 +300,7 @@ def night_data(before: Night, options: Options, say: Say) -> Path:
 def _store_noise(notebook: Notebook, known: Path) -> None:
     night = notebook.night
     if night.replicates():
-        own = estimates.read(night, Noise(notebook.estimates.noise.sigma_bpb, 1e-6)).noise
+        own = estimates.read(night, Noise(notebook.estimates.noise.sigma_score, 1e-6)).noise
         earlier_nights.save(known, night.task, notebook.layout.tag, own, early_stop.examples(night))
 
 

@@ -91,7 +91,7 @@ def validate(research: Research, plan: ValidationPlan) -> Interval | None:
         f"validation: #{best.n} {best.proposal.title} against the baseline, {counted(plan.rounds, 'round')}"
     )
     for n, seed in interleaved([baseline.n, best.n], plan.rounds, FIRST_SEED):
-        if seed not in validation.final_bpbs(research.night.experiments[n]):
+        if seed not in validation.final_scores(research.night.experiments[n]):
             if why := research.must_stop():
                 notebook.view.say(f"validation: {why}; to resume it: {command('loop.py validate')}")
                 break
@@ -102,7 +102,7 @@ def validate(research: Research, plan: ValidationPlan) -> Interval | None:
 def _winner(notebook: Notebook, runner: Runner, plan: ValidationPlan) -> Experiment:
     """Return the incumbent, unless one of the next best does better in the same number of fresh runs."""
     now, incumbent = notebook.estimates, notebook.incumbent
-    estimates = {x.n: now.estimate(x).mean for x in notebook.night.decided if x.verdict != "crash" and x.bpbs}
+    estimates = {x.n: now.estimate(x).mean for x in notebook.night.decided if x.verdict != "crash" and x.scores}
     contenders = list(dict.fromkeys([incumbent.n, *top(estimates, RETESTED)]))[:RETESTED]
     before = {n: len(now.values(notebook.night.experiments[n], "incumbent")) for n in contenders}
     for n, _ in interleaved(contenders, plan.retests, 0):
@@ -111,5 +111,5 @@ def _winner(notebook: Notebook, runner: Runner, plan: ValidationPlan) -> Experim
         return incumbent
     night, now = notebook.night, notebook.estimates
     retests = {n: now.values(night.experiments[n], "incumbent")[before[n] :] for n in contenders}
-    search = {n: (estimates[n], len(night.experiments[n].bpbs)) for n in contenders}
+    search = {n: (estimates[n], len(night.experiments[n].scores)) for n in contenders}
     return night.experiments[winner(search, {n: runs for n, runs in retests.items() if runs})]

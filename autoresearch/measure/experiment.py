@@ -39,14 +39,14 @@ def measure(
     split: str = "val",
     keep_kernels: bool = False,
     early_stop: EarlyStopCheck | None = None,
-    ceiling_bpb: float | None = None,
+    ceiling_score: float | None = None,
 ) -> Measurement:
     """Run the candidate at `source` once with `seed`: train, save, score on `split`. No candidate makes it raise.
 
     `folder` is made afresh; it ends up with checkpoint.safetensors and the children's logs. With `keep_kernels` the
     kernels that the run compiled are kept for later runs: only for sources that a person wrote, since later runs
     execute them. `early_stop` looks at the loss at half the budget and may end the run there: it then has neither a
-    val_bpb nor a failure. A val_bpb above `ceiling_bpb`, which could not be kept, is probed only a little.
+    val_bpb nor a failure. A val_bpb above `ceiling_score`, which could not be kept, is probed only a little.
     """
     started = time.monotonic()
     spec = RunSpec.of(bench, source, folder, seed)
@@ -59,7 +59,7 @@ def measure(
     measurement = outcome.measurement(train, seed, early_stop)
     scored: Outcome | None = None
     if measurement.failure is None and not train.stopped:
-        scored = score(spec, Scoring(split, ceiling_bpb=ceiling_bpb, keep_kernels=keep_kernels), listen)
+        scored = score(spec, Scoring(split, ceiling_score=ceiling_score, keep_kernels=keep_kernels), listen)
         scored.failure = scored.failure or _built_otherwise(train, scored)
         measurement = outcome.with_score(measurement, scored)
     run_folder.tidy(folder, run_folder.LEFT)

@@ -85,7 +85,7 @@ def with_score(measurement: Measurement, scored: Outcome) -> Measurement:
     return replace(
         measurement,
         failure=scored.failure,
-        val_bpb=scored.val_bpb,
+        score=scored.val_bpb,
         probe_nats=scored.get("result", "probe_nats"),
     )
 

@@ -33,7 +33,7 @@ class Scoring:
     split: str
     rows: int | None = None
     order: int | None = None
-    ceiling_bpb: float | None = None  # a val_bpb above it is probed only a little
+    ceiling_score: float | None = None  # a val_bpb above it is probed only a little
     keep_kernels: bool = False
 
 
@@ -85,7 +85,7 @@ class _Models:
         run_folder.make(home, spec.bench.kernels)
         options = ["--train", str(data.train), "--tolerance", str(spec.bench.probe_nats)]
         options += ["--order", str(how.order)] if how.order is not None else []
-        options += ["--ceiling", str(how.ceiling_bpb)] if how.ceiling_bpb is not None else []
+        options += ["--ceiling", str(how.ceiling_score)] if how.ceiling_score is not None else []
         read = [data.train, spec.folder / "fixed.safetensors"]
         rows = data.rows(how.split)
         judge = start(spec, "judge", rows, options + self._rows(), home=home, read=read, wires=self.judges)

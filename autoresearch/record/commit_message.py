@@ -12,10 +12,10 @@ def commit_message(night: Night, x: Experiment, machine: str) -> str:
     The first line is the proposal's title, and the last lines are git trailers: "Experiment: nov23/0007".
     """
     lines = [f"{x.proposal.title}", "", x.proposal.hypothesis, ""]
-    if x.estimate is not None and x.delta_bpb is not None:
-        before = x.estimate + x.delta_bpb
+    if x.estimate is not None and x.delta_score is not None:
+        before = x.estimate + x.delta_score
         lines += [
-            f"val_bpb {before:.6f} -> {x.estimate:.6f} over {counted(len(x.bpbs), 'run')}, sigma {x.sigma_bpb or 0:.6f}"
+            f"val_bpb {before:.6f} -> {x.estimate:.6f} over {counted(len(x.scores), 'run')}, sigma {x.sigma_score or 0:.6f}"
         ]
     lines += [f"{x.verdict}: {x.reason}", ""]
     task = night.task

@@ -84,8 +84,8 @@ class Decided(Event):
     n: int
     verdict: Verdict
     reason: str
-    delta_bpb: float | None = None  # incumbent - candidate: positive is better
-    sigma_bpb: float | None = None
+    delta_score: float | None = None  # incumbent - candidate: positive is better
+    sigma_score: float | None = None
     z: float | None = None
     estimate: float | None = None  # bits per byte
     blob: str | None = None  # git's id of the source

@@ -60,8 +60,8 @@ class Experiment:
     runs: Mapping[int, RunRecord] = field(default_factory=dict)
     verdict: Verdict | None = None
     reason: str = ""  # of the verdict, of the quarantine, or why a run was abandoned
-    delta_bpb: float | None = None  # incumbent - candidate at the decision: positive is better
-    sigma_bpb: float | None = None
+    delta_score: float | None = None  # incumbent - candidate at the decision: positive is better
+    sigma_score: float | None = None
     z: float | None = None
     estimate: float | None = None  # bits per byte, at the decision
     blob: str | None = None  # git's id of its source
@@ -74,9 +74,9 @@ class Experiment:
         return [r.measurement for r in self.runs.values() if r.measurement and r.purpose != "final"]
 
     @property
-    def bpbs(self) -> list[float]:
+    def scores(self) -> list[float]:
         """The val_bpb of each run that has one, without final ones."""
-        return [m.val_bpb for m in self.measurements if m.val_bpb is not None]
+        return [m.score for m in self.measurements if m.score is not None]
 
     @property
     def unselected(self) -> list[RunRecord]:
@@ -237,7 +237,7 @@ class Night:
 def _trial(x: Experiment, source_of: Callable[[int], str]) -> Trial:
     source = source_of(x.n)
     first = next((m for m in x.measurements if m.ok or m.stopped), Measurement(seed=0))
-    mean = fmean(x.bpbs) if x.bpbs else None
+    mean = fmean(x.scores) if x.scores else None
     return Trial(
         n=x.n,
         proposer=x.proposal.proposer,
@@ -249,9 +249,9 @@ def _trial(x: Experiment, source_of: Callable[[int], str]) -> Trial:
         parent_source=source if x.parent_n is None else source_of(x.parent_n),
         verdict=x.verdict or "crash",
         reason=x.reason,
-        delta_bpb=x.delta_bpb,
-        sigma_bpb=x.sigma_bpb,
-        val_bpb=x.estimate if x.estimate is not None else mean,
+        delta_score=x.delta_score,
+        sigma_score=x.sigma_score,
+        score=x.estimate if x.estimate is not None else mean,
         failure=Failure("quarantined", x.reason) if x.status == "quarantined" else x.failure,
         tok_s=first.tok_s,
         num_steps=first.num_steps,

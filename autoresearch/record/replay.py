@@ -129,7 +129,7 @@ def _abandoned(night: Night, e: Abandoned) -> Night:
 def _decided(night: Night, e: Decided) -> Night:
     x = _experiment(night, e.n)
     _require(x.verdict is None and x.status != "quarantined", f"experiment {x.n} is {x.verdict or x.status}")
-    figures = {name: getattr(e, name) for name in ("delta_bpb", "sigma_bpb", "z", "estimate", "blob")}
+    figures = {name: getattr(e, name) for name in ("delta_score", "sigma_score", "z", "estimate", "blob")}
     night = _with(night, x, status="decided", verdict=e.verdict, reason=e.reason, **figures)
     if e.verdict != "keep":
         return night

@@ -76,7 +76,7 @@ def _commits(experiment: Experiment) -> list[str]:
 
 
 def _bpb(experiment: Experiment) -> str:
-    bpb = experiment.estimate if experiment.estimate is not None else next(iter(experiment.bpbs), None)
+    bpb = experiment.estimate if experiment.estimate is not None else next(iter(experiment.scores), None)
     return "" if bpb is None or bpb < 5e-7 else f"{bpb:.6f}"
 
 

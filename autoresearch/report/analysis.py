@@ -18,13 +18,13 @@ LOOKED_BETTER = 0.5  # sigma by which a first run must be better than the incumb
 
 @dataclass(frozen=True, slots=True)
 class Headline:
-    """The night in numbers. `gain_bpb` is the validated gain if there is an `interval`, else the search's own."""
+    """The night in numbers. `gain_score` is the validated gain if there is an `interval`, else the search's own."""
 
-    baseline_bpb: float | None
-    best_bpb: float | None
-    gain_bpb: float | None
+    baseline_score: float | None
+    best_score: float | None
+    gain_score: float | None
     interval: Interval | None
-    sigma_bpb: float | None
+    sigma_score: float | None
     experiments: int
     keeps: int
     discards: int
@@ -47,9 +47,9 @@ class KeptChange:
     """One kept change and its gain over the incumbent of its time."""
 
     experiment: Experiment
-    gain_bpb: float | None
-    error_bpb: float | None  # standard error of the gain, from sigma and the candidate's own runs
-    best_bpb: float
+    gain_score: float | None
+    error_score: float | None  # standard error of the gain, from sigma and the candidate's own runs
+    best_score: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +57,8 @@ class LuckyDiscard:
     """A discarded experiment whose first run looked better than the incumbent."""
 
     experiment: Experiment
-    first_gain_bpb: float
-    final_gain_bpb: float
+    first_gain_score: float
+    final_gain_score: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class GroupCounts:
     keep: int
     discard: int
     crash: int
-    gain_bpb: float  # sum over the keeps
+    gain_score: float  # sum over the keeps
 
     @property
     def total(self) -> int:
@@ -122,15 +122,15 @@ def headline(night: Night) -> Headline:
     counts = Counter(map(verdict_of, tried))
     baseline, best = validation.baseline_of(night), night.incumbent
     first = now.estimate(baseline).mean if baseline else None
-    last = now.estimate(best).mean if best and best.bpbs else None
+    last = now.estimate(best).mean if best and best.scores else None
     interval = validation.validated(night)
     search_gain = first - last if first is not None and last is not None else None
     return Headline(
-        baseline_bpb=first,
-        best_bpb=last,
-        gain_bpb=interval.gain_bpb if interval else search_gain,
+        baseline_score=first,
+        best_score=last,
+        gain_score=interval.gain_score if interval else search_gain,
         interval=interval,
-        sigma_bpb=now.noise.sigma_bpb if first is not None else None,
+        sigma_score=now.noise.sigma_score if first is not None else None,
         experiments=len(tried),
         keeps=counts["keep"],
         discards=counts["discard"],
@@ -146,14 +146,14 @@ def points(night: Night, now: Estimates) -> list[ProgressPoint]:
 
 def _point(experiment: Experiment, now: Estimates) -> ProgressPoint:
     kind = "baseline" if experiment.role == "baseline" else verdict_of(experiment)
-    kept = experiment.verdict == "keep" and experiment.bpbs
+    kept = experiment.verdict == "keep" and experiment.scores
     bpb = now.estimate(experiment).mean if kept else experiment.estimate
     return ProgressPoint(experiment.n, bpb if kind != "crash" else None, kind, experiment.proposal.title)
 
 
 def best_line(night: Night, now: Estimates) -> list[tuple[int, float]]:
     """Return the running best: (experiment, bits per byte) for every baseline and keep, at their present estimates."""
-    kept = [x for x in night.experiments.values() if x.verdict == "keep" and x.bpbs]
+    kept = [x for x in night.experiments.values() if x.verdict == "keep" and x.scores]
     return [(x.n, now.estimate(x).mean) for x in kept]
 
 
@@ -166,19 +166,19 @@ def kept_changes(night: Night) -> list[KeptChange]:
 
 
 def _kept_change(x: Experiment, now: Estimates) -> KeptChange:
-    error = x.sigma_bpb / len(x.bpbs) ** 0.5 if x.sigma_bpb is not None and x.bpbs else None
-    return KeptChange(x, x.delta_bpb, error, now.estimate(x).mean)
+    error = x.sigma_score / len(x.scores) ** 0.5 if x.sigma_score is not None and x.scores else None
+    return KeptChange(x, x.delta_score, error, now.estimate(x).mean)
 
 
 def lucky_discards(night: Night) -> list[LuckyDiscard]:
     """Return the discards whose first run looked better, the luckiest first."""
     found = []
     for x in candidates(night):
-        if x.verdict == "discard" and x.estimate is not None and x.delta_bpb is not None and x.bpbs:
-            first_gain = x.estimate + x.delta_bpb - x.bpbs[0]
-            if first_gain > LOOKED_BETTER * (x.sigma_bpb or 0.0):
-                found.append(LuckyDiscard(x, first_gain, x.delta_bpb))
-    return sorted(found, key=lambda lucky: -lucky.first_gain_bpb)
+        if x.verdict == "discard" and x.estimate is not None and x.delta_score is not None and x.scores:
+            first_gain = x.estimate + x.delta_score - x.scores[0]
+            if first_gain > LOOKED_BETTER * (x.sigma_score or 0.0):
+                found.append(LuckyDiscard(x, first_gain, x.delta_score))
+    return sorted(found, key=lambda lucky: -lucky.first_gain_score)
 
 
 def crashes(night: Night) -> list[CrashGroup]:
@@ -215,5 +215,5 @@ def by_category(night: Night) -> list[GroupCounts]:
 
 def _counts(name: str, tried: Sequence[Experiment]) -> GroupCounts:
     counts = Counter(map(verdict_of, tried))
-    gain = sum(x.delta_bpb for x in tried if x.verdict == "keep" and x.delta_bpb is not None)
+    gain = sum(x.delta_score for x in tried if x.verdict == "keep" and x.delta_score is not None)
     return GroupCounts(name, counts["keep"], counts["discard"], counts["crash"], gain)

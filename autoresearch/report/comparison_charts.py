@@ -147,10 +147,10 @@ class Bounds(NamedTuple):
 
 
 def _bounds(cell: Attempt | None, night: NightRow) -> Bounds | None:
-    effect, sigma = cell.effect if cell is not None else None, night.sigma_bpb
-    if effect is None or effect.low_bpb is None or effect.high_bpb is None or not sigma:
+    effect, sigma = cell.effect if cell is not None else None, night.sigma_score
+    if effect is None or effect.low_score is None or effect.high_score is None or not sigma:
         return None
-    return Bounds(effect.low_bpb / sigma, effect.gain_bpb / sigma, effect.high_bpb / sigma)
+    return Bounds(effect.low_score / sigma, effect.gain_score / sigma, effect.high_score / sigma)
 
 
 def _interval(ax: Axes, bounds: Bounds, y: float, key: str, colour: str) -> None:

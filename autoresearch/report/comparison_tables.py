@@ -45,9 +45,9 @@ def effect_text(effect: Effect | None) -> str:
     """Return "+0.0210 [−0.0080, +0.0500]", or "+0.0210 (no interval)"."""
     if effect is None:
         return DASH
-    if effect.low_bpb is None or effect.high_bpb is None:
-        return f"{signed(effect.gain_bpb)} (no interval)"
-    return f"{signed(effect.gain_bpb)} [{signed(effect.low_bpb)}, {signed(effect.high_bpb)}]"
+    if effect.low_score is None or effect.high_score is None:
+        return f"{signed(effect.gain_score)} (no interval)"
+    return f"{signed(effect.gain_score)} [{signed(effect.low_score)}, {signed(effect.high_score)}]"
 
 
 def together(row: SharedRow) -> str:
@@ -73,8 +73,8 @@ def night_cells(night: NightRow) -> Cells:
         f"{night.keeps}/{night.experiments}",
         str(night.crashes),
         DASH if night.hours is None else span(3600 * night.hours),
-        number(night.sigma_bpb, ".4f"),
-        _pair(night.baseline_bpb, night.best_bpb, ".4f"),
+        number(night.sigma_score, ".4f"),
+        _pair(night.baseline_score, night.best_score, ".4f"),
         gain.replace("-", "−"),
     ]
 
@@ -146,7 +146,7 @@ def _category(result: CategoryResult) -> str:
     """Return "3/8 +6.1σ": kept of tried, and the sum of the gains of the keeps."""
     if not result.tried:
         return DASH
-    gain = f"{result.gain_sigma:+.1f}σ" if result.gain_sigma is not None else signed(result.gain_bpb)
+    gain = f"{result.gain_sigma:+.1f}σ" if result.gain_sigma is not None else signed(result.gain_score)
     return f"{result.kept}/{result.tried}" + (f" {gain.replace('-', '−')}" if result.kept else "")
 
 

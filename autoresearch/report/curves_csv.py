@@ -26,5 +26,5 @@ def curves_csv(night: Night) -> str:
             named = (x.n, x.proposal.title, x.verdict or x.status, run.run + 1, run.seed, run.purpose)
             last = len(m.loss_curve) - 1
             for i, (used, loss) in enumerate(m.loss_curve):
-                rows.writerow([*named, used, loss, m.val_bpb if i == last and m.val_bpb is not None else ""])
+                rows.writerow([*named, used, loss, m.score if i == last and m.score is not None else ""])
     return out.getvalue()

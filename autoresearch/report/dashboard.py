@@ -226,13 +226,13 @@ def smoothed(curve: Curve) -> float:
 
 
 def _best(state: LiveState) -> list[Text]:
-    if state.incumbent_bpb is None:
+    if state.incumbent_score is None:
         return []
-    line = _named("best").append(f"{state.incumbent_bpb:.6f}", style="bold green")
-    sigma, first = state.sigma_bpb or 0.0, state.baseline_bpb
-    if first is None or first == state.incumbent_bpb:
+    line = _named("best").append(f"{state.incumbent_score:.6f}", style="bold green")
+    sigma, first = state.sigma_score or 0.0, state.baseline_score
+    if first is None or first == state.incumbent_score:
         return [line.append(f"  the baseline; sigma of one run {sigma:.4f}")]
-    gain = first - state.incumbent_bpb
+    gain = first - state.incumbent_score
     sigmas = f" = {gain / sigma:.1f} sigma of one run ({sigma:.4f})" if sigma else ""
     lead = f"{first:.6f}  the best is {gain:.4f} better{sigmas}"
     return [line.append(f"  #{state.incumbent_n} {state.incumbent_title}"), _named("baseline", lead, "dim")]
@@ -252,7 +252,7 @@ def _history(state: LiveState, inner: int) -> list[Text]:
 
 def result_line(result: Result) -> Text:
     """Return a line like "#12 discard  1.410532  −0.8σ  Raise beta2  0.8 sigma worse"."""
-    value = f"{result.val_bpb:.6f}" if result.val_bpb is not None else "   —    "
+    value = f"{result.score:.6f}" if result.score is not None else "   —    "
     line = Text().append(f"#{result.n:<4d}{result.verdict:8s}{value}  ", style=VERDICT_STYLES[result.verdict])
     sigmas = f"{result.sigmas:+.1f}σ" if result.sigmas is not None else ""
     line.append(sigmas.replace("-", "−").rjust(7) + "  ")

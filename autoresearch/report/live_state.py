@@ -37,7 +37,7 @@ class Result:
     title: str
     reason: str
     proposer: str
-    val_bpb: float | None = None
+    score: float | None = None
     sigmas: float | None = None  # its gain, in sigma of one run at that time
 
 
@@ -80,11 +80,11 @@ class LiveState:
     tok_s: float | None = None
     incumbent_curve: Curve = ()
     incumbent_tok_s: float | None = None
-    incumbent_bpb: float | None = None
+    incumbent_score: float | None = None
     incumbent_n: int = 0
     incumbent_title: str = ""
-    baseline_bpb: float | None = None
-    sigma_bpb: float | None = None
+    baseline_score: float | None = None
+    sigma_score: float | None = None
     history: list[tuple[int, float]] = field(default_factory=list)  # the running best: (experiment, bits per byte)
     counts: dict[str, int] = field(default_factory=lambda: {"keep": 0, "discard": 0, "crash": 0})
     results: list[Result] = field(default_factory=list)
@@ -185,8 +185,8 @@ class LiveState:
         if incumbent is None or baseline is None:
             return
         self.incumbent_n, self.incumbent_title = incumbent.n, incumbent.proposal.title
-        self.incumbent_bpb, self.baseline_bpb = now.estimate(incumbent).mean, now.estimate(baseline).mean
-        self.sigma_bpb = now.noise.sigma_bpb
+        self.incumbent_score, self.baseline_score = now.estimate(incumbent).mean, now.estimate(baseline).mean
+        self.sigma_score = now.noise.sigma_score
         self.history = analysis.best_line(night, now)
         last = next((m for m in reversed(incumbent.measurements) if m.ok), None)
         if last is not None:
@@ -209,7 +209,7 @@ class LiveState:
 def result_of(experiment: Experiment) -> Result:
     """Return a decided experiment as a line of the view; a quarantined one counts as a crash."""
     x, verdict = experiment, experiment.verdict or "crash"
-    sigmas = x.delta_bpb / x.sigma_bpb if x.delta_bpb is not None and x.sigma_bpb else None
+    sigmas = x.delta_score / x.sigma_score if x.delta_score is not None and x.sigma_score else None
     return Result(x.n, verdict, x.proposal.title, x.reason, x.proposal.proposer, x.estimate, sigmas)
 
 

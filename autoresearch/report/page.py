@@ -76,7 +76,7 @@ def head(night: Night) -> str:
         (f"{h.crashes}", "crashed"),
         (span(h.elapsed_s), "of research"),
     ]
-    figures += [(f"{h.sigma_bpb:.4f}", "σ of one run")] if h.sigma_bpb is not None else []
+    figures += [(f"{h.sigma_score:.4f}", "σ of one run")] if h.sigma_score is not None else []
     return (
         f'<header><div class="eyebrow">{escape(task)}</div>\n<h1>{escape(_title(h))}</h1>\n'
         f"<p>{_claim(h)}</p>\n<p class='note'>{escape(machine)}</p></header>\n{tiles(figures)}"
@@ -84,27 +84,27 @@ def head(night: Night) -> str:
 
 
 def _title(h: Headline) -> str:
-    if h.baseline_bpb is None:
+    if h.baseline_score is None:
         return "Nothing measured yet"
     if h.keeps == 0:
         return "No improvement found" if h.experiments else "Only the baseline has been measured"
     if h.interval is not None and not h.interval.real:
         return "No gain that holds up"
-    return f"{h.gain_bpb or 0.0:.3f} bits per byte better"
+    return f"{h.gain_score or 0.0:.3f} bits per byte better"
 
 
 def _claim(h: Headline) -> str:
-    if h.baseline_bpb is None or h.best_bpb is None:
+    if h.baseline_score is None or h.best_score is None:
         return "The first numbers appear here when the baseline has run."
-    values = f"val_bpb <b>{h.baseline_bpb:.4f}</b> → <b>{h.best_bpb:.4f}</b>"
+    values = f"val_bpb <b>{h.baseline_score:.4f}</b> → <b>{h.best_score:.4f}</b>"
     if h.interval is not None:
         i, verdict = h.interval, "Validated" if h.interval.real else "Not confirmed"
-        bounds = f"{i.level:.0%} interval {signed(i.low_bpb)} to {signed(i.high_bpb)}"
+        bounds = f"{i.level:.0%} interval {signed(i.low_score)} to {signed(i.high_score)}"
         rounds = f"{i.rounds} interleaved rounds with fresh seeds"
-        return f"{values} in the search. {verdict} on unseen text: <b>{signed(i.gain_bpb)}</b>, {bounds}, {rounds}."
+        return f"{values} in the search. {verdict} on unseen text: <b>{signed(i.gain_score)}</b>, {bounds}, {rounds}."
     if h.keeps:
         return f"{values}: the search's own figure, which is optimistic. It has not been validated on fresh runs yet."
-    return f"The baseline stands at val_bpb <b>{h.baseline_bpb:.4f}</b>."
+    return f"The baseline stands at val_bpb <b>{h.baseline_score:.4f}</b>."
 
 
 def reproduce(night: Night) -> str:

@@ -27,7 +27,7 @@ def kept(night: Night, source_of: SourceOf) -> str:
     changes = analysis.kept_changes(night)
     if not changes:
         return ""
-    largest = max((change.gain_bpb or 0.0 for change in changes), default=0.0)
+    largest = max((change.gain_score or 0.0 for change in changes), default=0.0)
     items = "".join(_kept(change, largest, source_of) for change in changes)
     note = "Each change with its own gain over the best of its time; ± is the standard error."
     return section("What was kept", f'<ol class="stack">{items}</ol>', note)
@@ -35,14 +35,19 @@ def kept(night: Night, source_of: SourceOf) -> str:
 
 def _kept(change: KeptChange, largest: float, source_of: SourceOf) -> str:
     x, proposal = change.experiment, change.experiment.proposal
-    width = 100 * max(0.0, change.gain_bpb or 0.0) / largest if largest > 0 else 0
-    error = f" ± {change.error_bpb:.4f}" if change.error_bpb is not None else ""
-    facts = [f"best after it {change.best_bpb:.4f}", counted(analysis.run_count(x), "run"), x.reason, proposal.category]
+    width = 100 * max(0.0, change.gain_score or 0.0) / largest if largest > 0 else 0
+    error = f" ± {change.error_score:.4f}" if change.error_score is not None else ""
+    facts = [
+        f"best after it {change.best_score:.4f}",
+        counted(analysis.run_count(x), "run"),
+        x.reason,
+        proposal.category,
+    ]
     facts += [proposal.proposer]
     commit = f" · <code>{escape(x.commit[:10])}</code>" if x.commit else ""
     return (
         f'<li><div class="row"><h3><span class="number">#{x.n}</span> {escape(proposal.title)}</h3>'
-        f'<div class="effect good">{signed(change.gain_bpb)}{error}</div></div>\n'
+        f'<div class="effect good">{signed(change.gain_score)}{error}</div></div>\n'
         f'<div class="bar"><i style="width:{width:.1f}%"></i></div>\n'
         f"<p>{escape(proposal.hypothesis)}</p>\n"
         f'<p class="meta">{escape(" · ".join(facts))}{commit}</p>\n{_diff(x, source_of)}</li>\n'
@@ -65,10 +70,12 @@ def _diff(experiment: Experiment, source_of: SourceOf) -> str:
 def noise(night: Night) -> str:
     """Return the section on sigma, and on the discards whose first run looked better."""
     h, lucky = analysis.headline(night), analysis.lucky_discards(night)
-    if not h.discards or h.sigma_bpb is None:
+    if not h.discards or h.sigma_score is None:
         return ""
     fit = estimates.read(night).fit
-    text = f"<p>One run of unchanged code scatters by σ = {h.sigma_bpb:.4f} bpb, so a single lucky run proves nothing."
+    text = (
+        f"<p>One run of unchanged code scatters by σ = {h.sigma_score:.4f} bpb, so a single lucky run proves nothing."
+    )
     text += f" Its {escape(str(fit))}." if fit else ""
     if not lucky:
         return section("What was noise", f"{text} None of {_discarded(h)} looked better, even at first.</p>")
@@ -85,7 +92,13 @@ def _discarded(h: analysis.Headline) -> str:
 def _lucky(discard: LuckyDiscard) -> tuple[str, ...]:
     x = discard.experiment
     link = f'<a href="#e{x.n}">{escape(x.proposal.title)}</a>'
-    return f"#{x.n}", link, signed(discard.first_gain_bpb), signed(discard.final_gain_bpb), str(analysis.run_count(x))
+    return (
+        f"#{x.n}",
+        link,
+        signed(discard.first_gain_score),
+        signed(discard.final_gain_score),
+        str(analysis.run_count(x)),
+    )
 
 
 def crashed(night: Night) -> str:
@@ -112,7 +125,7 @@ def categories(night: Night) -> str:
     groups = analysis.by_category(night)
     most = max((g.total for g in groups), default=0)
     rows = [
-        (escape(g.name), _bar(g.keep, g.crash, g.total, most), str(g.total), str(g.keep), _gain(g.keep, g.gain_bpb))
+        (escape(g.name), _bar(g.keep, g.crash, g.total, most), str(g.total), str(g.keep), _gain(g.keep, g.gain_score))
         for g in groups
     ]
     names = ("category", "", "tried", "kept", "gain (bpb)")
@@ -132,7 +145,7 @@ def proposers(night: Night) -> str:
             str(r.crashed),
             str(r.failed_turns),
             str(r.repairs),
-            _gain(r.kept, r.gain_bpb),
+            _gain(r.kept, r.gain_score),
             f"{(r.prompt_tokens + r.answer_tokens) / 1000:.0f}k" if r.prompt_tokens else DASH,
             f"{r.seconds / r.turns:.0f} s" if r.turns and r.seconds >= 1 else DASH,
         )
@@ -154,8 +167,8 @@ def _bar(kept: int, crashed: int, tried: int, most: int) -> str:
     return f'<div class="split" title="{told}">{parts}</div>'
 
 
-def _gain(kept: int, gain_bpb: float) -> str:
-    return signed(gain_bpb if kept else None)
+def _gain(kept: int, gain_score: float) -> str:
+    return signed(gain_score if kept else None)
 
 
 def hinted(night: Night, source_of: SourceOf) -> str:
@@ -171,7 +184,7 @@ def hinted(night: Night, source_of: SourceOf) -> str:
 def _here(night: Night, outcome: HintOutcome) -> str:
     if outcome.n is None:
         return '<span class="note">not tried</span>'
-    gain = signed(night.experiments[outcome.n].delta_bpb)
+    gain = signed(night.experiments[outcome.n].delta_score)
     return f'{_verdict(outcome.verdict)} {gain} <a href="#e{outcome.n}">#{outcome.n}</a>'
 
 
@@ -195,7 +208,7 @@ def _row(experiment: Experiment) -> tuple[str, ...]:
         str(experiment.n),
         _verdict("baseline" if experiment.role == "baseline" else analysis.verdict_of(experiment)),
         number(experiment.estimate, ".4f"),
-        signed(experiment.delta_bpb),
+        signed(experiment.delta_score),
         str(analysis.run_count(experiment)),
         escape(experiment.proposal.title),
         escape(shortened(experiment.reason, REASON)),

@@ -37,7 +37,7 @@ def progress_picture(night: Night) -> ProgressPicture:
     """Return all that the progress picture shows."""
     now = estimates.read(night)
     line = analysis.best_line(night, now)
-    return ProgressPicture(analysis.points(night, now), line, now.noise.sigma_bpb if line else None)
+    return ProgressPicture(analysis.points(night, now), line, now.noise.sigma_score if line else None)
 
 
 def machine(night: Night) -> str:

@@ -33,7 +33,7 @@ class ProgressPicture:
 
     points: Sequence[ProgressPoint]
     line: Sequence[tuple[int, float]]
-    sigma_bpb: float | None
+    sigma_score: float | None
 
 
 def progress_svg(progress: ProgressPicture, size: Size = WIDE) -> str:
@@ -124,7 +124,7 @@ def _limits(progress: ProgressPicture) -> tuple[float, float]:
     first = [p.bpb for p in progress.points if p.kind == "baseline" and p.bpb is not None]
     typical = values[int(0.9 * (len(values) - 1))] if values else max(known)
     top, bottom = max([*first, *(bpb for _, bpb in progress.line), typical]), min(known)
-    sigma = progress.sigma_bpb or 0.0
+    sigma = progress.sigma_score or 0.0
     room = (top - bottom) or sigma or 0.01
     return bottom - max(0.12 * room, 1.3 * sigma), top + max(0.12 * room, 1.3 * sigma)
 
@@ -135,7 +135,7 @@ def _best(ax: Axes, progress: ProgressPicture, last: int, colours: Colours) -> N
         return
     x = [n for n, _ in progress.line] + [last + 0.4]
     y = [bpb for _, bpb in progress.line] + [progress.line[-1][1]]
-    sigma = progress.sigma_bpb or 0.0
+    sigma = progress.sigma_score or 0.0
     lower, upper = [v - sigma for v in y], [v + sigma for v in y]
     band = {"color": colours["band"], "alpha": 0.14, "linewidth": 0, "label": "± one σ of a single run"}
     ax.fill_between(x, lower, upper, step="post", **band)

@@ -26,7 +26,7 @@ class ProposerRecord:
     tried: int
     kept: int
     crashed: int
-    gain_bpb: float  # sum over the keeps
+    gain_score: float  # sum over the keeps
     failed_turns: int
     repairs: int  # answers that mend another
     prompt_tokens: int
@@ -40,7 +40,7 @@ class ProposerRecord:
     def __str__(self) -> str:
         """Return "ollama:x: 12 turns (40%), 9 tried, 2 kept (+0.0210 bpb), 3 failed, 4 repairs, 52k tokens, 8 min"."""
         parts = [f"{self.name}: {counted(self.turns, 'turn')} ({self.share:.0%})", f"{self.tried} tried"]
-        parts += [f"{self.kept} kept" + (f" ({self.gain_bpb:+.4f} bpb)" if self.kept else "")]
+        parts += [f"{self.kept} kept" + (f" ({self.gain_score:+.4f} bpb)" if self.kept else "")]
         parts += [f"{self.crashed} crashed"] if self.crashed else []
         parts += [f"{self.failed_turns} failed"] if self.failed_turns else []
         parts += [counted(self.repairs, "repair")] if self.repairs else []
@@ -56,18 +56,18 @@ class Added:
 
     name: str
     bpb: float
-    low_bpb: float
-    high_bpb: float
+    low_score: float
+    high_score: float
 
     def __str__(self) -> str:
         """Return "ollama:x added +0.0120 bpb to what the tuner would have found in its time (90%: -0.0030 to ...)"."""
-        bounds = f"{LEVEL:.0%}: {self.low_bpb:+.4f} to {self.high_bpb:+.4f}"
+        bounds = f"{LEVEL:.0%}: {self.low_score:+.4f} to {self.high_score:+.4f}"
         return f"{self.name} added {self.bpb:+.4f} bpb to what the tuner would have found in its time ({bounds})"
 
 
 @dataclass(frozen=True, slots=True)
 class _Turn:
-    gain_bpb: float
+    gain_score: float
     seconds: float  # of proposing and of the candidate's own runs
 
 
@@ -114,12 +114,12 @@ def _compared(name: str, theirs: Sequence[_Turn], tuner: Sequence[_Turn]) -> Add
 
 
 def _beyond(theirs: Sequence[_Turn], tuner: Sequence[_Turn]) -> float:
-    rate = sum(turn.gain_bpb for turn in tuner) / (sum(turn.seconds for turn in tuner) or 1.0)
-    return sum(turn.gain_bpb - rate * turn.seconds for turn in theirs)
+    rate = sum(turn.gain_score for turn in tuner) / (sum(turn.seconds for turn in tuner) or 1.0)
+    return sum(turn.gain_score - rate * turn.seconds for turn in theirs)
 
 
 def _turn(x: Experiment) -> _Turn:
-    gain = x.delta_bpb if x.verdict == "keep" and x.delta_bpb is not None else 0.0
+    gain = x.delta_score if x.verdict == "keep" and x.delta_score is not None else 0.0
     runs_s = sum(r.measurement.total_s for r in x.runs.values() if r.measurement and r.purpose in ("search", "repeat"))
     return _Turn(gain, x.proposal.usage.get("seconds", 0.0) + runs_s)
 
@@ -148,7 +148,7 @@ def _record(name: str, own: Sequence[Experiment], failed: Sequence[dict[str, flo
         len(own),
         verdicts.count("keep"),
         verdicts.count("crash"),
-        sum(_turn(x).gain_bpb for x in own),
+        sum(_turn(x).gain_score for x in own),
         len(failed),
         int(total("repairs")),
         int(total("prompt_tokens")),

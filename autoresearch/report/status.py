@@ -78,14 +78,14 @@ def counts(night: Night) -> str:
 
 def _gain(h: Headline) -> str | None:
     """Return the search's own gain in a line; None before a baseline is measured."""
-    if h.baseline_bpb is None or h.best_bpb is None or not h.sigma_bpb:
+    if h.baseline_score is None or h.best_score is None or not h.sigma_score:
         return None
-    if h.best_bpb == h.baseline_bpb:
-        return (
-            f"val_bpb {h.baseline_bpb:.6f}, the baseline's: nothing better was kept; sigma of one run {h.sigma_bpb:.4f}"
-        )
-    gain = f"{(h.baseline_bpb - h.best_bpb) / h.sigma_bpb:+.1f} sigma of one run, sigma {h.sigma_bpb:.4f}"
-    return f"val_bpb {h.baseline_bpb:.6f} -> {h.best_bpb:.6f} ({gain}); the search's own figure, which is optimistic"
+    if h.best_score == h.baseline_score:
+        return f"val_bpb {h.baseline_score:.6f}, the baseline's: nothing better was kept; sigma of one run {h.sigma_score:.4f}"
+    gain = f"{(h.baseline_score - h.best_score) / h.sigma_score:+.1f} sigma of one run, sigma {h.sigma_score:.4f}"
+    return (
+        f"val_bpb {h.baseline_score:.6f} -> {h.best_score:.6f} ({gain}); the search's own figure, which is optimistic"
+    )
 
 
 def find_tag(root: Path, tag: str | None) -> str:

@@ -11,7 +11,7 @@ from autoresearch.jsonable import plain
 from autoresearch.record.night import Experiment, Night, RunRecord
 from autoresearch.report import analysis
 
-RUN_FIELDS = ("val_bpb", "num_steps", "total_tokens", "tok_s", "training_s", "total_s", "peak_memory_mb", "num_params")
+RUN_FIELDS = ("score", "num_steps", "total_tokens", "tok_s", "training_s", "total_s", "peak_memory_mb", "num_params")
 
 
 def night_json(night: Night, *, running: bool) -> dict[str, Any]:
@@ -43,9 +43,9 @@ def experiment_json(x: Experiment) -> dict[str, Any]:
         "verdict": x.verdict,
         "status": x.status,
         "reason": x.reason,
-        "val_bpb": x.estimate,
-        "delta_bpb": x.delta_bpb,
-        "sigma_bpb": x.sigma_bpb,
+        "score": x.estimate,
+        "delta_score": x.delta_score,
+        "sigma_score": x.sigma_score,
         "z": x.z,
         "parent": x.parent_n,
         "commit": x.commit,

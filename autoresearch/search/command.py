@@ -196,8 +196,8 @@ def _task(context: Context) -> str:
         **names,
         categories=", ".join(CATEGORIES),
         api=prompt.api(context),
-        bpb=context.incumbent_bpb,
-        sigma=context.sigma_bpb,
+        bpb=context.incumbent_score,
+        sigma=context.sigma_score,
         machine=context.machine,
         directive=context.directive.text if context.directive else "",
     )
@@ -208,8 +208,8 @@ def history_text(context: Context) -> str:
     elsewhere = "\n".join(history.hint_numbers(context.hints, context.source))
     if not context.history:
         return f"Nothing has been tried yet.\n{elsewhere}"
-    values = history.values_tried(context.source, context.history, context.sigma_bpb, context.incumbent_bpb)
-    lines = [history.line(trial, context.sigma_bpb) for trial in context.history]
+    values = history.values_tried(context.source, context.history, context.sigma_score, context.incumbent_score)
+    lines = [history.line(trial, context.sigma_score) for trial in context.history]
     table = [history.VALUES_HEADING, *values, ""] if values else []
     return "\n".join([*table, history.TRIALS_HEADING, *lines, elsewhere]) + "\n"
 

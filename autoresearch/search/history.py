@@ -19,13 +19,13 @@ SIMILAR = 0.5  # sigmas: a smaller difference is marked as within noise
 REASON_CHARS = 100
 
 
-def line(trial: Trial, sigma_bpb: float) -> str:
+def line(trial: Trial, sigma_score: float) -> str:
     """Describe a trial in one line, with its gain over the incumbent of its time in sigmas, or why there is none.
 
     `#12 keep +2.1s learning_rate: Higher matrix rate (MATRIX_LR .04 -> .05)`
     `#13 crash: memory (held 14.2 GB): Wider`
     """
-    title, sigmas = trial.title[:TITLE_CHARS], _sigmas(trial, sigma_bpb)
+    title, sigmas = trial.title[:TITLE_CHARS], _sigmas(trial, sigma_score)
     if trial.failure is not None:
         return f"#{trial.n} crash: {trial.failure.kind} ({_one_line(trial.failure.message)}): {title}"
     gain = f" {sigmas:+.1f}s" if sigmas is not None else f" ({_one_line(trial.reason)})" if trial.reason else ""
@@ -33,10 +33,10 @@ def line(trial: Trial, sigma_bpb: float) -> str:
     return f"#{trial.n} {trial.verdict}{gain} {trial.category}: {title}" + (f" ({changes})" if changes else "")
 
 
-def values_tried(source: str, history: Sequence[Trial], sigma_bpb: float, now_bpb: float) -> list[str]:
+def values_tried(source: str, history: Sequence[Trial], sigma_score: float, now_score: float) -> list[str]:
     """List the values tried for each constant of `source` with the marks of VALUES_HEADING, the latest constant last.
 
-    The marks compare with `now_bpb`: a value that was kept is marked worse once the script is better than it was.
+    The marks compare with `now_score`: a value that was kept is marked worse once the script is better than it was.
 
     -> ["DEPTH: 4- 6* 8=", "MATRIX_LR: .02- .03= .04* .06-"]
     """
@@ -48,7 +48,7 @@ def values_tried(source: str, history: Sequence[Trial], sigma_bpb: float, now_bp
             for name in [name for name in changes if name in now]:
                 row = tried.pop(name, {})
                 value = changes[name][1]
-                tried[name] = {**row, _compact(value): (value, _mark(trial, sigma_bpb, now_bpb))}
+                tried[name] = {**row, _compact(value): (value, _mark(trial, sigma_score, now_score))}
     for name, row in tried.items():
         row[_compact(now[name])] = (now[name], "*")
     return [f"{name}: " + " ".join(text + mark for text, (_, mark) in _ordered(row)) for name, row in tried.items()]
@@ -97,19 +97,19 @@ def _listed(changes: Mapping[str, tuple[Any, Any]]) -> str:
     return ", ".join(f"{name} {_compact(old)} -> {_compact(new)}" for name, (old, new) in changes.items())
 
 
-def _mark(trial: Trial, sigma_bpb: float, now_bpb: float) -> str:
+def _mark(trial: Trial, sigma_score: float, now_score: float) -> str:
     if trial.verdict == "crash":
         return "x"
-    sigma = trial.sigma_bpb or sigma_bpb
-    if trial.val_bpb is None or not sigma:  # stopped halfway, since it was far behind
+    sigma = trial.sigma_score or sigma_score
+    if trial.score is None or not sigma:  # stopped halfway, since it was far behind
         return "-"
-    ahead = (now_bpb - trial.val_bpb) / sigma
+    ahead = (now_score - trial.score) / sigma
     return "=" if abs(ahead) <= SIMILAR else "+" if ahead > 0 else "-"
 
 
-def _sigmas(trial: Trial, sigma_bpb: float) -> float | None:
-    sigma = trial.sigma_bpb or sigma_bpb
-    return None if trial.delta_bpb is None or not sigma else trial.delta_bpb / sigma
+def _sigmas(trial: Trial, sigma_score: float) -> float | None:
+    sigma = trial.sigma_score or sigma_score
+    return None if trial.delta_score is None or not sigma else trial.delta_score / sigma
 
 
 def _ordered(row: dict[str, tuple[Any, str]]) -> list[tuple[str, tuple[Any, str]]]:

@@ -90,8 +90,8 @@ def least_used(history: Sequence[Trial], n: int) -> str:
 def near_misses(history: Sequence[Trial]) -> list[Trial]:
     """Return the discards since the last keep that were at most NEAR_SIGMA worse, best first."""
     recent = history[len(history) - since_keep(history) :]
-    measured = [trial for trial in recent if trial.verdict == "discard" and trial.delta_bpb is not None]
-    sigmas = {trial.n: (trial.delta_bpb or 0.0) / (trial.sigma_bpb or math.inf) for trial in measured}
+    measured = [trial for trial in recent if trial.verdict == "discard" and trial.delta_score is not None]
+    sigmas = {trial.n: (trial.delta_score or 0.0) / (trial.sigma_score or math.inf) for trial in measured}
     close = [trial for trial in measured if sigmas[trial.n] >= -NEAR_SIGMA]
     return sorted(close, key=lambda trial: -sigmas[trial.n])
 

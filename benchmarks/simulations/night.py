@@ -102,7 +102,7 @@ class Search:
         file.estimate = file.estimate.add(file.unselected[-1][1])
         change = noise.drift([f.unselected for f in self.files], self.prior) if self.watch else None
         if change is not None:
-            self.alarms.append(change.shift_bpb)
+            self.alarms.append(change.shift_score)
             for each in self.files:
                 each.unselected = [run for run in each.unselected if run[0] >= change.since]
             incumbent = self.files[-1]
@@ -174,10 +174,10 @@ def coverage(nights: int, rng: np.random.Generator) -> dict[str, Any]:
             "true gain of the last kept": fmean(s.files[-1].gain for s in searches),
             "true gain of the validated": fmean(gain for gain, _ in results),
             "claimed less true": fmean(s.claimed - s.files[-1].gain for s in searches),
-            "validated less true": fmean(i.gain_bpb - gain for gain, i in results),
-            "interval covers": fmean(i.low_bpb <= gain <= i.high_bpb for gain, i in results),
+            "validated less true": fmean(i.gain_score - gain for gain, i in results),
+            "interval covers": fmean(i.low_score <= gain <= i.high_score for gain, i in results),
             "interval above zero": fmean(i.real for _, i in results),
-            "half width": fmean((i.high_bpb - i.low_bpb) / 2 for _, i in results),
+            "half width": fmean((i.high_score - i.low_score) / 2 for _, i in results),
             "share of runs that are repeats": fmean(s.repeats / s.machine.runs for s in searches),
         }
     return rows
@@ -202,8 +202,8 @@ def drifting(nights: int, rng: np.random.Generator) -> dict[str, Any]:
             "seen": fmean(bool(s.alarms) for s in seeing),
             "true gain, not watching": fmean(s.files[-1].gain for s in blind),
             "true gain": fmean(s.files[-1].gain for s in seeing),
-            "sigma, not watching": fmean(s.noise.sigma_bpb for s in blind),
-            "sigma": fmean(s.noise.sigma_bpb for s in seeing),
+            "sigma, not watching": fmean(s.noise.sigma_score for s in blind),
+            "sigma": fmean(s.noise.sigma_score for s in seeing),
         }
     return rows
 
@@ -224,7 +224,7 @@ class Idea:
 
     gain: float
     behind_nats: float
-    delta_bpb: float
+    delta_score: float
 
 
 def idea(rng: np.random.Generator) -> Idea:
@@ -255,7 +255,7 @@ class Stopper:
         self.past_limit, self.stopped = self.past_limit + past, self.stopped + stops
         if not stops:
             limit = rule.limit_nats if rule else None
-            self.known.append(early_stop.Example(new.behind_nats, new.delta_bpb, limit))
+            self.known.append(early_stop.Example(new.behind_nats, new.delta_score, limit))
         return stops if rule is not None and new.gain > 0 else None
 
 

@@ -55,7 +55,7 @@ def uniform_tpe(seed: int) -> Search:
         rng, space = _rng(seed, context), infer(BASELINE, SEQ_LEN)
         if len(context.history) < 10:
             return _anywhere(context, rng)
-        told = [({**space.current, **space.values(constants.read(t.source))}, t.val_bpb) for t in context.history]
+        told = [({**space.current, **space.values(constants.read(t.source))}, t.score) for t in context.history]
         return _first_possible(context, suggestions(_axes(space), told, rng.randrange(2**31)))
 
     return search
@@ -162,7 +162,7 @@ class Night:
 
     def _turn(self) -> None:
         n, parent = len(self.history) + 1, self._parent()
-        directive, sigma = policy.next_directive(self.history, n), self.noise.sigma_bpb
+        directive, sigma = policy.next_directive(self.history, n), self.noise.sigma_score
         task = TaskFacts(seq_len=SEQ_LEN)
         context = Context(parent, self.estimate.mean, sigma, "", task, "", self.history, directive, self.seed, n)
         started = time.perf_counter()
@@ -179,7 +179,7 @@ class Night:
             return
         self.single_run_discards = 0 if len(values) > 1 else self.single_run_discards + 1
         verdict, mean = decision.verdict or "discard", statistics.fmean(values)
-        self.history.append(replace(trial, verdict=verdict, delta_bpb=decision.delta_bpb, val_bpb=mean))
+        self.history.append(replace(trial, verdict=verdict, delta_score=decision.delta_score, score=mean))
         if verdict == "keep":
             self.incumbent, self.estimate = source, after_keep(values, self.estimate, self.noise)
 
@@ -204,7 +204,7 @@ class Night:
 
     def _run(self, source: str) -> float:
         self.used += 1
-        return self.surface.bpb(constants.read(source)) + self.rng.gauss(0, self.noise.sigma_bpb)
+        return self.surface.bpb(constants.read(source)) + self.rng.gauss(0, self.noise.sigma_score)
 
 
 def night(job: tuple[str, float, int, Sequence[int]]) -> Result:

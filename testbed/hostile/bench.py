@@ -105,8 +105,8 @@ def outcome(m: Measurement) -> str:
     """Return the failure's kind, "harmless" for an honest number, or "FOOLED" for one that nobody can have earned."""
     if m.failure is not None:
         return m.failure.kind
-    assert m.val_bpb is not None
-    return "harmless" if m.val_bpb >= FLOOR_BPB else "FOOLED"
+    assert m.score is not None
+    return "harmless" if m.score >= FLOOR_BPB else "FOOLED"
 
 
 def runnable(candidate: Candidate, sandbox: Sandbox) -> bool:

@@ -114,7 +114,7 @@ def stopped(made: NightBuilder) -> int:
 
 
 def test_a_night_teaches_how_those_ended_that_were_looked_at() -> None:
-    made = NightBuilder(sigma_bpb=EXACT)
+    made = NightBuilder(sigma_score=EXACT)
     looked_at(made, -0.05, 0.1)
     looked_at(made, 0.02, -0.1, limit=0.2)
     stopped(made)  # no example, since its end is not known
@@ -135,7 +135,7 @@ def test_the_curve_is_of_the_incumbents_latest_runs() -> None:
 
 
 def test_what_was_stopped_is_counted_with_its_samples() -> None:
-    made = NightBuilder(sigma_bpb=EXACT)
+    made = NightBuilder(sigma_score=EXACT)
     assert early_stop.text(made.night) is None
     looked_at(made, -0.05, 0.4, limit=0.2)  # a sample that ended worse than the incumbent
     stopped(made)

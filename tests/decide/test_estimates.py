@@ -14,18 +14,18 @@ from testbed.night_builder import EXACT, NightBuilder, set_to
 NOISE = Noise(0.004, 10.0)
 
 
-def night_of(*gains: float, sigma_bpb: float = EXACT) -> NightBuilder:
+def night_of(*gains: float, sigma_score: float = EXACT) -> NightBuilder:
     """Return a night that keeps one idea after the other, each with its given true gain."""
-    made = NightBuilder(sigma_bpb=sigma_bpb)
+    made = NightBuilder(sigma_score=sigma_score)
     for k, gain in enumerate(gains):
         made.candidate(set_to("DEPTH", 3 + k), gain, "keep")
     return made
 
 
 def test_a_baseline_is_the_mean_of_its_runs() -> None:
-    baseline = night_of(sigma_bpb=0.004).night.experiments[0]
+    baseline = night_of(sigma_score=0.004).night.experiments[0]
     found = Estimates(NOISE).estimate(baseline)
-    assert found.mean == pytest.approx(sum(baseline.bpbs) / 3) and found.n == 3
+    assert found.mean == pytest.approx(sum(baseline.scores) / 3) and found.n == 3
 
 
 def test_a_kept_candidate_is_held_back_towards_what_it_replaced() -> None:
@@ -62,12 +62,12 @@ def test_without_a_measured_run_there_is_no_estimate() -> None:
 
 
 def test_sigma_is_read_from_runs_of_one_source() -> None:
-    made = NightBuilder(sigma_bpb=0.02)
+    made = NightBuilder(sigma_score=0.02)
     for _ in range(12):
         made.run(0, "incumbent")
-    alone = estimates.read(made.night).noise.sigma_bpb
+    alone = estimates.read(made.night).noise.sigma_score
     assert alone == pytest.approx(0.02, rel=0.5)
-    assert estimates.read(made.night, Noise(0.5, 12.0)).noise.sigma_bpb > 2 * alone  # the prior counts
+    assert estimates.read(made.night, Noise(0.5, 12.0)).noise.sigma_score > 2 * alone  # the prior counts
 
 
 def test_gains_of_what_was_kept_and_what_simplifications_gave_up() -> None:
@@ -82,9 +82,9 @@ def test_gains_of_what_was_kept_and_what_simplifications_gave_up() -> None:
 
 def test_a_value_is_corrected_to_the_usual_speed() -> None:
     run = night_of().night.experiments[0].runs[0]
-    assert run.measurement is not None and run.measurement.val_bpb is not None
+    assert run.measurement is not None and run.measurement.score is not None
     slow = replace(run, measurement=replace(run.measurement, speed_index=0.9))
     fit = SpeedFit(-0.2, 1.0, 0.01, 0.005, 8)
-    assert Estimates(NOISE).value(slow) == run.measurement.val_bpb
-    assert Estimates(NOISE, fit).value(slow) == pytest.approx(fit.adjust(run.measurement.val_bpb, 0.9))
+    assert Estimates(NOISE).value(slow) == run.measurement.score
+    assert Estimates(NOISE, fit).value(slow) == pytest.approx(fit.adjust(run.measurement.score, 0.9))
     assert Estimates(NOISE, fit).value(replace(run, measurement=None)) is None

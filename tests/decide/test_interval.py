@@ -16,8 +16,8 @@ from autoresearch.decide.interval import Interval, interleaved, paired, t_cdf, t
 def test_known_value():
     """Differences 1, 2, 3, 4, 5: mean 3, standard error sqrt(2.5 / 5), t(0.975, 4) = 2.7764."""
     found = paired([(float(d), 0.0) for d in (1, 2, 3, 4, 5)])
-    assert found.gain_bpb == 3.0
-    assert found.high_bpb - found.gain_bpb == pytest.approx(2.776445 * math.sqrt(0.5), rel=1e-6)
+    assert found.gain_score == 3.0
+    assert found.high_score - found.gain_score == pytest.approx(2.776445 * math.sqrt(0.5), rel=1e-6)
     assert found.real
 
 
@@ -41,17 +41,17 @@ def test_says_its_method():
 @pytest.mark.parametrize("level", [0.8, 0.95])
 def test_covers_zero_at_the_stated_rate_on_nulls(noise, level):
     rounds = noise(np.random.default_rng(7))
-    covered = np.mean([(i := paired(night.tolist(), level)).low_bpb <= 0 <= i.high_bpb for night in rounds])
+    covered = np.mean([(i := paired(night.tolist(), level)).low_score <= 0 <= i.high_score for night in rounds])
     assert covered == pytest.approx(level, abs=4 * math.sqrt(level * (1 - level) / 4000))
 
 
 @given(st.lists(st.tuples(st.floats(0.5, 2), st.floats(0.5, 2)), min_size=2, max_size=8))
 def test_the_interval_holds_the_difference_of_means(rounds):
     found = paired(rounds)
-    assert found.low_bpb <= found.gain_bpb <= found.high_bpb
-    assert found.gain_bpb == pytest.approx(np.mean([b - w for b, w in rounds]), abs=1e-12)
+    assert found.low_score <= found.gain_score <= found.high_score
+    assert found.gain_score == pytest.approx(np.mean([b - w for b, w in rounds]), abs=1e-12)
     mirrored = paired([(w, b) for b, w in rounds])
-    assert mirrored.low_bpb == pytest.approx(-found.high_bpb, abs=1e-12)
+    assert mirrored.low_score == pytest.approx(-found.high_score, abs=1e-12)
 
 
 @pytest.mark.parametrize("rounds", [[], [(1.0, 0.9)], [(1.0, 0.9), (1.0, float("nan"))]])

@@ -48,8 +48,8 @@ bpb = st.floats(0.5, 2.0)
 def test_verdicts(runs, verdict, rerun, reason):
     decision = decide(runs, INCUMBENT, NOISE)
     assert (decision.verdict, decision.rerun, decision.reason) == (verdict, rerun, reason)
-    assert decision.delta_bpb == pytest.approx(1.00 - sum(runs) / len(runs))
-    assert decision.z == pytest.approx(decision.delta_bpb / 0.01 / math.sqrt(1 / len(runs) + 1 / 3))
+    assert decision.delta_score == pytest.approx(1.00 - sum(runs) / len(runs))
+    assert decision.z == pytest.approx(decision.delta_score / 0.01 / math.sqrt(1 / len(runs) + 1 / 3))
 
 
 def test_an_incumbent_with_one_run_runs_again_before_it_is_replaced():

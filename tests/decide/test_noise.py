@@ -19,13 +19,13 @@ def test_without_replicates_the_prior_speaks():
 
 def test_pools_within_groups_and_never_between():
     together = pool([[1.00, 1.02], [0.50, 0.52]], Noise(0.01, 1e-9))
-    assert together.sigma_bpb == pytest.approx(0.02 / math.sqrt(2))
+    assert together.sigma_score == pytest.approx(0.02 / math.sqrt(2))
     assert together.df == pytest.approx(2.0)
 
 
 def test_the_average_is_over_log_sigma_by_degrees_of_freedom():
     measured = 0.02 / math.sqrt(2)  # of one pair
-    assert pool([[1.00, 1.02]], Noise(0.005, 3.0)).sigma_bpb == pytest.approx((measured * 0.005**3) ** 0.25)
+    assert pool([[1.00, 1.02]], Noise(0.005, 3.0)).sigma_score == pytest.approx((measured * 0.005**3) ** 0.25)
 
 
 def test_earlier_nights_count_for_a_dozen_runs_at_most():
@@ -34,26 +34,26 @@ def test_earlier_nights_count_for_a_dozen_runs_at_most():
 
 def test_three_runs_outweigh_a_default_that_is_six_times_too_large():
     rng = np.random.default_rng(0)
-    found = [pool([list(rng.normal(0.8, 0.002, 3))]).sigma_bpb for _ in range(500)]
+    found = [pool([list(rng.normal(0.8, 0.002, 3))]).sigma_score for _ in range(500)]
     assert np.median(found) < 2 * 0.002
 
 
 def test_runs_that_agree_to_the_last_digit_do_not_prove_a_sigma_of_zero():
-    assert FLOOR_BPB <= pool([[1.0, 1.0, 1.0]]).sigma_bpb < DEFAULT.sigma_bpb
+    assert FLOOR_BPB <= pool([[1.0, 1.0, 1.0]]).sigma_score < DEFAULT.sigma_score
 
 
 @given(st.lists(st.lists(st.floats(0.5, 2.0), max_size=6), max_size=6))
 def test_always_a_usable_sigma(groups):
     noise = pool(groups)
-    assert 0 < noise.sigma_bpb < 2.0
+    assert 0 < noise.sigma_score < 2.0
     assert noise.df == DEFAULT.df + sum(max(0, len(group) - 1) for group in groups)
 
 
 def test_shrinking_is_closer_than_three_runs_alone():
     rng = np.random.default_rng(1)
     groups = [[list(rng.normal(size=3))] for _ in range(1000)]
-    alone = [math.log(pool(g, Noise(1.0, 1e-9)).sigma_bpb) for g in groups]
-    shrunk = [math.log(pool(g, Noise(1.5, 4.0)).sigma_bpb) for g in groups]
+    alone = [math.log(pool(g, Noise(1.0, 1e-9)).sigma_score) for g in groups]
+    shrunk = [math.log(pool(g, Noise(1.5, 4.0)).sigma_score) for g in groups]
     assert np.mean(np.square(shrunk)) < 0.5 * np.mean(np.square(alone))
 
 
@@ -73,13 +73,13 @@ def test_recovers_the_slope_and_takes_the_speed_out():
     rng = np.random.default_rng(2)
     fits = [fit for _ in range(100) if (fit := speed_fit(_replicates(rng, -0.15))) is not None]
     assert len(fits) > 95
-    assert np.mean([fit.slope_bpb for fit in fits]) == pytest.approx(-0.15, abs=0.005)
-    assert np.mean([fit.adjusted_sigma_bpb for fit in fits]) == pytest.approx(0.004, rel=0.1)
-    assert np.mean([fit.raw_sigma_bpb for fit in fits]) > 0.013
+    assert np.mean([fit.slope_score for fit in fits]) == pytest.approx(-0.15, abs=0.005)
+    assert np.mean([fit.adjusted_sigma_score for fit in fits]) == pytest.approx(0.004, rel=0.1)
+    assert np.mean([fit.raw_sigma_score for fit in fits]) > 0.013
     fit = fits[0]
-    assert f"{fit.raw_sigma_bpb:.4f} bpb as measured, and by {fit.adjusted_sigma_bpb:.4f}" in str(fit)
+    assert f"{fit.raw_sigma_score:.4f} bpb as measured, and by {fit.adjusted_sigma_score:.4f}" in str(fit)
     assert fit.adjust(1.2, fit.usual) == pytest.approx(1.2)
-    assert fit.adjust(1.2, 1.1 * fit.usual) == pytest.approx(1.2 - fit.slope_bpb * math.log(1.1))
+    assert fit.adjust(1.2, 1.1 * fit.usual) == pytest.approx(1.2 - fit.slope_score * math.log(1.1))
 
 
 def test_does_not_adjust_by_chance_nor_the_wrong_way():
@@ -111,7 +111,7 @@ def test_finds_a_change_of_level(shift):
     rng = np.random.default_rng(4)
     found = [change for _ in range(200) if (change := drift(_controls(rng, shift), Noise(0.01, 4.0)))]
     assert len(found) > 180
-    assert np.mean([change.shift_bpb for change in found]) == pytest.approx(shift, rel=0.1)
+    assert np.mean([change.shift_score for change in found]) == pytest.approx(shift, rel=0.1)
     assert np.median([change.since for change in found]) == pytest.approx(52, abs=6)
     assert all(math.copysign(1, change.z) == math.copysign(1, shift) for change in found)
 
@@ -126,7 +126,7 @@ def test_a_slow_drift_shows_too():
     groups = [[(t, 1.0 + 0.0005 * t + 0.01 * rng.normal()) for t in range(0, 101, 7)]]
     change = drift(groups, Noise(0.01, 4.0))
     assert change is not None
-    assert 0.01 < change.shift_bpb < 0.05
+    assert 0.01 < change.shift_score < 0.05
 
 
 def test_nothing_is_said_from_single_runs():

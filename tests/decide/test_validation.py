@@ -24,11 +24,11 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
         yield journal
 
 
-def kept(journal: Journal, *bpbs: float) -> int:
+def kept(journal: Journal, *scores: float) -> int:
     n = proposed(journal)
-    for bpb in bpbs:
+    for bpb in scores:
         measured(journal, n, bpb)
-    decided(journal, n, "keep", bpbs[0])
+    decided(journal, n, "keep", scores[0])
     return n
 
 
@@ -39,8 +39,8 @@ def failed_baseline(journal: Journal) -> int:
     return n
 
 
-def final(journal: Journal, n: int, *bpbs: float, first_seed: int = 9000) -> None:
-    for seed, bpb in enumerate(bpbs, first_seed):
+def final(journal: Journal, n: int, *scores: float, first_seed: int = 9000) -> None:
+    for seed, bpb in enumerate(scores, first_seed):
         run = journal.night.experiments[n].next_run
         journal.append("started", n=n, run=run, seed=seed, machine="m4", purpose="final")
         journal.append("measured", n=n, run=run, measurement={"seed": seed, "val_bpb": bpb})
@@ -60,9 +60,9 @@ def test_no_screen_disagrees_on_a_second_baseline(journal: Journal) -> None:
     night = journal.night
     assert number_of(night) == second
     headline = analysis.headline(night)
-    assert headline.baseline_bpb == pytest.approx(1.541)
-    assert headline.gain_bpb == pytest.approx(0.0072, abs=0.005)
-    first, last = headline.baseline_bpb, headline.best_bpb
+    assert headline.baseline_score == pytest.approx(1.541)
+    assert headline.gain_score == pytest.approx(0.0072, abs=0.005)
+    first, last = headline.baseline_score, headline.best_score
     assert f"val_bpb {first:.6f} -> {last:.6f}" in status.text(night)
 
 
@@ -115,7 +115,7 @@ def test_rounds_are_paired_by_seed(journal: Journal) -> None:
     assert validation.rounds(night, night.experiments[best]) == [(1.50, 1.40), (1.52, 1.41)]
     assert validation.validated(night) == paired([(1.50, 1.40), (1.52, 1.41)])
     shared = effects.validated(night)
-    assert shared is not None and shared.gain_bpb == analysis.headline(night).gain_bpb == pytest.approx(0.105)
+    assert shared is not None and shared.gain_score == analysis.headline(night).gain_score == pytest.approx(0.105)
     assert str(validation.validated(night)) in status.text(night)
 
 
@@ -127,8 +127,8 @@ def test_the_validation_of_another_line_does_not_count(journal: Journal) -> None
     new = [baseline(journal, 1.3), kept(journal, 1.2, 1.21)]
     night = journal.night
     assert validation.winner_of(night) is None and validation.validated(night) is None
-    for n, bpbs in zip(new, [(1.30, 1.32), (1.20, 1.21)], strict=True):
-        final(journal, n, *bpbs)
+    for n, scores in zip(new, [(1.30, 1.32), (1.20, 1.21)], strict=True):
+        final(journal, n, *scores)
     winner = validation.winner_of(journal.night)
     assert winner is not None and winner.n == new[1]
     interval = validation.validated(journal.night)

@@ -36,8 +36,8 @@ def test_a_finding_says_what_where_and_how_much() -> None:
     gelu = BUNDLE.findings[-1]
     assert gelu.verdict == "keep" and gelu.title == "GELU" and gelu.parent == BUNDLE.findings[-1].parent
     assert gelu.change is not None and gelu.change.touches == ("MLP.__call__",) and not gelu.change.constants
-    assert gelu.effect is not None and gelu.effect.low_bpb is not None and gelu.effect.high_bpb is not None
-    assert gelu.effect.low_bpb < gelu.effect.gain_bpb < gelu.effect.high_bpb
+    assert gelu.effect is not None and gelu.effect.low_score is not None and gelu.effect.high_score is not None
+    assert gelu.effect.low_score < gelu.effect.gain_score < gelu.effect.high_score
     assert (
         gelu.cost is not None and gelu.cost.tok_s and gelu.cost.peak_memory_mb == 4000.0 and gelu.cost.num_steps == 700
     )
@@ -71,7 +71,7 @@ REFUSED = {
     "not UTF-8": (b"\xff" + DATA, "not readable as JSON"),
     "deeply nested": (b"[" * 200_000, "not readable as JSON"),
     "NaN": (changed(hours=math.nan), "NaN is not JSON"),
-    "an endless number": (DATA.replace(b'"sigma_bpb": ', b'"sigma_bpb": 1e999, "x": ', 1), "finite number"),
+    "an endless number": (DATA.replace(b'"sigma_score": ', b'"sigma_score": 1e999, "x": ', 1), "finite number"),
     "infinite": (changed(hours=1.0).replace(b'"hours": 1.0', b'"hours": 1e999'), "finite number"),
     "a huge integer": (changed(hours=1.0).replace(b'"hours": 1.0', b'"hours": 1' + b"0" * 400), "finite number"),
     "an endless integer": (changed(hours=1.0).replace(b'"hours": 1.0', b'"hours": 1' + b"0" * 9000), "JSON"),
@@ -99,8 +99,8 @@ REFUSED = {
     "another source": (changed(sources={**json.loads(DATA)["sources"], "0" * 64: "import os"}), "it was changed"),
     "a source of nobody": (changed(sources={**json.loads(DATA)["sources"], bundle.sha256("x"): "x"}), "no experiment"),
     "no best": (changed(best=999), "the best, experiment 999, is missing"),
-    "no sigma": (changed(sigma_bpb=None), "must state its sigma_bpb"),
-    "sigma of zero": (changed(sigma_bpb=0.0), "greater than 0"),
+    "no sigma": (changed(sigma_score=None), "must state its sigma_score"),
+    "sigma of zero": (changed(sigma_score=0.0), "greater than 0"),
     "a transfer of nothing": (changed(kind="transfer"), "a transfer must say what it replays"),
 }  # fmt: skip
 

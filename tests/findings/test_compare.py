@@ -20,12 +20,12 @@ def test_shared_changes_and_whether_they_agree() -> None:
     assert told["LR 0.01 → 0.02"][0] and told["LR 0.01 → 0.02"][1] != "same direction"
     cells = rows["code in MLP.__call__"].cells
     assert [cell.verdict for cell in cells if cell] == ["keep", "discard"]
-    assert cells[0] is not None and cells[0].effect is not None and cells[0].effect.gain_bpb == pytest.approx(0.05)
+    assert cells[0] is not None and cells[0].effect is not None and cells[0].effect.gain_score == pytest.approx(0.05)
     assert "WIDTH 32 → 96" in rows and rows["WIDTH 32 → 96"].agreement == "no intervals"  # it crashed in both
 
 
 def test_one_constant_moved_the_same_way_is_kin() -> None:
-    first, second = NightBuilder(M4, sigma_bpb=EXACT), NightBuilder(M1, sigma_bpb=EXACT)
+    first, second = NightBuilder(M4, sigma_score=EXACT), NightBuilder(M1, sigma_score=EXACT)
     first.candidate(set_to("DEPTH", 4), 0.1, "keep")
     second.candidate(set_to("DEPTH", 6), 0.2, "keep")
     (row,) = compare.compare([shared(first), shared(second)]).shared
@@ -33,7 +33,7 @@ def test_one_constant_moved_the_same_way_is_kin() -> None:
 
 
 def test_the_first_try_speaks_for_a_night_not_the_luckiest() -> None:
-    made = NightBuilder(sigma_bpb=EXACT)
+    made = NightBuilder(sigma_score=EXACT)
     for gain in (-0.01, 0.04):
         made.candidate(set_to("DEPTH", 4), gain, "discard")
     rows = compare.compare([shared(made), A]).shared
@@ -45,17 +45,16 @@ def test_the_first_try_speaks_for_a_night_not_the_luckiest() -> None:
 
 
 def test_gains_are_by_own_baseline_and_sigma() -> None:
-    made = NightBuilder(baseline_bpb=2.0, sigma_bpb=EXACT)
+    made = NightBuilder(baseline_score=2.0, sigma_score=EXACT)
     made.candidate(set_to("DEPTH", 4), 0.2, "keep")
     made.candidate(set_to("DEPTH", 6), -0.1, "discard")
     made.candidate(set_to("LR", 0.02), 0.1, "keep")
-    found = replace(shared(made), sigma_bpb=0.05)
+    found = replace(shared(made), sigma_score=0.05)
     row = compare.compare([found]).nights[0]
     steps = [
-        (p.experiment, round(p.val_bpb, 4), round(p.gain_percent, 3), round(p.gain_sigma or 0, 3))
-        for p in row.trajectory
+        (p.experiment, round(p.score, 4), round(p.gain_percent, 3), round(p.gain_sigma or 0, 3)) for p in row.trajectory
     ]
-    first, second = found.findings[1].val_bpb, found.findings[3].val_bpb  # the pseudo-run moves them a little
+    first, second = found.findings[1].score, found.findings[3].score  # the pseudo-run moves them a little
     assert first and second and 1.8 <= first < 1.8 + 1e-6 and 1.7 <= second < 1.7 + 1e-6
     assert steps == [(0, 2.0, 0.0, 0.0), (1, 1.8, 10.0, 4.0), (3, 1.7, 15.0, 6.0)]
     assert (row.experiments, row.keeps, row.discards, row.crashes) == (3, 2, 1, 0)
@@ -75,7 +74,7 @@ def test_constants_categories_and_costs() -> None:
     }
     paid = {row.name: row.cells for row in found.categories}
     assert [(p.tried, p.kept) for p in paid["mlp"]] == [(1, 1), (1, 0)]
-    assert paid["depth"][0].gain_bpb == pytest.approx(0.1) and paid["width"][0].crashed == 1
+    assert paid["depth"][0].gain_score == pytest.approx(0.1) and paid["width"][0].crashed == 1
     assert found.nights[0].best.peak_memory_mb == 4000.0 and found.nights[0].best.tok_s == 128_000
 
 

@@ -22,35 +22,35 @@ def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
         runs, against = [rng.gauss(1.0, 0.02)], [rng.gauss(1.01, 0.02) for _ in range(2)]
         sigma = 0.02 * math.sqrt(rng.gammavariate(df / 2, 2) / df)
         found = effects.pooled(runs, against, Noise(sigma, df))
-        inside += (found.low_bpb or 0.0) <= 0.01 <= (found.high_bpb or 0.0)
+        inside += (found.low_score or 0.0) <= 0.01 <= (found.high_score or 0.0)
     assert 0.935 < inside / 2000 < 0.965
 
 
 def test_the_run_that_was_picked_is_left_out() -> None:
     """A change that does nothing, kept for two lucky runs: its first run does not count, its controls do."""
-    made = NightBuilder(sigma_bpb=1e-9)
+    made = NightBuilder(sigma_score=1e-9)
     made.truth[0] = 1.6
     source = BASE.replace("LR = 0.01", "LR = 0.02")
     n = made.propose("candidate", Proposal((Set("LR", "0.02"),), "lucky", "", "other", "tuner"), source, 1.5)
     made.run(n, "search")
     made.truth[n] = 1.6
     made.run(n, "repeat")
-    made.decide(n, "keep", delta_bpb=0.05, sigma_bpb=0.01, estimate=1.55)
+    made.decide(n, "keep", delta_score=0.05, sigma_score=0.01, estimate=1.55)
     made.run(n, "incumbent")
     found = export.export(made.night, made.sources.__getitem__, OPEN).findings[n].effect
-    assert found is not None and found.gain_bpb == pytest.approx(0.0, abs=1e-6)
+    assert found is not None and found.gain_score == pytest.approx(0.0, abs=1e-6)
     assert (found.runs, found.against) == (2, 3) and "without the run that was picked" in found.method
 
 
 def test_a_drift_of_the_machine_is_no_effect() -> None:
     """In the middle of the night everything gets 0.1 worse; a change that does nothing is measured after it."""
-    made = NightBuilder(sigma_bpb=0.002)
+    made = NightBuilder(sigma_score=0.002)
     made.run(0, "incumbent", "incumbent", "incumbent")
     made.truth[0] += 0.1
     made.run(0, "incumbent", "incumbent", "incumbent", "incumbent")
     n = made.candidate(Proposal((Set("LR", "0.02"),), "nothing", "", "other", "tuner"), 0.0, "discard")
     found = export.export(made.night, made.sources.__getitem__, OPEN).findings[n].effect
-    assert found is not None and abs(found.gain_bpb) < 0.01
+    assert found is not None and abs(found.gain_score) < 0.01
 
 
 def test_the_validated_gain_is_paired_by_seed() -> None:
@@ -63,4 +63,4 @@ def test_the_validated_gain_is_paired_by_seed() -> None:
             made.add("measured", n=x, run=10 + i, measurement={"seed": 500 + i, "val_bpb": bpb})
     total = export.export(made.night, made.sources.__getitem__, OPEN).total
     assert total is not None and total.runs == 4 and "paired t" in total.method
-    assert total.low_bpb == pytest.approx(0.05) and total.high_bpb == pytest.approx(0.05)
+    assert total.low_score == pytest.approx(0.05) and total.high_score == pytest.approx(0.05)

@@ -46,22 +46,22 @@ def written(folder: Path, text: str) -> Path:
 
 def test_each_baseline_begins_a_night(tmp_path: Path) -> None:
     first, second = foreign.read(written(tmp_path / "fork", TWO_MACHINES))
-    assert [f.val_bpb for f in first.findings] == [2.667, 2.695369, 1.807902]
+    assert [f.score for f in first.findings] == [2.667, 2.695369, 1.807902]
     assert [f.verdict for f in second.findings] == ["keep", "keep", "crash", "discard"]
     assert [f.role for f in second.findings] == ["baseline", "candidate", "candidate", "candidate"]
     assert second.findings[-1].title == "SiLU activation with a tab" and second.best == 1
     assert second.machine.chip == "fork: apr20 baseline (this hardware)"
     gain = second.findings[1].effect
-    assert gain is not None and gain.gain_bpb == pytest.approx(1.804532 - 1.595840) and gain.low_bpb is None
-    assert second.findings[2].val_bpb is None and second.findings[2].effect is None
-    assert second.sigma_bpb is None and second.kind == "imported"
+    assert gain is not None and gain.gain_score == pytest.approx(1.804532 - 1.595840) and gain.low_score is None
+    assert second.findings[2].score is None and second.findings[2].effect is None
+    assert second.sigma_score is None and second.kind == "imported"
 
 
 def test_other_columns_and_other_lines(tmp_path: Path) -> None:
     (found,) = foreign.read(written(tmp_path / "a", MORE_COLUMNS))
-    assert found.findings[0].title == "baseline d12" and found.findings[0].val_bpb == 2.33567
+    assert found.findings[0].title == "baseline d12" and found.findings[0].score == 2.33567
     (found,) = foreign.read(written(tmp_path / "b", NOTES))
-    assert [(f.verdict, f.val_bpb) for f in found.findings] == [
+    assert [(f.verdict, f.score) for f in found.findings] == [
         ("keep", 1.865391),
         ("discard", 1.782007),
         ("discard", None),
@@ -137,7 +137,7 @@ def test_a_commit_is_never_an_option(tmp_path: Path) -> None:
 @given(st.text(max_size=300))
 def test_no_table_makes_it_stumble(text: str) -> None:
     for entry in foreign.parse(HEADER + text) + foreign.parse(text):
-        assert entry.val_bpb is None or 0 < entry.val_bpb < 1e6
+        assert entry.score is None or 0 < entry.score < 1e6
 
 
 def test_what_is_no_table_is_refused(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def test_one_change_is_one_hint_and_says_where_it_failed() -> None:
 
 def test_what_only_fits_a_machine_is_no_hint() -> None:
     source = BASE.replace("ROWS = 4 ", "DEVICE_BATCH_SIZE = 16\nSTACK_MATRICES = True\nROWS = 4 ")
-    made = NightBuilder(sigma_bpb=1e-9, source=source)
+    made = NightBuilder(sigma_score=1e-9, source=source)
     made.candidate(Proposal(MACHINE_FIT, "fitted", "", "speed", "tuner"), 0.1, "keep")
     made.candidate(
         Proposal((Set("DEVICE_BATCH_SIZE", "4"), Set("DEPTH", "4")), "deeper", "", "depth", "tuner"), 0.1, "keep"
@@ -182,7 +182,7 @@ def test_hints_are_journaled_and_survive_a_resume(repository: Path, tmp_path: Pa
 
 
 def hinted_night(gains: Mapping[str, float]) -> NightBuilder:
-    made = NightBuilder(M1, sigma_bpb=1e-9)
+    made = NightBuilder(M1, sigma_score=1e-9)
     made.add("hinted", findings=hints.to_json(hints.choose([A])))
     for name, value in (("LR", 0.05), ("LR", 0.02), ("DEPTH", 4)):
         gain = gains[f"{name} {value}"]
@@ -205,7 +205,7 @@ def test_the_report_says_how_many_held() -> None:
 
 
 def test_the_same_change_speaks_first_then_one_constant_moved_the_same_way() -> None:
-    made = NightBuilder(M1, sigma_bpb=1e-9)
+    made = NightBuilder(M1, sigma_score=1e-9)
     made.add("hinted", findings=hints.to_json(hints.choose([A])))
     made.candidate(set_to("LR", 0.05), 0.01, "keep")
     (kin,) = [outcome for outcome in hints.outcomes_of(made.night, made.sources.__getitem__) if outcome.n is not None]
@@ -237,7 +237,7 @@ def test_a_source_that_is_gone_stops_no_report() -> None:
 
 
 def test_search_replace_hints_are_words_for_models_only() -> None:
-    made = NightBuilder(sigma_bpb=1e-9)
+    made = NightBuilder(sigma_score=1e-9)
     edit = SearchReplace("LR = 0.01  # peak learning rate", "LR = 0.02  # peak learning rate")
     made.candidate(Proposal((edit,), "a block", "", "learning_rate", "tuner"), 0.1, "keep")
     hints: tuple[Any, ...] = told(shared(made))

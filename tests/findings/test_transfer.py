@@ -22,7 +22,7 @@ class Here:
     """Made-up night that asks a Transfer for ideas as the loop does."""
 
     def __init__(self, found: Bundle = THERE, source: str = BASE) -> None:
-        self.made = NightBuilder(M1, TASK, sigma_bpb=SHARP, source=source, tag="transfer")
+        self.made = NightBuilder(M1, TASK, sigma_score=SHARP, source=source, tag="transfer")
         self.bundle, self.proposer = found, transfer.Transfer(found)
 
     @property

@@ -65,10 +65,10 @@ def test_losers_are_stopped_and_one_in_eight_runs_on(
     assert len(past) == 2
     sample, stopped = past
     assert sample.verdict == stopped.verdict == "discard"
-    assert sample.estimate is not None and sample.delta_bpb is not None and sample.delta_bpb < 0
+    assert sample.estimate is not None and sample.delta_score is not None and sample.delta_score < 0
     m = stopped.stopped
-    assert m is not None and m.val_bpb is None and m.failure is None and m.num_steps is None
-    assert stopped.failure is None and stopped.estimate is None and stopped.delta_bpb is None
+    assert m is not None and m.score is None and m.failure is None and m.num_steps is None
+    assert stopped.failure is None and stopped.estimate is None and stopped.delta_score is None
     assert stopped.reason.startswith("stopped at 50% of the budget: its loss was ")
     assert stopped.ref == f"refs/autoresearch/toy/{stopped.n:04}"
     # the journal replays to the same experiments, and the sample stands for eight in the machine's next night
@@ -84,7 +84,7 @@ def test_losers_are_stopped_and_one_in_eight_runs_on(
     )
     assert analysis.headline(night).crashes == 1
     finding = export.read(Layout(repository, "toy")).finding(stopped.n)
-    assert finding is not None and (finding.verdict, finding.val_bpb, finding.effect) == ("discard", None, None)
+    assert finding is not None and (finding.verdict, finding.score, finding.effect) == ("discard", None, None)
     last = next(trial for trial in trials if trial.n == stopped.n)
     assert "discard (stopped at 50%" in history.line(last, 0.02) and "crash" not in history.line(last, 0.02)
     source = HONEST.read_text()

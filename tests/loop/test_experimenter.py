@@ -121,7 +121,7 @@ def test_a_baseline_that_failed_and_was_mended_is_passed_over_everywhere(reposit
     ]
     assert e.notebook.baseline.n == 1 == night.experiments[2].parent_n
     assert "val_bpb 1.600000, the baseline" in status.text(night)
-    assert e.notebook.view.state.baseline_bpb == pytest.approx(1.6)
+    assert e.notebook.view.state.baseline_score == pytest.approx(1.6)
     assert "Only the baseline" not in page.render(night, e.notebook.source_of)
 
 
@@ -135,7 +135,7 @@ def test_a_resumed_night_shows_what_it_has_before_it_finishes_an_experiment(repo
 
     def look(*args: Any) -> Experiment:
         state = again.notebook.view.state
-        shown.append((len(state.results), state.counts["discard"], state.baseline_bpb, state.incumbent_n))
+        shown.append((len(state.results), state.counts["discard"], state.baseline_score, state.incumbent_n))
         return run(*args)
 
     again.runner.run = look  # type: ignore[method-assign]

@@ -22,7 +22,7 @@ def test_it_reads_the_night_as_it_stands(tmp_path: Path) -> None:
     book = notebook(tmp_path)
     assert book.baseline.n == 0 and book.incumbent.n == book.night.incumbent_n
     assert book.source_of(0) == book.layout.source(0).read_text()
-    assert book.estimates.noise.sigma_bpb > 0 and book.run_s() == 330.0
+    assert book.estimates.noise.sigma_score > 0 and book.run_s() == 330.0
 
 
 def test_a_note_is_in_the_journal_and_in_the_view(tmp_path: Path) -> None:
@@ -35,7 +35,7 @@ def test_counters_of_a_session(tmp_path: Path) -> None:
     night, counters = notebook(tmp_path).night, Counters()
     for n in (1, 2, 3, 4):
         counters.count_decided(night.experiments[n])
-    single = [len(night.experiments[n].bpbs) == 1 for n in (1, 2, 3, 4)]
+    single = [len(night.experiments[n].scores) == 1 for n in (1, 2, 3, 4)]
     in_a_row = next((i for i, alone in enumerate(reversed(single)) if not alone), 4)
     assert (counters.decided, counters.since_baseline, counters.single_run_discards) == (4, 4, in_a_row)
     counters.count_rerun(night.experiments[1])

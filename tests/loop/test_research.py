@@ -70,7 +70,7 @@ def test_a_repaired_proposal_is_the_next_experiment(repository: Path) -> None:
     fixed: Idea = ("forget nothing", (SearchReplace("    opt = optim.Adam(LR)", "    opt = optim.AdamW(LR)"),))
     seen = night(repository, Scripted(BROKEN, repairs=[fixed]), experiments=2)
     assert [x.proposal.title for x in seen.experiments.values()][1:] == ["forget a bracket", "forget nothing"]
-    assert seen.experiments[2].bpbs
+    assert seen.experiments[2].scores
 
 
 def test_a_failure_that_cost_no_training_goes_back_once(repository: Path) -> None:

@@ -63,10 +63,10 @@ def measure(bench: Workbench, folder: Path, book: Journal, source: str) -> None:
     run_dir = experiment_folder(folder, n) / "run-1"
     m = experiment.rehearse(bench, experiment_folder(folder, n) / "train_mlx.py", run_dir, seed=1)
     assert m.failure is None, m.failure
-    m = replace(m, val_bpb=1.6)
+    m = replace(m, score=1.6)
     book.append("measured", n=n, run=0, measurement=m)
     book.append(
-        "decided", n=n, verdict="keep", reason="it is better", delta_bpb=0.1, sigma_bpb=0.01, estimate=m.val_bpb
+        "decided", n=n, verdict="keep", reason="it is better", delta_score=0.1, sigma_score=0.01, estimate=m.score
     )
 
 

@@ -49,7 +49,7 @@ def test_nothing_to_transfer_is_said(tmp_path: Path) -> None:
 def toy_findings(path: Path) -> Bundle:
     """Return findings for the toy: one change that helps, one that harms, and two that cannot run here."""
     source = HONEST.read_text()
-    made = NightBuilder(task={**TASK, "profile": "tiny", "budget_s": 1.0}, sigma_bpb=SHARP, source=source)
+    made = NightBuilder(task={**TASK, "profile": "tiny", "budget_s": 1.0}, sigma_score=SHARP, source=source)
     made.candidate(idea(Set("LR", "0.03"), title="learn faster"), 0.4, "keep")
     forbidden = SearchReplace("import prepare", "import os\nimport prepare")
     made.candidate(idea(forbidden, title="look around"), 0.3, "keep")
@@ -101,7 +101,7 @@ def test_a_transfer_from_start_to_end(toy: Path, tmp_path: Path, capsys: pytest.
         "hardly learn": "reverses",
     }
     faster = rows["learn faster"]
-    assert faster.here is not None and faster.here.low_bpb is not None and faster.here.low_bpb > 0
+    assert faster.here is not None and faster.here.low_score is not None and faster.here.low_score > 0
     assert faster.there == theirs.findings[1].effect and faster.experiment == 1
     assert "contract: " in rows["look around"].reason and "os" in rows["look around"].reason
     of: list[Finding] = [f for f in own.findings if f.of is not None]

@@ -102,11 +102,11 @@ def test_baseline_and_winner_on_the_test_split(repository: Path, monkeypatch: py
     assert night.experiments[1].verdict == "crash"
     assert night.experiments[1].reason.startswith("implausible: ")
     assert any(note.startswith("#2, far better than all before") for note in night.notes)
-    assert interval is not None and interval.rounds == 2 and interval.gain_bpb > 1
+    assert interval is not None and interval.rounds == 2 and interval.gain_score > 1
     winner, baseline = night.incumbent, validation.baseline_of(night)
     assert winner is not None and winner.proposal.title == "learn faster"
-    ours, theirs = validation.final_bpbs(winner), validation.final_bpbs(baseline)
+    ours, theirs = validation.final_scores(winner), validation.final_scores(baseline)
     assert ours.keys() == theirs.keys() and len(ours) == 2  # a round shares its seed
-    assert not set(ours.values()) & set(winner.bpbs)  # the final runs use another split and fresh seeds
+    assert not set(ours.values()) & set(winner.scores)  # the final runs use another split and fresh seeds
     text = validation.text(night)
     assert text is not None and "search: " in text and "interval" in text

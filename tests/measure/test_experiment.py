@@ -33,7 +33,7 @@ def test_an_honest_candidate_is_measured(bench: Workbench, tmp_path: Path) -> No
     m = experiment.measure(bench, HONEST, tmp_path / "run", seed=1, listen=lambda e: heard.append(e["event"]))
     assert m.failure is None
     # From log2(64) bits a token untrained towards log2(3) = 1.585 for steps of 0, 1 or 2.
-    assert m.val_bpb is not None and 1.5 < m.val_bpb < 6.5
+    assert m.score is not None and 1.5 < m.score < 6.5
     assert m.training_s is not None and m.training_s > 0
     assert m.num_steps and m.total_tokens and m.total_tokens // (16 * 64) - m.num_steps in (0, 1)
     assert [e for e in heard if e not in {"importing", "committed", "step", "evaluated", "probed"}] == [
@@ -42,23 +42,23 @@ def test_an_honest_candidate_is_measured(bench: Workbench, tmp_path: Path) -> No
     assert math.isclose(sum(m.seconds.values()), m.total_s, abs_tol=0.02)
     assert {p.name for p in (tmp_path / "run").iterdir()} >= {"checkpoint.safetensors", "train.log", "evaluate.log"}
     again = experiment.evaluate(bench, HONEST, tmp_path / "run", 1, "val", rows=5, order=3)
-    assert again.val_bpb == pytest.approx(m.val_bpb, rel=1e-6)
+    assert again.score == pytest.approx(m.score, rel=1e-6)
     test = experiment.evaluate(bench, HONEST, tmp_path / "run", 1, "test")
-    assert test.val_bpb is not None and test.val_bpb != m.val_bpb
+    assert test.score is not None and test.score != m.score
 
 
 def test_a_run_is_scored_once_on_the_split_asked_for(bench: Workbench, tmp_path: Path) -> None:
     heard: list[str] = []
     m = experiment.measure(bench, HONEST, tmp_path / "run", 1, lambda e: heard.append(e["event"]), split="test")
     assert heard.count("result") == 1
-    assert m.val_bpb == experiment.evaluate(bench, HONEST, tmp_path / "run", 1, "test").val_bpb
-    assert m.val_bpb != experiment.evaluate(bench, HONEST, tmp_path / "run", 1, "val").val_bpb
+    assert m.score == experiment.evaluate(bench, HONEST, tmp_path / "run", 1, "test").score
+    assert m.score != experiment.evaluate(bench, HONEST, tmp_path / "run", 1, "val").score
 
 
 def test_a_split_that_cannot_be_scored_is_the_failure_of_the_run(bench: Workbench, tmp_path: Path) -> None:
     bench.data.rows("test").write_bytes(b"not whole rows")
     m = experiment.measure(bench, HONEST, tmp_path / "run", 1, split="test")
-    assert m.val_bpb is None and m.failure is not None and m.num_steps
+    assert m.score is None and m.failure is not None and m.num_steps
 
 
 def test_shorter_rows_are_pieces_of_rows(bench: Workbench, tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ FAILURES = {
 def test_failures_have_kinds_and_no_number(kind: str, bench: Workbench, tmp_path: Path) -> None:
     m = experiment.measure(bench, variant(tmp_path, *FAILURES[kind]), tmp_path / "run", seed=1)
     assert m.failure is not None and m.failure.kind == kind, m.failure
-    assert m.val_bpb is None and m.total_s < 60
+    assert m.score is None and m.total_s < 60
     if kind in {"build", "warmup", "train"}:
         assert "train_mlx.py" in m.failure.detail and "prepare.py" not in m.failure.detail
 

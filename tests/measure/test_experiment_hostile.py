@@ -72,7 +72,7 @@ def test_without_the_contract_it_gets_nothing_unearned(
         pytest.skip("needs a sandbox, which this machine has not got")
     m = results[name].result(timeout=300)
     assert outcome(m) in candidate.outcomes, m
-    assert (m.val_bpb is None) == (m.failure is not None)
+    assert (m.score is None) == (m.failure is not None)
     assert (
         m.training_s is None
         or m.failure

@@ -131,7 +131,7 @@ def test_a_child_that_breaks_the_feeder_s_rules_is_tampering(spec: RunSpec) -> N
     "said",
     [
         event("step", step=1.5, loss=3.0),
-        event("result", val_bpb=0.1),
+        event("result", score=0.1),
         event("saved"),
         event([]),
     ],

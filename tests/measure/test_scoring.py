@@ -21,8 +21,8 @@ def test_val_bpb_is_the_formula_and_a_probe_moves_nothing(toy_data: Path, tmp_pa
     source.write_text(HONEST.read_text().replace(FORWARD, FORWARD.replace("return", "return 0 *")))
     heard: list[dict[str, object]] = []
     bench = toy_bench(toy_data, budget_s=0.3)
-    m = experiment.measure(bench, source, run, 1, lambda event: heard.append(dict(event)), ceiling_bpb=1.0)
-    assert m.val_bpb == pytest.approx(math.log2(64), rel=1e-6) and m.probe_nats == 0.0
+    m = experiment.measure(bench, source, run, 1, lambda event: heard.append(dict(event)), ceiling_score=1.0)
+    assert m.score == pytest.approx(math.log2(64), rel=1e-6) and m.probe_nats == 0.0
     assert heard[-1]["event"] == "result" and heard[-1]["probes"] == 1  # it is above the ceiling
     assert {path.name for path in run.iterdir()} == {
         *("checkpoint.safetensors", "fixed.safetensors", "train.log", "judge.log", "evaluate.log", "probe.log")

@@ -35,7 +35,7 @@ def test_records_survive_json(proposal: Proposal, measurement: Measurement) -> N
 
 def test_numbers_that_are_none_and_fields_of_the_future() -> None:
     curve = ((0.5, math.nan), (1.0, 2.0))
-    found = measurement_of(Measurement(seed=1, val_bpb=math.inf, tok_s=np.float32(0.5), loss_curve=curve))
+    found = measurement_of(Measurement(seed=1, score=math.inf, tok_s=np.float32(0.5), loss_curve=curve))
     assert found == Measurement(seed=1, tok_s=0.5, loss_curve=((1.0, 2.0),))
     assert measurement_of({"seed": 1, "of_the_future": 1}) == Measurement(seed=1)
 

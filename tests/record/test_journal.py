@@ -156,7 +156,7 @@ def test_a_line_whose_append_was_interrupted_does_not_contradict_the_next(journa
     n = proposed(journal)
     journal.append("started", n=n, run=0, seed=1, machine="m4", purpose="search")
     path = journal.layout.journal
-    written = {"type": "measured", "n": n, "run": 0, "measurement": Measurement(seed=1, val_bpb=1.0)}
+    written = {"type": "measured", "n": n, "run": 0, "measurement": Measurement(seed=1, score=1.0)}
     path.write_bytes(path.read_bytes() + encode({"v": 2, "t": "2026-11-23T22:00:00+00:00", **written}))
     assert read(journal.layout).experiments[n].status == "measured"  # it counts if nothing follows
     journal.append("abandoned", n=n, run=0, why="Ctrl-C")
@@ -305,7 +305,7 @@ def experiment(n, role):
     e = journal.night.experiments[n]
     if not e.measurements:
         journal.append("started", n=n, run=e.next_run, seed=n, machine="m4", purpose="search")
-        journal.append("measured", n=n, run=e.next_run, measurement=Measurement(seed=n, val_bpb=2 - n / 1e4))
+        journal.append("measured", n=n, run=e.next_run, measurement=Measurement(seed=n, score=2 - n / 1e4))
     verdict = "discard" if n % 3 == 2 else "keep"
     blob = repo.store(f"LR = {n}\\n".encode())
     journal.append("decided", n=n, verdict=verdict, reason="r", blob=blob, estimate=2 - n / 1e4)

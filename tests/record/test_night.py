@@ -18,7 +18,7 @@ def test_a_night_from_baseline_to_keep(journal: Journal) -> None:
     assert [e.n for e in journal.night.unfinished()] == [n]
     measured(journal, n, 1.45)
     measured(journal, n, 1.46, "repeat")
-    assert journal.night.experiments[n].bpbs == [1.45, 1.46]
+    assert journal.night.experiments[n].scores == [1.45, 1.46]
     decided(journal, n, "keep", 1.455)
     assert [e.n for e in journal.night.uncommitted()] == [n]
     journal.append("committed", n=n, commit="c1", ref="refs/heads/autoresearch/t")
@@ -42,8 +42,8 @@ def test_trials_tell_proposers_what_happened(journal: Journal) -> None:
     proposed(journal)  # undecided, so not in the history yet
     night = journal.night
     first, second = night.trials(lambda n: read_source(journal.layout, night.experiments[n]))
-    assert (first.verdict, first.val_bpb, first.edits, first.parent_source) == ("keep", 1.4, IDEA.edits, "DEPTH = 0\n")
-    assert (second.verdict, second.val_bpb, second.parent_source) == ("crash", None, "DEPTH = 6\n")
+    assert (first.verdict, first.score, first.edits, first.parent_source) == ("keep", 1.4, IDEA.edits, "DEPTH = 0\n")
+    assert (second.verdict, second.score, second.parent_source) == ("crash", None, "DEPTH = 6\n")
     assert second.failure == Failure("oom", "out of memory")
 
 
@@ -57,9 +57,9 @@ def test_replicates_leave_out_what_was_selected_and_what_is_not_comparable(journ
     single = proposed(journal)
     measured(journal, single, 1.3)
     groups = journal.night.replicates()
-    assert [[r.measurement.val_bpb for r in g if r.measurement] for g in groups] == [[1.50, 1.52], [1.43, 1.44]]
+    assert [[r.measurement.score for r in g if r.measurement] for g in groups] == [[1.50, 1.52], [1.43, 1.44]]
     assert groups[0][1].started > groups[0][0].started
-    assert journal.night.experiments[n].bpbs == [1.50, 1.52]
+    assert journal.night.experiments[n].scores == [1.50, 1.52]
 
 
 def test_the_same_source_under_a_new_baseline_is_another_group(journal: Journal) -> None:
@@ -108,5 +108,5 @@ def test_runs_of_two_machines_are_no_replicates(journal: Journal) -> None:
     n = baseline(journal, 1.50)
     for run, machine in ((1, "m4"), (2, "m1"), (3, "m1")):
         journal.append("started", n=n, run=run, seed=run, machine=machine, purpose="incumbent")
-        journal.append("measured", n=n, run=run, measurement=Measurement(seed=run, val_bpb=1.5))
+        journal.append("measured", n=n, run=run, measurement=Measurement(seed=run, score=1.5))
     assert [[r.machine for r in group] for group in journal.night.replicates()] == [["m4", "m4"], ["m1", "m1"]]

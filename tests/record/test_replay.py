@@ -63,7 +63,7 @@ def test_what_was_measured_before_a_cut_counts(journal: Journal) -> None:
     journal.append("started", n=n, run=1, seed=1, machine="m4", purpose="repeat")
     journal.append("opened", **OPENED)
     (open_,) = journal.night.unfinished()
-    assert (open_.bpbs, open_.next_run) == ([1.49], 2)
+    assert (open_.scores, open_.next_run) == ([1.49], 2)
 
 
 def test_a_cut_control_run_does_not_touch_the_incumbent(journal: Journal) -> None:

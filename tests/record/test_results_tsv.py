@@ -21,7 +21,7 @@ OTHERS = b"1111111\t0.997900\t44.0\tkeep\tbaseline\n2222222\t0.000000\t0.0\tcras
 def experiment(n: int, verdict: str | None = "keep", **fields: Any) -> Experiment:
     bpb = None if verdict == "crash" else 1.25 + n / 100
     failure = Failure("oom", "out of memory") if verdict == "crash" else None
-    measurement = Measurement(seed=1, val_bpb=bpb, failure=failure, peak_memory_mb=2048.0 + 100 * n)
+    measurement = Measurement(seed=1, score=bpb, failure=failure, peak_memory_mb=2048.0 + 100 * n)
     run = RunRecord(0, 1, "search", "m4", 0.0, "measured", measurement)
     known: dict[str, Any] = {
         "role": "candidate",

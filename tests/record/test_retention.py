@@ -49,9 +49,9 @@ def decided(n: int, verdict: str, estimate: float | None) -> dict[str, Any]:
     return event("decided", n=n, verdict=verdict, reason="", estimate=estimate)
 
 
-def experiment(n: int, verdict: str, bpbs: list[float | None], role: str = "candidate") -> list[dict[str, Any]]:
-    runs = itertools.chain.from_iterable(ran(n, run, bpb) for run, bpb in enumerate(bpbs))
-    good = [bpb for bpb in bpbs if bpb is not None]
+def experiment(n: int, verdict: str, scores: list[float | None], role: str = "candidate") -> list[dict[str, Any]]:
+    runs = itertools.chain.from_iterable(ran(n, run, bpb) for run, bpb in enumerate(scores))
+    good = [bpb for bpb in scores if bpb is not None]
     return [proposed(n, role), *runs, decided(n, verdict, min(good) if good else None)]
 
 

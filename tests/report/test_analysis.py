@@ -27,17 +27,17 @@ def shown() -> str:
 def test_the_headline_is_the_validated_gain_with_its_interval() -> None:
     h = analysis.headline(NIGHT)
     assert h.interval is not None and h.interval.rounds == 5 and h.interval.real
-    assert h.gain_bpb == h.interval.gain_bpb == pytest.approx(0.157, abs=0.01)
+    assert h.gain_score == h.interval.gain_score == pytest.approx(0.157, abs=0.01)
     assert (h.experiments, h.keeps + h.discards + h.crashes) == (60, 60)
-    assert f"<h1>{h.gain_bpb:.3f} bits per byte better</h1>" in shown()
-    assert f"95% interval +{h.interval.low_bpb:.4f} to +{h.interval.high_bpb:.4f}, 5 interleaved rounds" in shown()
+    assert f"<h1>{h.gain_score:.3f} bits per byte better</h1>" in shown()
+    assert f"95% interval +{h.interval.low_score:.4f} to +{h.interval.high_score:.4f}, 5 interleaved rounds" in shown()
 
 
 def test_the_stack_is_the_incumbent_s_ancestry_with_diffs_and_effects() -> None:
     kept = analysis.kept_changes(NIGHT)
     assert [k.experiment.n for k in kept] == [x.n for x in NIGHT.experiments.values() if x.verdict == "keep"][1:]
     for k in kept:
-        assert f"+{k.gain_bpb:.4f} ± {k.error_bpb:.4f}" in shown()
+        assert f"+{k.gain_score:.4f} ± {k.error_score:.4f}" in shown()
         assert f'<span class="add">+EXTRA = <b>{k.experiment.n}</b></span>' in shown()
 
 
@@ -45,7 +45,7 @@ def test_noise_lists_the_lucky_first_runs() -> None:
     lucky = analysis.lucky_discards(NIGHT)
     assert lucky
     for discard in lucky:
-        assert discard.experiment.verdict == "discard" and discard.first_gain_bpb > 0.5 * nights.SIGMA
+        assert discard.experiment.verdict == "discard" and discard.first_gain_score > 0.5 * nights.SIGMA
     assert f"{len(lucky)} of {analysis.headline(NIGHT).discards} discarded candidates looked better" in shown()
 
 
@@ -60,7 +60,12 @@ def test_crashes_are_grouped_by_cause() -> None:
 def test_contract_violations_and_quarantined_experiments_are_crashes_with_a_cause() -> None:
     def change(event: dict[str, Any]) -> None:
         if event["type"] == "decided" and event["n"] == 2:
-            event |= {"verdict": "crash", "reason": "contract: line 3: import os", "estimate": None, "delta_bpb": None}
+            event |= {
+                "verdict": "crash",
+                "reason": "contract: line 3: import os",
+                "estimate": None,
+                "delta_score": None,
+            }
 
     night = changed(change)
     assert ("contract", 1) in [(g.kind, len(g.crashes)) for g in analysis.crashes(night)]
@@ -69,8 +74,8 @@ def test_contract_violations_and_quarantined_experiments_are_crashes_with_a_caus
 def test_categories_add_up() -> None:
     tallies = analysis.by_category(NIGHT)
     assert sum(t.total for t in tallies) == 60
-    kept = sum(k.gain_bpb or 0 for k in analysis.kept_changes(NIGHT))
-    assert sum(t.gain_bpb for t in tallies) == pytest.approx(kept)
+    kept = sum(k.gain_score or 0 for k in analysis.kept_changes(NIGHT))
+    assert sum(t.gain_score for t in tallies) == pytest.approx(kept)
 
 
 def test_the_running_best_only_falls() -> None:

@@ -45,7 +45,7 @@ def test_twenty_nights_of_a_hundred_experiments_take_seconds(tmp_path: Path) -> 
     one = shared(NightBuilder().try_all(100))
     files = [tmp_path / f"{i}.json" for i in range(20)]
     for i, file in enumerate(files):
-        findings = tuple(replace(f, val_bpb=f.val_bpb and f.val_bpb * (1 - 0.001 * i)) for f in one.findings)
+        findings = tuple(replace(f, score=f.score and f.score * (1 - 0.001 * i)) for f in one.findings)
         bundle.save(replace(one, created=f"2026-11-{i + 1:02}", findings=findings), file)
     started = time.process_time()
     found = compare.compare([bundle.load(file) for file in files])

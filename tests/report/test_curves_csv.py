@@ -19,4 +19,4 @@ def test_every_stored_point_is_a_row_and_the_last_has_the_score() -> None:
     points = Counter((int(row["experiment"]), int(row["run"])) for row in rows)
     assert points == {(x.n, r.run + 1): len(r.measurement.loss_curve) for x, r in runs if r.measurement.loss_curve}
     scored = {(int(row["experiment"]), int(row["run"])): float(row["val_bpb"]) for row in rows if row["val_bpb"]}
-    assert scored == {(x.n, r.run + 1): r.measurement.val_bpb for x, r in runs if r.measurement.val_bpb is not None}
+    assert scored == {(x.n, r.run + 1): r.measurement.score for x, r in runs if r.measurement.score is not None}

@@ -114,7 +114,7 @@ def test_a_night_of_crashes() -> None:
         if event["type"] == "measured":
             event["measurement"] = {"seed": 1, "failure": {"kind": "train", "message": "boom", "detail": ""}}
         elif event["type"] == "decided":
-            event |= {"verdict": "crash", "estimate": None, "delta_bpb": None, "sigma_bpb": None, "z": None}
+            event |= {"verdict": "crash", "estimate": None, "delta_score": None, "sigma_score": None, "z": None}
 
     assert Page(report.render(changed(crash), SOURCE_OF)).loads == []
 

@@ -31,4 +31,4 @@ def test_the_shares_of_time_add_up() -> None:
 
 def test_the_picture_has_the_night_s_points_and_its_noise() -> None:
     picture = page_night.progress_picture(NIGHT)
-    assert len(picture.points) == 31 and picture.line[0][0] == 0 and picture.sigma_bpb
+    assert len(picture.points) == 31 and picture.line[0][0] == 0 and picture.sigma_score

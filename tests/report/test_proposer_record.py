@@ -29,7 +29,9 @@ def with_proposals(night: Night, change: dict[int, dict[str, object]]) -> Night:
 def test_records_add_up() -> None:
     found = proposer_record.records(NIGHT)
     assert sum(r.tried for r in found) == 60 and sum(r.share for r in found) == pytest.approx(1)
-    assert sum(r.gain_bpb for r in found) == pytest.approx(sum(k.gain_bpb or 0 for k in analysis.kept_changes(NIGHT)))
+    assert sum(r.gain_score for r in found) == pytest.approx(
+        sum(k.gain_score or 0 for k in analysis.kept_changes(NIGHT))
+    )
     assert {r.name: r.failed_turns for r in found} == {"tuner": 0, MODEL: 1}
     assert [r.turns for r in found] == sorted((r.turns for r in found), reverse=True)
 
@@ -56,9 +58,9 @@ def made(model_gain: float, seed: int = 0) -> Night:
 
 def test_a_better_model_adds_and_an_equal_one_adds_nothing_for_sure() -> None:
     (better,) = proposer_record.added(made(0.05))
-    assert better.name == MODEL and 0 < better.low_bpb < better.bpb < better.high_bpb
+    assert better.name == MODEL and 0 < better.low_score < better.bpb < better.high_score
     (equal,) = proposer_record.added(made(0.01))
-    assert equal.low_bpb < 0 < equal.high_bpb
+    assert equal.low_score < 0 < equal.high_score
     assert str(better).startswith(f"{MODEL} added +") and "(90%: +" in str(better)
 
 
@@ -66,7 +68,7 @@ def test_time_that_a_model_takes_counts_against_it() -> None:
     night = made(0.01)
     slow = {n: {"usage": {"seconds": 3000.0}} for n, x in night.experiments.items() if x.proposal.proposer == MODEL}
     (quick,), (lagging,) = proposer_record.added(night), proposer_record.added(with_proposals(night, slow))
-    assert lagging.bpb < quick.bpb and lagging.high_bpb < 0
+    assert lagging.bpb < quick.bpb and lagging.high_score < 0
 
 
 def test_a_few_turns_show_nothing() -> None:

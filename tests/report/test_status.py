@@ -29,7 +29,7 @@ def shown(root: Path, tag: str | None = None) -> str:
 
 
 def a_night(tag: str = "nov23") -> NightBuilder:
-    made = NightBuilder(tag=tag, sigma_bpb=EXACT)
+    made = NightBuilder(tag=tag, sigma_score=EXACT)
     made.candidate(set_to("DEPTH", 4), 0.1, "keep")
     made.candidate(set_to("WIDTH", 48), -0.1, "discard")
     made.crash(set_to("WIDTH", 96))
@@ -58,12 +58,12 @@ def test_a_night_that_kept_nothing_claims_no_gain() -> None:
 
 
 @pytest.mark.parametrize(
-    ("gain_bpb", "rounds", "step"),
+    ("gain_score", "rounds", "step"),
     [(0.1, 0, "loop.py validate --tag nov23"), (0.1, 3, "loop.py adopt --tag nov23"), (0.0, 3, "proves no gain yet")],
 )
-def test_the_next_step_of_a_night_with_a_keep(gain_bpb: float, rounds: int, step: str) -> None:
+def test_the_next_step_of_a_night_with_a_keep(gain_score: float, rounds: int, step: str) -> None:
     made = NightBuilder(tag="nov23")
-    made.candidate(set_to("DEPTH", 4), gain_bpb, "keep")
+    made.candidate(set_to("DEPTH", 4), gain_score, "keep")
     made.validate(rounds)
     assert status.text(made.night).splitlines()[-1].endswith(step)
 

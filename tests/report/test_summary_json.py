@@ -15,7 +15,7 @@ NIGHT = nights.night(30)
 def test_it_has_the_reports_figures_and_every_experiment() -> None:
     found = json.loads(json.dumps(night_json(NIGHT, running=False), allow_nan=False))
     h = analysis.headline(NIGHT)
-    assert found["headline"]["baseline_bpb"] == h.baseline_bpb and found["headline"]["keeps"] == h.keeps
+    assert found["headline"]["baseline_score"] == h.baseline_score and found["headline"]["keeps"] == h.keeps
     assert found["headline"]["interval"]["rounds"] == h.interval.rounds if h.interval else True
     assert [x["n"] for x in found["experiments"]] == list(NIGHT.experiments)
     assert found["incumbent"] == NIGHT.incumbent_n and found["closed"] == NIGHT.closed
@@ -27,7 +27,7 @@ def test_an_experiment_has_its_runs() -> None:
     found = experiment_json(x)
     assert found["verdict"] == x.verdict and found["val_bpb"] == x.estimate
     assert [run["seed"] for run in found["runs"]] == [run.seed for run in x.runs.values()]
-    assert [run["val_bpb"] for run in found["runs"] if run["purpose"] != "final"] == x.bpbs
+    assert [run["val_bpb"] for run in found["runs"] if run["purpose"] != "final"] == x.scores
 
 
 def test_a_crash_says_why() -> None:

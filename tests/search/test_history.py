@@ -25,9 +25,9 @@ def test_values_tried_for_each_constant() -> None:
 
 def test_marks_compare_with_the_script_as_it_is() -> None:
     """A value that was kept, since it was better than the script of its time, is worse than the script now."""
-    kept = replace(trial(1, [Set("MATRIX_LR", "0.05")], "keep", 4.0), val_bpb=NOW + 2.5 * SIGMA)
-    near = replace(trial(2, [Set("MATRIX_LR", "0.06")], sigmas=-2.0, parent=kept.source), val_bpb=NOW + 0.3 * SIGMA)
-    better = replace(trial(3, [Set("MATRIX_LR", "0.02")], "keep", 9.0), val_bpb=NOW - 2 * SIGMA)
+    kept = replace(trial(1, [Set("MATRIX_LR", "0.05")], "keep", 4.0), score=NOW + 2.5 * SIGMA)
+    near = replace(trial(2, [Set("MATRIX_LR", "0.06")], sigmas=-2.0, parent=kept.source), score=NOW + 0.3 * SIGMA)
+    better = replace(trial(3, [Set("MATRIX_LR", "0.02")], "keep", 9.0), score=NOW - 2 * SIGMA)
     now = trial(4, [Set("MATRIX_LR", "0.055")], "keep", 2.5, parent=kept.source)
     told = history.values_tried(now.source, [kept, near, better, now], SIGMA, NOW)
     assert told == ["MATRIX_LR: .02+ .05- .055* .06="]

@@ -149,7 +149,7 @@ def options_of(args: Namespace, *, deadline: float | None = None, by_hand: bool 
         begin_at=getattr(args, "begin_at", None),
         display_off=getattr(args, "display_off", None),
         keep_pause=getattr(args, "resume", False),
-        target_bpb=getattr(args, "target", None),
+        target_score=getattr(args, "target", None),
         notify=getattr(args, "notify", None),
     )
 

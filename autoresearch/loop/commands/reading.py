@@ -87,7 +87,7 @@ def _line(run: RunRecord) -> str:
     """Return a run in a line: "  run 1 (search, seed 7000): val_bpb 1.234567, 82,000 tok/s, 751 steps"."""
     m = run.measurement
     ended = "stopped early" if m and m.stopped else run.ended or "running"
-    value = f"val_bpb {m.val_bpb:.6f}" if m and m.val_bpb is not None else ended
+    value = f"val_bpb {m.score:.6f}" if m and m.score is not None else ended
     speed = f", {m.tok_s:,.0f} tok/s, {counted(m.num_steps or 0, 'step')}" if m and m.tok_s else ""
     failed = f", {m.failure.kind}: {m.failure.message}" if m and m.failure else ""
     return f"  {run_name(run.run)} ({run.purpose}, seed {run.seed}): {value}{speed}{failed}"

@@ -250,8 +250,8 @@ def _fitting_history(context: Context, room: int, bytes_per_token: float, hints:
 
     Kept trials are included first, then the values, then the other trials, the newest first in each group.
     """
-    trials = [history.line(trial, context.sigma_bpb) for trial in context.history]
-    values = history.values_tried(context.source, context.history, context.sigma_bpb, context.incumbent_bpb)
+    trials = [history.line(trial, context.sigma_score) for trial in context.history]
+    values = history.values_tried(context.source, context.history, context.sigma_score, context.incumbent_score)
     kept = [i for i, trial in enumerate(context.history) if trial.verdict == "keep"]
     rest = [i for i, trial in enumerate(context.history) if trial.verdict != "keep"]
     wanted = [("trial", i) for i in reversed(kept)]
@@ -285,7 +285,7 @@ def _turn(context: Context, form: str, drafted: Sequence[Proposal], subject: Sub
     directive = context.directive
     parts = [
         "## Now\n",
-        f"val_bpb is {context.incumbent_bpb:.4f}; one run's noise (sigma) is {context.sigma_bpb:.4f}.",
+        f"val_bpb is {context.incumbent_score:.4f}; one run's noise (sigma) is {context.sigma_score:.4f}.",
         f"The machine: {context.machine}" if context.machine else "",
         directive.text if directive else "",
         f"The category has to be {directive.category}." if directive and directive.category else "",

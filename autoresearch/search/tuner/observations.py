@@ -49,10 +49,10 @@ def observe(space: Space, start: Version, history: Sequence[Trial]) -> Observati
         tried, before = trial_version(trial), version(trial.parent_source)
         kept, same_code = trial.verdict == "keep", tried.structure == before.structure
         if same_code and before.structure == code:
-            reached = None if trial.delta_bpb is None else level - trial.delta_bpb
+            reached = None if trial.delta_score is None else level - trial.delta_score
             trials.append(Observation(_filled(space, tried), _filled(space, before), reached))
         if kept:
-            code, level = tried.structure, level - (trial.delta_bpb or 0.0) * same_code
+            code, level = tried.structure, level - (trial.delta_score or 0.0) * same_code
             codes.add(code)
         if kept and tried == start:
             level_of_start = level

@@ -117,7 +117,7 @@ def summary(measurement: Measurement) -> str:
     """
     m = measurement
     rows = [
-        ("val_bpb", m.val_bpb, "{:.6f}"),
+        ("val_bpb", m.score, "{:.6f}"),
         ("training_seconds", m.training_s, "{:.1f}"),
         ("total_seconds", m.total_s, "{:.1f}"),
         ("peak_memory_mb", m.peak_memory_mb, "{:.1f}"),

@@ -20,10 +20,10 @@ from testbed.toy import ROOT, git
 NIGHT = Namespace(tag="nov23", anyway=False)
 
 
-def made_night(root: Path, verdict: str, rounds: int = 0, gain_bpb: float = 0.05) -> NightBuilder:
+def made_night(root: Path, verdict: str, rounds: int = 0, gain_score: float = 0.05) -> NightBuilder:
     """Write a night on another profile's constants: its baseline has LR = 0.02, as a profile or a fit would set it."""
     made = NightBuilder(source=BASE.replace("LR = 0.01", "LR = 0.02"))
-    made.candidate(set_to("DEPTH", 3), gain_bpb, verdict)
+    made.candidate(set_to("DEPTH", 3), gain_score, verdict)
     made.validate(rounds)
     made.write(root / "runs" / "nov23")
     return made
@@ -64,12 +64,13 @@ def test_adopting_commits_the_winner_on_the_person_s_branch(
 
 
 @pytest.mark.parametrize(
-    ("rounds", "gain_bpb", "why"), [(0, 0.05, "#1, was not validated"), (5, 0.0, "does not prove a gain: .* interval")]
+    ("rounds", "gain_score", "why"),
+    [(0, 0.05, "#1, was not validated"), (5, 0.0, "does not prove a gain: .* interval")],
 )
 def test_a_winner_without_a_proven_gain_is_adopted_only_anyway(
-    repository: Path, capsys: pytest.CaptureFixture[str], rounds: int, gain_bpb: float, why: str
+    repository: Path, capsys: pytest.CaptureFixture[str], rounds: int, gain_score: float, why: str
 ) -> None:
-    made_night(repository, "keep", rounds, gain_bpb)
+    made_night(repository, "keep", rounds, gain_score)
     commit_base(repository)
     with pytest.raises(UsageError, match=f"{why}.*loop.py validate --tag nov23.*--anyway"):
         results.adopt(repository, NIGHT)

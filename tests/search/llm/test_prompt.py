@@ -37,7 +37,7 @@ def text_of(made: prompt.Prompt) -> str:
 def test_what_never_changes_comes_first() -> None:
     """Two turns of one incumbent share everything up to the history: the server reads that part once."""
     first = text_of(prompt.build(context(), "blocks", budget=10**6))
-    later = text_of(prompt.build(context([trial(1, [Set("DEPTH", "6")])], incumbent_bpb=1.2), "blocks", budget=10**6))
+    later = text_of(prompt.build(context([trial(1, [Set("DEPTH", "6")])], incumbent_score=1.2), "blocks", budget=10**6))
     shared = first.index("## What has been tried")
     assert first[:shared] == later[:shared]
     assert (

@@ -33,7 +33,7 @@ def night(source: str, score: Score, turns: int, seed: int = 0) -> list[Trial]:
         (proposal,) = Tuner(seed).propose(context(source, history))
         history.append(measured(n, source, proposal, bpb, score))
         if history[-1].verdict == "keep":
-            source, bpb = history[-1].source, history[-1].val_bpb
+            source, bpb = history[-1].source, history[-1].score
             assert bpb is not None
     return history
 
@@ -121,7 +121,7 @@ def test_it_never_repeats_itself(long_night: list[Trial]) -> None:
 
 
 def test_it_finds_what_there_is_to_find(long_night: list[Trial]) -> None:
-    start, best = bowl(constants.read(SMALL)), min(trial.val_bpb for trial in long_night if trial.val_bpb is not None)
+    start, best = bowl(constants.read(SMALL)), min(trial.score for trial in long_night if trial.score is not None)
     assert start is not None and best - 1 < 0.02 * (start - 1)
     assert any(len(trial.edits) >= 3 for trial in long_night)  # TPE's turns move several constants
 
@@ -212,7 +212,7 @@ def test_a_space_that_has_been_searched_is_said_to_be() -> None:
 def test_an_ask_after_two_hundred_trials_takes_under_a_second() -> None:
     settings = Tuner().propose(context(REAL), 200)
     one = trial(1, REAL, [Set("DEPTH", "2")], -0.1)
-    history = [replace(one, n=n, edits=p.edits, delta_bpb=-0.1 / n) for n, p in enumerate(settings, 1)]
+    history = [replace(one, n=n, edits=p.edits, delta_score=-0.1 / n) for n, p in enumerate(settings, 1)]
     assert len(history) == 200
     Tuner().propose(context(REAL, history[:20]))  # Optuna is loaded once a night
     started = time.process_time()
