@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
+from autoresearch.metrics import VAL_BPB, Metric
+
 Verdict = Literal["keep", "discard", "crash"]
 Say = Callable[[str], object]  # shows a line to a person
 Role = Literal["baseline", "candidate"]
@@ -42,6 +44,8 @@ HYPOTHESIS_CHARS = 600  # of its hypothesis, at most
 
 # --- the task --------------------------------------------------------------------------------------------------------
 
+GPT = "gpt"  # the name of the task of training
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskFacts:
@@ -56,6 +60,9 @@ class TaskFacts:
     eval_rows: int | None = None  # of one batch of the evaluation
     budget_s: float | None = None  # seconds of training a run
     source: str | None = None  # where the text came from, for people
+    name: str = GPT  # of the task: training, or the folder of a declared one
+    metric: Metric = VAL_BPB
+    files: tuple[str, ...] = ("train_mlx.py",)  # that experiments change, the main one first
 
 
 # Fields of TaskFacts in which two results have to agree to be comparable, and what it means where they differ.
@@ -136,7 +143,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Reason why a run has no val_bpb. `kind` is a row of failures.KINDS, or any word that a child sent."""
+    """Reason why a run has no score. `kind` is a row of failures.KINDS, or any word that a child sent."""
 
     kind: str
     message: str  # one line, for a person and for results.tsv
@@ -169,7 +176,7 @@ class Measurement:
     """Result of one run of a candidate. A value that was not measured is None, never 0; units are in the names."""
 
     seed: int
-    score: float | None = None  # bits per UTF-8 byte, lower is better
+    score: float | None = None  # lower is better; Metric.value turns it into what a person reads
     failure: Failure | None = None
     training_s: float | None = None  # clock_started to trained, by the parent's clock
     total_s: float = 0.0
@@ -190,12 +197,14 @@ class Measurement:
     stop_limit_nats: float | None = None  # the early stop's limit; None: it was off
     speed_index: float | None = None  # speed in a fixed benchmark around the training; 1.0 is this machine's usual
     probe_nats: float | None = None  # largest change of a target's loss in a probe; an honest model shows almost none
+    figures: Mapping[str, float] = field(default_factory=dict)  # what else a declared task measured, by name
+    cases: tuple[float, ...] = ()  # the score of each case, in a fixed order, where the task has cases
     machine_before: MachineState | None = None
     machine_after: MachineState | None = None
 
     @property
     def ok(self) -> bool:
-        """Whether the run has a val_bpb."""
+        """Whether the run has a score."""
         return self.score is not None
 
     @property
@@ -272,6 +281,19 @@ class HintLine:
 
 
 @dataclass(frozen=True, slots=True)
+class Brief:
+    """What a proposer is told of a task beside its files and its history."""
+
+    role: str  # what is edited, what judges it, what the proposer's job is: the beginning of a prompt
+    api: str = ""  # what the files can use
+    categories: tuple[str, ...] = CATEGORIES
+    levers: Mapping[str, str] = field(default_factory=dict)  # category -> what to try first
+    knobs: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)  # declared: constant -> its values or its range
+    read: Mapping[str, str] = field(default_factory=dict)  # files that are shown and may not change
+    ideas: Mapping[str, str] = field(default_factory=dict)  # ready-made changes: name -> text, as a reply would be
+
+
+@dataclass(frozen=True, slots=True)
 class Context:
     """All that a proposer may know. `history` holds every decided experiment of the night, oldest first."""
 
@@ -287,6 +309,7 @@ class Context:
     turn: int = 0  # the number of the next experiment
     hints: Sequence[HintLine] = ()  # findings of other machines, the largest effects first
     parent_n: int = 0  # the experiment whose source is `source`: the incumbent, or an ancestor of it
+    brief: Brief | None = None  # of the task; None: training
 
 
 class Proposer(Protocol):

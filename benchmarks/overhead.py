@@ -140,7 +140,7 @@ def made_up() -> list[Event]:
 
 def parts_table(events: Sequence[Event]) -> str:
     """Format the medians of a run's parts. Raises AutoresearchError when there is no complete run."""
-    runs = [e["measurement"]["seconds"] for e in events if e["type"] == "measured" and e["measurement"].get("val_bpb")]
+    runs = [e["measurement"]["seconds"] for e in events if e["type"] == "measured" and e["measurement"].get("score")]
     if not runs:
         raise AutoresearchError("the night has no complete run")
     lines, total = [f"{len(runs)} complete runs; medians in seconds\n", "| part | s | |", "| --- | ---: | --- |"], 0.0

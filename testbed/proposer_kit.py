@@ -49,7 +49,7 @@ def discarded(n: int, change: Set, **facts: Any) -> Trial:
     """Return a trial that set one constant and was a sigma worse."""
     made: dict[str, Any] = {
         "proposer": "tuner", "title": f"Idea {n}", "hypothesis": "", "category": "depth", "verdict": "discard",
-        "reason": "1 sigma worse", "delta_score": -0.004, "sigma_score": 0.004, "val_bpb": 1.3,
+        "reason": "1 sigma worse", "delta_score": -0.004, "sigma_score": 0.004, "score": 1.3,
     }  # fmt: skip
     source = edits.apply(SOURCE, [change])
     return Trial(n=n, edits=(change,), source=source, parent_source=SOURCE, **{**made, **facts})

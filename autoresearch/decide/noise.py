@@ -84,8 +84,8 @@ class SpeedFit:
 
     def __str__(self) -> str:
         return (
-            f"replicates scatter by {self.raw_sigma_score:.4f} bpb as measured, and by {self.adjusted_sigma_score:.4f} with"
-            " the machine's speed of the moment taken out"
+            f"replicates scatter by {self.raw_sigma_score:.4f} bpb as measured, and by {self.adjusted_sigma_score:.4f} "
+            "with the machine's speed of the moment taken out"
         )
 
     def adjust(self, bpb: float, speed_index: float) -> float:

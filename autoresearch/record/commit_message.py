@@ -7,16 +7,15 @@ from autoresearch.record.night import Experiment, Night
 
 
 def commit_message(night: Night, x: Experiment, machine: str) -> str:
-    """Return what was tried and why, val_bpb before and after with its uncertainty, and on which machine.
+    """Return what was tried and why, the metric before and after with its uncertainty, and on which machine.
 
     The first line is the proposal's title, and the last lines are git trailers: "Experiment: nov23/0007".
     """
     lines = [f"{x.proposal.title}", "", x.proposal.hypothesis, ""]
     if x.estimate is not None and x.delta_score is not None:
-        before = x.estimate + x.delta_score
-        lines += [
-            f"val_bpb {before:.6f} -> {x.estimate:.6f} over {counted(len(x.scores), 'run')}, sigma {x.sigma_score or 0:.6f}"
-        ]
+        metric, runs = night.task.metric, counted(len(x.scores), "run")
+        before, sigma = metric.text(x.estimate + x.delta_score), metric.size(x.sigma_score or 0.0)
+        lines += [f"{before} -> {metric.shown(x.estimate)} over {runs}, sigma {sigma}"]
     lines += [f"{x.verdict}: {x.reason}", ""]
     task = night.task
     lines += [

@@ -10,6 +10,7 @@ from autoresearch.decide import estimates, validation
 from autoresearch.decide.estimates import Estimates
 from autoresearch.decide.interval import Interval
 from autoresearch.failures import KINDS, meaning
+from autoresearch.metrics import VAL_BPB, Metric
 from autoresearch.record.night import Experiment, Night
 from autoresearch.records import CATEGORIES
 
@@ -30,6 +31,7 @@ class Headline:
     discards: int
     crashes: int
     elapsed_s: float
+    metric: Metric = VAL_BPB
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +138,7 @@ def headline(night: Night) -> Headline:
         discards=counts["discard"],
         crashes=counts["crash"],
         elapsed_s=night.elapsed_s,
+        metric=night.task.metric,
     )
 
 

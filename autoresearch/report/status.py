@@ -80,12 +80,12 @@ def _gain(h: Headline) -> str | None:
     """Return the search's own gain in a line; None before a baseline is measured."""
     if h.baseline_score is None or h.best_score is None or not h.sigma_score:
         return None
+    metric, sigma = h.metric, h.metric.size(h.sigma_score)
     if h.best_score == h.baseline_score:
-        return f"val_bpb {h.baseline_score:.6f}, the baseline's: nothing better was kept; sigma of one run {h.sigma_score:.4f}"
-    gain = f"{(h.baseline_score - h.best_score) / h.sigma_score:+.1f} sigma of one run, sigma {h.sigma_score:.4f}"
-    return (
-        f"val_bpb {h.baseline_score:.6f} -> {h.best_score:.6f} ({gain}); the search's own figure, which is optimistic"
-    )
+        return f"{metric.text(h.baseline_score)}, the baseline's: nothing better was kept; sigma of one run {sigma}"
+    gain = f"{(h.baseline_score - h.best_score) / h.sigma_score:+.1f} sigma of one run, sigma {sigma}"
+    values = f"{metric.text(h.baseline_score)} -> {metric.shown(h.best_score)}"
+    return f"{values} ({gain}); the search's own figure, which is optimistic"
 
 
 def find_tag(root: Path, tag: str | None) -> str:

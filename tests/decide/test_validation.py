@@ -43,7 +43,7 @@ def final(journal: Journal, n: int, *scores: float, first_seed: int = 9000) -> N
     for seed, bpb in enumerate(scores, first_seed):
         run = journal.night.experiments[n].next_run
         journal.append("started", n=n, run=run, seed=seed, machine="m4", purpose="final")
-        journal.append("measured", n=n, run=run, measurement={"seed": seed, "val_bpb": bpb})
+        journal.append("measured", n=n, run=run, measurement={"seed": seed, "score": bpb})
 
 
 def number_of(night: Night) -> int | None:
@@ -69,7 +69,7 @@ def test_no_screen_disagrees_on_a_second_baseline(journal: Journal) -> None:
 def test_a_failed_baseline_is_passed_over(journal: Journal) -> None:
     """A baseline without a finite run has no estimate, so `status` has to pass it over."""
     failed_baseline(journal)
-    assert number_of(journal.night) is None and "val_bpb" not in status.text(journal.night)
+    assert number_of(journal.night) is None and "score" not in status.text(journal.night)
     mended = baseline(journal, 1.5)
     kept(journal, 1.4, 1.41)
     assert number_of(journal.night) == mended

@@ -60,7 +60,7 @@ def test_the_validated_gain_is_paired_by_seed() -> None:
         for x in (0, n):
             made.add("started", n=x, run=10 + i, seed=500 + i, machine="m4", purpose="final")
             bpb = made.truth[x] + 0.1 * i  # the drift cancels within a round
-            made.add("measured", n=x, run=10 + i, measurement={"seed": 500 + i, "val_bpb": bpb})
+            made.add("measured", n=x, run=10 + i, measurement={"seed": 500 + i, "score": bpb})
     total = export.export(made.night, made.sources.__getitem__, OPEN).total
     assert total is not None and total.runs == 4 and "paired t" in total.method
     assert total.low_score == pytest.approx(0.05) and total.high_score == pytest.approx(0.05)

@@ -19,7 +19,7 @@ def test_it_says_what_was_tried_what_it_brought_and_where(tmp_path: Path) -> Non
     x = replace(night.experiments[1], estimate=1.55, delta_score=0.05, sigma_score=0.004, reason="12 sigma better")
     lines = commit_message(night, x, "Apple M4 Pro").splitlines()
     assert lines[0] == x.proposal.title and lines[1] == ""
-    assert f"val_bpb 1.600000 -> 1.550000 over {len(x.scores)} runs, sigma 0.004000" in lines
+    assert f"val_bpb 1.600000 -> 1.550000 over {len(x.scores)} runs, sigma 0.0040 bpb" in lines
     assert "keep: 12 sigma better" in lines
     assert lines[-5:] == [
         "Experiment: nov23/0001",

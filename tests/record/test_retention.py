@@ -40,7 +40,7 @@ def proposed(n: int, role: str = "candidate") -> dict[str, Any]:
 
 def ran(n: int, run: int, val_bpb: float | None) -> list[dict[str, Any]]:
     failure = None if val_bpb else {"kind": "train", "message": "boom", "detail": ""}
-    measurement = {"seed": run, "val_bpb": val_bpb, "failure": failure}
+    measurement = {"seed": run, "score": val_bpb, "failure": failure}
     started = event("started", n=n, run=run, seed=run, machine="m4", purpose="search" if run == 0 else "repeat")
     return [started, event("measured", n=n, run=run, measurement=measurement)]
 

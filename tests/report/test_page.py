@@ -50,7 +50,7 @@ def test_a_gain_that_validation_does_not_confirm_is_no_gain() -> None:
     def spoil(event: dict[str, Any]) -> None:
         seed = event["measurement"]["seed"] if event["type"] == "measured" else 0
         if seed >= FIRST_FINAL_SEED:
-            event["measurement"]["val_bpb"] = 1.5 + seed % 3 / 100 * (1 if event["n"] else -1)
+            event["measurement"]["score"] = 1.5 + seed % 3 / 100 * (1 if event["n"] else -1)
 
     head = report.head(changed(spoil))
     assert "<h1>No gain that holds up</h1>" in head and "Not confirmed on unseen text" in head

@@ -25,9 +25,9 @@ def test_it_has_the_reports_figures_and_every_experiment() -> None:
 def test_an_experiment_has_its_runs() -> None:
     x = NIGHT.experiments[1]
     found = experiment_json(x)
-    assert found["verdict"] == x.verdict and found["val_bpb"] == x.estimate
+    assert found["verdict"] == x.verdict and found["score"] == x.estimate
     assert [run["seed"] for run in found["runs"]] == [run.seed for run in x.runs.values()]
-    assert [run["val_bpb"] for run in found["runs"] if run["purpose"] != "final"] == x.scores
+    assert [run["score"] for run in found["runs"] if run["purpose"] != "final"] == x.scores
 
 
 def test_a_crash_says_why() -> None:
