@@ -18,6 +18,10 @@ cache/
     machines/SLUG/                     what earlier nights of this machine taught
     errors/                            tracebacks of unexpected errors
     machine.lock, scorecard.json, ollama.log
+task/                                  the folder of a declared task
+    task.toml, program.md              and the files that task.toml names
+    .autoresearch/                     all that the loop leaves there: runs/TAG, report.html, results.tsv, as above
+    .autoresearch/runs/TAG/NNNN/source.txt     the files of experiment NNNN as one text (candidate/pack.py)
 """
 
 from __future__ import annotations
@@ -32,11 +36,19 @@ PROGRAM = "program.md"
 RESULTS = "results.tsv"
 JOURNAL = "journal.jsonl"
 PAUSE = "pause"
+TASK_FILE = "task.toml"  # declares a task
+STATE = ".autoresearch"  # the folder of the loop in a declared task's
+PACKED = "source.txt"  # the files of a version of a declared task, as one text
+
+
+def tree(root: Path) -> Path:
+    """Return the folder whose files experiments change: tree(Path("sql/.autoresearch")) -> Path("sql")"""
+    return root.parent if root.name == STATE else root
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Paths of one night; `root` is the checkout, `tag` the night's name."""
+    """Paths of one night; `root` is the checkout or a declared task's .autoresearch, `tag` the night's name."""
 
     root: Path
     tag: str
@@ -52,12 +64,13 @@ class Layout:
         return runs_folder(self.root) / self.tag
 
     @property
-    def editable(self) -> Path:
-        return self.root / EDITABLE
+    def declared(self) -> bool:
+        """Whether the night is of a declared task."""
+        return self.root.name == STATE
 
     @property
     def program(self) -> Path:
-        return self.root / PROGRAM
+        return tree(self.root) / PROGRAM
 
     @property
     def results(self) -> Path:
@@ -131,7 +144,7 @@ class Layout:
 
     def source(self, n: int) -> Path:
         """Return the source of experiment n, as it was proposed."""
-        return self.experiment(n) / EDITABLE
+        return self.experiment(n) / (PACKED if self.declared else EDITABLE)
 
     def run(self, n: int, k: int) -> Path:
         """Return the folder of run k (from 0) of experiment n, the only place where its processes may write."""

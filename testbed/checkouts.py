@@ -28,7 +28,7 @@ def begin(folder: Path, tag: str = "t", at: str = "HEAD") -> Branch:
 def keep(
     branch: Branch, content: bytes, parent: str | None = None, n: int = 1, also: dict[str, bytes] | None = None
 ) -> Placement:
-    return branch.keep(n, parent or branch.tip(), FILE, content, f"Keep {n}\n\nwhy", also)
+    return branch.keep(n, parent or branch.tip(), {FILE: content}, f"Keep {n}\n\nwhy", also)
 
 
 def consistent(folder: Path) -> None:

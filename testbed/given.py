@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,22 @@ from autoresearch.record.night import Experiment
 from autoresearch.records import Failure, Measurement, Proposer, Purpose, TaskFacts
 from autoresearch.report.console import PlainView
 from autoresearch.system import machine
+from autoresearch.tasks.gpt.task import TASK_FACTS, GptTask
+from autoresearch.tasks.task import RunOrder
 
 VERSIONS = {"mlx": "1", "harness": "h"}
+
+
+class GivenTask(GptTask):
+    """Training of which nothing runs."""
+
+    scored_again: float | None = None  # of a checkpoint that is scored again
+
+    def limit_candidates(self, baseline: Sequence[Measurement]) -> None:
+        assert baseline
+
+    def score_again(self, order: RunOrder, run: int) -> Measurement | None:
+        return Measurement(run, self.scored_again)
 
 
 class Given:
@@ -27,8 +41,8 @@ class Given:
 
     def __init__(self, notebook: Notebook, values: Mapping[int, list[float | Failure]]) -> None:
         self.notebook, self.values = notebook, {n: list(found) for n, found in values.items()}
-        self.scored_again: float | None = None  # bits per byte of a checkpoint that is scored again
-        self.bench: Any = type("Bench", (), {"budget_s": 1.0})
+        bench: Any = type("Bench", (), {"budget_s": 1.0})
+        self.task = GivenTask(notebook.layout, bench, dict.fromkeys(TASK_FACTS), machine.facts())
 
     def run(self, n: int, purpose: Purpose, seed: int | None = None) -> Experiment:
         run, value = self.notebook.night.experiments[n].next_run, self.values[n].pop(0)
@@ -38,11 +52,8 @@ class Given:
         self.notebook.journal.append("measured", n=n, run=run, measurement=m)
         return self.notebook.night.experiments[n]
 
-    def score_again(self, x: Experiment, run: int, *, rows: int) -> Measurement:
-        return Measurement(run, self.scored_again)
-
-    def limit_candidates(self, baseline: Experiment) -> None:
-        assert baseline.role == "baseline"
+    def score_again(self, x: Experiment, run: int) -> Measurement | None:
+        return Measurement(run, self.task.scored_again)
 
 
 def experimenter(root: Path, values: Mapping[int, list[float | Failure]]) -> Experimenter:

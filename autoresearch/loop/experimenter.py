@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
 
-from autoresearch import texts
 from autoresearch.candidate.complexity import simplifies
 from autoresearch.decide import early_stop, estimates
 from autoresearch.decide.keep_rule import decide, implausible
@@ -30,7 +29,7 @@ from autoresearch.records import Candidate, Decision, Failure, Proposal, Role
 from autoresearch.report.live_state import result_of
 from autoresearch.system import load
 from autoresearch.system.machine import Facts
-from autoresearch.tasks.gpt import contract
+from autoresearch.tasks.task import Task
 
 BASELINE_RUNS = 3  # replicates of a baseline: the first look at sigma
 BASELINE_RUNS_KNOWN = 2  # where earlier nights of this machine and task know sigma already
@@ -58,10 +57,13 @@ class Experimenter:
         x = self._propose("candidate", candidate)
         return self._reject(x, candidate.violations) if candidate.violations else self._finish(x)
 
+    @property
+    def task(self) -> Task:
+        return self.runner.task
+
     def violations(self, source: str) -> tuple[str, ...]:
         """Return what `source` breaks of the task's contract."""
-        baseline = self.notebook.source_of(self.notebook.baseline.n)
-        return tuple(str(violation) for violation in contract.check(source, baseline))
+        return self.task.check(source, self.notebook.source_of(self.notebook.baseline.n))
 
     def _propose(self, role: Role, candidate: Candidate) -> Experiment:
         """Store the candidate's source and record it as the next experiment."""
@@ -104,7 +106,7 @@ class Experimenter:
         self.notebook.show()
         self._recover()
         self.catch_up()
-        self.runner.limit_candidates(self.notebook.baseline)
+        self.task.limit_candidates(self.notebook.baseline.measurements)
         self.notebook.show()
 
     def catch_up(self) -> None:
@@ -112,17 +114,20 @@ class Experimenter:
 
         Raises AutoresearchError where it does not run.
         """
-        while (why := self._out_of_date(tip := self.branch.tip())) is not None:
+        tip = self.branch.tip()
+        while (why := self._out_of_date()) is not None:
             self._measure_baseline(why)
-            self.runner.limit_candidates(self.notebook.baseline)
+            self.task.limit_candidates(self.notebook.baseline.measurements)
             self.notebook.show()
+            tip = self.branch.tip()
         self._stood = tip
 
-    def _out_of_date(self, tip: str) -> str | None:
-        """Return why a baseline is to be measured; None where the incumbent is what the branch holds at `tip`."""
+    def _out_of_date(self) -> str | None:
+        """Return why a baseline is to be measured; None where the incumbent is what the branch holds."""
         if (why := self.notebook.night.baseline_reason(self.versions)) is not None:
             return why
-        return MOVED_ON if self.branch.repo.blob(tip, EDITABLE) != self.notebook.incumbent.blob else None
+        holds = self.branch.holds(self.task.files(self.notebook.source_of(self.notebook.incumbent.n)))
+        return None if holds else MOVED_ON
 
     def _recover(self) -> None:
         """Finish decisions without a commit and candidates without a verdict; give up what took the machine down."""
@@ -167,19 +172,20 @@ class Experimenter:
         return begun[-1] if begun and self.notebook.source_of(begun[-1].n) == self._tip_source() else None
 
     def _new_baseline(self, why: str) -> Experiment:
-        title = f"baseline ({self.facts.describe()}; {self.runner.bench.budget_s:g} s)"
+        budget = f"; {self.task.run_s:g} s" if self.task.run_s else ""
+        title = f"baseline ({self.facts.describe()}{budget})"
         proposal = Proposal((), title, f"measured because {why}", "other", "by hand")
         return self._propose("baseline", Candidate(self._tip_source(), proposal, None))
 
     def _tip_source(self) -> str:
-        content = self.branch.read(EDITABLE)
-        if not content.strip():
-            back = f"Bring it back: git checkout COMMIT -- {EDITABLE} && git commit -m back"
-            raise AutoresearchError(f"there is no {EDITABLE} on {self.branch.name}. {back}")
-        return texts.source(content, EDITABLE)
+        try:
+            return self.task.read(self.branch.read)
+        except AutoresearchError as error:
+            raise type(error)(f"{self.branch.name}: {error}") from error
 
     def _baseline_advice(self, x: Experiment, failure: Failure) -> str:
-        mend = f"Fix {EDITABLE}, commit it, and start again"
+        main = self.task.facts.files[0]
+        mend = f"Fix {main}, commit it, and start again"
         if failure.kind in ("slow", "overrun"):
             mend = "Begin a night with more time for a run: " + command("loop.py --tag NAME --time-budget S")
             if (now := load.look()).busy:
@@ -222,18 +228,18 @@ class Experimenter:
         return decision
 
     def _look_again(self, x: Experiment, decision: Decision) -> Decision:
-        """Score an implausible gain again with other rows in another order; a different score makes it a crash."""
+        """Score an implausible gain in another way, where the task has one; a different score makes it a crash."""
         run = max(k for k, r in x.runs.items() if r.measurement and r.measurement.ok)
         first = x.runs[run].measurement
         assert first is not None and first.score is not None
-        rows = max(1, (self.notebook.night.task.eval_rows or 8) // 2 - 1)
-        again = self.runner.score_again(x, run, rows=rows)
-        if again.score is None or abs(again.score - first.score) > SAME_SCORE * first.score:
-            found = again.score if again.score is not None else again.failure
-            return Decision("crash", None, f"implausible: {first.score:.6f} became {found} with other batch rows")
-        self.notebook.note(
-            f"#{x.n}, far better than all before, was scored again with {rows} rows in another order: it holds"
-        )
+        if (again := self.runner.score_again(x, run)) is None:
+            return decision
+        metric = self.notebook.metric
+        if again.score is None or abs(again.score - first.score) > SAME_SCORE * abs(first.score):
+            found = metric.shown(again.score) if again.score is not None else again.failure
+            was = metric.shown(first.score)
+            return Decision("crash", None, f"implausible: {was} became {found} when it was scored in another order")
+        self.notebook.note(f"#{x.n}, far better than all before, was scored again in another order: it holds")
         return decision
 
     # --- records ---
@@ -260,7 +266,7 @@ class Experimenter:
         if x.role == "candidate":
             notebook.counters.count_decided(x)
             notebook.view.decided(result_of(x))
-        results_tsv.update(notebook.layout.table, notebook.night, self.branch.read(RESULTS))
+        results_tsv.update(notebook.layout.table, notebook.night, self.table_before())
         notebook.show()
         self.afterwards(notebook.night)
         return x
@@ -269,26 +275,36 @@ class Experimenter:
         """Commit a kept candidate on the branch; put any other under a ref of its own, where it stays reachable."""
         if x.role == "candidate":
             night = self.notebook.night
-            content = self.notebook.source_of(x.n).encode()
+            files = self.task.files(self.notebook.source_of(x.n))
             message = commit_message(night, x, self.facts.describe())
             if x.verdict == "keep":
-                commit, ref = self._keep(x, content, message)
+                commit, ref = self._keep(x, files, message)
             else:
-                commit, ref = self.branch.set_aside(x.n, x.parent_commit, EDITABLE, content, message)
+                commit, ref = self.branch.set_aside(x.n, x.parent_commit, files, message)
             self.notebook.journal.append("committed", n=x.n, commit=commit, ref=ref)
         return self.notebook.night.experiments[x.n]
 
-    def _keep(self, x: Experiment, content: bytes, message: str) -> tuple[str, str]:
-        """Commit the candidate together with results.tsv; return the commit and its ref."""
+    def _keep(self, x: Experiment, files: Mapping[str, bytes], message: str) -> tuple[str, str]:
+        """Commit the candidate, in training together with results.tsv; return the commit and its ref."""
         branch, night, view = self.branch, self.notebook.night, self.notebook.view
-        earlier = replace(night, experiments={n: e for n, e in night.experiments.items() if n != x.n})
-        table = {RESULTS: results_tsv.render(earlier, branch.read(RESULTS))}  # its own row needs the commit's name
-        landed = branch.keep(x.n, x.parent_commit, EDITABLE, content, message, table)
+        table = {}
+        if not self.notebook.layout.declared:
+            earlier = replace(night, experiments={n: e for n, e in night.experiments.items() if n != x.n})
+            table = {RESULTS: results_tsv.render(earlier, branch.read(RESULTS))}  # its own row needs the commit's name
+        landed = branch.keep(x.n, x.parent_commit, files, message, table)
         if landed.state == "moved":
             view.say(f"the branch has moved on without the loop: #{x.n} is kept as {landed.ref}")
         elif not landed.settled:
-            view.say(f"{EDITABLE} has your own changes and was left alone; the kept version is {landed.commit[:10]}")
+            named = " and ".join(files)
+            view.say(f"{named}: your own changes were left alone; the kept version is {landed.commit[:10]}")
         return landed.commit, landed.ref
+
+    def table_before(self) -> bytes:
+        """Return results.tsv without this night's last rows: the branch's, or that of a declared task's folder."""
+        path = self.notebook.layout.results
+        if not self.notebook.layout.declared:
+            return self.branch.read(RESULTS)
+        return path.read_bytes() if path.exists() else b""
 
 
 def listed(violations: Sequence[str]) -> str:

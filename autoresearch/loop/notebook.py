@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from autoresearch.decide import estimates, validation
 from autoresearch.decide.noise import Noise
+from autoresearch.metrics import Metric
 from autoresearch.paths import Layout
 from autoresearch.record.journal import Journal
 from autoresearch.record.night import Experiment, Night
@@ -49,6 +50,11 @@ class Notebook:
     @property
     def night(self) -> Night:
         return self.journal.night
+
+    @property
+    def metric(self) -> Metric:
+        """The number that the night's task is judged by."""
+        return self.night.task.metric
 
     @property
     def estimates(self) -> estimates.Estimates:

@@ -21,6 +21,7 @@ from autoresearch.loop import posted
 from autoresearch.loop.context import context_of
 from autoresearch.loop.experimenter import Experimenter, listed
 from autoresearch.loop.notebook import Notebook
+from autoresearch.metrics import VAL_BPB, Metric
 from autoresearch.record import inbox, pause
 from autoresearch.record.night import Experiment, Night
 from autoresearch.records import Candidate, Context, Failure, LearningProposer, Proposal, Proposer, WholeFile
@@ -38,11 +39,13 @@ class Limits:
     deadline: float | None = None
     run_s: float = 0.0  # what one run takes: none is begun that cannot end before the deadline
     target_score: float | None = None  # of the incumbent's estimate
+    metric: Metric = VAL_BPB
 
     def reached(self, decided: int, best_score: float | None = None) -> str | None:
         """Return why the night ends now, or None. `best_score` is the incumbent's present estimate."""
         if self.target_score is not None and best_score is not None and best_score <= self.target_score:
-            return f"the target is reached: val_bpb {best_score:.4f}, wanted {self.target_score:g}"
+            wanted = self.metric.shown(self.target_score)
+            return f"the target is reached: {self.metric.text(best_score)}, wanted {wanted}"
         if self.experiments is not None and decided >= self.experiments:
             return f"{counted(decided, 'experiment')} done"
         if self.deadline is not None and time.time() + self.run_s > self.deadline:
@@ -172,7 +175,8 @@ class Research:
 
     def context(self) -> Context:
         """Return what a proposer may know now."""
-        return context_of(self.notebook, self.experimenter.facts, self.seed, branching=self.branching)
+        context = context_of(self.notebook, self.experimenter.facts, self.seed, branching=self.branching)
+        return replace(context, brief=self.experimenter.task.brief())
 
     def _posted_candidate(self) -> Candidate | None:
         """Return the candidate of the next hypothesis from outside, as a change of the incumbent."""

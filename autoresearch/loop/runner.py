@@ -6,7 +6,6 @@ of the incumbent decides: if that fails as well, the machine is at fault.
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -19,21 +18,14 @@ from autoresearch.formats import run_name, span
 from autoresearch.loop.early_stopping import EarlyStopping
 from autoresearch.loop.notebook import Notebook
 from autoresearch.loop.readiness import Readiness
-from autoresearch.measure import experiment
-from autoresearch.measure.workbench import Workbench, probe_tolerance
 from autoresearch.record.journal import read_source
 from autoresearch.record.night import Experiment
 from autoresearch.records import MachineState, Measurement, Purpose
 from autoresearch.report.live_state import RunStart
-from autoresearch.system import awake, gpu, machine
+from autoresearch.system import awake, machine
+from autoresearch.tasks.task import RunOrder, Task
 
 PATIENCE_S = (60.0, 300.0, 900.0)  # waits after the incumbent failed: the machine cools, another program ends
-EVALUATION_FLOOR_S = 120.0  # what a candidate's evaluation may take in any case
-EVALUATIONS = 10  # times the baseline's slowest that it may take: a candidate may be deeper, and learn by it
-LEAST_STEPS = 3  # in the budget, of a baseline or an incumbent: with fewer no training ends in time
-STARTUP_FLOOR_S = 60.0  # what a candidate's start may take in any case: new kernels, a busy machine
-COMPILING_FLOOR_S = 180.0  # the same where g++ compiles the kernels
-CUDA_FLOOR_S = 300.0  # the same with CUDA: a first step without any kernel took 147 s on an H100
 PREFIXES: Mapping[Purpose, str] = {"incumbent": "once more: ", "final": "final validation: "}  # of a run's title
 
 
@@ -42,37 +34,14 @@ class Runner:
     """Executor of runs on this machine, one at a time."""
 
     notebook: Notebook
-    bench: Workbench
+    task: Task
     machine_slug: str  # Facts.slug(), for the journal
     readiness: Readiness
-    early_stopping: EarlyStopping
+    early_stopping: EarlyStopping | None = None  # of training
     seed: int = 0
     patience_s: tuple[float, ...] = PATIENCE_S
     usual_since: float = field(default_factory=time.time)  # POSIX time; runs since then show the machine's usual speed
     since_power: MachineState | None = None  # the first one on the present source of power
-
-    def limit_candidates(self, baseline: Experiment) -> None:
-        """Limit what candidates may take by the baseline's slowest start and evaluation, and by a sixth of its steps.
-
-        A start that takes over twice as long and 5 s is taken off the training, and ends the run only where it is past
-        a floor as well. How far a probe may move their scores follows from how far it moves the baseline's.
-        """
-        runs = baseline.measurements
-        compiling = sys.platform != "darwin" and "MLX_DISABLE_COMPILE" not in self.bench.env
-        slow_s = CUDA_FLOOR_S if gpu.find() is not None else COMPILING_FLOOR_S
-        floor_s = slow_s if compiling else STARTUP_FLOOR_S
-        starts = [m.seconds.get("startup", 0.0) + m.seconds.get("warmup", 0.0) for m in runs]
-        scorings = [m.seconds.get("evaluation", 0.0) for m in runs]
-        usual_s = 2 * max(starts, default=0.0) + 5
-        steps = min((m.num_steps for m in runs if m.num_steps), default=0)
-        self.bench = replace(
-            self.bench,
-            startup_limit_s=max(floor_s, usual_s),
-            free_start_s=max(floor_s, usual_s) if compiling else usual_s,
-            evaluation_limit_s=max(EVALUATION_FLOOR_S, EVALUATIONS * max(scorings, default=EVALUATION_FLOOR_S)),
-            min_steps=min(self.bench.min_steps, steps // 6),
-            probe_nats=probe_tolerance([m.probe_nats for m in runs if m.probe_nats is not None]),
-        )
 
     def run(self, n: int, purpose: Purpose, seed: int | None = None) -> Experiment:
         """Make one more run of experiment n that counts, and return the experiment with it.
@@ -99,7 +68,7 @@ class Runner:
                 return self._record(n, run, m)
             else:
                 disturbed += 1
-            gave = f" (val_bpb {m.score:.6f})" if m.score is not None else ""
+            gave = f" ({self.notebook.metric.text(m.score)})" if m.score is not None else ""
             self.notebook.view.say(f"#{n} {run_name(run)}{gave}: {why}; running it again")
             self.notebook.journal.append("abandoned", n=n, run=run, why=why, measurement=m)
             if _failed(m) and failed >= ATTEMPTS:
@@ -113,15 +82,14 @@ class Runner:
         notebook.counters.count_rerun(x)
         found = notebook.estimates.drift
         if found is not None and before is None:
-            shift = f"{found.shift_score:+.4f} bpb"
-            notebook.note(f"the machine now gives different values: {shift}; estimates start over")
+            shift = notebook.metric.size(found.shift_score)
+            side = "worse" if found.shift_score > 0 else "better"
+            notebook.note(f"the machine now gives different values: {shift} {side}; estimates start over")
         notebook.show()
 
-    def score_again(self, x: Experiment, run: int, *, rows: int) -> Measurement:
-        """Score the checkpoint of a run again, `rows` at a time and in another order."""
-        layout, seed = self.notebook.layout, x.runs[run].seed
-        source, folder = layout.source(x.n), layout.run(x.n, run)
-        return experiment.evaluate(self.bench, source, folder, seed, "val", rows=rows, order=run + 1)
+    def score_again(self, x: Experiment, run: int) -> Measurement | None:
+        """Score what a run of `x` left once more, in another way; None where the task has none."""
+        return self.task.score_again(self._order(x, run, "repeat", x.runs[run].seed), run)
 
     def _record(self, n: int, run: int, m: Measurement) -> Experiment:
         """Record a run that counts, and show the value of one that no verdict follows: of a known version."""
@@ -130,7 +98,7 @@ class Runner:
         purpose = x.runs[run].purpose
         if m.score is not None and (x.role == "baseline" or purpose in PREFIXES):
             split = ", on the test split" if purpose == "final" else ""
-            self.notebook.view.say(f"#{n} {run_name(run)}: val_bpb {m.score:.6f}{split}")
+            self.notebook.view.say(f"#{n} {run_name(run)}: {self.notebook.metric.text(m.score)}{split}")
         return x
 
     def _peak_mb(self) -> float:
@@ -181,25 +149,28 @@ class Runner:
         return now
 
     def _measure(self, x: Experiment, run: int, purpose: Purpose, seed: int) -> Measurement:
-        """Train and score the source of `x`. Raises JournalError where it is no longer what was proposed."""
-        layout = self.notebook.layout
-        read_source(layout, x)
-        ours = x.role == "baseline"  # a person wrote it: it is measured however slow, and its kernels are kept
-        bench = replace(self.bench, min_steps=LEAST_STEPS) if ours or purpose != "search" else self.bench
-        return experiment.measure(
-            bench,
-            layout.source(x.n),
-            layout.run(x.n, run),
-            seed,
-            self.notebook.view.hear,
-            split="test" if purpose == "final" else "val",
-            keep_kernels=ours,
-            early_stop=self.early_stopping.check_for(x) if purpose == "search" and not ours else None,
-            ceiling_score=self._ceiling() if purpose == "search" and not ours else None,
+        """Measure the source of `x`. Raises JournalError where it is no longer what was proposed."""
+        read_source(self.notebook.layout, x)
+        order = self._order(x, run, purpose, seed)
+        if purpose == "search" and x.role == "candidate":
+            check = self.early_stopping.check_for(x) if self.early_stopping else None
+            order = replace(order, early_stop=check, ceiling_score=self._ceiling())
+        return self.task.measure(order, self.notebook.view.hear)
+
+    def _order(self, x: Experiment, run: int, purpose: Purpose, seed: int) -> RunOrder:
+        """Return the order of a run, beside which the incumbent may run where `x` is another version."""
+        notebook, layout = self.notebook, self.notebook.layout
+        order = RunOrder(
+            source=layout.source(x.n), folder=layout.run(x.n, run), seed=seed, purpose=purpose, role=x.role
         )
+        incumbent = notebook.night.incumbent
+        if x.role == "baseline" or incumbent is None or incumbent.n == x.n or purpose == "final":
+            return order
+        best = notebook.estimates.estimate(incumbent).mean
+        return replace(order, incumbent=layout.source(incumbent.n), incumbent_score=best)
 
     def _ceiling(self) -> float:
-        """Return a val_bpb above which a first run leads nowhere, so that few probes are enough."""
+        """Return a score above which a first run leads nowhere, so that few checks are enough."""
         now = self.notebook.estimates
         return hopeless_from(now.estimate(self.notebook.incumbent), now.noise)
 

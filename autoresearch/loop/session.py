@@ -6,19 +6,17 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 
 from autoresearch import disk
 from autoresearch.decide import earlier_nights, early_stop, estimates
 from autoresearch.decide.noise import Noise
 from autoresearch.errors import AutoresearchError
+from autoresearch.files import write_atomic
 from autoresearch.formats import counted
 from autoresearch.loop import notify, samples, start
 from autoresearch.loop.early_stopping import EarlyStopping
@@ -28,21 +26,20 @@ from autoresearch.loop.notify import Notifier
 from autoresearch.loop.readiness import Readiness
 from autoresearch.loop.research import DEFAULT_RULES, Limits, Research, Rules
 from autoresearch.loop.runner import Runner
-from autoresearch.measure.workbench import Workbench
-from autoresearch.paths import RESULTS, Cache, Layout, checkout_lock
+from autoresearch.paths import EDITABLE, RESULTS, Cache, Layout, checkout_lock, tree
 from autoresearch.record import pause, results_tsv, retention
 from autoresearch.record.branch import Branch
 from autoresearch.record.git import Repository
 from autoresearch.record.journal import Journal
 from autoresearch.record.journal import read as read_night
 from autoresearch.record.night import Night
-from autoresearch.records import Proposer, Say, TaskFacts
+from autoresearch.records import Proposer, Say
 from autoresearch.report import status
 from autoresearch.report.console import View, published
 from autoresearch.system import awake, load, machine, orphans, process
 from autoresearch.system.locks import hold
-from autoresearch.tasks.gpt.data import corpus
-from autoresearch.tasks.gpt.workbench import choose_data, workbench
+from autoresearch.tasks.gpt.task import GptTask
+from autoresearch.tasks.task import Task
 
 
 @dataclass(frozen=True)
@@ -61,12 +58,11 @@ class Options:
     begin_at: str | None = None  # the commit that a new night begins from; None: what is checked out, or main
     display_off: bool | None = None  # on a Mac; None: neither done nor offered
     keep_pause: bool = False  # a pause outlives a reboot, but not a start by hand
-    target_score: float | None = None  # the night ends once the incumbent's val_bpb is as low
+    target: float | None = None  # the night ends once the incumbent's value is as good
     notify: str | None = None  # command that takes a message; "": the system's own notifications
 
 
 REPORT_EVERY_S = 60.0  # between two writings of the report
-TASK_FACTS = ("dataset", "profile", "fingerprint", "seq_len", "vocab_size", "eval_tokens", "eval_rows", "source")
 
 
 @contextlib.contextmanager
@@ -81,10 +77,10 @@ def open_night(
 
     Raises an AutoresearchError saying what is in the way: another loop, uncommitted work, missing data, no sandbox.
     """
-    cache, repo, message_command = Cache.default(), Repository.at(root), notify.command_for(options.notify)
-    layout = Layout(root, start.which_night(repo, options.tag, view.say, by_hand=options.by_hand))
-    if not options.by_hand:
-        start.check_uncommitted(repo, read_night(layout), view.say)
+    cache, repo, message_command = Cache.default(), Repository.at(tree(root)), notify.command_for(options.notify)
+    layout = Layout(root, start.which_night(root, repo, options.tag, view.say, by_hand=options.by_hand))
+    if not options.by_hand and not layout.declared:
+        start.check_uncommitted(repo, (EDITABLE,), read_night(layout), view.say)
     with (
         hold(cache.machine_lock, "this machine"),
         hold(checkout_lock(root), "this checkout"),
@@ -92,33 +88,29 @@ def open_night(
     ):
         process.end_orphans()
         before = read_night(layout)
-        data = night_data(before, options, view.say)
-        budget_s = options.time_budget_s or before.task.budget_s
-        bench = workbench(data, layout.folder, root, budget_s, options.no_sandbox, view.say)
-        meta = corpus.load_meta(data)
-        task = TaskFacts(**{name: meta[name] for name in TASK_FACTS}, budget_s=bench.budget_s)
-        before.check_resume(task)
+        facts = machine.facts()
+        task = open_task(layout, before, facts, options, view.say)
+        before.check_resume(task.facts)
+        if not options.by_hand and layout.declared:
+            start.check_uncommitted(repo, task.facts.files, before, view.say)
         warn_of_load(view.say)
-        if changed := corpus.changed_source(meta):
-            view.say(f"data: {changed}")
-        facts, branch = machine.facts(), start.open_branch(repo, layout.tag, before, options.begin_at, view.say)
+        branch = start.open_branch(repo, layout.tag, before, options.begin_at, view.say)
         base = branch.tip()
-        if not options.by_hand:
+        if not options.by_hand and not layout.declared:
             start.check_out(branch, view.say)
         journal = stack.enter_context(Journal(layout))
         if not options.keep_pause:
             pause.end(layout)
         view = stack.enter_context(published(view, layout))
         if not journal.night.sessions:
-            start.from_profile(branch, meta, view.say)
-            start.fit_to_machine(branch, bench, facts, layout.fit, cache.fits(facts.slug()), view.say)
-        earlier_s, versions = journal.night.elapsed_s, versions_of(bench)
+            task.first_commits(branch, view.say)
+        earlier_s = journal.night.elapsed_s
         settings = {key: value for key, value in vars(options).items() if value is not None}
         journal.append(
             "opened",
             tag=layout.tag,
-            task=task,
-            versions=versions,
+            task=task.facts,
+            versions=task.versions,
             machine=facts.to_dict(),
             base_commit=base,
             options=settings,
@@ -128,35 +120,47 @@ def open_night(
         warn(facts, options, view.say)
         keeper = stack.enter_context(awake.Awake(view.say, layout.awake_log))
         known = cache.noise(facts.slug())
-        notebook = Notebook(layout, journal, view, prior=earlier_nights.load(known, task, layout.tag))
+        notebook = Notebook(layout, journal, view, prior=earlier_nights.load(known, task.facts, layout.tag))
         notifier = Notifier(message_command, view.say, journal.night.incumbent_n)
         research = compose(
             notebook,
-            bench=bench,
+            task=task,
             branch=branch,
             facts=facts,
-            versions=versions,
             proposer=proposer,
-            examples=earlier_nights.examples(known, task, layout.tag),
+            examples=earlier_nights.examples(known, task.facts, layout.tag),
             options=options,
             rules=rules,
             must_stop=partial(must_stop, keeper),
             notifier=notifier,
         )
         view.open()
-        view.state.open(layout.tag, bench.budget_s, facts.describe(), options.deadline, options.experiments, earlier_s)
-        view.say(f"night: {layout.tag} on {task.dataset}/{task.profile}, {bench.budget_s:g} s of training per run")
+        view.state.open(layout.tag, task.run_s, facts.describe(), options.deadline, options.experiments, earlier_s)
+        view.say(f"night: {layout.tag} on {task.describe()}")
         with closing(research, known, notifier):
             yield research
+
+
+def open_task(layout: Layout, before: Night, facts: machine.Facts, options: Options, say: Say) -> Task:
+    """Return the task of a night: the declared one that its folder holds, or training. Raises AutoresearchError."""
+    return GptTask.open(
+        layout,
+        before.task,
+        facts,
+        say,
+        dataset=options.dataset,
+        profile=options.profile,
+        budget_s=options.time_budget_s,
+        no_sandbox=options.no_sandbox,
+    )
 
 
 def compose(
     notebook: Notebook,
     *,
-    bench: Workbench,
+    task: Task,
     branch: Branch,
     facts: machine.Facts,
-    versions: Mapping[str, str],
     proposer: Proposer,
     examples: Sequence[early_stop.Example],
     options: Options,
@@ -165,12 +169,13 @@ def compose(
     notifier: Notifier,
 ) -> Research:
     """Put the loop together from its parts."""
+    metric, declared = task.facts.metric, notebook.layout.declared
     runner = Runner(
         notebook=notebook,
-        bench=bench,
+        task=task,
         machine_slug=facts.slug(),
         readiness=Readiness(notebook, proposer.release),
-        early_stopping=EarlyStopping(notebook, examples, stops_losers=rules.stops_losers),
+        early_stopping=None if declared else EarlyStopping(notebook, examples, stops_losers=rules.stops_losers),
         seed=options.seed,
     )
     experimenter = Experimenter(
@@ -178,14 +183,20 @@ def compose(
         runner=runner,
         branch=branch,
         facts=facts,
-        versions=versions,
+        versions=task.versions,
         afterwards=Housekeeping(notebook.layout, notebook.view.say, notifier),
     )
     return Research(
         notebook=notebook,
         experimenter=experimenter,
         proposer=proposer,
-        limits=Limits(options.experiments, options.deadline, run_s=bench.budget_s, target_score=options.target_score),
+        limits=Limits(
+            options.experiments,
+            options.deadline,
+            run_s=task.run_s,
+            target_score=None if options.target is None else metric.score(options.target),
+            metric=metric,
+        ),
         branching=rules.branching,
         seed=options.seed,
         must_stop=must_stop,
@@ -228,12 +239,6 @@ def must_stop(keeper: awake.Awake) -> str | None:
     """Keep the machine awake, and return why the night has to end now, or None."""
     keeper.ensure()
     return awake.reason_to_end(machine.sample())
-
-
-def versions_of(bench: Workbench) -> dict[str, str]:
-    """Return what a baseline depends on: MLX, Python and the hash of the harness."""
-    harness = hashlib.sha256(b"".join(f.read_bytes() for f in bench.harness)).hexdigest()[:16]
-    return {"mlx": version("mlx"), "python": platform.python_version(), "harness": harness}
 
 
 class Housekeeping:
@@ -285,16 +290,11 @@ def close_night(research: Research, why: str, known: Path) -> None:
         if why == "finished":
             raise problems[0]
         return
-    if why == "finished":  # after Ctrl-C a person waits for the prompt; `report` makes up for it
-        samples.fill(layout, night, say, research.experimenter.runner.bench)
+    task = research.experimenter.task
+    if why == "finished" and isinstance(task, GptTask):  # after Ctrl-C a person waits; `report` makes up for it
+        samples.fill(layout, night, say, task.bench)
     if night.decided:
         write_report(layout, say)
-
-
-def night_data(before: Night, options: Options, say: Say) -> Path:
-    """Return the data of the night: what is asked for, else what the tag was begun on, else the best there is."""
-    dataset = options.dataset or before.task.dataset
-    return choose_data(dataset, options.profile or before.task.profile, say)
 
 
 def _store_noise(notebook: Notebook, known: Path) -> None:
@@ -306,7 +306,9 @@ def _store_noise(notebook: Notebook, known: Path) -> None:
 
 def _commit_results(research: Research) -> None:
     night, branch, layout = research.night, research.experimenter.branch, research.notebook.layout
-    table = results_tsv.update(layout.table, night, branch.read(RESULTS))
-    if night.decided:
+    table = results_tsv.update(layout.table, night, research.experimenter.table_before())
+    if night.decided and layout.declared:
+        write_atomic(layout.results, table)
+    elif night.decided:
         count = sum(x.role == "candidate" for x in night.decided)
         branch.commit({RESULTS: table}, f"results of {layout.tag}: {counted(count, 'experiment')}")

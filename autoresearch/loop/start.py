@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+import shlex
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
-from typing import Any
 
-from autoresearch import texts
-from autoresearch.candidate import edits
 from autoresearch.errors import UsageError
-from autoresearch.measure.workbench import Workbench
-from autoresearch.paths import EDITABLE, RESULTS, Layout
+from autoresearch.paths import EDITABLE, RESULTS, Layout, tree
 from autoresearch.record import journal
 from autoresearch.record.branch import Branch
 from autoresearch.record.git import Repository, branch_name, tag_of
 from autoresearch.record.night import Night
 from autoresearch.records import Say
-from autoresearch.system import machine
-from autoresearch.tasks.gpt import calibrate
-from autoresearch.tasks.gpt.starting import starting_edits
 
 SHOWN = 6  # nights that a message names, the latest
 
@@ -27,14 +22,18 @@ SHOWN = 6  # nights that a message names, the latest
 # --- which night ------------------------------------------------------------------------------------------------------
 
 
-def which_night(repo: Repository, tag: str | None, say: Say, *, by_hand: bool = False) -> str:
+def which_night(root: Path, repo: Repository, tag: str | None, say: Say, *, by_hand: bool = False) -> str:
     """Return the tag of the night that a command means: `tag`, else that of the branch that is checked out.
 
     On another branch, it is today's; before it exists, an earlier one that has not ended and began from the file that
     is checked out. `by_hand`, it is the only night there is. Raises UsageError where that is not one of several.
     """
-    today, tags = f"{date.today():%b%d}".lower(), journal.nights(repo.folder)
-    if (named := tag or tag_of(repo.branch())) is not None:
+    today, tags = f"{date.today():%b%d}".lower(), journal.nights(root)
+    declared = tree(root) != root
+    if declared:  # several tasks may lie in one repository, where a branch has one of them
+        today = f"{_name(tree(root))}-{today}"
+    named = tag or tag_of(repo.branch())
+    if named is not None and (tag or not declared or named in tags):
         return named
     if by_hand and len(tags) > 1:
         shown = ", ".join(tags[-SHOWN:])
@@ -44,30 +43,37 @@ def which_night(repo: Repository, tag: str | None, say: Say, *, by_hand: bool = 
     if by_hand and tags:
         say(f"night: {tags[0]}, the only one here")
         return tags[0]
-    if today not in tags and tags and _goes_on(repo, tags[-1]):
+    if today not in tags and tags and _goes_on(root, repo, tags[-1]):
         say(f"{tags[-1]} has not ended and is resumed; to begin another night: --tag {today}")
         return tags[-1]
     return today
 
 
-def _goes_on(repo: Repository, tag: str) -> bool:
-    """Return whether a night was stopped or cut off, and began from the file that HEAD holds."""
-    night = journal.read(Layout(repo.folder, tag))
+def _goes_on(root: Path, repo: Repository, tag: str) -> bool:
+    """Return whether a night was stopped or cut off, and began from the files that HEAD holds."""
+    night = journal.read(Layout(root, tag))
     if not night.sessions or night.closed == "finished":
         return False
-    return repo.blob("HEAD", EDITABLE) == repo.blob(night.base_commit, EDITABLE)
+    return all(repo.blob("HEAD", path) == repo.blob(night.base_commit, path) for path in night.task.files)
 
 
-def check_uncommitted(repo: Repository, night: Night, say: Say) -> None:
-    """Say that a resumed night does not use uncommitted work in the editable file; raise UsageError for a new night."""
-    if EDITABLE not in repo.changes():
+def _name(folder: Path) -> str:
+    """Return a folder's name as a part of a tag: _name(Path("my site")) -> "my-site" """
+    return re.sub(r"[^\w.+-]+", "-", folder.resolve().name).strip(".-+") or "task"
+
+
+def check_uncommitted(repo: Repository, files: Sequence[str], night: Night, say: Say) -> None:
+    """Say that a resumed night does not use uncommitted work in its files; raise UsageError for a new night."""
+    changed = [path for path in files if path in repo.changes()]
+    if not changed:
         return
+    named = " ".join(map(shlex.quote, changed))
     if night.sessions:
-        say(f"{EDITABLE} has uncommitted changes of yours, which the night leaves alone and does not use")
+        say(f"{named}: your uncommitted changes are left alone, and the night does not use them")
         return
     raise UsageError(
-        f"{EDITABLE} has uncommitted changes, and a new night begins from a commit. "
-        f"Run: git commit -m '...' {EDITABLE}   (or: git checkout -- {EDITABLE})"
+        f"{named}: uncommitted changes, and a new night begins from a commit. "
+        f"Run: git commit -m '...' {named}   (or: git checkout -- {named})"
     )
 
 
@@ -130,36 +136,3 @@ def check_out(branch: Branch, say: Say) -> None:
         where = branch.repo.branch() or "a detached HEAD"
         say(f"your checkout stays on {where}, which the night does not need: {' '.join(why.split())}")
     branch.settle(EDITABLE, RESULTS)
-
-
-# --- its first commits ------------------------------------------------------------------------------------------------
-
-
-def from_profile(branch: Branch, meta: Mapping[str, Any], say: Say) -> None:
-    """Commit the constants that the data's profile starts from, where the file still has the shipped ones."""
-    source = texts.source(branch.read(EDITABLE), EDITABLE)
-    wanted = starting_edits(
-        source, meta.get("constants", {}), lambda: texts.source(branch.repo.first_version(EDITABLE), EDITABLE)
-    )
-    if wanted:
-        new = edits.apply(source, wanted)
-        listing = ", ".join(f"{edit.name} = {edit.literal}" for edit in wanted)
-        say(f"constants of the {meta['profile']} profile: {listing}")
-        branch.commit({EDITABLE: new.encode()}, f"Start from the {meta['profile']} profile's constants\n\n{listing}\n")
-
-
-def fit_to_machine(
-    branch: Branch, bench: Workbench, facts: machine.Facts, folder: Path, memory: Path, say: Say
-) -> None:
-    """Commit the constants with which this machine runs the same computation faster, where there are any."""
-    source = texts.source(branch.read(EDITABLE), EDITABLE)
-    found = calibrate.known(memory, source, bench)
-    if found is None and any(calibrate.axes(source, bench, "gpu")):
-        say("fit: measuring what is fastest on this machine, up to two minutes, once")
-        found = calibrate.measure(bench, source, folder, facts, memory, say)
-    if found is None or not found.edits:
-        return
-    new = edits.apply(source, found.edits)
-    listing = ", ".join(f"{edit.name} = {edit.literal}" for edit in found.edits)
-    say(f"fit: {listing}")
-    branch.commit({EDITABLE: new.encode()}, f"Fit to this machine: {listing}\n\n{facts.describe()}\n\n{found.text}\n")

@@ -1,8 +1,8 @@
 """Keep a night's branch: commit kept candidates to it and set the others aside, whatever the user has checked out.
 
 The branch moves by compare-and-swap. A checkout is touched only where it has the branch checked out, and there only
-`train_mlx.py` and results.tsv, where they hold a version of the branch's history. So the user may switch, commit, stash
-and edit while the loop runs.
+the task's files and results.tsv, where they hold a version of the branch's history. So the user may switch, commit,
+stash and edit while the loop runs.
 
     refs/heads/autoresearch/TAG         the branch: one commit for each kept candidate
     refs/autoresearch/TAG/NNNN          a candidate that is not on the branch; clones fetch refs/autoresearch/* by name
@@ -90,6 +90,11 @@ class Branch:
         """Return a file's content at the tip; empty where it is not there."""
         return self.repo.read(self._last, path) if self.blob(path) is not None else b""
 
+    def holds(self, files: Mapping[str, bytes]) -> bool:
+        """Return whether the tip has these contents in these files."""
+        tip = self.tip()
+        return all(self.repo.blob(tip, path) == self.repo.store(content) for path, content in files.items())
+
     # --- writing ---
 
     def commit(self, files: Mapping[str, bytes], message: str) -> str:
@@ -106,38 +111,44 @@ class Branch:
         return commit
 
     def keep(
-        self, n: int, parent: str, path: str, content: bytes, message: str, also: Mapping[str, bytes] | None = None
+        self,
+        n: int,
+        parent: str,
+        files: Mapping[str, bytes],
+        message: str,
+        also: Mapping[str, bytes] | None = None,
     ) -> Placement:
         """Bring a kept candidate onto the branch. Repeating it is safe, so this also rebuilds a commit that was lost.
 
-        It depends on what the tip holds at `path`: the version of `parent` -> commit `content`, and `also` as further
-        files; `content` -> it was committed before; anything else -> the user moved the branch on, and the candidate is
-        set aside under a ref of its own.
+        It depends on what the tip holds of `files`: the version of `parent` -> commit them, and `also` as further
+        files; the candidate's -> it was committed before; anything else -> the user moved the branch on, and the
+        candidate is set aside under a ref of its own.
         """
-        repo, blob = self.repo, self.repo.store(content)
+        repo = self.repo
+        wanted = {path: repo.store(content) for path, content in files.items()}
         for _ in range(ATTEMPTS):  # the tip may move between reading it and swapping it
             tip = self.tip()
-            present = repo.blob(tip, path)
-            if present == blob:
-                commit = repo.last_change(tip, path)
-                return Placement("present", commit, self.ref, self.settle(path))
-            if present != repo.blob(parent, path):
+            present = {path: repo.blob(tip, path) for path in files}
+            if present == wanted:
+                commit = repo.last_change(tip, *files)
+                return Placement("present", commit, self.ref, self.settle(*files))
+            if present != {path: repo.blob(parent, path) for path in files}:
                 break
-            commit = repo.commit_tree(tip, {path: content, **(also or {})}, message)
+            commit = repo.commit_tree(tip, {**files, **(also or {})}, message)
             if repo.swap(self.ref, commit, tip, message, may_fail=True):
                 self.settle(*(also or {}))
-                return Placement("applied", commit, self.ref, self.settle(path))
-        commit, ref = self.set_aside(n, parent, path, content, message)
+                return Placement("applied", commit, self.ref, self.settle(*files))
+        commit, ref = self.set_aside(n, parent, files, message)
         return Placement("moved", commit, ref)
 
-    def set_aside(self, n: int, parent: str, path: str, content: bytes, message: str) -> tuple[str, str]:
+    def set_aside(self, n: int, parent: str, files: Mapping[str, bytes], message: str) -> tuple[str, str]:
         """Keep a candidate as a commit on `parent` under refs/autoresearch/TAG/NNNN; return (commit, ref).
 
         Nothing there is overwritten. If the ref holds the same candidate, it is returned; if it holds another one (of
         an older night with this tag), the new one becomes NNNN-2.
         """
         repo = self.repo
-        commit = repo.commit_tree(parent, {path: content}, message)
+        commit = repo.commit_tree(parent, files, message)
         tree = repo.resolve(f"{commit}^{{tree}}")
         for attempt in range(1, 1000):
             ref = f"refs/autoresearch/{self.tag}/{n:04}" + (f"-{attempt}" if attempt > 1 else "")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autoresearch.files import write_atomic
-from autoresearch.paths import EDITABLE
+from autoresearch.paths import EDITABLE, TASK_FILE
 from autoresearch.record import gitcall
 from autoresearch.record.gitcall import OFFLINE, START, failure, refusal
 from autoresearch.system.process import CommandResult
@@ -46,12 +46,18 @@ class Repository:
         repository = cls(folder, prefix)
         if not (Path(top) / prefix).is_dir() or not (Path(top) / prefix).samefile(folder):
             raise refusal("rev-parse", f"git works on {top} and not on {folder}. See: git config core.worktree")
-        if prefix and (repository.resolve("HEAD") is None or repository.blob("HEAD", EDITABLE) is None):
+        if prefix and not repository.holds_task():
             how = f"cd {shlex.quote(str(folder))} && {START}"
             raise refusal("rev-parse", f"{folder} lies in the repository {top} but is not part of it. Run: {how}")
         if repository.resolve("HEAD") is None:
             raise refusal("rev-parse HEAD", f"{folder} has no commits yet. Run: git add -A && git commit -m start")
         return repository
+
+    def holds_task(self) -> bool:
+        """Return whether HEAD holds what a loop works on: train_mlx.py, or the task.toml of a declared task."""
+        if self.resolve("HEAD") is None:
+            return False
+        return any(self.blob("HEAD", name) is not None for name in (EDITABLE, TASK_FILE))
 
     def unfinished(self) -> str | None:
         """Return the mark of a merge, rebase, cherry-pick, revert or bisect that is under way: "MERGE_HEAD"."""
@@ -87,9 +93,9 @@ class Repository:
         names = (remote.removeprefix("refs/remotes/origin/"), "main", "master")
         return next((name for name in names if name and self.resolve(f"refs/heads/{name}")), None)
 
-    def last_change(self, revision: str, path: str) -> str:
+    def last_change(self, revision: str, *paths: str) -> str:
         """Return the commit that last changed a file; the revision itself where a partial clone cannot tell."""
-        log = self.git("log", "-1", "--format=%H", revision, "--", path, settings=OFFLINE, check=False).stdout
+        log = self.git("log", "-1", "--format=%H", revision, "--", *paths, settings=OFFLINE, check=False).stdout
         return log.strip() or revision
 
     def first_version(self, path: str) -> bytes:

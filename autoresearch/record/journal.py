@@ -193,6 +193,8 @@ def read_source(layout: Layout, experiment: Experiment) -> str:
     """Return the source of an experiment as it was proposed. Raises JournalError where it is gone or was changed."""
     path = layout.source(experiment.n)
     help = f"Bring it back: git show {experiment.ref or 'REF'}:{EDITABLE} > {path}"
+    if layout.declared:
+        help = f"Its files are in git: git show {experiment.ref or 'REF'}"
     try:
         data = path.read_bytes()
     except OSError as error:

@@ -7,6 +7,8 @@ every other byte of the file is copied through.
     commit   val_bpb   memory_gb  status   description
     a1b2c3d  1.540312  4.1        keep     halve the batch to 32768 tokens
     b2c3d4e  0.000000  0.0        crash    double the width (memory)
+
+The table of a declared task has the task's metric instead of val_bpb, and who says it instead of the memory.
 """
 
 from __future__ import annotations
@@ -17,9 +19,10 @@ from pathlib import Path
 from autoresearch.errors import JournalError
 from autoresearch.files import write_atomic
 from autoresearch.formats import CONTROL
+from autoresearch.metrics import VAL_BPB, Metric
 from autoresearch.record.night import Experiment, Night
 
-HEADER = b"commit\tval_bpb\tmemory_gb\tstatus\tdescription\n"
+COLUMNS = "commit", "val_bpb", "memory_gb", "status", "description"  # of training
 DESCRIPTION_LENGTH = 200  # characters at most
 
 
@@ -40,12 +43,13 @@ def update(path: Path, night: Night, old: bytes) -> bytes:
 def render(night: Night, old: bytes) -> bytes:
     """Return `old` with this night's rows replaced by the present ones, at the place of the first or at the end."""
     experiments = [e for e in night.experiments.values() if e.verdict or e.status == "quarantined"]
-    ours = {row(e, commit) for e in experiments for commit in _commits(e)}
+    metric = night.task.metric
+    ours = {row(e, commit, metric) for e in experiments for commit in _commits(e)}
     lines = re.findall(rb"[^\n]*\n|[^\n]+", old)  # not splitlines(): a carriage return may be content
     first = next((i for i, line in enumerate(lines) if _ended(line) in ours), len(lines))
-    before = b"".join(lines[:first]) or HEADER
+    before = b"".join(lines[:first]) or header(metric)
     after = [line for line in lines[first:] if _ended(line) not in ours]
-    rows = [row(e, _commits(e)[0]) for e in experiments]
+    rows = [row(e, _commits(e)[0], metric) for e in experiments]
     return b"".join([_ended(before) if rows else before, *rows, *after])
 
 
@@ -53,17 +57,24 @@ def _ended(line: bytes) -> bytes:
     return line if line.endswith(b"\n") else line + b"\n"
 
 
-def row(experiment: Experiment, commit: str) -> bytes:
+def header(metric: Metric = VAL_BPB) -> bytes:
+    """Return the first line of the table."""
+    columns = COLUMNS if metric == VAL_BPB else ("commit", metric.name, "trust", "status", "description")
+    return "\t".join(columns).encode() + b"\n"
+
+
+def row(experiment: Experiment, commit: str, metric: Metric = VAL_BPB) -> bytes:
     """Return one line: commit, val_bpb, memory_gb, status, description.
 
-    A crash has 0.000000 and 0.0, because the format asks for it; any other value that is absent is an empty column.
+    A crash of training has 0.000000 and 0.0, because the format asks for it; any other absent value is an empty column.
     """
     status = experiment.verdict or "crash"
+    training = metric == VAL_BPB
     if status == "crash":
-        bpb, gb = "0.000000", "0.0"
+        value, beside = ("0.000000", "0.0") if training else ("", metric.trust)
     else:
-        bpb, gb = _bpb(experiment), _memory_gb(experiment)
-    return "\t".join([commit[:7], bpb, gb, status, _description(experiment)]).encode("utf-8", "replace") + b"\n"
+        value, beside = _value(experiment, metric), _memory_gb(experiment) if training else metric.trust
+    return "\t".join([commit[:7], value, beside, status, _description(experiment)]).encode("utf-8", "replace") + b"\n"
 
 
 def _commits(experiment: Experiment) -> list[str]:
@@ -75,9 +86,9 @@ def _commits(experiment: Experiment) -> list[str]:
     return [name for name in (experiment.commit, parent, experiment.blob) if name] or [""]
 
 
-def _bpb(experiment: Experiment) -> str:
-    bpb = experiment.estimate if experiment.estimate is not None else next(iter(experiment.scores), None)
-    return "" if bpb is None or bpb < 5e-7 else f"{bpb:.6f}"
+def _value(experiment: Experiment, metric: Metric) -> str:
+    score = experiment.estimate if experiment.estimate is not None else next(iter(experiment.scores), None)
+    return "" if score is None or (metric == VAL_BPB and score < 5e-7) else metric.number(score).replace(",", "")
 
 
 def _memory_gb(experiment: Experiment) -> str:

@@ -13,7 +13,6 @@ from typing import Protocol
 from autoresearch.decide.early_stop import EarlyStopCheck
 from autoresearch.measure.follower import Listener
 from autoresearch.record.branch import Branch
-from autoresearch.record.night import Night
 from autoresearch.records import Brief, Measurement, Purpose, Role, Say, TaskFacts
 
 
@@ -47,7 +46,11 @@ class Task(Protocol):
 
     @property
     def run_s(self) -> float:
-        """Seconds that one run takes at least."""
+        """Seconds that one run takes, as far as it is known before: training's budget, else 0."""
+        ...
+
+    def describe(self) -> str:
+        """Return what a run does, in a line for people."""
         ...
 
     def read(self, contents: Callable[[str], bytes]) -> str:
@@ -83,8 +86,4 @@ class Task(Protocol):
 
     def brief(self) -> Brief | None:
         """Return what proposers are told; None for training, which they know."""
-        ...
-
-    def finish(self, night: Night, say: Say) -> None:
-        """Add what the report shows beside the numbers, at a night's end."""
         ...

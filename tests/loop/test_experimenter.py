@@ -57,7 +57,7 @@ def test_the_commands_of_the_report_print_the_kept_changes_alone(repository: Pat
 @pytest.mark.parametrize(("scored_again", "verdict"), [(1.2001, "keep"), (1.6, "crash"), (None, "crash")])
 def test_an_implausible_gain_is_scored_again(repository: Path, scored_again: float | None, verdict: str) -> None:
     e = experimenter(repository, {1: [1.2, 1.2]})
-    e.runner.scored_again = scored_again  # type: ignore[attr-defined]
+    e.runner.task.scored_again = scored_again  # type: ignore[attr-defined]
     e.prepare()
     x = e.try_out(candidate_of(e, Set("LR", "0.02")))
     assert x.verdict == verdict and (verdict == "keep" or x.reason.startswith("implausible: 1.200000 became "))

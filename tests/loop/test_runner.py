@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,11 @@ from autoresearch.errors import AutoresearchError
 from autoresearch.loop.notebook import Notebook
 from autoresearch.loop.readiness import Readiness
 from autoresearch.loop.runner import Runner, run_seed
-from autoresearch.measure.workbench import Workbench
-from autoresearch.paths import DataFolder, Layout
+from autoresearch.paths import Layout
 from autoresearch.record import journal
 from autoresearch.record.night import Experiment
 from autoresearch.records import Failure, Measurement, Proposal, Purpose, Set
 from autoresearch.report.console import PlainView
-from autoresearch.system.sandbox import select
 from testbed.night_builder import NightBuilder
 
 GPU = Failure("machine", "Command buffer execution failed: Caused GPU Timeout Error")
@@ -55,7 +53,7 @@ def runner(tmp_path: Path) -> Callable[..., Rehearsed]:
         notebook = Notebook(layout, journal.Journal(layout), PlainView(io.StringIO()))
         made = Rehearsed(
             notebook=notebook,
-            bench=unused,
+            task=unused,
             machine_slug="m4",
             readiness=Readiness(notebook, release=lambda training_mb: False),
             early_stopping=unused,
@@ -127,23 +125,6 @@ def test_an_idea_s_own_failure_is_its_own_at_once(runner: Callable[..., Rehearse
     made = runner(idea=[failure])
     assert made.run(4, "search").failure == failure
     assert made.ran == [4]
-
-
-def test_candidates_are_limited_by_the_baseline(runner: Callable[..., Rehearsed]) -> None:
-    made = runner()
-    made.bench = Workbench(
-        (), DataFolder(Path("data")), 300.0, select(allow_none=True), env={"MLX_DISABLE_COMPILE": "1"}
-    )
-    made.limit_candidates(made.notebook.baseline)  # 700 steps, and no start-up that is worth noting
-    assert (made.bench.startup_limit_s, made.bench.free_start_s, made.bench.min_steps) == (60.0, 5.0, 8)
-    assert made.bench.probe_nats == 1e-3
-    slow = Measurement(
-        1, 1.5, num_steps=30, seconds={"startup": 40.0, "warmup": 10.0, "evaluation": 15.0}, probe_nats=2e-5
-    )
-    runs = {0: replace(made.notebook.baseline.runs[0], measurement=slow)}
-    made.limit_candidates(replace(made.notebook.baseline, runs=runs))
-    assert (made.bench.startup_limit_s, made.bench.free_start_s, made.bench.min_steps) == (105.0, 105.0, 5)
-    assert made.bench.probe_nats == pytest.approx(2e-4) and made.bench.evaluation_limit_s == 150.0
 
 
 def test_every_run_of_a_night_has_a_seed_of_its_own() -> None:

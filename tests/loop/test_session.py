@@ -63,6 +63,6 @@ def test_a_target_ends_the_night_and_the_person_is_told(repository: Path, tmp_pa
     inbox = tmp_path / "inbox"
     write = f"import sys; open({str(inbox)!r}, 'w').write(sys.argv[-1])"
     notify = shlex.join([sys.executable, "-c", write])
-    done = night(repository, Scripted(WORSE), 5, target_score=100.0, notify=notify)
+    done = night(repository, Scripted(WORSE), 5, target=100.0, notify=notify)
     assert len(done.experiments) == 1  # the baseline is as good as that
     assert inbox.read_text().endswith(": finished; 0 experiments (0 keep, 0 discard, 0 crash)")

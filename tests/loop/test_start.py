@@ -52,9 +52,10 @@ def begun(root: Path, tag: str, *, closed: str | None = "finished", age_s: float
 def test_a_tag_and_the_branch_of_a_night_say_which_one(checkout: Path) -> None:
     repo = Repository.at(checkout)
     begun(checkout, "old", closed=None)
-    assert start.which_night(repo, "given", silent) == "given"
+    assert start.which_night(checkout, repo, "given", silent) == "given"
     git(checkout, "switch", "-qc", "autoresearch/nov01")
-    assert start.which_night(repo, None, silent) == "nov01" == start.which_night(repo, None, silent, by_hand=True)
+    assert start.which_night(checkout, repo, None, silent) == "nov01"
+    assert start.which_night(checkout, repo, None, silent, by_hand=True) == "nov01"
 
 
 @pytest.mark.parametrize("closed", [None, "terminated", "an error", "stopped by Ctrl-C"])
@@ -64,42 +65,42 @@ def test_a_night_that_has_not_ended_is_resumed_from_another_branch_after_midnigh
     begun(checkout, "older", closed="finished", age_s=60)
     begun(checkout, "old", closed=closed)
     said: list[str] = []
-    assert start.which_night(Repository.at(checkout), None, said.append) == "old"
+    assert start.which_night(checkout, Repository.at(checkout), None, said.append) == "old"
     assert said == [f"old has not ended and is resumed; to begin another night: --tag {TODAY}"]
 
 
 def test_a_new_night_is_named_today_where_the_last_one_ended_or_the_person_has_another_file(checkout: Path) -> None:
     repo = Repository.at(checkout)
-    assert start.which_night(repo, None, silent) == TODAY
+    assert start.which_night(checkout, repo, None, silent) == TODAY
     begun(checkout, "done")
-    assert start.which_night(repo, None, silent) == TODAY
+    assert start.which_night(checkout, repo, None, silent) == TODAY
     begun(checkout, "stopped", closed=None)
     (checkout / "train_mlx.py").write_text("LR = 2\n")
     git(checkout, "commit", "-qam", "adopted")
-    assert start.which_night(repo, None, silent) == TODAY
+    assert start.which_night(checkout, repo, None, silent) == TODAY
 
 
 def test_by_hand_the_only_night_is_meant_and_of_several_one_is_to_be_named(checkout: Path) -> None:
     repo, said = Repository.at(checkout), []
-    assert start.which_night(repo, None, silent, by_hand=True) == TODAY
+    assert start.which_night(checkout, repo, None, silent, by_hand=True) == TODAY
     begun(checkout, "nov01")
-    assert start.which_night(repo, None, said.append, by_hand=True) == "nov01"
+    assert start.which_night(checkout, repo, None, said.append, by_hand=True) == "nov01"
     assert said == ["night: nov01, the only one here"]
     begun(checkout, "nov02", age_s=-60)
     with pytest.raises(
         UsageError, match=rf"nov01, nov02\)\. Say which one: --tag nov02   \(a new one: --tag {TODAY}\)"
     ):
-        start.which_night(repo, None, silent, by_hand=True)
+        start.which_night(checkout, repo, None, silent, by_hand=True)
 
 
 def test_uncommitted_work_stops_a_new_night_and_not_one_that_is_resumed(checkout: Path) -> None:
     repo, said = Repository.at(checkout), []
     (checkout / "train_mlx.py").write_text("mine\n")
     with pytest.raises(UsageError, match="a new night begins from a commit"):
-        start.check_uncommitted(repo, journal.read(Layout(checkout, "new")), silent)
+        start.check_uncommitted(repo, ["train_mlx.py"], journal.read(Layout(checkout, "new")), silent)
     begun(checkout, "old")
-    start.check_uncommitted(repo, journal.read(Layout(checkout, "old")), said.append)
-    assert said == ["train_mlx.py has uncommitted changes of yours, which the night leaves alone and does not use"]
+    start.check_uncommitted(repo, ["train_mlx.py"], journal.read(Layout(checkout, "old")), said.append)
+    assert said == ["train_mlx.py: your uncommitted changes are left alone, and the night does not use them"]
 
 
 # --- the branch -------------------------------------------------------------------------------------------------------

@@ -277,7 +277,7 @@ def test_a_project_in_a_folder_of_a_larger_repository(folder: Path) -> None:
     assert (inner / FILE).read_bytes() == V2
     assert (folder / FILE).read_bytes() == V1
     assert git(folder, "show", "--name-only", "--format=") == f"some where/{FILE}"
-    commit, _ = branch.set_aside(2, "HEAD", FILE, V3, "x")
+    commit, _ = branch.set_aside(2, "HEAD", {FILE: V3}, "x")
     assert branch.repo.read(commit, FILE) == V3
 
 
@@ -286,7 +286,7 @@ def test_a_project_in_a_folder_of_a_larger_repository(folder: Path) -> None:
 
 def test_a_discarded_candidate_is_reachable_and_nothing_else_moves(branch: Branch, folder: Path) -> None:
     head = branch.repo.head()
-    commit, ref = branch.set_aside(12, head, FILE, V2, "Discard 12")
+    commit, ref = branch.set_aside(12, head, {FILE: V2}, "Discard 12")
     assert ref == "refs/autoresearch/t/0012"
     assert branch.repo.resolve(f"{commit}^") == head == branch.repo.head()
     git(folder, "reflog", "expire", "--expire=now", "--all")
@@ -299,10 +299,10 @@ def test_setting_aside_twice_finds_the_first_and_another_night_is_not_overwritte
     branch: Branch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     head = branch.repo.head()
-    first = branch.set_aside(3, head, FILE, V2, "a")
+    first = branch.set_aside(3, head, {FILE: V2}, "a")
     monkeypatch.setenv("GIT_COMMITTER_DATE", "2030-01-01T00:00:00Z")
-    assert branch.set_aside(3, head, FILE, V2, "a") == first
-    other = branch.set_aside(3, head, FILE, V3, "b")
+    assert branch.set_aside(3, head, {FILE: V2}, "a") == first
+    other = branch.set_aside(3, head, {FILE: V3}, "b")
     assert other[1] == "refs/autoresearch/t/0003-2"
-    assert branch.set_aside(3, head, FILE, V3, "b") == other
+    assert branch.set_aside(3, head, {FILE: V3}, "b") == other
     assert branch.repo.read("refs/autoresearch/t/0003", FILE) == V2

@@ -49,7 +49,7 @@ def test_hooks_do_not_run(branch: Branch, folder: Path) -> None:
         (hooks / name).write_text("#!/bin/sh\ntouch hook-ran\nexit 1\n")
         (hooks / name).chmod(0o755)
     keep(branch, V2)
-    branch.set_aside(2, "HEAD", FILE, V3, "x")
+    branch.set_aside(2, "HEAD", {FILE: V3}, "x")
     begin(folder, "other")
     assert not (folder / "hook-ran").exists()
 
@@ -75,7 +75,7 @@ def test_worktrees(branch: Branch, folder: Path, tmp_path: Path) -> None:
 
 def test_packed_refs_and_a_lock_left_by_a_power_cut(branch: Branch, folder: Path) -> None:
     keep(branch, V2)
-    branch.set_aside(2, "HEAD", FILE, V3, "x")
+    branch.set_aside(2, "HEAD", {FILE: V3}, "x")
     git(folder, "pack-refs", "--all")
     old = time.time() - 3600
     names = ["HEAD", "refs/heads/autoresearch/t", "refs/autoresearch/t/0003"]
@@ -86,7 +86,7 @@ def test_packed_refs_and_a_lock_left_by_a_power_cut(branch: Branch, folder: Path
         os.utime(lock, (old, old))
     begin(folder)
     assert keep(branch, V3, n=3).state == "applied"
-    branch.set_aside(3, "HEAD", FILE, V1, "x")
+    branch.set_aside(3, "HEAD", {FILE: V1}, "x")
     consistent(folder)
 
 
@@ -131,8 +131,8 @@ print("ready", flush=True)
 for i in range(10_000):
     tip, content = branch.tip(), b"LR = %d\\n" % i + b"#" * 20_000
     write_atomic(repo.folder / "pending", f"{tip} {i}".encode())
-    branch.keep(i, tip, "train_mlx.py", content, f"Keep {i}", {"results.tsv": b"%d\\n" % i})
-    branch.set_aside(i, tip, "train_mlx.py", content + b"x", f"Discard {i}")
+    branch.keep(i, tip, {"train_mlx.py": content}, f"Keep {i}", {"results.tsv": b"%d\\n" % i})
+    branch.set_aside(i, tip, {"train_mlx.py": content + b"x"}, f"Discard {i}")
 """
 
 

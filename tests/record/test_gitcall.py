@@ -79,7 +79,7 @@ def test_a_persons_settings_change_nothing(folder: Path, no_config: Path) -> Non
     assert (repo.versions("HEAD", FILE), repo.title("HEAD").split()[1:], repo.last_change("HEAD", FILE)) == expected
     assert keep(branch, V2).state == "applied"
     assert keep(branch, V2).commit == repo.resolve(branch.ref) == repo.last_change(branch.ref, FILE)
-    branch.set_aside(2, "HEAD", FILE, V3, "x")
+    branch.set_aside(2, "HEAD", {FILE: V3}, "x")
     assert repo.first_version(FILE) == V1 and (folder / FILE).read_bytes() == V2
     assert repo.changes() == [] and "gpgsig" not in git(folder, "cat-file", "commit", "HEAD")
     (folder / "README").write_text("changed\n")
@@ -180,5 +180,5 @@ def test_a_partial_clone_without_a_network(folder: Path, tmp_path: Path, kind: s
     folder.rename(tmp_path / "away")
     branch = begin(tmp_path / "clone")
     assert keep(branch, V1).state == "applied" and keep(branch, V1).state == "present"
-    branch.set_aside(2, branch.tip(), FILE, V2, "x")
+    branch.set_aside(2, branch.tip(), {FILE: V2}, "x")
     assert (tmp_path / "clone" / FILE).read_bytes() == V1

@@ -281,10 +281,10 @@ opened = dict(tag="t", task={}, versions={}, base_commit=branch.tip())
 def land(e):
     source = read_source(journal.layout, e).encode()
     if e.verdict == "keep":
-        landed = branch.keep(e.n, e.parent_commit, "train_mlx.py", source, f"Keep {e.n}")
+        landed = branch.keep(e.n, e.parent_commit, {"train_mlx.py": source}, f"Keep {e.n}")
         commit, ref = landed.commit, landed.ref
     else:
-        commit, ref = branch.set_aside(e.n, e.parent_commit, "train_mlx.py", source, f"Discard {e.n}")
+        commit, ref = branch.set_aside(e.n, e.parent_commit, {"train_mlx.py": source}, f"Discard {e.n}")
     journal.append("committed", n=e.n, commit=commit, ref=ref)
 
 journal.append("opened", **opened)

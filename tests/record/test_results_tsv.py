@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from autoresearch.errors import JournalError
 from autoresearch.record.night import Experiment, Night, RunRecord
-from autoresearch.record.results_tsv import HEADER, render, row, update
+from autoresearch.record.results_tsv import header, render, row, update
 from autoresearch.records import Failure, Measurement, Proposal
 
 OTHERS = b"1111111\t0.997900\t44.0\tkeep\tbaseline\n2222222\t0.000000\t0.0\tcrash\tdouble width (oom)\n"
@@ -90,21 +90,21 @@ def test_any_title_is_one_field_of_one_line(title: str) -> None:
 
 
 def test_rows_of_others_stay_where_they_are_and_ours_are_appended() -> None:
-    rendered = render(night(experiment(0)), HEADER + OTHERS)
-    assert rendered == HEADER + OTHERS + row(experiment(0), "c000000")
+    rendered = render(night(experiment(0)), header() + OTHERS)
+    assert rendered == header() + OTHERS + row(experiment(0), "c000000")
 
 
 def test_ours_are_replaced_in_place_when_others_came_after_them() -> None:
-    first = render(night(experiment(0), experiment(1, commit=None)), HEADER + OTHERS)
+    first = render(night(experiment(0), experiment(1, commit=None)), header() + OTHERS)
     assert b"b000000\t" in first
     merged = first + b"3333333\t1.0\t1.0\tkeep\tlater, elsewhere\n"
     again = render(night(experiment(0), experiment(1), experiment(2)), merged)
     ours = b"".join(row(experiment(n), f"c{n:06}") for n in range(3))
-    assert again == HEADER + OTHERS + ours + b"3333333\t1.0\t1.0\tkeep\tlater, elsewhere\n"
+    assert again == header() + OTHERS + ours + b"3333333\t1.0\t1.0\tkeep\tlater, elsewhere\n"
 
 
 def test_rows_doubled_by_a_union_merge_become_one() -> None:
-    once = render(night(experiment(0), experiment(1)), HEADER + OTHERS)
+    once = render(night(experiment(0), experiment(1)), header() + OTHERS)
     assert render(night(experiment(0), experiment(1)), once + row(experiment(0), "c000000")) == once
 
 
@@ -140,32 +140,32 @@ def test_every_foreign_byte_survives_any_sequence_of_renderings(
         assert render(night(*known), rendered) == rendered
     final = render(night(*experiments), rendered)
     rows = b"".join(row(e, e.commit or "") for e in experiments if e.verdict)
-    before = old or HEADER
+    before = old or header()
     assert final == (before if before.endswith(b"\n") or not rows else before + b"\n") + rows
 
 
 def test_update_is_atomic_and_idle_when_nothing_changes(tmp_path: Path) -> None:
     path = tmp_path / "results.tsv"
-    path.write_bytes(HEADER + OTHERS)
+    path.write_bytes(header() + OTHERS)
     path.chmod(0o640)
-    data = update(path, night(experiment(0)), HEADER + OTHERS)
+    data = update(path, night(experiment(0)), header() + OTHERS)
     assert path.read_bytes() == data
     assert path.stat().st_mode & 0o777 == 0o640
     inode = path.stat().st_ino
-    assert update(path, night(experiment(0)), HEADER + OTHERS) == data
+    assert update(path, night(experiment(0)), header() + OTHERS) == data
     assert path.stat().st_ino == inode
     assert [p.name for p in tmp_path.iterdir()] == ["results.tsv"]
 
 
 def test_no_room_on_the_disk_leaves_the_file_as_it_was(tmp_path: Path) -> None:
     path = tmp_path / "results.tsv"
-    path.write_bytes(HEADER + OTHERS)
+    path.write_bytes(header() + OTHERS)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (len(HEADER + OTHERS) + 3, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(header() + OTHERS) + 3, limits[1]))
     try:
         with pytest.raises(JournalError, match=r"cannot write .*results\.tsv"):
-            update(path, night(experiment(0)), HEADER + OTHERS)
+            update(path, night(experiment(0)), header() + OTHERS)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert path.read_bytes() == HEADER + OTHERS
+    assert path.read_bytes() == header() + OTHERS
     assert [p.name for p in tmp_path.iterdir()] == ["results.tsv"]

@@ -24,7 +24,7 @@ from autoresearch.loop.context import read_program
 from autoresearch.loop.research import DEFAULT_RULES, Research, Rules
 from autoresearch.loop.session import Options, open_night
 from autoresearch.loop.start import which_night
-from autoresearch.paths import PROGRAM, Layout
+from autoresearch.paths import PROGRAM, Layout, tree
 from autoresearch.record import journal
 from autoresearch.record.branch import check_tag
 from autoresearch.record.git import Repository
@@ -77,7 +77,7 @@ def run(root: Path, args: Namespace) -> int:
 def attempt(root: Path, args: Namespace) -> int:
     """Measure one candidate: `loop.py try`. The exit code says the verdict; a file that cannot run begins nothing."""
     own = own_file.read(root, args.file)
-    args.tag = tag = which_night(Repository.at(root), args.tag, print, by_hand=True)
+    args.tag = tag = which_night(root, Repository.at(tree(root)), args.tag, print, by_hand=True)
     best = own_file.expected_best(root, tag, own.made_from, _profile_constants(args.profile))
     if why := own_file.refusal(own.source if args.as_is else own.fitted(best), best, args.file):
         print(f"crash: {why}\nNothing was measured or recorded.")
@@ -149,7 +149,7 @@ def options_of(args: Namespace, *, deadline: float | None = None, by_hand: bool 
         begin_at=getattr(args, "begin_at", None),
         display_off=getattr(args, "display_off", None),
         keep_pause=getattr(args, "resume", False),
-        target_score=getattr(args, "target", None),
+        target=getattr(args, "target", None),
         notify=getattr(args, "notify", None),
     )
 
