@@ -56,7 +56,7 @@ class Notifier:
             return
         self._told_n = x.n
         if x.role == "candidate":
-            value = "" if x.estimate is None else f", val_bpb {x.estimate:.4f}"
+            value = "" if x.estimate is None else f", {night.task.metric.text(x.estimate)}"
             self.send(f"{night.tag}: kept #{x.n} {x.proposal.title}{value}")
 
     def ended(self, tag: str, text: str) -> None:

@@ -36,10 +36,10 @@ class Headline:
 
 @dataclass(frozen=True, slots=True)
 class ProgressPoint:
-    """One experiment of the progress picture. `bpb` is None if it crashed or was stopped early."""
+    """One experiment of the progress picture. `score` is None if it crashed or was stopped early."""
 
     n: int
-    bpb: float | None
+    score: float | None
     kind: str  # "baseline", "keep", "discard" or "crash"
     title: str
 
@@ -150,8 +150,8 @@ def points(night: Night, now: Estimates) -> list[ProgressPoint]:
 def _point(experiment: Experiment, now: Estimates) -> ProgressPoint:
     kind = "baseline" if experiment.role == "baseline" else verdict_of(experiment)
     kept = experiment.verdict == "keep" and experiment.scores
-    bpb = now.estimate(experiment).mean if kept else experiment.estimate
-    return ProgressPoint(experiment.n, bpb if kind != "crash" else None, kind, experiment.proposal.title)
+    score = now.estimate(experiment).mean if kept else experiment.estimate
+    return ProgressPoint(experiment.n, score if kind != "crash" else None, kind, experiment.proposal.title)
 
 
 def best_line(night: Night, now: Estimates) -> list[tuple[int, float]]:

@@ -117,7 +117,7 @@ class PlainView:
             self.put(f"           {state.progress:4.0%}  step {event['step']:5d}  loss {state.loss:.4f}{speed}")
 
     def decided(self, result: Result) -> None:
-        value = f"{result.score:.6f}" if result.score is not None else "   —    "
+        value = self.state.metric.shown(result.score) if result.score is not None else "   —    "
         self.put(f"{time.strftime('%H:%M:%S')}  #{result.n} {result.verdict.upper():7s} {value}  {result.reason}")
 
     @contextlib.contextmanager

@@ -19,7 +19,9 @@ from rich.text import Text
 
 from autoresearch.decide.early_stop import Curve
 from autoresearch.formats import VERDICT_STYLES, counted, run_name, span
+from autoresearch.metrics import VAL_BPB, Metric
 from autoresearch.report.live_state import LiveState, Result
+from autoresearch.report.markup import shown
 
 SPARKS = "▁▂▃▄▅▆▇█"
 LABEL = 11  # columns of the names at the left
@@ -76,7 +78,7 @@ def draw(state: LiveState, width: int, height: int = 1000, clocks: Clocks | None
 
 def _sections(state: LiveState, inner: int, clocks: Clocks) -> list[Section]:
     """Return the panel's sections from top to bottom."""
-    results = [result_line(r) for r in reversed(state.results)]
+    results = [result_line(r, state.metric) for r in reversed(state.results)]
     said = [_named("" if i else "said", line, "dim") for i, line in enumerate(state.said[-3:])]
     return [
         Section("run", 9, _now(state, clocks)),
@@ -228,13 +230,14 @@ def smoothed(curve: Curve) -> float:
 def _best(state: LiveState) -> list[Text]:
     if state.incumbent_score is None:
         return []
-    line = _named("best").append(f"{state.incumbent_score:.6f}", style="bold green")
+    metric = state.metric
+    line = _named("best").append(metric.shown(state.incumbent_score), style="bold green")
     sigma, first = state.sigma_score or 0.0, state.baseline_score
     if first is None or first == state.incumbent_score:
-        return [line.append(f"  the baseline; sigma of one run {sigma:.4f}")]
+        return [line.append(f"  the baseline; sigma of one run {metric.size(sigma)}")]
     gain = first - state.incumbent_score
-    sigmas = f" = {gain / sigma:.1f} sigma of one run ({sigma:.4f})" if sigma else ""
-    lead = f"{first:.6f}  the best is {gain:.4f} better{sigmas}"
+    sigmas = f" = {gain / sigma:.1f} sigma of one run ({metric.size(sigma)})" if sigma else ""
+    lead = f"{metric.shown(first)}  the best is {metric.size(gain)} better{sigmas}"
     return [line.append(f"  #{state.incumbent_n} {state.incumbent_title}"), _named("baseline", lead, "dim")]
 
 
@@ -242,7 +245,7 @@ def _history(state: LiveState, inner: int) -> list[Text]:
     """Return the running best: its first step and as many of the latest as fit."""
     if len(state.history) < 2:
         return []
-    first, *steps = [f"{bpb:.4f}" + (f" (#{n})" if n else "") for n, bpb in state.history]
+    first, *steps = [shown(score, state.metric) + (f" (#{n})" if n else "") for n, score in state.history]
     text = " → ".join([first, *steps])
     while len(text) > inner - LABEL and len(steps) > 1:
         steps = steps[1:]
@@ -250,9 +253,9 @@ def _history(state: LiveState, inner: int) -> list[Text]:
     return [_named("history", text, "dim")]
 
 
-def result_line(result: Result) -> Text:
+def result_line(result: Result, metric: Metric = VAL_BPB) -> Text:
     """Return a line like "#12 discard  1.410532  −0.8σ  Raise beta2  0.8 sigma worse"."""
-    value = f"{result.score:.6f}" if result.score is not None else "   —    "
+    value = metric.shown(result.score) if result.score is not None else "   —    "
     line = Text().append(f"#{result.n:<4d}{result.verdict:8s}{value}  ", style=VERDICT_STYLES[result.verdict])
     sigmas = f"{result.sigmas:+.1f}σ" if result.sigmas is not None else ""
     line.append(sigmas.replace("-", "−").rjust(7) + "  ")

@@ -15,6 +15,7 @@ from autoresearch.decide import validation
 from autoresearch.decide.early_stop import Curve
 from autoresearch.decide.estimates import Estimates
 from autoresearch.errors import AutoresearchError, JournalError
+from autoresearch.metrics import VAL_BPB, Metric
 from autoresearch.paths import Layout
 from autoresearch.record.night import Experiment, Night
 from autoresearch.records import MachineState, Proposal, Verdict
@@ -65,6 +66,7 @@ class LiveState:
     """
 
     tag: str = ""
+    metric: Metric = VAL_BPB
     title: str = "starting"
     hypothesis: str = ""
     category: str = ""
@@ -85,7 +87,7 @@ class LiveState:
     incumbent_title: str = ""
     baseline_score: float | None = None
     sigma_score: float | None = None
-    history: list[tuple[int, float]] = field(default_factory=list)  # the running best: (experiment, bits per byte)
+    history: list[tuple[int, float]] = field(default_factory=list)  # the running best: (experiment, score)
     counts: dict[str, int] = field(default_factory=lambda: {"keep": 0, "discard": 0, "crash": 0})
     results: list[Result] = field(default_factory=list)
     proposers: list[ProposerRecord] = field(default_factory=list)
@@ -176,7 +178,7 @@ class LiveState:
 
     def take(self, night: Night, now: Estimates, decided: int) -> None:
         """Take in where the night stands: `now` are its estimates, `decided` counts this session's candidates."""
-        self.decided = decided
+        self.decided, self.metric = decided, night.task.metric
         self.proposers = proposer_record.records(night)
         tried = analysis.candidates(night)
         self.results = [result_of(x) for x in tried[-RESULTS_SHOWN:]]

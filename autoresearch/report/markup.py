@@ -10,6 +10,8 @@ from datetime import datetime
 from html import escape
 from pathlib import Path
 
+from autoresearch.metrics import VAL_BPB, Metric
+
 STYLE = Path(__file__).with_name("report.css")
 WIDE, NARROW = (9.6, 4.3), (3.9, 3.9)  # inches at 72 units each: pictures for a desktop column and for a phone
 DASH = "–"  # for a figure that is not known
@@ -82,9 +84,27 @@ def pictures(draw: Callable[[Size], str]) -> str:
     return f'<figure class="wide">{draw(WIDE)}</figure><figure class="narrow">{draw(NARROW)}</figure>'
 
 
-def signed(bpb: float | None) -> str:
-    """Write a figure with its sign: signed(-0.0123) -> "−0.0123"; a dash for a figure that is not known."""
-    return DASH if bpb is None else f"{bpb:+.4f}".replace("-", "−")
+def signed(gain: float | None, metric: Metric = VAL_BPB) -> str:
+    """Write a gain in scores with its sign: signed(-0.0123) -> "−0.0123"; a dash for a gain that is not known.
+
+    The unit of val_bpb is left out, since it stands in the heading.
+    """
+    if gain is None:
+        return DASH
+    text = f"{gain:+.4f}" if metric == VAL_BPB else metric.signed(gain)
+    return text.replace("-", "−")
+
+
+def shown(score: float | None, metric: Metric = VAL_BPB) -> str:
+    """Write a score as its value: shown(1.60123) -> "1.6012"; a dash for a score that is not known."""
+    if score is None:
+        return DASH
+    return f"{score:.4f}" if metric == VAL_BPB else metric.shown(score)
+
+
+def shown_size(difference: float, metric: Metric = VAL_BPB) -> str:
+    """Write the size of a difference of scores: shown_size(-0.0123) -> "0.0123"."""
+    return f"{abs(difference):.4f}" if metric == VAL_BPB else metric.size(difference)
 
 
 def number(value: float | None, form: str) -> str:

@@ -6,6 +6,7 @@ page_changes.py (what was tried and what came of it) and page_night.py (progress
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from datetime import datetime
 from html import escape
@@ -16,12 +17,14 @@ from autoresearch.decide import validation
 from autoresearch.files import write_atomic
 from autoresearch.findings.export import SourceOf, shared_machine
 from autoresearch.formats import span
+from autoresearch.metrics import VAL_BPB, Metric
 from autoresearch.paths import EDITABLE, Layout
 from autoresearch.record import journal
 from autoresearch.record.night import Night
+from autoresearch.records import GPT
 from autoresearch.report import analysis, page_changes, page_night
 from autoresearch.report.analysis import Headline
-from autoresearch.report.markup import document, section, signed, tiles
+from autoresearch.report.markup import document, section, shown, signed, tiles
 from autoresearch.report.progress_chart import progress_png
 from autoresearch.report.samples import Sample, samples_of
 
@@ -67,7 +70,7 @@ def head(night: Night) -> str:
     """Return the top of the page: the result in a sentence, the machine, and the night's counts."""
     h = analysis.headline(night)
     budget = f"{night.task.budget_s:g} s a run" if night.task.budget_s else None
-    task = " · ".join(filter(None, (night.tag, night.task.dataset, night.task.profile, budget)))
+    task = " · ".join(filter(None, (night.tag, night.task.dataset, night.task.profile, budget, _trust(h.metric))))
     machine = shared_machine(night.machine).describe() if night.machine else ""
     figures = [
         (f"{h.experiments}", "experiment" if h.experiments == 1 else "experiments"),
@@ -76,7 +79,9 @@ def head(night: Night) -> str:
         (f"{h.crashes}", "crashed"),
         (span(h.elapsed_s), "of research"),
     ]
-    figures += [(f"{h.sigma_score:.4f}", "σ of one run")] if h.sigma_score is not None else []
+    if h.sigma_score is not None:
+        sigma = f"{h.sigma_score:.4f}" if h.metric == VAL_BPB else h.metric.size(h.sigma_score)
+        figures.append((sigma, "σ of one run"))
     return (
         f'<header><div class="eyebrow">{escape(task)}</div>\n<h1>{escape(_title(h))}</h1>\n'
         f"<p>{_claim(h)}</p>\n<p class='note'>{escape(machine)}</p></header>\n{tiles(figures)}"
@@ -90,21 +95,36 @@ def _title(h: Headline) -> str:
         return "No improvement found" if h.experiments else "Only the baseline has been measured"
     if h.interval is not None and not h.interval.real:
         return "No gain that holds up"
-    return f"{h.gain_score or 0.0:.3f} bits per byte better"
+    if h.metric == VAL_BPB:
+        return f"{h.gain_score or 0.0:.3f} bits per byte better"
+    return f"{h.metric.name}: {h.metric.size(h.gain_score or 0.0)} better"
 
 
 def _claim(h: Headline) -> str:
     if h.baseline_score is None or h.best_score is None:
         return "The first numbers appear here when the baseline has run."
-    values = f"val_bpb <b>{h.baseline_score:.4f}</b> → <b>{h.best_score:.4f}</b>"
+    metric, name = h.metric, escape(h.metric.name)
+    values = f"{name} <b>{shown(h.baseline_score, metric)}</b> → <b>{shown(h.best_score, metric)}</b>"
     if h.interval is not None:
         i, verdict = h.interval, "Validated" if h.interval.real else "Not confirmed"
-        bounds = f"{i.level:.0%} interval {signed(i.low_score)} to {signed(i.high_score)}"
+        bounds = f"{i.level:.0%} interval {signed(i.low_score, metric)} to {signed(i.high_score, metric)}"
         rounds = f"{i.rounds} interleaved rounds with fresh seeds"
-        return f"{values} in the search. {verdict} on unseen text: <b>{signed(i.gain_score)}</b>, {bounds}, {rounds}."
+        unseen = "unseen text" if metric == VAL_BPB else "what was hidden from the search"
+        gain = signed(i.gain_score, metric)
+        return f"{values} in the search. {verdict} on {unseen}: <b>{gain}</b>, {bounds}, {rounds}."
     if h.keeps:
         return f"{values}: the search's own figure, which is optimistic. It has not been validated on fresh runs yet."
-    return f"The baseline stands at val_bpb <b>{h.baseline_score:.4f}</b>."
+    return f"The baseline stands at {name} <b>{shown(h.baseline_score, metric)}</b>."
+
+
+def _trust(metric: Metric) -> str:
+    """Say who gives the number of a declared task; nothing for training's."""
+    says = {
+        "judged": "judged in a process of its own",
+        "clocked": "measured by the loop",
+        "reported": "reported by the edited program itself, which can print any number",
+    }
+    return "" if metric == VAL_BPB else says[metric.trust]
 
 
 def reproduce(night: Night) -> str:
@@ -113,14 +133,19 @@ def reproduce(night: Night) -> str:
     if not tag:
         return ""
     base = (baseline.parent_commit if baseline else night.base_commit)[:10]  # after the first fit to the machine
-    env = f"AUTORESEARCH_DATASET={task.dataset} AUTORESEARCH_PROFILE={task.profile} "
-    env += f"AUTORESEARCH_TIME_BUDGET_S={task.budget_s:g} " if task.budget_s else ""
+    files = " ".join(map(shlex.quote, task.files))
     commands = {
-        "the kept changes, as a notebook": f"git log {base}..autoresearch/{tag} -- {EDITABLE}",
-        "all of them in one diff": f"git diff {base} autoresearch/{tag} -- {EDITABLE}",
-        "the best version, run once by hand": f"git switch autoresearch/{tag} && {env}{invocation.command(EDITABLE)}",
+        "the kept changes, as a notebook": f"git log {base}..autoresearch/{tag} -- {files}",
+        "all of them in one diff": f"git diff {base} autoresearch/{tag} -- {files}",
+    }
+    if task.name == GPT:
+        env = f"AUTORESEARCH_DATASET={task.dataset} AUTORESEARCH_PROFILE={task.profile} "
+        env += f"AUTORESEARCH_TIME_BUDGET_S={task.budget_s:g} " if task.budget_s else ""
+        by_hand = f"git switch autoresearch/{tag} && {env}{invocation.command(EDITABLE)}"
+        commands["the best version, run once by hand"] = by_hand
+    commands |= {
         "an experiment that was not kept": f"git show refs/autoresearch/{tag}/NNNN",
-        "resume this night": invocation.command(f"loop.py --tag {tag}"),
+        "resume this night": invocation.command(f"loop.py --tag {tag}" + ("" if task.name == GPT else " --task .")),
     }
     text = "\n".join(f"<i># {escape(why)}</i>\n{escape(command)}" for why, command in commands.items())
     return section("Reproduce", f'<pre class="commands">{text}</pre>')

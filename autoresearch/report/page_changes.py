@@ -10,10 +10,11 @@ from autoresearch.findings import hints
 from autoresearch.findings.export import SourceOf
 from autoresearch.findings.hints import HintOutcome
 from autoresearch.formats import counted, shortened
+from autoresearch.metrics import VAL_BPB, Metric
 from autoresearch.record.night import Experiment, Night
 from autoresearch.report import analysis, diffs, proposer_record
 from autoresearch.report.analysis import CrashGroup, KeptChange, LuckyDiscard
-from autoresearch.report.markup import DASH, number, section, signed, table
+from autoresearch.report.markup import DASH, section, shown, shown_size, signed, table
 
 LUCKY_SHOWN = 12
 CRASHES_SHOWN = 6  # of one kind
@@ -28,17 +29,17 @@ def kept(night: Night, source_of: SourceOf) -> str:
     if not changes:
         return ""
     largest = max((change.gain_score or 0.0 for change in changes), default=0.0)
-    items = "".join(_kept(change, largest, source_of) for change in changes)
+    items = "".join(_kept(change, largest, source_of, night.task.metric) for change in changes)
     note = "Each change with its own gain over the best of its time; ± is the standard error."
     return section("What was kept", f'<ol class="stack">{items}</ol>', note)
 
 
-def _kept(change: KeptChange, largest: float, source_of: SourceOf) -> str:
+def _kept(change: KeptChange, largest: float, source_of: SourceOf, metric: Metric) -> str:
     x, proposal = change.experiment, change.experiment.proposal
     width = 100 * max(0.0, change.gain_score or 0.0) / largest if largest > 0 else 0
-    error = f" ± {change.error_score:.4f}" if change.error_score is not None else ""
+    error = f" ± {shown_size(change.error_score, metric)}" if change.error_score is not None else ""
     facts = [
-        f"best after it {change.best_score:.4f}",
+        f"best after it {shown(change.best_score, metric)}",
         counted(analysis.run_count(x), "run"),
         x.reason,
         proposal.category,
@@ -47,7 +48,7 @@ def _kept(change: KeptChange, largest: float, source_of: SourceOf) -> str:
     commit = f" · <code>{escape(x.commit[:10])}</code>" if x.commit else ""
     return (
         f'<li><div class="row"><h3><span class="number">#{x.n}</span> {escape(proposal.title)}</h3>'
-        f'<div class="effect good">{signed(change.gain_score)}{error}</div></div>\n'
+        f'<div class="effect good">{signed(change.gain_score, metric)}{error}</div></div>\n'
         f'<div class="bar"><i style="width:{width:.1f}%"></i></div>\n'
         f"<p>{escape(proposal.hypothesis)}</p>\n"
         f'<p class="meta">{escape(" · ".join(facts))}{commit}</p>\n{_diff(x, source_of)}</li>\n'
@@ -73,14 +74,13 @@ def noise(night: Night) -> str:
     if not h.discards or h.sigma_score is None:
         return ""
     fit = estimates.read(night).fit
-    text = (
-        f"<p>One run of unchanged code scatters by σ = {h.sigma_score:.4f} bpb, so a single lucky run proves nothing."
-    )
+    sigma = h.metric.size(h.sigma_score)
+    text = f"<p>One run of unchanged code scatters by σ = {sigma}, so a single lucky run proves nothing."
     text += f" Its {escape(str(fit))}." if fit else ""
     if not lucky:
         return section("What was noise", f"{text} None of {_discarded(h)} looked better, even at first.</p>")
     text += f" {len(lucky)} of {_discarded(h)} looked better in the first run and did not hold up:</p>"
-    rows = [_lucky(discard) for discard in lucky[:LUCKY_SHOWN]]
+    rows = [_lucky(discard, h.metric) for discard in lucky[:LUCKY_SHOWN]]
     more = f'<p class="note">and {len(lucky) - LUCKY_SHOWN} more</p>' if len(lucky) > LUCKY_SHOWN else ""
     return section("What was noise", text + table(("", "idea", "first run", "all runs", "runs"), rows, "ntnnn") + more)
 
@@ -89,14 +89,14 @@ def _discarded(h: analysis.Headline) -> str:
     return counted(h.discards, "discarded candidate")
 
 
-def _lucky(discard: LuckyDiscard) -> tuple[str, ...]:
+def _lucky(discard: LuckyDiscard, metric: Metric) -> tuple[str, ...]:
     x = discard.experiment
     link = f'<a href="#e{x.n}">{escape(x.proposal.title)}</a>'
     return (
         f"#{x.n}",
         link,
-        signed(discard.first_gain_score),
-        signed(discard.final_gain_score),
+        signed(discard.first_gain_score, metric),
+        signed(discard.final_gain_score, metric),
         str(analysis.run_count(x)),
     )
 
@@ -125,10 +125,16 @@ def categories(night: Night) -> str:
     groups = analysis.by_category(night)
     most = max((g.total for g in groups), default=0)
     rows = [
-        (escape(g.name), _bar(g.keep, g.crash, g.total, most), str(g.total), str(g.keep), _gain(g.keep, g.gain_score))
+        (
+            escape(g.name),
+            _bar(g.keep, g.crash, g.total, most),
+            str(g.total),
+            str(g.keep),
+            _gain(g.keep, g.gain_score, night.task.metric),
+        )
         for g in groups
     ]
-    names = ("category", "", "tried", "kept", "gain (bpb)")
+    names = ("category", "", "tried", "kept", _gain_heading(night.task.metric))
     return section("What was tried", table(names, rows, "tTnnn")) if rows else ""
 
 
@@ -145,15 +151,30 @@ def proposers(night: Night) -> str:
             str(r.crashed),
             str(r.failed_turns),
             str(r.repairs),
-            _gain(r.kept, r.gain_score),
+            _gain(r.kept, r.gain_score, night.task.metric),
             f"{(r.prompt_tokens + r.answer_tokens) / 1000:.0f}k" if r.prompt_tokens else DASH,
             f"{r.seconds / r.turns:.0f} s" if r.turns and r.seconds >= 1 else DASH,
         )
         for r in found
     ]
-    names = ("proposer", "", "turns", "kept", "crashed", "failed", "repairs", "gain (bpb)", "tokens", "a turn")
+    names = (
+        "proposer",
+        "",
+        "turns",
+        "kept",
+        "crashed",
+        "failed",
+        "repairs",
+        _gain_heading(night.task.metric),
+        "tokens",
+        "a turn",
+    )
     lines = "".join(f"<p>{escape(str(line))}.</p>" for line in proposer_record.added(night))
     return section("Who had the ideas", table(names, rows, "tTnnNNNnNN") + lines) if rows else ""
+
+
+def _gain_heading(metric: Metric) -> str:
+    return "gain (bpb)" if metric == VAL_BPB else "gain"
 
 
 def _bar(kept: int, crashed: int, tried: int, most: int) -> str:
@@ -167,8 +188,8 @@ def _bar(kept: int, crashed: int, tried: int, most: int) -> str:
     return f'<div class="split" title="{told}">{parts}</div>'
 
 
-def _gain(kept: int, gain_score: float) -> str:
-    return signed(gain_score if kept else None)
+def _gain(kept: int, gain_score: float, metric: Metric) -> str:
+    return signed(gain_score if kept else None, metric)
 
 
 def hinted(night: Night, source_of: SourceOf) -> str:
@@ -184,7 +205,7 @@ def hinted(night: Night, source_of: SourceOf) -> str:
 def _here(night: Night, outcome: HintOutcome) -> str:
     if outcome.n is None:
         return '<span class="note">not tried</span>'
-    gain = signed(night.experiments[outcome.n].delta_score)
+    gain = signed(night.experiments[outcome.n].delta_score, night.task.metric)
     return f'{_verdict(outcome.verdict)} {gain} <a href="#e{outcome.n}">#{outcome.n}</a>'
 
 
@@ -197,18 +218,19 @@ def every_experiment(night: Night) -> str:
     settled = analysis.settled(night)
     if not settled:
         return ""
-    names = ("#", "", "val_bpb", "gain", "runs", "idea", "why", "proposer")
-    rows = table(names, [_row(x) for x in settled], "ntnNNtTT", [f"e{x.n}" for x in settled])
+    metric = night.task.metric
+    names = ("#", "", escape(metric.name), "gain", "runs", "idea", "why", "proposer")
+    rows = table(names, [_row(x, metric) for x in settled], "ntnNNtTT", [f"e{x.n}" for x in settled])
     details = f"<details><summary>{counted(len(settled), 'row')}</summary>{rows}</details>"
     return section("Every experiment", details, early_stop.text(night) or "")
 
 
-def _row(experiment: Experiment) -> tuple[str, ...]:
+def _row(experiment: Experiment, metric: Metric) -> tuple[str, ...]:
     return (
         str(experiment.n),
         _verdict("baseline" if experiment.role == "baseline" else analysis.verdict_of(experiment)),
-        number(experiment.estimate, ".4f"),
-        signed(experiment.delta_score),
+        shown(experiment.estimate, metric),
+        signed(experiment.delta_score, metric),
         str(analysis.run_count(experiment)),
         escape(experiment.proposal.title),
         escape(shortened(experiment.reason, REASON)),

@@ -37,7 +37,9 @@ def progress_picture(night: Night) -> ProgressPicture:
     """Return all that the progress picture shows."""
     now = estimates.read(night)
     line = analysis.best_line(night, now)
-    return ProgressPicture(analysis.points(night, now), line, now.noise.sigma_score if line else None)
+    return ProgressPicture(
+        analysis.points(night, now), line, now.noise.sigma_score if line else None, metric=night.task.metric
+    )
 
 
 def machine(night: Night) -> str:

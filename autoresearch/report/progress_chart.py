@@ -18,6 +18,7 @@ from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox
 
 from autoresearch.formats import shortened
+from autoresearch.metrics import VAL_BPB, Metric
 from autoresearch.report.analysis import ProgressPoint
 from autoresearch.report.figures import INK, LIGHT, Axes, Colours, figure_of, settings, svg
 from autoresearch.report.markup import WIDE, Size
@@ -29,17 +30,18 @@ OFFSETS = ((7, 6), (-7, -6), (7, -6), (-7, 6), (7, 16), (-7, -16), (7, 28), (-7,
 
 @dataclass(frozen=True, slots=True)
 class ProgressPicture:
-    """All that the progress picture shows. `line` is the running best, as (experiment, bits per byte)."""
+    """All that the progress picture shows. `line` is the running best, as (experiment, score)."""
 
     points: Sequence[ProgressPoint]
     line: Sequence[tuple[int, float]]
     sigma_score: float | None
+    metric: Metric = VAL_BPB
 
 
 def progress_svg(progress: ProgressPicture, size: Size = WIDE) -> str:
     """Draw the picture for a page; `size` is in inches."""
     with settings("progress", size):
-        return _with_values(svg(_progress(progress, size, INK)), progress.points)
+        return _with_values(svg(_progress(progress, size, INK)), progress)
 
 
 def progress_png(progress: ProgressPicture, title: str = "") -> bytes:
@@ -53,9 +55,9 @@ def progress_png(progress: ProgressPicture, title: str = "") -> bytes:
         return buffer.getvalue()
 
 
-def _with_values(picture: str, points: Sequence[ProgressPoint]) -> str:
+def _with_values(picture: str, progress: ProgressPicture) -> str:
     """Give each point of an SVG what a browser shows under the pointer: its number, value and title."""
-    texts = {f"#e{p.n}": escape(_told(p)) for p in points}
+    texts = {f"#e{p.n}": escape(_told(p, progress.metric)) for p in progress.points}
 
     def titled(link: re.Match[str]) -> str:
         text = texts.get(link[2])
@@ -64,9 +66,9 @@ def _with_values(picture: str, points: Sequence[ProgressPoint]) -> str:
     return re.sub(r'(<a [^>]*xlink:href="(#e\d+)"[^>]*>)', titled, picture)
 
 
-def _told(point: ProgressPoint) -> str:
+def _told(point: ProgressPoint, metric: Metric) -> str:
     """Describe a point in a line: "12 kept, val_bpb 1.608000: Halve the depth"."""
-    value = "" if point.bpb is None else f", val_bpb {point.bpb:.6f}"
+    value = "" if point.score is None else f", {metric.text(point.score)}"
     return f"{point.n} {WORDS[point.kind]}{value}: {point.title}"
 
 
@@ -78,7 +80,7 @@ def _progress(progress: ProgressPicture, size: Size, colours: Colours, legend: b
     ax.set_ylim(low, high)
     ax.set_xlim(-0.02 * max(last, 1) - 0.5, 1.02 * last + 0.5)
     _best(ax, progress, last, colours)
-    inside = [p for p in points if p.bpb is not None and p.bpb <= high]
+    inside = [p for p in points if p.score is not None and p.score <= high]
     tried = [p for p in inside if p.kind == "discard"]
     size_pt, kept_pt = (20.0, 34.0) if len(points) <= 150 else (12.0, 24.0) if len(points) <= 400 else (7.0, 24.0)
     _dots(ax, tried, size_pt, facecolor="none", edgecolor=colours["discard"], linewidth=1.0, label="no better")
@@ -87,7 +89,14 @@ def _progress(progress: ProgressPicture, size: Size, colours: Colours, legend: b
     kept = [p for p in inside if p.kind in ("keep", "baseline")]
     _dots(ax, kept, kept_pt, facecolor=colours["keep"], edgecolor=colours["surface"], linewidth=0.8, label="kept")
     ax.set_xlabel("experiment")
-    ax.set_ylabel("val_bpb (lower is better)")
+    metric = progress.metric
+    ax.set_ylabel(f"{metric.name} ({metric.direction} is better)")
+    if metric.scale == "log":
+        ax.yaxis.set_major_formatter(lambda score, _: metric.number(score))
+    elif metric.direction == "higher":
+        ax.yaxis.set_major_formatter(lambda score, _: f"{-score:g}")
+    if metric.direction == "higher":  # scores are drawn, of which lower ones are better
+        ax.invert_yaxis()
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
     if legend:
         _legend(figure, ax, colours)
@@ -109,7 +118,7 @@ def off_the_scale(progress: ProgressPicture) -> bool:
 
 def _outside(point: ProgressPoint, high: float) -> bool:
     """Return whether a point lies above the picture, or was stopped early, far behind."""
-    return point.kind != "crash" and (point.bpb is None or point.bpb > high)
+    return point.kind != "crash" and (point.score is None or point.score > high)
 
 
 def _limits(progress: ProgressPicture) -> tuple[float, float]:
@@ -117,13 +126,13 @@ def _limits(progress: ProgressPicture) -> tuple[float, float]:
 
     One very bad experiment must not flatten the whole picture.
     """
-    values = sorted(p.bpb for p in progress.points if p.bpb is not None)
-    known = values + [bpb for _, bpb in progress.line]
+    values = sorted(p.score for p in progress.points if p.score is not None)
+    known = values + [score for _, score in progress.line]
     if not known:
         return 0.0, 1.0
-    first = [p.bpb for p in progress.points if p.kind == "baseline" and p.bpb is not None]
+    first = [p.score for p in progress.points if p.kind == "baseline" and p.score is not None]
     typical = values[int(0.9 * (len(values) - 1))] if values else max(known)
-    top, bottom = max([*first, *(bpb for _, bpb in progress.line), typical]), min(known)
+    top, bottom = max([*first, *(score for _, score in progress.line), typical]), min(known)
     sigma = progress.sigma_score or 0.0
     room = (top - bottom) or sigma or 0.01
     return bottom - max(0.12 * room, 1.3 * sigma), top + max(0.12 * room, 1.3 * sigma)
@@ -134,7 +143,7 @@ def _best(ax: Axes, progress: ProgressPicture, last: int, colours: Colours) -> N
     if not progress.line:
         return
     x = [n for n, _ in progress.line] + [last + 0.4]
-    y = [bpb for _, bpb in progress.line] + [progress.line[-1][1]]
+    y = [score for _, score in progress.line] + [progress.line[-1][1]]
     sigma = progress.sigma_score or 0.0
     lower, upper = [v - sigma for v in y], [v + sigma for v in y]
     band = {"color": colours["band"], "alpha": 0.14, "linewidth": 0, "label": "± one σ of a single run"}
@@ -144,7 +153,7 @@ def _best(ax: Axes, progress: ProgressPicture, last: int, colours: Colours) -> N
 
 def _dots(ax: Axes, points: Sequence[ProgressPoint], size_pt: float, **style: Any) -> None:
     if points:
-        dots = ax.scatter([p.n for p in points], [p.bpb for p in points], s=size_pt, zorder=3, **style)
+        dots = ax.scatter([p.n for p in points], [p.score for p in points], s=size_pt, zorder=3, **style)
         dots.set_urls([f"#e{p.n}" for p in points])
 
 
@@ -176,12 +185,12 @@ def _label(figure: Figure, ax: Axes, progress: ProgressPicture, colours: Colours
     renderer = canvas.get_renderer()
     frame = ax.get_window_extent(renderer)
     taken = list(_line_boxes(ax, progress, frame))
-    dots = ax.transData.transform([(p.n, p.bpb) for p in progress.points if p.bpb is not None] or [(0, 0)])
+    dots = ax.transData.transform([(p.n, p.score) for p in progress.points if p.score is not None] or [(0, 0)])
     titles = {p.n: p.title for p in progress.points}
-    for n, bpb in _by_gain(progress.line):
+    for n, score in _by_gain(progress.line):
         texts = (f"{n}  {_drawable(titles.get(n, ''))}".rstrip(), str(n))
         for text in texts:
-            labels = [_Label(text, (n, bpb), xy, _extent(ax, renderer, text, (n, bpb), xy)) for xy in OFFSETS]
+            labels = [_Label(text, (n, score), xy, _extent(ax, renderer, text, (n, score), xy)) for xy in OFFSETS]
             free = [one for one in labels if _within(one.box, frame) and not any(map(one.box.overlaps, taken))]
             if free:
                 best = min(free, key=lambda one: sum(one.box.contains(x, y) for x, y in dots))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from statistics import quantiles
 
 from autoresearch.formats import counted, span
+from autoresearch.metrics import VAL_BPB, Metric
 from autoresearch.record.night import Experiment, Night
 from autoresearch.report import analysis
 
@@ -32,6 +33,7 @@ class ProposerRecord:
     prompt_tokens: int
     answer_tokens: int
     seconds: float  # of proposing
+    metric: Metric = VAL_BPB
 
     @property
     def turns(self) -> int:
@@ -40,7 +42,7 @@ class ProposerRecord:
     def __str__(self) -> str:
         """Return "ollama:x: 12 turns (40%), 9 tried, 2 kept (+0.0210 bpb), 3 failed, 4 repairs, 52k tokens, 8 min"."""
         parts = [f"{self.name}: {counted(self.turns, 'turn')} ({self.share:.0%})", f"{self.tried} tried"]
-        parts += [f"{self.kept} kept" + (f" ({self.gain_score:+.4f} bpb)" if self.kept else "")]
+        parts += [f"{self.kept} kept" + (f" ({self.metric.signed(self.gain_score)})" if self.kept else "")]
         parts += [f"{self.crashed} crashed"] if self.crashed else []
         parts += [f"{self.failed_turns} failed"] if self.failed_turns else []
         parts += [counted(self.repairs, "repair")] if self.repairs else []
@@ -52,17 +54,20 @@ class ProposerRecord:
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """What a proposer gained beyond what the tuner would have gained in the same time, in bits per byte."""
+    """What a proposer gained beyond what the tuner would have gained in the same time, in scores."""
 
     name: str
-    bpb: float
+    gain_score: float
     low_score: float
     high_score: float
+    metric: Metric = VAL_BPB
 
     def __str__(self) -> str:
         """Return "ollama:x added +0.0120 bpb to what the tuner would have found in its time (90%: -0.0030 to ...)"."""
-        bounds = f"{LEVEL:.0%}: {self.low_score:+.4f} to {self.high_score:+.4f}"
-        return f"{self.name} added {self.bpb:+.4f} bpb to what the tuner would have found in its time ({bounds})"
+        low, high = (self.metric.signed(bound).removesuffix(" bpb") for bound in (self.low_score, self.high_score))
+        bounds = f"{LEVEL:.0%}: {low} to {high}"
+        gain = self.metric.signed(self.gain_score)
+        return f"{self.name} added {gain} to what the tuner would have found in its time ({bounds})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +86,7 @@ def records(night: Night) -> list[ProposerRecord]:
             [x for x in tried if x.proposal.proposer == name],
             [usage for proposer, usage in failures if proposer == name],
             len(tried) + len(failures),
+            night.task.metric,
         )
         for name in names
     ]
@@ -100,17 +106,17 @@ def added(night: Night) -> list[Added]:
         turns.setdefault(name, []).append(_Turn(0.0, usage.get("seconds", 0.0)))
     tuner = turns.pop(TUNER, [])
     return [
-        _compared(name, theirs, tuner)
+        _compared(name, theirs, tuner, night.task.metric)
         for name, theirs in turns.items()
         if min(len(theirs), len(tuner)) >= LEAST_TURNS and sum(turn.seconds for turn in tuner) > 0
     ]
 
 
-def _compared(name: str, theirs: Sequence[_Turn], tuner: Sequence[_Turn]) -> Added:
+def _compared(name: str, theirs: Sequence[_Turn], tuner: Sequence[_Turn], metric: Metric) -> Added:
     rng = random.Random(f"{name} {len(theirs)} {len(tuner)}")
     draws = [_beyond(rng.choices(theirs, k=len(theirs)), rng.choices(tuner, k=len(tuner))) for _ in range(RESAMPLES)]
     cuts = quantiles(draws, n=20)  # 5% steps
-    return Added(name, _beyond(theirs, tuner), cuts[0], cuts[-1])
+    return Added(name, _beyond(theirs, tuner), cuts[0], cuts[-1], metric)
 
 
 def _beyond(theirs: Sequence[_Turn], tuner: Sequence[_Turn]) -> float:
@@ -134,7 +140,9 @@ def _failures(night: Night) -> list[tuple[str, dict[str, float]]]:
     return found
 
 
-def _record(name: str, own: Sequence[Experiment], failed: Sequence[dict[str, float]], turns: int) -> ProposerRecord:
+def _record(
+    name: str, own: Sequence[Experiment], failed: Sequence[dict[str, float]], turns: int, metric: Metric
+) -> ProposerRecord:
     """Return the record of a proposer by its experiments and the usage of its failed turns; `turns` are everybody's."""
     usages = [*(x.proposal.usage for x in own), *failed]
 
@@ -154,4 +162,5 @@ def _record(name: str, own: Sequence[Experiment], failed: Sequence[dict[str, flo
         int(total("prompt_tokens")),
         int(total("answer_tokens")),
         total("seconds"),
+        metric,
     )

@@ -14,6 +14,7 @@ from autoresearch.decide import early_stop, estimates, validation
 from autoresearch.errors import GitError, UsageError
 from autoresearch.formats import VERDICT_STYLES, counted, run_name, span
 from autoresearch.invocation import command
+from autoresearch.metrics import Metric
 from autoresearch.paths import Layout, runs_folder
 from autoresearch.record import journal, pause
 from autoresearch.record.git import Repository, branch_name, tag_of
@@ -24,8 +25,8 @@ from autoresearch.report.analysis import Headline
 if TYPE_CHECKING:
     from autoresearch.report.live_state import LiveState
 
-COLUMNS = ("#", "verdict", "val_bpb", "runs", "title", "reason", "proposer")
-NUMBERS = ("#", "val_bpb", "runs")  # of the columns: those at the right
+COLUMNS = ("#", "verdict", "{metric}", "runs", "title", "reason", "proposer")
+NUMBERS = ("#", "{metric}", "runs")  # of the columns: those at the right
 WIDE = 110  # columns of a terminal from which on the words have columns of their own
 
 
@@ -123,13 +124,13 @@ def status(root: Path, tag: str | None, console: Console | None = None) -> None:
         console.print(now, highlight=False, markup=False)
     if console.width < WIDE:
         for x in night.experiments.values():
-            console.print(_lines(x))
+            console.print(_lines(x, night.task.metric))
         return
     table = Table(box=None, pad_edge=False)
     for name in COLUMNS:
-        table.add_column(name, justify="right" if name in NUMBERS else "left")
+        table.add_column(name.format(metric=night.task.metric.name), justify="right" if name in NUMBERS else "left")
     for x in night.experiments.values():
-        table.add_row(*_row(x), style=_style(x))
+        table.add_row(*_row(x, night.task.metric), style=_style(x))
     console.print(table)
 
 
@@ -157,16 +158,16 @@ def _style(experiment: Experiment) -> str:
     return VERDICT_STYLES.get(experiment.verdict, "") if experiment.verdict else "yellow"
 
 
-def _lines(experiment: Experiment) -> Text:
+def _lines(experiment: Experiment, metric: Metric) -> Text:
     """Return an experiment for a narrow terminal: its figures, and below them its words, wrapped and never cut."""
-    n, verdict, value, runs, title, reason, proposer = map(str, _row(experiment))
+    n, verdict, value, runs, title, reason, proposer = map(str, _row(experiment, metric))
     words = " — ".join(word for word in (title, reason, proposer) if word)
     return Text(f"#{n} {verdict} {value} ({counted(int(runs), 'run')})\n{words}", _style(experiment))
 
 
-def _row(experiment: Experiment) -> list[str | Text]:
+def _row(experiment: Experiment, metric: Metric) -> list[str | Text]:
     proposal = experiment.proposal
-    value = f"{experiment.estimate:.6f}" if experiment.estimate is not None else "—"
+    value = metric.shown(experiment.estimate) if experiment.estimate is not None else "—"
     words = (
         proposal.title,
         experiment.reason,

@@ -34,7 +34,7 @@ def test_each_new_incumbent_is_told_once_and_the_end_waits_for_every_message(inb
     notifier.decided(NIGHT)
     notifier.decided(NIGHT)
     notifier.ended("nov23", "finished; 12 experiments")
-    kept = f"nov23: kept #{best.n} {best.proposal.title}, val_bpb {best.estimate:.4f}"
+    kept = f"nov23: kept #{best.n} {best.proposal.title}, val_bpb {best.estimate:.6f}"
     assert sorted(file.read_text().splitlines()) == sorted([kept, "nov23: finished; 12 experiments"])
     assert said == []
 

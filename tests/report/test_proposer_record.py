@@ -58,7 +58,7 @@ def made(model_gain: float, seed: int = 0) -> Night:
 
 def test_a_better_model_adds_and_an_equal_one_adds_nothing_for_sure() -> None:
     (better,) = proposer_record.added(made(0.05))
-    assert better.name == MODEL and 0 < better.low_score < better.bpb < better.high_score
+    assert better.name == MODEL and 0 < better.low_score < better.gain_score < better.high_score
     (equal,) = proposer_record.added(made(0.01))
     assert equal.low_score < 0 < equal.high_score
     assert str(better).startswith(f"{MODEL} added +") and "(90%: +" in str(better)
@@ -68,7 +68,7 @@ def test_time_that_a_model_takes_counts_against_it() -> None:
     night = made(0.01)
     slow = {n: {"usage": {"seconds": 3000.0}} for n, x in night.experiments.items() if x.proposal.proposer == MODEL}
     (quick,), (lagging,) = proposer_record.added(night), proposer_record.added(with_proposals(night, slow))
-    assert lagging.bpb < quick.bpb and lagging.high_score < 0
+    assert lagging.gain_score < quick.gain_score and lagging.high_score < 0
 
 
 def test_a_few_turns_show_nothing() -> None:

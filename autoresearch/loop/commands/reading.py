@@ -13,6 +13,7 @@ from typing import Any
 
 from autoresearch.errors import UsageError
 from autoresearch.formats import counted, run_name
+from autoresearch.metrics import Metric
 from autoresearch.paths import Layout
 from autoresearch.record import journal
 from autoresearch.record.night import Experiment, Night, RunRecord
@@ -70,7 +71,7 @@ def show(root: Path, args: Namespace) -> int:
     print(f"#{x.n} {x.proposal.title}\n{x.proposal.hypothesis}\n{x.verdict or x.status}: {x.reason}")
     print(f"proposer: {x.proposal.proposer}, category: {x.proposal.category}, commit: {x.commit or '—'} {x.ref or ''}")
     for run in x.runs.values():
-        print(_line(run))
+        print(_line(run, night.task.metric))
     if x.parent_n is not None:
         print(_diff(layout, night, x, night.experiments[x.parent_n]))
     if x.failure is not None and x.failure.detail:
@@ -83,11 +84,11 @@ def _print(value: Any) -> None:
     print(json.dumps(value, indent=1, ensure_ascii=False))
 
 
-def _line(run: RunRecord) -> str:
+def _line(run: RunRecord, metric: Metric) -> str:
     """Return a run in a line: "  run 1 (search, seed 7000): val_bpb 1.234567, 82,000 tok/s, 751 steps"."""
     m = run.measurement
     ended = "stopped early" if m and m.stopped else run.ended or "running"
-    value = f"val_bpb {m.score:.6f}" if m and m.score is not None else ended
+    value = metric.text(m.score) if m and m.score is not None else ended
     speed = f", {m.tok_s:,.0f} tok/s, {counted(m.num_steps or 0, 'step')}" if m and m.tok_s else ""
     failed = f", {m.failure.kind}: {m.failure.message}" if m and m.failure else ""
     return f"  {run_name(run.run)} ({run.purpose}, seed {run.seed}): {value}{speed}{failed}"
