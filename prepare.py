@@ -1,6 +1,7 @@
 """Run the harness. DO NOT CHANGE: it owns the task, the data at run time, the clock and the fixed metric.
 
     python prepare.py [--dataset NAME|PATH] [--profile mac|tiny]    download, tokenize and pack the data, once
+    python -P prepare.py preflight RUN ...                          the preflight child: a few steps on small arrays
     python -P prepare.py train RUN ...                              the train child: one candidate, one clock
     python -P prepare.py model RUN ...                              the model child: tokens in, logits out
     python -P prepare.py judge RUN ...                              the judge: rows, probes, one number; no candidate
@@ -354,7 +355,7 @@ def children() -> types.ModuleType:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] in (["train"], ["model"], ["judge"], ["sample"]):
+    if sys.argv[1:2] in (["preflight"], ["train"], ["model"], ["judge"], ["sample"]):
         status = children().main(sys.argv[1:])
         sys.stdout.flush()
         os._exit(status)  # without running a candidate's exit handlers or waiting for its threads

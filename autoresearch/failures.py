@@ -34,16 +34,17 @@ class FailureKind:
     said_by: tuple[str, ...] = ()  # children that run a candidate's code and may report it; others find it themselves
 
 
-EVERY = ("train", "model", "sample")
+EVERY = ("preflight", "train", "model", "sample")
 
 KINDS: Mapping[str, FailureKind] = {
     # before any training is paid for
     "contract": FailureKind("broke a rule of the editable file; was not run", "check", mendable="always"),
+    "preflight": FailureKind("failed on small arrays; was not run", "check", mendable="always"),
     "source": FailureKind("could not be read as Python", "start", mendable="always", said_by=EVERY),
     "import": FailureKind("failed while it was imported", "start", mendable="always", said_by=EVERY),
     "build": FailureKind("build_model() failed", "start", mendable="always", said_by=EVERY),
     "warmup": FailureKind(
-        "failed in its first steps, before the clock", "start", mendable="always", said_by=("train",)
+        "failed in its first steps, before the clock", "start", mendable="always", said_by=("preflight", "train")
     ),
     "interface": FailureKind(
         "its model is not what build_model(task) promises", "start", mendable="always", said_by=EVERY
@@ -51,8 +52,10 @@ KINDS: Mapping[str, FailureKind] = {
     "slow": FailureKind("so slow that too few steps would fit the budget", "start", mendable="always", explicit=True),
     "startup": FailureKind("took too long to start", "start", fault="either", mendable="always"),
     # training
-    "diverged": FailureKind("the loss exploded", "training", mendable="early", explicit=True, said_by=("train",)),
-    "train": FailureKind("training raised an exception", "training", said_by=("train",)),
+    "diverged": FailureKind(
+        "the loss exploded", "training", mendable="early", explicit=True, said_by=("preflight", "train")
+    ),
+    "train": FailureKind("training raised an exception", "training", said_by=("preflight", "train")),
     "tampered": FailureKind(
         "replaced a function of the harness or of a library, or spoke in its name",
         "training",
@@ -70,7 +73,7 @@ KINDS: Mapping[str, FailureKind] = {
     ),
     "checkpoint": FailureKind("its checkpoint does not fit its model", "evaluation", said_by=("model", "sample")),
     "evaluate": FailureKind("scoring failed", "evaluation", said_by=("model",)),
-    "probe_causality": FailureKind("saw later tokens", "evaluation", explicit=True),
+    "probe_causality": FailureKind("saw later tokens", "evaluation", explicit=True, said_by=("preflight",)),
     "probe_rows": FailureKind("saw other rows", "evaluation", explicit=True),
     "probe_adapts": FailureKind("learned while it was scored", "evaluation", explicit=True),
     "implausible": FailureKind("its gain vanished when it was scored again", "evaluation"),

@@ -103,6 +103,11 @@ class Layout:
         return self.folder / "fit"
 
     @property
+    def preflight(self) -> Path:
+        """The scratch folder in which a changed file is tried on small arrays."""
+        return self.folder / "preflight"
+
+    @property
     def live(self) -> Path:
         return self.folder / "live.json"
 

@@ -136,6 +136,7 @@ class Candidate:
     proposal: Proposal
     parent_n: int | None  # the experiment whose source the edits changed; None for a baseline
     violations: tuple[str, ...] = ()  # of the contract; with any, it is recorded as a crash and never run
+    broken: Failure | None = None  # what it failed of on small arrays; with it, the same
 
 
 # --- measurement ----------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from autoresearch.formats import counted
 from autoresearch.invocation import command
 from autoresearch.loop.notebook import Notebook
 from autoresearch.loop.runner import Runner
+from autoresearch.measure.preflight import preflight
 from autoresearch.paths import EDITABLE, RESULTS
 from autoresearch.record import results_tsv
 from autoresearch.record.branch import Branch
@@ -55,7 +56,11 @@ class Experimenter:
     def try_out(self, candidate: Candidate) -> Experiment:
         """Record a candidate, run it until the keep rule has a verdict, and record that."""
         x = self._propose("candidate", candidate)
-        return self._reject(x, candidate.violations) if candidate.violations else self._finish(x)
+        if candidate.violations:
+            return self._reject(x, candidate.violations)
+        if candidate.broken is not None:
+            return self._conclude(x, Decision("crash", None, f"preflight: {candidate.broken.message}"))
+        return self._finish(x)
 
     @property
     def task(self) -> Task:
@@ -64,6 +69,11 @@ class Experimenter:
     def violations(self, source: str) -> tuple[str, ...]:
         """Return what `source` breaks of the task's contract."""
         return self.task.check(source, self.notebook.source_of(self.notebook.baseline.n))
+
+    def preflight(self, source: str) -> Failure | None:
+        """Return why `source` fails on small arrays, within seconds; None where it may work."""
+        self.notebook.view.status("trying the change on small arrays")
+        return preflight(self.runner.bench, source, self.notebook.layout.preflight)
 
     def _propose(self, role: Role, candidate: Candidate) -> Experiment:
         """Store the candidate's source and record it as the next experiment."""

@@ -24,7 +24,7 @@ from autoresearch.loop.notebook import Notebook
 from autoresearch.metrics import VAL_BPB, Metric
 from autoresearch.record import inbox, pause
 from autoresearch.record.night import Experiment, Night
-from autoresearch.records import Candidate, Context, Failure, LearningProposer, Proposal, Proposer, WholeFile
+from autoresearch.records import Candidate, Context, Failure, LearningProposer, Proposal, Proposer, Set, WholeFile
 from autoresearch.search import gate
 
 MAX_FAILED_TURNS = 20  # turns in a row without a candidate: no proposer has anything left to say
@@ -188,7 +188,10 @@ class Research:
         return posted.next_candidate(notebook, context, experimenter.violations)
 
     def _next_candidate(self) -> Candidate:
-        """Return the candidate of the next new idea, mended where it broke the contract. Raises ProposerError."""
+        """Return the candidate of the next new idea. Raises ProposerError.
+
+        Its proposer was asked to mend it where it broke the contract, or failed on small arrays.
+        """
         context = self.context()
         fresh = not self.drafts
         if fresh:
@@ -196,22 +199,32 @@ class Research:
             self.drafts.extend(self.proposer.propose(context))
         proposal = self.drafts.popleft()
         candidate = self._admitted(context, proposal, stale=not fresh)
-        if not candidate.violations or proposal.mends is not None:
+        refused = Failure("contract", listed(candidate.violations)) if candidate.violations else candidate.broken
+        if refused is None or proposal.mends is not None:
             return candidate
-        repaired = self.proposer.repair(context, proposal, Failure("contract", listed(candidate.violations)))
+        repaired = self.proposer.repair(context, candidate.proposal, refused)
         if repaired is None:
             return candidate
         return self._admitted(context, replace(repaired, mends=context.turn))
 
     def _admitted(self, context: Context, proposal: Proposal, *, stale: bool = False) -> Candidate:
-        """Return the candidate that `proposal` makes. Raises ProposerError where it makes none."""
+        """Return the candidate that `proposal` makes, tried on small arrays where it changes more than constants.
+
+        Raises ProposerError where it makes none.
+        """
         try:
-            return gate.admit(context, proposal, self.experimenter.violations)
+            candidate = gate.admit(context, proposal, self.experimenter.violations)
         except RepeatError as error:
             raise ProposerError(f"{proposal.title}: {error}", reason="repeat") from error
         except EditError as error:
             why = f"dropped a stale draft, {proposal.title}: {error}" if stale else str(error)
             raise ProposerError(why) from error
+        if candidate.violations or all(isinstance(edit, Set) for edit in proposal.edits):
+            return candidate
+        began = time.monotonic()
+        broken = self.experimenter.preflight(candidate.source)
+        usage = {**proposal.usage, "preflight_s": round(time.monotonic() - began, 2)}
+        return replace(candidate, proposal=replace(proposal, usage=usage), broken=broken)
 
     def _turn_failed(self, error: ProposerError) -> None:
         self.failed_turns += 1

@@ -125,6 +125,7 @@ class Mark:
 
 
 EVENTS: Mapping[str, Mapping[str, type]] = {
+    "preflight": {"importing": Importing, "ready": Ready, "warmed_up": WarmedUp, "result": Mark, "failed": Failed},
     "train": {
         "importing": Importing,
         "ready": Ready,

@@ -46,6 +46,7 @@ class Workbench:
     env: Mapping[str, str] = field(default_factory=dict)  # extra environment of the children (LD_PRELOAD, MLX_*)
     kernels: Path | None = None  # compiled kernels to start from, copied into each run's TMPDIR
     startup_limit_s: float = 600.0  # before the first baseline is known; a CPU's kernels are compiled by g++
+    preflight_limit_s: float = 20.0  # of a change tried on small arrays, after which it is left to the training
     free_build_s: float = 0.5  # of importing and building, or 1% of the budget; what is beyond is taken off the budget
     free_start_s: float = math.inf  # the same of the whole start with its warm-up; the baseline shows what it takes
     overtime_s: float = 0.25  # beside one step, that a run may end after its budget: no process is scheduled at once

@@ -1,8 +1,9 @@
-"""Run as a child of the harness: `prepare.py train`, `prepare.py model`, `prepare.py judge` or `prepare.py sample`.
+"""Run as a child of the harness: `prepare.py preflight`, `train`, `model`, `judge` or `sample`.
 
 Each child is a process of its own and sends JSON lines over a pipe to measure/follower.py. prepare.py loads this file
 and the child's own by their paths. The loop never imports them, since MLX would hold Metal memory there. What the
-children do is in train_child.py, model_child.py, judge.py and sample_child.py; here is what they share.
+children do is in preflight_child.py, train_child.py, model_child.py, judge.py and sample_child.py; here is what they
+share.
 """
 
 from __future__ import annotations
@@ -126,6 +127,7 @@ def restore(this: Task, args: argparse.Namespace, emit: Reporter) -> nn.Module:
 
 # The files that each child runs, in the order in which they import each other; the last one has its `main`.
 CHILDREN = {
+    "preflight": ("preflight_child",),
     "train": ("train_child",),
     "model": ("wire", "model_child"),
     "judge": ("wire", "probes", "judge"),
@@ -145,6 +147,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--train", type=Path, help="the training rows, of which the judge makes natural tails")
     parser.add_argument("--ceiling", type=float, help="a val_bpb above which few probes are enough")
     parser.add_argument("--tolerance", type=float, help="nats by which a probe may move the loss of a target")
+    parser.add_argument("--own-size", action="store_true", help="of the preflight: with the task's own numbers")
     args = parser.parse_args(argv)
     emit = Reporter(int(os.environ.pop("AUTORESEARCH_EVENTS_FD")), os.environ.pop("AUTORESEARCH_EVENT_TOKEN"))
     try:

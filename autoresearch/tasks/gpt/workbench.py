@@ -24,7 +24,17 @@ HARNESS = (
     "prepare.py",
     *(
         f"autoresearch/tasks/gpt/{name}.py"
-        for name in ("ops", "children", "train_child", "model_child", "judge", "probes", "wire", "sample_child")
+        for name in (
+            "ops",
+            "children",
+            "preflight_child",
+            "train_child",
+            "model_child",
+            "judge",
+            "probes",
+            "wire",
+            "sample_child",
+        )
     ),
 )
 

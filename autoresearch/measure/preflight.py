@@ -1,0 +1,48 @@
+"""Try a changed file on small arrays in a confined child, within the turn of the model that changed it.
+
+It takes seconds, while the model's prompt is still in its server's cache. Nothing is measured, and the machine need not
+be ready: what the machine causes, a lack of time or memory above all, is no answer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from autoresearch.failures import KINDS
+from autoresearch.files import write_atomic
+from autoresearch.measure import run_folder
+from autoresearch.measure.follower import Follower
+from autoresearch.measure.launch import start
+from autoresearch.measure.workbench import RunSpec, Workbench
+from autoresearch.paths import EDITABLE
+from autoresearch.records import Failure
+
+MEMORY = 4 * 2**30  # bytes that it may hold: a language model may be loaded beside it
+SIZES: tuple[tuple[str, ...], ...] = ((), ("--own-size",))  # options of the child, in the order of the attempts
+
+
+def preflight(bench: Workbench, source: str, folder: Path) -> Failure | None:
+    """Return why a source cannot work, or None where it may.
+
+    Only what fails on small arrays and at the task's own size is a failure, the latter's. Nothing stays in `folder`.
+    """
+    bench = replace(bench, memory_limit=min(bench.memory_limit, MEMORY))
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(folder / EDITABLE, source.encode())
+    try:
+        spec, failure = RunSpec.of(bench, folder / EDITABLE, folder / "run", seed=0), None
+        for options in SIZES:
+            failure = _attempt(spec, options)
+            if failure is None or KINDS[failure.kind].fault != "candidate":
+                return None
+        return failure
+    finally:
+        run_folder.tidy(folder, ())
+        folder.rmdir()
+
+
+def _attempt(spec: RunSpec, options: tuple[str, ...]) -> Failure | None:
+    run_folder.make(spec.folder, spec.bench.kernels)
+    child, token = start(spec, "preflight", options=options)
+    return Follower(child, token, spec, {"start": spec.bench.preflight_limit_s}, name="preflight").follow().failure
