@@ -20,7 +20,6 @@ from autoresearch.formats import counted
 from autoresearch.invocation import command
 from autoresearch.loop.notebook import Notebook
 from autoresearch.loop.runner import Runner
-from autoresearch.measure.preflight import preflight
 from autoresearch.paths import EDITABLE, RESULTS
 from autoresearch.record import results_tsv
 from autoresearch.record.branch import Branch
@@ -71,9 +70,9 @@ class Experimenter:
         return self.task.check(source, self.notebook.source_of(self.notebook.baseline.n))
 
     def preflight(self, source: str) -> Failure | None:
-        """Return why `source` fails on small arrays, within seconds; None where it may work."""
-        self.notebook.view.status("trying the change on small arrays")
-        return preflight(self.runner.bench, source, self.notebook.layout.preflight)
+        """Return why `source` cannot work, found within seconds; None where it may."""
+        self.notebook.view.status("trying the change before it is run")
+        return self.task.preflight(source)
 
     def _propose(self, role: Role, candidate: Candidate) -> Experiment:
         """Store the candidate's source and record it as the next experiment."""

@@ -13,7 +13,7 @@ from typing import Protocol
 from autoresearch.decide.early_stop import EarlyStopCheck
 from autoresearch.measure.follower import Listener
 from autoresearch.record.branch import Branch
-from autoresearch.records import Brief, Measurement, Purpose, Role, Say, TaskFacts
+from autoresearch.records import Brief, Failure, Measurement, Purpose, Role, Say, TaskFacts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +70,10 @@ class Task(Protocol):
 
     def check(self, source: str, base: str) -> tuple[str, ...]:
         """Return what a source breaks of the task's contract; `base` is the baseline's source."""
+        ...
+
+    def preflight(self, source: str) -> Failure | None:
+        """Return why a changed source cannot work, found within seconds; None where it may, or the task has no way."""
         ...
 
     def limit_candidates(self, baseline: Sequence[Measurement]) -> None:

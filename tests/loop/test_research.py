@@ -66,23 +66,35 @@ def test_a_night_leaves_a_record(repository: Path) -> None:
     assert proposer.told == [[], [1, 2, 3, 4]]
 
 
-def test_a_repaired_proposal_is_the_next_experiment(repository: Path) -> None:
+def test_what_fails_on_small_arrays_is_mended_within_its_turn(repository: Path) -> None:
+    """The end of the traceback goes back to the proposer; what it gives then is the turn's one experiment."""
     fixed: Idea = ("forget nothing", (SearchReplace("    opt = optim.Adam(LR)", "    opt = optim.AdamW(LR)"),))
-    seen = night(repository, Scripted(BROKEN, repairs=[fixed]), experiments=2)
-    assert [x.proposal.title for x in seen.experiments.values()][1:] == ["forget a bracket", "forget nothing"]
-    assert seen.experiments[2].scores
+    proposer = Scripted(BROKEN, repairs=[fixed])
+    x = night(repository, proposer, experiments=1).experiments[1]
+    assert x.proposal.title == "forget nothing" and x.scores and x.proposal.usage["preflight_s"] > 0
+    assert [failure.kind for failure in proposer.failures] == ["warmup"]
+    assert proposer.failures[0].detail.splitlines()[-2] == "    opt = optim.Nothing(LR)"
+
+
+def test_what_fails_on_small_arrays_again_costs_no_training(repository: Path) -> None:
+    nowhere: Idea = ("a name", (SearchReplace("    opt = optim.Adam(LR)", "    opt = optim.Nowhere(LR)"),))
+    proposer = Scripted(BROKEN, repairs=[nowhere])
+    x = night(repository, proposer, experiments=1).experiments[1]
+    assert (x.proposal.title, x.verdict, x.runs) == ("a name", "crash", {})
+    assert x.reason.startswith("preflight: AttributeError: ") and "Nowhere" in x.reason
+    assert len(proposer.failures) == 1
 
 
 def test_a_failure_that_cost_no_training_goes_back_once(repository: Path) -> None:
     """The proposer may mend an early failure (out of memory, NaN in the first steps), but not a second time."""
     memory = SearchReplace("    opt = optim.Adam(LR)", "    opt = optim.Adam(LR)\n    bytes(1 << 46)")
     nowhere = SearchReplace("    opt = optim.Adam(LR)", "    opt = optim.Nowhere(LR)")
-    nan = SearchReplace("run.log(step - 1, previous)", "run.log(step - 1, previous * float('nan'))")
+    nan = SearchReplace("run.log(step - 1, previous)", "run.log(step - 1, previous * float('nan' if step > 2 else 1))")
     nan = SearchReplace(f"            {nan.search}", f"            {nan.replace}")
     proposer = Scripted(("much", (memory,)), ("nan", (nan,)), repairs=[("a name", (nowhere,)), WORSE])
     seen = night(repository, proposer, experiments=4)
     ends = [(x.proposal.title, x.failure.kind if x.failure else x.verdict) for x in seen.experiments.values()]
-    assert ends[1:] == [("much", "memory"), ("a name", "warmup"), ("nan", "diverged"), (WORSE[0], "discard")]
+    assert ends[1:] == [("much", "memory"), ("a name", "crash"), ("nan", "diverged"), (WORSE[0], "discard")]
     assert [failure.kind for failure in proposer.failures] == ["memory", "diverged"]
 
 

@@ -168,5 +168,6 @@ def candidate_traceback(source: Path | None) -> str:
     kind, error, frame = sys.exc_info()
     frames = traceback.extract_tb(frame)
     own = next((i for i, f in enumerate(frames) if f.filename == str(source)), 0)
-    lines = traceback.format_list(frames[own:]) + traceback.format_exception_only(kind, error)
+    shown = [(f.filename, f.lineno or 0, f.name, f.line) for f in frames[own:]]  # without marks below the lines
+    lines = traceback.format_list(shown) + traceback.format_exception_only(kind, error)
     return "".join(lines).replace(str(source or "train_mlx.py"), "train_mlx.py")

@@ -17,10 +17,11 @@ from autoresearch import texts
 from autoresearch.errors import AutoresearchError
 from autoresearch.measure import experiment
 from autoresearch.measure.follower import Listener
+from autoresearch.measure.preflight import preflight
 from autoresearch.measure.workbench import Workbench, probe_tolerance
 from autoresearch.paths import EDITABLE, Cache, Layout
 from autoresearch.record.branch import Branch
-from autoresearch.records import Brief, Measurement, Say, TaskFacts
+from autoresearch.records import Brief, Failure, Measurement, Say, TaskFacts
 from autoresearch.system import gpu
 from autoresearch.system.machine import Facts
 from autoresearch.tasks.gpt import contract, first_commits
@@ -34,6 +35,7 @@ EVALUATIONS = 10  # times the baseline's slowest that it may take: a candidate m
 LEAST_STEPS = 3  # in the budget, of a baseline or an incumbent: with fewer no training ends in time
 STARTUP_FLOOR_S = 60.0  # what a candidate's start may take in any case: new kernels, a busy machine
 COMPILING_FLOOR_S = 180.0  # the same where g++ compiles the kernels
+COMPILING_PREFLIGHT_S = 60.0  # what a try on small arrays may take where kernels are compiled
 CUDA_FLOOR_S = 300.0  # the same with CUDA: a first step without any kernel took 147 s on an H100
 
 
@@ -110,6 +112,10 @@ class GptTask:
     def check(self, source: str, base: str) -> tuple[str, ...]:
         return tuple(str(violation) for violation in contract.check(source, base))
 
+    def preflight(self, source: str) -> Failure | None:
+        """Try the source on small arrays, confined; see measure/preflight.py."""
+        return preflight(self.bench, source, self.layout.preflight)
+
     def first_commits(self, branch: Branch, say: Say) -> None:
         """Commit the constants of the data's profile, and those that train fastest on this machine."""
         fits = Cache.default().fits(self.machine.slug())
@@ -134,6 +140,7 @@ class GptTask:
         self.bench = replace(
             self.bench,
             startup_limit_s=max(floor_s, usual_s),
+            preflight_limit_s=COMPILING_PREFLIGHT_S if compiling else self.bench.preflight_limit_s,
             free_start_s=max(floor_s, usual_s) if compiling else usual_s,
             evaluation_limit_s=max(EVALUATION_FLOOR_S, EVALUATIONS * max(scorings, default=EVALUATION_FLOOR_S)),
             min_steps=min(self.bench.min_steps, steps // 6),
