@@ -32,6 +32,9 @@ class GivenTask(GptTask):
     def limit_candidates(self, baseline: Sequence[Measurement]) -> None:
         assert baseline
 
+    def preflight(self, source: str) -> Failure | None:
+        return None  # nothing runs
+
     def score_again(self, order: RunOrder, run: int) -> Measurement | None:
         return Measurement(run, self.scored_again)
 
