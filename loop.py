@@ -108,7 +108,7 @@ def parser() -> argparse.ArgumentParser:
     add("pause", tag)
     add("resume", tag)
     one = add("try", tag, task)
-    one.add_argument("file", type=path, help="a whole version of train_mlx.py")
+    one.add_argument("file", type=path, help="a whole version of train_mlx.py, or of a file of the task")
     one.add_argument("-m", "--message", required=True, help="what it changes and why; the first line is the title")
     one.add_argument("--as-is", action="store_true", help="keep every constant of the file, also those of the checkout")
     final = add("validate", tag, task)
@@ -156,6 +156,7 @@ def _shared_options() -> list[argparse.ArgumentParser]:
     tag.add_argument(
         "--tag", help="the night's name; its branch is autoresearch/TAG (default: this branch's, or today)"
     )
+    tag.add_argument("--task", type=path, metavar="FOLDER", help="a folder with a task.toml (default: train a model)")
     task.add_argument("--dataset", help="climbmix, tinystories, stdlib, or a file or folder of text")
     task.add_argument("--profile", help="mac or tiny: context, vocabulary, evaluation, default budget")
     seconds, seed = positive(float), positive(int, -1)
@@ -182,7 +183,7 @@ def _shared_options() -> list[argparse.ArgumentParser]:
     ends.add_argument("--experiments", type=positive(int), metavar="N", help="stop after N experiments")
     ends.add_argument("--hours", type=positive(float), metavar="H", help="stop after H hours")
     ends.add_argument("--until", metavar="HH:MM", help="stop at a time of day")
-    ends.add_argument("--target", type=positive(float), metavar="BPB", help="stop once val_bpb is as low")
+    ends.add_argument("--target", type=positive(float), metavar="VALUE", help="stop once val_bpb is as good")
     ends.add_argument(
         "--notify", nargs="?", const="", metavar="COMMAND", help="tell of keeps and of the end by COMMAND"
     )
@@ -248,7 +249,7 @@ def _run_command(argv: Sequence[str]) -> int:
     args = parser().parse_args(argv)
     from autoresearch.loop import commands  # here, so that an import that fails is reported as any other error
 
-    return commands.command(args.what)(ROOT, args)
+    return commands.command(args.what)(commands.root_of(ROOT, args), args)
 
 
 def _terminated(*_: object) -> None:

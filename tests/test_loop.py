@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from argparse import Namespace
+from pathlib import Path
 from unittest.mock import ANY
 
 import pytest
 
 import loop
-from autoresearch.loop.commands import COMMANDS, command
+from autoresearch.errors import UsageError
+from autoresearch.loop.commands import COMMANDS, command, root_of
 from testbed.toy import ROOT
 
 pytestmark = pytest.mark.slow
@@ -68,3 +71,13 @@ def test_what_cannot_be_is_a_usage_error() -> None:
     done = program("status", "--tag", "no-such-night")
     assert done.returncode == 2 and "no-such-night" in done.stderr and "Traceback" not in done.stderr
     assert program("no-such-command").returncode == 2
+
+
+def test_a_declared_task_keeps_its_nights_in_its_own_folder(tmp_path: Path) -> None:
+    assert root_of(ROOT, Namespace(what="status", task=None)) == ROOT
+    with pytest.raises(UsageError, match=r"has no task\.toml\. To write one: .*loop\.py new-task"):
+        root_of(ROOT, Namespace(what="run", task=tmp_path))
+    (tmp_path / "task.toml").touch()
+    assert root_of(ROOT, Namespace(what="run", task=tmp_path)) == tmp_path.resolve() / ".autoresearch"
+    with pytest.raises(UsageError, match="`transfer` is for training a model"):
+        root_of(ROOT, Namespace(what="transfer", task=tmp_path))

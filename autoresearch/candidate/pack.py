@@ -58,6 +58,17 @@ def unpack(source: str) -> dict[str, str]:
     return files
 
 
+def readable(source: str) -> str:
+    """Return a source for people to read: of a packed one, each file behind a line `### path`.
+
+    >>> readable(pack({"a.toml": "x = 1\\n"}))
+    '### a.toml\\nx = 1\\n'
+    """
+    if not is_packed(source):
+        return source
+    return "".join(f"### {path}\n{text}" for path, text in unpack(source).items())
+
+
 def replaced(source: str, path: str, text: str) -> str:
     """Return a packed source with another text of one of its files."""
     return pack({**unpack(source), path: text})

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from autoresearch.candidate import constants
+from autoresearch.candidate.pack import unpack
 from autoresearch.decide import validation
 from autoresearch.errors import EditError, UsageError
 from autoresearch.invocation import command
 from autoresearch.paths import EDITABLE
+from autoresearch.record.git import Repository
 from autoresearch.record.night import Experiment, Night
 
 
@@ -56,6 +58,24 @@ def adopted(ours: str, baseline: str, winner: str, branch: str) -> Adoption:
         )
     differ = constants.changed(winner, source)
     return Adoption(source, constants.changed(ours, source), {n: both for n, both in differ.items() if n in here})
+
+
+def merged(repo: Repository, baseline: str, winner: str, branch: str) -> dict[str, bytes]:
+    """Return the files of a declared task as HEAD has them, with what differs between baseline and winner.
+
+    Raises UsageError where the person has changed the same lines since.
+    """
+    before, after = unpack(baseline), unpack(winner)
+    files: dict[str, bytes] = {}
+    for path, text in after.items():
+        if text == before.get(path):
+            continue
+        base, ours = before.get(path, "").encode(), repo.read("HEAD", path)
+        found = text.encode() if ours == base else repo.merged(ours, base, text.encode())
+        if found is None:
+            raise UsageError(f"{path}: the night and you changed the same lines. To merge by hand: git merge {branch}")
+        files[path] = found
+    return files
 
 
 def chosen(night: Night, anyway: bool) -> tuple[Experiment, str]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from autoresearch import texts
 from autoresearch.candidate import constants
+from autoresearch.candidate.pack import pack, unpack
 from autoresearch.errors import EditError, SourceError, UsageError
 from autoresearch.paths import EDITABLE, Layout
 from autoresearch.record import journal
@@ -20,6 +21,7 @@ from autoresearch.record.git import Repository, branch_name
 from autoresearch.tasks.gpt import contract
 
 MOST_BYTES = 2**20  # of a file that is read at all
+MOST_FILES = 500  # of a folder that are read
 SHOWN = 12  # of the constants that a line names
 
 
@@ -48,19 +50,44 @@ class OwnFile:
 
 def read(root: Path, file: Path) -> OwnFile:
     """Read a person's version. Raises UsageError where it cannot be read."""
+    return OwnFile(_text(file), texts.source(Repository.at(root).read("HEAD", EDITABLE), EDITABLE))
+
+
+def files(place: Path) -> dict[str, str]:
+    """Return the files of a folder, or one file, by their path there. Raises UsageError where one cannot be read."""
+    if not place.is_dir():
+        return {place.name: _text(place)}
+    found = sorted(path for path in place.rglob("*") if path.is_file())
+    return {path.relative_to(place).as_posix(): _text(path) for path in found[:MOST_FILES]}
+
+
+def placed(own: Mapping[str, str], best: str, place: Path) -> str:
+    """Return the night's best version of a declared task with a person's files `own` in the places of its own.
+
+    A single file may have only the name of one of them. Raises UsageError where none of them is a file of the task.
+    """
+    theirs = unpack(best)
+    found = {path: text for path, text in own.items() if path in theirs}
+    if not found and len(own) == 1:
+        (name, text), *_ = own.items()
+        named = [path for path in theirs if Path(path).name == name] or list(theirs)
+        found = {named[0]: text} if len(named) == 1 else {}
+    if not found:
+        raise UsageError(f"{place} holds no file of the task, whose files are {', '.join(theirs)}")
+    return pack({**theirs, **found})
+
+
+def _text(file: Path) -> str:
     if not file.is_file():
         raise UsageError(
             f"{file} cannot be read: there is no such file" if not file.exists() else f"{file} is not a file"
         )
     if file.stat().st_size > MOST_BYTES:
-        raise UsageError(
-            f"{file} has {file.stat().st_size:,} bytes; a version of {EDITABLE} has at most {MOST_BYTES:,}"
-        )
+        raise UsageError(f"{file} has {file.stat().st_size:,} bytes; a version has at most {MOST_BYTES:,}")
     try:
-        source = texts.source(file.read_bytes(), str(file))
+        return texts.source(file.read_bytes(), str(file))
     except (OSError, SourceError) as error:
         raise UsageError(f"{file} cannot be read: {error}") from None
-    return OwnFile(source, texts.source(Repository.at(root).read("HEAD", EDITABLE), EDITABLE))
 
 
 def expected_best(root: Path, tag: str, made_from: str, profile: Mapping[str, str]) -> str:

@@ -118,6 +118,17 @@ class Repository:
         paths = [entry[3:].removeprefix(self.prefix) for entry in done.stdout.split("\0") if entry]
         return [path for path in paths if path not in exempt]
 
+    def merged(self, ours: bytes, base: bytes, theirs: bytes) -> bytes | None:
+        """Merge two texts that were made from `base`; None where both changed the same lines."""
+        import tempfile
+
+        with tempfile.TemporaryDirectory(prefix="autoresearch-merge-") as folder:
+            paths = [Path(folder, name) for name in ("ours", "base", "theirs")]
+            for path, text in zip(paths, (ours, base, theirs), strict=True):
+                path.write_bytes(text)
+            done = self.git("merge-file", "-p", "-q", *map(str, paths), check=False)
+        return done.raw if done.returncode == 0 else None
+
     # --- the person's own branch ---
 
     def commit(self, files: Mapping[str, bytes], message: str) -> str:

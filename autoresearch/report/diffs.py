@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator, Sequence
 from html import escape
 
+from autoresearch.candidate.pack import readable
+
 CONTEXT = 2  # unchanged lines shown around a change
 MOST_LINES = 300  # of one diff; git has the rest
 WORDS = re.compile(r"\w+|\s+|.")
@@ -19,7 +21,7 @@ def html(old: str, new: str) -> str:
 
     html("A = 1\\n", "A = 2\\n") has <span class="del">-A = <b>1</b></span>, <span class="add">+A = <b>2</b></span>.
     """
-    lines = list(_lines(old.splitlines(), new.splitlines()))
+    lines = list(_lines(readable(old).splitlines(), readable(new).splitlines()))
     if len(lines) > MOST_LINES:
         more = len(lines) - MOST_LINES
         lines = [*lines[:MOST_LINES], _span("at", f"… {more} more lines")]
@@ -28,7 +30,7 @@ def html(old: str, new: str) -> str:
 
 def counts(old: str, new: str) -> tuple[int, int]:
     """Count the lines added and removed: counts("a\\nb\\n", "a\\nc\\nd\\n") -> (2, 1)"""
-    changes = list(difflib.unified_diff(old.splitlines(), new.splitlines(), lineterm="", n=0))[2:]
+    changes = list(difflib.unified_diff(readable(old).splitlines(), readable(new).splitlines(), lineterm="", n=0))[2:]
     return sum(line.startswith("+") for line in changes), sum(line.startswith("-") for line in changes)
 
 

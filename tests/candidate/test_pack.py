@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoresearch.candidate.pack import is_packed, pack, replaced, unpack
+from autoresearch.candidate.pack import is_packed, pack, readable, replaced, unpack
 from autoresearch.errors import SourceError
 
 PATHS = st.text(st.characters(exclude_characters="\n\r", exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12)
@@ -38,3 +38,8 @@ def test_one_file_is_replaced() -> None:
 
 def test_a_python_file_is_not_packed() -> None:
     assert not is_packed("### a comment\nDEPTH = 4\n")
+
+
+def test_people_read_files_without_their_lengths() -> None:
+    assert readable(pack({"a.sql": "SELECT 1;\n", "b.sql": ""})) == "### a.sql\nSELECT 1;\n### b.sql\n"
+    assert readable("DEPTH = 4\n") == "DEPTH = 4\n"

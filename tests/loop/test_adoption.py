@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 import pytest
 
+from autoresearch.candidate.pack import pack
 from autoresearch.errors import UsageError
 from autoresearch.loop import adoption
+from autoresearch.record.git import Repository
+from testbed.checkouts import PERSON, git
 from testbed.night_builder import NightBuilder, set_to
 
 MAC = "DEPTH = 8\nBATCH = 65536\nLR = 1\nprint(DEPTH)\n"
@@ -53,3 +57,32 @@ def test_the_validated_winner_is_adopted_even_where_the_branch_went_further() ->
     winner, figures = adoption.chosen(made.night, anyway=False)
     assert winner.n == 1 and "not the branch's last" in figures
     assert [x.n for x in made.night.line(made.night.experiments[2])] == [0, 1, 2]
+
+
+# --- a declared task --------------------------------------------------------------------------------------------------
+
+SQL = "SELECT a\nFROM t\nWHERE b\nORDER BY c\nLIMIT 5;\n"
+
+
+@pytest.mark.parametrize(
+    ("ours", "found"),
+    [
+        (SQL, SQL.replace("LIMIT 5", "LIMIT 4")),
+        (SQL.replace("SELECT a", "SELECT x"), SQL.replace("SELECT a", "SELECT x").replace("LIMIT 5", "LIMIT 4")),
+        (SQL.replace("LIMIT 5", "LIMIT 6"), None),
+    ],
+)
+def test_a_declared_task_s_files_are_merged(tmp_path: Path, ours: str, found: str | None) -> None:
+    (tmp_path / "query.sql").write_text(ours)
+    (tmp_path / "same.sql").write_text("mine\n")
+    git(tmp_path, "init", "-qb", "main")
+    git(tmp_path, "add", "-A")
+    git(tmp_path, *PERSON, "commit", "-qm", "start")
+    before = pack({"query.sql": SQL, "same.sql": ""})
+    after = pack({"query.sql": SQL.replace("LIMIT 5", "LIMIT 4"), "same.sql": ""})
+    repo = Repository.at(tmp_path)
+    if found is None:
+        with pytest.raises(UsageError, match=r"query\.sql: the night and you changed the same lines.*git merge b"):
+            adoption.merged(repo, before, after, "b")
+    else:
+        assert adoption.merged(repo, before, after, "b") == {"query.sql": found.encode()}

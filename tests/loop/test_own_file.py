@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autoresearch.candidate.pack import pack, unpack
 from autoresearch.errors import UsageError
 from autoresearch.loop import own_file
 from autoresearch.loop.own_file import OwnFile
@@ -79,3 +80,25 @@ def test_a_file_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:
     for path in (Path("/dev/zero"), tmp_path):
         with pytest.raises(UsageError, match="is not a file"):
             own_file.read(root, path)
+
+
+# --- of a declared task -----------------------------------------------------------------------------------------------
+
+BEST = pack({"query.sql": "SELECT 1;\n", "sub/indexes.sql": ""})
+
+
+def test_one_file_or_a_folder_takes_the_place_of_the_task_s(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "indexes.sql").write_text("CREATE INDEX i ON t(a);\n")
+    one = own_file.placed(own_file.files(tmp_path / "sub" / "indexes.sql"), BEST, tmp_path)
+    (tmp_path / "notes.txt").write_text("not of the task\n")
+    assert unpack(one) == {"query.sql": "SELECT 1;\n", "sub/indexes.sql": "CREATE INDEX i ON t(a);\n"}
+    assert own_file.placed(own_file.files(tmp_path), BEST, tmp_path) == one
+
+
+def test_a_file_of_another_name_is_refused_where_there_are_several(tmp_path: Path) -> None:
+    (tmp_path / "better.sql").write_text("SELECT 2;\n")
+    with pytest.raises(UsageError, match=r"no file of the task, whose files are query\.sql, sub/indexes\.sql"):
+        own_file.placed(own_file.files(tmp_path / "better.sql"), BEST, tmp_path)
+    only = own_file.placed(own_file.files(tmp_path / "better.sql"), pack({"query.sql": ""}), tmp_path)
+    assert unpack(only) == {"query.sql": "SELECT 2;\n"}

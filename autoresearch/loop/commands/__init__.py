@@ -11,6 +11,10 @@ from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 
+from autoresearch import invocation
+from autoresearch.errors import UsageError
+from autoresearch.paths import STATE, TASK_FILE
+
 Command = Callable[[Path, Namespace], int]
 
 COMMANDS = {  # name on the command line -> module:function, below autoresearch.loop
@@ -35,6 +39,24 @@ COMMANDS = {  # name on the command line -> module:function, below autoresearch.
     "install": "commands.setup:install",
     "uninstall": "commands.setup:uninstall",
 }
+
+OF_TRAINING = ("sample", "transfer", "calibrate", "install")  # that no declared task has
+
+
+def root_of(checkout: Path, args: Namespace) -> Path:
+    """Return where the nights that a command is about lie: in the checkout, or in the folder of a declared task.
+
+    Raises UsageError for a command that is for training alone, and for a folder that is not there.
+    """
+    folder: Path | None = getattr(args, "task", None)
+    if folder is None:
+        return checkout
+    if args.what in OF_TRAINING:
+        raise UsageError(f"`{args.what}` is for training a model, and {folder} declares another task")
+    if not (folder / TASK_FILE).is_file():
+        how = invocation.command(f"loop.py new-task {folder}")
+        raise UsageError(f"{folder} has no {TASK_FILE}. To write one: {how}")
+    return folder.resolve() / STATE
 
 
 def command(name: str) -> Command:

@@ -76,6 +76,8 @@ def run(root: Path, args: Namespace) -> int:
 
 def attempt(root: Path, args: Namespace) -> int:
     """Measure one candidate: `loop.py try`. The exit code says the verdict; a file that cannot run begins nothing."""
+    if tree(root) != root:
+        return _attempt_declared(root, args)
     own = own_file.read(root, args.file)
     args.tag = tag = which_night(root, Repository.at(tree(root)), args.tag, print, by_hand=True)
     best = own_file.expected_best(root, tag, own.made_from, _profile_constants(args.profile))
@@ -90,6 +92,17 @@ def attempt(root: Path, args: Namespace) -> int:
         for line in own_file.differences(own, source, best, tag):
             research.notebook.view.say(line)
         x = research.attempt(source, args.message)
+    print(f"{x.verdict}: {x.reason}")
+    return EXIT[x.verdict]
+
+
+def _attempt_declared(root: Path, args: Namespace) -> int:
+    """Measure a person's version of one file of a declared task, or of all that lie in a folder."""
+    own = own_file.files(args.file)
+    with _night(root, options_of(args, by_hand=True), _by_hand) as research:
+        research.experimenter.prepare()
+        best = research.notebook.source_of(research.notebook.incumbent.n)
+        x = research.attempt(own_file.placed(own, best, args.file), args.message)
     print(f"{x.verdict}: {x.reason}")
     return EXIT[x.verdict]
 
@@ -168,7 +181,7 @@ def _night(
 
 def _chooser(root: Path, args: Namespace, view: View) -> Chooser:
     """Return what chooses the proposer once the machine is known; in a terminal it may offer to pull a model."""
-    program = read_program(root / PROGRAM)
+    program = read_program(tree(root) / PROGRAM)
     if why := texts.complaint(program, PROGRAM):
         view.say(f"warning: {why}")
     wanted = ProposerOptions(

@@ -11,6 +11,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
+from autoresearch.candidate.pack import readable
 from autoresearch.errors import UsageError
 from autoresearch.formats import counted, run_name
 from autoresearch.metrics import Metric
@@ -95,5 +96,5 @@ def _line(run: RunRecord, metric: Metric) -> str:
 
 
 def _diff(layout: Layout, night: Night, x: Experiment, parent: Experiment) -> str:
-    old, new = (journal.read_source(layout, each).splitlines() for each in (parent, x))
+    old, new = (readable(journal.read_source(layout, each)).splitlines() for each in (parent, x))
     return "\n".join(difflib.unified_diff(old, new, f"#{parent.n}", f"#{x.n}", lineterm=""))

@@ -84,7 +84,7 @@ def test_nothing_is_adopted_over_uncommitted_work_on_the_loop_s_branch_or_withou
         results.adopt(repository, NIGHT)
     file = repository / "train_mlx.py"
     file.write_text(file.read_text() + "# mine\n")
-    with pytest.raises(UsageError, match="has uncommitted changes"):
+    with pytest.raises(UsageError, match="uncommitted changes"):
         results.adopt(repository, NIGHT)
     git(repository, "switch", "-q", "-c", "autoresearch/nov23")
     with pytest.raises(UsageError, match="git switch main"):
