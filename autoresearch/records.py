@@ -21,22 +21,8 @@ Role = Literal["baseline", "candidate"]
 Purpose = Literal["search", "repeat", "incumbent", "final"]
 
 CATEGORIES = (
-    "depth",
-    "width",
-    "attention",
-    "mlp",
-    "embedding",
-    "normalisation",
-    "initialisation",
-    "optimizer",
-    "learning_rate",
-    "schedule",
-    "regularisation",
-    "batch",
-    "precision",
-    "speed",
-    "simplification",
-    "other",
+    *("depth", "width", "attention", "mlp", "embedding", "normalisation", "initialisation", "optimizer"),
+    *("learning_rate", "schedule", "regularisation", "batch", "precision", "speed", "simplification", "other"),
 )
 TITLE_CHARS = 79  # of a proposal's title, at most
 HYPOTHESIS_CHARS = 600  # of its hypothesis, at most
@@ -74,15 +60,18 @@ COMPARABLE: Mapping[str, str] = {
 }
 
 
-# --- edits: the four ways to change the editable file ---------------------------------------------------------------
+# --- edits: the four ways to change a file ---------------------------------------------------------------------------
+# `path` is the file's below the task's folder. None: training's one file, the only file that an edit fits, or the main
+# one. edits.settled gives blocks and files of a declared task their paths, and constants the names of constants.read.
 
 
 @dataclass(frozen=True, slots=True)
 class Set:
-    """Give a module-level constant a new value: Set("MATRIX_LR", "0.05") is `SET MATRIX_LR = 0.05` in a reply."""
+    """Give a constant or a key a new value: Set("MATRIX_LR", "0.05") is `SET MATRIX_LR = 0.05` in a reply."""
 
     name: str
     literal: str
+    path: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,22 +80,25 @@ class SearchReplace:
 
     search: str
     replace: str
+    path: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ReplaceDefinition:
-    """Replace the function or class `name` of the module, or the method `Class.method`, by `body`."""
+    """Replace the function or class `name` of a Python module, or the method `Class.method`, by `body`."""
 
     kind: Literal["def", "class"]
     name: str
     body: str
+    path: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class WholeFile:
-    """Replace the whole file by `source`."""
+    """Replace a whole file by `source`."""
 
     source: str
+    path: str | None = None
 
 
 Edit = Set | SearchReplace | ReplaceDefinition | WholeFile

@@ -3,19 +3,59 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from autoresearch.candidate import syntax
+from autoresearch.candidate import constants, json_keys, keys, python_constants, syntax, toml_keys
+from autoresearch.candidate.pack import is_packed, unpack
 
 
 def simplifies(old_source: str, new_source: str) -> bool:
     """Return whether the new source has fewer syntax nodes, or fewer module-level names at no more nodes.
 
     Docstrings do not count, and a value made of literals counts as one node: `LR = 2**-4` -> `LR = 0.06` is no
-    simplification. Raises SourceError when either source is not valid Python.
+    simplification. The keys and list elements of TOML and JSON files are nodes. Nothing is known of other languages: a
+    source in which such a file differs is not simpler. Raises SourceError when training's file is not valid Python.
     """
-    old, new = syntax.parse(old_source), syntax.parse(new_source)
-    old_nodes, new_nodes = _nodes(old), _nodes(new)
-    return new_nodes < old_nodes or (new_nodes <= old_nodes and _names(new) < _names(old))
+    if not is_packed(old_source):
+        return _is_smaller(_size(syntax.parse(old_source)), _size(syntax.parse(new_source)))
+    before, after = unpack(old_source), unpack(new_source)
+    differ = [path for path, text in before.items() if text != after[path]]
+    old, new = [_file_size(path, before[path]) for path in differ], [_file_size(path, after[path]) for path in differ]
+    if None in old or None in new:
+        return False
+    return _is_smaller(_total(old), _total(new))
+
+
+@dataclass(frozen=True, slots=True)
+class _Size:
+    """Size of a file, or of several: syntax nodes, and the names of constants, functions and classes."""
+
+    nodes: int
+    names: frozenset[str] = frozenset()
+
+
+def _is_smaller(old: _Size, new: _Size) -> bool:
+    return new.nodes < old.nodes or (new.nodes <= old.nodes and new.names < old.names)
+
+
+def _total(sizes: Sequence[_Size | None]) -> _Size:
+    known = [size for size in sizes if size is not None]
+    return _Size(sum(size.nodes for size in known), frozenset().union(*(size.names for size in known)))
+
+
+def _size(tree: ast.Module, path: str = "") -> _Size:
+    return _Size(_nodes(tree), frozenset(f"{path}:{name}" for name in _names(tree)))
+
+
+def _file_size(path: str, text: str) -> _Size | None:
+    """Return the size of a file; None where its language is not known."""
+    of = constants.language(path, text)
+    if of is python_constants:
+        return _size(syntax.parse(text), path)
+    if of is toml_keys:
+        return _Size(keys.count(toml_keys.data(text)))
+    return _Size(keys.count(json_keys.data(text))) if of is json_keys else None
 
 
 def _names(tree: ast.Module) -> set[str]:

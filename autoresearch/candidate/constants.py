@@ -1,43 +1,75 @@
-"""Read and set the module-level constants of the editable file, and hash sources for comparison. No I/O.
+"""Read and set the constants of a source, and hash sources for comparison. No I/O.
 
-A constant is an UPPER_CASE name to which the module assigns a literal, or arithmetic of literals such as `2**16`. Its
-value is replaced at its place in the text, which the syntax tree tells, so everything around it stays as it is.
-Functions that take a source raise SourceError when it is not valid Python.
+The constants of train_mlx.py are its module-level ones (python_constants.py). A packed source has those of its Python
+files and the keys of its TOML and JSON files. A constant is called by its name where one file has it, and
+`path:name` where several have. In a packed source, a file that its language refuses is plain text; without paths,
+functions raise SourceError when a source is not valid Python.
 """
 
 from __future__ import annotations
 
-import ast
 import hashlib
-import math
-import operator
-import re
-import textwrap
-import warnings
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
-from autoresearch.candidate.syntax import parse
+from autoresearch.candidate import json_keys, plain_text, python_constants, toml_keys
+from autoresearch.candidate.literals import evaluate as evaluate
+from autoresearch.candidate.pack import is_packed, replaced, unpack
 from autoresearch.errors import EditError, SourceError
 
-NAME = re.compile(r"[A-Z][A-Z0-9_]*")
-CACHED = 64  # hashes of sources; the incumbent is compared with every reply
-MAX_BITS = 128  # of a whole number: `9**9**9` would take a minute, and every value has to fit a float
+CACHED = 256  # files that are read and hashed; most versions of a night differ in one file
 
-_ARITHMETIC = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.FloorDiv: operator.floordiv,
-    ast.Mod: operator.mod,
-    ast.Pow: operator.pow,
-    ast.LShift: operator.lshift,
-}
 
-_DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef  # nodes that can have a docstring
+class Language(Protocol):
+    """What a kind of files has as constants. The functions raise SourceError for a text that is not of the language."""
+
+    def read(self, source: str) -> dict[str, Any]: ...
+    def literals(self, source: str) -> dict[str, str]: ...
+    def assign(self, source: str, name: str, literal: str) -> str: ...
+    def spelled(self, value: Any, like: str) -> str: ...
+    def normalised(self, source: str) -> str: ...
+    def structure(self, source: str) -> str: ...
+
+
+LANGUAGES: dict[str, Language] = {".py": python_constants, ".toml": toml_keys, ".json": json_keys}  # by a path's end
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """File that has a constant, and the constant's name there."""
+
+    path: str
+    name: str
+
+
+def language(path: str, text: str) -> Language:
+    """Return the language of a file: plain text where it is of none, or where the text is not valid in it."""
+    found = next((of for end, of in LANGUAGES.items() if path.lower().endswith(end)), None)
+    return found if found is not None and _is_valid(path, text) else plain_text
+
+
+@lru_cache(CACHED)
+def _is_valid(path: str, text: str) -> bool:
+    return problem(path, text) is None
+
+
+def problem(path: str, text: str) -> str | None:
+    """Say why a text is not in the language of its file's name: "not valid TOML: ..."; None where it may be."""
+    for end, of in LANGUAGES.items():
+        if path.lower().endswith(end):
+            try:
+                of.literals(text)
+                of.normalised(text)
+            except SourceError as error:
+                return str(error)
+    return None
+
+
+# --- constants --------------------------------------------------------------------------------------------------------
 
 
 def read(source: str) -> dict[str, Any]:
@@ -45,7 +77,10 @@ def read(source: str) -> dict[str, Any]:
 
     read("DEPTH = 8\\nBATCH = 2**16  # tokens\\nHEADS = DEPTH // 2\\n") -> {"DEPTH": 8, "BATCH": 65536}
     """
-    return {name: _value(node) for name, node in _constants(parse(source))}
+    if not is_packed(source):
+        return python_constants.read(source)
+    files = unpack(source)
+    return {key: _known(place.path, files[place.path])[place.name][0] for key, place in places(source).items()}
 
 
 def literals(source: str) -> dict[str, str]:
@@ -53,43 +88,74 @@ def literals(source: str) -> dict[str, str]:
 
     literals("DEPTH = 8\\nBATCH = 2**16  # tokens\\n") -> {"DEPTH": "8", "BATCH": "2**16"}
     """
-    tree = parse(source)
-    lines = _byte_lines(source)
-    return {name: _cut(lines, node)[1].decode() for name, node in _constants(tree)}
+    if not is_packed(source):
+        return python_constants.literals(source)
+    files = unpack(source)
+    return {key: _known(place.path, files[place.path])[place.name][1] for key, place in places(source).items()}
 
 
-def evaluate(text: str) -> Any:
-    """Return the value of a literal or of arithmetic of literals. Raises ValueError for any other expression.
+@lru_cache(CACHED)
+def places(source: str) -> dict[str, Place]:
+    """Return where the constants of a packed source are, by the names that `read` gives them."""
+    found = [Place(path, name) for path, text in unpack(source).items() for name in _known(path, text)]
+    counts = Counter(place.name for place in found)
+    return {place.name if counts[place.name] == 1 else f"{place.path}:{place.name}": place for place in found}
 
-    evaluate("2**16") -> 65536
+
+@lru_cache(CACHED)
+def _known(path: str, text: str) -> dict[str, tuple[Any, str]]:
+    """Return the values and the literals of a file's constants."""
+    of = language(path, text)
+    values = of.read(text)
+    return {name: (values[name], literal) for name, literal in of.literals(text).items()}
+
+
+def named(source: str, name: str, path: str | None = None) -> str:
+    """Return what `read` calls the constant `name` of the file `path`; without one, of the only or the main file.
+
+    A name that one file has is that file's, whatever `path` is. A source without paths, and a constant that is not
+    there, give the name as it is. Raises EditError for a name that several files have, of which none is the main one.
     """
-    try:
-        return _value(_expression(text))
-    except (SyntaxError, ArithmeticError, RecursionError, MemoryError) as error:
-        raise ValueError(f"not a literal: {textwrap.shorten(text, 60)}") from error
+    if not is_packed(source):
+        return name
+    known = places(source)
+    if path is None and name in known:
+        return name
+    wanted = [key for key, place in known.items() if place.name == name and path in (None, place.path)]
+    main = [key for key in wanted if known[key].path == next(iter(unpack(source)))]
+    if len(wanted) > 1 and not main:
+        raise EditError(f"SET {name}: several files have it. Say which: {', '.join(wanted)}.")
+    return next(iter([*main, *wanted]), name)
 
 
-def assign(source: str, name: str, literal: str) -> str:
-    """Return `source` with the constant `name` set to `literal`, and all else as it is.
+def assign(source: str, name: str, literal: str, path: str | None = None) -> str:
+    """Return `source` with the constant `name` (of the file `path`) set to `literal`, and all else as it is.
 
     assign("DEPTH = 8  # layers\\n", "DEPTH", "6") -> "DEPTH = 6  # layers\\n"
 
-    A formula over the source's constants is replaced by its value: assign("LR = 0.04\\n", "LR", "LR * 1.5") ->
+    A formula over a Python source's constants is replaced by its value: assign("LR = 0.04\\n", "LR", "LR * 1.5") ->
     "LR = 0.06\\n". Raises EditError when the name is unknown (the message names the closest ones), when `literal` is
     neither, and when its type differs from that of the present value.
     """
-    nodes = [node for found, node in _constants(parse(source)) if found == name]
-    if not nodes:
+    if not is_packed(source):
+        return python_constants.assign(source, name, literal)
+    files, known = unpack(source), places(source)
+    place = known.get(named(source, name, path))
+    if place is None and path is not None:
+        place = Place(path, name)  # so that its language says what it has instead
+    if place is None:
         raise EditError(_unknown(source, name))
-    if len(nodes) > 1:
-        lines = " and ".join(str(node.lineno) for node in nodes)
-        raise EditError(f"SET {name}: it is assigned on lines {lines}. Change it with a SEARCH/REPLACE block.")
-    text, value = _literal(name, literal, _value(nodes[0]), source)
-    before, _, after = _cut(_byte_lines(source), nodes[0])
-    changed = (before + text.encode() + after).decode()
-    if _read_or_none(changed, name) != value:
-        raise EditError(f"SET {name} = {literal}: the value cannot stand in that place. Use a SEARCH/REPLACE block.")
-    return changed
+    text = files[place.path]
+    return replaced(source, place.path, language(place.path, text).assign(text, place.name, literal))
+
+
+def spelled(source: str, name: str, value: Any) -> str:
+    """Write a value for the constant `name` in the style of its present literal."""
+    like = literals(source)[name]
+    if not is_packed(source):
+        return python_constants.spelled(value, like)
+    place = places(source)[name]
+    return language(place.path, unpack(source)[place.path]).spelled(value, like)
 
 
 def changed(old: str, new: str) -> dict[str, tuple[Any, Any]]:
@@ -102,212 +168,31 @@ def changed(old: str, new: str) -> dict[str, tuple[Any, Any]]:
     return {n: (before.get(n), after.get(n)) for n in names if repr(before.get(n)) != repr(after.get(n))}
 
 
-@lru_cache(CACHED)
+def _unknown(source: str, name: str) -> str:
+    known = literals(source)
+    closest: Sequence[str] = get_close_matches(name[:80], known, n=3, cutoff=0.5) or list(known)[:8]
+    suggestions = ", ".join(f"{other} = {known[other]}" for other in closest)
+    return f"SET {name}: there is no such constant or key. Did you mean {suggestions or 'a SEARCH/REPLACE block'}"
+
+
+# --- hashes -----------------------------------------------------------------------------------------------------------
+
+
 def normalised(source: str) -> str:
-    """Hash what `source` does; comments, docstrings, layout and the spelling of constants do not count."""
-    return _hash(_tidied(source, lambda value: ast.Constant(repr(value))))
+    """Hash what `source` does; comments, docstrings, layout and the spelling of constants do not count.
+
+    Of files in other languages than Python, TOML and JSON only blanks at the ends of lines do not count.
+    """
+    return _hashed(source, lambda of, text: of.normalised(text))
 
 
-@lru_cache(CACHED)
 def structure(source: str) -> str:
     """Hash the code alone: as `normalised`, with the values of the constants blanked."""
-    return _hash(_tidied(source, lambda _: ast.Constant(None)))
+    return _hashed(source, lambda of, text: of.structure(text))
 
 
-def _constants(tree: ast.Module) -> Iterator[tuple[str, ast.expr]]:
-    for statement in tree.body:
-        match statement:
-            case ast.Assign(targets=[ast.Name(id=name)], value=value):
-                pass
-            case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
-                pass
-            case _:
-                continue
-        if NAME.fullmatch(name) and _is_literal(value):
-            yield name, value
-
-
-def _read_or_none(source: str, name: str) -> Any:
-    try:
-        return read(source).get(name)
-    except SourceError:
-        return None
-
-
-def _is_literal(node: ast.expr) -> bool:
-    try:
-        _value(node)
-    except (ValueError, ArithmeticError, RecursionError):
-        return False
-    return True
-
-
-def _expression(text: str) -> ast.expr:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return ast.parse(text.strip(), mode="eval").body
-
-
-def _value(node: ast.expr) -> Any:
-    """Return the value of a literal or of arithmetic of literals. Raises ValueError for anything else."""
-    match node:
-        case ast.Constant(value=None | bool() | int() | float() | str() as value):
-            if isinstance(value, int) and value.bit_length() > MAX_BITS:
-                raise ValueError("too large")
-            return value
-        case ast.Tuple(elts=elements):
-            return tuple(_value(element) for element in elements)
-        case ast.List(elts=elements):
-            return [_value(element) for element in elements]
-        case ast.UnaryOp(op=ast.USub(), operand=operand):
-            return -_number(operand)
-        case ast.UnaryOp(op=ast.UAdd(), operand=operand):
-            return _number(operand)
-        case ast.BinOp(left=left, op=op, right=right) if type(op) in _ARITHMETIC:
-            return _calculate(op, _number(left), _number(right))
-    raise ValueError("not a literal")
-
-
-def _number(node: ast.expr) -> int | float:
-    value = _value(node)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError("not a number")
-    return value
-
-
-def _calculate(op: ast.operator, left: float, right: float) -> int | float:
-    if isinstance(op, ast.LShift) and not (isinstance(left, int) and isinstance(right, int) and right <= MAX_BITS):
-        raise ValueError("not a shift of whole numbers")
-    if isinstance(op, ast.Pow) and isinstance(left, int) and left.bit_length() * abs(right) > MAX_BITS:
-        raise ValueError("too large")
-    result = _ARITHMETIC[type(op)](left, right)
-    if not isinstance(result, int | float):  # (-8) ** 0.5 is complex
-        raise ValueError("not a real number")
-    if isinstance(result, int) and result.bit_length() > MAX_BITS:
-        raise ValueError("too large")
-    return result
-
-
-def _literal(name: str, literal: str, old: Any, source: str) -> tuple[str, Any]:
-    """Return the source text and the value of `literal` as a new value for the constant `name`, which is `old` now."""
-    text = _without_names(_spelled_as_python(literal.strip(), old), source)
-    literal = textwrap.shorten(literal, 60)
-    try:
-        value = evaluate(text)
-    except ValueError as error:
-        raise EditError(
-            f"SET {name} = {literal}: the value has to be a literal such as {old!r}, without names or calls."
-        ) from error
-    if not _finite(value):
-        raise EditError(f"SET {name} = {literal}: the value has to be finite.")
-    if not _same_kind(old, value):
-        raise EditError(
-            f"SET {name} = {literal}: {name} is {_kind(old)} ({old!r}) and the new value is {_kind(value)}. "
-            "Give a value of the same type, or change the code that uses it with a SEARCH/REPLACE block."
-        )
-    node = _expression(text)
-    segment = ast.get_source_segment(text, node) or text  # without a comment
-    return (segment if "\n" not in segment else ast.unparse(node)), value
-
-
-def _without_names(text: str, source: str) -> str:
-    """Return the value of arithmetic that names the source's constants, to six digits; any other text as it is."""
-    try:
-        node = _expression(text)
-        if isinstance(node, ast.BinOp) and any(isinstance(part, ast.Name) for part in ast.walk(node)):
-            value = _number(_Known(read(source)).visit(node))
-            return repr(float(f"{value:.6g}") if isinstance(value, float) else value)
-    except (SyntaxError, ValueError, ArithmeticError, RecursionError, MemoryError):
-        pass
-    return text
-
-
-class _Known(ast.NodeTransformer):
-    """Replacement of the names of numeric constants by their values."""
-
-    def __init__(self, values: dict[str, Any]) -> None:
-        self.values = values
-
-    def visit_Name(self, node: ast.Name) -> ast.expr:
-        return ast.Constant(self.values[node.id]) if node.id in self.values else node
-
-
-def _spelled_as_python(text: str, old: Any) -> str:
-    """Write JSON's true and false for a bool, and a bare word for a string, as Python does."""
-    if isinstance(old, bool) and text.lower() in ("true", "false"):
-        return text.capitalize()
-    if isinstance(old, str) and text.isidentifier():
-        return f'"{text}"'
-    return text
-
-
-def _finite(value: Any) -> bool:
-    if isinstance(value, tuple | list):
-        return all(_finite(element) for element in value)
-    return not isinstance(value, float) or math.isfinite(value)
-
-
-def _same_kind(old: Any, new: Any) -> bool:
-    """Return whether `new` may replace `old`: a whole number may replace a float, otherwise the types must agree."""
-    if old is None:
-        return True
-    if isinstance(old, tuple | list):
-        return type(old) is type(new) and len(old) == len(new) and all(map(_same_kind, old, new))
-    if isinstance(old, float):
-        return isinstance(new, int | float) and not isinstance(new, bool)
-    return type(old) is type(new)
-
-
-def _kind(value: Any) -> str:
-    if isinstance(value, tuple | list):
-        return f"a {type(value).__name__} of {len(value)}"
-    names = {bool: "True or False", int: "a whole number", float: "a number", str: "a string"}
-    return names.get(type(value), "None")
-
-
-def _unknown(source: str, name: str) -> str:
-    """Explain why `source` has no constant `name`: it is computed, or it is not there; suggest others."""
-    known = literals(source)
-    for statement in parse(source).body:
-        if isinstance(statement, ast.Assign) and any(ast.unparse(target) == name for target in statement.targets):
-            return (
-                f"SET {name}: it is computed (line {statement.lineno}: {ast.unparse(statement)}). "
-                "Set what it is computed from, or change the line with a SEARCH/REPLACE block."
-            )
-    closest = get_close_matches(name.upper()[:80], known, n=3, cutoff=0.5) or list(known)
-    suggestions = ", ".join(f"{other} = {known[other]}" for other in closest)
-    return f"SET {name}: there is no such constant. Did you mean {suggestions}"
-
-
-def _byte_lines(source: str) -> list[bytes]:
-    """Split `source` as the syntax tree counts it: columns are UTF-8 bytes, and only newlines end a line."""
-    return source.encode().splitlines(keepends=True)
-
-
-def _cut(lines: list[bytes], node: ast.expr) -> tuple[bytes, bytes, bytes]:
-    """Return the source before, of and after `node`."""
-    assert node.end_lineno is not None and node.end_col_offset is not None  # always set by ast.parse
-    start = sum(map(len, lines[: node.lineno - 1])) + node.col_offset
-    end = sum(map(len, lines[: node.end_lineno - 1])) + node.end_col_offset
-    whole = b"".join(lines)
-    return whole[:start], whole[start:end], whole[end:]
-
-
-def _tidied(source: str, blank: Callable[[Any], ast.expr]) -> ast.Module:
-    """Parse `source`, drop its docstrings, and replace the value of each constant by what `blank` returns for it."""
-    tree = parse(source)
-    for statement in tree.body:
-        if isinstance(statement, ast.Assign | ast.AnnAssign):
-            for _, value in _constants(ast.Module([statement], [])):
-                statement.value = blank(_value(value))
-    for node in ast.walk(tree):
-        if isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
-            node.body = node.body[1:] or [ast.Pass()]
-    return tree
-
-
-def _hash(tree: ast.Module) -> str:
-    try:
-        return hashlib.sha256(ast.dump(tree).encode("utf-8", "surrogatepass")).hexdigest()[:16]
-    except RecursionError as error:
-        raise SourceError("not valid Python: nested too deeply") from error
+def _hashed(source: str, form: Callable[[Language, str], str]) -> str:
+    if not is_packed(source):
+        return form(python_constants, source)
+    hashes = [f"{path} {form(language(path, text), text)}" for path, text in unpack(source).items()]
+    return hashlib.sha256("\n".join(hashes).encode()).hexdigest()[:16]

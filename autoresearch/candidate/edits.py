@@ -1,4 +1,4 @@
-"""Apply edits to the editable file, and write them out as a model's reply would. No I/O.
+"""Apply edits to a source, of training's one file or of several, and write them out as a model's reply would. No I/O.
 
 search/llm/replies.py reads edits from a model's reply.
 """
@@ -6,22 +6,18 @@ search/llm/replies.py reads edits from a model's reply.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import PurePosixPath
 
-from autoresearch.candidate import constants, edit_markers, matching, syntax
+from autoresearch.candidate import constants, edit_markers, file_edits, syntax
+from autoresearch.candidate.file_edits import TextEdit
+from autoresearch.candidate.pack import is_packed, replaced, unpack
 from autoresearch.errors import EditError, NothingNewError, SourceError
 from autoresearch.records import Edit, ReplaceDefinition, SearchReplace, Set, WholeFile
 
-REQUIRED_FUNCTIONS = ("build_model", "train")  # what the harness calls; an edit may change but not remove them
-
-# Comments with which a model leaves out code that it does not repeat.
-_OMITTED = re.compile(
-    r"\s*(?:#|//)\s*(?:\.\.\.|…"
-    r"|(?:the )?(?:rest|remaining|remainder|existing|other|previous)\b.{0,20}"
-    r"\b(?:code|file|function|class|model|definitions|imports|methods|implementation|unchanged|same)\b"
-    r"|.{0,40}\b(?:unchanged|same as before|as before|omitted)\W*\Z)",
-    re.IGNORECASE,
-)
+# What the harness calls of train_mlx.py; an edit may change but not remove them.
+REQUIRED_FUNCTIONS = ("build_model", "train")
 
 
 def apply(source: str, edits: Sequence[Edit]) -> str:
@@ -36,12 +32,10 @@ def apply(source: str, edits: Sequence[Edit]) -> str:
         raise EditError("There is no edit to apply.")
     try:
         text = _applied_in_order(source, edits)
-        lost = _defined_names(source) - _defined_names(text)
+        (_check_languages if is_packed(source) else _check_functions)(source, text)
         unchanged = constants.normalised(text) == constants.normalised(source)
     except SourceError as error:
         raise EditError(f"With these edits the file is {error}") from error
-    if missing := [f"def {name}" for name in REQUIRED_FUNCTIONS if name in lost]:
-        raise EditError(f"With these edits the file lacks {' and '.join(missing)}, which have to stay.")
     if unchanged:
         raise NothingNewError("The edits change nothing but comments or layout. Change what the program does.")
     return text
@@ -52,11 +46,13 @@ def settled(source: str, edits: Sequence[Edit]) -> tuple[Edit, ...]:
 
     settled("A = 1\nB = 2\n", [Set("A", "1"), Set("B", "B * 2")]) -> (Set("B", "4"),)
 
+    Where the source has paths, blocks and files get theirs, and constants the names that constants.read has for them.
     If all edits keep what there is, they are returned as they are. Raises EditError for a constant that cannot be set.
     """
+    placed = [_placed(source, edit) for edit in edits]
     try:
         now, text, kept = constants.read(source), source, list[Edit]()
-        for edit in edits:
+        for edit in placed:
             if isinstance(edit, Set) and edit.name in now:
                 text = constants.assign(text, edit.name, edit.literal)
                 if constants.read(text)[edit.name] == now[edit.name]:
@@ -65,7 +61,19 @@ def settled(source: str, edits: Sequence[Edit]) -> tuple[Edit, ...]:
             kept.append(edit)
     except SourceError as error:
         raise EditError(f"The file is {error}") from error
-    return tuple(kept) or tuple(edits)
+    return tuple(kept) or tuple(placed)
+
+
+def _placed(source: str, edit: Edit) -> Edit:
+    """Return an edit with the path that it has in `source`, or a constant by its name there."""
+    if not is_packed(source):
+        return replace(edit, path=None)
+    files = unpack(source)
+    if not isinstance(edit, Set):
+        return replace(edit, path=_path(files, edit, "The edit"))
+    path = file_of(files, edit.path) if edit.path is not None else None
+    name = constants.named(source, edit.name, path)
+    return replace(edit, name=name, path=None) if name in constants.read(source) else replace(edit, path=path)
 
 
 def render(edits: Sequence[Edit]) -> str:
@@ -75,86 +83,92 @@ def render(edits: Sequence[Edit]) -> str:
 
     Raises EditError for a block that holds a line which reads as a marker.
     """
-    return "\n\n".join(_rendered(edit) for edit in edits) + "\n"
+    plain = [_rendered(edit) for edit in edits if edit.path is None]  # first: a path holds for what follows it
+    return "\n\n".join([*plain, *(f"### {edit.path}\n{_rendered(edit)}" for edit in edits if edit.path)]) + "\n"
 
 
 def _applied_in_order(source: str, edits: Sequence[Edit]) -> str:
     text, blocks = source, 0
     for edit in sorted(edits, key=lambda edit: isinstance(edit, Set)):  # constants last: a block may define one
         blocks += isinstance(edit, SearchReplace)
-        text = _applied(text, edit, f"SEARCH block {blocks}", source)
+        if isinstance(edit, Set):
+            text = _assigned(text, edit, source)
+        else:
+            text = _applied(text, edit, _label(edit, blocks), source)
     return text
 
 
-def _applied(text: str, edit: Edit, label: str, original: str) -> str:
+def _label(edit: TextEdit, blocks: int) -> str:
+    """Name an edit in errors; SEARCH blocks are counted."""
     match edit:
-        case Set(name, literal):
-            return _assigned(text, name, literal, original)
-        case SearchReplace(search, replacement):
-            _check_complete(replacement, original, label)
-            if search == replacement:
-                raise NothingNewError(f"{label}: SEARCH and REPLACE are the same. Change something or leave it out.")
-            return _replaced(text, search, replacement, label)
-        case ReplaceDefinition(kind, name, body):
-            _check_complete(body, original, f"REPLACE {kind} {name}")
-            return matching.replace_definition(text, kind, name, body)
-        case WholeFile(source):
-            _check_complete(source, original, "The file")
-            return source.rstrip("\n") + "\n"
+        case SearchReplace():
+            return f"SEARCH block {blocks}"
+        case ReplaceDefinition(kind, name):
+            return f"REPLACE {kind} {name}"
+        case WholeFile():
+            return "The file"
 
 
-def _replaced(text: str, search: str, replacement: str, label: str) -> str:
-    """Replace the match of `search`; constants match by their values where their lines have comments."""
-    try:
-        return matching.replace(text, search, replacement, label)
-    except EditError:
-        if (changed := _reassigned(text, search, replacement)) is None:
-            raise
-        return changed
+def _applied(text: str, edit: TextEdit, label: str, original: str) -> str:
+    """Return the source with the edit applied to the file that it is of."""
+    if not is_packed(text):
+        return file_edits.applied(text, edit, label, original)
+    files = unpack(text)
+    path = _path(files, edit, label)
+    label = label if len(files) == 1 else path if isinstance(edit, WholeFile) else f"{label} in {path}"
+    return replaced(text, path, file_edits.applied(files[path], edit, label, unpack(original)[path], path))
 
 
-def _reassigned(text: str, search: str, replacement: str) -> str | None:
-    """Set the constants that both halves of a block assign; return None when the halves hold anything else.
+def _path(files: Mapping[str, str], edit: TextEdit, label: str) -> str:
+    """Return the file that an edit is of: the named one, the main one if it fits, else the only one that it fits."""
+    if edit.path is not None:
+        return file_of(files, edit.path)
+    main = next(iter(files))
+    if file_edits.fits(files[main], edit, main):
+        return main
+    fitting = [path for path, text in files.items() if file_edits.fits(text, edit, path)]
+    if len(fitting) > 1:
+        raise EditError(f"{label}: it fits {' and '.join(fitting)}. Write a line `### path` before it.")
+    return fitting[0] if fitting else main
 
-    _reassigned("DEPTH = 4  # layers\\n", "DEPTH = 4", "DEPTH = 3") -> "DEPTH = 3  # layers\\n"
 
-    Raises EditError when the file has other values than the first half.
+def file_of(files: Iterable[str], path: str) -> str:
+    """Return the file that a path means, in full or by its last parts. Raises EditError where that is not one file.
+
+    >>> file_of(["site/style.css", "site/app.js"], "style.css")
+    'site/style.css'
     """
-    try:
-        old, new, now = constants.read(search), constants.literals(replacement), constants.read(text)
-        alone = all(len(syntax.parse(half).body) == len(old) for half in (search, replacement))
-    except SourceError:
-        return None
-    if not old or not alone or old.keys() != new.keys() or not old.keys() <= now.keys():
-        return None
-    for name, value in old.items():
-        if now[name] != value:
-            raise EditError(f"The file has {name} = {now[name]!r}, not {value!r}. To change it, write SET {name} = ...")
-        text = constants.assign(text, name, new[name])
-    return text
+    known, wanted = list(files), path.removeprefix("./")
+    found = [file for file in known if file == wanted] or [file for file in known if file.endswith(f"/{wanted}")]
+    if len(found) == 1:
+        return found[0]
+    raise EditError(f"There is no file {path} to change. Files that may change: {', '.join(known)}.")
 
 
-def _assigned(text: str, name: str, literal: str, original: str) -> str:
-    changed = constants.assign(text, name, literal)
-    old = constants.read(original)
-    if name in old and old[name] == constants.read(changed)[name]:
-        raise NothingNewError(f"SET {name} = {literal} changes nothing: it has that value now. Change it.")
+def _assigned(text: str, edit: Set, original: str) -> str:
+    path = file_of(unpack(text), edit.path) if edit.path is not None and is_packed(text) else None
+    changed = constants.assign(text, edit.name, edit.literal, path)
+    old, name = constants.read(original), constants.named(original, edit.name, path)
+    if name in old and old[name] == constants.read(changed).get(name):
+        raise NothingNewError(f"SET {name} = {edit.literal} changes nothing: it has that value now. Change it.")
     return changed
 
 
-def _defined_names(source: str) -> set[str]:
-    return {name for name, _ in syntax.definitions(syntax.parse(source))}
+def _check_functions(source: str, text: str) -> None:
+    """Raise EditError where training's file lost a function that the harness calls."""
+    names = {name for name, _ in syntax.definitions(syntax.parse(text))}
+    lost = {name for name, _ in syntax.definitions(syntax.parse(source))} - names
+    if missing := [f"def {name}" for name in REQUIRED_FUNCTIONS if name in lost]:
+        raise EditError(f"With these edits the file lacks {' and '.join(missing)}, which have to stay.")
 
 
-def _check_complete(new: str, original: str, label: str) -> None:
-    """Refuse a comment or an ellipsis that stands for code the model did not repeat: applying it would delete the code.
-
-    A line that the original holds as well is no such comment.
-    """
-    known = set(original.split("\n"))
-    for line in new.split("\n"):
-        if line not in known and (_OMITTED.match(line) or line.strip() in ("...", "…")):
-            raise EditError(f"{label}: `{line.strip()[:80]}` stands for code that is left out. Write all lines.")
+def _check_languages(source: str, text: str) -> None:
+    """Raise EditError where a file was valid in its language and no longer is."""
+    before = unpack(source)
+    for path, new in unpack(text).items():
+        problem = constants.problem(path, new) if new != before[path] else None
+        if problem is not None and constants.problem(path, before[path]) is None:
+            raise EditError(f"With these edits {path} is {problem}")
 
 
 def _rendered(edit: Edit) -> str:
@@ -167,12 +181,22 @@ def _rendered(edit: Edit) -> str:
             return edit_markers.block(edit)
         case ReplaceDefinition(kind, name, body):
             return f"REPLACE {kind} {name}\n{_fenced(body)}"
-        case WholeFile(source):
-            return _fenced(source)
+        case WholeFile(source, path):
+            return _fenced(source, path or "x.py")
 
 
-def _fenced(body: str) -> str:
+def _fenced(body: str, path: str = "x.py") -> str:
     """Put a Markdown fence around `body` that is longer than any run of backticks in it."""
     longest = max((len(run) for run in re.findall(r"`+", body)), default=0)
     fence = "`" * max(3, longest + 1)
-    return f"{fence}python\n{body}\n{fence}"
+    return f"{fence}{language_of(path)}\n{body}\n{fence}"
+
+
+def language_of(path: str) -> str:
+    """Return the word for a file's language behind a Markdown fence: "python", "sql"; empty where its name has no end.
+
+    >>> language_of("site/style.css")
+    'css'
+    """
+    end = PurePosixPath(path).suffix.removeprefix(".").lower()
+    return {"py": "python", "js": "javascript", "md": "markdown"}.get(end, end)

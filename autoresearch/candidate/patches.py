@@ -1,4 +1,4 @@
-"""Derive the edits that lead from one version of the editable file to another, so that a third can be edited likewise.
+"""Derive the edits that lead from one version of the editable files to another, so that a third can be edited likewise.
 
 Constants that differ become SET edits. Every other change becomes SEARCH/REPLACE blocks, each with just enough lines
 around it to match in one place, so that a patch depends as little as possible on the rest of the file. No I/O.
@@ -14,9 +14,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from autoresearch.candidate import constants, edits, syntax
+from autoresearch.candidate import constants, edits, python_constants, syntax
+from autoresearch.candidate.pack import is_packed, unpack
 from autoresearch.errors import EditError
-from autoresearch.records import Edit, SearchReplace, Set
+from autoresearch.records import Edit, SearchReplace, Set, WholeFile
 
 CONTEXTS = (0, 2, 6, 20)  # unchanged lines around a block, tried in turn
 
@@ -26,11 +27,11 @@ Literals = tuple[str | None, str | None]  # source text of a constant's value be
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """The difference between two versions of the editable file."""
+    """The difference between two versions of the editable files."""
 
     constants: Mapping[str, Literals]  # those whose values differ
     edits: tuple[Edit, ...]  # SearchReplace in the order of the file, then Set
-    touches: tuple[str, ...]  # definitions that the blocks change, e.g. "GPT.__call__"
+    touches: tuple[str, ...]  # definitions that the blocks change, e.g. "GPT.__call__"; with paths, "path:name", "path"
     code: str | None  # hash of the blocks' changed lines, the same in any file; None when only constants differ
 
 
@@ -69,20 +70,69 @@ def derive(parent: str, child: str) -> Patch:
     """
     before, after = _literals(parent), constants.literals(child)
     literals = {name: (before.get(name), after.get(name)) for name in [*before, *after]}
-    differing = {name: (a, b) for name, (a, b) in literals.items() if _value(a) != _value(b)}
-    sets, rest = _without_settable(child, literals)
-    old = parent.split("\n")
-    new = _with_old_comments(old, rest.split("\n"))
-    hunks = _hunks(old, new)
-    if not hunks and not sets:
+    old_values, new_values = constants.read(parent), constants.read(child)
+    differing = {n: both for n, both in literals.items() if repr(old_values.get(n)) != repr(new_values.get(n))}
+    sets, rest = _without_settable(parent, child, literals, differing)
+    changes = _changes(parent, rest)
+    if not changes and not sets:
         raise EditError("the two versions do not differ")
-    if not hunks:
+    if not changes:
         return Patch(differing, tuple(sets), (), None)
     for context in CONTEXTS:
-        patch: tuple[Edit, ...] = (*(_block(old, new, hunk) for hunk in _unique_hunks(old, hunks, context)), *sets)
+        patch: tuple[Edit, ...] = (*(block for change in changes for block in change.blocks(context)), *sets)
         if _leads_to(parent, patch, child):
-            return Patch(differing, patch, tuple(_touched(parent, hunks)), _hash(old, new, hunks))
+            return Patch(
+                differing, patch, tuple(name for change in changes for name in change.touched()), _hash(changes)
+            )
+    if is_packed(child):
+        whole = tuple(WholeFile(unpack(child)[change.path], change.path) for change in changes)
+        if _leads_to(parent, (*whole, *sets), child):
+            touched = tuple(name for change in changes for name in change.touched())
+            return Patch(differing, (*whole, *sets), touched, _hash(changes))
     raise EditError("the change cannot be expressed in blocks that each match in one place")
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """Lines of one file before and after, and where they differ."""
+
+    path: str  # empty for training's file
+    old: Lines
+    new: Lines
+    hunks: Sequence[Hunk]
+
+    def blocks(self, context: int) -> Iterator[SearchReplace | WholeFile]:
+        """Yield the change as SEARCH/REPLACE blocks with that many unchanged lines around them, or as a whole file."""
+        if not _stripped(self.old):  # there is no line to search
+            yield WholeFile("\n".join(self.new), self.path or None)
+            return
+        for hunk in _unique_hunks(self.old, self.hunks, context):
+            yield SearchReplace("\n".join(hunk.old(self.old)), "\n".join(hunk.new(self.new)), self.path or None)
+
+    def touched(self) -> Iterator[str]:
+        """Yield the definitions that the change is in; the path alone where a file has none."""
+        if _is_python(self.path, self.old):
+            prefix = f"{self.path}:" if self.path else ""
+            yield from (prefix + name for name in _touched("\n".join(self.old), self.hunks))
+        elif self.path:
+            yield self.path
+
+
+def _changes(parent: str, child: str) -> list[_Change]:
+    """Return how the files of two sources differ, without Python's comments and layout."""
+    before = unpack(parent) if is_packed(parent) else {"": parent}
+    after = unpack(child) if is_packed(child) else {"": child}
+    found = []
+    for path, text in before.items():
+        old, new = text.split("\n"), after[path].split("\n")
+        new = _with_old_comments(old, new, python=_is_python(path, old) and _is_python(path, new))
+        if hunks := _hunks(old, new):
+            found.append(_Change(path, old, new, hunks))
+    return found
+
+
+def _is_python(path: str, lines: Lines) -> bool:
+    return not path or constants.language(path, "\n".join(lines)) is python_constants
 
 
 def _leads_to(parent: str, patch: Sequence[Edit], child: str) -> bool:
@@ -101,12 +151,9 @@ def _literals(parent: str) -> dict[str, str]:
     return constants.literals(parent)
 
 
-def _value(literal: str | None) -> str | None:
-    """Return the value in a form to compare: `2**16` and `65536` are equal, 1 and 1.0 are not."""
-    return None if literal is None else repr(constants.evaluate(literal))
-
-
-def _without_settable(child: str, literals: Mapping[str, Literals]) -> tuple[list[Set], str]:
+def _without_settable(
+    parent: str, child: str, literals: Mapping[str, Literals], differing: Mapping[str, Literals]
+) -> tuple[list[Set], str]:
     """Return the SET edits that express a difference, and `child` with these constants as in the parent.
 
     Another spelling of the same value (`2**16`, `65536`) is put back as well, without an edit.
@@ -116,11 +163,11 @@ def _without_settable(child: str, literals: Mapping[str, Literals]) -> tuple[lis
         if old is None or new is None or old == new:
             continue
         try:
-            constants.assign(f"{name} = {old}\n", name, new)
+            constants.assign(parent, name, new)
             rest = constants.assign(rest, name, old)
         except EditError:  # a value of another type, or two assignments: a block has to change the line
             continue
-        if _value(old) != _value(new):
+        if name in differing:
             sets.append(Set(name, new))
     return sets, rest
 
@@ -133,13 +180,19 @@ def _hunks(old: Lines, new: Lines) -> list[Hunk]:
     return [Hunk(i1, i2, j1, j2) for tag, i1, i2, j1, j2 in matcher.get_opcodes() if tag != "equal"]
 
 
-def _with_old_comments(old: Lines, new: Lines) -> list[str]:
-    """Return `new` with the old lines where only comments or blank lines differ, so that no block depends on them."""
+def _with_old_comments(old: Lines, new: Lines, *, python: bool) -> list[str]:
+    """Return `new` with the old lines where only comments or blank lines differ, so that no block depends on them.
+
+    In other languages than Python only blanks at the ends of lines are ignored.
+    """
     lines: list[str] = []
     at = 0
     for hunk in _hunks(old, new):
         before, after = hunk.old(old), hunk.new(new)
-        same = _tokens(before) == _tokens(after) and _indents(before) == _indents(after)
+        if python:
+            same = _tokens(before) == _tokens(after) and _indents(before) == _indents(after)
+        else:
+            same = [line.rstrip() for line in before] == [line.rstrip() for line in after]
         lines += [*new[at : hunk.new_start], *(before if same else after)]
         at = hunk.new_end
     return [*lines, *new[at:]]
@@ -178,10 +231,6 @@ def _stripped(lines: Lines) -> list[str]:
     return [line.strip() for line in lines if line.strip()]
 
 
-def _block(old: Lines, new: Lines, hunk: Hunk) -> SearchReplace:
-    return SearchReplace("\n".join(hunk.old(old)), "\n".join(hunk.new(new)))
-
-
 # --- what a patch changes, wherever it applies ------------------------------------------------------------------------
 
 
@@ -196,9 +245,13 @@ def _touched(parent: str, hunks: Sequence[Hunk]) -> Iterator[str]:
     yield from dict.fromkeys(names[-1] if names else "module" for names in inside)
 
 
-def _hash(old: Lines, new: Lines, hunks: Sequence[Hunk]) -> str:
-    """Hash the lines that the hunks remove and add; comments and layout do not count."""
-    code = [(_tokens(hunk.old(old)), _tokens(hunk.new(new))) for hunk in hunks]
+def _hash(changes: Sequence[_Change]) -> str:
+    """Hash the lines that the hunks remove and add; comments and layout of Python do not count."""
+    code: list[object] = []
+    for change in changes:
+        form = _tokens if _is_python(change.path, change.old) else _stripped
+        code += [change.path] if change.path else []
+        code += [(form(hunk.old(change.old)), form(hunk.new(change.new))) for hunk in change.hunks]
     return hashlib.sha256(repr(code).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 

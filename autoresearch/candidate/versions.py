@@ -1,4 +1,4 @@
-"""Identify a version of the editable file by its code and the values of its constants. No I/O.
+"""Identify a version of the editable files by their code and the values of their constants. No I/O.
 
 Two sources are the same version when both agree; comments, docstrings, layout and the spelling of a constant do not
 count. The search policy, the tuner and the prompt compare every experiment of a night again at each turn, so results
@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 from autoresearch.candidate import constants
+from autoresearch.candidate.pack import is_packed
 from autoresearch.errors import SourceError
 from autoresearch.records import Set, Trial
 
@@ -43,6 +44,8 @@ def version(source: str) -> Version:
 
 def trial_version(trial: Trial) -> Version:
     """Return the version of `trial.source`; without parsing it where the trial only set constants of its parent."""
+    if is_packed(trial.source):
+        return version(trial.source)
     sets = [edit for edit in trial.edits if isinstance(edit, Set)]
     values = version("\n".join(f"{edit.name} = {edit.literal}" for edit in sets)).constants
     parent = version(trial.parent_source)

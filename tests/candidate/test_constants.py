@@ -1,194 +1,99 @@
-"""The module-level constants: read, set by their place, hashed."""
+"""Constants of a source of one file or of several: their names, their values, and the hashes of all files."""
 
 from __future__ import annotations
 
-import ast
-from typing import Any
-
 import pytest
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
 
-from autoresearch.candidate import constants
+from autoresearch.candidate import constants, python_constants
+from autoresearch.candidate.pack import pack, replaced, unpack
 from autoresearch.errors import EditError, SourceError
 
-SOURCE = '''"""A docstring with DEPTH = 99."""
-import math
-
-DEPTH = 8  # layers, not channels
-BATCH: int = 2**16  # tokens a step
-LR = 0.04
-BETAS = (0.8, 0.95)  # é: columns are bytes
-PATTERN = "SSSL"
-COMPILE = True
-LIMIT = None
-NEGATIVE = -1.5
-SHIFTED = 1 << 10
-HEADS = DEPTH // 2
-lower = 3
-TWICE = 1
-TWICE = 2
+FILES = {
+    "run.py": "LIMIT = 8  # rows\nRATE = 0.5\n",
+    "conf/a.toml": "LIMIT = 3\n[cache]\nsize = 10 # MB\n",
+    "b.json": '{"cache": {"on": true}}\n',
+    "query.sql": "SELECT 1;\n",
+}
+SOURCE = pack(FILES)
 
 
-def train():
-    """Its docstring."""
-    INNER = 5  # no module-level constant
-    return INNER
-'''
+def test_a_source_without_paths_has_python_constants() -> None:
+    assert constants.read(FILES["run.py"]) == {"LIMIT": 8, "RATE": 0.5}
+    assert constants.normalised(FILES["run.py"]) == python_constants.normalised(FILES["run.py"])
+    with pytest.raises(SourceError):
+        constants.read("def (")
 
 
-def test_reads_literals_and_their_arithmetic_in_order() -> None:
-    assert constants.read(SOURCE) == {
-        "DEPTH": 8,
-        "BATCH": 65536,
-        "LR": 0.04,
-        "BETAS": (0.8, 0.95),
-        "PATTERN": "SSSL",
-        "COMPILE": True,
-        "LIMIT": None,
-        "NEGATIVE": -1.5,
-        "SHIFTED": 1024,
-        "TWICE": 2,
-    }
-    assert list(constants.read(SOURCE))[:3] == ["DEPTH", "BATCH", "LR"]
-    assert constants.literals(SOURCE)["BATCH"] == "2**16"
-    assert constants.literals(SOURCE)["BETAS"] == "(0.8, 0.95)"
+def test_a_name_that_two_files_have_gets_the_path() -> None:
+    values = {"run.py:LIMIT": 8, "RATE": 0.5, "conf/a.toml:LIMIT": 3, "cache.size": 10, "cache.on": True}
+    assert constants.read(SOURCE) == values
+    assert constants.literals(SOURCE) == {**{n: str(v) for n, v in values.items()}, "cache.on": "true"}
 
 
 @pytest.mark.parametrize(
-    ("name", "literal", "line"),
+    ("name", "path", "literal", "file", "text"),
     [
-        ("DEPTH", "6", "DEPTH = 6  # layers, not channels"),
-        ("BATCH", "2**15", "BATCH: int = 2**15  # tokens a step"),
-        ("BETAS", "(0.9, 0.99)", "BETAS = (0.9, 0.99)  # é: columns are bytes"),
-        ("BETAS", "(\n0.9,\n0.99)", "BETAS = (0.9, 0.99)  # é: columns are bytes"),
-        ("PATTERN", "'L'", "PATTERN = 'L'"),
-        ("PATTERN", "SL", 'PATTERN = "SL"'),
-        ("COMPILE", "false", "COMPILE = False"),
-        ("LR", "1", "LR = 1"),
-        ("LR", "4e-2 * 2  # doubled", "LR = 4e-2 * 2"),
-        ("LIMIT", "0.5", "LIMIT = 0.5"),
-        ("NEGATIVE", "-3.0", "NEGATIVE = -3.0"),
+        ("RATE", None, "0.25", "run.py", "LIMIT = 8  # rows\nRATE = 0.25\n"),
+        ("LIMIT", None, "9", "run.py", "LIMIT = 9  # rows\nRATE = 0.5\n"),  # the main file's
+        ("LIMIT", "conf/a.toml", "9", "conf/a.toml", "LIMIT = 9\n[cache]\nsize = 10 # MB\n"),
+        ("conf/a.toml:LIMIT", None, "9", "conf/a.toml", "LIMIT = 9\n[cache]\nsize = 10 # MB\n"),
+        ("cache.size", None, "20", "conf/a.toml", "LIMIT = 3\n[cache]\nsize = 20 # MB\n"),
+        ("cache.size", "query.sql", "20", "conf/a.toml", "LIMIT = 3\n[cache]\nsize = 20 # MB\n"),  # no other has it
+        ("cache.on", "b.json", "False", "b.json", '{"cache": {"on": false}}\n'),
     ],
 )
-def test_assign_replaces_only_the_value(name: str, literal: str, line: str) -> None:
-    changed = constants.assign(SOURCE, name, literal)
-    before, after = SOURCE.split("\n"), changed.split("\n")
-    assert [b for a, b in zip(before, after, strict=True) if a != b] == [line]
+def test_a_constant_is_set_in_its_file(name: str, path: str | None, literal: str, file: str, text: str) -> None:
+    assert constants.assign(SOURCE, name, literal, path) == replaced(SOURCE, file, text)
 
 
 @pytest.mark.parametrize(
-    ("name", "literal", "message"),
+    ("name", "path", "message"),
     [
-        ("DEPHT", "6", "no such constant. Did you mean DEPTH = 8"),
-        ("depth", "6", "Did you mean DEPTH = 8"),
-        ("INNER", "6", "no such constant"),
-        ("HEADS", "6", "it is computed (line 13: HEADS = DEPTH // 2)"),
-        ("TWICE", "6", "it is assigned on lines 15 and 16"),
-        ("DEPTH", "6.5", "DEPTH is a whole number (8) and the new value is a number"),
-        ("DEPTH", '"6"', "the new value is a string"),
-        ("DEPTH", "True", "the new value is True or False"),
-        ("DEPTH", "RATE * 2", "has to be a literal such as 8"),
-        ("DEPTH", "LR * 2", "the new value is a number"),
-        ("DEPTH", "int(6)", "has to be a literal"),
-        ("DEPTH", "", "has to be a literal"),
-        ("DEPTH", "6; import os", "has to be a literal"),
-        ("DEPTH", "6\nimport os", "has to be a literal"),
-        ("DEPTH", "9**9**9", "has to be a literal"),
-        ("DEPTH", "1 << 10**9", "has to be a literal"),
-        ("LR", "1e999", "has to be finite"),
-        ("LR", "1 / 0", "has to be a literal"),
-        ("LR", "(-8) ** 0.5", "has to be a literal"),
-        ("BETAS", "0.9", "BETAS is a tuple of 2"),
-        ("BETAS", "(0.9, 0.99, 0.999)", "the new value is a tuple of 3"),
-        ("BETAS", "[0.9, 0.99]", "the new value is a list of 2"),
-        ("COMPILE", "0", "COMPILE is True or False"),
+        ("cache.szie", None, "Did you mean cache.size = 10"),
+        ("RATES", "query.sql", "no constants or keys"),
+        ("cache.no", "b.json", "no such key. Did you mean cache.on"),
+        ("LIMIT", "b.json", "no such key. Did you mean cache.on"),
     ],
 )
-def test_assign_refuses(name: str, literal: str, message: str) -> None:
-    with pytest.raises(EditError) as caught:
-        constants.assign(SOURCE, name, literal)
-    assert message in str(caught.value)
-    assert len(str(caught.value)) < 600
+def test_what_cannot_be_set(name: str, path: str | None, message: str) -> None:
+    with pytest.raises(EditError, match=message):
+        constants.assign(SOURCE, name, "1", path)
 
 
-def test_line_ends_and_parentheses_stay() -> None:
-    assert constants.assign("A = 1\r\nB = (2)  # two\r\n", "B", "3") == "A = 1\r\nB = (3)  # two\r\n"
+def test_a_name_that_only_other_files_have_is_ambiguous() -> None:
+    source = pack({"query.sql": "", "a.toml": "n = 1\n", "b.toml": "n = 2\n"})
+    with pytest.raises(EditError, match=r"Say which: a\.toml:n, b\.toml:n"):
+        constants.assign(source, "n", "3")
 
 
-def test_only_newlines_end_a_line() -> None:
-    """str.splitlines would also cut at form feeds and at U+2028."""
-    source = 'A = "\u2028"\n\x0c\nB = 2  # \x1c\nC = 3\n'
-    assert constants.assign(source, "C", "4") == source.replace("C = 3", "C = 4")
+def test_what_its_language_refuses_is_plain_text() -> None:
+    source = pack(
+        {"template.py": "LIMIT = {{ limit }}\n", "tsconfig.json": '{"a": 1, /* why */}\n', "c.toml": "x = 1\n"}
+    )
+    assert constants.read(source) == {"x": 1}
+    assert constants.normalised(source) != constants.normalised(
+        replaced(source, "tsconfig.json", '{"a": 2, /* why */}')
+    )
+    assert constants.problem("c.toml", "x = ") and constants.problem("query.sql", "x = ") is None
+
+
+def test_hashes_are_of_all_files() -> None:
+    same = replaced(SOURCE, "query.sql", "SELECT 1;  \n\n")
+    assert constants.normalised(same) == constants.normalised(SOURCE)
+    for path, text in unpack(SOURCE).items():
+        other = replaced(
+            SOURCE, path, text.replace("8", "7").replace("3", "4").replace("true", "false").replace("1;", "2;")
+        )
+        assert constants.normalised(other) != constants.normalised(SOURCE)
+        assert (constants.structure(other) == constants.structure(SOURCE)) is (path != "query.sql")
+
+
+def test_a_value_is_spelled_as_its_file_spells_it() -> None:
+    assert constants.spelled(SOURCE, "cache.on", False) == "false"
+    assert constants.spelled("BATCH = 2**16\n", "BATCH", 2**15) == "2**15"
 
 
 def test_changed_tells_old_and_new() -> None:
-    new = constants.assign(constants.assign(SOURCE, "DEPTH", "6"), "BATCH", "65536")
-    assert constants.changed(SOURCE, new) == {"DEPTH": (8, 6)}
+    assert constants.changed(SOURCE, constants.assign(SOURCE, "cache.size", "5")) == {"cache.size": (10, 5)}
     assert constants.changed("A = 1\n", "B = 1\n") == {"A": (1, None), "B": (None, 1)}
     assert constants.changed("A = 1\n", "A = True\n") == {"A": (1, True)}
-
-
-def test_normalised_ignores_what_does_nothing() -> None:
-    same = SOURCE.replace("# layers, not channels", "").replace('"""Its docstring."""', "'Another.'")
-    same = same.replace("2**16", "65_536").replace("return INNER", "return (INNER)").replace("\n\n\n", "\n")
-    assert constants.normalised(same) == constants.normalised(SOURCE)
-    for old, new in [("DEPTH = 8", "DEPTH = 9"), ("INNER = 5", "INNER = 6"), ("LR = 0.04", "LR = 1")]:
-        assert constants.normalised(SOURCE.replace(old, new)) != constants.normalised(SOURCE)
-
-
-def test_structure_ignores_the_values_of_constants_only() -> None:
-    assert constants.structure(SOURCE.replace("= 8", "= 3").replace('"SSSL"', '"L"')) == constants.structure(SOURCE)
-    assert constants.structure(SOURCE.replace("INNER = 5", "INNER = 6")) != constants.structure(SOURCE)
-    assert constants.structure(SOURCE.replace("LR = 0.04", "RATE = 0.04")) != constants.structure(SOURCE)
-
-
-@pytest.mark.parametrize("source", ["def (", "a = '\0'", "x = '\ud800'", "(" * 5000, "x = " + "-" * 100_000 + "1"])
-def test_invalid_python_is_a_source_error(source: str) -> None:
-    for function in (constants.read, constants.literals, constants.normalised, constants.structure):
-        with pytest.raises(SourceError, match="not valid Python"):
-            function(source)
-
-
-finite = st.floats(allow_nan=False, allow_infinity=False)
-simple_values = st.integers(-(2**60), 2**60) | finite | st.booleans() | st.text(max_size=20)
-literal_values = st.recursive(simple_values, lambda values: st.lists(values, max_size=3).map(tuple), max_leaves=5)
-
-
-@pytest.mark.slow
-@settings(deadline=None)
-@given(literal_values)
-def test_evaluate_agrees_with_python(value: Any) -> None:
-    assert constants.evaluate(repr(value)) == value
-
-
-@settings(deadline=None)
-@given(st.floats(1e-12, 1e12), st.integers(1, 10**9))
-def test_assign_then_read(rate: float, depth: int) -> None:
-    changed = constants.assign(constants.assign(SOURCE, "LR", repr(rate)), "DEPTH", str(depth))
-    values = constants.read(changed)
-    assert (values["LR"], values["DEPTH"]) == (rate, depth)
-    assert constants.structure(changed) == constants.structure(SOURCE)
-    ast.parse(changed)
-
-
-@pytest.mark.slow
-@settings(deadline=None)
-@given(st.sampled_from(["DEPTH", "LR", "PATTERN", "BETAS", "LIMIT"]), st.text(max_size=40))
-@example("LIMIT", "'\\d'")
-@example("PATTERN", "\ud800")
-def test_assign_sets_or_raises_edit_error(name: str, literal: str) -> None:
-    try:
-        changed = constants.assign(SOURCE, name, literal)
-    except EditError:
-        return
-    assert constants.structure(changed) == constants.structure(SOURCE)
-
-
-@pytest.mark.parametrize(
-    ("name", "formula", "value"),
-    [("DEPTH", "DEPTH // 2", 4), ("LR", "LR * 1.5", 0.06), ("LR", "0.5 * LR", 0.02), ("DEPTH", "2 ** (DEPTH - 4)", 16)],
-)
-def test_a_formula_over_the_constants_is_replaced_by_its_value(name: str, formula: str, value: float) -> None:
-    source = "DEPTH = 8\nLR = 0.04  # of Muon\n"
-    assert constants.literals(constants.assign(source, name, formula))[name] == repr(value)

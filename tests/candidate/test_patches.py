@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoresearch.candidate import constants, edits, patches
+from autoresearch.candidate.pack import pack, unpack
 from autoresearch.errors import EditError, SourceError
-from autoresearch.records import SearchReplace, Set
+from autoresearch.records import Edit, SearchReplace, Set, WholeFile
 from testbed.honest import BASE, EDITS, edited
 
 
@@ -94,3 +95,39 @@ def test_a_block_that_an_earlier_one_would_double_is_widened() -> None:
 def test_a_version_that_is_not_python() -> None:
     with pytest.raises(SourceError):
         patches.derive(BASE, BASE + "def f(:\n")
+
+
+# --- several files ----------------------------------------------------------------------------------------------------
+
+SEVERAL = pack(
+    {
+        "run.py": "LIMIT = 8\n\n\ndef f():\n    return 1\n",
+        "c.toml": "size = 10 # MB\n",
+        "q.sql": "SELECT 1;\n",
+        "e.css": "",
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("files", "edits_", "touches"),
+    [
+        ({"c.toml": "size = 20 # MB\n"}, (Set("size", "20"),), ()),
+        ({"q.sql": "SELECT 2;\n"}, (SearchReplace("SELECT 1;", "SELECT 2;", "q.sql"),), ("q.sql",)),
+        (
+            {"run.py": "LIMIT = 9\n\n\ndef f():\n    return 2\n", "q.sql": "SELECT 2;\n"},
+            (
+                SearchReplace("    return 1", "    return 2", "run.py"),
+                SearchReplace("SELECT 1;", "SELECT 2;", "q.sql"),
+                Set("LIMIT", "9"),
+            ),
+            ("run.py:f", "q.sql"),
+        ),
+        ({"e.css": "a { }\n"}, (WholeFile("a { }\n", "e.css"),), ("e.css",)),
+    ],
+)
+def test_the_patch_of_several_files(files: dict[str, str], edits_: tuple[Edit, ...], touches: tuple[str, ...]) -> None:
+    child = pack({**unpack(SEVERAL), **files})
+    patch = patches.derive(SEVERAL, child)
+    assert (patch.edits, patch.touches) == (edits_, touches)
+    assert edits.apply(SEVERAL, patch.edits) == child

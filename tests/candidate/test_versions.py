@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from autoresearch.candidate import edits
+from autoresearch.candidate.pack import pack
 from autoresearch.candidate.versions import Version, trial_version, version
 from autoresearch.records import Edit, SearchReplace, Set, Trial
 
@@ -53,3 +54,13 @@ def test_the_version_of_a_trial_is_that_of_its_source(change: tuple[Edit, ...]) 
 def test_a_trial_that_only_set_constants_is_not_parsed() -> None:
     made = trial((Set("LR", "0.2"),), source="not Python at all")
     assert trial_version(made) == Version(version(PARENT).structure, {"DEPTH": 2, "LR": 0.2})
+
+
+def test_the_version_of_several_files() -> None:
+    source = pack({"run.py": PARENT, "c.toml": "size = 1 # MB\n", "q.sql": "SELECT 1"})
+    assert version(source) == version(source.replace("# MB", "# kB").replace("2  # layers", "2 # layers "))
+    assert dict(version(source).constants) == {"DEPTH": 2, "LR": 0.1, "size": 1}
+    change = (Set("size", "2"),)
+    tried = Trial(1, "tuner", "t", "", "other", change, edits.apply(source, change), source, "discard", "", *[None] * 3)
+    assert trial_version(tried).changed_from(version(source)) == {"size": 2}
+    assert trial_version(tried).structure == version(source).structure
