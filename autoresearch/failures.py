@@ -42,7 +42,7 @@ KINDS: Mapping[str, FailureKind] = {
     "preflight": FailureKind("failed on small arrays; was not run", "check", mendable="always"),
     "source": FailureKind("could not be read as Python", "start", mendable="always", said_by=EVERY),
     "import": FailureKind("failed while it was imported", "start", mendable="always", said_by=EVERY),
-    "build": FailureKind("build_model() failed", "start", mendable="always", said_by=EVERY),
+    "build": FailureKind("could not be built", "start", mendable="always", said_by=EVERY),
     "warmup": FailureKind(
         "failed in its first steps, before the clock", "start", mendable="always", said_by=("preflight", "train")
     ),
@@ -78,6 +78,14 @@ KINDS: Mapping[str, FailureKind] = {
     "probe_adapts": FailureKind("learned while it was scored", "evaluation", explicit=True),
     "implausible": FailureKind("its gain vanished when it was scored again", "evaluation"),
     "sample": FailureKind("failed while it continued a text", "evaluation", said_by=("sample",)),
+    # a declared task
+    "guard": FailureKind("did not pass a guard of the task", "start", mendable="always"),
+    "run": FailureKind("its run did not end well", "training", mendable="always"),
+    "timeout": FailureKind("took longer than the task allows", "training", fault="either", explicit=True),
+    "output": FailureKind("left something in ./out that is no plain file", "training", mendable="always"),
+    "judge": FailureKind("the judge could not use what it left", "evaluation", mendable="always"),
+    "metric": FailureKind("the number that judges it is missing", "evaluation", mendable="always"),
+    "limit": FailureKind("was over a limit of the task", "evaluation", explicit=True),
     # resources, at any time
     "memory": FailureKind("did not fit into memory", "any", fault="either", mendable="early", explicit=True),
     "disk": FailureKind("wrote more than a run may, or the disk was full", "any", fault="either", explicit=True),

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from autoresearch.measure.workbench import RunSpec
 from autoresearch.system.connection import End
+from autoresearch.system.limits import environment, limits
 from autoresearch.system.process import Child
-from autoresearch.system.sandbox import environment, limits
 
 LOG_LIMIT = 2 * 2**20  # bytes of a child's output that are kept
 WIRE = "AUTORESEARCH_WIRE"  # with a number behind it, of the variables that name a connection's descriptors

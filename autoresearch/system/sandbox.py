@@ -13,24 +13,27 @@ import socket
 import sys
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from autoresearch.errors import CommandError, SandboxError
+from autoresearch.system.limits import environment, limits
 from autoresearch.system.process import run
 from autoresearch.system.seatbelt import seatbelt_profile
 from autoresearch.system.seccomp import seccomp_filter
 from autoresearch.system.secrets import CHECKOUT, secrets
 
 PRIVATE_BYTES = 64 * 2**20  # size of /tmp and of /dev/shm inside bubblewrap, which are in memory
-INHERITED = ("PATH", "LANG", "TZ", "LD_LIBRARY_PATH", "LD_PRELOAD", "VIRTUAL_ENV", "CUDA_VISIBLE_DEVICES", "SDKROOT")
-INHERITED_FAMILIES = ("AUTORESEARCH_", "MLX_", "LC_", "OMP_", "OPENBLAS_", "VECLIB_", "MTL_", "AGX_")
 
 
 class Sandbox(ABC):
-    """A way to confine a command."""
+    """A way to confine a command. `network` and `forks` allow what training has no use for: a declared task may."""
 
     name: str
+    program: str = ""
+
+    def __init__(self, executable: str | None = None, *, network: bool = False, forks: bool = False) -> None:
+        self.executable, self.network, self.forks = executable or self.program, network, forks
 
     @abstractmethod
     def describe(self) -> str:
@@ -65,17 +68,16 @@ class Unconfined(Sandbox):
 class Seatbelt(Sandbox):
     """Confinement on macOS. sandbox-exec execs the command, so signals and exit codes are the command's own."""
 
-    name = "seatbelt"
-
-    def __init__(self, executable: str = "/usr/bin/sandbox-exec") -> None:
-        self.executable = executable
+    name, program = "seatbelt", "/usr/bin/sandbox-exec"
 
     def describe(self) -> str:
-        return "Seatbelt: no network, no other processes, writes only into the run's own folder"
+        return f"Seatbelt: {_network(self)}, no other processes, writes only into the run's own folder"
 
     def prefix(self, write: Sequence[Path], hide: Sequence[Path] = (), read: Sequence[Path] = ()) -> list[str]:
         shown = [*_interpreter(), *read]
-        return [self.executable, "-p", seatbelt_profile(write, [*hide, *secrets(shown, platform="darwin")], shown)]
+        hidden = [*hide, *secrets(shown, platform="darwin")]
+        profile = seatbelt_profile(write, hidden, shown, network=self.network, forks=self.forks)
+        return [self.executable, "-p", profile]
 
 
 class Bubblewrap(Sandbox):
@@ -85,18 +87,22 @@ class Bubblewrap(Sandbox):
     starts threads in bwrap itself, which then hangs when it forks. Set it inside instead, by `env LD_PRELOAD=...`.
     """
 
-    name = "bubblewrap"
-
-    def __init__(self, executable: str = "bwrap") -> None:
-        self.executable = executable
+    name, program = "bubblewrap", "bwrap"
 
     def describe(self) -> str:
         missing = "" if filters_calls() else "; without seccomp, so that other programs' sockets may answer"
-        return f"bubblewrap: no network, no other processes, writes only into the run's own folder{missing}"
+        return f"bubblewrap: {_network(self)}, no other processes, writes only into the run's own folder{missing}"
 
     def prefix(self, write: Sequence[Path], hide: Sequence[Path] = (), read: Sequence[Path] = ()) -> list[str]:
-        argv = ["/usr/bin/env", "-u", "LD_PRELOAD", *_filtered(), self.executable]
-        argv += ["--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
+        argv = ["/usr/bin/env", "-u", "LD_PRELOAD", *_filtered(self.network), self.executable]
+        argv += [
+            "--unshare-all",
+            *["--share-net"][: self.network],
+            "--die-with-parent",
+            "--new-session",
+            "--cap-drop",
+            "ALL",
+        ]
         argv += ["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"]
         for path in _KERNEL_SETTINGS:
             argv += ["--ro-bind-try", path, path]
@@ -131,9 +137,13 @@ def filters_calls() -> bool:
     return Path("/proc/sys/kernel/seccomp/actions_avail").exists() and seccomp_filter() is not None
 
 
-def _filtered() -> list[str]:
+def _network(sandbox: Sandbox) -> str:
+    return "the network is open" if sandbox.network else "no network"
+
+
+def _filtered(network: bool) -> list[str]:
     """Return the words before bwrap's that hand it the filter of system calls; none where the kernel takes none."""
-    found = seccomp_filter() if filters_calls() else None
+    found = seccomp_filter(network=network) if filters_calls() else None
     return [sys.executable, "-I", "-S", "-c", _FILTERED, found.hex()] if found else []
 
 
@@ -176,7 +186,12 @@ def _interpreter() -> list[Path]:
 
 
 def select(
-    allow_none: bool = False, platform: str = sys.platform, attempt: Callable[[Sandbox], str | None] | None = None
+    allow_none: bool = False,
+    platform: str = sys.platform,
+    attempt: Callable[[Sandbox], str | None] | None = None,
+    *,
+    network: bool = False,
+    forks: bool = False,
 ) -> Sandbox:
     """Return the sandbox of this machine, or Unconfined with `allow_none` (--no-sandbox).
 
@@ -185,7 +200,8 @@ def select(
     """
     if allow_none:
         return Unconfined()
-    sandbox: Sandbox = Seatbelt() if platform == "darwin" else Bubblewrap()
+    kind = Seatbelt if platform == "darwin" else Bubblewrap
+    sandbox: Sandbox = kind(network=network, forks=forks)
     problem = (attempt or _attempt)(sandbox)
     if problem is None:
         return sandbox
@@ -286,60 +302,3 @@ def prove(sandbox: Sandbox, python: str, write_dir: Path) -> None:
     if failures := self_test(sandbox, python, write_dir):
         said = "; ".join(failures)
         raise SandboxError(f"{sandbox.name} does not confine as it should: {said}. To run without it: --no-sandbox")
-
-
-# --- environment and limits ------------------------------------------------------------------------------------------
-
-
-def environment(
-    run_dir: Path, extra: Mapping[str, str] | None = None, base: Mapping[str, str] | None = None
-) -> dict[str, str]:
-    """Return the whole environment of a child: what an allowlist lets through from `base` (None: ours), and `extra`.
-
-    HOME and TMPDIR are in the run's own folder, so that runs share no caches or compiled kernels. Python is told not to
-    import packages from HOME.
-    """
-    base = os.environ if base is None else base
-    kept = {k: v for k, v in base.items() if k in INHERITED or k.startswith(INHERITED_FAMILIES)}
-    own = {"HOME": str(run_dir), "TMPDIR": str(run_dir / "tmp")}
-    python = dict.fromkeys(("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "PYTHONSAFEPATH", "PYTHONNOUSERSITE"), "1")
-    return {"PATH": os.defpath, "LANG": "C.UTF-8", **kept, **own, **python, **(extra or {})}
-
-
-# This program sets the limits of its own process and then execs the command, so that the loop needs no code between
-# fork and exec. With oom_score_adj, a machine short of memory ends this process first, not the loop or the browser.
-_LIMIT = """\
-import contextlib, os, resource, signal, sys
-for item in sys.argv[1].split(","):
-    name, value = item.split("=")
-    if (kind := getattr(resource, "RLIMIT_" + name, None)) is not None:
-        hard = resource.getrlimit(kind)[1]
-        limit = int(value) if hard == resource.RLIM_INFINITY else min(int(value), hard)
-        resource.setrlimit(kind, (limit, limit))
-with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
-    file.write("1000")
-for number in (signal.SIGPIPE, signal.SIGXFSZ):
-    signal.signal(number, signal.SIG_DFL)
-os.execvp(sys.argv[2], sys.argv[2:])
-"""
-
-
-def limits(
-    python: str = sys.executable,
-    *,
-    file_bytes: int = 8 * 2**30,
-    open_files: int = 1024,
-    cpu_s: int = 0,
-    processes: int = 0,
-) -> list[str]:
-    """Return the words that limit a command: `[*sandbox.prefix(...), *limits(...), *command]`.
-
-    `file_bytes` is the size of the largest file that it can write, `cpu_s` the processor time of all its threads, and
-    `processes` the number of processes and threads of the user (within the sandbox on Linux 5.14 and later); 0 sets no
-    limit. Core dumps are off. Memory is not limited here, since MLX crashes when an allocation is refused; the loop
-    watches instead how much the child holds.
-    """
-    values = {"CORE": 0, "FSIZE": file_bytes, "NOFILE": open_files}
-    optional = {"CPU": cpu_s, "NPROC": processes}
-    values |= {name: value for name, value in optional.items() if value}
-    return [python, "-I", "-S", "-c", _LIMIT, ",".join(f"{name}={int(value)}" for name, value in values.items())]

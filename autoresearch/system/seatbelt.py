@@ -42,7 +42,14 @@ METAL_CACHE = r"""
 """
 
 
-def seatbelt_profile(write: Sequence[Path], hide: Sequence[Path], read: Sequence[Path] = ()) -> str:
+def seatbelt_profile(
+    write: Sequence[Path],
+    hide: Sequence[Path],
+    read: Sequence[Path] = (),
+    *,
+    network: bool = False,
+    forks: bool = False,
+) -> str:
     """Return the profile for a child that may write `write`, cannot read `hide`, and may read `read`.
 
     The last rule that matches decides, so the rules go from the outermost folder inward. The metadata of hidden files
@@ -51,13 +58,16 @@ def seatbelt_profile(write: Sequence[Path], hide: Sequence[Path], read: Sequence
     seatbelt_profile([Path("/night/7")], hide=[Path("/night")]) ends in
     (deny file-read-data file-read-xattr file-write* (subpath "/night"))
     (allow file-read* file-write* (subpath "/night/7"))
+
+    With `network` the network is open, and with `forks` the child may start processes.
     """
     rules: dict[str, tuple[str, ...]] = {_real(p): ("allow file-read*", "deny file-write*") for p in read}
     rules |= {_real(p): ("deny file-read-data file-read-xattr file-write*",) for p in hide}
     rules |= {_real(p): ("allow file-read* file-write*",) for p in write}
     ordered = sorted(rules, key=lambda path: path.count("/") if path != "/" else 0)
     lines = (f"({rule} (subpath {quoted(path)}))\n" for path in ordered for rule in rules[path])
-    return HEAD + METAL_CACHE + "".join(lines)
+    opened = ("(allow network*)\n" if network else "") + ("(allow process-fork)\n" if forks else "")
+    return HEAD + opened + METAL_CACHE + "".join(lines)
 
 
 def quoted(path: str) -> str:

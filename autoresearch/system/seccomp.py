@@ -49,18 +49,21 @@ _NUMBER, _ARCHITECTURE, _FIRST, _SECOND = 0, 4, 16, 24  # offsets in struct secc
 _ALLOW, _ERROR = 0x7FFF0000, 0x00050000  # linux/seccomp.h
 
 
-def seccomp_filter(machine: str | None = None) -> bytes | None:
-    """Return the filter for an architecture (None: this one) as the kernel reads it, or None for an unknown one."""
+def seccomp_filter(machine: str | None = None, *, network: bool = False) -> bytes | None:
+    """Return the filter for an architecture (None: this one) as the kernel reads it, or None for an unknown one.
+
+    With `network` it lets sockets be made.
+    """
     machine = machine or platform.machine()
     if machine not in NUMBERS:
         return None
-    return b"".join(struct.pack("=HBBI", *instruction) for instruction in _program(machine))
+    return b"".join(struct.pack("=HBBI", *instruction) for instruction in _program(machine, network))
 
 
 Instruction = tuple[int, int, int, int]  # code, instructions to skip where true, where false, operand
 
 
-def _program(machine: str) -> Iterator[Instruction]:
+def _program(machine: str, network: bool) -> Iterator[Instruction]:
     numbers = NUMBERS[machine]
     refuse = _back(_ERROR | errno.EPERM)
     yield from (_load(_ARCHITECTURE), (_EQUAL, 1, 0, _AUDIT[machine]), refuse)  # 32-bit calls have other numbers
@@ -68,7 +71,7 @@ def _program(machine: str) -> Iterator[Instruction]:
     if machine == "x86_64":
         yield from ((_AT_LEAST, 0, 1, X32), refuse)
     for name, number in sorted(numbers.items()):
-        if name not in _BY_ARGUMENT:
+        if name not in _BY_ARGUMENT and not (network and name == "socket"):
             yield from ((_EQUAL, 0, 1, number), refuse)
     # The flags of clone3 are in memory, where a filter cannot look. Where it is missing, the C library uses clone.
     yield from ((_EQUAL, 0, 1, numbers["clone3"]), _back(_ERROR | errno.ENOSYS))

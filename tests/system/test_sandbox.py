@@ -17,7 +17,8 @@ import pytest
 
 from autoresearch.errors import SandboxError
 from autoresearch.system import sandbox
-from autoresearch.system.sandbox import Bubblewrap, Sandbox, Seatbelt, Unconfined, environment, limits, select
+from autoresearch.system.limits import environment, limits
+from autoresearch.system.sandbox import Bubblewrap, Sandbox, Seatbelt, Unconfined, select
 from testbed.confined import python
 from testbed.toy import ROOT
 

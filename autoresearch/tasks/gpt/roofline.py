@@ -18,7 +18,7 @@ from typing import Any
 
 from autoresearch.jsonable import from_json, to_json
 from autoresearch.system import chips, machine, process
-from autoresearch.system.sandbox import environment
+from autoresearch.system.limits import environment
 
 ROOT = Path(__file__).resolve().parents[3]
 TYPES = ("float32", "bfloat16", "float16")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch.system.sandbox import environment, limits
+from autoresearch.system.limits import environment, limits
 from testbed.confined import python
 
 

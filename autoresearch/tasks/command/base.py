@@ -1,0 +1,137 @@
+"""Make a task's base: the fixed files of its folder with what `prepare` makes of them, once for all runs.
+
+STATE/base/KEY/         the files; KEY is a hash of the folder's fixed files
+STATE/base/KEY.done     written when `prepare` has ended well
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from autoresearch.errors import TaskError
+from autoresearch.files import write_atomic
+from autoresearch.formats import span
+from autoresearch.records import Say
+from autoresearch.tasks.command import checks, declaration, tree
+from autoresearch.tasks.command.checks import PYTHON
+from autoresearch.tasks.command.confined import Confinement, Job, execute
+from autoresearch.tasks.command.declaration import FILE, Problem, refuse
+from autoresearch.tasks.command.globs import matching
+from autoresearch.tasks.command.keys import Declaration, words
+
+IDEAS = "ideas"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Base:
+    """A task's fixed files on disk, and the editable ones as the folder has them."""
+
+    declared: Declaration
+    folder: Path
+    edited: Mapping[str, bytes]  # path -> content, the main file first
+    hidden: frozenset[str]
+    shown_last: frozenset[str]
+    fingerprint: str
+
+
+def read_declaration(folder: Path, revision: str | None) -> tuple[str, Declaration]:
+    """Return the text of task.toml, and what it declares. Raises TaskError."""
+    with tempfile.TemporaryDirectory(prefix="autoresearch-task-") as scratch:
+        copy = Path(scratch) / "task"
+        _copy(folder, revision, copy)
+        return _text(folder, copy)
+
+
+def make(folder: Path, state: Path, revision: str | None, around: Confinement, say: Say) -> Base:
+    """Return the base of a folder as of a commit, or as it is now; `prepare` runs unless it did for the same files.
+
+    Raises TaskError, with the lines of task.toml, for a declaration that does not fit the folder.
+    """
+    bases = state / "base"
+    bases.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".making-", dir=bases) as scratch:
+        made = Path(scratch) / "files"
+        _copy(folder, revision, made)
+        text, declared = _text(folder, made)
+        paths = tree.files_below(made)
+        refuse(text, checks.before_preparing(declared, folder, paths))
+        edited = {path: paths[path].read_bytes() for path in matching(declared.edit, paths)}
+        for path in edited:
+            paths[path].unlink()
+        key = tree.digest(made, _unjudged(declared, paths))[:16]
+        base, done = bases / key, bases / f"{key}.done"
+        if not done.exists():
+            shutil.rmtree(base, ignore_errors=True)
+            made.rename(base)
+            _prepare(declared, base, bases / f"{key}.tmp", around, text, say)
+            write_atomic(done, b"")
+    fixed = tree.files_below(base)
+    refuse(text, checks.after_preparing(declared, [*edited, *fixed]))
+    hidden = frozenset(matching(declared.hidden, fixed))
+    return Base(
+        declared=declared,
+        folder=base,
+        edited=edited,
+        hidden=hidden,
+        shown_last=frozenset(_shown_last(declared, hidden)),
+        fingerprint=tree.digest(base, _unjudged(declared, fixed))[:16],
+    )
+
+
+def _copy(folder: Path, revision: str | None, into: Path) -> None:
+    into.mkdir(parents=True)
+    if revision is None:
+        tree.copy_files(folder, tree.working_files(folder), into)
+    else:
+        tree.export(folder, revision, into)
+
+
+def _text(folder: Path, copy: Path) -> tuple[str, Declaration]:
+    """Return the text of task.toml in a copy of the folder, and what it declares."""
+    file = copy / FILE
+    if not file.is_file():
+        there = (folder / FILE).is_file()
+        how = f"Run: git add {folder / FILE} && git commit" if there else f"Run: loop.py new-task {folder}"
+        raise TaskError(f"{folder} has no {FILE}{' in the commit' if there else ''}. {how}")
+    try:
+        text = file.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise TaskError(f"{folder / FILE} is no UTF-8 text: byte {error.start}. Save it as UTF-8") from None
+    return text, declaration.read(text)
+
+
+def _prepare(declared: Declaration, base: Path, scratch: Path, around: Confinement, text: str, say: Say) -> None:
+    if not declared.prepare.strip():
+        return
+    say(f"preparing: {declared.prepare}")
+    first, *rest = words(declared.prepare)
+    argv = [sys.executable, *rest] if first in PYTHON else [first, *rest]
+    env = {"PYTHONSAFEPATH": ""}
+    limit_s = declared.prepare_timeout_s
+    log = base.with_suffix(".log")
+    ended = execute(Job(argv=argv, cwd=base, scratch=scratch, log=log, limit_s=limit_s, write=(base,), env=env), around)
+    shutil.rmtree(scratch, ignore_errors=True)
+    if not ended.ok:
+        shutil.rmtree(base, ignore_errors=True)
+        detail = f"\n{ended.detail}" if ended.detail else ""
+        what = f"`{declared.prepare}` {ended.how}; its log is {log}"
+        refuse(text, [Problem(("prepare",), what, f"Mend it and start again{detail}")])
+    say(f"prepared in {span(ended.wall_s or 0)}")
+
+
+def _unjudged(declared: Declaration, paths: Mapping[str, Path]) -> set[str]:
+    """Return the files that a value cannot depend on: what people and models are told."""
+    return {declared.brief, *matching([f"{IDEAS}/", "README*", ".gitignore"], paths)}
+
+
+def _shown_last(declared: Declaration, hidden: frozenset[str]) -> list[str]:
+    """Return the hidden files that the final validation's run sees: those that it names, and those of `show`."""
+    if declared.test is None:
+        return []
+    named = checks.named_files(declared.test.run, hidden) if declared.test.run else []
+    return [*named, *matching(declared.test.show, hidden)]

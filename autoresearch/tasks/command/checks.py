@@ -1,0 +1,134 @@
+"""Compare what task.toml declares with the folder: its globs, programs, and what a candidate could change or see."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path as Folder
+from pathlib import PurePosixPath
+
+from autoresearch.tasks.command.declaration import FILE, Problem
+from autoresearch.tasks.command.globs import matches, matching
+from autoresearch.tasks.command.keys import Declaration, words
+from autoresearch.tasks.command.toml_lines import Path
+from autoresearch.tasks.command.tree import OUT
+
+PYTHON = ("python", "python3")  # the Python that runs the loop
+
+
+def named_files(command: str, files: Collection[str]) -> list[str]:
+    """Return the files that a command's words name, a module after -m as well.
+
+    >>> named_files("python -I ./score.py --db=data/a.db", {"score.py", "data/a.db", "b"})
+    ['score.py', 'data/a.db']
+    """
+    found, before = [], ""
+    for word in words(command):
+        candidates = [word.removeprefix("./"), word.partition("=")[2].removeprefix("./")]
+        if before == "-m":
+            module = word.replace(".", "/")
+            candidates += [f"{module}.py", f"{module}/__main__.py", f"{module}/__init__.py"]
+        found += [path for path in candidates if path in files]
+        before = word
+    return found
+
+
+def programs(command: str, files: Collection[str]) -> list[str]:
+    """Return the files that a command runs, and not only reads: the program, its script, or a module's files.
+
+    >>> programs("python -I score.py query.sql", {"score.py", "query.sql"})
+    ['score.py']
+    """
+    first, *rest = words(command)
+    if "-m" in rest:
+        return named_files(f"{first} -m {rest[rest.index('-m') + 1]}", files)
+    script = next((word for word in rest if not word.startswith("-")), "")
+    return [path for path in (first.removeprefix("./"), script.removeprefix("./")) if path in files]
+
+
+def script_of(command: str) -> str | None:
+    """Return the script that a Python command runs, None for another command: "python -I a/b.py x" -> "a/b.py"."""
+    first, *rest = words(command)
+    if first not in PYTHON:
+        return None
+    script = next((word for word in rest if not word.startswith("-")), None)
+    return script.removeprefix("./") if script and script.endswith(".py") else None
+
+
+def before_preparing(declared: Declaration, folder: Folder, files: Collection[str]) -> Iterator[Problem]:
+    """Yield what is wrong with a folder that holds `files`, before anything is run."""
+    yield from _edit_problems(declared, folder, files)
+    for i, pattern in enumerate(declared.link):
+        if not (folder / pattern).is_dir():
+            yield Problem(("link", i), f"there is no folder {pattern}", "Make it, for instance by installing packages")
+    if "brief" in declared.model_fields_set and declared.brief not in files:
+        yield Problem(("brief",), f"there is no file {declared.brief}", "Write it: it tells a model what to try")
+    for path, command in declared.commands.items():
+        yield from _program_problems(declared, path, command, folder, files)
+
+
+def after_preparing(declared: Declaration, files: Collection[str]) -> Iterator[Problem]:
+    """Yield what is wrong once everything that `prepare` makes is there as well."""
+    tested = declared.test.hide if declared.test else ()
+    for where, patterns in ((("read",), declared.read), (("hide",), declared.hide), (("test", "hide"), tested)):
+        for i, pattern in enumerate(patterns):
+            if not matching([pattern], files):
+                yield _nothing((*where, i), pattern, files)
+    hidden = set(matching(declared.hidden, files))
+    for key, patterns in (("edit", declared.edit), ("read", declared.read)):
+        for i, pattern in enumerate(patterns):
+            if shown := hidden & set(matching([pattern], files)):
+                yield Problem(
+                    (key, i), f"{min(shown)} is hidden and stands in `{key}` too", "Take it out of one of them"
+                )
+    for key, command in (("build", declared.build), ("run", declared.run)):
+        if command and (named := named_files(command, hidden)):
+            what = f"`{key}` needs {named[0]}, which is hidden from it"
+            yield Problem((key,), what, "Hide another file, or name it in [test] alone")
+
+
+def _edit_problems(declared: Declaration, folder: Folder, files: Collection[str]) -> Iterator[Problem]:
+    for i, pattern in enumerate(declared.edit):
+        found = matching([pattern], files)
+        if not found:
+            yield _nothing(("edit", i), pattern, files)
+        for path in found:
+            if any(p.is_symlink() for p in [folder / path, *_parents(folder, path)]):
+                yield Problem(("edit", i), f"{path} is a link", "Name the file that it leads to")
+            elif path in (FILE, declared.brief) or matches(OUT, path):
+                yield Problem(("edit", i), f"{path} cannot be edited by a candidate", "Name other files, one by one")
+    editable = set(matching(declared.edit, files))
+    for where, command in declared.judging.items():
+        for path in programs(command, editable):
+            what = f"`{command}` runs {path}, which a candidate may change"
+            yield Problem(where, what, "Take the file out of `edit`: what judges is never edited")
+
+
+def _program_problems(
+    declared: Declaration, where: Path, command: str, folder: Folder, files: Collection[str]
+) -> Iterator[Problem]:
+    first = words(command)[0]
+    script = script_of(command)
+    made = bool(declared.prepare or declared.build) and where != ("prepare",)
+    if script is not None and script not in files and not made:
+        what = f"`{command}` runs {script}, and git has no such file here"
+        yield Problem(where, what, f"Write it and add it: git add {script}")
+    if first in PYTHON:
+        return
+    if "/" in first:
+        own = first.removeprefix("./")
+        linked = any(matches(link, own) for link in declared.link) and (folder / first).exists()
+        elsewhere = Folder(first).is_absolute() and Folder(first).is_file()
+        if not (linked or made or elsewhere or own in files):
+            yield Problem(where, f"there is no program {first}", "Name one that is there, or one below `link`")
+    elif shutil.which(first) is None:
+        yield Problem(where, f"the program `{first}` is not installed", "Install it, or name another")
+
+
+def _nothing(path: Path, pattern: str, files: Iterable[str]) -> Problem:
+    near = sorted(files, key=lambda name: (PurePosixPath(name).suffix != PurePosixPath(pattern).suffix, name))[:4]
+    return Problem(path, f"`{pattern}` matches no file that git has here", f"There are {', '.join(near) or 'none'}")
+
+
+def _parents(folder: Folder, path: str) -> list[Folder]:
+    return [folder / parent for parent in PurePosixPath(path).parents if str(parent) != "."]

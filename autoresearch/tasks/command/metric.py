@@ -1,0 +1,149 @@
+"""Take numbers from what a run printed, wrote and used. A number that is not there is an error, never 0. No I/O.
+
+Everything that a process printed is untrusted text: it may be empty, endless, or hold NaN.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from autoresearch.formats import shortened
+from autoresearch.tasks.command.globs import matching
+from autoresearch.tasks.command.keys import split_source
+
+MOST_CASES = 100_000
+SHOWN = 120  # characters of a text in a message
+
+
+class MissingError(Exception):
+    """The number is not there, or is none. The text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What is known of one run: what it and its judge printed, what it used, and its files."""
+
+    printed: str | None = None  # by `run`, on its standard output
+    judged: str | None = None  # by `score`, on its standard output
+    wall_s: float | None = None
+    cpu_s: float | None = None
+    peak_rss_mb: float | None = None
+    files: Mapping[str, bytes] = field(default_factory=dict)  # what the size is taken of, by its path
+
+
+def number(source: str, seen: Observed) -> float:
+    """Return the number that a source names. Raises MissingError.
+
+    >>> number("score:json:ms", Observed(judged='warming up\\n{"ms": 12.5}\\n'))
+    12.5
+    """
+    kind, argument = split_source(source)
+    if kind in ("size", "gzip"):
+        return _size(kind, argument, seen.files)
+    if kind == "score:json":
+        return _as_number(judged_value(argument, seen), f"`{argument}` in the judge's JSON")
+    if kind == "run:line":
+        return _single(re.findall(_metric_line(argument), seen.printed or "", re.MULTILINE), f"METRIC {argument}")
+    if kind == "run:regex":
+        return _single(re.findall(argument, seen.printed or "", re.MULTILINE), f"match of {argument}")
+    used = {"wall": seen.wall_s, "cpu": seen.cpu_s, "peak_rss": seen.peak_rss_mb}[kind]
+    return _as_number(used, kind)
+
+
+def cases(source: str, seen: Observed) -> tuple[float, ...]:
+    """Return the values by case: a list in its order, or an object in the order of its names. Raises MissingError."""
+    _, key = split_source(source)
+    found = judged_value(key, seen)
+    if isinstance(found, dict):
+        found = [found[name] for name in sorted(found)]
+    if not isinstance(found, list) or not found:
+        raise MissingError(f"`{key}` in the judge's JSON is no list of numbers: {_shown(found)}")
+    if len(found) > MOST_CASES:
+        raise MissingError(f"`{key}` has {len(found):,} cases; {MOST_CASES:,} are the most")
+    return tuple(_as_number(value, f"case {i} of `{key}`", flags=True) for i, value in enumerate(found, 1))
+
+
+def figures(seen: Observed) -> dict[str, float]:
+    """Return all numbers of the judge's last JSON object, for the record."""
+    try:
+        found = _last_object(seen.judged or "")
+    except MissingError:
+        return {}
+    flat = {name: value for name, value in found.items() if _is_number(value)}
+    return {shortened(name, 40): float(value) for name, value in list(flat.items())[:50]}
+
+
+def judged_value(key: str, seen: Observed) -> Any:
+    """Return a value of the last JSON object that the judge printed; dots lead inward. Raises MissingError."""
+    found: Any = _last_object(seen.judged or "")
+    if key in found:
+        return found[key]
+    for part in key.split("."):
+        if not isinstance(found, dict) or part not in found:
+            raise MissingError(f"the judge's JSON has no `{key}`")
+        found = found[part]
+    return found
+
+
+def _last_object(text: str) -> dict[str, Any]:
+    """Return the last line that is a JSON object, or the whole text where that is one."""
+    for candidate in (*reversed(text.splitlines()), text):
+        if candidate.strip().startswith("{"):
+            try:
+                found = json.loads(candidate)
+            except (ValueError, RecursionError):
+                continue
+            if isinstance(found, dict):
+                return found
+    raise MissingError(f"the judge printed no JSON object on its standard output: {_shown(text.strip())}")
+
+
+def _metric_line(name: str) -> str:
+    return rf"^METRIC[ \t]+{re.escape(name)}[ \t=:]+(\S+)[ \t]*$"
+
+
+def _single(found: list[str], what: str) -> float:
+    if len(found) != 1:
+        times = "no" if not found else f"{len(found)} times a"
+        raise MissingError(f"the run printed {times} {what}; exactly one line has to hold the number")
+    try:
+        return _as_number(float(found[0]), what)
+    except ValueError:
+        raise MissingError(f"the {what} is no number: {_shown(found[0])}") from None
+
+
+def _size(kind: str, glob: str, files: Mapping[str, bytes]) -> float:
+    paths = matching([glob], files)
+    if not paths:
+        raise MissingError(f"no file matches {glob}")
+    if kind == "size":
+        return float(sum(len(files[path]) for path in paths))
+    return float(sum(len(gzip.compress(files[path], 9, mtime=0)) for path in paths))
+
+
+def _as_number(value: Any, what: str, *, flags: bool = False) -> float:
+    if flags and isinstance(value, bool):
+        return float(value)
+    if not _is_number(value):
+        raise MissingError(f"{what} is no finite number: {_shown(value)}")
+    return float(value)
+
+
+def _is_number(value: Any) -> bool:
+    """Return whether a value is a finite number that a float can hold."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(float(value))
+    except OverflowError:
+        return False
+
+
+def _shown(value: Any) -> str:
+    return shortened(repr(value), SHOWN)

@@ -1,0 +1,232 @@
+"""Take one version of the files through the phases of a run: guards, build, run and judge, each in its own place.
+
+    RUN/candidate/tree/     the fixed files that it may see, the candidate's own, and ./out, where `run` may write
+    RUN/candidate/judge/    the same with what is hidden, and a copy of ./out: here guards and the judge work
+    RUN/candidate/tmp/      HOME and TMPDIR of the present command; fresh for each
+    RUN/run.log, run.out    standard error and output of the latest command of each name
+
+A process that judges never imports a candidate's file: its Python looks for modules in `base` alone, which holds no
+editable file, and not in the folder where it works.
+"""
+
+from __future__ import annotations
+
+import filecmp
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from autoresearch.measure.run_folder import tidy
+from autoresearch.records import Failure, Purpose
+from autoresearch.tasks.command import tree as trees
+from autoresearch.tasks.command.checks import PYTHON, script_of
+from autoresearch.tasks.command.confined import Confinement, Ended, Job, execute
+from autoresearch.tasks.command.globs import matching
+from autoresearch.tasks.command.keys import Declaration, GuardTable, metric_kind, split_source, words
+from autoresearch.tasks.command.metric import Observed
+
+
+class FailedError(Exception):
+    """The run has no value; `failure` says why."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """What the runs of a task share."""
+
+    declared: Declaration
+    base: Path  # the fixed files and what `prepare` made
+    confinement: Confinement
+    hidden: frozenset[str] = frozenset()  # paths that a candidate does not see
+    shown_last: frozenset[str] = frozenset()  # of them, those that it sees in the final validation
+    links: Mapping[str, Path] = field(default_factory=dict)
+    run_limit_s: float = 60.0
+
+
+class Side:
+    """One version of the files in a run: the candidate, or the incumbent that alternates with it."""
+
+    def __init__(
+        self,
+        bench: Bench,
+        folder: Path,
+        name: str,
+        files: Mapping[str, bytes],
+        *,
+        seed: int,
+        purpose: Purpose,
+        listen: Callable[[str], None] = lambda phase: None,
+    ) -> None:
+        """Make the trees of a version. `listen` is told the name of each phase as it begins."""
+        self.bench, self.folder, self.name, self.files, self.listen = bench, folder, name, files, listen
+        self.tree, self.judge = folder / name / "tree", folder / name / "judge"
+        self.env = {"AUTORESEARCH_SEED": str(seed)}
+        self.seconds: dict[str, float] = {}
+        final = purpose == "final"
+        test = bench.declared.test if final else None
+        self.run_command = (test.run if test else None) or bench.declared.run
+        self.score_command = (test.score if test else None) or bench.declared.score
+        unseen = bench.hidden - (bench.shown_last if final else frozenset())
+        trees.plant(bench.base, self.tree, files, without=unseen, links=bench.links)
+        trees.plant(bench.base, self.judge, files, links=bench.links)
+
+    # --- phases ---
+
+    def guard(self, when: str) -> None:
+        """Check the conditions that a candidate has to fulfil."""
+        for i, guard in enumerate(self.bench.declared.guard, 1):
+            if guard.when == when:
+                self._guard(guard, f"guard-{i}")
+
+    def build(self) -> None:
+        """Build the version in its tree, and see that this left the fixed files and its own as they were."""
+        declared = self.bench.declared
+        if not declared.build:
+            return
+        limit_s = declared.build_timeout_s
+        self._need("build", declared.build, self._candidate(declared.build, "build", limit_s, (self.tree,)))
+        if changed := self._changed():
+            raise FailedError(Failure("tampered", f"the build changed {changed}, which it may only read"))
+
+    def run(self) -> Observed:
+        """Run the version once, in an empty ./out."""
+        if not self.run_command:
+            return Observed(files=self._sized())
+        out = self.tree / trees.OUT
+        _empty(out)
+        ended = self._candidate(self.run_command, "run", self.bench.run_limit_s, (out,))
+        self._need("run", self.run_command, ended)
+        return Observed(
+            printed=ended.printed,
+            wall_s=ended.wall_s,
+            cpu_s=ended.cpu_s,
+            peak_rss_mb=ended.peak_rss_mb,
+            files=self._sized(),
+        )
+
+    def score(self) -> str | None:
+        """Let the judge look at what the latest run left; return what it printed, None where there is no judge."""
+        if not self.score_command:
+            return None
+        self._hand_over()
+        ended = self._judge(self.score_command, "score", self.bench.declared.score_timeout_s)
+        self._need("judge", self.score_command, ended)
+        return ended.printed
+
+    # --- parts ---
+
+    def _guard(self, guard: GuardTable, name: str) -> None:
+        declared = self.bench.declared
+        limit_s = guard.timeout_s or declared.score_timeout_s
+        if guard.candidate:
+            ended = self._candidate(guard.run, name, limit_s, (self.tree / trees.OUT,))
+        else:
+            self._hand_over()
+            ended = self._judge(guard.run, name, limit_s)
+        self._need("guard", guard.run, ended)
+
+    def _hand_over(self) -> None:
+        _empty(self.judge / trees.OUT)
+        try:
+            trees.hand_over(self.tree / trees.OUT, self.judge / trees.OUT)
+        except (trees.UnfitError, OSError) as error:
+            raise FailedError(Failure("output", str(error))) from None
+
+    def _candidate(self, command: str, name: str, limit_s: float, write: tuple[Path, ...]) -> Ended:
+        return self._execute(command, name, limit_s, self.tree, write, {"PYTHONSAFEPATH": ""}, [])
+
+    def _judge(self, command: str, name: str, limit_s: float) -> Ended:
+        base = self.bench.base
+        script = script_of(command)
+        places = dict.fromkeys([*([str((base / script).parent)] if script else []), str(base)])
+        return self._execute(command, name, limit_s, self.judge, (), {"PYTHONPATH": ":".join(places)}, ["-P"])
+
+    def _execute(
+        self,
+        command: str,
+        name: str,
+        limit_s: float,
+        cwd: Path,
+        write: tuple[Path, ...],
+        env: Mapping[str, str],
+        python: list[str],
+    ) -> Ended:
+        phase = name.partition("-")[0]
+        self.listen(phase)
+        began = time.monotonic()
+        scratch = self.folder / self.name / "tmp"
+        _empty(scratch)
+        first, *rest = words(command)
+        argv = [sys.executable, *python, *rest] if first in PYTHON else [first, *rest]
+        job = Job(
+            argv=argv,
+            cwd=cwd,
+            scratch=scratch,
+            log=self.folder / f"{name}.log" if self.name == "candidate" else self.folder / f"{self.name}-{name}.log",
+            limit_s=limit_s,
+            write=write,
+            read=(self.bench.base,) if cwd == self.judge else (),
+            env={**self.env, **env},
+        )
+        ended = execute(job, self.bench.confinement)
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + time.monotonic() - began
+        return ended
+
+    def _need(self, kind: str, command: str, ended: Ended) -> None:
+        """Raise FailedError where a command did not end with 0."""
+        if ended.ok:
+            return
+        if ended.excess is not None:
+            raise FailedError(Failure(ended.excess, ended.how, ended.detail))
+        if ended.late and kind != "guard":
+            raise FailedError(Failure("timeout", f"`{command}` {ended.how}", ended.detail))
+        raise FailedError(Failure(kind, f"`{command}` {ended.how}", ended.detail))
+
+    def _changed(self) -> str | None:
+        """Return a file of the tree that is not as it was planted, None where all are."""
+        for path, content in self.files.items():
+            if not _holds(self.tree / path, content):
+                return path
+        for path, file in trees.files_below(self.bench.base).items():
+            copy = self.tree / path
+            if path in self.bench.hidden or file.is_symlink():
+                continue
+            if copy.is_symlink() or not copy.is_file() or not filecmp.cmp(file, copy, shallow=False):
+                return path
+        return None
+
+    def _sized(self) -> dict[str, bytes]:
+        """Return the files that a size may be taken of: the version's own, and those in ./out or made by the build."""
+        sources = [self.bench.declared.metric.source, *(limit.metric for limit in self.bench.declared.limit)]
+        globs = [glob for kind, glob in map(split_source, sources) if kind in ("size", "gzip")]
+        if not globs:
+            return {}
+        found = trees.files_below(self.tree)
+        return {
+            path: found[path].read_bytes()
+            for path in matching(globs, found)
+            if not found[path].is_symlink() and path not in self.bench.hidden
+        }
+
+
+def needs_run(declared: Declaration) -> bool:
+    """Return whether a value is taken of `run` or of its judge, so that it can be repeated."""
+    return metric_kind(declared.metric) not in ("size", "gzip")
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    return path.is_file() and not path.is_symlink() and path.read_bytes() == content
+
+
+def _empty(folder: Path) -> None:
+    """Make a folder anew, whatever a command left in it or in its place."""
+    if folder.is_symlink() or folder.is_file():
+        folder.unlink()
+    tidy(folder, ())
+    folder.mkdir(parents=True, exist_ok=True)

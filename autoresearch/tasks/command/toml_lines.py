@@ -1,0 +1,79 @@
+"""Find the line of each key of a TOML text, which tomllib does not tell. No I/O."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections import Counter
+from typing import Any
+
+Path = tuple[str | int, ...]  # of a key: ("metric", "from"), ("guard", 0, "run")
+
+_HEADER = re.compile(r"\s*(\[\[?)(.+?)\]\]?\s*(#.*)?$")
+
+
+def key_lines(text: str) -> dict[Path, int]:
+    """Return the line, counted from 1, of each key and header of a valid TOML text.
+
+    >>> key_lines('edit = ["a"]\\n[metric]\\nname = "ms"\\n')
+    {('edit',): 1, ('edit', 0): 1, ('metric',): 2, ('metric', 'name'): 3}
+    """
+    lines = text.splitlines()
+    found: dict[Path, int] = {}
+    counts: Counter[Path] = Counter()
+    prefix: Path = ()
+    at = 0
+    while at < len(lines):
+        header = _HEADER.match(lines[at])
+        if header:
+            prefix = _names(header[2])
+            if header[1] == "[[":
+                counts[prefix] += 1
+                prefix = (*prefix, counts[prefix] - 1)
+            found.setdefault(prefix, at + 1)
+            at += 1
+            continue
+        size, value = _assignment(lines, at)
+        for path in _paths(value):
+            found.setdefault((*prefix, *path), at + 1)
+        at += size
+    return found
+
+
+def line_of(lines: dict[Path, int], path: Path) -> int | None:
+    """Return the line of a key, or that of the nearest table around it; None where neither is in the text."""
+    while path:
+        if path in lines:
+            return lines[path]
+        path = path[:-1]
+    return None
+
+
+def _names(dotted: str) -> Path:
+    """Return the keys of a header: `a."b.c"` -> ("a", "b.c")."""
+    value: Any = tomllib.loads(f"{dotted} = 0")
+    path: list[str] = []
+    while isinstance(value, dict):
+        [(key, value)] = value.items()
+        path.append(key)
+    return tuple(path)
+
+
+def _assignment(lines: list[str], at: int) -> tuple[int, dict[str, Any]]:
+    """Return how many lines the assignment at `at` takes, and its value; one line and nothing where there is none."""
+    for size in range(1, len(lines) - at + 1):
+        try:
+            return size, tomllib.loads("\n".join(lines[at : at + size]))
+        except tomllib.TOMLDecodeError:
+            continue
+    return 1, {}
+
+
+def _paths(value: Any) -> list[Path]:
+    """Return the path of every key and element within a value, the outer ones first."""
+    items: list[tuple[str | int, Any]] = []
+    if isinstance(value, dict):
+        items = list(value.items())
+    elif isinstance(value, list):
+        items = list(enumerate(value))
+    return [path for key, inner in items for path in [(key,), *((key, *rest) for rest in _paths(inner))]]

@@ -1,0 +1,132 @@
+"""Copy a task's folder: once as it is committed, and for each run as a tree of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+from autoresearch.record.git import Repository
+from autoresearch.record.gitcall import call
+
+OUT = "out"  # the one folder where a run may write
+LEFT_OUT = (".git", ".autoresearch", "__pycache__", OUT)  # of a folder that git does not list
+OUT_FILES, OUT_BYTES = 10_000, 2 * 2**30  # that a run may leave
+
+
+class UnfitError(Exception):
+    """What a run left in ./out cannot be handed to the judge. The text says why."""
+
+
+# --- the folder -------------------------------------------------------------------------------------------------------
+
+
+def export(folder: Path, revision: str, into: Path) -> None:
+    """Write the folder's files as a commit has them, as a checkout would."""
+    prefix = call(folder, ("rev-parse", "--show-prefix")).stdout.strip()
+    top = call(folder, ("rev-parse", "--show-toplevel")).stdout.removesuffix("\n")
+    with tempfile.TemporaryDirectory(prefix="autoresearch-index-") as scratch:
+        index = {"GIT_INDEX_FILE": str(Path(scratch) / "index")}
+        Repository(Path(top)).git("read-tree", f"{revision}:{prefix}" if prefix else revision, env=index)
+        Repository(Path(top)).git("checkout-index", "--all", f"--prefix={into}/", env=index)
+
+
+def working_files(folder: Path) -> list[str]:
+    """Return the files of a folder that need not be committed yet: all that git does not ignore."""
+    done = call(folder, ("ls-files", "-z", "--cached", "--others", "--exclude-standard"), check=False)
+    if done.returncode == 0:
+        return [path for path in done.stdout.split("\0") if path and (folder / path).is_file()]
+    found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return sorted(path.as_posix() for path in found if not set(LEFT_OUT) & set(path.parts))
+
+
+def copy_files(folder: Path, paths: Sequence[str], into: Path) -> None:
+    """Copy some files of a folder, with their modes."""
+    for path in paths:
+        (into / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(folder / path, into / path)
+
+
+def files_below(folder: Path) -> dict[str, Path]:
+    """Return the files and links below a folder by their path; no link is followed."""
+    found: dict[str, Path] = {}
+    for parent, folders, names in os.walk(folder):
+        paths = [Path(parent) / name for name in (*folders, *names)]
+        kept = (p for p in paths if p.is_symlink() or stat.S_ISREG(p.lstat().st_mode))
+        found |= {p.relative_to(folder).as_posix(): p for p in kept}
+    return dict(sorted(found.items()))
+
+
+def digest(folder: Path, without: Collection[str] = ()) -> str:
+    """Return a hash over path, content and mode of each file below a folder but those `without`."""
+    total = hashlib.sha256()
+    for path, file in files_below(folder).items():
+        if path in without:
+            continue
+        if file.is_symlink():
+            kind, content = "link", str(file.readlink()).encode()
+        else:
+            kind, content = "program" if file.stat().st_mode & 0o100 else "file", _hash(file)
+        total.update(f"{kind} {len(path)} {path} {len(content)} ".encode() + content)
+    return total.hexdigest()
+
+
+def _hash(file: Path) -> bytes:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").digest()
+
+
+# --- a run's tree -----------------------------------------------------------------------------------------------------
+
+
+def plant(
+    base: Path,
+    tree: Path,
+    files: Mapping[str, bytes],
+    *,
+    without: Collection[str] = (),
+    links: Mapping[str, Path] | None = None,
+) -> None:
+    """Make a tree of the fixed files in `base` but those `without`, the candidate's `files`, links, and an empty out/.
+
+    The mode of an edited file is that of no program, unless it has one in `base`.
+    """
+    for path, file in files_below(base).items():
+        if path not in without:
+            (tree / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, tree / path, follow_symlinks=False)
+    for path, content in files.items():
+        (tree / path).parent.mkdir(parents=True, exist_ok=True)
+        (tree / path).write_bytes(content)
+    for path, target in (links or {}).items():
+        (tree / path).parent.mkdir(parents=True, exist_ok=True)
+        (tree / path).symlink_to(target)
+    (tree / OUT).mkdir(parents=True, exist_ok=True)
+
+
+def hand_over(out: Path, into: Path) -> None:
+    """Copy what a run left in ./out to the judge's tree. Raises UnfitError for anything but files and folders.
+
+    A link could lead the judge to the labels, and a pipe could make it wait for ever.
+    """
+    count = size = 0
+    waiting = [out]
+    while waiting:
+        with os.scandir(waiting.pop()) as found:
+            entries = list(found)
+        for entry in entries:
+            name = Path(entry.path).relative_to(out)
+            if entry.is_dir(follow_symlinks=False):
+                (into / name).mkdir(parents=True, exist_ok=True)
+                waiting.append(Path(entry.path))
+                continue
+            if not entry.is_file(follow_symlinks=False):
+                raise UnfitError(f"{OUT}/{name} is neither a file nor a folder: links and pipes are not handed on")
+            count, size = count + 1, size + entry.stat(follow_symlinks=False).st_size
+            if count > OUT_FILES or size > OUT_BYTES:
+                raise UnfitError(f"{OUT}/ holds over {OUT_FILES:,} files or {OUT_BYTES // 2**30} GB")
+            shutil.copyfile(entry.path, into / name, follow_symlinks=False)

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from autoresearch.errors import TaskError
+from autoresearch.tasks.command.checks import named_files, programs, script_of
+from testbed.declared import FILES, TOML, declare, opened
+from testbed.toy import git
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('["config.toml"]', '["config.tmol"]', "line 1: `config.tmol` matches no file that git has here. There are"),
+        ('["config.toml"]', '["*.toml"]', "line 1: task.toml cannot be edited by a candidate"),
+        (
+            '["config.toml"]',
+            '["config.toml", "*.py"]',
+            "line 3: `python score.py` runs score.py, which a candidate may",
+        ),
+        ("score.py", "./score.py x", None),
+        ("run.py", "runn.py", "line 2: `python runn.py` runs runn.py, and git has no such file"),
+        ("python run.py", "no-such-program x", "line 2: the program `no-such-program` is not installed"),
+        ("python run.py", "./bin/x", "line 2: there is no program ./bin/x"),
+        ("timeout_s = 20", 'read = ["schema.sql"]', "line 4: `schema.sql` matches no file"),
+        ("timeout_s = 20", 'hide = ["run.py"]', "line 2: `run` needs run.py, which is hidden from it"),
+        ("timeout_s = 20", 'hide = ["config.toml"]', "line 1: config.toml is hidden and stands in `edit` too"),
+        ("timeout_s = 20", 'hide = ["labels/"]', "line 4: `labels/` matches no file"),
+        ("timeout_s = 20", 'brief = "brief.md"', "line 4: there is no file brief.md"),
+        ("timeout_s = 20", 'link = ["node_modules"]', "line 4: there is no folder node_modules"),
+        (
+            "[metric]",
+            '[[guard]]\nrun = "python config.toml"\n[metric]',
+            "line 6: `python config.toml` runs config.toml",
+        ),
+    ],
+)
+def test_what_does_not_fit_the_folder_is_named_with_its_line(
+    tmp_path: Path, old: str, new: str, said: str | None
+) -> None:
+    folder = declare(tmp_path / "task", task_toml=TOML.replace(old, new, 1))
+    if said is None:
+        assert opened(folder).facts.files == ("config.toml",)
+        return
+    with pytest.raises(TaskError) as error:
+        opened(folder)
+    assert said in str(error.value)
+
+
+def test_an_editable_file_is_no_link(tmp_path: Path) -> None:
+    folder = declare(
+        tmp_path / "task", {key: text for key, text in FILES.items() if key != "config.toml"}, x_toml="x=1"
+    )
+    (folder / "config.toml").symlink_to("x.toml")
+    git(folder, "add", "-A")
+    git(folder, "commit", "-qm", "link")
+    with pytest.raises(TaskError, match=r"line 1: config.toml is a link"):
+        opened(folder)
+
+
+@pytest.mark.parametrize(
+    ("command", "run", "named"),
+    [
+        ("python -I ./score.py query.sql", ["score.py"], ["score.py", "query.sql"]),
+        ("python -m judge.score --db=query.sql", ["judge/score.py"], ["judge/score.py", "query.sql"]),
+        ("./score.py x", ["score.py"], ["score.py"]),
+        ("node score.py", ["score.py"], ["score.py"]),
+        ("true", [], []),
+    ],
+)
+def test_a_command_runs_some_of_the_files_that_it_names(command: str, run: list[str], named: list[str]) -> None:
+    files = {"score.py", "query.sql", "judge/score.py"}
+    assert (programs(command, files), named_files(command, files)) == (run, named)
+
+
+def test_the_script_of_a_python_command() -> None:
+    assert [script_of(c) for c in ("python -I a/b.py x", "node b.js", "python -c pass")] == ["a/b.py", None, None]

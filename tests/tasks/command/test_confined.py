@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from autoresearch.errors import SandboxError
+from autoresearch.system.sandbox import Sandbox, Unconfined, select
+from autoresearch.tasks.command.confined import PRINTED_BYTES, Confinement, Ended, Job, execute
+
+
+def best() -> Sandbox:
+    """Return this machine's sandbox where it has one."""
+    try:
+        return select(forks=True)
+    except SandboxError:
+        return Unconfined()
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    (tmp_path / "tree" / "out").mkdir(parents=True)
+    return tmp_path
+
+
+def python(place: Path, code: str, limit_s: float = 20.0) -> Ended:
+    job = Job(
+        argv=[sys.executable, "-c", code],
+        cwd=place / "tree",
+        scratch=place / "tmp",
+        log=place / "run.log",
+        limit_s=limit_s,
+        write=(place / "tree" / "out",),
+    )
+    return execute(job, Confinement(sandbox=best()))
+
+
+def test_output_code_and_use_are_observed(place: Path) -> None:
+    code = "import sys; x = bytearray(64 * 2**20); print('out'); print('err', file=sys.stderr); sys.exit(3)"
+    ended = python(place, code)
+    assert (ended.code, ended.printed, ended.log, ended.ok) == (3, "out\n", "err\n", False)
+    assert ended.how == "exited with 3" and "err" in ended.detail
+    assert ended.wall_s and ended.cpu_s and ended.peak_rss_mb and 64 < ended.peak_rss_mb < 500
+
+
+def test_a_command_past_its_limit_is_ended(place: Path) -> None:
+    began = time.monotonic()
+    ended = python(place, "import time; time.sleep(60)", limit_s=0.3)
+    assert ended.late and ended.code is None and ended.how == "did not end within its 0.3 s"
+    assert time.monotonic() - began < 30
+
+
+def test_output_is_capped_and_its_end_kept(place: Path) -> None:
+    ended = python(place, f"print('x' * {4 * PRINTED_BYTES}); print('the end')")
+    assert len(ended.printed) < 1.1 * PRINTED_BYTES and ended.printed.endswith("the end\n")
+    assert (place / "run.out").stat().st_size < 1.1 * PRINTED_BYTES
+
+
+def test_a_command_that_cannot_start_has_no_use(place: Path) -> None:
+    job = Job(argv=["no-such-program"], cwd=place, scratch=place / "tmp", log=place / "x.log", limit_s=5)
+    ended = execute(job, Confinement(sandbox=Unconfined()))
+    assert ended.code == 127 and ended.wall_s is None and "cannot start no-such-program" in ended.log
+
+
+DETACHED = """
+import os, sys, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        end = time.process_time() + 0.3
+        while time.process_time() < end:
+            pass
+        time.sleep(0.5)
+        open("out/late", "w").write("x")
+    os._exit(0)
+time.sleep(0.6)
+"""
+
+
+def test_what_a_command_leaves_behind_is_ended_and_counted(place: Path) -> None:
+    ended = python(place, DETACHED)
+    time.sleep(0.6)
+    assert ended.ok and not (place / "tree" / "out" / "late").exists()
+
+
+@pytest.mark.skipif(isinstance(best(), Unconfined), reason="no sandbox here")
+@pytest.mark.parametrize(
+    "code",
+    [
+        "open('x', 'w')",
+        "import socket; socket.create_connection(('127.0.0.1', 9), 1)",
+        "import os; os.kill(os.getppid(), 0); open(f'/proc/{os.getppid()}/mem', 'rb').read(1)",
+        "import os; p = f'/proc/{os.getppid()}/fd'; [os.open(f'{p}/{n}', os.O_WRONLY) for n in os.listdir(p)]",
+    ],
+)
+def test_a_command_reaches_nothing_but_its_folder(place: Path, code: str) -> None:
+    assert python(place, code).code == 1
+    assert python(place, "open('out/x', 'w').write('1')").ok
