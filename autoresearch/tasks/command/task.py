@@ -15,7 +15,7 @@ from autoresearch.measure.follower import Listener
 from autoresearch.record.branch import Branch
 from autoresearch.record.gitcall import call
 from autoresearch.record.night import Night
-from autoresearch.records import Brief, Measurement, Say, TaskFacts
+from autoresearch.records import Brief, Failure, Measurement, Say, TaskFacts
 from autoresearch.system.sandbox import Sandbox, Unconfined, select
 from autoresearch.tasks.command import base as bases
 from autoresearch.tasks.command import briefs, contract, runs
@@ -112,6 +112,12 @@ class CommandTask:
         """Seconds that one run took at least; 0 before the baseline is known."""
         return self._run_s
 
+    def describe(self) -> str:
+        """Return what a run does, in a line for people."""
+        declared = self.declared
+        steps = [declared.build, declared.run and f"{declared.metric.repeats} x {declared.run}", declared.score]
+        return f"{', then '.join(filter(None, steps)) or 'sizes of files'} -> {self.metric.name} ({self.metric.trust})"
+
     # --- versions of its files ---
 
     def read(self, contents: Callable[[str], bytes]) -> str:
@@ -131,6 +137,10 @@ class CommandTask:
             return tuple(contract.violations(unpack(source), unpack(base)))
         except SourceError as error:
             return (str(error),)
+
+    def preflight(self, source: str) -> Failure | None:
+        """Return None: guards and the build come first in a run, and cost little."""
+        return None
 
     # --- runs ---
 

@@ -19,7 +19,8 @@ def test_it_is_a_task_whose_state_git_ignores(tmp_path: Path) -> None:
     assert (task.facts.name, task.facts.dataset, task.facts.files) == ("my-task", "my-task", ("config.toml",))
     assert task.facts.metric.name == "loss" and set(task.versions) == {"task", "python"}
     assert git(folder, "status", "--porcelain") == ""
-    assert task.brief() is not None and task.score_again is not None and said[0].startswith("sandbox: ")
+    assert task.brief() is not None and task.preflight("") is None and said[0].startswith("sandbox: ")
+    assert task.describe() == "1 x python run.py, then python score.py -> loss (judged)"
 
 
 def test_a_source_holds_the_editable_files(tmp_path: Path) -> None:
