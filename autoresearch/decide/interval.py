@@ -15,6 +15,8 @@ from functools import cache, lru_cache
 from statistics import fmean, stdev
 from typing import TypeVar
 
+from autoresearch.metrics import VAL_BPB, Metric
+
 Name = TypeVar("Name", bound=Hashable)
 
 ROUNDS = 5  # of a validation; each is one run of the baseline and one of the winner
@@ -24,28 +26,37 @@ LEVEL = 0.95  # of confidence
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A confidence interval of the gain `baseline - winner` in bits per byte: positive is better."""
+    """A confidence interval of the gain `baseline - winner` in scores: positive is better."""
 
     gain_score: float
     low_score: float
     high_score: float
     level: float
-    rounds: int
+    rounds: int  # of one run each
+    method: str = ""  # how it was computed; empty: no interval is possible, and both bounds are the gain
+    metric: Metric = VAL_BPB
 
     @property
     def real(self) -> bool:
         """Whether the whole interval lies above zero."""
         return self.low_score > 0
 
+    @property
+    def bounds(self) -> str:
+        """The bounds in words: "95% interval +0.0252 to +0.0748", or "exact: no interval"."""
+        if not self.method:
+            return "exact: no interval"
+        unit, ends = f" {self.metric.unit}", (self.low_score, self.high_score)
+        low, high = (self.metric.signed(end).removesuffix(unit) for end in ends)
+        return f"{self.level:.0%} interval {low} to {high}"
+
     def __str__(self) -> str:
         side = "better" if self.gain_score >= 0 else "worse"
-        bounds = f"{self.level:.0%} interval {self.low_score:+.4f} to {self.high_score:+.4f}"
-        return (
-            f"{abs(self.gain_score):.4f} bpb {side}, {bounds} (paired t, {self.rounds} interleaved rounds, fresh seeds)"
-        )
+        method = f" ({self.method})" if self.method else ""
+        return f"{self.metric.size(self.gain_score)} {side}, {self.bounds}{method}"
 
 
-def paired(rounds: Sequence[tuple[float, float]], level: float = LEVEL) -> Interval:
+def paired(rounds: Sequence[tuple[float, float]], level: float = LEVEL, metric: Metric = VAL_BPB) -> Interval:
     """Compute Student's t interval for the mean of baseline - winner, from (baseline, winner) of each round.
 
     >>> print(paired([(1.60, 1.55), (1.62, 1.56), (1.61, 1.57)]))
@@ -60,7 +71,7 @@ def paired(rounds: Sequence[tuple[float, float]], level: float = LEVEL) -> Inter
     differences = [baseline - winner for baseline, winner in rounds]
     gain = fmean(differences)
     half = t_quantile(0.5 + level / 2, n - 1) * stdev(differences) / math.sqrt(n)
-    return Interval(gain, gain - half, gain + half, level, n)
+    return Interval(gain, gain - half, gain + half, level, n, f"paired t, {n} interleaved rounds, fresh seeds", metric)
 
 
 def interleaved(names: Sequence[Name], runs_each: int, first_seed: int) -> list[tuple[Name, int]]:
@@ -80,7 +91,7 @@ def interleaved(names: Sequence[Name], runs_each: int, first_seed: int) -> list[
 
 
 def top(estimates: Mapping[Name, float], k: int = 3) -> list[Name]:
-    """Return the k best by the search's estimates (bpb), best first; they run again before one is the winner.
+    """Return the k best by the search's estimates (scores), best first; they run again before one is the winner.
 
     >>> top({1: 1.52, 2: 1.50, 3: 1.51}, 2)
     [2, 3]

@@ -1,7 +1,9 @@
 """Decide whether a candidate is better than the incumbent, or which of the two runs once more to find out. No I/O.
 
-All figures are val_bpb in bits per byte, lower is better; a difference is `incumbent - candidate`, so positive is
-better. Sigma is the standard deviation of one run, from noise.py. With n runs of the candidate and m of the incumbent
+All figures are scores, lower is better; a difference is `incumbent - candidate`, so positive is better. How they
+scatter depends on the metric (`Metric.scatter`). An exact one never scatters and has a rule of its own (exact.py). For
+the others sigma is the standard deviation of one run: a noisy one's is measured (noise.py), and a count's is binomial
+(counts.py). With n runs of the candidate and m of the incumbent
 
     z = (mean of the incumbent - mean of the candidate) / (sigma * sqrt(1/n + 1/m))
 
@@ -12,9 +14,13 @@ A night has a fixed number of runs, and the rule spends them where they decide s
     2       0.4: discard       a third run                      1.4: keep
     3       0.75: discard      -                                0.75: keep
 
+These are the limits for a sigma that is well known. Where it comes from few replicates, z follows Student's t, and each
+limit is the t of the same probability: with the 2 degrees of freedom of a first night's three baseline runs 0.46, 2.2
+and 0.92, with 10 of them 0.41, 1.5 and 0.78.
+
 One run discards what does not look better, and never keeps: of many candidates the one that looks best was also lucky.
 A simplification (candidate/complexity.py) is kept at a z down to -0.25, within a budget for the night. Before anything
-is kept the incumbent itself has at least two runs.
+is kept the incumbent itself has at least two runs. A gain below the metric's `min_gain` is not kept.
 
 The limits are the flat top of a search by simulation (benchmarks/simulations/keep_rule.py): raising or lowering them
 by 0.3 changes what a night gains by 4%, so they need no tuning.
@@ -25,9 +31,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean
+from functools import lru_cache
+from statistics import NormalDist, fmean
+from typing import Literal
 
+from autoresearch.decide import exact
+from autoresearch.decide.cases import Cases
+from autoresearch.decide.interval import t_cdf, t_quantile
 from autoresearch.decide.noise import Noise
+from autoresearch.formats import counted
+from autoresearch.metrics import VAL_BPB, Metric
 from autoresearch.records import Decision, Verdict
 
 SECOND_RUN_Z = 0.4  # with less a candidate is discarded; two of three that change nothing end here, after one run
@@ -44,7 +57,7 @@ IMPLAUSIBLE_RATIO = 2.0  # times the night's largest gain
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """The val_bpb of one source, estimated from its runs.
+    """The score of one source, estimated from its runs.
 
     >>> Estimate((1.00, 1.02)).mean
     1.01
@@ -75,9 +88,9 @@ class Estimate:
         """The runs that sigma may be estimated from."""
         return self.runs[self.selected :]
 
-    def add(self, bpb: float) -> Estimate:
+    def add(self, score: float) -> Estimate:
         """Return the estimate with one more run that was not selected for its value: a re-run of the incumbent."""
-        return replace(self, runs=(*self.runs, bpb))
+        return replace(self, runs=(*self.runs, score))
 
     @property
     def _counted(self) -> tuple[float, ...]:
@@ -106,11 +119,23 @@ def after_keep(candidate: Sequence[float], incumbent: Estimate, noise: Noise) ->
     return Estimate(tuple(candidate), selected=min(1, len(candidate)), pseudo_run=mean + above)
 
 
+@lru_cache(maxsize=256)
+def limit(z: float, df: float) -> float:
+    """Return the limit for a z whose sigma has `df` degrees of freedom: the t of the same probability.
+
+    >>> [round(limit(1.4, df), 2) for df in (2, 10, 1e6)]
+    [2.18, 1.51, 1.4]
+    """
+    return math.copysign(t_quantile(NormalDist().cdf(abs(z)), max(1.0, df)), z)
+
+
 def decide(
     candidate: Sequence[float],
     incumbent: Estimate,
     noise: Noise,
     *,
+    metric: Metric = VAL_BPB,
+    cases: Cases | None = None,
     simplifies: bool = False,
     given_up_sigma: float = 0.0,
 ) -> Decision:
@@ -121,37 +146,53 @@ def decide(
     >>> decide([0.98, 0.99], Estimate((1.0, 1.02, 1.01)), Noise(0.01, 5)).reason
     '0.0250 bpb better = 2.5 sigma over 2 runs'
 
+    `cases` are the incumbent's and the candidate's scores by case; only an exact metric is decided by them.
     `simplifies` says that the candidate is simpler than the incumbent, and `given_up_sigma` what the night's
     simplifications gave up before, see `given_up`. Raises ValueError without runs, or for runs that are not finite.
     """
-    sigma, n = noise.sigma_score, len(candidate)
-    delta = incumbent.mean - Estimate(tuple(candidate)).mean
+    mean = Estimate(tuple(candidate)).mean
+    if noise.exact:
+        return exact.decide(mean, incumbent.mean, metric, cases, simplifies=simplifies)
+    sigma, n, delta = noise.sigma_score, len(candidate), incumbent.mean - mean
     z = delta / sigma / math.sqrt(1 / n + 1 / incumbent.n)
-    side = "better" if delta > 0 else "worse"
-    figure = f"{abs(delta):.4f} bpb {side} = {abs(delta) / sigma:.1f} sigma over {n} run{'s' if n > 1 else ''}"
+    figure = _figure(delta, z, n, noise, metric)
 
     def verdict(verdict: Verdict, why: str = "") -> Decision:
         return Decision(verdict, None, figure + why, delta, sigma, z)
 
+    def rerun(whose: Literal["candidate", "incumbent"], why: str) -> Decision:
+        return Decision(None, whose, f"{figure}; {why}", delta, sigma, z)
+
     within_budget = given_up_sigma + max(0.0, -delta / sigma) <= SIMPLER_BUDGET_SIGMA
-    simpler = simplifies and z >= SIMPLER_Z and within_budget
-    if z < SECOND_RUN_Z and not simpler:
+    simpler = simplifies and z >= limit(SIMPLER_Z, noise.df) and within_budget
+    if z < limit(SECOND_RUN_Z, noise.df) and not simpler:
         return verdict("discard", "" if z < 0 else ", too little for another run" if n == 1 else ", not enough")
     if incumbent.n < 2:
-        return Decision(None, "incumbent", figure + "; the incumbent has been run only once", delta, sigma, z)
+        return rerun("incumbent", "the incumbent has been run only once")
     if n == 1:
-        return Decision(None, "candidate", figure + "; one run proves nothing", delta, sigma, z)
-    if z >= KEEP_Z.get(n, KEEP_Z[max(KEEP_Z)]):
+        return rerun("candidate", "one run proves nothing")
+    clear = z >= limit(KEEP_Z.get(n, KEEP_Z[max(KEEP_Z)]), noise.df)
+    if clear and delta >= metric.min_gain:
         return verdict("keep")
     if simpler:
         return verdict("keep", ", and simpler")
+    if clear:
+        return verdict("discard", f", less than the {metric.size(metric.min_gain)} that a change has to gain")
     if n < max(KEEP_Z):
-        return Decision(None, "candidate", figure + "; not clear yet", delta, sigma, z)
+        return rerun("candidate", "not clear yet")
     return verdict("discard", ", not clear enough")
 
 
+def _figure(delta: float, z: float, n: int, noise: Noise, metric: Metric) -> str:
+    """Return how much better the candidate is, and by which test: "0.0250 bpb better = 2.5 sigma over 2 runs"."""
+    size = f"{metric.size(delta)} {'better' if delta > 0 else 'worse'}"
+    if metric.scatter == "counts":
+        return f"{size}, binomial p = {1 - t_cdf(z, max(1.0, noise.df)):.2g} over {counted(n, 'run')}"
+    return f"{size} = {abs(delta) / noise.sigma_score:.1f} sigma over {counted(n, 'run')}"
+
+
 def hopeless_from(incumbent: Estimate, noise: Noise) -> float:
-    """Return the val_bpb from which on a candidate is discarded after its first run, whatever else is known of it.
+    """Return the score from which on a candidate is discarded after its first run, whatever else is known of it.
 
     >>> round(hopeless_from(Estimate((1.0, 1.02)), Noise(0.01, 5)), 6)
     1.02
@@ -168,7 +209,7 @@ def given_up(incumbent: Estimate, best_score: float, noise: Noise) -> float:
     `best_score` is the lowest estimate of any incumbent of the night. The distance to it shows a chain of small losses.
     The sum of the losses as they were measured would hide it, since the simplifications that were kept were lucky.
     """
-    return max(0.0, incumbent.mean - best_score) / noise.sigma_score
+    return 0.0 if noise.exact else max(0.0, incumbent.mean - best_score) / noise.sigma_score
 
 
 def incumbent_due(incumbent: Estimate, discards_in_a_row: int) -> bool:
@@ -192,7 +233,10 @@ def baseline_due(decided_since: int) -> bool:
 def implausible(delta_score: float, kept_gains_score: Sequence[float], noise: Noise) -> bool:
     """Return whether a gain is so large that the candidate is scored again, in another way, before it is kept.
 
-    With sigma 0.01 that is above 0.08, and above twice the largest gain that was kept tonight.
+    With sigma 0.01 that is above 0.08, and above twice the largest gain that was kept tonight. What an exact metric
+    says is true however large it is.
     """
+    if noise.exact:
+        return False
     largest = max(kept_gains_score, default=0.0)
     return delta_score > max(IMPLAUSIBLE_SIGMA * noise.sigma_score, IMPLAUSIBLE_RATIO * largest)

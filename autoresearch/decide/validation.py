@@ -2,21 +2,24 @@
 
 `status`, the report, `validate`, `export`, `compare` and the exit code of `validate` all take both from here. No I/O.
 
-The final validation trains baseline and winner afresh, in rounds: round i gives each of them one run of purpose
-`final` with seed FIRST_SEED + i, scored on the test split. So the runs of a round are paired by their seed.
+The final validation runs baseline and winner afresh, in rounds: round i gives each of them one run of purpose `final`
+with seed FIRST_SEED + i, scored on what the search never saw. So the runs of a round are paired by their seed.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from statistics import fmean, stdev
 from typing import Protocol, TypeVar
 
-from autoresearch.decide import estimates
-from autoresearch.decide.interval import Interval, paired
+from autoresearch.decide import cases, counts, estimates
+from autoresearch.decide.interval import LEVEL, Interval, paired
+from autoresearch.metrics import Metric
 from autoresearch.record.night import Experiment, Night
-from autoresearch.records import Role
+from autoresearch.records import GPT, Measurement, Role
 
-LEAST_ROUNDS = 2  # an interval needs two differences
+Round = tuple[Measurement, Measurement]  # of the baseline and of another version, with one seed
 
 
 class Versioned(Protocol):
@@ -51,19 +54,33 @@ def baseline_of(night: Night) -> Experiment | None:
 
 
 def final_scores(x: Experiment) -> dict[int, float]:
-    """Return the val_bpb of the final runs of `x` (on the test split), by the seed of the round."""
+    """Return the scores of the final runs of `x` (on the test split), by the seed of the round."""
+    return {seed: m.score for seed, m in _finals(x).items() if m.score is not None}
+
+
+def _finals(x: Experiment) -> dict[int, Measurement]:
     runs = [(r.seed, r.measurement) for r in x.runs.values() if r.purpose == "final" and r.measurement]
-    return {seed: m.score for seed, m in runs if m.score is not None}
+    return {seed: m for seed, m in runs if m.score is not None}
 
 
 def rounds(night: Night, x: Experiment) -> list[tuple[float, float]]:
-    """Return (baseline, x) in bits per byte for each round that both finished.
+    """Return (baseline, x) in scores for each round that both finished.
 
     Baseline {9: 1.60, 10: 1.62} and x {9: 1.55, 11: 1.53}, by seed -> [(1.60, 1.55)].
     """
+    return [_scores(pair) for pair in _rounds(night, x)]
+
+
+def _rounds(night: Night, x: Experiment) -> list[Round]:
     baseline = baseline_of(night)
-    theirs, ours = final_scores(baseline) if baseline else {}, final_scores(x)
+    theirs, ours = _finals(baseline) if baseline else {}, _finals(x)
     return [(theirs[seed], ours[seed]) for seed in ours if seed in theirs]
+
+
+def _scores(pair: Round) -> tuple[float, float]:
+    before, after = (m.score for m in pair)
+    assert before is not None and after is not None
+    return before, after
 
 
 def winner_of(night: Night) -> Experiment | None:
@@ -75,21 +92,82 @@ def winner_of(night: Night) -> Experiment | None:
 
 
 def validated(night: Night) -> Interval | None:
-    """Return the interval of the winner's gain over the baseline, or None before two rounds."""
+    """Return the interval of the winner's gain over the baseline; None before there are rounds enough for one.
+
+    The scatter of the metric says what it rests on. Two rounds or more of a noisy metric give a paired t, and so do
+    counts that scatter more than counts can; otherwise one round is enough for a binomial interval. An exact metric
+    has an interval over cases, or none. Where a noisy metric has cases too, the wider of both intervals is returned,
+    since chance enters by runs as well as by cases.
+    """
     winner = winner_of(night)
-    whole = rounds(night, winner) if winner else []
-    return paired(whole) if len(whole) >= LEAST_ROUNDS else None
+    found = _rounds(night, winner) if winner else []
+    metric = estimates.metric_of(night)
+    over_cases = _over_cases(found, metric)
+    if metric.scatter == "exact":
+        return over_cases or _exact(found, metric)
+    if metric.scatter == "counts" and (binomial := _binomial(found, metric)) is not None:
+        return binomial
+    over_rounds = paired([_scores(pair) for pair in found], metric=metric) if len(found) > 1 else None
+    whole = [each for each in (over_rounds, over_cases) if each is not None]
+    return max(whole, key=lambda each: each.high_score - each.low_score) if over_rounds else None
+
+
+def _gain(found: list[Round]) -> float:
+    return fmean(before - after for before, after in map(_scores, found))
+
+
+def _exact(found: list[Round], metric: Metric) -> Interval | None:
+    if not found:
+        return None
+    gain = _gain(found)
+    return Interval(gain, gain, gain, LEVEL, len(found), metric=metric)
+
+
+def _over_cases(found: list[Round], metric: Metric) -> Interval | None:
+    """Return the interval over cases, with each case's score averaged over the rounds; None without the same cases."""
+    sizes = {len(m.cases) for pair in found for m in pair}
+    if len(sizes) != 1 or min(sizes) < 2:
+        return None
+    before, after = (
+        [fmean(scores) for scores in zip(*(m.cases for m in runs), strict=True)] for runs in zip(*found, strict=True)
+    )
+    return cases.interval((before, after), _gain(found), metric, len(found))
+
+
+def _binomial(found: list[Round], metric: Metric) -> Interval | None:
+    """Return the binomial interval; None without counts, and where the rounds scatter more than counts do.
+
+    That is judged by the variance of the differences over the binomial one, at about 5% (chi-squared).
+    """
+    if not found:
+        return None
+    before, after = (counts.count(runs, metric) for runs in zip(*found, strict=True))
+    if before is None or after is None:
+        return None
+    n = len(found)
+    expected = math.hypot(before.error_score(metric), after.error_score(metric)) * math.sqrt(n)
+    differences = [a - b for a, b in map(_scores, found)]
+    if n > 1 and stdev(differences) ** 2 > (1 + 2 * math.sqrt(2 / (n - 1))) * expected**2:
+        return None
+    return counts.interval(before, after, metric, n)
 
 
 def text(night: Night) -> str | None:
-    """Return the search's figure and the validated figure of the winner side by side; None before a validation."""
+    """Return the search's figure and the validated figure of the winner side by side; None before a validation.
+
+    The difference of the two is what the search's figure owes to having chosen the best of many.
+    """
     interval, winner, baseline = validated(night), winner_of(night), baseline_of(night)
     if interval is None or winner is None or baseline is None:
         return None
-    now = estimates.read(night)
+    now, metric = estimates.read(night), interval.metric
     gain = now.estimate(baseline).mean - now.estimate(winner).mean
+    gap = gain - interval.gain_score
     whose = "" if winner.n == night.incumbent_n else f" (both of #{winner.n}, which is not the branch's last)"
-    return f"search: {gain:.4f} bpb better (optimistic); validated on the test split: {interval}{whose}"
+    where = "on the test split" if night.task.name == GPT else "on what was hidden"
+    search = f"search: {metric.size(gain)} {'better' if gain >= 0 else 'worse'} (optimistic)"
+    claims = f"the search's figure is {metric.size(gap)} {'higher' if gap >= 0 else 'lower'}"
+    return f"{search}; validated {where}: {interval}; {claims}{whose}"
 
 
 def _baseline_under(night: Night, x: Experiment | None) -> Experiment | None:

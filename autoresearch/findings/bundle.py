@@ -57,7 +57,7 @@ class Bundle:
     findings: Annotated[tuple[Finding, ...], Field(max_length=5000)]
     sources: Annotated[Mapping[Sha256, SourceText], Field(max_length=5000)] = field(default_factory=dict)
     versions: Annotated[Mapping[Identifier, Line], Field(max_length=20)] = field(default_factory=dict)
-    sigma_score: Positive | None = None  # standard deviation of one run, pooled over the night's replicates
+    sigma_score: Amount | None = None  # standard deviation of one run, pooled; 0 where runs do not scatter
     sigma_df: Positive | None = None
     best: Count | None = None  # the incumbent at the end
     total: Effect | None = None  # baseline against the best on fresh seeds and the test split, where validated

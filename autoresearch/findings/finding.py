@@ -177,5 +177,5 @@ class TransferReport:
 
     id: Sha256
     machine: Line
-    sigma_score: Positive | None = None  # there
+    sigma_score: Amount | None = None  # there
     rows: Annotated[tuple[TransferOutcome, ...], Field(max_length=2000)] = ()

@@ -14,7 +14,6 @@ from pathlib import Path
 
 from autoresearch import disk
 from autoresearch.decide import earlier_nights, early_stop, estimates
-from autoresearch.decide.noise import Noise
 from autoresearch.errors import AutoresearchError
 from autoresearch.files import write_atomic
 from autoresearch.formats import counted
@@ -299,9 +298,9 @@ def close_night(research: Research, why: str, known: Path) -> None:
 
 def _store_noise(notebook: Notebook, known: Path) -> None:
     night = notebook.night
-    if night.replicates():
-        own = estimates.read(night, Noise(notebook.estimates.noise.sigma_score, 1e-6)).noise
-        earlier_nights.save(known, night.task, notebook.layout.tag, own, early_stop.examples(night))
+    own = estimates.read(night)
+    if night.replicates() and own.metric.scatter == "noisy":
+        earlier_nights.save(known, night.task, notebook.layout.tag, own.noise, early_stop.examples(night))
 
 
 def _commit_results(research: Research) -> None:

@@ -76,7 +76,7 @@ def noise(night: Night) -> str:
     fit = estimates.read(night).fit
     sigma = h.metric.size(h.sigma_score)
     text = f"<p>One run of unchanged code scatters by σ = {sigma}, so a single lucky run proves nothing."
-    text += f" Its {escape(str(fit))}." if fit else ""
+    text += f" Its {escape(fit.text(h.metric))}." if fit else ""
     if not lucky:
         return section("What was noise", f"{text} None of {_discarded(h)} looked better, even at first.</p>")
     text += f" {len(lucky)} of {_discarded(h)} looked better in the first run and did not hold up:</p>"

@@ -39,7 +39,7 @@ def text(night: Night, *, running: bool = False) -> str:
     parts = [
         f"{night.tag}: {counts(night)} in {span(h.elapsed_s)}",
         _gain(h),
-        str(fit) if fit else None,
+        fit.text(h.metric) if fit else None,
         early_stop.text(night),
         machine_night.busy_text(night),
         validation.text(night),

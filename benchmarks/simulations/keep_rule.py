@@ -4,14 +4,19 @@ Sigma is 1 and all nights run at once. The rules are that of autoresearch/decide
 replaced, and the field's: greedy, fixed margin, three-seed bootstrap, MAD score. Each rule also runs over its own
 parameter, which gives the frontier of true gain against claimed gain that is not there. A night has a fixed number of
 runs, so that repeats and runs of the incumbent are paid for in proposals; one table fixes the proposals instead.
+
+The last table is of first nights, whose rule knows sigma from the night's own replicates alone: as the rule does it,
+and with a guess of 0.012 beside them and the limits of a known sigma, as it did before.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +28,9 @@ Array = NDArray[np.floating]
 Gains = Callable[[np.random.Generator, Array], Array]  # proposals decided so far, a night each -> true gains in sigma
 
 DISCARD, KEEP, CANDIDATE, INCUMBENT = range(4)
+EARLY = 10  # proposals of a night's beginning
+GUESSED = 0.012  # bpb: sigma as it was guessed before
+TRUE_SIGMAS = (0.003, 0.006, 0.012, 0.025, 0.055)  # bpb
 
 
 def prior(better: float, gain: float, worse: float, loss: float) -> Gains:
@@ -55,6 +63,7 @@ class Nights:
     runs: Array  # (nights, 3) of the candidate
     n: NDArray[np.int64]  # the candidate's runs so far
     sigma: Array  # as the rule knows it
+    df: Array  # degrees of freedom of sigma
     results: Array  # (nights, all runs so far): only for rules that look at them
     kept_runs: Array  # (nights, 3) of the incumbent when it was kept
 
@@ -147,11 +156,12 @@ class KeepRule(Rule):
 
     def act(self, s: Nights) -> NDArray[np.int64]:
         z = (s.incumbent - s.mean) / s.sigma / np.sqrt(1 / np.maximum(s.n, 1) + 1 / s.weight)
-        bar = np.array([np.inf, np.inf, keep_rule.KEEP_Z[2], keep_rule.KEEP_Z[3]])[s.n] + self.margin
+        known, where = np.unique(s.df, return_inverse=True)
+        zs = (keep_rule.SECOND_RUN_Z, *(z + self.margin for z in keep_rule.KEEP_Z.values()))
+        second, two, three = (np.array([keep_rule.limit(z, df) for df in known])[where] for z in zs)
+        bar = np.where(s.n < 2, np.inf, np.where(s.n == 2, two, three))
         last = s.n == max(keep_rule.KEEP_Z)
-        return np.where(
-            z < keep_rule.SECOND_RUN_Z, DISCARD, np.where(z >= bar, KEEP, np.where(last, DISCARD, CANDIDATE))
-        )
+        return np.where(z < second, DISCARD, np.where(z >= bar, KEEP, np.where(last, DISCARD, CANDIDATE)))
 
     def estimate(self, s: Nights) -> tuple[Array, Array]:
         step = np.clip(s.incumbent - s.mean, 0.0, keep_rule.MOST_SHRINKAGE_SIGMA * s.sigma)
@@ -180,6 +190,7 @@ class Outcome:
     proposals: float
     runs: float
     last_kept: float  # share of nights that kept their last proposal
+    early_false: float  # false keeps among the first ten proposals
 
     @property
     def false_share(self) -> float:
@@ -188,17 +199,21 @@ class Outcome:
 
 @dataclass
 class Scatter:
-    """Running estimate of each night's sigma from runs that were not selected, shrunk as noise.pool does."""
+    """Running estimate of each night's sigma from runs that were not selected, as noise.pool makes it."""
 
-    guess: Array  # the prior's sigma
+    guess: float | None  # at sigma, which counts like one degree of freedom
     squares: Array
     df: Array
     mean: Array  # of the incumbent's unselected runs
     n: Array
 
-    def sigma(self) -> Array:
-        measured = np.log(np.sqrt(self.squares / np.maximum(self.df, 1)) + noise.FLOOR_BPB)
-        return np.exp((self.df * measured + noise.DEFAULT.df * np.log(self.guess)) / (self.df + noise.DEFAULT.df))
+    def sigma(self) -> tuple[Array, Array]:
+        """Return sigma and its degrees of freedom; with a guess these are infinite, as the rule took them to be."""
+        measured = np.sqrt(self.squares / np.maximum(self.df, 1)) + noise.FLOOR
+        if self.guess is None:
+            return measured, self.df
+        log_sigma = (self.df * np.log(measured) + math.log(self.guess)) / (self.df + 1)
+        return np.exp(log_sigma), np.full_like(self.df, noise.WELL_KNOWN_DF)
 
     def add(self, where: NDArray[np.bool_], value: Array) -> None:
         """Add one more run of the incumbent."""
@@ -224,22 +239,25 @@ def simulate(
     runs: int | None = 100,
     proposals: int | None = None,
     known: bool = True,
+    guess: float | None = None,
     seed: int = 0,
 ) -> Outcome:
     """Simulate nights of `runs` runs, or of `proposals` proposals.
 
-    With `known` false the rule estimates sigma as it goes.
+    With `known` false the rule estimates sigma as it goes, from replicates and from `guess`.
     """
     rng = np.random.default_rng(seed)
     base = rng.normal(size=(nights, rule.baseline))
     zero = np.zeros(nights)
-    guess = np.exp(0.7 * rng.normal(size=nights))  # a first night: the default is off by a factor of two either way
     spread = Scatter(guess, base.var(1) * rule.baseline, zero + rule.baseline - 1, base.mean(1), zero + rule.baseline)
     own = np.column_stack([base] * 3)[:, :3]
-    s = Nights(base.sum(1), zero + rule.baseline, np.zeros((nights, 3)), zero.astype(int), zero + 1, base, own)
+    well_known = zero + noise.WELL_KNOWN_DF
+    s = Nights(
+        base.sum(1), zero + rule.baseline, np.zeros((nights, 3)), zero.astype(int), zero + 1, well_known, base, own
+    )
     if not known:
-        s.sigma = spread.sigma()
-    true, keeps, false, decided, in_a_row, since_baseline, last_kept = (zero.copy() for _ in range(7))
+        s.sigma, s.df = spread.sigma()
+    true, keeps, false, early, decided, in_a_row, since_baseline, last_kept = (zero.copy() for _ in range(8))
     first_total, first_weight, used = s.total, s.weight, zero + rule.baseline  # of the baseline
     rerun, baseline = np.zeros((2, nights), dtype=bool)
     gain, everyone = gains(rng, decided), np.arange(nights)
@@ -257,7 +275,7 @@ def simulate(
         if isinstance(rule, MadScore):
             s.results = np.column_stack([s.results, value])
         if not known:
-            s.sigma = spread.sigma()
+            s.sigma, s.df = spread.sigma()
 
         action = np.where(live & (s.n > 0), rule.act(s), CANDIDATE)
         done, kept = live & (action <= KEEP), live & (action == KEEP)
@@ -268,6 +286,7 @@ def simulate(
         s.total, s.weight = np.where(kept, total, s.total), np.where(kept, weight, s.weight)
         s.kept_runs = np.where(kept[:, None], s.runs, s.kept_runs)
         true, keeps, false = true + np.where(kept, gain, 0.0), keeps + kept, false + (kept & (gain <= 0))
+        early = early + (kept & (gain <= 0) & (decided < EARLY))
         last_kept = np.where(done, kept, last_kept)
         decided, since_baseline = decided + done, since_baseline + done
         in_a_row = np.where(done, np.where(s.n == 1, in_a_row + 1, 0.0), in_a_row)
@@ -277,7 +296,7 @@ def simulate(
         baseline = idle & (keeps > 0) & (since_baseline >= rule.baseline_every)
         rerun = (action == INCUMBENT) | (idle & rule.rerun_due(s, in_a_row))
     claimed = np.where(keeps > 0, first_total / first_weight - s.incumbent, 0.0)
-    means = [float(a.mean()) for a in (claimed - true, keeps, false, decided, used, last_kept)]
+    means = [float(a.mean()) for a in (claimed - true, keeps, false, decided, used, last_kept, early)]
     return Outcome(float(true.mean()), float(true.std() / nights**0.5), *means)
 
 
@@ -351,6 +370,22 @@ def main(argv: Sequence[str]) -> int:
         print(
             f"{name:28s}" + "".join(f"{o.last_kept:8.2f}" for o in row.values()) + f"{row['0 sigma'].runs / 41:10.2f}"
         )
+    figures["first nights"] = first_nights(nights)
     if args.json:
         args.json.write_text(json.dumps(figures, default=asdict, indent=1) + "\n")
     return 0
+
+
+def first_nights(nights: int) -> dict[str, dict[str, Outcome]]:
+    """Print what nights gain and keep falsely where nothing is known of sigma beforehand, and return the outcomes."""
+    rule = KeepRule("ours")
+    print("\nFirst nights: true gain (false keeps among the first ten, of the night)")
+    print(f"{'':28s}" + "".join(f"{name:>22s}" for name in PRIORS))
+    ways: dict[str, dict[str, Any]] = {"sigma known": {}, "replicates": {"known": False}}
+    ways |= {f"guess, sigma is {s:g}": {"known": False, "guess": GUESSED / s} for s in TRUE_SIGMAS}
+    rows = {}
+    for name, way in ways.items():
+        rows[name] = {kind: simulate(rule, gains, nights=nights, **way) for kind, gains in PRIORS.items()}
+        cells = (f"{o.gain:6.2f} ({o.early_false:.2f}, {o.false_keeps:.2f})" for o in rows[name].values())
+        print(f"{name:28s}" + "".join(f"{cell:>22s}" for cell in cells), flush=True)
+    return rows

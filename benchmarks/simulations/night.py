@@ -9,7 +9,6 @@ many winners the early stop loses.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,8 +74,6 @@ class Search:
         base = [self.machine.run(0.0) for _ in range(3)]
         self.files.append(File(0.0, Estimate(tuple(bpb for _, bpb in base)), base))
         self.best = self.files[0].estimate.mean
-        guess = math.exp(0.7 * self.machine.rng.normal())  # a first night: the default is off by a factor of two
-        self.prior = Noise(guess, noise.DEFAULT.df)
         self.in_a_row = self.since_baseline = 0
 
     def go(self) -> Search:
@@ -91,7 +88,7 @@ class Search:
 
     @property
     def noise(self) -> Noise:
-        return noise.pool([[bpb for _, bpb in file.unselected] for file in self.files], self.prior)
+        return noise.pool([[bpb for _, bpb in file.unselected] for file in self.files])
 
     def rerun(self, file: File) -> None:
         if file is self.files[-1]:
@@ -100,7 +97,7 @@ class Search:
             self.since_baseline = 0
         file.unselected.append(self.machine.run(file.gain))
         file.estimate = file.estimate.add(file.unselected[-1][1])
-        change = noise.drift([f.unselected for f in self.files], self.prior) if self.watch else None
+        change = noise.drift([f.unselected for f in self.files]) if self.watch else None
         if change is not None:
             self.alarms.append(change.shift_score)
             for each in self.files:

@@ -16,7 +16,8 @@ def test_the_simulated_rule_is_the_real_one():
     runs, n = rng.normal(-0.4, 1.0, (nights, 3)), rng.integers(1, 4, nights)
     runs[np.arange(3) >= n[:, None]] = 0.0
     weight, sigma = rng.integers(2, 7, nights).astype(float), np.exp(rng.normal(scale=0.5, size=nights))
-    state = keep_rule.Nights(rng.normal(size=nights), weight, runs, n, sigma, runs, runs)
+    df = rng.choice([2.0, 5.0, 1e6], nights)
+    state = keep_rule.Nights(rng.normal(size=nights), weight, runs, n, sigma, df, runs, runs)
     rule = keep_rule.KeepRule("real")
     actions, (total, after_weight) = rule.act(state), rule.estimate(state)
     names = {
@@ -26,7 +27,7 @@ def test_the_simulated_rule_is_the_real_one():
     }
     for i in range(nights):
         incumbent = Estimate((float(state.incumbent[i]),) * int(weight[i]))
-        decision = decide(runs[i, : n[i]], incumbent, Noise(sigma[i], 5.0))
+        decision = decide(runs[i, : n[i]], incumbent, Noise(sigma[i], df[i]))
         assert names[decision.verdict, decision.rerun] == actions[i]
         if decision.verdict == "keep":
             estimate = after_keep(runs[i, : n[i]], incumbent, Noise(sigma[i], 5.0))

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoresearch.decide.interval import Interval, interleaved, paired, t_cdf, t_quantile, top, winner
+from autoresearch.metrics import Metric
 
 # --- the interval ----------------------------------------------------------------------------------------------------
 
@@ -22,9 +23,24 @@ def test_known_value():
 
 
 def test_says_its_method():
-    text = str(Interval(0.0312, 0.0101, 0.0523, 0.95, 5))
-    assert text == "0.0312 bpb better, 95% interval +0.0101 to +0.0523 (paired t, 5 interleaved rounds, fresh seeds)"
-    assert str(Interval(-0.001, -0.02, 0.018, 0.95, 5)).startswith("0.0010 bpb worse, 95% interval -0.0200 to +0.0180")
+    text = str(Interval(0.0312, 0.0101, 0.0523, 0.95, 5, "paired t"))
+    assert text == "0.0312 bpb better, 95% interval +0.0101 to +0.0523 (paired t)"
+    assert str(Interval(-0.001, -0.02, 0.018, 0.95, 5, "paired t")).startswith(
+        "0.0010 bpb worse, 95% interval -0.0200 to +0.0180"
+    )
+
+
+@pytest.mark.parametrize(
+    ("metric", "text"),
+    [
+        (Metric(name="p50", unit="ms", scale="log"), "7.7% better, 95% interval +3.9% to +11.3% (paired t)"),
+        (Metric(name="f1", unit=""), "0.0800 better, 95% interval +0.0400 to +0.1200 (paired t)"),
+        (Metric(name="size", unit="kB", decimals=None), "0.08 kB better, 95% interval +0.04 to +0.12 (paired t)"),
+    ],
+)
+def test_speaks_in_the_metrics_unit(metric, text):
+    assert str(Interval(0.08, 0.04, 0.12, 0.95, 5, "paired t", metric)) == text
+    assert str(Interval(0.08, 0.08, 0.08, 0.95, 1, metric=metric)).endswith(" better, exact: no interval")
 
 
 @pytest.mark.slow

@@ -7,20 +7,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoresearch.decide.noise import DEFAULT, FLOOR_BPB, MOST_PRIOR_DF, Noise, drift, pool, speed_fit
+from autoresearch.decide.noise import FLOOR, MOST_PRIOR_DF, UNMEASURED, Noise, drift, pool, speed_fit
+from autoresearch.metrics import VAL_BPB
 
 # --- sigma -----------------------------------------------------------------------------------------------------------
 
 
 def test_without_replicates_the_prior_speaks():
-    assert pool([]) == DEFAULT
     assert pool([[1.0], [0.9]], Noise(0.02, 5.0)) == Noise(0.02, 5.0)
+    assert pool([], value=-20.0) == Noise(20 * UNMEASURED, 1.0)
 
 
 def test_pools_within_groups_and_never_between():
-    together = pool([[1.00, 1.02], [0.50, 0.52]], Noise(0.01, 1e-9))
-    assert together.sigma_score == pytest.approx(0.02 / math.sqrt(2))
-    assert together.df == pytest.approx(2.0)
+    together = pool([[1.00, 1.02], [0.50, 0.52]])
+    assert together == Noise(pytest.approx(0.02 / math.sqrt(2)), 2)
+
+
+@given(st.lists(st.floats(0.5, 2.0), min_size=2, max_size=6), st.integers(-30, 30))
+def test_knows_no_unit(runs, power):
+    """A file's size in bytes has a sigma a million times that of one in megabytes."""
+    factor = 2.0**power
+    small, large = pool([runs], value=1.0), pool([[run * factor for run in runs]], value=factor)
+    assert large == Noise(pytest.approx(small.sigma_score * factor), small.df)
 
 
 def test_the_average_is_over_log_sigma_by_degrees_of_freedom():
@@ -32,27 +40,27 @@ def test_earlier_nights_count_for_a_dozen_runs_at_most():
     assert pool([], Noise(0.02, 500.0)) == Noise(0.02, MOST_PRIOR_DF)
 
 
-def test_three_runs_outweigh_a_default_that_is_six_times_too_large():
-    rng = np.random.default_rng(0)
-    found = [pool([list(rng.normal(0.8, 0.002, 3))]).sigma_score for _ in range(500)]
-    assert np.median(found) < 2 * 0.002
+def test_three_runs_are_not_drawn_to_any_guess():
+    """A guess of 0.012 once made a night whose runs scattered by 0.0173 believe in 0.0153."""
+    assert pool([[1.0, 1.0173, 0.9827]]) == Noise(pytest.approx(0.0173), 2)
 
 
-def test_runs_that_agree_to_the_last_digit_do_not_prove_a_sigma_of_zero():
-    assert FLOOR_BPB <= pool([[1.0, 1.0, 1.0]]).sigma_score < DEFAULT.sigma_score
+def test_runs_that_agree_by_chance_do_not_prove_a_sigma_of_zero():
+    assert pool([[1.0, 1.0]]).sigma_score == FLOOR
+    assert pool([[900.0, 900.0]], value=900.0).sigma_score == pytest.approx(900 * FLOOR)
 
 
 @given(st.lists(st.lists(st.floats(0.5, 2.0), max_size=6), max_size=6))
 def test_always_a_usable_sigma(groups):
     noise = pool(groups)
     assert 0 < noise.sigma_score < 2.0
-    assert noise.df == DEFAULT.df + sum(max(0, len(group) - 1) for group in groups)
+    assert noise.df == max(1, sum(max(0, len(group) - 1) for group in groups))
 
 
 def test_shrinking_is_closer_than_three_runs_alone():
     rng = np.random.default_rng(1)
     groups = [[list(rng.normal(size=3))] for _ in range(1000)]
-    alone = [math.log(pool(g, Noise(1.0, 1e-9)).sigma_score) for g in groups]
+    alone = [math.log(pool(g).sigma_score) for g in groups]
     shrunk = [math.log(pool(g, Noise(1.5, 4.0)).sigma_score) for g in groups]
     assert np.mean(np.square(shrunk)) < 0.5 * np.mean(np.square(alone))
 
@@ -61,7 +69,7 @@ def test_shrinking_is_closer_than_three_runs_alone():
 
 
 def _replicates(rng, slope, groups=4, runs=4, noise=0.004):
-    """Draw (speed index, bpb) of files of different quality, on a machine whose speed varies by a tenth."""
+    """Draw (speed index, score) of files of different quality, on a machine whose speed varies by a tenth."""
     made = []
     for quality in np.linspace(1.0, 1.3, groups):
         speed = np.exp(rng.normal(scale=0.1, size=runs))
@@ -77,7 +85,8 @@ def test_recovers_the_slope_and_takes_the_speed_out():
     assert np.mean([fit.adjusted_sigma_score for fit in fits]) == pytest.approx(0.004, rel=0.1)
     assert np.mean([fit.raw_sigma_score for fit in fits]) > 0.013
     fit = fits[0]
-    assert f"{fit.raw_sigma_score:.4f} bpb as measured, and by {fit.adjusted_sigma_score:.4f}" in str(fit)
+    told = f"{fit.raw_sigma_score:.4f} bpb as measured, and by {fit.adjusted_sigma_score:.4f} bpb"
+    assert told in fit.text(VAL_BPB)
     assert fit.adjust(1.2, fit.usual) == pytest.approx(1.2)
     assert fit.adjust(1.2, 1.1 * fit.usual) == pytest.approx(1.2 - fit.slope_score * math.log(1.1))
 
@@ -98,7 +107,7 @@ def test_needs_replicates_and_speeds_that_differ():
 
 
 def _controls(rng, shift, at=50.0, files=3, runs=6, sigma=0.01):
-    """Draw (time, bpb) of files that run in turn over 100 units of time."""
+    """Draw (time, score) of files that run in turn over 100 units of time."""
     made = []
     for quality in np.linspace(1.0, 0.9, files):
         times = np.sort(rng.uniform(0, 100, runs))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,7 @@ import pytest
 from autoresearch.decide import validation
 from autoresearch.decide.interval import paired
 from autoresearch.findings import effects
+from autoresearch.metrics import Metric
 from autoresearch.paths import Layout
 from autoresearch.record.journal import Journal
 from autoresearch.record.night import Night
@@ -146,6 +147,77 @@ def test_the_winner_has_the_most_rounds(journal: Journal, rounds: tuple[int, int
     assert winner is not None and winner.n == both[wins]
     told = validation.text(journal.night)
     assert told is not None and ("not the branch's last" in told) is (wins == 0)
+
+
+# --- other kinds of metrics ------------------------------------------------------------------------------------------
+
+CASES = {"cases": (1.0, 1.0, 1.0, 1.0, 0.0, 0.0)}, {"cases": (0.0,) * 6}
+FEWER = CASES[0], {"cases": (0.0,) * 5}
+COUNTS = {"figures": {"successes": 500, "trials": 1000}}, {"figures": {"successes": 400, "trials": 1000}}
+
+
+def opened(tmp_path: Path, metric: Metric) -> Journal:
+    journal = Journal(Layout(tmp_path, "any"))
+    journal.append("opened", **{**OPENED, "task": {"name": "any", "metric": metric}})
+    return journal
+
+
+def exactly(journal: Journal, baseline_score: float, score: float) -> None:
+    """Write a night of two experiments whose decisions know of no sigma."""
+    for role, value in (("baseline", baseline_score), ("candidate", score)):
+        n = proposed(journal, role)
+        measured(journal, n, value)
+        figures = {"delta_score": baseline_score - value, "estimate": value}
+        journal.append("decided", n=n, verdict="keep", reason="r", parent_commit="c0", blob="b0", **figures)
+
+
+def one_round(journal: Journal, scores: Sequence[float], others: Sequence[Mapping[str, object]], seed: int = 1) -> None:
+    for n, (score, other) in enumerate(zip(scores, others, strict=True)):
+        run = journal.night.experiments[n].next_run
+        journal.append("started", n=n, run=run, seed=seed, machine="m4", purpose="final")
+        journal.append("measured", n=n, run=run, measurement={"seed": seed, "score": score, **other})
+
+
+@pytest.mark.parametrize(
+    ("scatter", "scores", "others", "text"),
+    [
+        ("exact", (0.7, 0.5), ({}, {}), "0.2000 better, exact: no interval"),
+        ("exact", (4 / 6, 0.0), CASES, "0.6667 better, 95% interval +0.0757 to +0.9243 (paired by 6 cases)"),
+        ("exact", (0.7, 0.5), FEWER, "0.2000 better, exact: no interval"),
+        ("counts", (0.5, 0.4), COUNTS, "0.1000 better, 95% interval +0.0567 to +0.1433 (binomial, 1,000 and 1,000 tr"),
+    ],
+)
+def test_one_round_is_enough(tmp_path, scatter, scores, others, text) -> None:
+    with opened(tmp_path, Metric(name="errors", unit="", scatter=scatter)) as journal:
+        exactly(journal, 0.7, 0.4)
+        assert validation.validated(journal.night) is None
+        one_round(journal, scores, others)
+        told = validation.text(journal.night)
+        gap = 0.3 - (scores[0] - scores[1])
+        assert told is not None
+        assert told.startswith(f"search: 0.3000 better (optimistic); validated on what was hidden: {text}")
+        assert told.endswith(f"the search's figure is {abs(gap):.4f} {'higher' if gap > 0 else 'lower'}")
+
+
+@pytest.mark.parametrize(("shift", "method"), [(0.0, "binomial"), (0.2, "paired t")])
+def test_counts_that_scatter_too_much_are_not_binomial(tmp_path, shift, method) -> None:
+    with opened(tmp_path, Metric(name="errors", unit="", scatter="counts")) as journal:
+        baseline(journal, 0.5)
+        kept(journal, 0.4)
+        for seed in range(4):
+            one_round(journal, (0.5, 0.4 + shift * (seed % 2)), COUNTS, seed)
+        found = validation.validated(journal.night)
+        assert found is not None and found.method.startswith(method)
+
+
+def test_a_noisy_metric_with_cases_has_the_wider_interval(tmp_path) -> None:
+    with opened(tmp_path, Metric(name="errors", unit="")) as journal:
+        baseline(journal, 0.5)
+        kept(journal, 0.4)
+        for seed, noise in enumerate((0.0, 0.001)):
+            one_round(journal, (4 / 6 + noise, 0.0), CASES, seed)
+        found = validation.validated(journal.night)
+        assert found is not None and found.method == "paired by 6 cases" and found.rounds == 2
 
 
 @pytest.mark.parametrize("show", [status.text, validation.text, validation.validated, analysis.headline])

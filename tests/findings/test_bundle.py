@@ -80,7 +80,7 @@ REFUSED = {
     "no version": (changed(version=None), "No such version was ever written"),
     "version true": (changed(version="1"), "No such version was ever written"),
     "another format": (changed(format="pickle"), "not a file of findings"),
-    "a changed figure": (DATA.replace(b'"sigma_df": 3.0', b'"sigma_df": 30.0'), "changed since it was written"),
+    "a changed figure": (DATA.replace(b'"sigma_df": 2.0', b'"sigma_df": 20.0'), "changed since it was written"),
     "an unknown field": (changed(command="rm -rf ~"), "file.command: this field is unknown"),
     "a missing field": (changed(findings=[{"n": 0}]), r"findings\[0\].role: Field required"),
     "a wrong type": (finding(1, n="1"), r"findings\[1\].n: Input should be a valid integer"),
@@ -100,7 +100,7 @@ REFUSED = {
     "a source of nobody": (changed(sources={**json.loads(DATA)["sources"], bundle.sha256("x"): "x"}), "no experiment"),
     "no best": (changed(best=999), "the best, experiment 999, is missing"),
     "no sigma": (changed(sigma_score=None), "must state its sigma_score"),
-    "sigma of zero": (changed(sigma_score=0.0), "greater than 0"),
+    "sigma below zero": (changed(sigma_score=-0.1), "greater than or equal to 0"),
     "a transfer of nothing": (changed(kind="transfer"), "a transfer must say what it replays"),
 }  # fmt: skip
 

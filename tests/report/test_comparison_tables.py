@@ -62,7 +62,7 @@ def test_a_narrow_terminal_breaks_no_word(width: int) -> None:
     console = Console(file=io.StringIO(), width=width)
     comparison_tables.show(compare.compare([A, B]), console)
     said = console.file.getvalue()  # type: ignore[attr-defined]
-    for word in ("kept/tried", "parameters", "+1599.8σ", "learning_rate", "MLP.__call__", "128,000"):
+    for word in ("kept/tried", "parameters", "+5000.0σ", "learning_rate", "MLP.__call__", "128,000"):
         assert word in said, word
     assert max(map(len, said.splitlines())) <= width and "…" not in said
 

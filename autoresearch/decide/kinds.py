@@ -1,0 +1,54 @@
+"""Tell how the runs of one version differ, and how many runs each kind of metric needs. No I/O.
+
+A task declares `Metric.scatter`, and its runs have the last word. A metric is exact where all replicates agree: three
+of one version, or two where it is declared exact. It is noisy where replicates of a declared exact one differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from autoresearch.decide.exact import same
+from autoresearch.decide.interval import RETESTS, ROUNDS
+from autoresearch.decide.noise import Noise
+from autoresearch.metrics import Metric
+
+KNOWN_DF = 4.0  # degrees of freedom from which earlier nights know sigma
+AGREEING_RUNS = 3  # replicates that show a metric to be exact
+
+
+@dataclass(frozen=True, slots=True)
+class RunsNeeded:
+    """How many runs a night of one metric is made of."""
+
+    baseline: int  # of the unchanged files, before the first candidate
+    retests: int  # further runs of each of the top three before the validation
+    rounds: int  # of the validation: one run of the baseline and one of the winner each
+    reruns: bool = True  # of incumbent and baseline during the night
+
+
+def runs_needed(metric: Metric, prior: Noise | None = None) -> RunsNeeded:
+    """Return the runs that a metric needs; pass it with the scatter that its runs show (`Estimates.metric`).
+
+    Three baseline runs are the first look at sigma. Two are enough where earlier nights know it (`prior`), where it is
+    binomial, and to see that a declared exact metric is exact. An exact metric says nothing new in a second run.
+    """
+    if metric.scatter == "exact":
+        return RunsNeeded(2, 0, 1, reruns=False)
+    known = metric.scatter == "counts" or (prior is not None and prior.df >= KNOWN_DF)
+    return RunsNeeded(2 if known else 3, RETESTS, ROUNDS)
+
+
+def observed(metric: Metric, groups: Sequence[Sequence[float]]) -> Metric:
+    """Return the metric with the scatter that groups of replicates (scores) show.
+
+    >>> observed(Metric(scatter="exact"), [[1.0, 1.2]]).scatter, observed(Metric(), [[1.0, 1.0, 1.0]]).scatter
+    ('noisy', 'exact')
+    """
+    agree = all(same(score, group[0]) for group in groups for score in group)
+    if metric.scatter == "exact" and not agree:
+        return replace(metric, scatter="noisy")
+    if metric.scatter == "noisy" and agree and any(len(group) >= AGREEING_RUNS for group in groups):
+        return replace(metric, scatter="exact")
+    return metric

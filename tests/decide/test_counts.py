@@ -1,0 +1,62 @@
+"""Binomial noise: known values in every scale, and how often the interval covers the truth."""
+
+import numpy as np
+import pytest
+
+from autoresearch.decide import counts
+from autoresearch.metrics import Metric
+from autoresearch.records import Measurement
+
+RATE = Metric(name="conversions", unit="", direction="higher", scatter="counts")
+
+
+def run(successes: float, trials: float, metric: Metric = RATE, value: float | None = None) -> Measurement:
+    figures = {"successes": successes, "trials": trials}
+    return Measurement(0, score=metric.score(successes / trials if value is None else value), figures=figures)
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "sigma"),
+    [
+        (RATE, None, 0.03),
+        (Metric(name="percent", direction="higher", scatter="counts"), 10.0, 3.0),
+        (Metric(name="failures", scatter="counts"), 0.9, 0.03),
+        (Metric(name="conversions", direction="higher", scale="log", scatter="counts"), None, 0.3),
+    ],
+)
+def test_sigma_of_a_run(metric, value, sigma):
+    """Of 100 trials with a rate of 0.1: sqrt(0.1 * 0.9 / 100)."""
+    found = counts.sigma([run(10, 100, metric, value)] * 40, metric)
+    assert found == pytest.approx(sigma, rel=0.01)
+
+
+def test_nothing_is_certain_after_20_trials():
+    found = counts.sigma([run(0, 20)], RATE)
+    assert found is not None and 0.03 < found < 0.06
+
+
+def test_without_counts_there_is_no_binomial_noise():
+    assert counts.sigma([Measurement(0, score=-0.1)], RATE) is None
+    assert counts.count([run(1, 10), Measurement(0, score=-0.1)], RATE) is None
+    assert counts.count([], RATE) is None
+
+
+def test_the_interval_says_its_method():
+    before, after = counts.count([run(90, 1000)] * 2, RATE), counts.count([run(120, 1000)] * 2, RATE)
+    assert before is not None and after is not None
+    found = counts.interval(before, after, RATE, 2)
+    assert str(found) == "0.0300 better, 95% interval +0.0110 to +0.0490 (binomial, 2,000 and 2,000 trials)"
+
+
+@pytest.mark.parametrize("scale", ["linear", "log"])
+@pytest.mark.parametrize(("rates", "trials"), [((0.1, 0.1), 500), ((0.05, 0.08), 1000), ((0.5, 0.6), 100)])
+def test_covers_the_truth(rates, trials, scale):
+    metric = Metric(name="conversions", direction="higher", scale=scale, scatter="counts")
+    rng, truth = np.random.default_rng(5), metric.score(rates[0]) - metric.score(rates[1])
+    covered, nights = 0, 2000
+    for drawn in rng.binomial(trials, rates, (nights, 2)):
+        before, after = (counts.count([run(float(s), trials, metric)], metric) for s in drawn)
+        assert before is not None and after is not None
+        found = counts.interval(before, after, metric, 1)
+        covered += found.low_score <= truth <= found.high_score
+    assert covered / nights == pytest.approx(0.95, abs=0.02)
