@@ -3,20 +3,38 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 VERSION = "0.1.0"  # as in pyproject.toml
+CHECKOUT = Path(__file__).resolve().parents[1]
+
+
+_about: list[Path] = []  # the folder of the declared task that this process works on
+
+
+def set_task(folder: Path | None) -> None:
+    """Let the commands that messages show name the folder of a declared task; None for training."""
+    _about[:] = [] if folder is None else [folder]
 
 
 def command(line: str) -> str:
     """Return a command of this checkout as the person would type it: through uv, or with the Python that runs this.
 
     command("loop.py status") -> "uv run loop.py status", "python loop.py status" or ".venv/bin/python loop.py status"
+
+    For a declared task it names the task's folder, and this checkout where the person is elsewhere.
     """
-    return f"{runner()} {line}"
+    if not _about or not line.startswith("loop.py") or "--task" in line or "new-task" in line:
+        return f"{runner()} {line}"
+    here = Path.cwd()
+    checkout = "" if here == CHECKOUT else f"{shlex.quote(str(CHECKOUT))}/"
+    uv = f" --project {shlex.quote(str(CHECKOUT))}" if checkout and runner() == "uv run" else ""
+    folder = Path(os.path.relpath(_about[0], here))
+    return f"{runner()}{uv} {checkout}{line} --task {shlex.quote(str(folder))}"
 
 
 def runner(environ: Mapping[str, str] | None = None, python: str | None = None) -> str:

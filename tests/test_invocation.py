@@ -34,6 +34,19 @@ def test_without_uv_it_names_the_python_that_runs(tmp_path: Path, monkeypatch: p
     assert invocation.runner({}, str(tmp_path / "elsewhere/python")) == str(tmp_path / "elsewhere/python")
 
 
+def test_a_declared_task_is_named_wherever_the_person_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    invocation.set_task(ROOT / "examples" / "sql")
+    try:
+        assert invocation.command("loop.py status --tag a") == "uv run loop.py status --tag a --task examples/sql"
+        assert invocation.command("prepare.py") == "uv run prepare.py"
+        monkeypatch.chdir(tmp_path)
+        invocation.set_task(tmp_path)
+        assert invocation.command("loop.py") == f"uv run --project {ROOT} {ROOT}/loop.py --task ."
+    finally:
+        invocation.set_task(None)
+    assert invocation.command("loop.py") == "uv run loop.py"
+
+
 def test_no_message_names_uv_by_itself() -> None:
     """Messages go through `command`; only what is told before the packages are there is another matter."""
     found = set()

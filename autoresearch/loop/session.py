@@ -37,6 +37,7 @@ from autoresearch.report import status
 from autoresearch.report.console import View, published
 from autoresearch.system import awake, load, machine, orphans, process
 from autoresearch.system.locks import hold
+from autoresearch.tasks.command.task import CommandTask
 from autoresearch.tasks.gpt.task import GptTask
 from autoresearch.tasks.task import Task
 
@@ -142,6 +143,8 @@ def open_night(
 
 def open_task(layout: Layout, before: Night, facts: machine.Facts, options: Options, say: Say) -> Task:
     """Return the task of a night: the declared one that its folder holds, or training. Raises AutoresearchError."""
+    if layout.declared:
+        return CommandTask.open(tree(layout.root), layout.root, say, no_sandbox=options.no_sandbox)
     return GptTask.open(
         layout,
         before.task,

@@ -56,6 +56,7 @@ def root_of(checkout: Path, args: Namespace) -> Path:
     if not (folder / TASK_FILE).is_file():
         how = invocation.command(f"loop.py new-task {folder}")
         raise UsageError(f"{folder} has no {TASK_FILE}. To write one: {how}")
+    invocation.set_task(folder.resolve())
     return folder.resolve() / STATE
 
 
