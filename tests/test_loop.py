@@ -11,6 +11,7 @@ from unittest.mock import ANY
 import pytest
 
 import loop
+from autoresearch import invocation
 from autoresearch.errors import UsageError
 from autoresearch.loop.commands import COMMANDS, command, root_of
 from testbed.toy import ROOT
@@ -78,6 +79,9 @@ def test_a_declared_task_keeps_its_nights_in_its_own_folder(tmp_path: Path) -> N
     with pytest.raises(UsageError, match=r"has no task\.toml\. To write one: .*loop\.py new-task"):
         root_of(ROOT, Namespace(what="run", task=tmp_path))
     (tmp_path / "task.toml").touch()
-    assert root_of(ROOT, Namespace(what="run", task=tmp_path)) == tmp_path.resolve() / ".autoresearch"
+    try:
+        assert root_of(ROOT, Namespace(what="run", task=tmp_path)) == tmp_path.resolve() / ".autoresearch"
+    finally:
+        invocation.set_task(None)
     with pytest.raises(UsageError, match="`transfer` is for training a model"):
         root_of(ROOT, Namespace(what="transfer", task=tmp_path))
