@@ -205,7 +205,10 @@ class Research:
         repaired = self.proposer.repair(context, candidate.proposal, refused)
         if repaired is None:
             return candidate
-        return self._admitted(context, replace(repaired, mends=context.turn))
+        cost = candidate.proposal.usage
+        usage = {kind: cost.get(kind, 0.0) + repaired.usage.get(kind, 0.0) for kind in {**cost, **repaired.usage}}
+        usage["repairs"] = usage.get("repairs", 0.0) + 1
+        return self._admitted(context, replace(repaired, mends=context.turn, usage=usage))
 
     def _admitted(self, context: Context, proposal: Proposal, *, stale: bool = False) -> Candidate:
         """Return the candidate that `proposal` makes, tried on small arrays where it changes more than constants.
@@ -223,7 +226,8 @@ class Research:
             return candidate
         began = time.monotonic()
         broken = self.experimenter.preflight(candidate.source)
-        usage = {**proposal.usage, "preflight_s": round(time.monotonic() - began, 2)}
+        took_s = proposal.usage.get("preflight_s", 0.0) + time.monotonic() - began
+        usage = {**proposal.usage, "preflight_s": round(took_s, 2)}
         return replace(candidate, proposal=replace(proposal, usage=usage), broken=broken)
 
     def _turn_failed(self, error: ProposerError) -> None:

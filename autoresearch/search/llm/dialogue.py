@@ -18,7 +18,7 @@ from functools import partial
 
 from autoresearch.candidate import constants, edits
 from autoresearch.errors import EditError, NothingNewError, ProposerError
-from autoresearch.records import Context, Failure, Proposal, Set, Trial, WholeFile
+from autoresearch.records import Context, Failure, Proposal, ReplaceDefinition, Set, Trial, WholeFile
 from autoresearch.search import gate, policy
 from autoresearch.search.llm import choices, functions, prompt, replies
 from autoresearch.search.llm.backend import Answer, Backend, Message, Question, TooLongError
@@ -59,6 +59,7 @@ class Dialogue:
         self.backend, self.scorecard, self.formats = backend, scorecard, tuple(formats)
         self.retry_s = retry_s  # seconds before another attempt at a server in trouble
         self._scale = TokenScale(self.card)
+        self._form = ""  # of the latest prompt
         self._cancelled = threading.Event()
 
     @property
@@ -97,11 +98,13 @@ class Dialogue:
         return proposals
 
     def repair(self, context: Context, proposal: Proposal, failure: Failure) -> Proposal | None:
-        """Ask the model once to mend a proposal that failed before training. Its reply is repaired at most once."""
+        """Ask the model once to mend a proposal that failed before training. Its reply is repaired at most once.
+
+        The form is that of the proposal, so that within its turn the server has read the prompt.
+        """
         self._cancelled.clear()
         draft = Draft(context, _seed(context, len(context.history)))
-        kinds = {type(edit) for edit in proposal.edits}
-        form = "file" if WholeFile in kinds else "set" if kinds == {Set} else "blocks"
+        form = self._form_of(proposal, context)
         mended = None
         try:
             reply = f"TITLE: {proposal.title}\nCATEGORY: {proposal.category}\n\n{edits.render(proposal.edits)}"
@@ -261,6 +264,13 @@ class Dialogue:
             draft.unread += 1
             raise
 
+    def _form_of(self, proposal: Proposal, context: Context) -> str:
+        """Return the format in which to mend a proposal: the latest prompt's, where the edits are of that kind."""
+        kinds, named = {type(edit) for edit in proposal.edits}, [getattr(edit, "name", None) for edit in proposal.edits]
+        if kinds == {ReplaceDefinition} and self._form == "function" and named == [functions.target(context)]:
+            return "function"
+        return "file" if WholeFile in kinds else "set" if kinds == {Set} else "blocks"
+
     # --- asking ---
 
     def _request(self, draft: Draft, form: str, extra: int = 0) -> Request:
@@ -269,7 +279,7 @@ class Dialogue:
         answer = ANSWER_TOKENS.get(form) or math.ceil(FILE_GROWTH * estimate(context.source, scale))
         answer += self.backend.thinking_tokens
         subject = Subject(draft.menu if form == "menu" else (), functions.target(context) or "")
-        form = "blocks" if form == "function" and not subject.target else form
+        form = self._form = "blocks" if form == "function" and not subject.target else form
         build = partial(prompt.build, context, form, bytes_per_token=scale, drafted=draft.earlier, subject=subject)
         whole = build(budget=sys.maxsize)
         once, again = answer + extra, 2 * answer + ERROR_TOKENS + extra

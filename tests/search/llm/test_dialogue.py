@@ -340,3 +340,15 @@ def test_a_turn_about_code_shows_one_function(make: Make) -> None:
         (proposal,) = make(fake).propose(replace(CONTEXT, directive=directive))
         assert "def lr_scale(progress):" in seen(fake, 0) and "class MLP" not in seen(fake, 0)
     assert proposal.title == "Square it"
+
+
+@pytest.mark.parametrize("form", ["function", "blocks"])
+def test_a_mending_within_the_turn_reads_little_anew(form: str, make: Make) -> None:
+    context = replace(CONTEXT, directive=Directive("new category", "Something else.", category="schedule"))
+    rewrite = "CATEGORY: schedule\nTITLE: Square it\nREPLACE def lr_scale\n```\ndef lr_scale(p):\n    return {}\n```"
+    with FakeOllama([{"reply": rewrite.format("q * q")}, {"reply": rewrite.format("p * p")}]) as fake:
+        proposer = make(fake, formats=(form,))
+        (proposal,) = proposer.propose(context)
+        mended = proposer.repair(context, proposal, Failure("train", "NameError: name 'q' is not defined"))
+        assert mended is not None and "p * p" in edits.apply(SOURCE, mended.edits)
+        assert len(fake.loads) == 1 and fake.read[1] < 0.15 * fake.read[0]
