@@ -20,7 +20,7 @@ NAMES = {
     "overhead": "where the seconds of a recorded night went",
     "plain": "the trainer against a plain port of the same model",
     "probes": "what the probes of an evaluation find, whom they accuse, what they cost (3 benchmarks)",
-    "protocol": "a language model's turns: their cost, broken replies, a real model (3 benchmarks)",
+    "protocol": "a language model's turns: their cost, broken replies, a real model's answers (4 benchmarks)",
     "quality": "val_bpb after fixed steps: parts of the optimizer, other defaults (2 benchmarks)",
     "reading": "what a language model reads anew each turn",
     "simulations": "simulated nights: the keep rule, the statistics, the search (3 benchmarks)",

@@ -1,6 +1,6 @@
 """Measure the protocol with language models: the cost of turns, broken replies, and what a real model replies.
 
-turns and replies use a scripted model behind a real HTTP server; real needs an OpenAI-compatible server.
+turns, replies and recorded use a scripted model behind a real HTTP server; real needs an OpenAI-compatible server.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from autoresearch.search.llm.replies import parse
 from autoresearch.search.llm.transport import Timeouts
 from autoresearch.search.scorecard import Card, Scorecard
 from autoresearch.system import machine
+from benchmarks import recorded_turns
 from benchmarks.cli import command_line, parser, run_one
 from testbed.fake_ollama import MODEL, FakeOllama
 from testbed.proposer_kit import CONTEXT, GOOD, proposer
@@ -76,10 +77,17 @@ def turns(argv: Sequence[str]) -> int:
     count = 6 if args.quick else args.turns
     with tempfile.TemporaryDirectory() as folder:
         columns = {form: played(count, args.seed, form, Path(folder)) for form in ("blocks", "set", "menu")}
-    print(f"| {count} turns | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}")
-    for name in columns["blocks"]:
-        print(f"| {name} | {' | '.join(str(column[name]) for column in columns.values())} |")
+    print(columns_table(columns, f"{count} turns"))
     return 0
+
+
+def columns_table(columns: Mapping[str, Mapping[str, Any]], head: str = "") -> str:
+    """Format columns by their names as a Markdown table, whose first column holds the names of their values."""
+    lines = [f"| {head} | {' | '.join(columns)} |", f"|---|{'---|' * len(columns)}"]
+    names = next(iter(columns.values()))
+    return "\n".join(
+        [*lines, *(f"| {name} | {' | '.join(str(c[name]) for c in columns.values())} |" for name in names)]
+    )
 
 
 class Model:
@@ -129,6 +137,7 @@ def played(count: int, seed: int, form: str, folder: Path) -> dict[str, Any]:
     return {
         "first prompt, tokens": sum(len(m["content"].encode()) for m in first) // 4,
         "prompt tokens a turn": round(statistics.mean(prompts)),
+        "tokens read anew a turn": round(sum(fake.read) / count),
         "answer tokens a turn": round(statistics.mean(answers)),
         "harness s a turn, median": round(statistics.median(harness), 2),
         "harness s a turn, most": round(max(harness), 2),
@@ -276,5 +285,16 @@ def asked(backend: Recorded, count: int, most_minutes: float, seed: int, json_fi
     return 0
 
 
+# --- recorded: what a real model answered -----------------------------------------------------------------------------
+
+
+def recorded(argv: Sequence[str]) -> int:
+    """Replay the recorded answers of a real model through today's protocol: usable turns, answers, tokens."""
+    parser("protocol recorded", recorded_turns.__doc__).parse_args(argv)
+    print(f"`{command_line()}` ({date.today()}; the counts depend on no machine)\n")
+    print(columns_table(recorded_turns.columns()))
+    return 0
+
+
 def main(argv: Sequence[str]) -> int:
-    return run_one("protocol", {"turns": turns, "replies": replies, "real": real}, argv)
+    return run_one("protocol", {"turns": turns, "replies": replies, "recorded": recorded, "real": real}, argv)

@@ -33,6 +33,10 @@ TABLES: dict[str, tuple[str, tuple[str, ...]]] = {
     "probes honest": ("honest model | evaluations | false alarms | largest_nats", ("| convolution by FFT | 2 | 0 |",)),
     "probes power": ("leak | open | tiny bpb | tiny float32", ("| one ahead, +1 | 100% |", "| 3 of 3 |")),
     "protocol real": ("how turns ended | ", ("replies in", "its share of the next hybrid night begins at")),
+    "protocol recorded": (
+        " | as recorded | the same form, today | the form for its size, today",
+        ("| turns with a usable answer | 6 of 9 | ", " | 9 of 9 |"),
+    ),
     "protocol replies": ("habit | the reply | what became of it", ("5 are used at once, 5 go back",)),
     "protocol turns": ("6 turns | blocks | set", ("| turns given up |",)),
     "quality defaults": ("change | dataset | scale | steps | gain | by seed | s_ratio", ("| bigram embedding |",)),
