@@ -1,0 +1,1 @@
+-- Indexes that the report may use: CREATE INDEX and ANALYZE, nothing else.
