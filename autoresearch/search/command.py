@@ -37,7 +37,7 @@ from autoresearch.records import (
     WholeFile,
 )
 from autoresearch.search import history
-from autoresearch.search.llm import prompt, replies
+from autoresearch.search.llm import fields, prompt
 from autoresearch.search.proposer import BaseProposer
 from autoresearch.system import process
 
@@ -141,7 +141,7 @@ class Command(BaseProposer):
             self.say(f"{ended.line(self.argv[0])}; its change of {EDITABLE} is complete and is tried all the same")
         told = {**_fields(ended.printed), **_fields(note)}
         title = told.get("title") or _last_line(note) or _last_line(ended.printed) or _summary(context.source, changed)
-        hypothesis, category = told.get("hypothesis", ""), replies.named_category(told.get("category", ""))
+        hypothesis, category = told.get("hypothesis", ""), fields.named_category(told.get("category", ""))
         return Proposal(change, title[:TITLE_CHARS], hypothesis[:HYPOTHESIS_CHARS], category, self.name, usage)
 
     def _call(self, folder: Path) -> _Ended:
@@ -267,13 +267,13 @@ def _edits(incumbent: str, given: str, changed: str) -> tuple[Edit, ...]:
 def _fields(text: str) -> dict[str, str]:
     """Return the last TITLE:, HYPOTHESIS: and CATEGORY: lines of a text; an agent may think aloud before them."""
     found = [match.groups() for line in _ESCAPES.sub("", text).splitlines() if (match := _FIELD.fullmatch(line))]
-    return {name.lower(): line for name, value in found if (line := replies.plain_line(value, HYPOTHESIS_CHARS))}
+    return {name.lower(): line for name, value in found if (line := fields.plain_line(value, HYPOTHESIS_CHARS))}
 
 
 def _last_line(text: str) -> str:
     """Return the last line that is not blank, or an empty text."""
     lines = reversed(_ESCAPES.sub("", text).splitlines())
-    return next((found for line in lines if line.strip() and (found := replies.plain_line(line, TITLE_CHARS))), "")
+    return next((found for line in lines if line.strip() and (found := fields.plain_line(line, TITLE_CHARS))), "")
 
 
 def _summary(old: str, new: str) -> str:

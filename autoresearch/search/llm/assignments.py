@@ -10,7 +10,9 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
+from autoresearch.candidate import constants
 from autoresearch.candidate.edit_markers import BEGIN_LINE
+from autoresearch.errors import EditError
 from autoresearch.records import SearchReplace
 from autoresearch.search.llm.fences import FENCE
 
@@ -18,6 +20,14 @@ from autoresearch.search.llm.fences import FENCE
 _BARE = re.compile(r"([A-Z][A-Z0-9_]*)\s*(?::\s*\w+\s*)?=(?!=)(.+)")
 _SIGNED = re.compile(r"([-+])\s*(?:SET\s+)?([A-Z][A-Z0-9_]*\s*(?::\s*\w+\s*)?=(?!=).*)")
 _DIFF_FENCE = re.compile(r"\s*(?:`{3,}|~{3,})\s*(?:diff|patch|udiff)\b.*", re.IGNORECASE)
+_REMARK = re.compile(r"\s(?:#(?s:.*)|\((?:was|from|currently|current|instead|previously|default|old)\b[^()]*\))\Z")
+# The beginning of a remark that follows a literal without a comment sign.
+_UNMARKED_REMARK = re.compile(r"\s(?:\(|//|<-|—|–|-\s+[A-Za-z]|because\b|instead\b)")
+_RANGE = re.compile(r"[\d.]+\s*[-–—]\s*[\d.]+")
+_ARROW = re.compile(r"->|→")
+_QUOTES = str.maketrans("“”‘’", "\"\"''")
+MAX_LITERAL_CHARS = 4000
+
 _HEADER = re.compile(r"(?:diff --git |index [0-9a-f]|--- |\+\+\+ |@@).*")
 _HUNK_LINE = re.compile(r"[ +\-@\\]|\Z|diff --git |index [0-9a-f]")
 _FIELD = re.compile(r"\W*(?:HYPOTHESIS|CATEGORY|TITLE)\b.*", re.IGNORECASE)
@@ -49,6 +59,32 @@ def is_stated(remark: str) -> bool:
     """Return whether a remark behind a value says that the script has it: " (unchanged)", but not " (currently 8)"."""
     words = _words(remark)
     return not words.isdisjoint(_STATED) and words.isdisjoint(_OTHER_VALUE) and not any(map(str.isdigit, remark))
+
+
+def plain_literal(text: str) -> str:
+    """Strip marks and remarks from a literal: " 0.05` (was 0.04)" -> "0.05", "8 -> 6 // fewer" -> "6".
+
+    Raises EditError for a range, since Python would read `4-6` as -2.
+    """
+    text = text[:MAX_LITERAL_CHARS].strip("`* \t").translate(_QUOTES)
+    text = _REMARK.sub("", text).strip("`* \t").rstrip(";,.")
+    if not is_literal(text) and (remark := _UNMARKED_REMARK.search(text)):
+        text = text[: remark.start()].rstrip(" `*;,.")
+    before, arrow, after = _ARROW.sub("→", text, count=1).partition("→")
+    if arrow and is_literal(before.strip("`* \t")):
+        text = after.strip("`* \t")
+    if _RANGE.fullmatch(text):
+        raise EditError(f"`{text[:40]}` reads as a range. Give one value.")
+    return text
+
+
+def is_literal(text: str) -> bool:
+    """Return whether a text is a literal or arithmetic of literals."""
+    try:
+        constants.evaluate(text)
+    except ValueError:
+        return False
+    return True
 
 
 # --- assignments ------------------------------------------------------------------------------------------------------

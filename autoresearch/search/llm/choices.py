@@ -14,7 +14,7 @@ from typing import Any
 from autoresearch.errors import EditError
 from autoresearch.formats import counted
 from autoresearch.records import HYPOTHESIS_CHARS
-from autoresearch.search.llm import channels, replies
+from autoresearch.search.llm import channels, fields, replies
 from autoresearch.search.llm.backend import Schema
 from autoresearch.search.llm.replies import ParsedReply
 from autoresearch.search.menu import Entry
@@ -64,7 +64,7 @@ def read(text: str, entries: Sequence[Entry]) -> ParsedReply:
                 f"{shown}Choose one of the {counted(len(entries), 'change')} that are listed, by line or number, "
                 'like this: {"because": "...", "choice": "' + entries[0].title + '"}'
             ) from error
-    hypothesis = replies.plain_line(" ".join(filter(None, (because, found.why))), HYPOTHESIS_CHARS)
+    hypothesis = fields.plain_line(" ".join(filter(None, (because, found.why))), HYPOTHESIS_CHARS)
     return ParsedReply(found.title, hypothesis, found.category, found.edits)
 
 

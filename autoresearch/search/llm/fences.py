@@ -14,9 +14,12 @@ FENCE = re.compile(r"\s*(?:`{3,}[^`]*|~{3,}[^~]*)")
 class Fences:
     """Places of the fences in the lines of a reply."""
 
-    def __init__(self, lines: Sequence[str], is_edit: Callable[[str], object]) -> None:
-        """Look for all fences. A fence that holds a line for which `is_edit` is true holds no file."""
-        self.lines = lines
+    def __init__(self, lines: Sequence[str], is_edit: Callable[[str], object], files: Sequence[str] = ()) -> None:
+        """Look for all fences. A fence that holds a line for which `is_edit` is true holds no file.
+
+        `files` are the paths of a declared task, whose files need no functions.
+        """
+        self.lines, self.files = lines, files
         self._closing = _closing(lines)
         self._edits = [i for i, line in enumerate(lines) if is_edit(line)]
         heads = {name: re.compile(rf"def {name}\b") for name in REQUIRED_FUNCTIONS}
@@ -28,11 +31,19 @@ class Fences:
         return self.lines[start + 1 : end], min(end + 1, len(self.lines))
 
     def holds_file(self, start: int) -> bool:
-        """Return whether the fence that opens at `start` holds a whole version of the editable file."""
-        return self.is_file(start + 1, self._closing[start])
+        """Return whether the fence that opens at `start` holds a whole version of training's file."""
+        return not self.files and self.is_file(start + 1, self._closing[start])
+
+    def holds_edit(self, start: int) -> bool:
+        """Return whether an edit begins inside the fence that opens at `start`."""
+        return _any_in(self._edits, start + 1, self._closing[start])
+
+    def is_open(self, start: int) -> bool:
+        """Return whether no line closes the fence that opens at `start`."""
+        return self._closing[start] == len(self.lines)
 
     def is_file(self, start: int, end: int) -> bool:
-        """Return whether the lines define all functions that the editable file must have, and hold no edit."""
+        """Return whether the lines define all functions that training's file must have, and hold no edit."""
         return all(_any_in(places, start, end) for places in self._heads) and not _any_in(self._edits, start, end)
 
 
