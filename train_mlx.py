@@ -65,7 +65,7 @@ FINAL_LR_FRAC = 0.0
 COMPUTE_DTYPE = "bfloat16"  # or "float32", which CPUs always use; parameters are always float32
 LOSS_CHUNK = 2**24  # bytes of logits at once in training, on a GPU
 STACK_MATRICES = True  # Muon on all matrices of one shape at once, to fill a GPU
-QUERY_BLOCK = 128  # queries at once where attention has no fused kernel: with a window, on CPUs, float32 on CUDA
+QUERY_BLOCK = 128  # queries at once, on a GPU four times, without fused attention: windows, CPUs, float32 on CUDA
 
 # --- model ----------------------------------------------------------
 
@@ -151,10 +151,10 @@ def attend_last(q, k, v, window):
 
 def attend(q, k, v, window):
     """Attend from all T positions, in memory linear in T."""
-    T = q.shape[2]
-    if T <= 2 * QUERY_BLOCK or (window >= T - 1 and prepare.has_fused_attention(q)):
+    T, block = q.shape[2], QUERY_BLOCK * (4 if on_gpu() else 1)
+    if 2 * block >= T or (window >= T - 1 and prepare.has_fused_attention(q)):
         return attend_last(q, k, v, window)
-    return prepare.attend_in_blocks(attend_last, q, k, v, window, QUERY_BLOCK)
+    return prepare.attend_in_blocks(attend_last, q, k, v, window, block)
 
 
 class Attention(nn.Module):
@@ -162,7 +162,7 @@ class Attention(nn.Module):
         super().__init__()
         C, H, H_kv = config.n_embd, config.n_head, config.n_kv_head
         D, bound = C // H, MATRIX_INIT_SCALE * math.sqrt(3 / C)
-        self.n_head, self.n_kv_head, self.window = H, H_kv, config.windows[layer]
+        self.n_head, self.n_kv_head, self.head_dim, self.window = H, H_kv, D, config.windows[layer]
         self.c_q = Linear(uniform((H * D, C), bound))
         self.c_k = Linear(uniform((H_kv * D, C), bound))
         self.c_v = Linear(uniform((H_kv * D, C), bound))
@@ -172,13 +172,14 @@ class Attention(nn.Module):
 
     def __call__(self, x, ve):
         B, T, _ = x.shape
-        q = self.c_q(x).reshape(B, T, self.n_head, -1).transpose(0, 2, 1, 3)  # (B, H, T, D)
-        k = self.c_k(x).reshape(B, T, self.n_kv_head, -1).transpose(0, 2, 1, 3)  # (B, H_kv, T, D)
-        v = self.c_v(x).reshape(B, T, self.n_kv_head, -1)  # (B, T, H_kv, D)
+        # One product and one rotation for all heads, which fill a GPU better.
+        weights = mx.concatenate([self.c_q.weight, self.c_k.weight, self.c_v.weight])
+        heads = (x @ weights.astype(x.dtype).T).reshape(B, T, -1, self.head_dim)  # (B, T, H + 2 H_kv, D)
+        qk, v = mx.split(heads, [self.n_head + self.n_kv_head], axis=2)
         if ve is not None:
             gate = 2 * mx.sigmoid(self.ve_gate(x[..., :GATE_CHANNELS]))  # (B, T, H_kv)
             v = v + gate[..., None] * ve.reshape(v.shape)
-        q, k = norm(rotate(q)), norm(rotate(k))
+        q, k = mx.split(norm(rotate(qk.transpose(0, 2, 1, 3))), [self.n_head], axis=1)  # (B, H or H_kv, T, D)
         y = attend(q, k, v.transpose(0, 2, 1, 3), self.window)
         return self.c_proj(y.transpose(0, 2, 1, 3).reshape(B, T, -1))
 
@@ -209,8 +210,7 @@ class Block(nn.Module):
 
 def head(x, weight):
     """Map (B, T, C) to logits (B, T, V) in float32."""
-    logits = (x @ weight.astype(x.dtype).T).astype(mx.float32)
-    return prepare.soft_cap(logits, LOGIT_SOFTCAP)
+    return prepare.soft_cap(x @ weight.astype(x.dtype).T, LOGIT_SOFTCAP)
 
 
 class GPT(nn.Module):
@@ -426,21 +426,21 @@ def batch_shape(seq_len: int) -> tuple[int, int]:
 def compiled_step(model: GPT, optimizer: MuonAdamW):
     """Return a step as one compiled graph: ([(x, y), ...] micro-batches, hyper) -> mean loss."""
     state = [model.state, optimizer.state]
-    loss_and_grad = nn.value_and_grad(model, model.loss)
+    loss_and_grad = nn.value_and_grad(model, lambda x, y, parts: model.loss(x, y) / parts)
 
-    def accumulate(batches):
-        total = loss_and_grad(*batches[0])
+    def accumulate(batches, parts):
+        total = loss_and_grad(*batches[0], parts)
         for x, y in batches[1:]:
             # Wait for the gradients so far, so that only one micro-batch's activations are in memory.
             x = mx.depends(x, [g for _, g in tree_flatten(total[1])])
-            total = tree_map(mx.add, total, loss_and_grad(x, y))
+            total = tree_map(mx.add, total, loss_and_grad(x, y, parts))
         return total
 
     @partial(mx.compile, inputs=state, outputs=state)
     def step(batches, hyper):
-        cores = prepare.even_streams(len(batches))
-        totals = prepare.parallel(accumulate, [batches[i::cores] for i in range(cores)])
-        loss, gradients = tree_map(lambda *parts: sum(parts) / len(batches), *totals)
+        parts, cores = len(batches), prepare.even_streams(len(batches))
+        totals = prepare.parallel(partial(accumulate, parts=parts), [batches[i::cores] for i in range(cores)])
+        loss, gradients = tree_map(lambda first, *rest: sum(rest, first), *totals)
         optimizer.update(model, gradients, hyper)
         return loss
 
