@@ -197,20 +197,20 @@ def axes(source: str, bench: Workbench, device: str) -> Iterator[Axis]:
     """Yield the constants of `source` that may be fitted on `device`, "gpu" or "cpu".
 
     axes("DEVICE_BATCH_SIZE = 8\nTOTAL_BATCH_SIZE = 2**15\n", bench, "gpu") -> Axis("DEVICE_BATCH_SIZE",
-    (("4", "2", "1"), ("16",))) where a row has 2048 tokens. Rows at once are doubled up to the whole batch.
+    (("16",), ("4", "2", "1"))) where a row has 2048 tokens. Rows at once are doubled up to the whole batch.
     """
     now = constants.read(source)
+    if device == "gpu" and isinstance(chunk := now.get(CHUNK), int):  # a CPU's chunks are the harness's
+        larger = tuple(f"2**{k}" for k in CHUNKS if 2**k > chunk)
+        smaller = tuple(f"2**{k}" for k in reversed(CHUNKS) if 2**k < chunk)
+        yield Axis(CHUNK, (larger, smaller))  # before the rows: with small chunks more rows bring nothing
     if isinstance(rows := now.get(ROWS), int):
         tokens, pieces = now.get("TOTAL_BATCH_SIZE"), now.get("TRAIN_ROW_PIECES", 1)
         seq_len = corpus.load_meta(bench.data.folder)["seq_len"]
         whole = tokens * pieces // seq_len if isinstance(tokens, int) else rows
         fewer = tuple(str(rows >> k) for k in (1, 2, 3) if rows >> k)
         more = tuple(str(rows << k) for k in range(1, 6) if rows << k <= whole)
-        yield Axis(ROWS, (fewer, more))
-    if device == "gpu" and isinstance(chunk := now.get(CHUNK), int):  # a CPU's chunks are the harness's
-        larger = tuple(f"2**{k}" for k in CHUNKS if 2**k > chunk)
-        smaller = tuple(f"2**{k}" for k in reversed(CHUNKS) if 2**k < chunk)
-        yield Axis(CHUNK, (larger, smaller))
+        yield Axis(ROWS, (more, fewer) if device == "gpu" else (fewer, more))
     if isinstance(stacked := now.get("STACK_MATRICES"), bool):
         yield Axis("STACK_MATRICES", ((str(not stacked),),))
     if device == "gpu" and now.get("COMPUTE_DTYPE") in ("bfloat16", "float32"):  # a CPU computes in float32
