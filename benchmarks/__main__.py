@@ -11,6 +11,7 @@ NAMES = {
     "bad_night": "kills, a reboot, a full disk, a set clock, a lost server: what a night loses to each",
     "candidates": "how each hostile or broken candidate is stopped",
     "compare": "what changed between two --json files of one benchmark",
+    "gpu": "the trainer on a GPU: chunks, rows, types, compiling, against the plain port",
     "interface": "what the live view and the morning report cost",
     "mac": "what only a Mac can answer: attention, compiling, types, the display",
     "machines": "whether findings travel between machines",

@@ -27,10 +27,10 @@ TOKENS = 4096  # a step
 
 
 @cache
-def additive_mask(T: int, window: int) -> mx.array:
+def additive_mask(T: int, window: int, dtype: mx.Dtype) -> mx.array:
     """Return a (T, T) mask: 0 for the `window` positions before and the own one, -inf elsewhere."""
     distance = mx.arange(T)[:, None] - mx.arange(T)
-    return mx.where((distance >= 0) & (distance <= window), 0.0, float("-inf"))
+    return mx.where((distance >= 0) & (distance <= window), 0.0, float("-inf")).astype(dtype)
 
 
 def rms_norm(x: mx.array) -> mx.array:
@@ -39,7 +39,7 @@ def rms_norm(x: mx.array) -> mx.array:
 
 def plain_logits(model: Any, idx: mx.array) -> mx.array:
     """Compute logits from the trainer's parameters by a plain forward pass: (B, T) -> (B, T, V)."""
-    p = dict(tree_flatten(model.parameters()))
+    p = {path: a.astype(model.config.dtype) for path, a in tree_flatten(model.parameters())}
     B, T = idx.shape
     D = model.config.n_embd // model.config.n_head
     pairs = (36313 * mx.pad(idx[:, :-1], [(0, 0), (1, 0)]) + idx) % len(p["bigrams.weight"])
@@ -54,12 +54,12 @@ def plain_logits(model: Any, idx: mx.array) -> mx.array:
         q, k, v = (a.transpose(0, 2, 1, 3) for a in (q, k, v))
         q, k = (mx.fast.rope(a, D, traditional=False, base=1e4, scale=-1.0, offset=0) for a in (q, k))
         q, k = (rms_norm(a) for a in (q, k))
-        y = mx.fast.scaled_dot_product_attention(q, k, v, scale=D**-0.5, mask=additive_mask(T, window))
+        y = mx.fast.scaled_dot_product_attention(q, k, v, scale=D**-0.5, mask=additive_mask(T, window, q.dtype))
         x = x + y.transpose(0, 2, 1, 3).reshape(B, T, -1) @ p[f"h.{i}.attn.c_proj.weight"].T
         y = rms_norm(x) @ p[f"h.{i}.mlp.c_fc.weight"].T
         x = x + mx.maximum(y, 0) ** 2 @ p[f"h.{i}.mlp.c_proj.weight"].T
     logits = rms_norm(x) @ p["lm_head.weight"].T
-    return 15 * mx.tanh(logits / 15)
+    return 15 * mx.tanh(logits.astype(mx.float32) / 15)
 
 
 def plain_loss(model: Any, x: mx.array, y: mx.array) -> mx.array:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -121,9 +122,18 @@ def peak_mib(make: Callable[[], Callable[[], Any]]) -> float:
 
 def primitives(arrays: Any) -> int:
     """Count the operations that evaluating the arrays takes: nodes of their graph; a compiled group is one."""
+    return len(operation_names(arrays))
+
+
+def fused_kernels(arrays: Any) -> int:
+    """Count the kernels that mx.compile fuses for the arrays' graph, each one once: what has to be compiled."""
+    return len({name for name in operation_names(arrays) if name.startswith("Compiled")})
+
+
+def operation_names(arrays: Any) -> list[str]:
     graph = io.StringIO()
     mx.export_to_dot(graph, *(a for _, a in tree_flatten(arrays)))
-    return graph.getvalue().count("[label =")
+    return re.findall(r'\[label ="([^"]*)"', graph.getvalue())
 
 
 def report(rows: Sequence[cli.Row], args: argparse.Namespace) -> int:

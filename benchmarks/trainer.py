@@ -28,7 +28,7 @@ from autoresearch.paths import DataFolder
 from autoresearch.system.sandbox import Unconfined
 from autoresearch.tasks.gpt.data import corpus, tokenizer
 from autoresearch.tasks.gpt.data.packing import pack
-from autoresearch.tasks.gpt.data.profiles import PROFILES, TINY, default_profile
+from autoresearch.tasks.gpt.data.profiles import PROFILES, TINY, Profile, default_profile
 from autoresearch.tasks.gpt.workbench import harness as harness_files
 from benchmarks.cli import run_one
 from benchmarks.texts import quick_data
@@ -261,15 +261,18 @@ FORECAST: tuple[dict[str, Any], ...] = (
 )
 
 
-def random_data(folder: Path) -> Path:
+def random_data(folder: Path, profile: Profile = TINY) -> Path:
     """Write random tokens in the layout of prepared data, as far as the train child reads it."""
     folder.mkdir(parents=True)
-    rows = np.random.default_rng(0).integers(0, TINY.vocab_size - 4, (2000, TINY.seq_len + 1)).astype("<u2")
+    rows = np.random.default_rng(0).integers(0, profile.vocab_size - 4, (2000, profile.seq_len + 1)).astype("<u2")
     rows.tofile(folder / "train.u16")
-    np.save(folder / "token_bytes.npy", np.ones(TINY.vocab_size, dtype=np.int32))
-    numbers = {name: getattr(TINY, name) for name in ("seq_len", "vocab_size", "eval_tokens", "eval_rows", "budget_s")}
-    task = {"dataset": "random", "profile": "tiny", "fingerprint": "0" * 16, "bos_id": TINY.vocab_size - 4}
-    (folder / "meta.json").write_text(json.dumps({**task, **numbers}))
+    np.save(folder / "token_bytes.npy", np.ones(profile.vocab_size, dtype=np.int32))
+    numbers = {
+        name: getattr(profile, name) for name in ("seq_len", "vocab_size", "eval_tokens", "eval_rows", "budget_s")
+    }
+    task = {"dataset": "random", "profile": "tiny", "fingerprint": "0" * 16, "bos_id": profile.vocab_size - 4}
+    layout = {"version": corpus.VERSION, "splits": {}}
+    (folder / "meta.json").write_text(json.dumps({**task, **numbers, **layout}))
     return folder
 
 
