@@ -6,16 +6,20 @@ of one version, or two where it is declared exact. It is noisy where replicates 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from autoresearch.decide.exact import same
 from autoresearch.decide.interval import RETESTS, ROUNDS
 from autoresearch.decide.noise import Noise
-from autoresearch.metrics import Metric
+from autoresearch.metrics import Metric, Scatter
 
 KNOWN_DF = 4.0  # degrees of freedom from which earlier nights know sigma
 AGREEING_RUNS = 3  # replicates that show a metric to be exact
+SCATTERS: Mapping[Scatter, str] = {  # what runs of one version show
+    "noisy": "runs of one version differ",
+    "exact": "runs of one version agree to the last digit",
+}
 
 
 @dataclass(frozen=True, slots=True)

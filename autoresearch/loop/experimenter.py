@@ -15,6 +15,7 @@ from statistics import fmean
 from autoresearch.candidate.complexity import simplifies
 from autoresearch.decide import early_stop, estimates
 from autoresearch.decide.keep_rule import decide, implausible
+from autoresearch.decide.kinds import SCATTERS, runs_needed
 from autoresearch.errors import AutoresearchError
 from autoresearch.formats import counted
 from autoresearch.invocation import command
@@ -31,9 +32,6 @@ from autoresearch.system import load
 from autoresearch.system.machine import Facts
 from autoresearch.tasks.task import Task
 
-BASELINE_RUNS = 3  # replicates of a baseline: the first look at sigma
-BASELINE_RUNS_KNOWN = 2  # where earlier nights of this machine and task know sigma already
-KNOWN_DF = 4.0  # degrees of freedom from which sigma is known
 FRAME = re.compile(r'^\s*File "([^"]+)", line \d+', re.MULTILINE)  # of a traceback
 SAME_SCORE = 2e-3  # relative difference up to which a checkpoint scored again gives the same val_bpb
 
@@ -163,16 +161,22 @@ class Experimenter:
     def _measure_baseline(self, why: str) -> None:
         """Measure the branch's file as the new baseline."""
         x = self._begun_baseline() or self._new_baseline(why)
-        prior = self.notebook.prior
-        known = prior is not None and prior.df >= KNOWN_DF
-        runs = BASELINE_RUNS_KNOWN if known else BASELINE_RUNS
-        self.notebook.view.say(f"baseline: {runs} runs of the same file; gains are measured by their scatter, sigma")
-        while len(x.scores) < runs:
+        self.notebook.view.say(
+            f"baseline: {self._baseline_runs()} runs of the same files, which show how far runs differ"
+        )
+        while len(x.scores) < self._baseline_runs():
             x = self.runner.run(x.n, "repeat" if x.scores else "search")
             if x.failure is not None:
                 self._conclude(x, _crash(x.failure))
                 raise AutoresearchError(self._baseline_advice(x, x.failure))
+        declared, shown = self.notebook.metric.scatter, self.notebook.estimates.metric.scatter
+        if shown != declared:
+            self.notebook.note(f"the metric is declared {declared}, but {SCATTERS[shown]}: it is taken as {shown}")
         self._conclude(x, Decision("keep", None, f"the baseline, {counted(len(x.scores), 'run')}"))
+
+    def _baseline_runs(self) -> int:
+        """Return how many runs the baseline needs, by what its runs have shown so far."""
+        return runs_needed(self.notebook.estimates.metric, self.notebook.prior).baseline
 
     def _begun_baseline(self) -> Experiment | None:
         """Return the baseline that an earlier session began to measure, where the branch still holds its source."""
@@ -229,7 +233,13 @@ class Experimenter:
         simpler = simplifies(notebook.source_of(incumbent.n), notebook.source_of(x.n))
         given_up = estimates.given_up_sigma(night, now)
         decision = decide(
-            now.values(x), now.estimate(incumbent), now.noise, simplifies=simpler, given_up_sigma=given_up
+            now.values(x),
+            now.estimate(incumbent),
+            now.noise,
+            metric=now.metric,
+            cases=now.cases(incumbent, x),
+            simplifies=simpler,
+            given_up_sigma=given_up,
         )
         gain = decision.delta_score or 0.0
         if decision.verdict == "keep" and implausible(gain, estimates.kept_gains(night), now.noise):

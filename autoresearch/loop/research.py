@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from autoresearch.candidate import constants
 from autoresearch.decide.keep_rule import baseline_due, incumbent_due
+from autoresearch.decide.kinds import runs_needed
 from autoresearch.errors import EditError, ExhaustedError, ProposerError, RepeatError, UsageError
 from autoresearch.failures import KINDS
 from autoresearch.findings import hints
@@ -126,13 +127,14 @@ class Research:
     def turn(self) -> None:
         """Try one idea, of the inbox first; or record that there was none; or run incumbent or baseline once more."""
         notebook, runner = self.notebook, self.experimenter.runner
-        incumbent, counters = notebook.incumbent, notebook.counters
-        if incumbent_due(notebook.estimates.estimate(incumbent), counters.single_run_discards):
+        incumbent, counters, now = notebook.incumbent, notebook.counters, notebook.estimates
+        reruns = runs_needed(now.metric).reruns
+        if reruns and incumbent_due(now.estimate(incumbent), counters.single_run_discards):
             since = counted(counters.single_run_discards, "candidate")
             notebook.view.say(f"#{incumbent.n} runs again: {since} in a row came nowhere near; it may have been lucky")
             runner.rerun(incumbent)
             return
-        if baseline_due(counters.since_baseline) and incumbent.role != "baseline":
+        if reruns and baseline_due(counters.since_baseline) and incumbent.role != "baseline":
             notebook.view.say("the baseline runs again, which shows whether the machine has changed")
             runner.rerun(notebook.baseline)
             return

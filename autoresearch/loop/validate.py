@@ -9,14 +9,16 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 
-from autoresearch.decide import validation
+from autoresearch.decide import estimates, validation
 from autoresearch.decide.interval import RETESTS, ROUNDS, Interval, interleaved, top, winner
+from autoresearch.decide.kinds import RunsNeeded, runs_needed
 from autoresearch.errors import ExhaustedError
 from autoresearch.formats import counted
 from autoresearch.invocation import command
 from autoresearch.loop.notebook import Notebook
 from autoresearch.loop.research import Research
 from autoresearch.loop.runner import Runner
+from autoresearch.metrics import VAL_BPB
 from autoresearch.record.night import Experiment
 
 SHARE = 0.2  # of a night with an end that is kept for the validation
@@ -37,15 +39,20 @@ class ValidationPlan:
         return RETESTED * self.retests + 2 * self.rounds
 
 
-def affordable_plan(night_s: float, run_s: float, share: float = SHARE) -> ValidationPlan | None:
+NOISY = runs_needed(VAL_BPB)
+
+
+def affordable_plan(
+    night_s: float, run_s: float, share: float = SHARE, needed: RunsNeeded = NOISY
+) -> ValidationPlan | None:
     """Return what a fifth of the night, or another share, can pay for; None where that is too little.
 
     affordable_plan(8 * 3600, 330) -> ValidationPlan(retests=2, rounds=5); affordable_plan(600, 30) -> None
     """
     affordable = int(share * night_s / run_s)
-    for retests in (RETESTS, 0):
-        each = min(ROUNDS, (affordable - RETESTED * retests) // 2)
-        if each >= LEAST_ROUNDS:
+    for retests in (needed.retests, 0):
+        each = min(needed.rounds, (affordable - RETESTED * retests) // 2)
+        if each >= min(LEAST_ROUNDS, needed.rounds):
             return ValidationPlan(retests, each)
     return None
 
@@ -60,7 +67,7 @@ def run_night(research: Research) -> str:
     if end is None:
         return research.run()
     run_s = research.notebook.run_s()
-    plan = affordable_plan(end - time.time(), run_s)
+    plan = affordable_plan(end - time.time(), run_s, needed=_needed(research))
     kept_s = plan.runs * run_s if plan else 0.0
     research.notebook.view.state.reserve(end - kept_s if plan else None)
     try:
@@ -74,18 +81,27 @@ def run_night(research: Research) -> str:
 
 def _validate_by(research: Research, end: float, run_s: float, plan: ValidationPlan | None) -> None:
     """Validate with what is left of the night: the last experiment may have taken more than one run."""
-    left = affordable_plan(end - time.time(), run_s, share=1.0)
+    left = affordable_plan(end - time.time(), run_s, share=1.0, needed=_needed(research))
     if time.time() < end and (plan or left) and research.must_stop() is None:
         validate(research, left or ValidationPlan(0, LEAST_ROUNDS))
 
 
+def _needed(research: Research) -> RunsNeeded:
+    return runs_needed(estimates.metric_of(research.night))
+
+
 def validate(research: Research, plan: ValidationPlan) -> Interval | None:
-    """Make the runs that are missing and return the interval; None where nothing was kept."""
+    """Make the runs that are missing and return the interval; None where nothing was kept.
+
+    An exact metric gets one round whatever the plan is, since a second one would say the same.
+    """
     research.experimenter.prepare()
     notebook, runner, night = research.notebook, research.experimenter.runner, research.night
     if night.incumbent is None or night.incumbent.role == "baseline":
         notebook.view.say("validation: nothing was kept, so there is nothing to validate")
         return None
+    if not (needed := _needed(research)).reruns:
+        plan = ValidationPlan(needed.retests, needed.rounds)
     best, baseline = _winner(notebook, runner, plan), notebook.baseline
     notebook.view.say(
         f"validation: #{best.n} {best.proposal.title} against the baseline, {counted(plan.rounds, 'round')}"
@@ -102,8 +118,8 @@ def validate(research: Research, plan: ValidationPlan) -> Interval | None:
 def _winner(notebook: Notebook, runner: Runner, plan: ValidationPlan) -> Experiment:
     """Return the incumbent, unless one of the next best does better in the same number of fresh runs."""
     now, incumbent = notebook.estimates, notebook.incumbent
-    estimates = {x.n: now.estimate(x).mean for x in notebook.night.decided if x.verdict != "crash" and x.scores}
-    contenders = list(dict.fromkeys([incumbent.n, *top(estimates, RETESTED)]))[:RETESTED]
+    found = {x.n: now.estimate(x).mean for x in notebook.night.decided if x.verdict != "crash" and x.scores}
+    contenders = list(dict.fromkeys([incumbent.n, *top(found, RETESTED)]))[:RETESTED]
     before = {n: len(now.values(notebook.night.experiments[n], "incumbent")) for n in contenders}
     for n, _ in interleaved(contenders, plan.retests, 0):
         runner.run(n, "incumbent")
@@ -111,5 +127,5 @@ def _winner(notebook: Notebook, runner: Runner, plan: ValidationPlan) -> Experim
         return incumbent
     night, now = notebook.night, notebook.estimates
     retests = {n: now.values(night.experiments[n], "incumbent")[before[n] :] for n in contenders}
-    search = {n: (estimates[n], len(night.experiments[n].scores)) for n in contenders}
+    search = {n: (found[n], len(night.experiments[n].scores)) for n in contenders}
     return night.experiments[winner(search, {n: runs for n, runs in retests.items() if runs})]
