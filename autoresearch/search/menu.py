@@ -54,7 +54,7 @@ def _recipes(context: Context) -> Iterator[Entry]:
 
 def _steps(context: Context) -> Iterator[Entry]:
     """Yield the new single steps of each constant that matters."""
-    space, now = infer(context.source, context.task.seq_len), version(context.source)
+    space, now = infer(context.source, context.task.seq_len, context.brief), version(context.source)
     for axis in [axis for axis in space.axes if not axis.minor]:
         for value, rank in _values(axis).items():
             settled = space.settle({**space.current, axis.name: value})

@@ -1,8 +1,8 @@
-"""Infer the searched axes of a module-level constant, with their ranges, from its name and value. No I/O.
+"""Infer the searched axes of a constant of training, with their ranges, from its name and value. No I/O.
 
 Each number is searched in a coordinate that suits it: log2 for rates and sizes, log2 of 1 - beta for averaging factors,
 the plain value for fractions. The words in the name decide which (RULES); a name with no known word is searched up to a
-factor of two up and down.
+factor of two up and down. Declared tasks have knobs.py instead.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ class Axis:
     index: int | None = None  # of the element in a tuple
     neutral: Value | None = None  # the value that switches the mechanism off
     minor: bool = False  # seldom matters, or is fitted to the machine before the night
+    declared: bool = False  # its range is a task's own: no value may lie outside
+    decimals: int = 2  # of a value on a linear scale
 
     @property
     def key(self) -> str:
@@ -68,8 +70,11 @@ class Axis:
         if self.grid:
             return min(self.grid, key=lambda value: abs(self.coordinate(value) - place))
         if self.scale == "linear":
-            return round(place, 2)
+            number = round(place, self.decimals)
+            return min(max(number, self.low), self.high) if self.declared else number
         number = float(f"{2.0**place:.2g}")
+        if self.declared:
+            return min(max(number, float(f"{2.0**self.low:.12g}")), float(f"{2.0**self.high:.12g}"))
         return round(1 - number, 10) if self.scale == "complement" else number
 
     def moved(self, value: Value, steps: float) -> Value | None:
@@ -182,7 +187,7 @@ def _number(axis: Axis, rule: RangeRule) -> Axis | None:
     neutral = 0.0 if rule.category == "regularisation" else None
     place = math.log2(value)
     axis = replace(axis, scale="log", low=place - span, high=place + (rule.up or span), neutral=neutral)
-    return on_grid(axis, _octaves(axis) if rule.kind == "octaves" else _whole(axis)) if whole else axis
+    return on_grid(axis, _octaves(axis) if rule.kind == "octaves" else whole_numbers(axis)) if whole else axis
 
 
 def is_power_of_two(value: int) -> bool:
@@ -207,7 +212,7 @@ def _octaves(axis: Axis) -> Iterator[int]:
         value *= 2
 
 
-def _whole(axis: Axis) -> Iterator[int]:
+def whole_numbers(axis: Axis) -> Iterator[int]:
     """Yield whole numbers in the range: all up to 100, and those of two significant digits above."""
     yield from range(math.ceil(2.0**axis.low - 1e-9), min(math.floor(2.0**axis.high + 1e-9), 100) + 1)
     for i in range(65):

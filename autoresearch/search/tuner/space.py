@@ -1,4 +1,4 @@
-"""Build the search space of a candidate: the axes of its module-level constants and the constraints between them.
+"""Build the search space of a candidate: the axes of its constants, and in training the constraints between them.
 
 If the model's width is DEPTH * ASPECT_RATIO, the width replaces the ratio as an axis, so that a change of depth keeps
 the width. `Space.settle` adjusts the axes that depend on a changed one, and `Space.edits` writes a setting as SET
@@ -15,9 +15,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from autoresearch.candidate import constants, syntax
-from autoresearch.records import Set
-from autoresearch.search.tuner.axes import Axis, Value, axes_of, is_power_of_two, on_grid
+from autoresearch.candidate import constants, python_constants, syntax
+from autoresearch.candidate.pack import is_packed
+from autoresearch.records import Brief, Set
+from autoresearch.search.tuner import knobs
+from autoresearch.search.tuner.axes import Axis, Value, axes_of, on_grid
 
 Values = dict[str, Value]  # by the axis's name
 
@@ -42,6 +44,7 @@ class Space:
     literals: Mapping[str, str]
     seq_len: int | None = None  # tokens a row
     whole_batches: bool = False  # whether rows * seq_len has to divide the total batch
+    source: str = ""  # of a declared task, whose constants do not depend on each other
 
     def __contains__(self, name: object) -> bool:
         return any(axis.name == name for axis in self.axes)
@@ -66,7 +69,11 @@ class Space:
     def settle(self, values: Values) -> Values | None:
         """Move dependent axes to the nearest values that satisfy the constraints. Return None when none do."""
         values = dict(values)
-        return values if all(mend(self, values) for mend in (_mend_heads, _mend_width, _mend_batch)) else None
+        return (
+            values
+            if self.source or all(mend(self, values) for mend in (_mend_heads, _mend_width, _mend_batch))
+            else None
+        )
 
     def constants_at(self, values: Values) -> dict[str, Any]:
         """Return all constants of the candidate with the axes set to `values`."""
@@ -89,11 +96,20 @@ class Space:
         """
         new = self.constants_at(values)
         changed = [name for name, old in self.constants.items() if new[name] != old]
-        return tuple(Set(name, _spelled(new[name], self.literals[name])) for name in changed)
+        if self.source:
+            return tuple(Set(name, constants.spelled(self.source, name, new[name])) for name in changed)
+        return tuple(Set(name, python_constants.spelled(new[name], self.literals[name])) for name in changed)
 
 
-def infer(source: str, seq_len: int | None = None) -> Space:
-    """Return the search space of a source. `seq_len` (tokens a row) relates rows to a total batch given in tokens."""
+def infer(source: str, seq_len: int | None = None, brief: Brief | None = None) -> Space:
+    """Return the search space of a source. `seq_len` (tokens a row) relates rows to a total batch given in tokens.
+
+    That of a declared task is what its brief says of it, and what its constants suggest (knobs.py).
+    """
+    if is_packed(source):
+        declared = brief or Brief(role="", categories=())
+        found = tuple(knobs.axes(source, declared.knobs, declared.categories))
+        return Space(found, constants.read(source), constants.literals(source), source=source)
     values, turnable = constants.read(source), _turnable(syntax.parse(source))
     names = [name for name in values if name in turnable and _matters(name, values)]
     axes = [axis for name in names for axis in axes_of(name, values[name])]
@@ -215,10 +231,3 @@ def _needs_whole_batches(source: str) -> bool:
 
 def _first(values: Values, names: tuple[str, ...]) -> str | None:
     return next((name for name in names if name in values), None)
-
-
-def _spelled(value: Any, old: str) -> str:
-    """Write a literal in the style of the one that it replaces: 32768 for "2**16" -> "2**15"."""
-    if "**" in old and type(value) is int and value > 1 and is_power_of_two(value):
-        return f"2**{value.bit_length() - 1}"
-    return repr(value)

@@ -1,7 +1,8 @@
-"""Propose new values for the incumbent's module-level constants, without a language model.
+"""Propose new values for the incumbent's constants, without a language model.
 
 The first experiments follow a fixed order, one big lever at a time and in both directions, since depth and total batch
-decide what this machine can learn in the budget. Then Optuna's TPE moves several constants at once.
+decide what this machine can learn in the budget; in a declared task its knobs are the levers. Then Optuna's TPE moves
+several constants at once.
 
 The tuner ignores a directive's category: keeping to it gained 2% less (+-3%) in simulated nights. It keeps no state
 between turns: everything is computed from the history in the context, so a resumed night proposes what the interrupted
@@ -79,7 +80,7 @@ class Tuner(BaseProposer):
             why = "tried all that it can reach from here" if search.axes else "found no constant that it can turn"
             raise ProposerError(f"the tuner has {why}", reason="exhausted")
         usage = {"seconds": (time.perf_counter() - started) / len(found)}
-        return [describe(search.space, move, self.name, usage) for move in found]
+        return [describe(search.space, move, self.name, usage, context.task.metric) for move in found]
 
 
 class _Search:
@@ -88,7 +89,7 @@ class _Search:
     def __init__(self, context: Context, rng: random.Random, levers: Sequence[Lever], most_knobs: int) -> None:
         self.context, self.rng, self.levers, self.most_knobs = context, rng, levers, most_knobs
         self.incumbent = version(context.source)
-        self.space = infer(context.source, context.task.seq_len)
+        self.space = infer(context.source, context.task.seq_len, context.brief)
         self.axes = [axis for axis in self.space.axes if not axis.minor] or list(self.space.axes)
         self.seen = observe(self.space, self.incumbent, context.history)
 
@@ -126,8 +127,9 @@ class _Search:
                     yield Move(values, "hint")
 
     def _levers(self) -> Iterator[Move]:
-        """Yield the moves of each lever in turn."""
-        for lever in self.levers:
+        """Yield the moves of each lever in turn; a declared task's are its knobs."""
+        knobs = (Lever((axis.name,), (1, -1)) for axis in self.axes if axis.declared)
+        for lever in self.levers if not self.space.source else knobs:
             name = next((name for name in lever.names if name in self.space), None)
             if name is not None:
                 yield from self._pulled(self.space[name], lever.steps)
@@ -141,6 +143,10 @@ class _Search:
         if len(pulls) >= PULLS:
             return
         tried = [value for seen in pulls for value in (seen.values[axis.name], seen.before[axis.name])]
+        if axis.scale == "choice":
+            for other in [choice for choice in axis.grid if choice not in (*tried, axis.value)]:
+                yield Move({**self.space.current, axis.name: other}, "lever")
+            return
         sides = [float(value) - float(axis.value) for value in tried]
         for step in steps:
             value = axis.moved(axis.value, step)

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from autoresearch.candidate import constants
+from autoresearch.candidate.pack import is_packed
 from autoresearch.candidate.versions import version
+from autoresearch.metrics import VAL_BPB, Metric
 from autoresearch.records import TITLE_CHARS, Proposal
 from autoresearch.search.tuner.axes import Axis, Value, axes_of, is_power_of_two
 from autoresearch.search.tuner.space import WIDTH, Space, Values, infer
@@ -40,22 +42,24 @@ class Move:
     category: str | None = None  # None: the category of the constant that moves furthest
 
 
-def describe(space: Space, move: Move, proposer: str, usage: Mapping[str, float]) -> Proposal:
+def describe(space: Space, move: Move, proposer: str, usage: Mapping[str, float], metric: Metric = VAL_BPB) -> Proposal:
     """Return a move as a proposal: Proposal((Set("DEPTH", "2"),), "DEPTH 4 -> 2", "Fewer layers ...", "depth", ...)."""
     axes = [space[name] for name in space.changed(move.values)]
     first = _furthest(axes, move.values)
     category = move.category or first.category
-    hypothesis = _hypothesis(move, axes, first)
+    hypothesis = _hypothesis(move, axes, first, metric if space.source else None)
     return Proposal(space.edits(move.values), _title(axes, move.values), hypothesis, category, proposer, usage)
 
 
 def category_of_change(before: str, after: str) -> str | None:
     """Return the category of the constant that moves furthest between two sources; None if their code differs, too.
 
+    The names of a declared task's constants say nothing of categories, so that its changes have None.
+
     A ratio that only keeps the width at another depth does not count: half the layers at the same width is depth.
     """
     old, new = version(before), version(after)
-    if old.structure != new.structure:
+    if old.structure != new.structure or is_packed(before):
         return None
     changed = new.changed_from(old)
     space = infer(before)
@@ -107,7 +111,8 @@ def _readable(value: Value) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _hypothesis(move: Move, axes: list[Axis], first: Axis) -> str:
+def _hypothesis(move: Move, axes: list[Axis], first: Axis, metric: Metric | None) -> str:
+    """Return the reason for a move, in training's words or in those of a declared task's `metric`."""
     match move.why:
         case "without":
             return f"{first.name} may not be worth having in so short a training: this switches it off."
@@ -117,6 +122,8 @@ def _hypothesis(move: Move, axes: list[Axis], first: Axis) -> str:
             return "Two changes that each came close to the incumbent may together be clear of the noise."
         case "tpe":
             return f"The better ones of the settings measured so far point this way: {_directions(axes, move.values)}."
+    if metric is not None:
+        return f"{metric.name} may be {metric.direction} with another value of {first.name}."
     upwards = first.scale != "choice" and float(move.values[first.name]) > float(first.value)
     default = f"{first.name} may be off its best value for this machine's budget."
     return HYPOTHESES.get((first.category, upwards), default)
