@@ -4,6 +4,7 @@
     uv run loop.py --hours 8                research for one night, and validate the winner in its last part
     uv run loop.py status                   show the night so far
     uv run loop.py doctor                   check what a good night needs
+    uv run loop.py --task FOLDER            the same for any files and number that the folder's task.toml declares
 
 With nothing prepared it takes climbmix where the Hugging Face hub answers and an offline corpus where it does not; with
 an Ollama server it asks a local model for ideas, and without one the built-in tuner has them.
@@ -35,6 +36,7 @@ COMMANDS = {  # as `--help` groups them
         "try": "measure a candidate of your own",
         "transfer": "try another machine's kept changes on this one, under the same rules",
     },
+    "a task of yours": {"new-task": "write a folder that declares a task: files, commands, a number"},
     "look at it": {
         "status": "show the night so far",
         "watch": "show the running night, from another terminal",
@@ -140,6 +142,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add("clean", tag)
     add("doctor", tag, task)
+    add("new-task").add_argument("folder", type=path, help="made where it is not there; what it holds stays as it is")
     fit = add("calibrate", tag, task)
     fit.add_argument("--again", action="store_true", help="measure again what was measured earlier")
     add("models", who)

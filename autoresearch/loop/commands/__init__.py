@@ -33,6 +33,7 @@ COMMANDS = {  # name on the command line -> module:function, below autoresearch.
     "clean": "commands.results:clean",
     "export": "sharing:export_command",
     "compare": "sharing:compare_command",
+    "new-task": "commands.tasks:new_task",
     "doctor": "commands.setup:doctor",
     "calibrate": "commands.setup:calibrate",
     "models": "commands.setup:models",

@@ -13,6 +13,7 @@ from rich.console import Console
 from autoresearch.errors import AutoresearchError, ProposerError
 from autoresearch.loop import checkup
 from autoresearch.loop import doctor as examination
+from autoresearch.loop.commands import tasks
 from autoresearch.measure import experiment
 from autoresearch.paths import EDITABLE, Cache, Layout
 from autoresearch.records import Measurement
@@ -33,6 +34,8 @@ DOCTOR_S = 10.0  # of training
 
 def doctor(root: Path, args: Namespace) -> int:
     """Print each check as it is done; exit with 1 when something stands in the way of a night."""
+    if args.task is not None:
+        return tasks.doctor(args.task.resolve(), no_sandbox=args.no_sandbox)
     facts, cache = machine.facts(), Cache.default()
     print(facts.describe())
     host = checkup.Host(root, facts, model=lambda: find_model(facts, cache), train=partial(_train_briefly, root, args))

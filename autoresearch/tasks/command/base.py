@@ -16,11 +16,12 @@ from pathlib import Path
 from autoresearch.errors import TaskError
 from autoresearch.files import write_atomic
 from autoresearch.formats import span
+from autoresearch.paths import TASK_FILE
 from autoresearch.records import Say
 from autoresearch.tasks.command import checks, declaration, tree
 from autoresearch.tasks.command.checks import PYTHON
 from autoresearch.tasks.command.confined import Confinement, Job, execute
-from autoresearch.tasks.command.declaration import FILE, Problem, refuse
+from autoresearch.tasks.command.declaration import Problem, refuse
 from autoresearch.tasks.command.globs import matching
 from autoresearch.tasks.command.keys import Declaration, words
 
@@ -93,15 +94,15 @@ def _copy(folder: Path, revision: str | None, into: Path) -> None:
 
 def _text(folder: Path, copy: Path) -> tuple[str, Declaration]:
     """Return the text of task.toml in a copy of the folder, and what it declares."""
-    file = copy / FILE
+    file = copy / TASK_FILE
     if not file.is_file():
-        there = (folder / FILE).is_file()
-        how = f"Run: git add {folder / FILE} && git commit" if there else f"Run: loop.py new-task {folder}"
-        raise TaskError(f"{folder} has no {FILE}{' in the commit' if there else ''}. {how}")
+        there = (folder / TASK_FILE).is_file()
+        how = f"Run: git add {folder / TASK_FILE} && git commit" if there else f"Run: loop.py new-task {folder}"
+        raise TaskError(f"{folder} has no {TASK_FILE}{' in the commit' if there else ''}. {how}")
     try:
         text = file.read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:
-        raise TaskError(f"{folder / FILE} is no UTF-8 text: byte {error.start}. Save it as UTF-8") from None
+        raise TaskError(f"{folder / TASK_FILE} is no UTF-8 text: byte {error.start}. Save it as UTF-8") from None
     return text, declaration.read(text)
 
 

@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path as Folder
 from pathlib import PurePosixPath
 
-from autoresearch.tasks.command.declaration import FILE, Problem
+from autoresearch.paths import TASK_FILE
+from autoresearch.tasks.command.declaration import Problem
 from autoresearch.tasks.command.globs import matches, matching
 from autoresearch.tasks.command.keys import Declaration, words
 from autoresearch.tasks.command.toml_lines import Path
@@ -95,7 +96,7 @@ def _edit_problems(declared: Declaration, folder: Folder, files: Collection[str]
         for path in found:
             if any(p.is_symlink() for p in [folder / path, *_parents(folder, path)]):
                 yield Problem(("edit", i), f"{path} is a link", "Name the file that it leads to")
-            elif path in (FILE, declared.brief) or matches(OUT, path):
+            elif path in (TASK_FILE, declared.brief) or matches(OUT, path):
                 yield Problem(("edit", i), f"{path} cannot be edited by a candidate", "Name other files, one by one")
     editable = set(matching(declared.edit, files))
     for where, command in declared.judging.items():

@@ -15,6 +15,7 @@ from difflib import get_close_matches
 from pydantic import ValidationError
 
 from autoresearch.errors import TaskError
+from autoresearch.paths import TASK_FILE
 from autoresearch.tasks.command.keys import (
     Declaration,
     FinalTable,
@@ -28,8 +29,6 @@ from autoresearch.tasks.command.keys import (
     words,
 )
 from autoresearch.tasks.command.toml_lines import Path, key_lines, line_of
-
-FILE = "task.toml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +45,7 @@ def read(text: str) -> Declaration:
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise TaskError(f"{FILE} is no TOML: {error}. A string needs quotes, a list brackets") from None
+        raise TaskError(f"{TASK_FILE} is no TOML: {error}. A string needs quotes, a list brackets") from None
     try:
         declared = Declaration.model_validate_json(json.dumps(data, default=str), strict=True)
     except ValidationError as error:
@@ -61,7 +60,7 @@ def refuse(text: str, problems: Iterable[Problem]) -> None:
     said = []
     for problem in problems:
         line = line_of(lines, problem.path)
-        said.append(f"{FILE}{f', line {line}' if line else ''}: {problem.what}. {problem.mend}")
+        said.append(f"{TASK_FILE}{f', line {line}' if line else ''}: {problem.what}. {problem.mend}")
     if said:
         raise TaskError("\n".join(said))
 
@@ -116,7 +115,7 @@ _EXAMPLES = {
 
 def _place(path: Path) -> str:
     tables = {"guard": "[[guard]]", "limit": "[[limit]]"}
-    return tables.get(str(path[0]), f"[{path[0]}]") if len(path) > 1 else FILE
+    return tables.get(str(path[0]), f"[{path[0]}]") if len(path) > 1 else TASK_FILE
 
 
 def _command_problems(declared: Declaration) -> Iterable[Problem]:

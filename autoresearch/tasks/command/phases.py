@@ -18,7 +18,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from autoresearch.measure.run_folder import tidy
 from autoresearch.records import Failure, Purpose
 from autoresearch.tasks.command import tree as trees
 from autoresearch.tasks.command.checks import PYTHON, script_of
@@ -99,7 +98,7 @@ class Side:
         if not self.run_command:
             return Observed(files=self._sized())
         out = self.tree / trees.OUT
-        _empty(out)
+        trees.empty(out)
         ended = self._candidate(self.run_command, "run", self.bench.run_limit_s, (out,))
         self._need("run", self.run_command, ended)
         return Observed(
@@ -132,7 +131,7 @@ class Side:
         self._need("guard", guard.run, ended)
 
     def _hand_over(self) -> None:
-        _empty(self.judge / trees.OUT)
+        trees.empty(self.judge / trees.OUT)
         try:
             trees.hand_over(self.tree / trees.OUT, self.judge / trees.OUT)
         except (trees.UnfitError, OSError) as error:
@@ -161,7 +160,7 @@ class Side:
         self.listen(phase)
         began = time.monotonic()
         scratch = self.folder / self.name / "tmp"
-        _empty(scratch)
+        trees.empty(scratch)
         first, *rest = words(command)
         argv = [sys.executable, *python, *rest] if first in PYTHON else [first, *rest]
         job = Job(
@@ -222,11 +221,3 @@ def needs_run(declared: Declaration) -> bool:
 
 def _holds(path: Path, content: bytes) -> bool:
     return path.is_file() and not path.is_symlink() and path.read_bytes() == content
-
-
-def _empty(folder: Path) -> None:
-    """Make a folder anew, whatever a command left in it or in its place."""
-    if folder.is_symlink() or folder.is_file():
-        folder.unlink()
-    tidy(folder, ())
-    folder.mkdir(parents=True, exist_ok=True)

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+from autoresearch.measure.run_folder import tidy
 from autoresearch.record.git import Repository
 from autoresearch.record.gitcall import call
 
@@ -130,3 +131,11 @@ def hand_over(out: Path, into: Path) -> None:
             if count > OUT_FILES or size > OUT_BYTES:
                 raise UnfitError(f"{OUT}/ holds over {OUT_FILES:,} files or {OUT_BYTES // 2**30} GB")
             shutil.copyfile(entry.path, into / name, follow_symlinks=False)
+
+
+def empty(folder: Path) -> None:
+    """Make a folder anew, whatever a command left in it or in its place."""
+    if folder.is_symlink() or folder.is_file():
+        folder.unlink()
+    tidy(folder, ())
+    folder.mkdir(parents=True, exist_ok=True)

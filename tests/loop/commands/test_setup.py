@@ -35,6 +35,6 @@ def test_the_training_has_the_constants_that_a_night_here_would_begin_with(
     end = toy.index(":\n", toy.index("def build_model")) + 2
     (repository / "train_mlx.py").write_text(f"{toy[:end]}    raise ValueError(f'{{LR=}}')\n{toy[end:]}")
     git(repository, "commit", "-q", "-am", "a toy that fails")
-    assert setup.doctor(repository, Namespace(dataset="toy", profile="tiny", no_sandbox=True)) != 0
+    assert setup.doctor(repository, Namespace(task=None, dataset="toy", profile="tiny", no_sandbox=True)) != 0
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("✗ training: ")]
     assert "LR=0.125" in line

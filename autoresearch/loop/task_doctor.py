@@ -1,0 +1,123 @@
+"""Check a declared task before a night: its declaration, that it runs, and what a version that does nothing earns."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from autoresearch.errors import AutoresearchError
+from autoresearch.formats import counted
+from autoresearch.loop.checkup import FINE, NOTE, PROBLEM, Check
+from autoresearch.paths import STATE
+from autoresearch.record.gitcall import call
+from autoresearch.tasks.command.floor import Baseline, Finding, Floor
+from autoresearch.tasks.command.task import CommandTask
+
+TRUST = {
+    "judged": "judged: a process that never runs the candidate's code says the number",
+    "clocked": "clocked: the loop measures it itself",
+    "reported": "reported: the edited program says its own number and can print any",
+}
+
+
+def checks(folder: Path, *, no_sandbox: bool = False) -> Iterator[Check]:
+    """Yield the checks of a task's folder as they are done. What is in the way of all others ends them."""
+    said: list[str] = []
+    try:
+        task = CommandTask.open(folder, folder / STATE, said.append, no_sandbox=no_sandbox, revision=None)
+    except AutoresearchError as error:
+        yield from (Check("task.toml", PROBLEM, text) for text in str(error).splitlines())
+        return
+    yield Check("task.toml", FINE, f"{counted(len(task.base.edited), 'file')} to edit: {', '.join(task.base.edited)}")
+    yield from _committed(task)
+    yield _sandbox(task, said)
+    yield _trust(task)
+    scratch = folder / STATE / "doctor"
+    try:
+        floor = Floor(task, scratch.resolve())
+        baseline = floor.baseline()
+        yield from _baseline(task, baseline)
+        if baseline.failure is None:
+            yield from (_hidden(finding, task.confined) for finding in floor.hidden())
+            yield from (_adversary(finding) for finding in floor.adversaries(baseline))
+            yield _test(task, floor)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _committed(task: CommandTask) -> Iterator[Check]:
+    """Check that a night, which takes the commit, will see what was checked here."""
+    done = call(task.folder, ("status", "--porcelain", "--", "."), check=False)
+    if done.returncode:
+        yield Check(
+            "git", PROBLEM, "the folder is in no repository", f"git init {task.folder} && git add . && git commit"
+        )
+    elif changed := [line[3:] for line in done.stdout.splitlines()]:
+        advice = f"git -C {task.folder} add . && git -C {task.folder} commit"
+        yield Check("git", NOTE, f"not committed, and a night takes what is: {', '.join(changed[:5])}", advice)
+    else:
+        yield Check("git", FINE, "all files are committed")
+
+
+def _sandbox(task: CommandTask, said: list[str]) -> Check:
+    text = next((line.removeprefix("sandbox: ") for line in said if line.startswith("sandbox: ")), "")
+    if not task.confined:
+        return Check("sandbox", NOTE, text, "without one, a run can read what is hidden")
+    if task.declared.network:
+        return Check("sandbox", NOTE, text, "what a candidate reads, it can send away: leave `network` out if you can")
+    return Check("sandbox", FINE, text)
+
+
+def _trust(task: CommandTask) -> Check:
+    metric = task.metric
+    if metric.trust == "reported":
+        return Check("trust", NOTE, TRUST[metric.trust], 'add a judge: score = ..., from = "score:json:KEY"')
+    return Check("trust", FINE, TRUST[metric.trust])
+
+
+def _baseline(task: CommandTask, baseline: Baseline) -> Iterator[Check]:
+    if (failure := baseline.failure) is not None:
+        detail = f"\n{failure.detail}" if failure.detail else ""
+        yield Check("run", PROBLEM, f"the files as they are do not run: {failure.kind}: {failure.message}{detail}")
+        return
+    first, second, metric = baseline.first, baseline.second, task.metric
+    assert first.score is not None and second is not None and second.score is not None
+    apart = "the same twice" if first.score == second.score else f"{metric.size(baseline.spread)} apart"
+    text = f"{metric.text(first.score)} and {metric.shown(second.score)}: {apart}; {first.total_s:.1f} s a run"
+    yield Check("run", FINE, text)
+    if first.score == second.score and metric.scatter == "noisy" and not first.cases and not metric.min_gain:
+        advice = 'write scatter = "exact" with min_gain or cases, if the same files always give the same number'
+        yield Check("noise", NOTE, "two runs gave the same number, so that no noise was seen", advice)
+    if first.score != second.score and metric.scatter == "exact":
+        advice = "leave `scatter` out, so that the noise is measured"
+        yield Check("noise", PROBLEM, "the metric is declared exact, and two runs differ", advice)
+
+
+def _test(task: CommandTask, floor: Floor) -> Check:
+    """Make the run with which a night would end, so that it does not fail then."""
+    if task.declared.test is None:
+        advice = "add [test] with data that no experiment sees"
+        return Check("test", NOTE, "the final validation measures on what the search has seen", advice)
+    m = floor.final()
+    if m.failure is not None:
+        detail = f"\n{m.failure.detail}" if m.failure.detail else ""
+        return Check("test", PROBLEM, f"[test] does not run: {m.failure.kind}: {m.failure.message}{detail}")
+    assert m.score is not None
+    return Check("test", FINE, f"{task.metric.text(m.score)} on what the search does not see")
+
+
+def _hidden(finding: Finding, confined: bool) -> Check:
+    if finding.outcome == "refused":
+        return Check("hidden", FINE, f"{finding.name}: {finding.message}")
+    level = PROBLEM if confined else NOTE
+    return Check("hidden", level, f"{finding.name}: {finding.message}", "a sandbox hides it" if not confined else "")
+
+
+def _adversary(finding: Finding) -> Check:
+    text = f"{finding.name}: {finding.message}"
+    if finding.outcome == "better":
+        return Check("floor", PROBLEM, text, "add a [[guard]] that fails for it, or let the judge refuse it")
+    if finding.outcome == "forgeable":
+        return Check("floor", NOTE, text, "the number is reported: believe no gain that you have not looked at")
+    return Check("floor", FINE, text)

@@ -1,0 +1,198 @@
+"""Try what an adversary or a lazy model would: versions that do nothing, and must not measure better than the baseline.
+
+What a guard lets through is named, with the guard that would stop it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from autoresearch.metrics import Metric
+from autoresearch.records import Failure, Measurement, Purpose, Role
+from autoresearch.tasks.command import tree
+from autoresearch.tasks.command.confined import Job, execute
+from autoresearch.tasks.command.keys import split_source
+from autoresearch.tasks.command.task import CommandTask
+from autoresearch.tasks.task import RunOrder
+
+Outcome = Literal["refused", "no better", "better", "forgeable"]
+GARBAGE = "}{ \u2603 not what anything expects [[[ 0x\n" * 3
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What came of one version that does nothing of use."""
+
+    name: str  # "an empty model.py"
+    outcome: Outcome
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """Two runs of the unchanged files."""
+
+    first: Measurement
+    second: Measurement | None = None
+
+    @property
+    def failure(self) -> Failure | None:
+        return self.first.failure or (self.second.failure if self.second else None)
+
+    @property
+    def best(self) -> float:
+        """The better of the scores."""
+        return min(m.score for m in (self.first, self.second) if m is not None and m.score is not None)
+
+    @property
+    def spread(self) -> float:
+        """How far the two scores are apart."""
+        scores = [m.score for m in (self.first, self.second) if m is not None and m.score is not None]
+        return max(scores) - min(scores)
+
+
+class Floor:
+    """The tests of one task, whose runs lie in `folder`."""
+
+    def __init__(self, task: CommandTask, folder: Path) -> None:
+        self.task, self.folder = task, folder
+        self.texts = {path: content.decode("utf-8", "replace") for path, content in task.base.edited.items()}
+        self.source = task.read(lambda path: task.base.edited[path])
+
+    def baseline(self) -> Baseline:
+        """Measure the files as they are, twice."""
+        first = self._measure(self.source, "baseline")
+        if first.failure is not None:
+            return Baseline(first)
+        second = self._measure(self.source, "baseline")
+        self.task.limit_candidates([m for m in (first, second) if m.ok])
+        return Baseline(first, second)
+
+    def final(self) -> Measurement:
+        """Measure the files as they are as the final validation would."""
+        return self._measure(self.source, "baseline", "final")
+
+    def adversaries(self, baseline: Baseline) -> Iterator[Finding]:
+        """Measure each version that does nothing of use."""
+        for name, texts in versions(self.texts, self.task.metric, self.task.declared.metric.source).items():
+            yield self._found(name, texts, baseline)
+
+    def hidden(self) -> Iterator[Finding]:
+        """Look for each hidden file with the eyes of a run: in its tree, in the folder, and in the base."""
+        for path in sorted(self.task.base.hidden):
+            places = [self.task.folder / path, self.task.base.folder / path]
+            seen = _readable(self.task, self.folder / "look", path, places)
+            outcome: Outcome = "better" if seen else "refused"
+            said = f"a run can read it at {seen[0]}" if seen else "no run can read it"
+            yield Finding(path, outcome, said)
+
+    def _found(self, name: str, texts: Mapping[str, str], baseline: Baseline) -> Finding:
+        source = self.task.read(lambda path: texts[path].encode())
+        if violations := self.task.check(source, self.source):
+            return Finding(name, "refused", f"refused before it runs: {violations[0]}")
+        m = self._measure(source, "candidate")
+        if m.failure is not None:
+            return Finding(name, "refused", f"refused: {m.failure.kind}: {m.failure.message}")
+        assert m.score is not None
+        metric = self.task.metric
+        figure = f"{metric.text(m.score)}, and the baseline {metric.shown(baseline.best)}"
+        margin = max(2 * baseline.spread, metric.min_gain)
+        if m.score >= baseline.best - margin:
+            return Finding(name, "no better", f"measured and no better: {figure}")
+        forged = metric.trust == "reported"
+        return Finding(name, "forgeable" if forged else "better", f"would be kept: {figure}")
+
+    def _measure(self, source: str, role: Role, purpose: Purpose = "search") -> Measurement:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / "source"
+        path.write_bytes(source.encode("utf-8", "surrogatepass"))
+        order = RunOrder(source=path, folder=self.folder / "run", seed=1, purpose=purpose, role=role)
+        return self.task.measure(order)
+
+
+def versions(texts: Mapping[str, str], metric: Metric, source: str) -> dict[str, dict[str, str]]:
+    """Return the versions that do nothing of use, by a name for a person.
+
+    Of each file an empty one and one of garbage; of the main one a program that claims a wonderful number and ends
+    well, one that ends at once, and one that only waits.
+    """
+    main = next(iter(texts))
+    found: dict[str, dict[str, str]] = {}
+    for path in list(texts)[:5]:
+        found[f"an empty {path}"] = {**texts, path: ""}
+        found[f"garbage as {path}"] = {**texts, path: GARBAGE}
+    claim = _claim(metric, source)
+    for name, body in programs(PurePosixPath(main).suffix, claim).items():
+        found[f"a {main} that {name}"] = {**texts, main: body}
+    return found
+
+
+def programs(suffix: str, claim: str) -> dict[str, str]:
+    """Return programs by what they do, in the language of a file; a file of data gets the claim as its text."""
+    quoted = json.dumps(claim)
+    match suffix:
+        case ".py":
+            leave = "import os, sys\nsys.stdout.flush()\nos._exit(0)\n"
+            return {
+                "claims a wonderful number and exits with 0": f"print({quoted})\n{leave}",
+                "exits with 0 at once": leave,
+                "only waits a moment": "import time\ntime.sleep(0.2)\n",
+            }
+        case ".js" | ".mjs" | ".cjs" | ".ts":
+            return {
+                "claims a wonderful number and exits with 0": f"console.log({quoted});\nprocess.exit(0);\n",
+                "exits with 0 at once": "process.exit(0);\n",
+            }
+        case ".sh" | ".bash":
+            return {
+                "claims a wonderful number and exits with 0": f"cat <<'END'\n{claim}\nEND\nexit 0\n",
+                "exits with 0 at once": "exit 0\n",
+            }
+        case ".rb" | ".pl" | ".php":
+            return {"claims a wonderful number": f"print {quoted};\nexit;\n"}
+    return {"holds only the claim of a wonderful number": f"{claim}\n"}
+
+
+def _claim(metric: Metric, source: str) -> str:
+    """Return lines that claim a wonderful number, in every form that a metric is read in."""
+    value = 1e-9 if metric.direction == "lower" else 1e9
+    kind, argument = split_source(source)
+    key = argument if kind in ("run:line", "score:json") else metric.name
+    return f"METRIC {key} {value:g}\n" + json.dumps({key: value, metric.name: value, "cases": [value]})
+
+
+_LOOK = """\
+import sys
+for path in sys.argv[1:]:
+    try:
+        open(path, "rb").close()
+        print(path)
+    except OSError:
+        pass
+"""
+
+
+def _readable(task: CommandTask, scratch: Path, path: str, places: list[Path]) -> list[str]:
+    """Return where a process in the place of a run can open a hidden file."""
+    bench = task.bench
+    tree.empty(scratch)
+    planted = scratch / "tree"
+    tree.plant(bench.base, planted, task.base.edited, without=bench.hidden, links=bench.links)
+    names = [path, *map(str, places)]
+    job = Job(
+        argv=[sys.executable, "-c", _LOOK, *names],
+        cwd=planted,
+        scratch=scratch / "tmp",
+        log=scratch / "look.log",
+        limit_s=60,
+        write=(planted / tree.OUT,),
+        env={"PYTHONSAFEPATH": ""},
+    )
+    ended = execute(job, bench.confinement)
+    tree.empty(scratch)
+    return ended.printed.splitlines()

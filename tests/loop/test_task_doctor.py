@@ -1,0 +1,61 @@
+"""What `doctor --task` tells of a declared task."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from autoresearch.loop.checkup import FINE, NOTE, PROBLEM, Check
+from autoresearch.loop.task_doctor import checks
+from testbed.declared import TOML, declare
+from testbed.toy import git
+
+SIZE = 'edit = ["config.toml"]\n[metric]\nname = "bytes"\nfrom = "size:config.toml"\nmin_gain = 1\n'
+
+
+def found(folder: Path) -> dict[str, list[Check]]:
+    by_name: dict[str, list[Check]] = {}
+    for check in checks(folder, no_sandbox=True):
+        by_name.setdefault(check.name, []).append(check)
+    return by_name
+
+
+def test_a_declaration_that_does_not_fit_ends_it_with_each_problem(tmp_path: Path) -> None:
+    folder = declare(tmp_path / "task", task_toml=TOML.replace("run.py", "ran.py").replace("score.py", "no.py"))
+    said = found(folder)
+    assert list(said) == ["task.toml"] and [c.level for c in said["task.toml"]] == [PROBLEM, PROBLEM]
+    assert said["task.toml"][0].message.startswith("task.toml, line 2: ")
+
+
+def test_what_is_fine_and_what_a_guard_lets_through_is_told(tmp_path: Path) -> None:
+    folder = declare(tmp_path / "task", task_toml=SIZE)
+    (folder / "config.toml").write_text("x = 3 # edited\n")
+    said = found(folder)
+    assert said["git"][0].level is NOTE and "config.toml" in said["git"][0].message
+    assert said["run"][0].message.startswith("bytes 15 bytes and 15 bytes: the same twice")
+    assert said["test"][0].level is NOTE and said["trust"][0].level is FINE and said["sandbox"][0].level is NOTE
+    [empty] = [c for c in said["floor"] if "an empty config.toml" in c.message]
+    assert empty.level is PROBLEM and "[[guard]]" in empty.advice
+    assert not (folder / ".autoresearch" / "doctor").exists()
+    assert git(folder, "status", "--porcelain") == " M config.toml\n"
+
+
+@pytest.mark.parametrize(
+    ("judge", "toml", "name", "level"),
+    [
+        ("raise SystemExit('no')", TOML, "run", PROBLEM),
+        ("import time\nprint({'loss': time.time()}.__repr__().replace(chr(39), chr(34)))", TOML, "noise", PROBLEM),
+        ("print('{\"loss\": 9}')", TOML, "noise", NOTE),
+    ],
+)
+def test_a_baseline_that_fails_or_scatters_otherwise_is_told(
+    tmp_path: Path, judge: str, toml: str, name: str, level: object
+) -> None:
+    exact = toml + 'scatter = "exact"\nmin_gain = 1\n' if level is PROBLEM and name == "noise" else toml
+    folder = declare(tmp_path / "task", task_toml=exact, score_py=judge)
+    for check in checks(folder, no_sandbox=True):
+        if check.name == name:
+            assert check.level is level
+            return
+    raise AssertionError(name)
