@@ -170,8 +170,6 @@ def _metric_problems(declared: Declaration) -> Iterable[Problem]:
         yield Problem(("metric", "from"), what, "Add min_gain, the least gain worth a change, or cases")
     if metric.scale == "log" and (metric.min_gain or 0) >= 1:
         yield Problem(("metric", "min_gain"), "on a log scale min_gain is a share", "Write 0.01 for 1%")
-    if metric.scale == "log" and metric.counts:
-        yield Problem(("metric", "scale"), "counts have binomial errors, on a linear scale", 'Write scale = "linear"')
     if metric.interleave and not _is_timed(declared):
         yield Problem(("metric", "interleave"), "nothing runs that could alternate", "Leave interleave out")
 
