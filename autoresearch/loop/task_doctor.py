@@ -64,7 +64,7 @@ def _sandbox(task: CommandTask, said: list[str]) -> Check:
     text = next((line.removeprefix("sandbox: ") for line in said if line.startswith("sandbox: ")), "")
     if not task.confined:
         return Check("sandbox", NOTE, text, "without one, a run can read what is hidden")
-    if task.declared.network:
+    if task.declared.reach == "open":
         return Check("sandbox", NOTE, text, "what a candidate reads, it can send away: leave `network` out if you can")
     return Check("sandbox", FINE, text)
 

@@ -15,6 +15,7 @@ import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Literal
 
 from autoresearch.errors import CommandError, SandboxError
 from autoresearch.system.limits import environment, limits
@@ -26,13 +27,17 @@ from autoresearch.system.secrets import CHECKOUT, secrets
 PRIVATE_BYTES = 64 * 2**20  # size of /tmp and of /dev/shm inside bubblewrap, which are in memory
 
 
+# What a command may reach. local: servers that it starts itself; on macOS also those of this machine.
+Network = Literal["none", "local", "open"]
+
+
 class Sandbox(ABC):
     """A way to confine a command. `network` and `forks` allow what training has no use for: a declared task may."""
 
     name: str
     program: str = ""
 
-    def __init__(self, executable: str | None = None, *, network: bool = False, forks: bool = False) -> None:
+    def __init__(self, executable: str | None = None, *, network: Network = "none", forks: bool = False) -> None:
         self.executable, self.network, self.forks = executable or self.program, network, forks
 
     @abstractmethod
@@ -97,7 +102,7 @@ class Bubblewrap(Sandbox):
         argv = ["/usr/bin/env", "-u", "LD_PRELOAD", *_filtered(self.network), self.executable]
         argv += [
             "--unshare-all",
-            *["--share-net"][: self.network],
+            *(["--share-net"] if self.network == "open" else []),
             "--die-with-parent",
             "--new-session",
             "--cap-drop",
@@ -138,12 +143,12 @@ def filters_calls() -> bool:
 
 
 def _network(sandbox: Sandbox) -> str:
-    return "the network is open" if sandbox.network else "no network"
+    return {"none": "no network", "local": "a network of its own", "open": "the network is open"}[sandbox.network]
 
 
-def _filtered(network: bool) -> list[str]:
+def _filtered(network: Network) -> list[str]:
     """Return the words before bwrap's that hand it the filter of system calls; none where the kernel takes none."""
-    found = seccomp_filter(network=network) if filters_calls() else None
+    found = seccomp_filter(network=network != "none") if filters_calls() else None
     return [sys.executable, "-I", "-S", "-c", _FILTERED, found.hex()] if found else []
 
 
@@ -190,7 +195,7 @@ def select(
     platform: str = sys.platform,
     attempt: Callable[[Sandbox], str | None] | None = None,
     *,
-    network: bool = False,
+    network: Network = "none",
     forks: bool = False,
 ) -> Sandbox:
     """Return the sandbox of this machine, or Unconfined with `allow_none` (--no-sandbox).

@@ -42,12 +42,18 @@ METAL_CACHE = r"""
 """
 
 
+LOCAL = """\
+(allow network-bind network-inbound (local ip "localhost:*"))
+(allow network-outbound (remote ip "localhost:*"))
+"""
+
+
 def seatbelt_profile(
     write: Sequence[Path],
     hide: Sequence[Path],
     read: Sequence[Path] = (),
     *,
-    network: bool = False,
+    network: str = "none",
     forks: bool = False,
 ) -> str:
     """Return the profile for a child that may write `write`, cannot read `hide`, and may read `read`.
@@ -59,14 +65,15 @@ def seatbelt_profile(
     (deny file-read-data file-read-xattr file-write* (subpath "/night"))
     (allow file-read* file-write* (subpath "/night/7"))
 
-    With `network` the network is open, and with `forks` the child may start processes.
+    `network` is "open", or "local" for this machine's own addresses; with `forks` the child may start processes.
     """
     rules: dict[str, tuple[str, ...]] = {_real(p): ("allow file-read*", "deny file-write*") for p in read}
     rules |= {_real(p): ("deny file-read-data file-read-xattr file-write*",) for p in hide}
     rules |= {_real(p): ("allow file-read* file-write*",) for p in write}
     ordered = sorted(rules, key=lambda path: path.count("/") if path != "/" else 0)
     lines = (f"({rule} (subpath {quoted(path)}))\n" for path in ordered for rule in rules[path])
-    opened = ("(allow network*)\n" if network else "") + ("(allow process-fork)\n" if forks else "")
+    opened = {"none": "", "local": LOCAL, "open": "(allow network*)\n"}[network]
+    opened += "(allow process-fork)\n" if forks else ""
     return HEAD + opened + METAL_CACHE + "".join(lines)
 
 

@@ -76,3 +76,12 @@ def test_a_control_character_is_refused() -> None:
     with pytest.raises(SandboxError, match="rename"):
         quoted("/a\nb")
     assert quoted('/a "b"\\c') == '"/a \\"b\\"\\\\c"'
+
+
+def test_a_declared_task_may_start_processes_and_reach_what_it_declares() -> None:
+    plain = seatbelt_profile([Path("/run")], [])
+    assert plain.count("process-fork") == 1 and "(allow network" not in plain
+    local = seatbelt_profile([Path("/run")], [], network="local", forks=True)
+    assert local.index("(allow process-fork)") > local.index("(deny process-fork)")
+    assert '(remote ip "localhost:*")' in local and "(allow network*)" not in local
+    assert "(allow network*)" in seatbelt_profile([Path("/run")], [], network="open")

@@ -83,6 +83,7 @@ class Confinement:
     """What holds for every command of a task on this machine."""
 
     sandbox: Sandbox
+    judging: Sandbox | None = None  # of what never runs a candidate's code: it may always talk to servers of its own
     hide: tuple[Path, ...] = ()  # the person's folder and the state, of which a command sees its own tree alone
     read: tuple[Path, ...] = ()  # what all commands may read in spite of that: linked folders
     env: Mapping[str, str] | None = None  # the task's own variables

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from autoresearch.metrics import Direction, Metric, Scale, Scatter, Trust
+from autoresearch.system.sandbox import Network
 from autoresearch.tasks.command.toml_lines import Path
 
 CATEGORIES = ("approach", "values", "structure", "removal", "simplification", "other")
@@ -90,13 +91,18 @@ class Declaration(Table):
     score_timeout_s: Seconds = 120.0
     build_timeout_s: Seconds = 600.0
     prepare_timeout_s: Seconds = 1800.0
-    network: bool = False
+    network: bool | Literal["local"] = False
     brief: Text = "program.md"
     categories: tuple[Text, ...] = CATEGORIES
     guard: tuple[GuardTable, ...] = ()
     limit: tuple[LimitTable, ...] = ()
     test: FinalTable | None = None
     knobs: dict[str, Annotated[tuple[Choice, ...], Field(min_length=1)]] = {}
+
+    @cached_property
+    def reach(self) -> Network:
+        """What commands may reach."""
+        return "local" if self.network == "local" else "open" if self.network else "none"
 
     @cached_property
     def hidden(self) -> tuple[str, ...]:

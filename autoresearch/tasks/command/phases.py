@@ -15,7 +15,7 @@ import filecmp
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from autoresearch.records import Failure, Purpose
@@ -173,7 +173,10 @@ class Side:
             read=(self.bench.base,) if cwd == self.judge else (),
             env={**self.env, **env},
         )
-        ended = execute(job, self.bench.confinement)
+        around = self.bench.confinement
+        if cwd == self.judge and around.judging is not None:
+            around = replace(around, sandbox=around.judging)
+        ended = execute(job, around)
         self.seconds[phase] = self.seconds.get(phase, 0.0) + time.monotonic() - began
         return ended
 

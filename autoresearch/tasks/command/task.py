@@ -57,13 +57,14 @@ class CommandTask:
         state = state.resolve()
         if not (state / ".gitignore").exists():
             write_atomic(state / ".gitignore", b"*\n")
-        sandbox = select(no_sandbox, network=declared.network, forks=True)
+        sandbox = select(no_sandbox, network=declared.reach, forks=True)
         say(f"sandbox: {sandbox.describe()}")
-        if declared.network:
+        if declared.reach == "open":
             say("warning: task.toml opens the network: what a candidate reads, it can send away")
         links = {path: (folder / path).resolve() for path in declared.link}
         around = Confinement(
             sandbox=sandbox,
+            judging=type(sandbox)(network="open" if declared.reach == "open" else "local", forks=True),
             hide=tuple(dict.fromkeys([folder, state, *_repository(folder)])),
             read=tuple(links.values()),
             env=declared.env,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 import sys
 import time
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from autoresearch.errors import SandboxError
-from autoresearch.system.sandbox import Sandbox, Unconfined, select
+from autoresearch.system.sandbox import Bubblewrap, Network, Sandbox, Unconfined, select
 from autoresearch.tasks.command.confined import PRINTED_BYTES, Confinement, Ended, Job, execute
 
 
@@ -98,3 +99,23 @@ def test_what_a_command_leaves_behind_is_ended_and_counted(place: Path) -> None:
 def test_a_command_reaches_nothing_but_its_folder(place: Path, code: str) -> None:
     assert python(place, code).code == 1
     assert python(place, "open('out/x', 'w').write('1')").ok
+
+
+SOCKETS = """
+import socket, sys
+with socket.create_server(("127.0.0.1", 0)) as own:
+    socket.create_connection(own.getsockname(), 5).close()
+print("own")
+socket.create_connection(("127.0.0.1", int(sys.argv[1])), 5).close()
+print("others")
+"""
+
+
+@pytest.mark.skipif(not isinstance(best(), Bubblewrap), reason="a namespace of its own is Linux's")
+@pytest.mark.parametrize(("network", "said"), [("none", ""), ("local", "own\n"), ("open", "own\nothers\n")])
+def test_a_network_is_none_its_own_or_open(place: Path, network: Network, said: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        argv = [sys.executable, "-c", SOCKETS, str(server.getsockname()[1])]
+        job = Job(argv=argv, cwd=place / "tree", scratch=place / "tmp", log=place / "run.log", limit_s=30)
+        around = Confinement(sandbox=select(network=network, forks=True))
+        assert execute(job, around).printed == said
