@@ -1,14 +1,16 @@
-"""Check that the page still says what it said: its texts, its picture, its places. Exit 1 and say what is missing."""
+"""Check that the page still says and shows what it did: texts, picture, places, layout. Exit 1 where not."""
 
 from __future__ import annotations
 
 import json
+import re
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
 TEXTS = ("Teahouse", "Twelve teas, delivered.", "Open daily from nine to six")
 PLACES = ("banner", "hero", "cards")
+STYLE = ("body{margin:0", "#hero{width:100%", "#cards{display:flex;flex-wrap:wrap", "#cards li{width:45%;margin:4px")
 SETTINGS = {"banner_after_ms": (0, 60_000), "warm_up_rounds": (0, 10_000)}
 
 
@@ -29,13 +31,15 @@ class Seen(HTMLParser):
         self.text += f" {data.strip()}"
 
 
-def wrong(html: str, settings: str) -> list[str]:
+def wrong(html: str, style: str, settings: str) -> list[str]:
     """Return what a page lacks, an empty list where it lacks nothing."""
     seen = Seen(html)
     found = [f"the text is gone: {text}" for text in TEXTS if text not in seen.text]
     found += [f"the place is gone: #{name}" for name in PLACES if name not in seen.ids]
     if not any(p.get("id") == "hero" and p.get("alt") and "vendor/hero" in (p.get("src") or "") for p in seen.pictures):
         found.append('the picture is gone: <img id="hero" src="vendor/hero..." alt="...">')
+    dense = re.sub(r"\s*([{}:;,])\s*", r"\1", style)
+    found += [f"the style is gone: {rule}" for rule in STYLE if rule not in dense]
     try:
         values = json.loads(settings)
     except ValueError as error:
@@ -50,7 +54,7 @@ def wrong(html: str, settings: str) -> list[str]:
 
 def main() -> int:
     try:
-        found = wrong(Path("site/index.html").read_text(), Path("site/settings.json").read_text())
+        found = wrong(*(Path(f"site/{name}").read_text() for name in ("index.html", "style.css", "settings.json")))
     except UnicodeDecodeError as error:
         found = [f"no text: {error}"]
     print("\n".join(found), file=sys.stderr, end="\n" if found else "")
