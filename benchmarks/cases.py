@@ -15,10 +15,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from autoresearch.errors import CommandError
 from autoresearch.system import process
 from testbed.toy import ROOT
 
-CASE_TIMEOUT_S = 600.0
+LEAST_S = 5.0  # a case is not begun with less time
+AFTER_S = 10.0  # for a command before a case to take effect, as a display that goes dark
 
 
 @dataclass(frozen=True)
@@ -36,16 +38,43 @@ class Case:
     seconds: float = 1.0  # to repeat the step for
 
 
-def row(case: Case, timeout: float = CASE_TIMEOUT_S) -> dict[str, Any]:
+class Bench:
+    """The rows of a run. Each case is timed in a child of its own and printed, as long as there is time."""
+
+    def __init__(self, seconds: float) -> None:
+        self.ends = time.monotonic() + seconds
+        self.rows: list[dict[str, Any]] = []
+
+    @property
+    def left_s(self) -> float:
+        return self.ends - time.monotonic()
+
+    def measure(self, case: Case) -> dict[str, Any]:
+        """Time the case and keep its row. What fails, or finds no time, is a row too, with the reason."""
+        found = row(case, self.left_s) if self.left_s > LEAST_S else {"what": case.what, "failed": "no time was left"}
+        self.rows.append(found)
+        print(json.dumps(found), file=sys.stderr, flush=True)
+        return found
+
+    @property
+    def failed(self) -> bool:
+        return any("failed" in found for found in self.rows)
+
+
+def row(case: Case, timeout: float) -> dict[str, Any]:
     """Run the case in a child of its own; a failure is a row too, with the last line of its errors."""
     if case.before:
         process.run(case.before)
+        time.sleep(AFTER_S)
     env = {name: value for name, value in {**os.environ, **case.env}.items() if value is not None}
     argv = [sys.executable, "-m", "benchmarks.cases", json.dumps(asdict(case))]
-    done = process.run(argv, cwd=ROOT, env=env, timeout=timeout, check=False)
-    said = (done.stderr.strip() or "no message").splitlines()[-1]
-    numbers = json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else {"failed": said}
-    return {"what": case.what, **numbers}
+    try:
+        done = process.run(argv, cwd=ROOT, env=env, timeout=timeout, check=False)
+    except CommandError:
+        return {"what": case.what, "failed": f"not done after {timeout:.0f} s"}
+    if done.returncode:
+        return {"what": case.what, "failed": (done.stderr.strip() or "no message").splitlines()[-1][:200]}
+    return {"what": case.what, **json.loads(done.stdout.splitlines()[-1])}
 
 
 # --- the child --------------------------------------------------------------------------------------------------------
@@ -56,10 +85,12 @@ def ours(case: Case) -> dict[str, Any]:
     from benchmarks.timing import fused_kernels, toy_task, trainer, training_step
 
     train_mlx, task = trainer(**case.constants), toy_task(case.T, case.V)
-    flops = train_mlx.build_model(task).flops_per_token()
+    model = train_mlx.build_model(task)
+    dtype, flops = str(model.config.dtype).removeprefix("mlx.core."), model.flops_per_token()
     step = training_step(train_mlx, task)
     found = looped(case, step, in_flight=True)
-    return {**found, "tflops": flops * found["tok_s"] / 1e12, "fused_kernels": fused_kernels(step())}
+    found |= {"tflops": flops * found["tok_s"] / 1e12, "fused_kernels": fused_kernels(step())}
+    return {"type": dtype, **found}
 
 
 def plain(case: Case) -> dict[str, Any]:
@@ -155,7 +186,7 @@ def looped(case: Case, step: Callable[[], Any], in_flight: bool = False) -> dict
     took: list[float] = []
     loss: Any = None
     began = before = time.perf_counter()
-    while before - began < case.seconds or len(took) < 3:
+    while before - began < case.seconds or len(took) < 2:
         arrays = step()
         if in_flight:
             mx.eval(loss)
@@ -164,7 +195,7 @@ def looped(case: Case, step: Callable[[], Any], in_flight: bool = False) -> dict
         took.append(time.perf_counter() - before)
         before += took[-1]
     mx.eval(loss)
-    step_s = statistics.median(took)
+    step_s = statistics.median(took[1:])  # the first wait is not for a whole step
     return {
         "tok_s": case.tokens / step_s,
         "step_ms": 1000 * step_s,

@@ -8,10 +8,8 @@ not begun after --seconds. On a CPU the cases are tiny and nothing is compiled.
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -21,7 +19,6 @@ from typing import Any
 
 import mlx.core as mx
 
-from autoresearch.errors import CommandError
 from autoresearch.measure.workbench import Workbench
 from autoresearch.paths import DataFolder
 from autoresearch.system import machine
@@ -29,7 +26,7 @@ from autoresearch.system.sandbox import Unconfined
 from autoresearch.tasks.gpt import calibrate, roofline
 from autoresearch.tasks.gpt.data.profiles import MAC, TINY
 from autoresearch.tasks.gpt.workbench import harness
-from benchmarks.cases import Case, row
+from benchmarks.cases import Bench, Case
 from benchmarks.timing import ENVIRONMENT, TINY_CONSTANTS, arguments, report
 from benchmarks.trainer import random_data
 from testbed.toy import ROOT
@@ -82,46 +79,22 @@ def tiny(found: Case) -> Case:
     return replace(found, T=T, V=512, tokens=512, constants=constants, seconds=0.0)
 
 
-class Bench:
-    """The cases of a run: each is timed, printed and kept, while there is time."""
+def compiled_ahead(bench: Bench, cases: Sequence[Case], folder: Path) -> None:
+    """Compile the cases' kernels side by side, each into a cache of its own, and merge these in folder/kernels."""
+    kernels = folder / "kernels"
+    kernels.mkdir(exist_ok=True)
 
-    def __init__(self, seconds: float, scale: bool, folder: Path) -> None:
-        self.ends, self.tiny, self.folder = time.monotonic() + seconds, scale, folder
-        self.rows: list[dict[str, Any]] = []
+    def one(case: Case) -> None:
+        own = Path(tempfile.mkdtemp(dir=folder))
+        shutil.copytree(kernels, own, dirs_exist_ok=True)
+        bench.measure(replace(case, env={"MLX_PTX_CACHE_DIR": str(own)}, seconds=0.0))
+        found.append(own)
 
-    @property
-    def left_s(self) -> float:
-        return self.ends - time.monotonic()
-
-    def measure(self, found: Case) -> dict[str, Any]:
-        """Time the case; add its row, which says so where the time is over or the step fails."""
-        what = found.what
-        if self.left_s < 5:
-            added: dict[str, Any] = {"what": what, "failed": "no time left"}
-        else:
-            try:
-                added = row(tiny(found) if self.tiny else found, timeout=self.left_s)
-            except CommandError as error:
-                added = {"what": what, "failed": str(error)[:200]}
-        self.rows.append(added)
-        print(json.dumps(added), flush=True)
-        return added
-
-    def compile(self, cases: Sequence[Case], name: str) -> dict[str, Any]:
-        """Compile the cases' kernels side by side, each into a cache of its own, and merge these."""
-        kernels = self.folder / "kernels"
-
-        def one(number: int) -> dict[str, Any]:
-            own = self.folder / f"{name}-{number}"
-            shutil.copytree(kernels, own, dirs_exist_ok=True)
-            return self.measure(replace(cases[number], env={"MLX_PTX_CACHE_DIR": str(own)}, seconds=0.0))
-
-        kernels.mkdir(exist_ok=True)
-        with ThreadPoolExecutor() as pool:
-            found = list(pool.map(one, range(len(cases))))
-        for number in range(len(cases)):
-            shutil.copytree(self.folder / f"{name}-{number}", kernels, dirs_exist_ok=True)
-        return found[0]
+    found: list[Path] = []
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(one, cases))
+    for own in found:
+        shutil.copytree(own, kernels, dirs_exist_ok=True)
 
 
 def fitted(folder: Path, seconds: float, device: str) -> None:
@@ -133,13 +106,9 @@ def fitted(folder: Path, seconds: float, device: str) -> None:
         shutil.copytree(folder / "kernels", folder / "kept" / version("mlx") / "ptx")
     source, facts = (ROOT / "train_mlx.py").read_text(), machine.facts()
     best = roofline.measure(ENVIRONMENT)
-    print(best.table(facts), flush=True)
-    found = calibrate.fit(bench, source, folder / "fit", facts.training_memory_mb, device, _say, seconds)
-    print(calibrate.efficiency(found, best, facts, source), flush=True)
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)
+    print(best.table(facts))
+    found = calibrate.fit(bench, source, folder / "fit", facts.training_memory_mb, device, print, seconds)
+    print(calibrate.efficiency(found, best, facts, source))
 
 
 def main(argv: Sequence[str]) -> int:
@@ -154,24 +123,23 @@ def main(argv: Sequence[str]) -> int:
 
 def _measure(args: argparse.Namespace, folder: Path) -> int:
     on_gpu = mx.default_device() == mx.gpu
-    bench = Bench(args.seconds, not on_gpu, folder)
     cuda = on_gpu and not mx.metal.is_available()
+    bench = Bench(args.seconds)
     plain, fused = list(uncompiled()), list(compiled()) if on_gpu else []
     if args.quick:
         plain, fused = plain[:2] + plain[-1:], fused[:1]
     with ThreadPoolExecutor() as pool:
-        kernels = pool.submit(bench.compile, ahead(), "part") if cuda else None
+        kernels = pool.submit(compiled_ahead, bench, ahead(), folder) if cuda else None
         for found in plain:
-            bench.measure(found)
+            bench.measure(found if on_gpu else tiny(found))
         if kernels is not None:
             kernels.result()
-            bench.compile([fused[0], fused[-2]], "whole")
-    env = {"MLX_PTX_CACHE_DIR": str(folder / "kernels")} if cuda else {}
+            compiled_ahead(bench, [replace(found, what=f"compile: {found.what}") for found in fused[::3]], folder)
     for found in fused:
-        bench.measure(replace(found, env=env))
+        bench.measure(replace(found, env={"MLX_PTX_CACHE_DIR": str(folder / "kernels")}))
     if args.kernels and cuda:
         shutil.copytree(folder / "kernels", args.kernels, dirs_exist_ok=True)
     if args.fit:
         fitted(folder, 1.0, "gpu" if on_gpu else "cpu")
     report(bench.rows, args)
-    return int(any("failed" in found for found in bench.rows))
+    return int(bench.failed)

@@ -1,116 +1,86 @@
-"""Time what only a Mac can answer: attention's backward pass, compiled or not, stacked or not, type, display.
+"""Answer what only a Mac can: run it for ten minutes, and paste the block that it prints into an issue.
 
 After the roofline, a training step of the Mac profile's baseline is timed with one thing changed at a time, each in a
-process of its own. With --model NAME, interleaved pairs of the baseline show what that model costs while it is loaded
-and idle; the loop reads it later and unloads a model that costs over 1%. What is printed between the rulers is made to
-be pasted into an issue. On other machines the cases that exist there run on the tiny profile's baseline, and the others
-are listed. --display puts the display to sleep for the last case.
+process of its own: chunks of the loss and rows at once, the type, compiling, the table of bigrams, Newton-Schulz, and
+attention alone by head dimension, context and kernel. Then come pairs without and with an idle language model (the loop
+reads its cost later and unloads a model that costs over 1%), and the step with the display asleep, which a Mac puts to
+sleep for the last minute. On other machines the cases that exist there run on the tiny profile's baseline, and the
+others are listed.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 import statistics
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from autoresearch.errors import ProposerError
 from autoresearch.paths import Cache
+from autoresearch.search.llm.installed import installed
+from autoresearch.search.llm.model_choice import choose_model
 from autoresearch.search.llm.ollama import USUAL_CONTEXT
 from autoresearch.search.llm.ollama_server import OllamaServer
 from autoresearch.search.llm.own_server import connect
 from autoresearch.search.scorecard import Scorecard
-from autoresearch.system import machine, process
+from autoresearch.system import machine
 from autoresearch.tasks.gpt import roofline
 from autoresearch.tasks.gpt.data.profiles import MAC, TINY
-from benchmarks.timing import ENVIRONMENT, TINY_CONSTANTS, arguments, measure, report, toy_task, trainer, training_step
-from testbed.toy import ROOT
+from benchmarks.cases import Bench, Case
+from benchmarks.timing import ENVIRONMENT, TINY_CONSTANTS, arguments, report
 
 TOKENS, TINY_TOKENS = 2**14, 2**12  # a step
-CASE_TIMEOUT_S = 600.0
+SECONDS = 600.0
+STEP_S = 4.0  # of a case
 IDLE_PAIRS = 4
-ASLEEP_AFTER_S = 10.0
 DISPLAY_SLEEP = ("pmset", "displaysleepnow")
+QUICK = ("baseline", "no table of bigrams")
+WIDTHS, CONTEXTS = (64, 128), (512, 1024, 2048)  # of attention alone
 
 
-@dataclass(frozen=True)
-class Case:
-    """Step to time. A value of None in `env` removes the variable."""
-
-    what: str
-    T: int
-    V: int
-    tokens: int
-    constants: Mapping[str, Any] = field(default_factory=dict)
-    env: Mapping[str, str | None] = field(default_factory=dict)
-    before: tuple[str, ...] = ()  # a command to run first
-
-
-def cases(device: str, quick: bool, display: bool) -> Iterator[Case | str]:
+def cases(device: str, quick: bool) -> Iterator[Case | str]:
     """Yield the cases that exist on this device, and a text for each that does not, with the reason."""
     gpu = device == "gpu"
-    scale = (MAC.seq_len, MAC.vocab_size, TOKENS) if gpu else (TINY.seq_len, TINY.vocab_size, TINY_TOKENS)
-    own = {"DEVICE_BATCH_SIZE": scale[2] // scale[0], "TOTAL_BATCH_SIZE": scale[2]}
-    base = own if gpu else {**TINY_CONSTANTS, **own}
+    T, V, tokens = (MAC.seq_len, MAC.vocab_size, TOKENS) if gpu else (TINY.seq_len, TINY.vocab_size, TINY_TOKENS)
+    tokens //= 8 if quick else 1
+    base = {**({} if gpu else TINY_CONSTANTS), "TOTAL_BATCH_SIZE": tokens, "DEVICE_BATCH_SIZE": tokens // T}
 
-    def case(what: str, **more: Any) -> Case:
-        return Case(what, *scale, **{"constants": base, **more})
+    def case(what: str, env: Mapping[str, str | None] | None = None, **constants: Any) -> Case:
+        return Case(what, T, V, tokens, {**base, **constants}, env or {}, seconds=0.0 if quick else STEP_S)
 
     yield case("baseline")
-    yield case("Newton-Schulz matrix by matrix", constants={**base, "STACK_MATRICES": False})
     if gpu:
-        yield case("float32", constants={**base, "COMPUTE_DTYPE": "float32"})
-        yield case("not compiled", env={"MLX_DISABLE_COMPILE": "1"})
-        yield from attention(base, quick)
+        yield from (case(f"loss in chunks of 2^{k} bytes", LOSS_CHUNK=2**k) for k in (22, 26, 28))
+        yield from (case(f"{rows} rows at once", DEVICE_BATCH_SIZE=rows) for rows in (2, 4))
+        yield case("twice the rows, all at once", TOTAL_BATCH_SIZE=2 * tokens, DEVICE_BATCH_SIZE=2 * tokens // T)
+        yield case("float32", COMPUTE_DTYPE="float32")
+        yield case("not compiled", {"MLX_DISABLE_COMPILE": "1"})
     else:
+        yield "chunks of the loss: a CPU's are fixed"
         yield "bfloat16: a CPU has no fast products in it; the trainer computes in float32"
+    yield case("no table of bigrams", BIGRAM_ROWS=0)
+    yield case("Newton-Schulz matrix by matrix", STACK_MATRICES=False)
+    if gpu:
+        yield from attention(tokens)
+    else:
         yield "MLX_SDPA_VJP_FALLBACK: a CPU has no fused attention to fall back from"
         if quick or shutil.which("g++") is None:
             yield "compiled: g++ is not installed, or takes too long for --quick"
         else:
-            yield case("compiled", env={"MLX_DISABLE_COMPILE": None})
-    if sys.platform != "darwin":
-        yield "display asleep: only a Mac's GPU watchdog minds a lit display"
-    elif not display:
-        yield "display asleep: not asked for (--display)"
-    else:
-        yield case("display asleep", before=DISPLAY_SLEEP)
+            yield case("compiled", {"MLX_DISABLE_COMPILE": None})
+    yield case("baseline again, for the heat")
 
 
-def attention(base: Mapping[str, Any], quick: bool) -> Iterator[Case]:
-    """Yield steps with MLX's attention kernels and with their fallback, by head width and context."""
-    for D in (64, 128):
-        for T in (512,) if quick else (512, 1024, 2048):
-            for fallback in "0", "1":
-                constants = {**base, "HEAD_DIM": D, "DEVICE_BATCH_SIZE": TOKENS // T}
-                env = {"MLX_SDPA_VJP_FALLBACK": fallback}
-                yield Case(f"attention, D {D}, fallback {fallback}", T, MAC.vocab_size, TOKENS, constants, env)
-
-
-def timed(case: Mapping[str, Any], repeats: int) -> dict[str, float]:
-    """Measure tokens a second and peak memory of the case's step, in this process."""
-    train_mlx, task = trainer(**case["constants"]), toy_task(case["T"], case["V"])
-    found = measure({"step": lambda: training_step(train_mlx, task)}, repeats)["step"]
-    return {"tok_s": case["tokens"] / found["s"], "peak_mib": found["peak_mib"]}
-
-
-def row(case: Case, quick: bool) -> dict[str, Any]:
-    """Run the case in a child of its own; a failure is a row too, with the last line of its errors."""
-    if case.before:
-        process.run(case.before)
-        time.sleep(ASLEEP_AFTER_S)
-    env = {name: value for name, value in {**os.environ, **case.env}.items() if value is not None}
-    options = [*(["--quick"] if quick else []), "--case", json.dumps(asdict(case))]
-    argv = [sys.executable, "-m", "benchmarks", "mac", *options]
-    done = process.run(argv, cwd=ROOT, env=env, timeout=CASE_TIMEOUT_S, check=False)
-    said = (done.stderr.strip() or "no message").splitlines()[-1]
-    numbers = json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else {"failed": said}
-    return {"what": case.what, "T": case.T, "tokens": case.tokens, **numbers}
+def attention(tokens: int) -> Iterator[Case]:
+    """Yield attention alone, forward and backward, with MLX's kernels and with their fallback, by width and context."""
+    for D in WIDTHS:
+        for T in CONTEXTS:
+            for fallback, kernels in ("0", "MLX's kernels"), ("1", "fallback"):
+                what, env = f"attention, D {D}, T {T}, {kernels}", {"MLX_SDPA_VJP_FALLBACK": fallback}
+                constants = {"HEAD_DIM": D, "COMPUTE_DTYPE": "bfloat16"}
+                yield Case(what, T, MAC.vocab_size, tokens, constants, env, kind="attention")
 
 
 def idle_rows(model: str, server: OllamaServer, run: Callable[[str], dict[str, Any]]) -> list[dict[str, Any]]:
@@ -139,46 +109,87 @@ def idle_cost(rows: Sequence[Mapping[str, Any]]) -> float | None:
     return round(statistics.median(costs), 4)
 
 
-def measure_idle(model: str, case: Case, quick: bool, facts: machine.Facts) -> list[dict[str, Any]]:
-    """Measure what the idle model costs this machine, and note it on the model's card. Raises ProposerError."""
+def measure_idle(wanted: str | None, bench: Bench, case: Case, facts: machine.Facts) -> str:
+    """Measure what an idle model costs this machine, note it on the model's card, and say it.
+
+    The model is the one of that name, or the one that a night would choose. Raises ProposerError.
+    """
     server = connect(Cache.default().ollama_log)
     if server is None:
         raise ProposerError("no Ollama server answers, and `ollama` is not installed", reason="server_gone")
     try:
-        rows = idle_rows(model, server, lambda what: row(replace(case, what=what), quick))
+        choice = choose_model(installed(server, facts.memory_mb << 20), facts.memory_mb << 20, wanted)
+        if choice.model is None:
+            raise ProposerError(choice.line, reason="no_model")
+        rows = idle_rows(choice.model, server, lambda what: bench.measure(replace(case, what=what)))
     finally:
         server.close()
     cost, scorecard = idle_cost(rows), Scorecard(Cache.default().scorecard, facts.slug())
-    if cost is not None:
-        scorecard.card(f"ollama:{model}").idle_cost = cost
-        scorecard.save(f"ollama:{model}")
-        print(f"{model}, loaded and idle, costs {cost:.1%} of a step's speed", file=sys.stderr)
-    return rows
+    if cost is None:
+        return f"{choice.model}, loaded and idle: a step failed"
+    scorecard.card(f"ollama:{choice.model}").idle_cost = cost
+    scorecard.save(f"ollama:{choice.model}")
+    return f"{choice.model}, loaded and idle, costs {cost:.1%} of a step's speed"
+
+
+def display_asleep(case: Case, asked: bool) -> Iterator[Case | str]:
+    if sys.platform != "darwin":
+        yield "display asleep: only a Mac's GPU watchdog minds a lit display"
+    elif not asked:
+        yield "display asleep: --no-display was given"
+    else:
+        yield replace(case, what="display on")
+        yield replace(case, what="display asleep", before=DISPLAY_SLEEP)
+
+
+def measured(bench: Bench, found: Iterable[Case | str]) -> list[str]:
+    """Time the cases; return a line for each that does not exist here."""
+    missing = []
+    for case in found:
+        if isinstance(case, Case):
+            bench.measure(case)
+        else:
+            missing.append(f"not run: {case}")
+    return missing
+
+
+def with_mfu(found: Mapping[str, Any], best: roofline.Roofline) -> dict[str, Any]:
+    """Return the row with its arithmetic as a share of the product of the type that trains, as it was measured here."""
+    if "tflops" not in found:
+        return dict(found)
+    return {**found, "mfu_percent": 100 * found["tflops"] / best.tflops[found["type"]]}
 
 
 def main(argv: Sequence[str]) -> int:
     options = arguments("mac", __doc__)
-    options.add_argument("--display", action="store_true", help="a Mac: put the display to sleep for the last case")
-    options.add_argument("--model", metavar="NAME", help="also measure what this Ollama model costs while it is idle")
-    options.add_argument("--case", type=json.loads, help="time this one case here (used by the benchmark itself)")
+    options.add_argument("--no-display", action="store_true", help="leave the display on at the end")
+    options.add_argument("--model", metavar="NAME", help="the Ollama model to measure; default: what a night would use")
     args = options.parse_args(argv)
-    if args.case:
-        print(json.dumps(timed(args.case, 1 if args.quick else 10)))
-        return 0
-    best, rows, missing = roofline.measure(ENVIRONMENT), [], []
-    for case in cases(best.device, args.quick, args.display):
-        if isinstance(case, str):
-            missing.append(case)
-        else:
-            rows.append(row(case, args.quick))
-            print(rows[-1], file=sys.stderr, flush=True)
-    facts = machine.facts()
-    if args.model:
-        base = next(case for case in cases(best.device, args.quick, display=False) if isinstance(case, Case))
-        rows += measure_idle(args.model, base, args.quick, facts)
+    if not args.quick:
+        print(f"this takes up to {SECONDS / 60:.0f} minutes; leave the machine alone meanwhile", file=sys.stderr)
+    best, before = roofline.measure(ENVIRONMENT), machine.facts()
+    bench, found = Bench(SECONDS), list(cases(best.device, args.quick))
+    if args.quick:
+        found = [case for case in found if isinstance(case, str) or case.what in QUICK]
+    base = next(case for case in found if isinstance(case, Case))
+    said = measured(bench, found)
+    if args.quick and not args.model:
+        said.append("not run: an idle model: not with --quick")
+    else:
+        try:
+            said.append(measure_idle(args.model, bench, base, before))
+        except ProposerError as error:
+            said.append(f"not run: an idle model: {error}")
+    said += measured(bench, display_asleep(base, not args.no_display))
+    after = machine.facts()
     print(f"{'-' * 40} from here into an issue")
-    print(f"{best.table(facts)}\ndisplay {facts.display}, power {facts.power}, heat {facts.thermal}\n")
-    report(rows, args)
-    print("\n".join(["", *(f"not run: {text}" for text in missing)]))
-    print("-" * 40)
-    return int(any("failed" in found for found in rows))
+    print(f"{best.table(before)}\n{state(before, 'before')}\n{state(after, 'after')}\n")
+    report([with_mfu(row, best) for row in bench.rows], args)
+    print("\n".join(["", *said, "-" * 40]))
+    return int(bench.failed)
+
+
+def state(facts: machine.Facts, when: str) -> str:
+    swap = "?" if facts.swap_mb is None else f"{facts.swap_mb} MB"
+    low = ", low-power mode" if facts.low_power else ""
+    return f"{when}: display {facts.display}, power {facts.power}{low}, heat {facts.thermal}, swap {swap}"

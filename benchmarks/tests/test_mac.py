@@ -4,32 +4,49 @@ from __future__ import annotations
 
 import pytest
 
-import prepare
 from autoresearch.search.llm.ollama_server import OllamaServer
-from benchmarks.mac import IDLE_PAIRS, Case, cases, idle_cost, idle_rows
+from autoresearch.tasks.gpt.roofline import Roofline
+from benchmarks.cases import Bench, Case
+from benchmarks.mac import IDLE_PAIRS, cases, idle_cost, idle_rows, with_mfu
 from testbed.fake_ollama import MODEL, FakeOllama
-from testbed.trainer_support import TASK, trainer
+from testbed.trainer_support import trainer
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("quick", [True, False])
-def test_the_cases_of_a_gpu_are_whole_steps_of_the_trainer(quick: bool) -> None:
-    found = [case for case in cases("gpu", quick, display=True) if isinstance(case, Case)]
-    fallbacks = [case for case in found if "MLX_SDPA_VJP_FALLBACK" in case.env]
-    assert len(fallbacks) == (4 if quick else 12)
-    assert {case.env["MLX_SDPA_VJP_FALLBACK"] for case in fallbacks} == {"0", "1"}
-    assert {"float32", "not compiled", "Newton-Schulz matrix by matrix"} < {case.what for case in found}
-    for case in found:
+def test_the_cases_of_a_gpu_are_whole_steps_of_the_trainer() -> None:
+    found = [case for case in cases("gpu", quick=False) if isinstance(case, Case)]
+    alone = [case for case in found if case.kind == "attention"]
+    asked = {(case.constants["HEAD_DIM"], case.T, case.env["MLX_SDPA_VJP_FALLBACK"]) for case in alone}
+    assert asked == {(D, T, f) for D in (64, 128) for T in (512, 1024, 2048) for f in "01"}
+    assert {"float32", "not compiled", "no table of bigrams", "loss in chunks of 2^28 bytes"} < {c.what for c in found}
+    for case in (case for case in found if case.kind == "step"):
         train_mlx = trainer(**{"DEPTH": 4, "ASPECT_RATIO": 64, "HEAD_DIM": 128, **case.constants})
-        assert train_mlx.batch_shape(case.T) == (case.tokens // case.T, 1)
-        task = prepare.Task(**{**vars(TASK), "seq_len": case.T})
-        assert train_mlx.build_model(task).config.n_embd == 256
+        rows, micro_batches = train_mlx.batch_shape(case.T)
+        assert rows * micro_batches * case.T == case.constants["TOTAL_BATCH_SIZE"]
+        assert rows == case.constants["DEVICE_BATCH_SIZE"]
 
 
 def test_what_a_cpu_lacks_is_said() -> None:
-    found = list(cases("cpu", quick=True, display=False))
-    assert [case.what for case in found if isinstance(case, Case)] == ["baseline", "Newton-Schulz matrix by matrix"]
+    found = list(cases("cpu", quick=True))
+    steps = ["baseline", "no table of bigrams", "Newton-Schulz matrix by matrix", "baseline again, for the heat"]
+    assert [case.what for case in found if isinstance(case, Case)] == steps
     assert any("no fused attention" in text for text in found if isinstance(text, str))
+
+
+def test_the_arithmetic_is_compared_with_the_product_of_the_type_that_trains() -> None:
+    best = Roofline("gpu", {"float32": 4.0, "bfloat16": 16.0}, 150.0)
+    rows = [{"what": "a", "type": dtype, "tflops": 2.0} for dtype in ("float32", "bfloat16")]
+    assert [with_mfu(row, best)["mfu_percent"] for row in rows] == [50.0, 12.5]
+    assert with_mfu({"what": "a", "failed": "no memory"}, best) == {"what": "a", "failed": "no memory"}
+
+
+def test_a_case_that_fails_or_finds_no_time_is_a_row_with_the_reason() -> None:
+    bench = Bench(seconds=60.0)
+    assert (
+        "must be bfloat16 or float32" in bench.measure(Case("broken", 64, 512, 64, {"COMPUTE_DTYPE": "int8"}))["failed"]
+    )
+    bench.ends = 0.0
+    assert bench.measure(Case("late", 64, 512, 64)) == {"what": "late", "failed": "no time was left"} and bench.failed
 
 
 def test_pairs_of_steps_alternate_without_and_with_the_loaded_model() -> None:

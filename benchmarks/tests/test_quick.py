@@ -18,8 +18,12 @@ TABLES: dict[str, tuple[str, tuple[str, ...]]] = {
         "candidate | tries | contract | contract bypassed | val_bpb | s",
         ("candidates' own folders: nothing.", "| honest |", "| **probe_causality** "),
     ),
+    "gpu": (
+        "what | loss_apart | gradient_apart",
+        ("| plain port, bfloat16 |", "| attention, bfloat16, D 256, T 4096 |"),
+    ),
     "interface": ("view | % of a core | ms a drawing | ms a publication | bytes", ("| log lines |", "| 12 |")),
-    "mac": ("what | T | tokens | tok_s | peak_mib", ("| baseline |", "from here into an issue", "not run: ")),
+    "mac": ("what | type | tok_s | step_ms | peak_mib", ("| baseline |", "from here into an issue", "not run: ")),
     "machines": ("", ("compare.html",)),
     "model_night": ("night | experiments | kept | crashed", ("| hybrid |",)),
     "newcomer": (
