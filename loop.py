@@ -41,6 +41,7 @@ COMMANDS = {  # as `--help` groups them
         "status": "show the night so far",
         "watch": "show the running night, from another terminal",
         "show": "show one experiment: hypothesis, diff, runs, logs",
+        "serve": "show the night in a browser, and take hypotheses of agents over HTTP",
         "report": "write report.html and progress.png",
         "sample": "print what a checkpoint of the night writes after a prompt",
     },
@@ -118,6 +119,9 @@ def parser() -> argparse.ArgumentParser:
     final.add_argument("--rounds", type=rounds, default=5, help="one run of each a round (5)")
     final.add_argument("--retests", type=retests, default=2, help="fresh runs of each of the top three first (2)")
     add("show", tag, as_json).add_argument("n", type=int, help="the experiment's number")
+    web = add("serve", tag)
+    web.add_argument("--host", default="127.0.0.1", help="where to listen; this machine alone unless told otherwise")
+    web.add_argument("--port", type=positive(int, -1), default=8765, help="0 takes a free one (8765)")
     add("report", tag).add_argument("--open", action="store_true", help="show the page in the browser")
     text = add("sample", tag)
     text.add_argument("--prompt", action="append", required=True, metavar="TEXT", help="may be given several times")

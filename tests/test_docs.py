@@ -13,8 +13,12 @@ from pathlib import Path
 import pytest
 
 import loop
+from autoresearch.records import TaskFacts
 from autoresearch.report.dashboard import result_line
 from autoresearch.report.live_state import Result
+from autoresearch.serve import app as serve_app
+from autoresearch.serve import posts
+from autoresearch.serve.nights import NightReader
 from testbed.toy import ROOT
 
 PAGES = sorted(
@@ -41,6 +45,20 @@ def test_the_page_of_commands_names_every_command() -> None:
     shown = {argv[0] for argv in commands(ROOT / "docs/commands.md", "uv run loop.py") if argv}
     names = {name for group in loop.COMMANDS.values() for name in group}
     assert names - shown == {"run"}  # the default needs no name
+
+
+def test_every_call_of_the_interface_is_one_that_it_takes() -> None:
+    calls = []
+    for block in re.findall(r"```sh\n(.*?)```", "".join(page.read_text() for page in PAGES), re.DOTALL):
+        words = shlex.split(block.replace("\\\n", " "), comments=True)
+        for i, word in enumerate(words):
+            if path := word.removeprefix("http://127.0.0.1:8765") if word.startswith("http://127.0.0.1:8765/") else "":
+                method = "post" if words[i + 1 : i + 2] == ["--json"] else "get"
+                calls.append((method, path.replace("/ID", "/{id}")))
+                if method == "post":
+                    posts.Posted.model_validate_json(words[i + 2]).made(TaskFacts(), None)
+    routes = serve_app.create(NightReader(ROOT)).openapi()["paths"]
+    assert len(calls) >= 5 and all(method in routes[path] for method, path in calls)
 
 
 def test_every_option_of_prepare_exists() -> None:

@@ -10,7 +10,20 @@ from testbed.toy import ROOT
 
 PACKAGE = ROOT / "autoresearch"
 # A room may import the rooms after it.
-ROOMS = ("loop", "report", "findings", "tasks", "measure", "decide", "search", "record", "candidate", "system", "leaf")
+ROOMS = (
+    "loop",
+    "serve",
+    "report",
+    "findings",
+    "tasks",
+    "measure",
+    "decide",
+    "search",
+    "record",
+    "candidate",
+    "system",
+    "leaf",
+)
 PEERS = ({"decide", "search"}, {"search", "record"}, {"candidate", "system"})  # these do not import each other
 
 

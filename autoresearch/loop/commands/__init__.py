@@ -27,6 +27,7 @@ COMMANDS = {  # name on the command line -> module:function, below autoresearch.
     "pause": "commands.reading:pause",
     "resume": "commands.reading:resume",
     "show": "commands.reading:show",
+    "serve": "commands.reading:serve",
     "report": "commands.results:report",
     "sample": "samples:sample_command",
     "adopt": "commands.results:adopt",

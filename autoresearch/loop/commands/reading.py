@@ -1,4 +1,4 @@
-"""Look at a night, or pause and resume the running one: the commands `status`, `watch`, `show`, `pause`, `resume`.
+"""Look at a night, or pause and resume the running one: `status`, `watch`, `show`, `serve`, `pause`, `resume`.
 
 What only one of them needs is imported there, so that `status` answers at once.
 """
@@ -79,6 +79,13 @@ def show(root: Path, args: Namespace) -> int:
         print(x.failure.detail.rstrip())
     print(f"logs: {layout.experiment(x.n)}")
     return 0
+
+
+def serve(root: Path, args: Namespace) -> int:
+    """Serve the page and the REST interface until Ctrl-C."""
+    from autoresearch.serve import command
+
+    return command.serve(root, args)
 
 
 def _print(value: Any) -> None:

@@ -1,0 +1,263 @@
+"""Decide who may call the server: the token, the Host header, the form of a request. No FastAPI here, plain ASGI.
+
+A caller sends the token as `Authorization: Bearer TOKEN`; a browser opens /?token=TOKEN once and gets it as a cookie.
+A page of another site can use neither: its requests carry another Origin, and a name that it rebinds to this machine is
+another Host. There is no CORS.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import json
+import os
+import re
+import secrets
+import socket
+import stat
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from html import escape
+from http.cookies import CookieError, SimpleCookie
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+from autoresearch.errors import UsageError
+from autoresearch.files import sync, sync_folder
+
+MOST_BYTES = 400_000  # of a request's body; train_mlx.py has 22,000
+BODY_S = 10.0  # a body that takes longer is given up
+COOKIE_S = 30 * 86400
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+READS = ("GET", "HEAD")
+HEADERS = {  # of every response
+    "content-security-policy": "default-src 'none'; style-src 'self' 'unsafe-inline'; script-src 'self'; "
+    "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cache-control": "no-store",
+}
+PAGE = (
+    '<!doctype html><html lang="en"><meta name="viewport" content="width=device-width"><title>autoresearch</title>'
+    "<style>:root{{color-scheme:light dark}}body{{font:1.1rem/1.5 system-ui;max-width:34rem;margin:4rem auto;"
+    "padding:0 1rem}}</style><h1>autoresearch</h1><p>{why}</p></html>\n"
+)
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class Refused(Exception):
+    """Refusal of a request, with its status and a sentence for the caller."""
+
+    def __init__(self, status: int, why: str) -> None:
+        super().__init__(why)
+        self.status = status
+
+
+def token(path: Path) -> tuple[str, bool]:
+    """Return the token in the file `path`, and whether it was made just now; only its owner can read the file.
+
+    Raises UsageError where others can read it, or where it holds no token.
+    """
+    again = f"Remove it, and the next start makes another: rm {path}"
+    try:
+        mode, text = stat.S_IMODE(path.stat().st_mode), path.read_text("ascii", "replace").strip()
+    except FileNotFoundError:
+        return _make_token(path), True
+    if mode & 0o077:
+        raise UsageError(f"{path} can be read by others (mode {mode:o}), so its token may be known. {again}")
+    if not re.fullmatch(r"[\w-]{20,200}", text, re.ASCII):
+        raise UsageError(f"{path} holds no token. {again}")
+    return text, False
+
+
+def _make_token(path: Path) -> str:
+    made, temporary = secrets.token_urlsafe(24), path.with_name(f".{path.name}.tmp")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary.unlink(missing_ok=True)
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        os.write(fd, made.encode() + b"\n")
+        sync(fd)
+    finally:
+        os.close(fd)
+    temporary.replace(path)
+    sync_folder(path.parent)
+    return made
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a server bound to `host` is reached from this machine alone."""
+    return host in LOOPBACK
+
+
+def knows_host(header: str, bound: str) -> bool:
+    """Return whether a Host header names a server that is bound to `bound`.
+
+    Any port will do, since a tunnel may change it. A server for other machines also goes by their numbers for it,
+    which no one can rebind, and by this machine's name.
+
+    >>> knows_host("127.0.0.1:8765", "127.0.0.1"), knows_host("evil.example", "127.0.0.1")
+    (True, False)
+    """
+    found = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]\s]+)(?::[0-9]{1,5})?", header)
+    if found is None:
+        return False
+    name = found[1].strip("[]").lower()
+    if name in LOOPBACK:
+        return True
+    if is_loopback(bound):
+        return False
+    own = socket.gethostname().lower()
+    return name in (bound.lower(), own, f"{own.partition('.')[0]}.local") or _is_address(name)
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+@dataclass(frozen=True)
+class Guard:
+    """ASGI application around another one, which gets only requests of callers who know the token."""
+
+    app: App
+    token: str
+    bound: str = "127.0.0.1"  # the host that the server is bound to
+    cookie: str = "autoresearch"  # its name; cookies of one host are shared by all its ports
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        try:
+            if (answer := self._login(scope)) is not None:
+                await respond(send, *answer)
+                return
+            self._admit(scope)
+            body = await _body(scope, receive)
+        except Refused as refused:
+            asked = "text/html" in (_header(scope, "accept") or "")
+            await respond(send, refused.status, str(refused), _challenge(refused.status), as_page=asked)
+            return
+        await self.app(scope, _replay(body, receive), _with_headers(send))
+
+    def _login(self, scope: Scope) -> tuple[int, str, dict[str, str]] | None:
+        """Return the answer to /?token=TOKEN: the cookie, and the way to the page without the token in its address."""
+        self._check_host(scope)
+        if scope["path"] != "/" or "token" not in (query := parse_qs(scope["query_string"].decode("latin-1"))):
+            return None
+        if not self._is_token(query["token"][-1]):
+            raise Refused(401, "the token in this address is not this server's; it is in runs/serve.token")
+        cookie = f"{self.cookie}={self.token}; Path=/; HttpOnly; SameSite=Strict; Max-Age={COOKIE_S}"
+        return 303, "see /", {"location": "/", "set-cookie": cookie}
+
+    def _admit(self, scope: Scope) -> None:
+        """Raise Refused for a request without the token, or one that a page of another site makes."""
+        bearer = _header(scope, "authorization")
+        if bearer is not None:
+            scheme, _, given = bearer.partition(" ")
+            if scheme.lower() == "bearer" and self._is_token(given.strip()):
+                return
+            raise Refused(401, "this token is not this server's; it is in runs/serve.token")
+        if not self._is_token(_cookie(_header(scope, "cookie") or "", self.cookie)):
+            why = "send the token of runs/serve.token: Authorization: Bearer TOKEN; a browser opens /?token=TOKEN"
+            raise Refused(401, why)
+        origin = f"{scope.get('scheme', 'http')}://{_header(scope, 'host')}"
+        if scope["method"] not in READS and _header(scope, "origin") != origin:
+            raise Refused(403, "a page of another site may not do this")
+
+    def _check_host(self, scope: Scope) -> None:
+        hosts = [value for name, value in scope["headers"] if name == b"host"]
+        host = hosts[0].decode("latin-1") if len(hosts) == 1 else ""
+        if not knows_host(host, self.bound):
+            raise Refused(403, f"this server is not {host[:80] or 'without a name'}: open it by the address it printed")
+
+    def _is_token(self, given: str) -> bool:
+        return secrets.compare_digest(given.encode("utf-8", "replace"), self.token.encode())
+
+
+async def respond(
+    send: Send, status: int, why: str, headers: dict[str, str] | None = None, *, as_page: bool = False
+) -> None:
+    """Send a whole response whose body is {"error": why}, or a page with that sentence."""
+    body = (PAGE.format(why=escape(why)) if as_page else json.dumps({"error": why})).encode()
+    kind = "text/html; charset=utf-8" if as_page else "application/json"
+    told = {**HEADERS, "content-type": kind, "content-length": str(len(body)), **(headers or {})}
+    pairs = [(name.encode(), value.encode("latin-1")) for name, value in told.items()]
+    await send({"type": "http.response.start", "status": status, "headers": pairs})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _challenge(status: int) -> dict[str, str]:
+    close = {"connection": "close"} if status in (408, 413) else {}  # what follows of the body is not read
+    return {"www-authenticate": "Bearer", **close} if status == 401 else close
+
+
+def _header(scope: Scope, name: str) -> str | None:
+    found = [value for key, value in scope["headers"] if key == name.encode()]
+    return found[-1].decode("latin-1") if found else None
+
+
+def _cookie(header: str, name: str) -> str:
+    try:
+        found = SimpleCookie(header).get(name)
+    except CookieError:
+        return ""
+    return found.value if found else ""
+
+
+async def _body(scope: Scope, receive: Receive) -> bytes:
+    """Return the whole body. Raises Refused for one that is too long, takes too long or is no JSON by its type."""
+    declared = _header(scope, "content-length") or "0"
+    if declared.isdecimal() and int(declared[:12]) > MOST_BYTES:
+        raise Refused(413, f"the body has {declared[:12]} bytes, and {MOST_BYTES:,} are allowed")
+    try:
+        body = await asyncio.wait_for(_read(receive), BODY_S)
+    except TimeoutError:
+        raise Refused(408, f"the body did not come within {BODY_S:g} s") from None
+    kind = (_header(scope, "content-type") or "").partition(";")[0].strip().lower()
+    if body and kind != "application/json":
+        raise Refused(415, f"the body is {kind[:80] or 'of no type'}: send JSON, Content-Type: application/json")
+    return body
+
+
+async def _read(receive: Receive) -> bytes:
+    parts, size = [], 0
+    while True:
+        message = await receive()
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > MOST_BYTES:
+            raise Refused(413, f"the body is longer than the {MOST_BYTES:,} bytes that are allowed")
+        if message["type"] != "http.request" or not message.get("more_body"):
+            return b"".join(parts)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """Return a `receive` that gives the body once, and then what the connection still says."""
+    waiting = [body]
+
+    async def replayed() -> MutableMapping[str, Any]:
+        if waiting:
+            return {"type": "http.request", "body": waiting.pop(), "more_body": False}
+        return await receive()
+
+    return replayed
+
+
+def _with_headers(send: Send) -> Send:
+    async def sending(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            present = {name for name, _ in message["headers"]}
+            added = [(n.encode(), v.encode()) for n, v in HEADERS.items() if n.encode() not in present]
+            message = {**message, "headers": [*message["headers"], *added]}
+        await send(message)
+
+    return sending

@@ -1,0 +1,291 @@
+"""Answer requests: the routes of the REST interface and of the page, as a FastAPI application.
+
+Nothing here trains, decides or waits for the loop. Reading goes through nights.py, and the only files that are written
+are those of the inbox and of a pause.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path as File
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Path, Query, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.exceptions import HTTPException as StarletteHTTPException
+
+from autoresearch.errors import AutoresearchError, EditError, UsageError
+from autoresearch.invocation import VERSION, command
+from autoresearch.jsonable import plain
+from autoresearch.record import inbox, pause, results_tsv
+from autoresearch.record.night import Experiment
+from autoresearch.serve import events, page, reference, views
+from autoresearch.serve.nights import NightReader, NoNightError
+from autoresearch.serve.posts import Posted, told
+
+MOST_WAITING = 100  # hypotheses in the inbox
+MOST_STREAMS = 32  # open at once
+MOST_N = 10**6  # of an experiment
+ABOUT = """\
+Read a night of autoresearch and give it hypotheses. The loop tries each of them under the rules of every other idea:
+the contract, the sandbox, the keep rule. **No number is taken from a caller**: whatever is true of a change is measured
+on this machine.
+
+Send the token of `runs/serve.token` with each request: `Authorization: Bearer TOKEN`. An error is
+`{"error": "a sentence"}`; where fields are wrong, `fields` names them.
+"""
+STATIC = {"live.js": "text/javascript", "live.css": "text/css"}
+
+router = APIRouter()
+
+
+def _reader(request: Request) -> NightReader:
+    found: NightReader = request.app.state.reader
+    return found
+
+
+Reader = Annotated[NightReader, Depends(_reader)]
+Number = Annotated[int, Path(ge=0, le=MOST_N, description="The experiment's number.")]
+Id = Annotated[str, Path(pattern=r"^[0-9]{8}-[0-9]{6}-[0-9a-f]{8}$", description="What POST /hypotheses returned.")]
+
+
+def create(reader: NightReader, stopping: Callable[[], bool] = lambda: False) -> FastAPI:
+    """Return the application on the nights of `reader`; streams of events end when `stopping` says so."""
+    app = FastAPI(
+        title="autoresearch-metal", version=VERSION, description=ABOUT, docs_url=None, redoc_url=None,
+        redirect_slashes=False,
+    )  # fmt: skip
+    app.state.reader, app.state.stopping, app.state.streams = reader, stopping, 0
+    app.include_router(router)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(StarletteHTTPException, _refused)
+    app.add_exception_handler(AutoresearchError, _failed)
+    return app
+
+
+# --- hypotheses -------------------------------------------------------------------------------------------------------
+
+
+@router.post("/hypotheses", status_code=202, tags=["hypotheses"], summary="Queue a hypothesis")
+def post_hypothesis(posted: Posted, reader: Reader) -> dict[str, Any]:
+    """Queue a change for the loop, which tries it before its own next idea.
+
+    The answer has the id to ask with. Where no loop runs, the hypothesis stays queued until one does, and the answer
+    says so. Whether the edits apply shows when it is its turn: they are edits to the best version of that moment.
+    """
+    seen = reader.snapshot()
+    layout, x = seen.layout, seen.night.incumbent
+    if len(inbox.waiting(layout)) >= MOST_WAITING:
+        raise HTTPException(429, f"{MOST_WAITING} hypotheses wait already. Post again when the loop has tried some")
+    try:
+        made = posted.made(seen.night.task, None if x is None else seen.source_of(x.n))
+    except EditError as error:
+        field = "edits" if posted.files is None else "files"
+        raise RequestValidationError([{"loc": ("body", field), "msg": str(error), "type": "edits"}]) from None
+    inbox.post(layout, made)
+    runs = reader.live() is not None
+    start = command(f"loop.py --tag {layout.tag}")
+    why = (
+        "it is tried after the present run" if runs else f"no loop runs, so it waits until one does. Start it: {start}"
+    )
+    return {"id": made.id, "status": "queued", "why": why, "loop": "running" if runs else "not running"}
+
+
+@router.get("/hypotheses", tags=["hypotheses"], summary="List the hypotheses from outside")
+def get_hypotheses(reader: Reader) -> list[dict[str, Any]]:
+    """List every hypothesis that was posted to this night with its state, as GET /hypotheses/ID has it."""
+    return views.hypotheses(reader)
+
+
+@router.get("/hypotheses/{id}", tags=["hypotheses"], summary="Ask what became of a hypothesis")
+def get_hypothesis(id: Id, reader: Reader) -> dict[str, Any]:
+    """Return its `status` and `why`.
+
+    - `queued`: it waits for the loop.
+    - `running`: it is experiment `experiment`.
+    - `decided`: `verdict` is keep, discard or crash.
+    - `refused`: it made no candidate, e.g. because an edit does not apply, or repeats an experiment.
+    """
+    found = reader.hypothesis(id)
+    if found is None:
+        raise HTTPException(404, f"this night has no hypothesis {id}")
+    return {**views.hypothesis(found, id), "loop": "running" if reader.live() else "not running"}
+
+
+# --- the night --------------------------------------------------------------------------------------------------------
+
+
+@router.get("/experiments", tags=["the night"], summary="List experiments")
+def get_experiments(
+    reader: Reader,
+    after: Annotated[int, Query(ge=-1, le=MOST_N, description="Leave out those up to this number.")] = -1,
+    limit: Annotated[int, Query(ge=1, le=1000, description="List so many at most.")] = 200,
+) -> list[dict[str, Any]]:
+    """List the experiments with their verdicts, figures and runs, the oldest first. Experiment 0 is the baseline."""
+    seen = reader.snapshot()
+    found = [x for x in seen.night.experiments.values() if x.n > after]
+    return [views.summary(seen, x) for x in found[:limit]]
+
+
+@router.get("/experiments/{n}", tags=["the night"], summary="Show an experiment")
+def get_experiment(n: Number, reader: Reader) -> dict[str, Any]:
+    """Return an experiment with its edits, its diff against its parent and the ends of its logs."""
+    seen = reader.snapshot()
+    return views.experiment(seen, _experiment(seen.night.experiments, n))
+
+
+def _experiment(known: Any, n: int) -> Experiment:
+    found: Experiment | None = known.get(n)
+    if found is None:
+        there = f"it has 0 to {max(known)}" if known else "it has none yet"
+        raise HTTPException(404, f"this night has no experiment {n}; {there}")
+    return found
+
+
+@router.get("/best", tags=["the night"], summary="Show the best version")
+def get_best(reader: Reader) -> dict[str, Any]:
+    """Return the experiment that was kept last with `files`, the source to which edits apply."""
+    found = views.best(reader.snapshot())
+    if found is None:
+        raise HTTPException(404, "no baseline has been measured yet")
+    return found
+
+
+@router.get("/near-misses", tags=["the night"], summary="List what came close")
+def get_near_misses(reader: Reader) -> list[dict[str, Any]]:
+    """List the experiments since the last keep that were at most one sigma worse, the best first."""
+    return views.near_misses(reader.snapshot())
+
+
+@router.get("/next", tags=["the night"], summary="Ask what to try next")
+def get_next(reader: Reader) -> Response:
+    """Return what a proposer is told for its next turn.
+
+    `directive` asks for a kind of change, `best` holds the source to edit, `program` the person's brief, `hints` what
+    other machines found, and `tried` every experiment so far: the loop refuses its repeats.
+    """
+    seen = reader.snapshot()
+    program = page.program(seen.layout.program)
+    return JSONResponse(plain(seen.once("next", lambda: views.following(seen, ""))) | {"program": program})
+
+
+@router.get("/machines", tags=["the night"], summary="List the machines")
+def get_machines(reader: Reader) -> list[dict[str, Any]]:
+    """List the machines on which this night's runs were made, with their speed and what they do now."""
+    return views.machines(reader.snapshot().night, reader.live())
+
+
+@router.get("/results.tsv", tags=["the night"], summary="The table of results", response_class=PlainTextResponse)
+def get_results(reader: Reader) -> Response:
+    """Return the table of this night: commit, value, memory, status, description."""
+    table = results_tsv.render(reader.snapshot().night, b"")
+    return Response(table, media_type="text/tab-separated-values; charset=utf-8")
+
+
+@router.get("/report", tags=["the night"], summary="The report", response_class=HTMLResponse)
+def get_report(reader: Reader) -> Response:
+    """Return the whole report as a page: every kept change with its diff, the noise, the machine's night."""
+    return HTMLResponse(page.report(reader.snapshot()))
+
+
+@router.get("/events", tags=["the night"], summary="Follow the night", response_class=StreamingResponse)
+async def get_events(
+    request: Request,
+    last_event_id: Annotated[str | None, Header(description="Go on behind this event.")] = None,
+) -> Response:
+    """Send each event of the journal as a server-sent event, and `live` with the state of the present run.
+
+    With `Last-Event-ID` the stream goes on behind that event; without it, it begins now. A comment comes every 15 s
+    where nothing happens.
+    """
+    state = request.app.state
+    since = events.place(last_event_id)
+    if state.streams >= MOST_STREAMS:
+        raise HTTPException(429, f"{MOST_STREAMS} streams are open. Close one")
+
+    async def stopping() -> bool:
+        return state.stopping() or await request.is_disconnected()
+
+    async def body() -> Any:
+        state.streams += 1
+        try:
+            async for part in events.stream(state.reader, since, stopping):
+                yield part
+        finally:
+            state.streams -= 1
+
+    return StreamingResponse(body(), media_type="text/event-stream", headers={"x-accel-buffering": "no"})
+
+
+# --- the loop ---------------------------------------------------------------------------------------------------------
+
+
+@router.post("/pause", tags=["the loop"], summary="Pause the loop")
+def post_pause(reader: Reader) -> dict[str, Any]:
+    """Let the running loop wait after the present run, and free the language model's memory."""
+    if reader.live() is None:
+        raise HTTPException(409, "no loop runs, so there is nothing to pause")
+    layout = reader.layout()
+    if pause.asked(layout) is None:
+        pause.begin(layout)
+    return {"paused": True, "why": "the loop pauses after the present run"}
+
+
+@router.post("/resume", tags=["the loop"], summary="End a pause")
+def post_resume(reader: Reader) -> dict[str, Any]:
+    """End a pause."""
+    if not pause.end(reader.layout()):
+        raise HTTPException(409, "the night is not paused")
+    return {"paused": False, "why": "the loop resumes" if reader.live() else "no loop runs"}
+
+
+# --- the page ---------------------------------------------------------------------------------------------------------
+
+
+@router.get("/", include_in_schema=False)
+def get_page(reader: Reader) -> Response:
+    return HTMLResponse(page.render(reader))
+
+
+@router.get("/night.html", include_in_schema=False)
+def get_night(reader: Reader) -> Response:
+    return HTMLResponse(page.night(reader))
+
+
+@router.get("/docs", include_in_schema=False)
+def get_docs(request: Request) -> Response:
+    return HTMLResponse(reference.render(request.app.openapi(), str(request.base_url).rstrip("/")))
+
+
+@router.get("/static/{name}", include_in_schema=False)
+def get_static(name: str) -> Response:
+    if name not in STATIC:
+        raise HTTPException(404, f"there is no {name}")
+    return Response(File(__file__).with_name(name).read_bytes(), media_type=f"{STATIC[name]}; charset=utf-8")
+
+
+# --- errors -----------------------------------------------------------------------------------------------------------
+
+
+async def _invalid(request: Request, error: Any) -> Response:
+    """Answer a request whose parts are wrong: 422, with a line for each field."""
+    fields = told(error.errors())
+    text = "; ".join(f"{one['field']}: {one['problem']}" for one in fields)
+    return JSONResponse({"error": text, "fields": fields}, 422)
+
+
+async def _refused(request: Request, error: Any) -> Response:
+    words = {404: "there is no such address; /docs lists them", 405: f"{request.method} is not for this address"}
+    why = (
+        words.get(error.status_code, error.detail)
+        if error.detail in ("Not Found", "Method Not Allowed")
+        else error.detail
+    )
+    return JSONResponse({"error": why}, error.status_code, headers=error.headers)
+
+
+async def _failed(request: Request, error: Any) -> Response:
+    """Answer where a night cannot be read: 409 where there is none, 400 for a bad request, 503 for a damaged night."""
+    status = 409 if isinstance(error, NoNightError) else 400 if isinstance(error, UsageError) else 503
+    return JSONResponse({"error": str(error)}, status)
