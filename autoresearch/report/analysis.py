@@ -132,7 +132,7 @@ def headline(night: Night) -> Headline:
         best_score=last,
         gain_score=interval.gain_score if interval else search_gain,
         interval=interval,
-        sigma_score=now.noise.sigma_score if first is not None else None,
+        sigma_score=(now.noise.sigma_score or None) if first is not None else None,
         experiments=len(tried),
         keeps=counts["keep"],
         discards=counts["discard"],

@@ -234,7 +234,8 @@ def _best(state: LiveState) -> list[Text]:
     line = _named("best").append(metric.shown(state.incumbent_score), style="bold green")
     sigma, first = state.sigma_score or 0.0, state.baseline_score
     if first is None or first == state.incumbent_score:
-        return [line.append(f"  the baseline; sigma of one run {metric.size(sigma)}")]
+        scatter = f"sigma of one run {metric.size(sigma)}" if sigma else "its runs agree"
+        return [line.append(f"  the baseline; {scatter}")]
     gain = first - state.incumbent_score
     sigmas = f" = {gain / sigma:.1f} sigma of one run ({metric.size(sigma)})" if sigma else ""
     lead = f"{metric.shown(first)}  the best is {metric.size(gain)} better{sigmas}"

@@ -79,12 +79,15 @@ def counts(night: Night) -> str:
 
 def _gain(h: Headline) -> str | None:
     """Return the search's own gain in a line; None before a baseline is measured."""
-    if h.baseline_score is None or h.best_score is None or not h.sigma_score:
+    if h.baseline_score is None or h.best_score is None:
         return None
-    metric, sigma = h.metric, h.metric.size(h.sigma_score)
-    if h.best_score == h.baseline_score:
-        return f"{metric.text(h.baseline_score)}, the baseline's: nothing better was kept; sigma of one run {sigma}"
-    gain = f"{(h.baseline_score - h.best_score) / h.sigma_score:+.1f} sigma of one run, sigma {sigma}"
+    metric, change = h.metric, h.baseline_score - h.best_score
+    sigma = f"sigma of one run {metric.size(h.sigma_score)}" if h.sigma_score else "runs of one version agree"
+    if change == 0:
+        return f"{metric.text(h.baseline_score)}, the baseline's: nothing better was kept; {sigma}"
+    gain = f"{metric.signed(change)}; {sigma}"
+    if h.sigma_score:
+        gain = f"{change / h.sigma_score:+.1f} sigma of one run, sigma {metric.size(h.sigma_score)}"
     values = f"{metric.text(h.baseline_score)} -> {metric.shown(h.best_score)}"
     return f"{values} ({gain}); the search's own figure, which is optimistic"
 

@@ -91,9 +91,16 @@ def near_misses(history: Sequence[Trial]) -> list[Trial]:
     """Return the discards since the last keep that were at most NEAR_SIGMA worse, best first."""
     recent = history[len(history) - since_keep(history) :]
     measured = [trial for trial in recent if trial.verdict == "discard" and trial.delta_score is not None]
-    sigmas = {trial.n: (trial.delta_score or 0.0) / (trial.sigma_score or math.inf) for trial in measured}
+    sigmas = {trial.n: _sigmas(trial.delta_score or 0.0, trial.sigma_score) for trial in measured}
     close = [trial for trial in measured if sigmas[trial.n] >= -NEAR_SIGMA]
     return sorted(close, key=lambda trial: -sigmas[trial.n])
+
+
+def _sigmas(delta_score: float, sigma_score: float | None) -> float:
+    """Return a gain in sigma; of an exact metric, which has no sigma, nothing that is worse is near."""
+    if not sigma_score:
+        return -math.inf if delta_score < 0 else 0.0
+    return delta_score / sigma_score
 
 
 def branch_point(history: Sequence[Trial]) -> int | None:

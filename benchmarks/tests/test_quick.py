@@ -47,6 +47,7 @@ TABLES: dict[str, tuple[str, tuple[str, ...]]] = {
     "quality optimizers": ("optimizer | seed | steps | val_bpb", ("| Muon + AdamW | 42 |", "| AdamW | 42 |")),
     "reading": ("form | the model | loads a turn | prompt, tokens", ("| set | is unloaded each turn | 1 |",)),
     "simulations keep_rule": ("", ("100 runs, sigma known", "three-seed bootstrap 95%", "kept as proposal 41")),
+    "simulations kinds": ("", ("Limits for p", "Intervals", "A/A nights")),
     "simulations night": ("", ("Search and validation", "Drift, mixed nights", "Early stop")),
     "simulations search": ("search | 10 runs | 20 runs | difference to the tuner", ("| random search |",)),
     "trainer batches": ("a batch | rows | median_ms", ("| memory-mapped rows |", "| tokenizing and packing |")),

@@ -57,6 +57,15 @@ def test_a_night_that_kept_nothing_claims_no_gain() -> None:
     assert "the baseline's: nothing better was kept" in text and "optimistic" not in text and "git log" not in text
 
 
+def test_an_exact_metric_has_no_sigma() -> None:
+    made = NightBuilder(tag="nov23", sigma_score=0.0)
+    text = status.text(made.night)
+    assert "val_bpb 1.600000, the baseline's: nothing better was kept; runs of one version agree" in text
+    made.candidate(set_to("DEPTH", 4), 0.1, "keep")
+    text = status.text(made.night)
+    assert "val_bpb 1.600000 -> 1.500000 (+0.1000 bpb; runs of one version agree)" in text
+
+
 @pytest.mark.parametrize(
     ("gain_score", "rounds", "step"),
     [(0.1, 0, "loop.py validate --tag nov23"), (0.1, 3, "loop.py adopt --tag nov23"), (0.0, 3, "proves no gain yet")],

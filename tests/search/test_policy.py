@@ -110,6 +110,12 @@ def test_near_misses_are_discards_since_the_last_keep_within_a_sigma_the_best_fi
     assert [trial.n for trial in policy.near_misses(history)] == [6, 3]
 
 
+def test_of_an_exact_metric_nothing_worse_is_near() -> None:
+    losses = ((1, -1e-9), (2, 0.0))
+    history = [replace(tried(n, [Set("DEPTH", "3")], delta=delta), sigma_score=None) for n, delta in losses]
+    assert [trial.n for trial in policy.near_misses(history)] == [2]
+
+
 def test_a_plateau_asks_for_unused_categories_at_a_higher_temperature() -> None:
     calm, stuck = [*LEVERS_DONE, *many("kddddddd")], [*LEVERS_DONE, *many("kdddddddd")]
     assert (policy.since_keep(calm), policy.since_keep(stuck)) == (7, 8)
