@@ -46,7 +46,7 @@ def from_json(type: type[T], data: bytes | str) -> T:
     """Read a value of a type from JSON. Raises MalformedError.
 
     >>> from_json(Set, b'{"name":"DEPTH","literal":"6"}')
-    Set(name='DEPTH', literal='6')
+    Set(name='DEPTH', literal='6', path=None)
     """
     from pydantic import ValidationError
 
@@ -61,7 +61,7 @@ def from_plain(type: type[T], value: Any) -> T:
     """Read a value of a type from what `json.loads` gave, or from anything that `plain` takes. Raises MalformedError.
 
     >>> from_plain(Set, {"name": "DEPTH", "literal": "6"})
-    Set(name='DEPTH', literal='6')
+    Set(name='DEPTH', literal='6', path=None)
     """
     return from_json(type, to_json(value))
 

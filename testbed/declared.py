@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from autoresearch.errors import SandboxError
 from autoresearch.records import Measurement, Purpose, Role
 from autoresearch.tasks.command.task import CommandTask
 from autoresearch.tasks.task import RunOrder
@@ -40,10 +41,14 @@ def declare(folder: Path, files: Mapping[str, str] = FILES, **changed: str) -> P
     return folder
 
 
-def opened(folder: Path, said: list[str] | None = None, *, no_sandbox: bool = False) -> CommandTask:
-    """Open a task, with its state where a night has it."""
+def opened(folder: Path, said: list[str] | None = None, *, confined: bool = False) -> CommandTask:
+    """Open a task, with its state where a night has it; `confined` in this machine's sandbox, if there is one."""
     say = said.append if said is not None else lambda text: None
-    return CommandTask.open(folder, folder / ".autoresearch", say, no_sandbox=no_sandbox)
+    state = folder / ".autoresearch"
+    try:
+        return CommandTask.open(folder, state, say, no_sandbox=not confined)
+    except SandboxError:
+        return CommandTask.open(folder, state, say, no_sandbox=True)
 
 
 def measured(
@@ -54,6 +59,7 @@ def measured(
     role: Role = "candidate",
     beside: float | None = None,
     seed: int = 1,
+    ceiling: float | None = None,
 ) -> Measurement:
     """Measure a version with some files `changed`; with `beside`, next to the unchanged one of that score."""
     night = task.folder / ".autoresearch" / "runs" / "night"
@@ -72,5 +78,6 @@ def measured(
         role=role,
         incumbent=night / "incumbent" if beside is not None else None,
         incumbent_score=beside,
+        ceiling_score=ceiling,
     )
     return task.measure(order)

@@ -122,6 +122,8 @@ class LiveState:
         elif name in ("evaluated", "probed"):
             self.phase = "evaluating" if name == "evaluated" else "probing"
             self.progress = min(1.0, event["rows"] / event["of"])
+        elif name == "phase":  # of a declared task
+            self.phase, self.progress, self.since = event["phase"], 0.0, time.monotonic()
         elif name in PHASES:
             self.phase, self.progress, self.since = PHASES[name], 0.0, time.monotonic()
 

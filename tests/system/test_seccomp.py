@@ -75,6 +75,14 @@ def test_another_abi_gets_nothing(number: int, architecture: int, flags: int) ->
     assert cloned == (REFUSED if flags & NEW_NAMESPACES else ALLOWED)
 
 
+@pytest.mark.parametrize("machine", NUMBERS)
+def test_sockets_are_made_where_a_task_has_a_network(machine: str) -> None:
+    program, number = seccomp_filter(machine, network=True), NUMBERS[machine]
+    assert program is not None
+    assert run(program, number["socket"], architecture=ARCHITECTURE[machine]) == ALLOWED
+    assert run(program, number["ptrace"], architecture=ARCHITECTURE[machine]) == REFUSED
+
+
 def test_an_unknown_machine_has_no_filter() -> None:
     assert seccomp_filter("riscv64") is None
 

@@ -6,6 +6,7 @@ STATE/base/KEY.done     written when `prepare` has ended well
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 import tempfile
@@ -16,7 +17,9 @@ from pathlib import Path
 from autoresearch.errors import TaskError
 from autoresearch.files import write_atomic
 from autoresearch.formats import span
+from autoresearch.invocation import command
 from autoresearch.paths import TASK_FILE
+from autoresearch.record.gitcall import call
 from autoresearch.records import Say
 from autoresearch.tasks.command import checks, declaration, tree
 from autoresearch.tasks.command.checks import PYTHON
@@ -40,28 +43,41 @@ class Base:
     fingerprint: str
 
 
-def read_declaration(folder: Path, revision: str | None) -> tuple[str, Declaration]:
-    """Return the text of task.toml, and what it declares. Raises TaskError."""
-    with tempfile.TemporaryDirectory(prefix="autoresearch-task-") as scratch:
-        copy = Path(scratch) / "task"
-        _copy(folder, revision, copy)
-        return _text(folder, copy)
+def read_text(folder: Path, revision: str | None) -> str:
+    """Return the text of a folder's task.toml, in a commit or as it is now. Raises TaskError, with the mend."""
+    file, place = folder / TASK_FILE, shlex.quote(str(folder))
+    there = file.is_file()
+    if revision is None:
+        content = file.read_bytes() if there else None
+    else:
+        done = call(folder, ("cat-file", "blob", f"{revision}:./{TASK_FILE}"), check=False)
+        content = done.raw if done.returncode == 0 else None
+        if content is None and there:
+            begin = "" if tree.in_repository(folder) else f"git -C {place} init && "
+            how = f"{begin}git -C {place} add . && git -C {place} commit -m task"
+            raise TaskError(f"{file} is not committed, and a night works on what is. Run: {how}")
+    if content is None:
+        raise TaskError(f"{folder} has no {TASK_FILE}. Run: {command(f'loop.py new-task {place}')}")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise TaskError(f"{file} is no UTF-8 text: byte {error.start}. Save it as UTF-8") from None
 
 
-def make(folder: Path, state: Path, revision: str | None, around: Confinement, say: Say) -> Base:
+def make(folder: Path, state: Path, revision: str | None, text: str, around: Confinement, say: Say) -> Base:
     """Return the base of a folder as of a commit, or as it is now; `prepare` runs unless it did for the same files.
 
     Raises TaskError, with the lines of task.toml, for a declaration that does not fit the folder.
     """
-    bases = state / "base"
+    declared, bases = declaration.read(text), state / "base"
     bases.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".making-", dir=bases) as scratch:
         made = Path(scratch) / "files"
         _copy(folder, revision, made)
-        text, declared = _text(folder, made)
         paths = tree.files_below(made)
         refuse(text, checks.before_preparing(declared, folder, paths))
         edited = {path: paths[path].read_bytes() for path in matching(declared.edit, paths)}
+        refuse(text, checks.knob_problems(declared, edited))
         for path in edited:
             paths[path].unlink()
         key = tree.digest(made, _unjudged(declared, paths))[:16]
@@ -90,20 +106,6 @@ def _copy(folder: Path, revision: str | None, into: Path) -> None:
         tree.copy_files(folder, tree.working_files(folder), into)
     else:
         tree.export(folder, revision, into)
-
-
-def _text(folder: Path, copy: Path) -> tuple[str, Declaration]:
-    """Return the text of task.toml in a copy of the folder, and what it declares."""
-    file = copy / TASK_FILE
-    if not file.is_file():
-        there = (folder / TASK_FILE).is_file()
-        how = f"Run: git add {folder / TASK_FILE} && git commit" if there else f"Run: loop.py new-task {folder}"
-        raise TaskError(f"{folder} has no {TASK_FILE}{' in the commit' if there else ''}. {how}")
-    try:
-        text = file.read_bytes().decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise TaskError(f"{folder / TASK_FILE} is no UTF-8 text: byte {error.start}. Save it as UTF-8") from None
-    return text, declaration.read(text)
 
 
 def _prepare(declared: Declaration, base: Path, scratch: Path, around: Confinement, text: str, say: Say) -> None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path as Folder
 from pathlib import PurePosixPath
 
+from autoresearch.candidate import constants
+from autoresearch.candidate.pack import pack
+from autoresearch.errors import EditError
 from autoresearch.paths import TASK_FILE
 from autoresearch.tasks.command.declaration import Problem
 from autoresearch.tasks.command.globs import matches, matching
@@ -76,6 +80,9 @@ def after_preparing(declared: Declaration, files: Collection[str]) -> Iterator[P
             if not matching([pattern], files):
                 yield _nothing((*where, i), pattern, files)
     hidden = set(matching(declared.hidden, files))
+    for i, pattern in enumerate(declared.test.show if declared.test else ()):
+        if not matching([pattern], hidden):
+            yield Problem(("test", "show", i), f"`{pattern}` is not hidden", "Leave it out: a run sees it in any case")
     for key, patterns in (("edit", declared.edit), ("read", declared.read)):
         for i, pattern in enumerate(patterns):
             if shown := hidden & set(matching([pattern], files)):
@@ -86,6 +93,23 @@ def after_preparing(declared: Declaration, files: Collection[str]) -> Iterator[P
         if command and (named := named_files(command, hidden)):
             what = f"`{key}` needs {named[0]}, which is hidden from it"
             yield Problem((key,), what, "Hide another file, or name it in [test] alone")
+
+
+def knob_problems(declared: Declaration, edited: Mapping[str, bytes]) -> Iterator[Problem]:
+    """Yield the knobs that no editable file has as a constant or a key."""
+    source = pack({path: content.decode("utf-8", "replace") for path, content in edited.items()})
+    known = constants.read(source)
+    for knob in declared.knobs:
+        name = knob.partition("[")[0]
+        try:
+            found = constants.named(source, name) in known
+        except EditError as error:
+            yield Problem(("knobs", knob), f"the knob {name} is ambiguous: {error}", "Write path:name")
+            continue
+        if not found:
+            near = get_close_matches(name, known, n=3, cutoff=0.5) or list(known)[:5]
+            mend = f"There are {', '.join(near) or 'none'}: constants of Python, keys of TOML and JSON"
+            yield Problem(("knobs", knob), f"no editable file has a constant {name}", mend)
 
 
 def _edit_problems(declared: Declaration, folder: Folder, files: Collection[str]) -> Iterator[Problem]:

@@ -29,6 +29,7 @@ STDOUT_FD = "AUTORESEARCH_STDOUT_FD"  # names the descriptor that becomes the co
 PRINTED_BYTES = 2 * 2**20  # of standard output that are kept: the first half and the last
 LOG_BYTES = 256 * 1024  # of standard error
 MEMORY_SHARE = 0.9  # of the machine's memory that a command may hold
+OPEN_FILES = 4096
 FILE_BYTES = 4 * 2**30  # of the largest file that a command can write
 DETAIL_CHARS = 1500  # of a log that a failure shows
 WRITTEN_BYTES, WRITTEN_FILES = 8 * 2**30, 50_000  # that a command may write
@@ -142,7 +143,7 @@ def execute(job: Job, around: Confinement) -> Ended:
     prefix = around.sandbox.prefix([*job.write, job.scratch], around.hide, [job.cwd, *job.read, *around.read])
     argv = [
         *prefix,
-        *limits(file_bytes=FILE_BYTES),
+        *limits(file_bytes=FILE_BYTES, open_files=OPEN_FILES),
         sys.executable,
         "-I",
         "-S",

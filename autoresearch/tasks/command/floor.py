@@ -6,7 +6,6 @@ What a guard lets through is named, with the guard that would stop it.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -14,8 +13,7 @@ from typing import Literal
 
 from autoresearch.metrics import Metric
 from autoresearch.records import Failure, Measurement, Purpose, Role
-from autoresearch.tasks.command import tree
-from autoresearch.tasks.command.confined import Job, execute
+from autoresearch.tasks.command import proof
 from autoresearch.tasks.command.keys import split_source
 from autoresearch.tasks.command.task import CommandTask
 from autoresearch.tasks.task import RunOrder
@@ -84,12 +82,11 @@ class Floor:
 
     def hidden(self) -> Iterator[Finding]:
         """Look for each hidden file with the eyes of a run: in its tree, in the folder, and in the base."""
-        for path in sorted(self.task.base.hidden):
-            places = [self.task.folder / path, self.task.base.folder / path]
-            seen = _readable(self.task, self.folder / "look", path, places)
-            outcome: Outcome = "better" if seen else "refused"
-            said = f"a run can read it at {seen[0]}" if seen else "no run can read it"
-            yield Finding(path, outcome, said)
+        for path, seen in proof.readable(self.task.bench, self.task.base, self.task.folder, self.folder).items():
+            if seen:
+                yield Finding(path, "better", f"a run can read it at {seen[0]}")
+            else:
+                yield Finding(path, "refused", "no run can read it")
 
     def _found(self, name: str, texts: Mapping[str, str], baseline: Baseline) -> Finding:
         source = self.task.read(lambda path: texts[path].encode())
@@ -164,35 +161,3 @@ def _claim(metric: Metric, source: str) -> str:
     kind, argument = split_source(source)
     key = argument if kind in ("run:line", "score:json") else metric.name
     return f"METRIC {key} {value:g}\n" + json.dumps({key: value, metric.name: value, "cases": [value]})
-
-
-_LOOK = """\
-import sys
-for path in sys.argv[1:]:
-    try:
-        open(path, "rb").close()
-        print(path)
-    except OSError:
-        pass
-"""
-
-
-def _readable(task: CommandTask, scratch: Path, path: str, places: list[Path]) -> list[str]:
-    """Return where a process in the place of a run can open a hidden file."""
-    bench = task.bench
-    tree.empty(scratch)
-    planted = scratch / "tree"
-    tree.plant(bench.base, planted, task.base.edited, without=bench.hidden, links=bench.links)
-    names = [path, *map(str, places)]
-    job = Job(
-        argv=[sys.executable, "-c", _LOOK, *names],
-        cwd=planted,
-        scratch=scratch / "tmp",
-        log=scratch / "look.log",
-        limit_s=60,
-        write=(planted / tree.OUT,),
-        env={"PYTHONSAFEPATH": ""},
-    )
-    ended = execute(job, bench.confinement)
-    tree.empty(scratch)
-    return ended.printed.splitlines()

@@ -10,7 +10,7 @@ from autoresearch.errors import UsageError
 from autoresearch.files import write_atomic
 from autoresearch.invocation import command
 from autoresearch.paths import TASK_FILE
-from autoresearch.record.gitcall import call
+from autoresearch.tasks.command.tree import in_repository
 
 TEMPLATE = "examples/any"
 OURS = "README.md"  # of the template, about the example itself
@@ -52,8 +52,7 @@ def _lines(folder: Path, written: list[str], left: list[str], own: bool) -> Iter
     if own:
         yield f"The commands in {TASK_FILE} are the template's: name the files and commands of yours in it"
     place = shlex.quote(str(folder))
-    inside = call(folder, ("rev-parse", "--show-toplevel"), check=False).returncode == 0
-    begin = "" if inside else f"git -C {place} init && "
+    begin = "" if in_repository(folder) else f"git -C {place} init && "
     yield "Next:"
     yield f"    {command(f'loop.py doctor --task {place}')}   # checks it, and what a guard lets through"
     yield f"    {begin}git -C {place} add . && git -C {place} commit -m task"

@@ -26,6 +26,8 @@ from autoresearch.tasks.command.globs import matching
 from autoresearch.tasks.command.keys import Declaration, GuardTable, metric_kind, split_source, words
 from autoresearch.tasks.command.metric import Observed
 
+DOING = {"guard": "checking", "build": "building", "run": "running", "score": "judging"}  # for the live view
+
 
 class FailedError(Exception):
     """The run has no value; `failure` says why."""
@@ -157,7 +159,7 @@ class Side:
         python: list[str],
     ) -> Ended:
         phase = name.partition("-")[0]
-        self.listen(phase)
+        self.listen(f"{DOING[phase]} the {self.name}")
         began = time.monotonic()
         scratch = self.folder / self.name / "tmp"
         trees.empty(scratch)

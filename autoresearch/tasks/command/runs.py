@@ -106,6 +106,8 @@ class _Run:
             turn = self.sides if i % 2 == 0 else self.sides[::-1]
             for side in turn:
                 self._take(side, judged)
+            if i and self._is_hopeless():
+                break
         if not judged and self.declared.score:
             self.seen[-1] = _with_judge(self.seen[-1], self.sides[0].score())
 
@@ -117,13 +119,21 @@ class _Run:
             self._check(limit, baseline)
         if (source := self.declared.metric.cases) is not None:
             self.cases = self._cases(source, case_count)
-        differences = [ours - theirs for ours, theirs in zip(self.scores, self.beside, strict=False)]
-        if differences and self.order.incumbent_score is not None:
-            self.score = self.order.incumbent_score + median(differences)
-        else:
-            self.score = median(self.scores)
+        self.score = self._so_far()
 
     # --- parts ---
+
+    def _so_far(self) -> float:
+        """Return the score by the values taken until now; beside the incumbent, by how far the two are apart."""
+        differences = [ours - theirs for ours, theirs in zip(self.scores, self.beside, strict=False)]
+        if differences and self.order.incumbent_score is not None:
+            return self.order.incumbent_score + median(differences)
+        return median(self.scores)
+
+    def _is_hopeless(self) -> bool:
+        """Return whether a first run is so far behind that further values lead nowhere."""
+        order = self.order
+        return order.purpose == "search" and order.ceiling_score is not None and self._so_far() > order.ceiling_score
 
     def _side(self, name: str, files: Files) -> Side:
         def tell(phase: str) -> None:
@@ -177,6 +187,7 @@ class _Run:
             known = [value for value in values if value is not None]
             if known:
                 self.figures[name] = median(known)
+        self.figures["values"] = len(self.scores)
         self.figures[self.metric.name] = self.metric.value(median(self.scores))
         if self.beside:
             self.figures["incumbent"] = self.metric.value(median(self.beside))

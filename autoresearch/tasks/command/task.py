@@ -18,7 +18,7 @@ from autoresearch.record.night import Night
 from autoresearch.records import Brief, Failure, Measurement, Say, TaskFacts
 from autoresearch.system.sandbox import Sandbox, Unconfined, select
 from autoresearch.tasks.command import base as bases
-from autoresearch.tasks.command import briefs, contract, runs
+from autoresearch.tasks.command import briefs, contract, declaration, proof, runs
 from autoresearch.tasks.command.base import Base
 from autoresearch.tasks.command.confined import Confinement
 from autoresearch.tasks.command.keys import metric_of
@@ -47,12 +47,13 @@ class CommandTask:
         """Open the task of a folder as of a commit, or as the folder is now where `revision` is None.
 
         What `prepare` makes, and what runs need, lies in `state`. Raises TaskError, with the lines of task.toml, where
-        the declaration does not fit the folder, GitError where there is no such commit, and SandboxError.
+        the declaration does not fit the folder, and SandboxError where a run could see or change what it must not.
         """
         folder = folder.resolve()
         if not folder.is_dir():
             raise TaskError(f"{folder} is no folder. Run: loop.py new-task {folder}")
-        _, declared = bases.read_declaration(folder, revision)
+        text = bases.read_text(folder, revision)
+        declared = declaration.read(text)
         state.mkdir(parents=True, exist_ok=True)
         state = state.resolve()
         if not (state / ".gitignore").exists():
@@ -69,7 +70,7 @@ class CommandTask:
             read=tuple(links.values()),
             env=declared.env,
         )
-        base = bases.make(folder, state, revision, around, say)
+        base = bases.make(folder, state, revision, text, around, say)
         bench = Bench(
             declared=declared,
             base=base.folder,
@@ -79,6 +80,7 @@ class CommandTask:
             links=links,
             run_limit_s=declared.timeout_s,
         )
+        proof.prove(bench, base, folder, state)
         return cls(folder, base, bench)
 
     # --- what it is ---

@@ -36,6 +36,11 @@ def export(folder: Path, revision: str, into: Path) -> None:
         Repository(Path(top)).git("checkout-index", "--all", f"--prefix={into}/", env=index)
 
 
+def in_repository(folder: Path) -> bool:
+    """Return whether a folder lies in a git repository."""
+    return call(folder, ("rev-parse", "--show-toplevel"), check=False).returncode == 0
+
+
 def working_files(folder: Path) -> list[str]:
     """Return the files of a folder that need not be committed yet: all that git does not ignore."""
     done = call(folder, ("ls-files", "-z", "--cached", "--others", "--exclude-standard"), check=False)

@@ -54,8 +54,16 @@ def test_a_night_takes_the_commit_and_a_check_the_folder_as_it_is(tmp_path: Path
 
 def test_a_folder_that_declares_nothing_is_told_how(tmp_path: Path) -> None:
     folder = declare(tmp_path / "task", {"a": "1"})
-    with pytest.raises(TaskError, match=r"has no task.toml. Run: loop.py new-task"):
+    with pytest.raises(TaskError, match=r"has no task.toml. Run: uv run loop.py new-task"):
         opened(folder)
     (folder / "task.toml").write_text(TOML)
-    with pytest.raises(TaskError, match=r"has no task.toml in the commit. Run: git add"):
+    with pytest.raises(TaskError, match=r"is not committed, and a night works on what is. Run: git -C .* add"):
         opened(folder)
+    git(folder, "add", "task.toml")
+    git(folder, "commit", "-qm", "task")
+    with pytest.raises(TaskError, match=r"line 1: `config.toml` matches no file"):
+        opened(folder)
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "plain" / "task.toml").write_text(TOML)
+    with pytest.raises(TaskError, match=r"is not committed.* init && git"):
+        opened(tmp_path / "plain")

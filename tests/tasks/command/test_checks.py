@@ -29,6 +29,13 @@ from testbed.toy import git
         ("timeout_s = 20", 'hide = ["config.toml"]', "line 1: config.toml is hidden and stands in `edit` too"),
         ("timeout_s = 20", 'hide = ["labels/"]', "line 4: `labels/` matches no file"),
         ("timeout_s = 20", 'brief = "brief.md"', "line 4: there is no file brief.md"),
+        (
+            "[metric]",
+            "[knobs]\nxs = [1, 2]\n[metric]",
+            "line 6: no editable file has a constant xs. There are x",
+        ),
+        ("[metric]", "[knobs]\nx = [1, 2]\n[metric]", None),
+        ("[metric]", '[test]\nrun = "true"\nshow = ["run.py"]\n[metric]', "line 7: `run.py` is not hidden"),
         ("timeout_s = 20", 'link = ["node_modules"]', "line 4: there is no folder node_modules"),
         (
             "[metric]",

@@ -17,7 +17,7 @@ GUARD = '[[guard]]\nrun = "grep -q x config.toml"\n'
 
 def findings(tmp_path: Path, toml: str, **changed: str) -> dict[str, str]:
     """Return the outcome of each version that does nothing of use."""
-    task = opened(declare(tmp_path / "task", task_toml=toml, **changed), no_sandbox=True)
+    task = opened(declare(tmp_path / "task", task_toml=toml, **changed))
     floor = Floor(task, tmp_path / "floor")
     return {found.name: found.outcome for found in floor.adversaries(floor.baseline())}
 
@@ -41,7 +41,7 @@ def test_a_printed_number_is_forgeable(tmp_path: Path) -> None:
 
 
 def test_a_baseline_that_fails_is_told(tmp_path: Path) -> None:
-    task = opened(declare(tmp_path / "task", run_py="raise SystemExit(2)"), no_sandbox=True)
+    task = opened(declare(tmp_path / "task", run_py="raise SystemExit(2)"))
     failure = Floor(task, tmp_path / "floor").baseline().failure
     assert failure is not None and failure.kind == "run"
 
@@ -49,10 +49,10 @@ def test_a_baseline_that_fails_is_told(tmp_path: Path) -> None:
 def test_a_hidden_file_is_out_of_a_runs_sight(tmp_path: Path) -> None:
     toml = TOML.replace("timeout_s = 20", 'hide = ["labels"]')
     folder = declare(tmp_path / "task", {**FILES, "labels": "1"}, task_toml=toml)
-    confined = opened(folder)
+    confined = opened(folder, confined=True)
     [found] = Floor(confined, folder / ".autoresearch" / "floor").hidden()
     assert (found.outcome == "refused") is confined.confined
-    [found] = Floor(opened(folder, no_sandbox=True), folder / ".autoresearch" / "floor").hidden()
+    [found] = Floor(opened(folder), folder / ".autoresearch" / "floor").hidden()
     assert found.outcome == "better" and f"a run can read it at {folder / 'labels'}" == found.message
 
 

@@ -21,8 +21,8 @@ hide = ["test/"]
 DATA = {"labels/a": "3", "test/x": "9", "test/y": "9", "helper.py": "NAME = 'fixed'\n"}
 
 
-def task(tmp_path: Path, **changed: str) -> CommandTask:
-    return opened(declare(tmp_path / "task", {**FILES, **DATA, "task.toml": HIDING}, **changed))
+def task(tmp_path: Path, *, confined: bool = False, **changed: str) -> CommandTask:
+    return opened(declare(tmp_path / "task", {**FILES, **DATA, "task.toml": HIDING}, **changed), confined=confined)
 
 
 def seen_by(tmp_path: Path, who: str, purpose: str = "search") -> list[str]:
@@ -47,14 +47,14 @@ def test_a_run_sees_nothing_that_is_hidden_and_the_judge_everything(tmp_path: Pa
 
 @pytest.mark.parametrize("where", ["the folder", "the base", "git"])
 def test_a_run_finds_what_is_hidden_nowhere_else(tmp_path: Path, where: str) -> None:
-    plain = task(tmp_path / "plain")
+    plain = task(tmp_path / "plain", confined=True)
     if isinstance(plain.sandbox, Unconfined):
         pytest.skip("no sandbox here")
     folder = tmp_path / "real" / "task"
     path = {"the folder": folder / "labels/a", "the base": folder / ".autoresearch/base", "git": folder / ".git/HEAD"}
     read = f"import pathlib\np = pathlib.Path({str(path[where])!r})\n"
     read += "print(p.read_text() if p.is_file() else list(p.iterdir()))"
-    here = task(tmp_path / "real", run_py=read)
+    here = task(tmp_path / "real", confined=True, run_py=read)
     m = measured(here)
     assert m.failure is not None and m.failure.kind == "run"
     assert "FileNotFoundError" in m.failure.detail or "PermissionError" in m.failure.detail
@@ -96,5 +96,5 @@ def test_a_build_makes_files_that_the_run_finds(tmp_path: Path) -> None:
 def test_without_a_sandbox_what_is_hidden_is_not_in_the_tree(tmp_path: Path) -> None:
     folder = declare(tmp_path / "task", {**FILES, **DATA, "task.toml": HIDING}, run_py="open('labels/a')")
     said: list[str] = []
-    here = opened(folder, said, no_sandbox=True)
+    here = opened(folder, said)
     assert "sandbox: none" in said[0] and "FileNotFoundError" in measured(here).failure.detail

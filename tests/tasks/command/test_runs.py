@@ -111,8 +111,15 @@ def test_a_ratio_limit_is_to_the_baseline(tmp_path: Path) -> None:
 
 
 def test_nothing_lasts_from_one_repeat_to_the_next(tmp_path: Path) -> None:
-    work = "import os, pathlib\nfor p in ('out/x', os.environ['HOME'] + '/x', '/tmp/x'):\n"
+    work = "import os, pathlib\nfor p in ('out/x', os.environ['HOME'] + '/x', 'out/y'):\n"
     work += "    assert not pathlib.Path(p).exists(), p\n    pathlib.Path(p).write_text('cached')\n"
     toml = CLOCKED + "repeats = 2\nwarmup = 1\n"
     folder = declare(tmp_path / "task", {"task.toml": toml, "work.py": work})
-    assert measured(opened(folder), role="baseline").failure is None
+    assert measured(opened(folder, confined=True), role="baseline").failure is None
+
+
+def test_a_first_run_that_is_far_behind_takes_no_further_values(tmp_path: Path) -> None:
+    here = task(tmp_path, TOML + "repeats = 4\n")
+    m = measured(here, ceiling=4.0)
+    assert m.score == 9.0 and m.figures["values"] == 2
+    assert measured(here, {"config.toml": "x = 1"}, ceiling=4.0).figures["values"] == 4

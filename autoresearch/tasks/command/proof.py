@@ -1,0 +1,91 @@
+"""Look at a task with the eyes of a run: what is hidden must not be seen, and nothing outside of ./out be changed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from autoresearch.errors import SandboxError
+from autoresearch.system.sandbox import Unconfined
+from autoresearch.tasks.command import tree
+from autoresearch.tasks.command.base import Base
+from autoresearch.tasks.command.confined import Ended, Job, execute
+from autoresearch.tasks.command.phases import Bench
+
+MOST = 200  # hidden files that are looked for
+
+_LOOK = """\
+import json, sys
+seen, changed = [], []
+for path in json.load(open("look.json"))["hidden"]:
+    try:
+        open(path, "rb").read(1)
+        seen.append(path)
+    except OSError:
+        pass
+for path in json.load(open("look.json"))["fixed"]:
+    try:
+        open(path, "ab").close()
+        changed.append(path)
+    except OSError:
+        pass
+open("out/written", "w").close()
+print(json.dumps([seen, changed]))
+"""
+
+
+def readable(bench: Bench, base: Base, folder: Path, scratch: Path) -> dict[str, list[str]]:
+    """Return where a process in the place of a run can read each hidden file: at most MOST of them are looked for."""
+    seen, _ = _look(bench, base, folder, scratch)
+    return {path: [place for place in _places(path, base, folder) if place in seen] for path in _hidden(base)}
+
+
+def prove(bench: Bench, base: Base, folder: Path, state: Path) -> None:
+    """Raise SandboxError where a run can read what is hidden from it, or change what it may only read."""
+    if isinstance(bench.confinement.sandbox, Unconfined):
+        return
+    seen, changed = _look(bench, base, folder, state / "proof")
+    if wrong := [*(f"{path} can be read" for path in seen), *(f"{path} can be written" for path in changed)]:
+        name = bench.confinement.sandbox.name
+        raise SandboxError(f"{name} does not confine as it should: {wrong[0]}. To run without it: --no-sandbox")
+
+
+def _look(bench: Bench, base: Base, folder: Path, scratch: Path) -> tuple[list[str], list[str]]:
+    """Return what a run could read of the hidden files, and what it could write of the others."""
+    tree.empty(scratch)
+    planted = scratch / "tree"
+    tree.plant(bench.base, planted, base.edited, without=bench.hidden, links=bench.links)
+    places = [place for path in _hidden(base) for place in _places(path, base, folder)]
+    fixed = [str(folder / "task.toml"), str(bench.base / "task.toml"), "task.toml", next(iter(base.edited))]
+    (planted / "look.json").write_text(json.dumps({"hidden": places, "fixed": fixed}))
+    job = Job(
+        argv=[sys.executable, "-c", _LOOK],
+        cwd=planted,
+        scratch=scratch / "tmp",
+        log=scratch / "look.log",
+        limit_s=60,
+        write=(planted / tree.OUT,),
+        env={"PYTHONSAFEPATH": ""},
+    )
+    ended = execute(job, bench.confinement)
+    seen, changed = _answer(ended)
+    tree.empty(scratch)
+    scratch.rmdir()
+    return seen, changed
+
+
+def _answer(ended: Ended) -> tuple[list[str], list[str]]:
+    try:
+        seen, changed = json.loads(ended.printed)
+    except ValueError:
+        raise SandboxError(f"a run does not work in the sandbox: it {ended.how}\n{ended.detail}") from None
+    return list(seen), list(changed)
+
+
+def _hidden(base: Base) -> list[str]:
+    return sorted(base.hidden)[:MOST]
+
+
+def _places(path: str, base: Base, folder: Path) -> list[str]:
+    return [path, str(folder / path), str(base.folder / path)]

@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from autoresearch.errors import SandboxError
+from autoresearch.tasks.command import proof
+from testbed.declared import FILES, TOML, declare, opened
+
+HIDING = TOML.replace("timeout_s = 20", 'hide = ["labels"]')
+
+
+def test_a_sandbox_that_hides_too_little_is_refused(tmp_path: Path) -> None:
+    folder = declare(tmp_path / "task", {**FILES, "labels": "1"}, task_toml=HIDING)
+    task, state = opened(folder, confined=True), folder / ".autoresearch"
+    if not task.confined:
+        pytest.skip("no sandbox here")
+    careless = replace(task.bench.confinement, hide=(), read=(folder,))
+    bench = replace(task.bench, confinement=careless)
+    with pytest.raises(SandboxError, match=r"bubblewrap does not confine as it should: .*labels can be read"):
+        proof.prove(bench, task.base, folder, state)
+    assert proof.readable(bench, task.base, folder, state / "x")["labels"][0] == str(folder / "labels")
+    assert not (state / "proof").exists() and not (state / "x").exists()
