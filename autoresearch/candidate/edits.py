@@ -180,12 +180,12 @@ def _rendered(edit: Edit) -> str:
                 raise EditError(f"`{line}` reads as a marker and cannot stand in a SEARCH/REPLACE block.")
             return edit_markers.block(edit)
         case ReplaceDefinition(kind, name, body):
-            return f"REPLACE {kind} {name}\n{_fenced(body)}"
+            return f"REPLACE {kind} {name}\n{fenced(body)}"
         case WholeFile(source, path):
-            return _fenced(source, path or "x.py")
+            return fenced(source, path or "train_mlx.py")
 
 
-def _fenced(body: str, path: str = "x.py") -> str:
+def fenced(body: str, path: str = "train_mlx.py") -> str:
     """Put a Markdown fence around `body` that is longer than any run of backticks in it."""
     longest = max((len(run) for run in re.findall(r"`+", body)), default=0)
     fence = "`" * max(3, longest + 1)

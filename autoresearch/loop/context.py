@@ -9,13 +9,18 @@ from autoresearch import texts
 from autoresearch.findings import hints
 from autoresearch.loop.notebook import Notebook
 from autoresearch.record.night import Experiment
-from autoresearch.records import Context, Trial
+from autoresearch.records import Brief, Context, Trial
 from autoresearch.search import policy
 from autoresearch.system import chips, machine
 
 
-def context_of(notebook: Notebook, facts: machine.Facts, seed: int, *, branching: bool) -> Context:
-    """Return the context of the next turn. With `branching`, on a long plateau it starts from an ancestor."""
+def context_of(
+    notebook: Notebook, facts: machine.Facts, seed: int, *, branching: bool, brief: Brief | None = None
+) -> Context:
+    """Return the context of the next turn. With `branching`, on a long plateau it starts from an ancestor.
+
+    `brief` is what a declared task says of itself.
+    """
     night, incumbent, now = notebook.night, notebook.incumbent, notebook.estimates
     history, turn = night.trials(notebook.source_of), night.next_n
     parent_n = _parent(notebook, history) if branching else incumbent.n
@@ -28,10 +33,11 @@ def context_of(notebook: Notebook, facts: machine.Facts, seed: int, *, branching
         task=night.task,
         machine=describe_machine(facts, incumbent),
         history=history,
-        directive=policy.next_directive(history, turn),
+        directive=policy.next_directive(history, turn, brief),
         seed=seed,
         turn=turn,
         hints=hints.lines(night.hinted),
+        brief=brief,
     )
 
 

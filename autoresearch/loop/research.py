@@ -177,8 +177,8 @@ class Research:
 
     def context(self) -> Context:
         """Return what a proposer may know now."""
-        context = context_of(self.notebook, self.experimenter.facts, self.seed, branching=self.branching)
-        return replace(context, brief=self.experimenter.task.brief())
+        facts, brief = self.experimenter.facts, self.experimenter.task.brief()
+        return context_of(self.notebook, facts, self.seed, branching=self.branching, brief=brief)
 
     def _posted_candidate(self) -> Candidate | None:
         """Return the candidate of the next hypothesis from outside, as a change of the incumbent."""

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from autoresearch import environment
 from autoresearch.errors import ProposerError, UsageError
+from autoresearch.formats import counted
 from autoresearch.paths import Cache
-from autoresearch.records import Proposer
+from autoresearch.records import GPT, Proposer
 from autoresearch.search.command import Command
 from autoresearch.search.hybrid import Hybrid
 from autoresearch.search.llm import prompt
@@ -41,6 +42,13 @@ class ProposerOptions:
     command: str | None = None
     seed: int = 0
     program: str = ""  # the text of program.md, which has to fit the model's context
+    task: str = GPT  # its name, under which proposers are remembered
+    ideas: int | None = None  # of a declared task's own; None: training, which has the catalogue
+
+    @property
+    def recipes(self) -> str:
+        """What the recipes are, in a line to the person."""
+        return f"{len(catalogue())} recipes from public records" if self.ideas is None else _own(self.ideas)
 
 
 def choose(options: ProposerOptions, facts: Facts, say: Callable[[str], None], offer: Offer | None = None) -> Proposer:
@@ -54,28 +62,32 @@ def choose(options: ProposerOptions, facts: Facts, say: Callable[[str], None], o
         return tuner
     recipes = Recipes()
     if options.kind == "recipes":
-        say(f"ideas: {len(catalogue())} recipes from public records; the tuner when none is left")
+        say(f"ideas: {options.recipes}; the tuner when none is left")
         return Hybrid([recipes], fallback=tuner, say=say)
     if options.kind == "command":
         if not options.command:
             raise UsageError("--proposer command needs --command 'PROGRAM ARGUMENTS', e.g. --command 'claude -p'")
         say(f"ideas: `{options.command}`; the tuner when it has none")
         return Hybrid([Command(options.command, say=say)], fallback=tuner, say=say)
-    scorecard = Scorecard(Cache.default().scorecard, facts.slug())
+    scorecard = Scorecard(Cache.default().scorecard, facts.slug(), options.task)
     model, line = _model(options, facts, scorecard, offer)
     if model is None:
         if options.kind != "auto":
             raise UsageError(f"--proposer {options.kind}: {line}")
-        say(f"ideas: the built-in tuner and {len(catalogue())} recipes from public records ({line})")
+        say(f"ideas: the built-in tuner and {options.recipes} ({line})")
         return Hybrid([tuner, recipes], fallback=tuner, on_plateau=recipes, scorecard=scorecard, say=say)
     alone = options.kind == "ollama"
-    others = f"shared with the tuner and {len(catalogue())} recipes by what each achieves"
+    others = f"shared with the tuner and {options.recipes.partition(' from ')[0]} by what each achieves"
     say(f"ideas: {line}; {'the tuner when it has none' if alone else others}")
     _warn(model, options.program, say)
     if alone:
         return Hybrid([model], fallback=tuner, scorecard=scorecard, say=say)
     members: list[Proposer] = [tuner, model, recipes]
     return Hybrid(members, fallback=tuner, on_plateau=recipes, scorecard=scorecard, say=say)
+
+
+def _own(count: int) -> str:
+    return f"{counted(count, 'idea')} of the task's own" if count else "no ideas of the task's own"
 
 
 def _warn(model: Dialogue, program: str, say: Callable[[str], None]) -> None:

@@ -1,17 +1,23 @@
-"""Summarise the trials of a night for a prompt: outcomes in sigmas, and the values tried for each constant. No I/O."""
+"""Summarise the trials of a night for a prompt: their outcomes, and the values tried for each constant. No I/O."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any
 
 from autoresearch.candidate import constants
 from autoresearch.candidate.versions import trial_version, version
-from autoresearch.records import TITLE_CHARS, HintLine, Trial
+from autoresearch.metrics import Metric
+from autoresearch.records import TITLE_CHARS, Context, HintLine, Trial
 
 VALUES_HEADING = "Values tried, against the script now (* now, + better, = within noise, - worse, x crashed):"
+VALUES_OF_ANY = VALUES_HEADING.replace("the script", "the version")  # in a declared task
 TRIALS_HEADING = "Experiments, oldest first (s: sigmas better than the script of that time):"
+TRIALS_OF_ANY = (
+    "Experiments, oldest first ({name}, and in brackets the gain over the version of that time, + is better):"
+)
 MOST_CHANGES = 3  # constants: a trial that changed more says little about each of them
 MOST_LISTED = 4  # constants in a trial's line
 HINTS_HEADING = "Found on other machines, not measured on this one; it may be otherwise here:"
@@ -19,16 +25,40 @@ SIMILAR = 0.5  # sigmas: a smaller difference is marked as within noise
 REASON_CHARS = 100
 
 
-def line(trial: Trial, sigma_score: float) -> str:
-    """Describe a trial in one line, with its gain over the incumbent of its time in sigmas, or why there is none.
+def lines(context: Context) -> list[str]:
+    """Describe each trial of the night in a line."""
+    metric = context.task.metric if context.brief is not None else None
+    return [line(trial, context.sigma_score, metric) for trial in context.history]
+
+
+def trials_heading(context: Context) -> str:
+    """Return the heading of `lines`."""
+    return TRIALS_HEADING if context.brief is None else TRIALS_OF_ANY.format(name=context.task.metric.name)
+
+
+def values_heading(context: Context) -> str:
+    """Return the heading of `values_tried`."""
+    return VALUES_HEADING if context.brief is None else VALUES_OF_ANY
+
+
+def line(trial: Trial, sigma_score: float, metric: Metric | None = None) -> str:
+    """Describe a trial in one line, with its gain over the incumbent of its time, or why there is none.
 
     `#12 keep +2.1s learning_rate: Higher matrix rate (MATRIX_LR .04 -> .05)`
     `#13 crash: memory (held 14.2 GB): Wider`
+    `#14 keep 11.2 ms (+12.3%) index: By date`
+
+    Gains are in sigmas, or those of the `metric` of a declared task, behind its value.
     """
     title, sigmas = trial.title[:TITLE_CHARS], _sigmas(trial, sigma_score)
     if trial.failure is not None:
         return f"#{trial.n} crash: {trial.failure.kind} ({_one_line(trial.failure.message)}): {title}"
-    gain = f" {sigmas:+.1f}s" if sigmas is not None else f" ({_one_line(trial.reason)})" if trial.reason else ""
+    if metric is not None and trial.score is not None and trial.delta_score is not None:
+        gain = f" {metric.shown(trial.score)} ({metric.signed(trial.delta_score)})"
+    elif metric is None and sigmas is not None:
+        gain = f" {sigmas:+.1f}s"
+    else:
+        gain = f" ({_one_line(trial.reason)})" if trial.reason else ""
     changes = _listed(dict(islice(_changes(trial).items(), MOST_LISTED)))
     return f"#{trial.n} {trial.verdict}{gain} {trial.category}: {title}" + (f" ({changes})" if changes else "")
 
@@ -101,9 +131,10 @@ def _mark(trial: Trial, sigma_score: float, now_score: float) -> str:
     if trial.verdict == "crash":
         return "x"
     sigma = trial.sigma_score or sigma_score
-    if trial.score is None or not sigma:  # stopped halfway, since it was far behind
+    if trial.score is None:  # stopped halfway, since it was far behind
         return "-"
-    ahead = (now_score - trial.score) / sigma
+    ahead = now_score - trial.score
+    ahead = ahead / sigma if sigma else math.copysign(math.inf, ahead) if ahead else 0.0
     return "=" if abs(ahead) <= SIMILAR else "+" if ahead > 0 else "-"
 
 

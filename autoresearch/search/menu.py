@@ -26,7 +26,7 @@ class Entry:
     """A change that can be chosen."""
 
     title: str  # "DEPTH = 2, ASPECT_RATIO = 128", or a recipe's title; unique in its menu
-    category: str  # one of records.CATEGORIES
+    category: str  # one of the task's
     edits: tuple[Edit, ...]
     why: str = ""  # the reason that comes with it; empty: who chooses it gives one
     rank: int = 0  # the largest are left out of a menu that is too long
@@ -48,7 +48,7 @@ def entries(context: Context, drafted: Sequence[Proposal] = ()) -> list[Entry]:
 
 
 def _recipes(context: Context) -> Iterator[Entry]:
-    for recipe in untried(context.source, context.history):
+    for recipe in untried(context):
         yield Entry(recipe.title, recipe.category, recipe.edits, recipe.hypothesis)
 
 

@@ -15,7 +15,7 @@ from itertools import takewhile
 from typing import Any
 
 from autoresearch.candidate.versions import Version, trial_version, version
-from autoresearch.records import CATEGORIES, Directive, Trial
+from autoresearch.records import CATEGORIES, Brief, Directive, Trial
 
 PLATEAU = 8  # experiments without a keep after which turns ask for unused categories at a higher temperature
 DEEP_PLATEAU = 16  # experiments without a keep after which the next PLATEAU turns start from an older version
@@ -43,31 +43,43 @@ KIND_TEXTS = {  # kind of turn -> what the proposer is told
     "simplify": "Ablate or simplify: remove a mechanism or a constant that does not pay for its time.",
     "bold": "Be bold: one larger change of the model or the optimizer that could win several sigma at once.",
 }
+KIND_TEXTS_OF_ANY = {  # the same in a declared task
+    **KIND_TEXTS,
+    "simplify": "Simplify: remove something that does not pay for itself.",
+    "bold": "Be bold: one larger change that could gain much at once.",
+}
+LEVER = "lever"  # kind of the turns that ask for a category that a declared task's brief begins with
 ROTATION = ("refine", "new category", "combine", "simplify", "bold")
 
 
 # --- the kind of turn -------------------------------------------------------------------------------------------------
 
 
-def next_directive(history: Sequence[Trial], n: int) -> Directive:
+def next_directive(history: Sequence[Trial], n: int, brief: Brief | None = None) -> Directive:
     """Return the kind of turn for experiment `n`: the big levers first, then the rotation, adapted on a plateau.
 
     >>> next_directive([], 1)
     Directive(kind='big lever', text='Change DEPTH: ...', category='depth', temperature=None)
+
+    Levers and categories are training's, or those of a declared task's `brief`.
     """
     tried = [trial.category for trial in history]
-    lever = next((name for name in LEVER_TEXTS if tried.count(name) < TRIES), None)
-    if lever and len(history) < TRIES * len(LEVER_TEXTS) + PLATEAU:
-        return Directive(BIG_LEVER, LEVER_TEXTS[lever], lever)
+    levers, texts = (LEVER_TEXTS, KIND_TEXTS) if brief is None else (dict(brief.levers), KIND_TEXTS_OF_ANY)
+    categories = CATEGORIES if brief is None else brief.categories
+    lever = next((name for name in levers if tried.count(name) < TRIES), None)
+    if lever and len(history) < TRIES * len(levers) + PLATEAU:
+        return Directive(BIG_LEVER if brief is None else LEVER, levers[lever], lever)
     stalled = since_keep(history)
     kind = ROTATION[n % len(ROTATION)]
     if kind == "combine" and len(near_misses(history)) < 2:
         kind = "refine"
     if stalled >= PLATEAU and kind in ("refine", "simplify"):
         kind = "new category"
-    category = least_used(history, n) if kind == "new category" else None
+    if kind == "new category" and set(categories) <= {"other"}:
+        kind = "bold"
+    category = least_used(history, n, categories) if kind == "new category" else None
     near = " and ".join(f'"{trial.title}"' for trial in near_misses(history)[:3])
-    text = KIND_TEXTS[kind].format(category=category, near=near)
+    text = texts[kind].format(category=category, near=near)
     directive = Directive(kind, text, category, HOT if stalled >= PLATEAU else None)
     return directive if branch_point(history) is None else _from_branch(directive, stalled)
 
@@ -77,9 +89,9 @@ def since_keep(history: Sequence[Trial]) -> int:
     return sum(1 for _ in takewhile(lambda trial: trial.verdict != "keep", reversed(history)))
 
 
-def least_used(history: Sequence[Trial], n: int) -> str:
+def least_used(history: Sequence[Trial], n: int, categories: Sequence[str] = CATEGORIES) -> str:
     """Return the category with the fewest experiments; `n` rotates through those with equally few."""
-    counts = {category: 0 for category in CATEGORIES if category != "other"}
+    counts = {category: 0 for category in categories if category != "other"}
     for trial in history:
         if trial.category in counts:
             counts[trial.category] += 1

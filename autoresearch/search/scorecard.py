@@ -1,4 +1,4 @@
-"""Store what each proposer has achieved on this machine, across nights, and choose reply formats by it.
+"""Store what each proposer has achieved on this machine and task, across nights, and choose reply formats by it.
 
 The file is paths.Cache.scorecard. It is replaced whole; if it is lost, the first turns of the next night use priors.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 from autoresearch.failures import cost_no_training
 from autoresearch.files import write_atomic
 from autoresearch.jsonable import MalformedError, from_json, to_json
-from autoresearch.records import Trial
+from autoresearch.records import GPT, Trial
 from autoresearch.search.policy import TurnCounts
 
 VERSION = 1
@@ -90,6 +90,15 @@ class Card:
         """Return the keeps in all turns: decided experiments and turns without a proposal."""
         return TurnCounts(self.decided + max(0, self.turns - self.proposals), self.kept)
 
+    def measured(self) -> Card:
+        """Return a new card with what was measured of the model itself, whatever the task."""
+        return Card(
+            bytes_per_token=self.bytes_per_token,
+            loaded_bytes=self.loaded_bytes,
+            file_bytes=self.file_bytes,
+            idle_cost=self.idle_cost,
+        )
+
     def learn(self, name: str, trials: Sequence[Trial], since: int) -> None:
         """Count how the trials after number `since` ended that the proposer `name` made."""
         for trial in trials:
@@ -104,26 +113,33 @@ class Cards:
     """Content of the file."""
 
     version: int
-    machines: dict[str, dict[str, Card]]  # machine -> proposer -> card
+    machines: dict[str, dict[str, Card]]  # machine, or "machine, task" but for training -> proposer -> card
 
 
 class Scorecard:
-    """Cards of one machine. `save` reads the file again first, so programs running at once keep each other's cards."""
+    """Cards of one machine, for one task: a record in training says little about another.
 
-    def __init__(self, path: Path, machine: str) -> None:
-        self.path, self.machine = path, machine
+    `save` reads the file again first, so programs running at once keep each other's cards.
+    """
+
+    def __init__(self, path: Path, machine: str, task: str = GPT) -> None:
+        self.path, self._hardware = path, machine
+        self.machine = machine if task == GPT else f"{machine}, {task}"
         self._cards: dict[str, Card] = {}
         self._learned: dict[str, int] = {}  # name -> number of the last trial counted on the card
 
     def card(self, name: str) -> Card:
         """Return the card of a proposer, for the caller to change in place and then `save`."""
         if name not in self._cards:
-            self._cards[name] = self._stored().get(self.machine, {}).get(name, Card())
+            stored = self._stored()
+            measured = stored.get(self._hardware, {}).get(name, Card()).measured()
+            self._cards[name] = stored.get(self.machine, {}).get(name, measured)
         return self._cards[name]
 
     def known(self) -> dict[str, Card]:
         """Return all cards of this machine, by the proposer's name."""
-        for name in self._stored().get(self.machine, {}):
+        stored = self._stored()
+        for name in [*stored.get(self._hardware, {}), *stored.get(self.machine, {})]:
             self.card(name)
         return dict(self._cards)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from autoresearch.errors import EditError
 from autoresearch.formats import counted
-from autoresearch.records import HYPOTHESIS_CHARS
+from autoresearch.records import CATEGORIES, HYPOTHESIS_CHARS
 from autoresearch.search.llm import channels, fields, replies
 from autoresearch.search.llm.backend import Schema
 from autoresearch.search.llm.replies import ParsedReply
@@ -41,23 +41,24 @@ def listed(entries: Sequence[Entry]) -> str:
     return "\n".join(f"{number}. {entry.title}" for number, entry in enumerate(entries, start=1))
 
 
-def read(text: str, entries: Sequence[Entry]) -> ParsedReply:
+def read(
+    text: str, entries: Sequence[Entry], *, files: Sequence[str] = (), categories: Sequence[str] = CATEGORIES
+) -> ParsedReply:
     """Return the entry that an answer chooses, with its reason as the hypothesis.
 
     >>> shallower = Entry("DEPTH = 2", "depth", (Set("DEPTH", "2"),))
     >>> read('{"because": "More steps.", "choice": "DEPTH = 2"}', [shallower]).hypothesis
     'More steps.'
 
-    An answer with edits of its own is read like any other. Raises EditError when it chooses nothing or two things.
+    An answer with edits of its own is read as replies.parse does. Raises EditError when it chooses nothing, or two.
     """
     text = channels.answer(text)
     because, choice = _object(text)
     found = _chosen(choice, entries) if choice is not None else _in_prose(text, entries)
     if found is None:
         try:  # a value that is not on the list may be new all the same
-            return replies.parse(
-                f"SET {choice.removeprefix('SET ')}" if isinstance(choice, str) else text, whole_file=False
-            )
+            edit = f"SET {choice.removeprefix('SET ')}" if isinstance(choice, str) else text
+            return replies.parse(edit, whole_file=False, files=files, categories=categories)
         except EditError as error:
             shown = f"`{str(choice)[:60]}` is not on the list. " if choice else ""
             raise EditError(

@@ -18,15 +18,15 @@ from functools import partial
 
 from autoresearch.candidate import constants, edits
 from autoresearch.errors import EditError, NothingNewError, ProposerError
-from autoresearch.records import Context, Failure, Proposal, ReplaceDefinition, Set, Trial, WholeFile
-from autoresearch.search import gate, policy
-from autoresearch.search.llm import choices, functions, prompt, replies
+from autoresearch.records import Context, Failure, Proposal, Trial
+from autoresearch.search import gate
+from autoresearch.search.llm import choices, functions, prompt, replies, reply_forms
 from autoresearch.search.llm.backend import Answer, Backend, Message, Question, TooLongError
 from autoresearch.search.llm.draft import Draft, Request
 from autoresearch.search.llm.prompt import Subject
 from autoresearch.search.llm.replies import ParsedReply
 from autoresearch.search.llm.tokens import TokenScale, estimate
-from autoresearch.search.scorecard import FORMATS, SIMPLER, Card, Scorecard, choose_format, suited
+from autoresearch.search.scorecard import FORMATS, Card, Scorecard
 from autoresearch.search.tuner import wording
 
 REPAIRS = 2  # of one reply
@@ -104,15 +104,14 @@ class Dialogue:
         """
         self._cancelled.clear()
         draft = Draft(context, _seed(context, len(context.history)))
-        form = self._form_of(proposal, context)
         mended = None
         try:
             reply = f"TITLE: {proposal.title}\nCATEGORY: {proposal.category}\n\n{edits.render(proposal.edits)}"
             extra = estimate(reply + failure.detail[-prompt.FAILURE_CHARS :]) + ERROR_TOKENS
             self.backend.prepare()
-            form = form if form in suited(self.backend.parameters_b) else "set"
+            form = reply_forms.mending(context, proposal, self._form, self.backend.parameters_b)
             request = self._request(draft, form, extra)
-            messages = prompt.after_failure(request.messages, reply, failure)
+            messages = prompt.after_failure(request.messages, reply, failure, context.brief is not None)
             request = replace(
                 request, messages=messages, repairs=min(1, request.repairs), temperature=REPAIR_TEMPERATURE
             )
@@ -143,36 +142,28 @@ class Dialogue:
 
     def _drafted(self, draft: Draft) -> Proposal:
         """Return a proposal in the best format, else in a simpler one. Raises ProposerError."""
-        form = choose_format(self.card, self.backend.parameters_b, self._forms(draft))
+        context = draft.context
+        possible = reply_forms.possible(context, draft.menu, self.formats)
+        form = reply_forms.first(context, self.card, self.backend.parameters_b, possible)
         try:
             return self._attempt(draft, form, REPAIRS)
         except EditError:
             if draft.unread == draft.answers:  # nothing but filler: some models only answer after thinking
                 self.backend.think()
-            simpler, repairs = (SIMPLER[form] if SIMPLER[form] in self.formats else form), 0
+            simpler, repairs = reply_forms.simpler(context, form, draft.menu, self.formats), 0
         except ProposerError as error:
-            if error.reason not in ("too_long", "truncated") or form in ("set", "menu"):
+            shortest = reply_forms.shortest(context, form, draft.menu)
+            if error.reason not in ("too_long", "truncated") or shortest is None:
                 raise
-            simpler, repairs = "set", REPAIRS  # the constants take less room than the script
+            simpler, repairs = shortest, REPAIRS
         try:
-            return self._attempt(draft, simpler if draft.menu else "set", repairs)
+            return self._attempt(draft, simpler, repairs)
         except EditError as error:
             raise ProposerError(
                 f"no usable reply in {draft.answers}: {str(error).splitlines()[0]}",
                 reason="unparseable",
                 detail=draft.reply[:500],
             ) from error
-
-    def _forms(self, draft: Draft) -> tuple[str, ...]:
-        """Return the formats that suit the turn: no code where it asks for a constant, no menu that is empty."""
-        directive = draft.context.directive
-        about_constants = directive is not None and directive.kind == policy.BIG_LEVER
-        wanted = [form for form in self.formats if form in ("set", "menu") or not about_constants]
-        if "function" in wanted and functions.target(draft.context) is None:
-            wanted.remove("function")
-        if "menu" in wanted and not draft.menu:
-            wanted.remove("menu")
-        return tuple(wanted) or self.formats
 
     def _attempt(self, draft: Draft, form: str, repairs: int) -> Proposal:
         """Return a proposal in one format, with shorter prompts while the server refuses them as too long."""
@@ -203,7 +194,8 @@ class Dialogue:
                     messages = prompt.after_nothing_new(request.messages, refused, draft.menu, request.form)
                     temperature = max(request.temperature, NEW_TEMPERATURE)
                 else:
-                    messages = prompt.after_edit_error(request.messages, answer.text, str(error))
+                    told = request.messages, answer.text, str(error), draft.context.brief is not None
+                    messages = prompt.after_edit_error(*told)
                     temperature = REPAIR_TEMPERATURE
         raise AssertionError("the last answer returns or raises")
 
@@ -257,19 +249,12 @@ class Dialogue:
                 cut = f"The answer was cut off after {answer.answer_tokens or 'too many'} tokens. Be shorter."
                 raise EditError(cut)
             if form == "menu":
-                return choices.read(answer.text, draft.menu)
-            return replies.parse(answer.text, whole_file=form == "file")
+                return choices.read(answer.text, draft.menu, **draft.task)
+            return replies.parse(answer.text, whole_file=form == "file", **draft.task)
         except EditError:
             self.card.replies(form).asked += 1
             draft.unread += 1
             raise
-
-    def _form_of(self, proposal: Proposal, context: Context) -> str:
-        """Return the format in which to mend a proposal: the latest prompt's, where the edits are of that kind."""
-        kinds, named = {type(edit) for edit in proposal.edits}, [getattr(edit, "name", None) for edit in proposal.edits]
-        if kinds == {ReplaceDefinition} and self._form == "function" and named == [functions.target(context)]:
-            return "function"
-        return "file" if WholeFile in kinds else "set" if kinds == {Set} else "blocks"
 
     # --- asking ---
 

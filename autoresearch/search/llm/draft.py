@@ -6,12 +6,20 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TypedDict
 
 from autoresearch.candidate import constants
 from autoresearch.records import Context, Proposal
 from autoresearch.search import gate, menu
 from autoresearch.search.llm.backend import Message, Schema
 from autoresearch.search.menu import Entry
+
+
+class TaskOfReply(TypedDict, total=False):
+    """Arguments of replies.parse that depend on the task; training has its defaults."""
+
+    files: Sequence[str]
+    categories: Sequence[str]
 
 
 @dataclass
@@ -35,6 +43,12 @@ class Draft:
     def menu(self) -> list[Entry]:
         """The changes that are new."""
         return menu.entries(self.context, self.earlier)
+
+    @property
+    def task(self) -> TaskOfReply:
+        """What a reply is read by: paths and categories of a declared task."""
+        brief = self.context.brief
+        return {} if brief is None else {"files": self.context.task.files, "categories": brief.categories}
 
     def taken(self) -> set[str]:
         """Return the sources that the turn's other drafts make, as constants.normalised."""

@@ -1,4 +1,4 @@
-"""Choose a function of the script for a model to rewrite, and show it with what it uses and nothing else. No I/O."""
+"""Choose a function of training's script for a model to rewrite, and show it with what it uses, no more. No I/O."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ WORDS = {
 def target(context: Context) -> str | None:
     """Return the name of a function for a turn that asks for code, or None; turns rotate through those that fit."""
     directive = context.directive
-    if directive is None or directive.kind not in KINDS:
+    if directive is None or directive.kind not in KINDS or context.brief is not None:
         return None
     names = [name for name, node in syntax.definitions(syntax.parse(context.source)) if _is_worth_it(name, node)]
     words = WORDS.get(directive.category or "", "").split()

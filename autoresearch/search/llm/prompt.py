@@ -1,5 +1,7 @@
 """Build the messages for a language model from a Context, within a budget of tokens. No I/O.
 
+The texts here are training's; those of a declared task are in declared.py.
+
 The parts that change least come first, so that the server's prefix cache is used: instructions and program.md, then the
 script with its constants last, then the trials, the values and the turn's directive. History is shortened to fit the
 budget; the server must have nothing to cut.
@@ -15,7 +17,7 @@ from autoresearch.candidate import constants
 from autoresearch.errors import ProposerError
 from autoresearch.records import CATEGORIES, Context, Failure, Proposal, Set
 from autoresearch.search import history
-from autoresearch.search.llm import choices, forms, functions, script
+from autoresearch.search.llm import choices, declared, forms, functions, script
 from autoresearch.search.llm.backend import Message
 from autoresearch.search.llm.tokens import BYTES_PER_TOKEN, conversation_tokens, estimate
 from autoresearch.search.menu import Entry
@@ -83,6 +85,7 @@ class HistoryLines:
     trials: Sequence[str]  # as history.line
     dropped: int  # values and trials that are left out
     hints: Sequence[str] = ()
+    headings: tuple[str, str] = (history.TRIALS_HEADING, history.VALUES_HEADING)
 
     def text(self) -> str:
         """Return the section of the prompt."""
@@ -90,9 +93,9 @@ class HistoryLines:
         if not (self.values or self.trials or self.dropped):
             parts.append("Nothing yet.")
         if self.trials:  # they only grow, while the values change each turn: the server has read them
-            parts += [history.TRIALS_HEADING, *self.trials]
+            parts += [self.headings[0], *self.trials]
         if self.values:
-            parts += ["", history.VALUES_HEADING, *self.values]
+            parts += ["", self.headings[1], *self.values]
         if self.dropped:
             parts.append(f"({self.dropped} older lines left out)")
         return "\n".join([*parts, *self.hints]) + "\n"
@@ -112,7 +115,10 @@ def build(
     `drafted` are the turn's earlier proposals. Raises ProposerError (`too_long`), with the numbers, when the messages
     exceed `budget` tokens even without history.
     """
-    system = _system(context, form)
+    if context.brief is None:
+        system = _system(context, form)
+    else:
+        system = declared.system(context, context.brief, form, budget, bytes_per_token)
     shown, turn = _script(context, form, subject), _turn(context, form, drafted, subject)
 
     def messages(lines: HistoryLines) -> tuple[Message, ...]:
@@ -123,7 +129,7 @@ def build(
         return conversation_tokens(messages(lines), bytes_per_token)
 
     headings = [""] if context.history else []
-    least = tokens(HistoryLines(headings, headings, len(context.history)))
+    least = tokens(HistoryLines(headings, headings, len(context.history), (), _headings(context)))
     room = budget - least
     if room < 0:
         raise ProposerError(
@@ -147,9 +153,12 @@ def _system(context: Context, form: str) -> str:
     return program if form == "set" else f"{program}\n{api(context)}"
 
 
-def after_edit_error(messages: Sequence[Message], reply: str, error: str) -> tuple[Message, ...]:
+def after_edit_error(
+    messages: Sequence[Message], reply: str, error: str, declared_task: bool = False
+) -> tuple[Message, ...]:
     """Continue the conversation with a reply that could not be used and its error."""
-    request = f"Your answer could not be used:\n{error[:ERROR_CHARS]}\n\nNothing was changed. {_AGAIN}"
+    again = _AGAIN_ANY if declared_task else _AGAIN
+    request = f"Your answer could not be used:\n{error[:ERROR_CHARS]}\n\nNothing was changed. {again}"
     return _answered(messages, reply or "(empty)", request)
 
 
@@ -183,13 +192,19 @@ def _extended(messages: Sequence[Message], text: str) -> tuple[Message, ...]:
     return (*first, {**last, "content": f"{last['content']}\n{text}\n"})
 
 
-def after_failure(messages: Sequence[Message], reply: str, failure: Failure) -> tuple[Message, ...]:
+def after_failure(
+    messages: Sequence[Message], reply: str, failure: Failure, declared_task: bool = False
+) -> tuple[Message, ...]:
     """Continue the conversation with a change that failed before training, and the end of its traceback or log."""
     detail = failure.detail.strip()[-FAILURE_CHARS:]
     shown = f"\n```\n{detail}\n```" if detail else ""
+    what = "it failed" if declared_task else "the script failed before training"
+    undone = (
+        f"the files are as shown above. {_AGAIN_ANY}" if declared_task else f"the script is as shown above. {_AGAIN}"
+    )
     request = (
-        f"The change was applied and the script failed before training ({failure.kind}): "
-        f"{failure.message[:ERROR_CHARS]}{shown}\n\nThe change was undone; the script is as shown above. {_AGAIN}"
+        f"The change was applied and {what} ({failure.kind}): "
+        f"{failure.message[:ERROR_CHARS]}{shown}\n\nThe change was undone; {undone}"
     )
     return _answered(messages, reply, request)
 
@@ -199,6 +214,7 @@ def _answered(messages: Sequence[Message], reply: str, request: str) -> tuple[Me
 
 
 _AGAIN = "Answer again in the form asked for, with all edits, corrected, against the script as shown above."
+_AGAIN_ANY = _AGAIN.replace("script", "files")
 
 
 def program_warning(program: str, num_ctx: int) -> str | None:
@@ -224,8 +240,10 @@ def api(context: Context) -> str:
 
 def _script(context: Context, form: str, subject: Subject) -> str:
     """Show what the format needs: constants, those that a menu changes, a function with what it uses, or the script."""
+    names = {edit.name for entry in subject.entries for edit in entry.edits if isinstance(edit, Set)}
+    if context.brief is not None:
+        return declared.shown(context, form, names)
     if form in ("set", "menu"):
-        names = {edit.name for entry in subject.entries for edit in entry.edits if isinstance(edit, Set)}
         lines = _constant_lines(context.source, names if form == "menu" else None)
         return f"## The constants of train_mlx.py\n\n```python\n{lines}\n```\n"
     if form == "function":
@@ -250,7 +268,7 @@ def _fitting_history(context: Context, room: int, bytes_per_token: float, hints:
 
     Kept trials are included first, then the values, then the other trials, the newest first in each group.
     """
-    trials = [history.line(trial, context.sigma_score) for trial in context.history]
+    trials = history.lines(context)
     values = history.values_tried(context.source, context.history, context.sigma_score, context.incumbent_score)
     kept = [i for i, trial in enumerate(context.history) if trial.verdict == "keep"]
     rest = [i for i, trial in enumerate(context.history) if trial.verdict != "keep"]
@@ -269,7 +287,12 @@ def _fitting_history(context: Context, room: int, bytes_per_token: float, hints:
         [row for i, row in enumerate(trials) if ("trial", i) in chosen],
         len(wanted) - len(chosen),
         hints,
+        _headings(context),
     )
+
+
+def _headings(context: Context) -> tuple[str, str]:
+    return history.trials_heading(context), history.values_heading(context)
 
 
 def _fitting_hints(context: Context, room: int, bytes_per_token: float) -> list[str]:
@@ -283,9 +306,10 @@ def _fitting_hints(context: Context, room: int, bytes_per_token: float) -> list[
 def _turn(context: Context, form: str, drafted: Sequence[Proposal], subject: Subject) -> str:
     """Describe the incumbent, the machine and the turn's directive, and the form of the answer."""
     directive = context.directive
+    bpb = f"val_bpb is {context.incumbent_score:.4f}; one run's noise (sigma) is {context.sigma_score:.4f}."
     parts = [
         "## Now\n",
-        f"val_bpb is {context.incumbent_score:.4f}; one run's noise (sigma) is {context.sigma_score:.4f}.",
+        bpb if context.brief is None else declared.now(context),
         f"The machine: {context.machine}" if context.machine else "",
         directive.text if directive else "",
         f"The category has to be {directive.category}." if directive and directive.category else "",
@@ -294,7 +318,12 @@ def _turn(context: Context, form: str, drafted: Sequence[Proposal], subject: Sub
         titles = "; ".join(proposal.title for proposal in drafted)
         parts.append(f"Already proposed this turn: {titles}. Propose something else.")
     now = "\n".join(part for part in parts if part)
+    menu = choices.listed(subject.entries)
+    if context.brief is not None:
+        if form == "menu":
+            return f"{now}\n\n{declared.menu_form(context, menu)}"
+        return f"{now}\n\n## Answer in this form\n\n{declared.answer_form(context, context.brief, form)}"
     if form == "menu":
-        return f"{now}\n\n{forms.MENU.format(menu=choices.listed(subject.entries))}"
+        return f"{now}\n\n{forms.MENU.format(menu=menu)}"
     body = forms.FORMS[form].replace("{target}", subject.target)
     return f"{now}\n\n## Answer in this form\n\n{forms.HEAD.format(categories=', '.join(CATEGORIES))}{body}"

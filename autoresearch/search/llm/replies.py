@@ -69,7 +69,7 @@ class ParsedReply:
 
     title: str  # one line, under 80 characters, never empty
     hypothesis: str  # one line, may be empty
-    category: str  # one of CATEGORIES
+    category: str  # one of the task's
     edits: tuple[Edit, ...]  # at least one
 
     @property

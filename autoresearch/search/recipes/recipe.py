@@ -1,8 +1,23 @@
-"""Read the catalogue of recipes, and apply recipes to a source that has moved on since they were written.
+"""Read recipes, ready-made changes, and apply them to a source that has moved on since they were written.
 
-A recipe is a text in the form of a model's reply (TITLE, CATEGORY, HYPOTHESIS, edits), with two lines more: SOURCE
-names the public record, and CLAIM the effect that it reports. To add one, add a file to catalogue/; files are offered
-in the order of their names.
+A recipe is a text in the form of a model's reply:
+
+    TITLE: Compare dates with a range
+    CATEGORY: query
+    HYPOTHESIS: strftime is called for each row; two comparisons of text are cheaper.
+    SOURCE: SQLite documentation, "Query Planning"
+    CLAIM: a range on a bare column can use an index
+
+    ### query.sql
+    <<<<<<< SEARCH
+    WHERE strftime('%Y-%m', o.placed) = '2026-03'
+    =======
+    WHERE o.placed >= '2026-03-01' AND o.placed < '2026-04-01'
+    >>>>>>> REPLACE
+
+SOURCE names the public record, and CLAIM the effect that it reports. Training's recipes are the files of catalogue/,
+which edit train_mlx.py and name no path. A declared task's are the files of its folder ideas/, in which SOURCE and
+CLAIM may be missing. Both are offered in the order of their files' names, "10-late-keys.txt" first.
 """
 
 from __future__ import annotations
@@ -15,7 +30,7 @@ from pathlib import Path
 
 from autoresearch.candidate import edits
 from autoresearch.errors import EditError
-from autoresearch.records import Edit, Trial
+from autoresearch.records import CATEGORIES, Context, Edit
 from autoresearch.search.llm import replies
 
 CATALOGUE = Path(__file__).parent / "catalogue"
@@ -26,14 +41,14 @@ REMEMBERED = 256  # answers of `clash`: of every recipe, for the latest versions
 
 @dataclass(frozen=True)
 class Recipe:
-    """A named change of train_mlx.py, with the public record that it comes from and the effect claimed there."""
+    """A named change, with the public record that it comes from and the effect claimed there."""
 
     name: str  # e.g. "late-keys"
     title: str
     hypothesis: str
     category: str
     edits: tuple[Edit, ...]
-    source: str
+    source: str  # empty where a declared task names none
     claim: str
 
 
@@ -44,14 +59,39 @@ def catalogue(folder: Path = CATALOGUE) -> tuple[Recipe, ...]:
 
 
 def _read(path: Path) -> Recipe:
-    text = path.read_text("utf-8")
+    recipe = _parsed(path.stem, path.read_text("utf-8"), (), CATEGORIES)
+    if missing := [name for name in ("SOURCE", "CLAIM") if not getattr(recipe, name.lower())]:
+        raise EditError(f"{path.name} lacks the line {missing[0]}: ...")
+    return recipe
+
+
+def offered(context: Context) -> tuple[Recipe, ...]:
+    """Return the recipes for a context: the catalogue, or the ideas of a declared task. Raises EditError."""
+    if context.brief is None:
+        return catalogue()
+    return ideas(tuple(context.brief.ideas.items()), context.task.files, context.brief.categories)
+
+
+@lru_cache(4)
+def ideas(
+    texts: tuple[tuple[str, str], ...], files: tuple[str, ...], categories: tuple[str, ...]
+) -> tuple[Recipe, ...]:
+    """Return a declared task's ideas, given by name and text. Raises EditError for one that cannot be read."""
+    found = []
+    for name, text in texts:
+        try:
+            found.append(_parsed(name, text, files, categories))
+        except EditError as error:
+            raise EditError(f"ideas/{name}.txt: {error}") from error
+    return tuple(found)
+
+
+def _parsed(name: str, text: str, files: Sequence[str], categories: Sequence[str]) -> Recipe:
     about = dict(ABOUT.findall(text))
-    parsed = replies.parse(ABOUT.sub("", text), whole_file=False)
-    name = path.stem.partition("-")[2]
-    if missing := {"SOURCE", "CLAIM"} - about.keys():
-        raise EditError(f"{path.name} lacks the line {min(missing)}: ...")
-    source, claim = about["SOURCE"], about["CLAIM"]
-    return Recipe(name, parsed.title, parsed.hypothesis, parsed.category, parsed.edits, source, claim)
+    parsed = replies.parse(ABOUT.sub("", text), whole_file=False, files=files, categories=categories)
+    source, claim = about.get("SOURCE", ""), about.get("CLAIM", "")
+    short = re.sub(r"^\d+-", "", name)
+    return Recipe(short, parsed.title, parsed.hypothesis, parsed.category, parsed.edits, source, claim)
 
 
 @lru_cache(REMEMBERED)
@@ -64,8 +104,7 @@ def clash(recipe: Recipe, source: str) -> str | None:
     return None
 
 
-def untried(source: str, history: Sequence[Trial], recipes: Sequence[Recipe] | None = None) -> list[Recipe]:
-    """Return the recipes that apply to the source and that no experiment of the night has tried, in their order."""
-    tried = {trial.title for trial in history}
-    offered = catalogue() if recipes is None else recipes
-    return [r for r in offered if r.title not in tried and clash(r, source) is None]
+def untried(context: Context) -> list[Recipe]:
+    """Return the recipes that apply to the context's source and that no experiment of the night has tried, in order."""
+    tried = {trial.title for trial in context.history}
+    return [r for r in offered(context) if r.title not in tried and clash(r, context.source) is None]

@@ -67,6 +67,10 @@ class Tuner(BaseProposer):
     def __init__(self, seed: int = 0, *, levers: Sequence[Lever] = LEVERS, most_knobs: int = MOST_KNOBS) -> None:
         self.seed, self.levers, self.most_knobs = seed, levers, most_knobs
 
+    def has_ideas(self, context: Context) -> bool:
+        """Return whether there is a constant to turn; a declared task may have none."""
+        return context.brief is None or bool(infer(context.source, brief=context.brief).axes)
+
     def propose(self, context: Context, n: int = 1) -> list[Proposal]:
         """Return up to n new settings of the incumbent's constants.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -14,7 +15,7 @@ from autoresearch.errors import EditError
 from autoresearch.records import Set
 from autoresearch.search.recipes.recipe import Recipe, catalogue, clash, untried
 from autoresearch.tasks.gpt import contract
-from testbed.proposer_kit import discarded
+from testbed.proposer_kit import CONTEXT, discarded
 from testbed.trainer_support import SMALL, SOURCE, TASK, ScriptedRun
 
 RECIPES = {recipe.name: recipe for recipe in catalogue()}
@@ -83,8 +84,9 @@ def test_recipes_apply_on_top_of_each_other_where_they_touch_other_lines() -> No
 def test_what_was_tried_is_not_offered_again() -> None:
     first, *others = catalogue()
     tried = discarded(3, Set("DEPTH", "6"), title=first.title)
-    assert untried(SCRIPT, []) == [first, *others]
-    assert untried(SCRIPT, [tried]) == others
+    here = replace(CONTEXT, source=SCRIPT)
+    assert untried(here) == [first, *others]
+    assert untried(replace(here, history=[tried])) == others
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
