@@ -48,6 +48,7 @@ class Bench:
     shown_last: frozenset[str] = frozenset()  # of them, those that it sees in the final validation
     links: Mapping[str, Path] = field(default_factory=dict)
     run_limit_s: float = 60.0
+    score_limit_s: float = 120.0
 
 
 class Side:
@@ -116,7 +117,7 @@ class Side:
         if not self.score_command:
             return None
         self._hand_over()
-        ended = self._judge(self.score_command, "score", self.bench.declared.score_timeout_s)
+        ended = self._judge(self.score_command, "score", self.bench.score_limit_s)
         self._need("judge", self.score_command, ended)
         return ended.printed
 

@@ -18,7 +18,7 @@ from autoresearch.record.night import Night
 from autoresearch.records import Brief, Failure, Measurement, Say, TaskFacts
 from autoresearch.system.sandbox import Sandbox, Unconfined, select
 from autoresearch.tasks.command import base as bases
-from autoresearch.tasks.command import briefs, contract, declaration, proof, runs
+from autoresearch.tasks.command import briefs, contract, declaration, proof, runs, toolchain
 from autoresearch.tasks.command.base import Base
 from autoresearch.tasks.command.confined import Confinement
 from autoresearch.tasks.command.keys import metric_of
@@ -67,7 +67,7 @@ class CommandTask:
             sandbox=sandbox,
             judging=type(sandbox)(network="open" if declared.reach == "open" else "local", forks=True),
             hide=tuple(dict.fromkeys([folder, state, *_repository(folder)])),
-            read=tuple(links.values()),
+            read=(*links.values(), *toolchain.needed(declared, links.values())),
             env=declared.env,
         )
         base = bases.make(folder, state, revision, text, around, say)
@@ -79,6 +79,7 @@ class CommandTask:
             shown_last=base.shown_last,
             links=links,
             run_limit_s=declared.timeout_s,
+            score_limit_s=declared.score_timeout_s,
         )
         proof.prove(bench, base, folder, state)
         return cls(folder, base, bench)
@@ -148,7 +149,7 @@ class CommandTask:
     # --- runs ---
 
     def limit_candidates(self, baseline: Sequence[Measurement]) -> None:
-        """Limit a candidate's time by the baseline's, and note what limits and cases compare with."""
+        """Limit the time of a candidate and its judge, and note what limits and cases compare with."""
         good = [m for m in baseline if m.ok]
         if not good:
             return
@@ -156,10 +157,14 @@ class CommandTask:
         self.baseline = {name: median(m.figures[name] for m in good if name in m.figures) for name in names}
         self.case_count = len(good[0].cases) or None
         self._run_s = min(m.total_s for m in good)
-        slowest = max(m.figures.get("wall", 0.0) for m in good)
-        if self.declared.run and slowest:
-            limit_s = min(self.declared.timeout_s, SLOWER * slowest + PATIENCE_S)
-            self.bench = replace(self.bench, run_limit_s=limit_s)
+        declared = self.declared
+        run_s = max(m.figures.get("wall", 0.0) for m in good)
+        score_s = max(m.seconds.get("score", 0.0) / max(1, m.figures.get("values", 1)) for m in good)
+        self.bench = replace(
+            self.bench,
+            run_limit_s=min(declared.timeout_s, SLOWER * run_s + PATIENCE_S),
+            score_limit_s=min(declared.score_timeout_s, SLOWER * score_s + PATIENCE_S),
+        )
 
     def measure(self, order: RunOrder, listen: Listener = lambda event: None) -> Measurement:
         """Make one run. No candidate makes it raise."""

@@ -42,9 +42,15 @@ def test_a_candidates_time_follows_from_the_baselines(tmp_path: Path) -> None:
     here = opened(declare(tmp_path / "task"))
     here.limit_candidates([Measurement(1, failure=Failure("run", ""))])
     assert here.bench.run_limit_s == 20 and here.run_s == 0
-    runs = [Measurement(1, score=1.0, total_s=2.0, figures={"wall": wall}) for wall in (0.5, 0.2)]
+    runs = [
+        Measurement(1, score=1.0, total_s=2.0, figures={"wall": wall}, seconds={"score": 3.0}) for wall in (0.5, 0.2)
+    ]
     here.limit_candidates(runs)
-    assert here.bench.run_limit_s == 15 and here.run_s == 2.0 and here.baseline["wall"] == 0.35
+    assert (
+        (here.bench.run_limit_s, here.bench.score_limit_s) == (15, 40)
+        and here.run_s == 2.0
+        and here.baseline["wall"] == 0.35
+    )
 
 
 def test_an_open_network_is_said_loudly(tmp_path: Path) -> None:
