@@ -56,6 +56,8 @@ def text(path: str) -> str:
     data = Path(path).read_bytes()
     if len(data) > MOST_BYTES:
         raise Refused(f"{path} has {len(data)} bytes, more than {MOST_BYTES}")
+    if not data.strip():
+        raise Refused(f"{path} is empty")
     return data.decode()
 
 
