@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from autoresearch.formats import counted
 from autoresearch.record.night import Experiment, Night
+from autoresearch.records import GPT, TaskFacts
 
 
 def commit_message(night: Night, x: Experiment, machine: str) -> str:
@@ -22,7 +23,14 @@ def commit_message(night: Night, x: Experiment, machine: str) -> str:
         f"Experiment: {night.tag}/{x.n:04d}",
         f"Proposer: {x.proposal.proposer}",
         f"Category: {x.proposal.category}",
-        f"Task: {task.dataset}/{task.profile} {task.fingerprint}, {task.budget_s:g} s",
+        f"Task: {_described(task)}",
         f"Machine: {machine}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _described(task: TaskFacts) -> str:
+    """Return a task in a line: "climbmix/mac 3f2a9c, 300 s", and of a declared one "sql 3f2a9c, p50_ms"."""
+    if task.name != GPT or task.budget_s is None:
+        return f"{task.name} {task.fingerprint}, {task.metric.name}"
+    return f"{task.dataset}/{task.profile} {task.fingerprint}, {task.budget_s:g} s"

@@ -8,6 +8,7 @@ from pathlib import Path
 from autoresearch.paths import Layout
 from autoresearch.record.commit_message import commit_message
 from autoresearch.record.journal import Journal
+from autoresearch.records import TaskFacts
 from testbed.night_builder import NightBuilder, set_to
 
 
@@ -37,3 +38,12 @@ def test_without_a_value_it_says_the_verdict_alone(tmp_path: Path) -> None:
     night = Journal(Layout(tmp_path, "night")).night
     text = commit_message(night, night.experiments[1], "m")
     assert "val_bpb" not in text and "crash: memory: held 9.1 GB" in text
+
+
+def test_it_names_a_declared_task(tmp_path: Path) -> None:
+    made = NightBuilder()
+    made.candidate(set_to("DEPTH", 3), 0.05, "keep")
+    made.write(tmp_path / "runs" / "night")
+    night = Journal(Layout(tmp_path, "night")).night
+    night = replace(night, task=TaskFacts(dataset="sql", name="sql", fingerprint="0123456789abcdef"))
+    assert "\nTask: sql 0123456789abcdef, val_bpb\n" in commit_message(night, night.experiments[1], "m")
