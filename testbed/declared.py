@@ -1,47 +1,83 @@
-"""Provide a declared task of several files, in a context of its night, for tests of proposers."""
+"""Write folders that declare a task, in a git repository of their own."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from pathlib import Path
 
-from autoresearch.candidate import edits
-from autoresearch.candidate.pack import pack
-from autoresearch.metrics import Metric
-from autoresearch.records import Brief, Context, Edit, SearchReplace, Set, TaskFacts, Trial, Verdict
+from autoresearch.errors import SandboxError
+from autoresearch.records import Measurement, Purpose, Role
+from autoresearch.tasks.command.task import CommandTask
+from autoresearch.tasks.task import RunOrder
+from testbed.toy import git
 
+TOML = """\
+edit = ["config.toml"]
+run = "python run.py"
+score = "python score.py"
+timeout_s = 20
+[metric]
+name = "loss"
+from = "score:json:loss"
+"""
 FILES = {
-    "query.sql": "SELECT name\nFROM people\nWHERE age > 3\n",
-    "conf.toml": "pages = 10 # of the cache\nmode = 'wal'\n",
-    "run.py": "LIMIT = 8  # rows\n\n\ndef f():\n    return LIMIT\n",
+    "task.toml": TOML,
+    "config.toml": "x = 3\n",
+    "run.py": "import tomllib\nx = tomllib.load(open('config.toml', 'rb'))['x']\nopen('out/x', 'w').write(str(x))\n",
+    "score.py": "import json\nprint(json.dumps({'loss': float(open('out/x').read()) ** 2}))\n",
 }
-SOURCE = pack(FILES)
-MS = Metric(name="p50_ms", unit="ms", direction="lower", scale="log", decimals=None)
-FACTS = TaskFacts(name="sql", metric=MS, files=tuple(FILES))
-IDEA = "TITLE: By id\nCATEGORY: query\n### query.sql\n<<<<<<< SEARCH\nSELECT name\n=======\nSELECT id\n>>>>>>> REPLACE"
-BRIEF = Brief(
-    role="You make a report faster.",
-    api="SQLite 3.40 runs it.",
-    categories=("query", "index", "other"),
-    levers={"query": "Look at the query first."},
-    knobs={"pages": (1, 1000), "mode": ("wal", "off")},
-    read={"schema.sql": "CREATE TABLE people (name, age);\n"},
-    ideas={"10-by-id": IDEA},
-)
-CONTEXT = Context(SOURCE, MS.score(12.5), 0.02, "# Brief\n\nBe quick.", FACTS, "M4", brief=BRIEF, seed=3, turn=5)
-BARE = replace(
-    CONTEXT, source=pack({"query.sql": FILES["query.sql"]}), brief=Brief(role="Faster.")
-)  # without constants
 
 
-def tried(n: int, change: Edit, gain: float, verdict: Verdict = "discard", context: Context = CONTEXT) -> Trial:
-    """Return a trial of the night that gained that much in the logarithm of the time."""
-    source, score = edits.apply(context.source, [change]), context.incumbent_score - gain
-    return Trial(
-        n, "tuner", f"Idea {n}", "", "query", (change,), source, context.source, verdict, "", gain, 0.02, score
-    )  # fmt: skip
+def declare(folder: Path, files: Mapping[str, str] = FILES, **changed: str) -> Path:
+    """Write a task and commit it. `changed` are files by their names, with `_` for the dot: task_toml="..."."""
+    folder.mkdir(parents=True)
+    named = {name.replace("_toml", ".toml").replace("_py", ".py"): text for name, text in changed.items()}
+    for path, text in {**files, **named}.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text)
+    git(folder, "init", "-q", "-b", "main")
+    git(folder, "add", "-A")
+    git(folder, "commit", "-q", "-m", "start")
+    return folder
 
 
-HISTORY = (
-    tried(1, Set("pages", "20"), 0.1, "keep"),
-    tried(2, SearchReplace("FROM people", "FROM persons", "query.sql"), -0.05),
-)
+def opened(folder: Path, said: list[str] | None = None, *, confined: bool = False) -> CommandTask:
+    """Open a task, with its state where a night has it; `confined` in this machine's sandbox, if there is one."""
+    say = said.append if said is not None else lambda text: None
+    state = folder / ".autoresearch"
+    try:
+        return CommandTask.open(folder, state, say, no_sandbox=not confined)
+    except SandboxError:
+        return CommandTask.open(folder, state, say, no_sandbox=True)
+
+
+def measured(
+    task: CommandTask,
+    changed: Mapping[str, str] | None = None,
+    *,
+    purpose: Purpose = "search",
+    role: Role = "candidate",
+    beside: float | None = None,
+    seed: int = 1,
+    ceiling: float | None = None,
+) -> Measurement:
+    """Measure a version with some files `changed`; with `beside`, next to the unchanged one of that score."""
+    night = task.folder / ".autoresearch" / "runs" / "night"
+    night.mkdir(parents=True, exist_ok=True)
+    base = task.read(lambda path: task.base.edited[path])
+    source = task.read(
+        lambda path: (changed or {})[path].encode() if path in (changed or {}) else task.base.edited[path]
+    )
+    (night / "source").write_text(source)
+    (night / "incumbent").write_text(base)
+    order = RunOrder(
+        source=night / "source",
+        folder=night / "run-1",
+        seed=seed,
+        purpose=purpose,
+        role=role,
+        incumbent=night / "incumbent" if beside is not None else None,
+        incumbent_score=beside,
+        ceiling_score=ceiling,
+    )
+    return task.measure(order)

@@ -11,7 +11,7 @@ from autoresearch.records import Brief, Directive
 from autoresearch.search import menu
 from autoresearch.search.llm import declared, prompt
 from autoresearch.search.llm.prompt import Subject
-from testbed.declared import BARE, BRIEF, CONTEXT, FILES, HISTORY
+from testbed.declared_context import BARE, BRIEF, CONTEXT, FILES, HISTORY
 
 TOLD = replace(CONTEXT, history=HISTORY, directive=Directive("new category", "Something else.", "index"))
 OF_TRAINING = ("val_bpb", "script", "train_mlx", "training", "DEPTH", "learning_rate", "time budget", "mlx")
