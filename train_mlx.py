@@ -24,7 +24,7 @@ HEADS_PER_KV = 1  # query heads per key/value head; lowered to a divisor of the 
 MLP_RATIO = 4  # hidden units of the MLP / C
 WINDOW_PATTERN = "L"  # tiled over the layers: L sees the whole context, S a window; the last is always L
 SHORT_WINDOW = 0.5  # S's window, as a share of the context
-BIGRAM_ROWS = 16  # times V: rows of a table for hashed pairs of tokens; 0: no table
+BIGRAM_ROWS = 0  # times V: rows of a table for hashed pairs of tokens; 0: no table
 VALUE_EMBED_EVERY = 2  # every n-th layer, counted from the last, has a value embedding; 0: no layer
 LOGIT_SOFTCAP = 15.0  # a tanh keeps logits within +-this
 ROPE_BASE = 10000.0
@@ -37,7 +37,7 @@ RESID_LAMBDA_INIT = 1.0  # weight of the residual stream at a layer's entry
 X0_LAMBDA_INIT = 0.1  # weight of the token embedding there
 
 # Batch
-TOTAL_BATCH_SIZE = 2**15  # tokens per step, rounded to whole rows
+TOTAL_BATCH_SIZE = 2**14  # tokens per step, rounded to whole rows
 DEVICE_BATCH_SIZE = 8  # most rows at once (per core, on a CPU); gradients accumulate over the rest
 TRAIN_ROW_PIECES = 1  # each training row is cut into this many: cheaper attention, less context
 

@@ -28,6 +28,9 @@ TO_THREE = """\
                 x = x + self.bigrams(grams % len(self.bigrams.weight), dtype)
 """
 HASHED = f"(27191 * {TWO_BEFORE} + 36313 * {BEFORE} + idx) % len(self.trigrams.weight)"
+SPLIT = (
+    "        q, k = mx.split(norm(rotate(qk.transpose(0, 2, 1, 3))), [self.n_head], axis=1)  # (B, H or H_kv, T, D)\n"
+)
 PROJECTED = "        self.c_proj = Linear(mx.zeros((C, H * D)))"
 OUT = "        return self.c_proj(y.transpose(0, 2, 1, 3).reshape(B, T, -1))"
 GATED = "y.transpose(0, 2, 1, 3) * (2 * mx.sigmoid(self.gate(x[..., :GATE_CHANNELS])))[..., None]"
@@ -75,9 +78,10 @@ CANDIDATES: dict[str, Change] = {
         RULES: f'{RULES}\n            "smear": (0.02, ADAM_BETAS),',
     },
     "half the keys a token late": {  # half of each key's channels are those of the token before
-        "        q, k = norm(rotate(q)), norm(rotate(k))": "        late, k = mx.split(k, 2, axis=-1)\n"
+        SPLIT: SPLIT.replace("norm(rotate(qk.transpose(0, 2, 1, 3)))", "qk.transpose(0, 2, 1, 3)")
+        + "        late, k = mx.split(k, 2, axis=-1)\n"
         "        late = mx.concatenate([late[:, :, :1], late[:, :, :-1]], axis=2)\n"
-        "        q, k = norm(rotate(q)), norm(rotate(mx.concatenate([late, k], axis=-1)))",
+        "        q, k = norm(rotate(q)), norm(rotate(mx.concatenate([late, k], axis=-1)))\n",
     },
     "attention gate": {
         PROJECTED: f"{PROJECTED}\n        self.gate = Linear(mx.zeros((H, min(C, GATE_CHANNELS))))",

@@ -24,7 +24,14 @@ from autoresearch.tasks.gpt.workbench import children_environment
 from benchmarks import cli
 from testbed.toy import ROOT
 
-TINY_CONSTANTS = {"DEPTH": 4, "ASPECT_RATIO": 32, "HEAD_DIM": 64, "TOTAL_BATCH_SIZE": 4096, "DEVICE_BATCH_SIZE": 16}
+TINY_CONSTANTS = {
+    "DEPTH": 4,
+    "ASPECT_RATIO": 32,
+    "HEAD_DIM": 64,
+    "TOTAL_BATCH_SIZE": 4096,
+    "DEVICE_BATCH_SIZE": 16,
+    "BIGRAM_ROWS": 16,
+}
 REFERENCE_CONSTANTS = {**TINY_CONSTANTS, "BIGRAM_ROWS": 0}  # the reference setup has no bigrams
 MIB = 2**20
 ENVIRONMENT = children_environment(lambda line: None)

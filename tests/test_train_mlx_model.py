@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 
 SHAPES = {
     "plain": (Shape(n_layer=3, n_head=3, n_kv_head=3, context=32), {}),
-    "without bigrams": (Shape(n_layer=3, n_head=3, n_kv_head=3, context=32), {"BIGRAM_ROWS": 0}),
+    "bigrams": (Shape(n_layer=3, n_head=3, n_kv_head=3, context=32), {"BIGRAM_ROWS": 16}),
     "windows": (
         Shape(n_layer=4, n_head=4, n_kv_head=4, context=32, pattern="SSSL"),
         {"DEPTH": 4, "WINDOW_PATTERN": "SSSL"},
@@ -38,7 +38,7 @@ def case(request):
 
 
 def test_the_reference_gradients_are_the_slopes_of_its_loss():
-    model = trainer(DEPTH=4, WINDOW_PATTERN="SSSL", HEADS_PER_KV=2).build_model(TASK)
+    model = trainer(DEPTH=4, WINDOW_PATTERN="SSSL", HEADS_PER_KV=2, BIGRAM_ROWS=16).build_model(TASK)
     params, (x, y) = spread(model), tokens(2, 12)
     shape = Shape(n_layer=4, n_head=4, n_kv_head=2, context=8, pattern="SSSL")
     _, grads = loss_and_gradients(params, x, y, shape)

@@ -12,9 +12,10 @@ SHIPPED: Mapping[str, str] = {
     "DEPTH": "4",
     "ASPECT_RATIO": "64",
     "HEAD_DIM": "128",
-    "TOTAL_BATCH_SIZE": "2**15",
+    "TOTAL_BATCH_SIZE": "2**14",
     "DEVICE_BATCH_SIZE": "8",
     "WINDOW_PATTERN": '"L"',
+    "BIGRAM_ROWS": "0",
 }
 
 

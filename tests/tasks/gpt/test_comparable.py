@@ -13,7 +13,7 @@ LOSS = "prepare.chunked_cross_entropy(head, self.features(idx), self.lm_head.wei
     ("old", "new", "compares"),
     [
         ("DEPTH = 4 ", "DEPTH = 6 ", True),
-        ("TOTAL_BATCH_SIZE = 2**15", "TOTAL_BATCH_SIZE = 2**14", True),
+        ("TOTAL_BATCH_SIZE = 2**14", "TOTAL_BATCH_SIZE = 2**13", True),
         ("MATRIX_LR = 0.04", "MATRIX_LR = 0.08", True),
         ("prepare.relu_squared(", "nn.gelu(", True),
         ("NS_STEPS = 5", "NS_STEPS = 3", True),

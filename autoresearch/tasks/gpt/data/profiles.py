@@ -52,6 +52,7 @@ TINY = Profile(
         "TOTAL_BATCH_SIZE": "2**12",
         "DEVICE_BATCH_SIZE": "16",
         "WINDOW_PATTERN": '"L"',
+        "BIGRAM_ROWS": "16",
     },
 )
 
