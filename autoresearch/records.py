@@ -192,6 +192,7 @@ class Measurement:
     probe_nats: float | None = None  # largest change of a target's loss in a probe; an honest model shows almost none
     figures: Mapping[str, float] = field(default_factory=dict)  # what else a declared task measured, by name
     cases: tuple[float, ...] = ()  # the score of each case, in a fixed order, where the task has cases
+    member: str | None = None  # of a fleet, that made the run
     machine_before: MachineState | None = None
     machine_after: MachineState | None = None
 

@@ -12,6 +12,7 @@ PACKAGE = ROOT / "autoresearch"
 # A room may import the rooms after it.
 ROOMS = (
     "loop",
+    "fleet",
     "serve",
     "report",
     "findings",

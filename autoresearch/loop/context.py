@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from autoresearch import texts
@@ -13,6 +14,9 @@ from autoresearch.records import Brief, Context, Trial
 from autoresearch.search import policy
 from autoresearch.system import chips, machine
 
+PENDING_SIGMA = 2.0  # by which a candidate that runs is taken to be worse: too much for a near miss
+RUNNING = "it runs at this moment"
+
 
 def context_of(
     notebook: Notebook, facts: machine.Facts, seed: int, *, branching: bool, brief: Brief | None = None
@@ -22,7 +26,7 @@ def context_of(
     `brief` is what a declared task says of itself.
     """
     night, incumbent, now = notebook.night, notebook.incumbent, notebook.estimates
-    history, turn = night.trials(notebook.source_of), night.next_n
+    history, turn = [*night.trials(notebook.source_of), *_running(notebook)], night.next_n
     parent_n = _parent(notebook, history) if branching else incumbent.n
     return Context(
         source=notebook.source_of(parent_n),
@@ -39,6 +43,29 @@ def context_of(
         hints=hints.lines(night.hinted),
         brief=brief,
     )
+
+
+def _running(notebook: Notebook) -> list[Trial]:
+    """Return the candidates of a fleet that run at this moment, as trials that came out a little worse.
+
+    So nobody proposes them again, and the tuner spreads its ideas: each is a lie that the run corrects.
+    """
+    night, now = notebook.night, notebook.estimates
+    sigma = now.noise.sigma_score
+    worse = PENDING_SIGMA * sigma
+    score = now.estimate(notebook.incumbent).mean + worse
+    pending = [x for x in night.experiments.values() if x.open and x.role == "candidate"]
+    return [
+        replace(
+            night.trial(x, notebook.source_of),
+            verdict="discard",
+            reason=RUNNING,
+            delta_score=-worse,
+            sigma_score=sigma,
+            score=score,
+        )
+        for x in pending
+    ]
 
 
 def read_program(path: Path) -> str:

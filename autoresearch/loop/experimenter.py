@@ -6,10 +6,8 @@ first finishes what an earlier session left.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from statistics import fmean
 
 from autoresearch.candidate.complexity import simplifies
@@ -18,35 +16,35 @@ from autoresearch.decide.keep_rule import decide, implausible
 from autoresearch.decide.kinds import SCATTERS, runs_needed
 from autoresearch.errors import AutoresearchError
 from autoresearch.formats import counted
-from autoresearch.invocation import command
+from autoresearch.loop.baseline_advice import advice
 from autoresearch.loop.notebook import Notebook
 from autoresearch.loop.runner import Runner
-from autoresearch.paths import EDITABLE, RESULTS
+from autoresearch.paths import RESULTS
 from autoresearch.record import results_tsv
 from autoresearch.record.branch import Branch
 from autoresearch.record.commit_message import commit_message
 from autoresearch.record.night import MOVED_ON, Experiment, Night
 from autoresearch.records import Candidate, Decision, Failure, Proposal, Role
 from autoresearch.report.live_state import result_of
-from autoresearch.system import load
 from autoresearch.system.machine import Facts
 from autoresearch.tasks.task import Task
 
-FRAME = re.compile(r'^\s*File "([^"]+)", line \d+', re.MULTILINE)  # of a traceback
 SAME_SCORE = 2e-3  # relative difference up to which a checkpoint scored again gives the same val_bpb
 
 
 @dataclass(kw_only=True)
 class Experimenter:
-    """Judge and recorder of one night's candidates. `afterwards` is called with the night after each decision."""
+    """Judge and recorder of one night's candidates. `afterwards` are called with the night after each decision."""
 
     notebook: Notebook
     runner: Runner
     branch: Branch
     facts: Facts
     versions: Mapping[str, str] = field(default_factory=dict)  # of MLX, Python and the harness
-    afterwards: Callable[[Night], None] = lambda night: None  # housekeeping after each decision
+    afterwards: Sequence[Callable[[Night], None]] = ()  # housekeeping after each decision
+    overtaken: list[Proposal] = field(default_factory=list)  # ideas whose incumbent was replaced during their runs
     _stood: str = ""  # the commit of the branch at which it was last seen to hold the incumbent
+    _under: dict[int, int] = field(default_factory=dict)  # experiment -> the incumbent when it was proposed
 
     # --- one candidate ---
 
@@ -84,6 +82,8 @@ class Experimenter:
             parent_n=candidate.parent_n,
             parent_commit=self.branch.tip() if role == "baseline" else self._stood,
         )
+        if self.notebook.night.incumbent_n is not None:
+            self._under[n] = self.notebook.night.incumbent_n
         return self.notebook.night.experiments[n]
 
     def _reject(self, x: Experiment, violations: Sequence[str]) -> Experiment:
@@ -168,7 +168,8 @@ class Experimenter:
             x = self.runner.run(x.n, "repeat" if x.scores else "search")
             if x.failure is not None:
                 self._conclude(x, _crash(x.failure))
-                raise AutoresearchError(self._baseline_advice(x, x.failure))
+                main = self.task.facts.files[0]
+                raise AutoresearchError(advice(x, x.failure, main, self.notebook.layout, self.branch))
         declared, shown = self.notebook.metric.scatter, self.notebook.estimates.metric.scatter
         if shown != declared:
             self.notebook.note(f"the metric is declared {declared}, but {SCATTERS[shown]}: it is taken as {shown}")
@@ -196,29 +197,6 @@ class Experimenter:
         except AutoresearchError as error:
             raise type(error)(f"{self.branch.name}: {error}") from error
 
-    def _baseline_advice(self, x: Experiment, failure: Failure) -> str:
-        main = self.task.facts.files[0]
-        mend = f"Fix {main}, commit it, and start again"
-        if failure.kind in ("slow", "overrun"):
-            mend = "Begin a night with more time for a run: " + command("loop.py --tag NAME --time-budget S")
-            if (now := load.look()).busy:
-                mend = f"The machine is busy: {now.describe()}. Start again when it is quiet. Or: {mend}"
-        if (file := self._faulty_harness(failure.detail)) is not None:
-            again = f"git checkout -- {file} && rm -r {self.notebook.layout.harness}"
-            mend = f"The error is in {file}, which measures every candidate. Put it back: {again}; and start again"
-        detail = f"\n{failure.detail}" if failure.detail else ""
-        log = self.notebook.layout.run(x.n, x.next_run - 1)
-        return f"the baseline does not run ({failure.kind}): {failure.message}{detail}\n{mend}; the log is in {log}"
-
-    def _faulty_harness(self, detail: str) -> str | None:
-        """Return the harness's file in which a traceback ends, where no candidate is in it or the file was changed."""
-        frames, harness = FRAME.findall(detail), self.notebook.layout.harness.resolve()
-        if not frames or not (last := Path(frames[-1])).is_relative_to(harness):
-            return None
-        file = last.relative_to(harness).as_posix()
-        changed = last.is_file() and last.read_bytes() != self.branch.read(file)
-        return file if changed or EDITABLE not in frames else None
-
     # --- decisions ---
 
     def _decide(self, x: Experiment) -> Decision:
@@ -228,7 +206,8 @@ class Experimenter:
             return Decision("discard", None, early_stop.reason(x.stopped))
         if not x.scores:
             return Decision(None, "candidate", "not run yet")
-        notebook, night, incumbent = self.notebook, self.notebook.night, self.notebook.incumbent
+        notebook, night = self.notebook, self.notebook.night
+        incumbent = night.experiments[self._under.get(x.n, notebook.incumbent.n)]
         now = notebook.estimates
         simpler = simplifies(notebook.source_of(incumbent.n), notebook.source_of(x.n))
         given_up = estimates.given_up_sigma(night, now)
@@ -242,9 +221,20 @@ class Experimenter:
             given_up_sigma=given_up,
         )
         gain = decision.delta_score or 0.0
+        if incumbent.n != night.incumbent_n and decision.verdict != "discard":
+            return self._overtaken(x, incumbent, decision)
         if decision.verdict == "keep" and implausible(gain, estimates.kept_gains(night), now.noise):
             return self._look_again(x, decision)
         return decision
+
+    def _overtaken(self, x: Experiment, then: Experiment, decision: Decision) -> Decision:
+        """Discard a candidate whose incumbent was replaced during its runs, in a fleet; keep its idea for the new one.
+
+        What looked better than the old incumbent is never kept as it is.
+        """
+        self.overtaken.append(x.proposal)
+        why = f"#{then.n} was replaced by #{self.notebook.incumbent.n} meanwhile; the idea is tried on top of that"
+        return replace(decision, verdict="discard", rerun=None, reason=f"{decision.reason}; {why}")
 
     def _look_again(self, x: Experiment, decision: Decision) -> Decision:
         """Score an implausible gain in another way, where the task has one; a different score makes it a crash."""
@@ -287,7 +277,8 @@ class Experimenter:
             notebook.view.decided(result_of(x))
         results_tsv.update(notebook.layout.table, notebook.night, self.table_before())
         notebook.show()
-        self.afterwards(notebook.night)
+        for chore in self.afterwards:
+            chore(notebook.night)
         return x
 
     def _land(self, x: Experiment) -> Experiment:

@@ -77,6 +77,7 @@ class Research:
     seed: int = 0
     must_stop: Callable[[], str | None] = lambda: None  # why the machine asks for an end, before each turn
     drafts: deque[Proposal] = field(default_factory=deque)
+    draft_count: Callable[[], int] = lambda: 1  # how many ideas a proposer is asked for at once
     failed_turns: int = 0  # in a row
 
     @property
@@ -96,8 +97,7 @@ class Research:
             self.experimenter.prepare()
             while (why := self._reached(limits) or self.must_stop() or done()) is None:
                 if pause.asked(self.notebook.layout) is None:
-                    self._catch_up()
-                    self.turn()
+                    self.step()
                 else:
                     self.experimenter.runner.readiness.pause(until=lambda: self._reached(limits) is not None)
         finally:
@@ -119,6 +119,11 @@ class Research:
         self.drafts.appendleft(replace(lost.proposal, usage={}, mends=None, inbox_id=None))
         self.notebook.view.say(f"#{lost.n} {lost.proposal.title}: to be tried again on your version")
 
+    def step(self) -> None:
+        """Take in what the user committed, and take one turn."""
+        self._catch_up()
+        self.turn()
+
     def _teach(self) -> None:
         """Tell a learning proposer how every idea of the night ended."""
         if isinstance(self.proposer, LearningProposer):
@@ -128,13 +133,14 @@ class Research:
         """Try one idea, of the inbox first; or record that there was none; or run incumbent or baseline once more."""
         notebook, runner = self.notebook, self.experimenter.runner
         incumbent, counters, now = notebook.incumbent, notebook.counters, notebook.estimates
-        reruns = runs_needed(now.metric).reruns
+        reruns = runs_needed(now.metric).reruns and not _runs(incumbent)
         if reruns and incumbent_due(now.estimate(incumbent), counters.single_run_discards):
             since = counted(counters.single_run_discards, "candidate")
             notebook.view.say(f"#{incumbent.n} runs again: {since} in a row came nowhere near; it may have been lucky")
             runner.rerun(incumbent)
             return
-        if reruns and baseline_due(counters.since_baseline) and incumbent.role != "baseline":
+        reruns = reruns and incumbent.role != "baseline" and not _runs(notebook.baseline)
+        if reruns and baseline_due(counters.since_baseline):
             notebook.view.say("the baseline runs again, which shows whether the machine has changed")
             runner.rerun(notebook.baseline)
             return
@@ -145,6 +151,10 @@ class Research:
             return
         self.failed_turns = 0
         x = self.experimenter.try_out(candidate)
+        while self.experimenter.overtaken:
+            again = self.experimenter.overtaken.pop()
+            if not any(isinstance(edit, WholeFile) for edit in again.edits):
+                self.drafts.appendleft(replace(again, usage={}, mends=None, inbox_id=None))
         if x.proposal.inbox_id is not None:
             inbox.remove(notebook.layout, x.proposal.inbox_id)
         elif x.verdict == "crash" and x.proposal.mends is None and (failure := _mendable(x)) is not None:
@@ -198,7 +208,7 @@ class Research:
         fresh = not self.drafts
         if fresh:
             self.notebook.view.status(f"asking {self.proposer.name} for an idea")
-            self.drafts.extend(self.proposer.propose(context))
+            self.drafts.extend(self.proposer.propose(context, self.draft_count()))
         proposal = self.drafts.popleft()
         candidate = self._admitted(context, proposal, stale=not fresh)
         refused = Failure("contract", listed(candidate.violations)) if candidate.violations else candidate.broken
@@ -252,6 +262,11 @@ class Research:
             return
         if repaired is not None:
             self.drafts.appendleft(replace(repaired, mends=x.n))
+
+
+def _runs(x: Experiment) -> bool:
+    """Return whether one more run of a known version is under way."""
+    return any(run.ended is None and run.purpose == "incumbent" for run in x.runs.values())
 
 
 def _mendable(x: Experiment) -> Failure | None:

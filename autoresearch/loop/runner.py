@@ -138,6 +138,8 @@ class Runner:
         except KeyboardInterrupt:
             notebook.journal.append("abandoned", n=x.n, run=run, why="stopped by Ctrl-C")
             raise
+        if m.member is not None:  # another machine made the run, and tells of its own state
+            return m
         return replace(m, machine_before=before, machine_after=machine.sample())
 
     def _observe(self) -> MachineState:

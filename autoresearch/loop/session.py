@@ -77,23 +77,42 @@ def open_night(
 
     Raises an AutoresearchError saying what is in the way: another loop, uncommitted work, missing data, no sandbox.
     """
-    cache, repo, message_command = Cache.default(), Repository.at(tree(root)), notify.command_for(options.notify)
+    cache, repo = Cache.default(), Repository.at(tree(root))
+    notify.command_for(options.notify)  # raises before anything is begun where there is no such command
     layout = Layout(root, start.which_night(root, repo, options.tag, view.say, by_hand=options.by_hand))
     if not options.by_hand and not layout.declared:
         start.check_uncommitted(repo, (EDITABLE,), read_night(layout), view.say)
-    with (
-        hold(cache.machine_lock, "this machine"),
-        hold(checkout_lock(root), "this checkout"),
-        contextlib.ExitStack() as stack,
-    ):
+    with hold(cache.machine_lock, "this machine"), hold(checkout_lock(root), "this checkout"):
         process.end_orphans()
-        before = read_night(layout)
-        facts = machine.facts()
+        before, facts = read_night(layout), machine.facts()
         task = open_task(layout, before, facts, options, view.say)
+        warn_of_load(view.say)
+        with open_line(repo, layout, task, facts, options, view, propose_with, rules) as research:
+            yield research
+
+
+@contextlib.contextmanager
+def open_line(
+    repo: Repository,
+    layout: Layout,
+    task: Task,
+    facts: machine.Facts,
+    options: Options,
+    view: View,
+    propose_with: Callable[[machine.Facts], Proposer],
+    rules: Rules,
+    *,
+    afterwards: Callable[[Night], None] = lambda night: None,
+) -> Iterator[Research]:
+    """Yield one line of research ready to run, on one branch with one journal; the caller holds the locks.
+
+    `facts` are of the machine that the runs are made on, and `afterwards` is called after each decision.
+    """
+    with contextlib.ExitStack() as stack:
+        before = read_night(layout)
         before.check_resume(task.facts)
         if not options.by_hand and layout.declared:
             start.check_uncommitted(repo, task.facts.files, before, view.say)
-        warn_of_load(view.say)
         branch = start.open_branch(repo, layout.tag, before, options.begin_at, view.say)
         base = branch.tip()
         if not options.by_hand and not layout.declared:
@@ -119,9 +138,9 @@ def open_night(
         stack.callback(proposer.close)
         warn(facts, options, view.say)
         keeper = stack.enter_context(awake.Awake(view.say, layout.awake_log))
-        known = cache.noise(facts.slug())
+        known = Cache.default().noise(facts.slug())
         notebook = Notebook(layout, journal, view, prior=earlier_nights.load(known, task.facts, layout.tag))
-        notifier = Notifier(message_command, view.say, journal.night.incumbent_n)
+        notifier = Notifier(notify.command_for(options.notify), view.say, journal.night.incumbent_n)
         research = compose(
             notebook,
             task=task,
@@ -132,7 +151,7 @@ def open_night(
             options=options,
             rules=rules,
             must_stop=partial(must_stop, keeper),
-            notifier=notifier,
+            afterwards=(Housekeeping(layout, view.say, notifier), afterwards),
         )
         view.open()
         view.state.open(layout.tag, task.run_s, facts.describe(), options.deadline, options.experiments, earlier_s)
@@ -168,7 +187,7 @@ def compose(
     options: Options,
     rules: Rules,
     must_stop: Callable[[], str | None],
-    notifier: Notifier,
+    afterwards: Sequence[Callable[[Night], None]],
 ) -> Research:
     """Put the loop together from its parts."""
     metric, declared = task.facts.metric, notebook.layout.declared
@@ -186,7 +205,7 @@ def compose(
         branch=branch,
         facts=facts,
         versions=task.versions,
-        afterwards=Housekeeping(notebook.layout, notebook.view.say, notifier),
+        afterwards=afterwards,
     )
     return Research(
         notebook=notebook,

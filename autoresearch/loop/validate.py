@@ -7,7 +7,9 @@ and then baseline and winner are trained and scored in turn.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from autoresearch.decide import estimates, validation
 from autoresearch.decide.interval import RETESTS, ROUNDS, Interval, interleaved, top, winner
@@ -17,9 +19,12 @@ from autoresearch.formats import counted
 from autoresearch.invocation import command
 from autoresearch.loop.notebook import Notebook
 from autoresearch.loop.research import Research
-from autoresearch.loop.runner import Runner
 from autoresearch.metrics import VAL_BPB
 from autoresearch.record.night import Experiment
+from autoresearch.records import Purpose
+
+Wanted = tuple[int, Purpose, int | None]  # one run: of which experiment, for what, and its seed or None
+RunAll = Callable[[Sequence[Wanted]], None]
 
 SHARE = 0.2  # of a night with an end that is kept for the validation
 RETESTED = 3  # the best by the search's figure are run again before one of them is validated
@@ -96,33 +101,42 @@ def validate(research: Research, plan: ValidationPlan) -> Interval | None:
     An exact metric gets one round whatever the plan is, since a second one would say the same.
     """
     research.experimenter.prepare()
-    notebook, runner, night = research.notebook, research.experimenter.runner, research.night
+    return settle(research, plan, partial(_one_by_one, research))
+
+
+def settle(research: Research, plan: ValidationPlan, run_all: RunAll) -> Interval | None:
+    """Do what `validate` does for a night whose baseline stands; `run_all` makes runs, in turn or at once."""
+    notebook, night = research.notebook, research.night
     if night.incumbent is None or night.incumbent.role == "baseline":
         notebook.view.say("validation: nothing was kept, so there is nothing to validate")
         return None
     if not (needed := _needed(research)).reruns:
         plan = ValidationPlan(needed.retests, needed.rounds)
-    best, baseline = _winner(notebook, runner, plan), notebook.baseline
+    best, baseline = _winner(notebook, run_all, plan), notebook.baseline
     notebook.view.say(
         f"validation: #{best.n} {best.proposal.title} against the baseline, {counted(plan.rounds, 'round')}"
     )
-    for n, seed in interleaved([baseline.n, best.n], plan.rounds, FIRST_SEED):
-        if seed not in validation.final_scores(research.night.experiments[n]):
-            if why := research.must_stop():
-                notebook.view.say(f"validation: {why}; to resume it: {command('loop.py validate')}")
-                break
-            runner.run(n, "final", seed)
+    rounds = interleaved([baseline.n, best.n], plan.rounds, FIRST_SEED)
+    done = {n: validation.final_scores(research.night.experiments[n]) for n in (baseline.n, best.n)}
+    run_all([(n, "final", seed) for n, seed in rounds if seed not in done[n]])
     return validation.validated(research.night)
 
 
-def _winner(notebook: Notebook, runner: Runner, plan: ValidationPlan) -> Experiment:
+def _one_by_one(research: Research, runs: Sequence[Wanted]) -> None:
+    for n, purpose, seed in runs:
+        if purpose == "final" and (why := research.must_stop()):
+            research.notebook.view.say(f"validation: {why}; to resume it: {command('loop.py validate')}")
+            break
+        research.experimenter.runner.run(n, purpose, seed)
+
+
+def _winner(notebook: Notebook, run_all: RunAll, plan: ValidationPlan) -> Experiment:
     """Return the incumbent, unless one of the next best does better in the same number of fresh runs."""
     now, incumbent = notebook.estimates, notebook.incumbent
     found = {x.n: now.estimate(x).mean for x in notebook.night.decided if x.verdict != "crash" and x.scores}
     contenders = list(dict.fromkeys([incumbent.n, *top(found, RETESTED)]))[:RETESTED]
     before = {n: len(now.values(notebook.night.experiments[n], "incumbent")) for n in contenders}
-    for n, _ in interleaved(contenders, plan.retests, 0):
-        runner.run(n, "incumbent")
+    run_all([(n, "incumbent", None) for n, _ in interleaved(contenders, plan.retests, 0)])
     if not plan.retests:
         return incumbent
     night, now = notebook.night, notebook.estimates

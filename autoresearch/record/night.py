@@ -209,7 +209,11 @@ class Night:
     def trials(self, source_of: Callable[[int], str]) -> list[Trial]:
         """Return the history that proposers see, oldest first. `source_of(n)` returns the source of experiment n."""
         settled = [x for x in self.experiments.values() if x.verdict or x.status == "quarantined"]
-        return [_trial(x, source_of) for x in settled if x.role == "candidate"]
+        return [self.trial(x, source_of) for x in settled if x.role == "candidate"]
+
+    def trial(self, x: Experiment, source_of: Callable[[int], str]) -> Trial:
+        """Return an experiment as proposers see it."""
+        return _trial(x, source_of)
 
     def baseline_reason(self, versions: Mapping[str, str]) -> str | None:
         """Say why a new baseline has to be measured with the present `versions`; None where the old one stands.

@@ -1,0 +1,87 @@
+"""Describe one run as data that goes over the network, and make it where it arrives.
+
+A job holds sources and numbers only: no paths, no code of ours and no pickled object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from autoresearch import jsonable
+from autoresearch.decide.early_stop import EarlyStopCheck
+from autoresearch.files import write_atomic
+from autoresearch.measure.follower import Listener
+from autoresearch.records import Measurement, Purpose, Role
+from autoresearch.system import machine
+from autoresearch.tasks.task import RunOrder, Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One run for a member. `id` names it in the logs of both sides."""
+
+    id: str  # "nov27-m4-pro/0012/run-1"
+    fingerprint: str  # of the task, TaskFacts.fingerprint
+    source: str
+    seed: int
+    purpose: Purpose
+    role: Role
+    incumbent: str | None = None  # its source
+    incumbent_score: float | None = None
+    early_stop: EarlyStopCheck | None = None
+    ceiling_score: float | None = None
+    baseline: tuple[Measurement, ...] = ()  # runs of the baseline, by which a candidate is limited
+
+    @classmethod
+    def of(cls, id: str, fingerprint: str, order: RunOrder, baseline: Sequence[Measurement]) -> Job:
+        """Return the job of an order, whose sources it reads."""
+        return cls(
+            id=id,
+            fingerprint=fingerprint,
+            source=order.source.read_bytes().decode(),
+            seed=order.seed,
+            purpose=order.purpose,
+            role=order.role,
+            incumbent=order.incumbent.read_bytes().decode() if order.incumbent else None,
+            incumbent_score=order.incumbent_score,
+            early_stop=order.early_stop,
+            ceiling_score=order.ceiling_score,
+            baseline=tuple(replace(m, loss_curve=()) for m in baseline),
+        )
+
+    def to_json(self) -> str:
+        return jsonable.to_json(self).decode()
+
+    @classmethod
+    def from_json(cls, text: str) -> Job:
+        """Read a job. Raises jsonable.MalformedError."""
+        return jsonable.from_json(cls, text)
+
+
+def perform(task: Task, job: Job, folder: Path, listen: Listener) -> Measurement:
+    """Make the run of a job below `folder` and return what it measured, with the machine's state around it.
+
+    No candidate makes it raise.
+    """
+    source, incumbent = folder / "source", folder / "incumbent"
+    write_atomic(source, job.source.encode())
+    if job.incumbent is not None:
+        write_atomic(incumbent, job.incumbent.encode())
+    if job.baseline:
+        task.limit_candidates(job.baseline)
+    order = RunOrder(
+        source=source,
+        folder=folder / "run",
+        seed=job.seed,
+        purpose=job.purpose,
+        role=job.role,
+        incumbent=incumbent if job.incumbent is not None else None,
+        incumbent_score=job.incumbent_score,
+        early_stop=job.early_stop,
+        ceiling_score=job.ceiling_score,
+    )
+    before = machine.sample()
+    measured = task.measure(order, listen)
+    return replace(measured, machine_before=before, machine_after=machine.sample())

@@ -1,0 +1,91 @@
+"""Make a task's runs on the members of a fleet; all else of the task stays on the coordinator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from threading import Lock
+
+from autoresearch.fleet.job import Job
+from autoresearch.fleet.pool import Pool, StoppedError
+from autoresearch.measure.follower import Listener
+from autoresearch.record.branch import Branch
+from autoresearch.records import Brief, Failure, Measurement, Say, TaskFacts
+from autoresearch.tasks.task import RunOrder, Task
+
+
+@dataclass
+class RemoteTask:
+    """A task whose runs the members of one class make.
+
+    `measure` is called by threads that hold `turns`, the lock of their line of research, and lets go of it while a
+    member works.
+    """
+
+    task: Task
+    pool: Pool
+    key: str  # of the class
+    turns: Lock
+    first: Callable[[Branch, Say], None]  # the first commits of a night on machines of this class
+    baseline: Sequence[Measurement] = field(default=())
+
+    @property
+    def facts(self) -> TaskFacts:
+        return self.task.facts
+
+    @property
+    def versions(self) -> Mapping[str, str]:
+        return self.task.versions
+
+    @property
+    def run_s(self) -> float:
+        return self.task.run_s
+
+    def describe(self) -> str:
+        return f"{self.task.describe()}, on {self.key}"
+
+    def brief(self) -> Brief | None:
+        return self.task.brief()
+
+    def read(self, contents: Callable[[str], bytes]) -> str:
+        return self.task.read(contents)
+
+    def files(self, source: str) -> dict[str, bytes]:
+        return self.task.files(source)
+
+    def check(self, source: str, base: str) -> tuple[str, ...]:
+        return self.task.check(source, base)
+
+    def preflight(self, source: str) -> Failure | None:
+        return self.task.preflight(source)
+
+    def first_commits(self, branch: Branch, say: Say) -> None:
+        self.first(branch, say)
+
+    def limit_candidates(self, baseline: Sequence[Measurement]) -> None:
+        """Limit what a candidate may take on a member by what the baseline's runs took there."""
+        self.baseline = tuple(baseline)
+
+    def measure(self, order: RunOrder, listen: Listener) -> Measurement:
+        """Let a member make the run. Raises KeyboardInterrupt where the fleet is stopped meanwhile."""
+        job = Job.of("/".join(order.folder.parts[-3:]), self.facts.fingerprint or "", order, self.baseline)
+        with _let_go(self.turns):
+            try:
+                done = self.pool.measure(self.key, job)
+            except StoppedError:
+                raise KeyboardInterrupt("the fleet was stopped") from None
+        return replace(done.measurement, member=done.member)
+
+    def score_again(self, order: RunOrder, run: int) -> Measurement | None:
+        """Return None: what a run left is on the member that made it."""
+        return None
+
+
+@contextmanager
+def _let_go(lock: Lock) -> Iterator[None]:
+    lock.release()
+    try:
+        yield
+    finally:
+        lock.acquire()

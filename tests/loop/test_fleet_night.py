@@ -1,0 +1,168 @@
+"""Several lines of research with several desks each, on members that measure in milliseconds."""
+
+from __future__ import annotations
+
+import io
+import math
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autoresearch.candidate import constants
+from autoresearch.errors import AutoresearchError
+from autoresearch.fleet.job import Job
+from autoresearch.fleet.pool import Pool
+from autoresearch.loop.fleet_night import Fleet
+from autoresearch.loop.session import Options
+from autoresearch.paths import Layout
+from autoresearch.record import journal
+from autoresearch.record.git import Repository
+from autoresearch.record.night import Night
+from autoresearch.records import Context, Proposal, Set
+from autoresearch.report.console import PlainView
+from autoresearch.search.proposer import BaseProposer
+from testbed.given import GivenTask
+from testbed.local_pool import LocalPool, ids
+
+pytestmark = pytest.mark.slow
+
+
+class Steps(BaseProposer):
+    """Proposer of other values of WIDTH, near the incumbent's, none of which was tried."""
+
+    name = "steps"
+
+    def propose(self, context: Context, n: int = 1) -> list[Proposal]:
+        now = int(constants.read(context.source)["WIDTH"])
+        tried = {constants.read(trial.source)["WIDTH"] for trial in context.history}
+        new = [w for w in range(1, 400) if w != now and w not in tried]
+        chosen = sorted(new, key=lambda w: (abs(w - now - 3), w))[:n]
+        return [Proposal((Set("WIDTH", str(w)),), f"WIDTH {w}", "", "width", self.name) for w in chosen]
+
+
+def bowl(key: str, job: Job) -> float:
+    """Score by the distance of WIDTH from the best one: 60 on class "big", 40 elsewhere; sigma is 0.01."""
+    width, best = constants.read(job.source)["WIDTH"], 60 if key == "big" else 40
+    return 2.0 + 0.02 * abs(width - best) + random.Random(f"{key} {job.id}").gauss(0, 0.01)
+
+
+@dataclass
+class Made:
+    """A fleet that has been run."""
+
+    root: Path
+    pool: Any
+    why: str = ""
+    said: list[str] = field(default_factory=list)
+
+    def night(self, key: str) -> Night:
+        return journal.read(Layout(self.root, f"fleet-{key}"))
+
+
+def fleet(root: Path, pool: Pool, said: list[str], **options: Any) -> Fleet:
+    bench: Any = type("Bench", (), {"budget_s": 1.0})
+    meta = {"dataset": "toy", "profile": "tiny", "fingerprint": "toy0", "constants": {}}
+    names = ("seq_len", "vocab_size", "eval_tokens", "eval_rows", "source")
+    task = _Task(Layout(root, "fleet"), bench, {**dict.fromkeys(names), **meta}, pool.facts("small"))
+    return Fleet(
+        root=root,
+        tag="fleet",
+        task=task,
+        pool=pool,
+        options=Options(**options),
+        view=lambda key: PlainView(io.StringIO()),
+        propose_with=lambda facts: Steps(),
+        say=said.append,
+    )
+
+
+class _Task(GivenTask):
+    """Training of which nothing runs here."""
+
+    @property
+    def versions(self) -> Mapping[str, str]:
+        return {"mlx": "1", "harness": "h"}
+
+    def first_commits(self, branch: Any, say: Any) -> None:
+        """Commit nothing."""
+
+
+@pytest.fixture
+def run(repository: Path, toy_cache: Path) -> Callable[..., Made]:
+    def made(pool: LocalPool, **options: Any) -> Made:
+        result = Made(repository, pool)
+        result.why = fleet(repository, pool, result.said, **options).run()
+        return result
+
+    return made
+
+
+def test_three_members_decide_what_one_does_and_nothing_is_made_twice(run: Callable[..., Made]) -> None:
+    pool = LocalPool({"small": 3}, bowl, together=3)
+    made = run(pool, experiments=12)
+    night = made.night("small")
+    assert made.why.endswith("experiments done")
+    assert pool.most_at_once == 3
+    assert len(set(ids(pool.made))) == len(pool.made)
+    runs = [r for x in night.experiments.values() for r in x.runs.values()]
+    assert all(r.ended == "measured" for r in runs) and len(runs) == len(pool.made)
+    assert not night.unfinished() and night.incumbent is not None
+    assert night.incumbent.role == "candidate"
+    assert {m.member for x in night.experiments.values() for m in x.measurements} == {"small 0"}
+
+
+def test_an_idea_whose_incumbent_was_replaced_is_tried_on_the_new_one(run: Callable[..., Made]) -> None:
+    night = run(LocalPool({"small": 4}, bowl, run_s=0.2), experiments=16).night("small")
+    overtaken = [x for x in night.decided if "was replaced by" in x.reason]
+    assert overtaken and all(x.verdict == "discard" for x in overtaken)
+    keeps = [x for x in night.decided if x.verdict == "keep" and x.role == "candidate"]
+    assert all(x.parent_n in {0, *(k.n for k in keeps)} for x in keeps)
+    line = night.line(keeps[-1])
+    assert [x.n for x in line] == [0, *(x.n for x in keeps)], "each keep was measured on the one before"
+
+
+def test_what_one_class_keeps_is_tried_by_the_other_under_its_own_rule(run: Callable[..., Made]) -> None:
+    made = run(LocalPool({"small": 1, "big": 1}, bowl), experiments=12)
+    small, big = made.night("small"), made.night("big")
+    travelled = [x for n in (small, big) for x in n.decided if x.proposal.origin is not None]
+    assert travelled and {x.proposal.proposer for x in travelled} <= {"fleet:small", "fleet:big"}
+    assert any("kept #" in line and "tried next on 1 other class" in line for line in made.said)
+    repo = Repository.at(made.root)
+    assert repo.resolve("refs/heads/autoresearch/fleet-small") and repo.resolve("refs/heads/autoresearch/fleet-big")
+    assert small.incumbent is not None and small.incumbent.reason.endswith("runs")
+
+
+def test_what_a_desk_meets_ends_the_night_and_is_told(repository: Path, toy_cache: Path) -> None:
+    def broken(key: str, job: Job) -> float:
+        raise AutoresearchError("the disk is full")
+
+    with pytest.raises(AutoresearchError, match="the disk is full"):
+        fleet(repository, LocalPool({"small": 2}, broken), [], experiments=3).run()
+
+
+def test_a_stopped_fleet_resumes_where_it_was(repository: Path, toy_cache: Path) -> None:
+    pool, said = LocalPool({"small": 2}, bowl, run_s=0.01), list[str]()
+    first = fleet(repository, pool, said, experiments=100)
+
+    def stop() -> None:
+        while sum(key == "small" for key, _ in pool.made) < 6:
+            time.sleep(0.01)
+        pool.stop()
+        first.over.set()
+
+    threading.Thread(target=stop).start()
+    with pytest.raises(KeyboardInterrupt):
+        first.run()
+    before = journal.read(Layout(repository, "fleet-small"))
+    assert 0 < len(before.decided) < 100
+    fleet(repository, LocalPool({"small": 2}, bowl), said, experiments=3).run()
+    after = journal.read(Layout(repository, "fleet-small"))
+    assert [x.verdict for x in after.experiments.values() if x.n in before.experiments].count(None) == 0
+    assert all(after.experiments[x.n].verdict == x.verdict for x in before.decided)
+    assert math.isfinite(after.experiments[max(after.experiments)].estimate or math.inf)
