@@ -1,8 +1,9 @@
-"""Let an outside agent propose: run a command that edits a copy of the editable file in a temporary folder.
+"""Let an outside agent propose: run a command that edits copies of the editable files in a temporary folder.
 
-The folder holds train_mlx.py (the incumbent, to be edited in place), program.md, HISTORY.md and PROMPT.md; the prompt
-is also passed on standard input. The edited train_mlx.py is the proposal, whatever the command's exit code. Its TITLE:,
-HYPOTHESIS: and CATEGORY: lines are read from NOTE.md, else from the command's output. The command runs as the user
+The folder holds train_mlx.py or the files of a declared task (the incumbent's, to be edited in place), program.md,
+HISTORY.md and PROMPT.md (agent_folder.py); the prompt is also passed on standard input. The edited files are the
+proposal, whatever the command's exit code. Its TITLE:, HYPOTHESIS: and CATEGORY: lines are read from NOTE.md, else from
+the command's output. The command runs as the user
 typed it, with the user's rights; when it ends, so do the processes that it has started.
 """
 
@@ -21,10 +22,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autoresearch.candidate import constants, edits, syntax
+from autoresearch.candidate.pack import is_packed, pack, unpack
 from autoresearch.candidate.versions import version
 from autoresearch.errors import CommandError, EditError, ProposerError, SourceError, UsageError
 from autoresearch.formats import counted
-from autoresearch.paths import EDITABLE, PROGRAM
+from autoresearch.paths import EDITABLE
 from autoresearch.records import (
     CATEGORIES,
     HYPOTHESIS_CHARS,
@@ -36,47 +38,15 @@ from autoresearch.records import (
     Set,
     WholeFile,
 )
-from autoresearch.search import history
-from autoresearch.search.llm import fields, prompt
+from autoresearch.search import agent_folder
+from autoresearch.search.llm import fields
 from autoresearch.search.proposer import BaseProposer
 from autoresearch.system import process
 
-NOTE, PROMPT, HISTORY = "NOTE.md", "PROMPT.md", "HISTORY.md"
 TIMEOUT_S = 1200.0  # for an agent on a local model that reads the file, thinks and edits
 DETAIL_CHARS = 2000  # of the output of a failed command that are kept
 MOST_BYTES = 200_000  # of a file that the command leaves
 LOG_BYTES = 400_000  # of the command's output
-
-TASK = """\
-You are the researcher in an automated loop. {file} in this folder is a small language-model training script. The loop
-trains it for a fixed time on this machine and measures val_bpb (validation bits per byte, lower is better); a change
-that measurably lowers val_bpb is kept, any other is undone.
-
-Make ONE change to {file}, in place, and nothing else. {program} says what may change and what matters; {history} says
-what has been tried. There is no data here, so do not train; `python -m py_compile {file}` shows syntax errors.
-
-Then write {note} with these three lines:
-
-TITLE: the change in under 80 characters
-HYPOTHESIS: one or two sentences: what changes, and why val_bpb falls within the time budget
-CATEGORY: one of {categories}
-
-{api}
-## Now
-
-val_bpb is {bpb:.4f}; one run's noise (sigma) is {sigma:.4f}.
-{machine}
-{directive}
-"""
-MEND = """\
-## The last change failed before training
-
-{file} holds that change, "{title}". It failed ({kind}): {message}
-
-{detail}
-
-Mend it in place.
-"""
 
 _FIELD = re.compile(r"\W*(TITLE|HYPOTHESIS|CATEGORY)[^\w:]*:(.*\S.*)", re.IGNORECASE)  # of one line
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")  # a terminal's colours
@@ -107,15 +77,13 @@ class Command(BaseProposer):
 
     def propose(self, context: Context, n: int = 1) -> list[Proposal]:
         """Return one proposal. Raises ProposerError if the command fails, runs too long, or leaves no usable change."""
-        return [self._run(context, context.source, _task(context))]
+        return [self._run(context, context.source, agent_folder.task(context))]
 
     def repair(self, context: Context, proposal: Proposal, failure: Failure) -> Proposal | None:
         """Run the command on the failed change, with the reason of the failure. Return None if that fails, too."""
-        detail = failure.detail.strip()[-prompt.FAILURE_CHARS :]
-        told = {"title": proposal.title, "kind": failure.kind, "message": failure.message, "detail": detail}
         try:
             broken = edits.apply(context.source, proposal.edits)
-            mended = self._run(context, broken, _task(context) + "\n" + MEND.format(file=EDITABLE, **told))
+            mended = self._run(context, broken, agent_folder.mend(context, proposal, failure))
         except (EditError, ProposerError):
             return None
         return replace(mended, title=proposal.title, hypothesis=proposal.hypothesis, category=proposal.category)
@@ -126,25 +94,27 @@ class Command(BaseProposer):
         with tempfile.TemporaryDirectory(prefix="autoresearch-", ignore_cleanup_errors=True) as name:
             folder = Path(name) / "work"
             folder.mkdir()
-            texts = {EDITABLE: source, PROGRAM: context.program, HISTORY: history_text(context), PROMPT: task}
+            texts, own = agent_folder.texts(context, source, task), agent_folder.names(context)
             for file, text in texts.items():
+                (folder / file).parent.mkdir(parents=True, exist_ok=True)
                 (folder / file).write_text(text, encoding="utf-8")
-            ended = self._call(folder)
+            ended = self._call(folder, folder / own.prompt)
             try:
-                changed, note = _source(folder / EDITABLE), _note(folder / NOTE)
+                changed, note = _source(folder, source), _note(folder / own.note)
                 change = _edits(context.source, source, changed)
             except (SourceError, EditError) as error:
                 raise self._unusable(ended, error, time.monotonic() - started) from error
         usage = {"seconds": time.monotonic() - started}
         if ended.code:
             usage["exit_code"] = float(ended.code)
-            self.say(f"{ended.line(self.argv[0])}; its change of {EDITABLE} is complete and is tried all the same")
+            self.say(f"{ended.line(self.argv[0])}; its change is complete and is tried all the same")
         told = {**_fields(ended.printed), **_fields(note)}
         title = told.get("title") or _last_line(note) or _last_line(ended.printed) or _summary(context.source, changed)
-        hypothesis, category = told.get("hypothesis", ""), fields.named_category(told.get("category", ""))
+        categories = context.brief.categories if context.brief else CATEGORIES
+        hypothesis, category = told.get("hypothesis", ""), fields.named_category(told.get("category", ""), categories)
         return Proposal(change, title[:TITLE_CHARS], hypothesis[:HYPOTHESIS_CHARS], category, self.name, usage)
 
-    def _call(self, folder: Path) -> _Ended:
+    def _call(self, folder: Path, prompt: Path) -> _Ended:
         """Run the command in `folder` to its end, then end what it has left running.
 
         Raises ProposerError when it cannot be started, and at the time limit.
@@ -153,7 +123,7 @@ class Command(BaseProposer):
         env = dict(os.environ)
         try:
             child = process.Child(
-                self.argv, cwd=folder, env=env, log_path=log, log_limit_bytes=LOG_BYTES, stdin=folder / PROMPT,
+                self.argv, cwd=folder, env=env, log_path=log, log_limit_bytes=LOG_BYTES, stdin=prompt,
                 limit_s=self.timeout_s,
             )  # fmt: skip
         except CommandError as error:
@@ -189,33 +159,15 @@ class _Ended:
         return f"{program} exited with {self.code}: {_last_line(self.printed) or 'it said nothing'}"
 
 
-def _task(context: Context) -> str:
-    """Return the prompt of a turn."""
-    names = {"file": EDITABLE, "program": PROGRAM, "history": HISTORY, "note": NOTE}
-    return TASK.format(
-        **names,
-        categories=", ".join(CATEGORIES),
-        api=prompt.api(context),
-        bpb=context.incumbent_score,
-        sigma=context.sigma_score,
-        machine=context.machine,
-        directive=context.directive.text if context.directive else "",
-    )
+def _source(folder: Path, given: str) -> str:
+    """Read the edited files of the source that was given. Raises EditError as `_text` does."""
+    if not is_packed(given):
+        return _text(folder / EDITABLE)
+    return pack({path: _text(folder / path) for path in unpack(given)})
 
 
-def history_text(context: Context) -> str:
-    """Return the text of HISTORY.md: the values tried for each constant, a line per experiment, and hints."""
-    elsewhere = "\n".join(history.hint_numbers(context.hints, context.source))
-    if not context.history:
-        return f"Nothing has been tried yet.\n{elsewhere}"
-    values = history.values_tried(context.source, context.history, context.sigma_score, context.incumbent_score)
-    lines = [history.line(trial, context.sigma_score) for trial in context.history]
-    table = [history.VALUES_HEADING, *values, ""] if values else []
-    return "\n".join([*table, history.TRIALS_HEADING, *lines, elsewhere]) + "\n"
-
-
-def _source(path: Path) -> str:
-    """Read the edited file. Raises EditError when it is not a text of at most MOST_BYTES."""
+def _text(path: Path) -> str:
+    """Read an edited file. Raises EditError when it is not a text of at most MOST_BYTES."""
     data = _read(path)
     if len(data) > MOST_BYTES:
         raise EditError(f"it left {path.name} with over {MOST_BYTES} bytes")
@@ -246,14 +198,20 @@ def _read(path: Path) -> bytes:
 
 
 def _edits(incumbent: str, given: str, changed: str) -> tuple[Edit, ...]:
-    """Return the change as SET edits if only constants differ, else as the whole file.
+    """Return the change as SET edits if only constants differ, else as the whole files that differ.
 
-    Raises SourceError when `changed` is not Python, and EditError when nothing was changed or it does not apply.
+    Raises SourceError when training's file is not Python, and EditError when nothing was changed or it does not apply.
     """
-    syntax.parse(changed)
+    files = agent_folder.files(changed)
+    if not is_packed(changed):
+        syntax.parse(changed)
     if version(changed) == version(given):
-        raise EditError(f"{EDITABLE} was left as it was")
-    whole = (WholeFile(changed),)
+        told = "were left as they were" if len(files) > 1 else "was left as it was"
+        raise EditError(f"{', '.join(files)} {told}")
+    before = agent_folder.files(incumbent)
+    whole = tuple(
+        WholeFile(text, path if is_packed(changed) else None) for path, text in files.items() if text != before[path]
+    )
     edits.apply(incumbent, whole)
     literals = constants.literals(changed)
     sets = tuple(Set(name, literals[name]) for name in constants.changed(incumbent, changed) if name in literals)

@@ -104,7 +104,7 @@ def shown(context: Context, form: str, names: Collection[str]) -> str:
         lines = constant_lines(context.source, brief, names if form == "menu" else None)
         return f"## The constants and keys\n\n```\n{lines}\n```\n" if lines else ""
     files = [f"### {path}\n\n{edits.fenced(text.strip(), path)}" for path, text in unpack(context.source).items()]
-    ranges = [f"{name}: {_range(brief, name)}" for name in brief.knobs]
+    ranges = [f"{name}: {values_of(brief, name)}" for name in brief.knobs]
     told = ["## Knobs and their values", "\n".join(ranges)] if ranges else []
     return "\n\n".join(["## The files that you change", *files, *told]) + "\n"
 
@@ -117,12 +117,13 @@ def constant_lines(source: str, brief: Brief, names: Collection[str] | None = No
     rows = []
     for name, literal in constants.literals(source).items():
         if (names is None or name in names) and len(literal) <= LONGEST_CONSTANT:
-            values = _range(brief, name)
+            values = values_of(brief, name)
             rows.append(f"{name} = {' '.join(literal.split())}" + (f"  ({values})" if values else ""))
     return "\n".join(rows)
 
 
-def _range(brief: Brief, name: str) -> str:
+def values_of(brief: Brief, name: str) -> str:
+    """Say which values a task declares for a constant: "10 to 48", "one of a, b"; empty where it declares none."""
     spec = brief.knobs.get(name)
     if spec is None:
         return ""
