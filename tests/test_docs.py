@@ -56,7 +56,7 @@ def test_every_call_of_the_interface_is_one_that_it_takes() -> None:
                 method = "post" if words[i + 1 : i + 2] == ["--json"] else "get"
                 calls.append((method, path.replace("/ID", "/{id}")))
                 if method == "post":
-                    posts.Posted.model_validate_json(words[i + 2]).made(TaskFacts(), None)
+                    posts.Posted.model_validate_json(words[i + 2]).made(TaskFacts())
     routes = serve_app.create(NightReader(ROOT)).openapi()["paths"]
     assert len(calls) >= 5 and all(method in routes[path] for method, path in calls)
 

@@ -15,14 +15,14 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from autoresearch.errors import AutoresearchError, EditError, UsageError
+from autoresearch.errors import AutoresearchError, UsageError
 from autoresearch.invocation import VERSION, command
 from autoresearch.jsonable import plain
 from autoresearch.record import inbox, pause, results_tsv
 from autoresearch.record.night import Experiment
 from autoresearch.serve import events, page, reference, views
 from autoresearch.serve.nights import NightReader, NoNightError
-from autoresearch.serve.posts import Posted, told
+from autoresearch.serve.posts import Posted, UnusableError, told
 
 MOST_WAITING = 100  # hypotheses in the inbox
 MOST_STREAMS = 32  # open at once
@@ -75,14 +75,14 @@ def post_hypothesis(posted: Posted, reader: Reader) -> dict[str, Any]:
     says so. Whether the edits apply shows when it is its turn: they are edits to the best version of that moment.
     """
     seen = reader.snapshot()
-    layout, x = seen.layout, seen.night.incumbent
+    layout = seen.layout
     if len(inbox.waiting(layout)) >= MOST_WAITING:
         raise HTTPException(429, f"{MOST_WAITING} hypotheses wait already. Post again when the loop has tried some")
     try:
-        made = posted.made(seen.night.task, None if x is None else seen.source_of(x.n))
-    except EditError as error:
-        field = "edits" if posted.files is None else "files"
-        raise RequestValidationError([{"loc": ("body", field), "msg": str(error), "type": "edits"}]) from None
+        made = posted.made(seen.night.task)
+    except UnusableError as error:
+        wrong = {"loc": ("body", error.field), "msg": error.problem, "type": "unusable"}
+        raise RequestValidationError([wrong]) from None
     inbox.post(layout, made)
     runs = reader.live() is not None
     start = command(f"loop.py --tag {layout.tag}")

@@ -12,7 +12,6 @@ from html import escape
 from pathlib import Path
 
 from autoresearch import texts
-from autoresearch.invocation import command
 from autoresearch.metrics import Metric
 from autoresearch.record.night import Experiment, Night
 from autoresearch.report import analysis, page_changes, page_night
@@ -82,7 +81,7 @@ def render(reader: NightReader) -> str:
         text = f'<header><h1>No night yet</h1><p>{escape(str(error))}</p></header><div id="night" data-seen=""></div>'
         return document("autoresearch", text, live=True)
     runs = reader.live()
-    what = runs.title if runs else f"No loop runs. Start it: {command(f'loop.py --tag {seen.layout.tag}')}"
+    what = runs.title if runs else f"No loop runs. Start it: {views.how_to_start(seen.layout)}"
     first, rest = _parts(reader, seen)
     return document(_title(seen.night), f"{first}{NOW.format(what=escape(what))}{rest}", live=True)
 

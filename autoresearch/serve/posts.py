@@ -9,7 +9,6 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from autoresearch.candidate.pack import pack, unpack
 from autoresearch.errors import EditError
 from autoresearch.formats import printable
 from autoresearch.record.inbox import Hypothesis
@@ -28,18 +27,20 @@ EXAMPLE: dict[str, Any] = {
 }
 
 
-def _category(text: str) -> str:
-    if text not in CATEGORIES:
-        raise PydanticCustomError("category", "one of {known}", {"known": ", ".join(CATEGORIES)})
-    return text
-
-
 def _line(text: str) -> str:
     """Return a text as one line of printable characters; refuse one that has none."""
     line = " ".join(printable(text).split())
     if not line:
         raise PydanticCustomError("empty", "a text with at least one visible character")
     return line
+
+
+class UnusableError(EditError):
+    """A field of a hypothesis is of no use in the night that it was posted to."""
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(f"{field}: {problem}")
+        self.field, self.problem = field, problem
 
 
 class Posted(BaseModel):
@@ -53,13 +54,14 @@ class Posted(BaseModel):
     hypothesis: Annotated[str, Field(max_length=HYPOTHESIS_CHARS), AfterValidator(_line)] = Field(
         description="Why it should help, in a sentence or two."
     )
-    category: Annotated[str, AfterValidator(_category)] = Field(
-        description="The kind of change.", json_schema_extra={"enum": list(CATEGORIES)}
+    category: Annotated[str, Field(max_length=40), AfterValidator(_line)] = Field(
+        description=f"The kind of change. Where the night trains: {', '.join(CATEGORIES)}."
     )
     edits: Annotated[str, Field(max_length=MOST_CHARS)] | None = Field(
         None,
         description="Edits to the best version of the moment at which they are tried, as a model writes them: lines "
-        "`SET NAME = literal`, SEARCH/REPLACE blocks, or `REPLACE def NAME` with a fenced body.",
+        "`SET NAME = literal`, SEARCH/REPLACE blocks, or `REPLACE def NAME` with a fenced body. Where a night changes "
+        "several files, a line `### PATH` before an edit names its file.",
     )
     files: dict[str, Annotated[str, Field(max_length=MOST_CHARS)]] | None = Field(
         None,
@@ -76,11 +78,14 @@ class Posted(BaseModel):
             raise PydanticCustomError("change", "give either edits or files")
         return self
 
-    def made(self, task: TaskFacts, best: str | None) -> Hypothesis:
-        """Return the hypothesis with an id of its own; `best` is the source of the night's best version.
-
-        Raises EditError where the edits cannot be read, or where a file is none of the task's.
-        """
+    def made(self, task: TaskFacts) -> Hypothesis:
+        """Return the hypothesis for a night of `task`, with an id of its own. Raises UnusableError."""
+        if task.name == GPT and self.category not in CATEGORIES:
+            raise UnusableError("category", f"one of {', '.join(CATEGORIES)}")
+        try:
+            change = self._edits(task)
+        except EditError as error:
+            raise UnusableError("edits" if self.files is None else "files", str(error)) from None
         now = time.time()
         stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now))
         return Hypothesis(
@@ -89,20 +94,17 @@ class Posted(BaseModel):
             title=self.title,
             hypothesis=self.hypothesis,
             category=self.category,
-            edits=self._edits(task, best),
+            edits=change,
             author=self.author or "",
         )
 
-    def _edits(self, task: TaskFacts, best: str | None) -> tuple[Edit, ...]:
+    def _edits(self, task: TaskFacts) -> tuple[Edit, ...]:
+        declared = () if task.name == GPT else task.files
         if self.files is None:
-            return replies.parse(self.edits or "").edits
+            return replies.parse(self.edits or "", files=declared).edits
         if not self.files or not self.files.keys() <= set(task.files):
             raise EditError(f"the files that this night changes are {', '.join(task.files)}")
-        if task.name == GPT:
-            return (WholeFile(self.files[task.files[0]]),)
-        if best is None:
-            raise EditError("no baseline has been measured yet, and the files that you leave as they are come from it")
-        return (WholeFile(pack({**unpack(best), **self.files})),)
+        return tuple(WholeFile(text, path if declared else None) for path, text in self.files.items())
 
 
 def told(errors: Any) -> list[dict[str, str]]:

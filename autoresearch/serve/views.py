@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import difflib
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from autoresearch.candidate import edits
-from autoresearch.candidate.pack import is_packed, unpack
+from autoresearch.candidate.pack import is_packed, readable, unpack
 from autoresearch.errors import AutoresearchError, EditError
 from autoresearch.findings import hints
 from autoresearch.findings.export import shared_machine
 from autoresearch.formats import printable, run_name
-from autoresearch.measure.run_folder import LOGS
+from autoresearch.invocation import command
+from autoresearch.paths import Layout, tree
 from autoresearch.record import inbox
 from autoresearch.record.events import Refused
 from autoresearch.record.inbox import Hypothesis
@@ -57,7 +59,7 @@ def _diff(seen: Snapshot, x: Experiment) -> str | None:
     if x.parent_n is None:
         return None
     try:
-        old, new = (seen.source_of(n).splitlines(keepends=True) for n in (x.parent_n, x.n))
+        old, new = (readable(seen.source_of(n)).splitlines(keepends=True) for n in (x.parent_n, x.n))
     except AutoresearchError as error:
         return f"its diff cannot be shown: {error}"
     return "".join(difflib.unified_diff(old, new, f"#{x.parent_n}", f"#{x.n}"))
@@ -66,9 +68,9 @@ def _diff(seen: Snapshot, x: Experiment) -> str | None:
 def _logs(seen: Snapshot, x: Experiment) -> Json:
     found = {}
     for run in x.runs:
-        for name in LOGS:
-            if text := _end(seen.layout.run(x.n, run) / name):
-                found[f"{run_name(run)}, {name}"] = text
+        for path in sorted(seen.layout.run(x.n, run).glob("*.log")):
+            if not path.name.startswith("judge") and (text := _end(path)):  # a judge may name what it hides
+                found[f"{run_name(run)}, {path.name}"] = text
     return found
 
 
@@ -160,12 +162,18 @@ def hypotheses(reader: NightReader) -> list[Json]:
     return found
 
 
-def _waiting(layout: Any, id: str) -> Json:
+def _waiting(layout: Layout, id: str) -> Json:
     try:
         one = inbox.read(layout, id)
     except EditError as error:
         return {"id": id, "status": "queued", "why": str(error)}
     return hypothesis(one, id) if one else {"id": id, "status": "running", "why": "it has just been taken up"}
+
+
+def how_to_start(layout: Layout) -> str:
+    """Return the command that resumes a night."""
+    task = f"--task {shlex.quote(str(tree(layout.root)))} " if layout.declared else ""
+    return command(f"loop.py {task}--tag {layout.tag}")
 
 
 def machines(night: Night, running: live_state.LiveState | None) -> list[Json]:
