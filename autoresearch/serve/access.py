@@ -27,6 +27,8 @@ from autoresearch.errors import UsageError
 from autoresearch.files import sync, sync_folder
 
 MOST_BYTES = 400_000  # of a request's body; train_mlx.py has 22,000
+DRAINED_BYTES = 8_000_000  # of a longer one that are read before it is refused
+TOO_LONG = f"the body is longer than the {MOST_BYTES:,} bytes that are allowed"
 BODY_S = 10.0  # a body that takes longer is given up
 COOKIE_S = 30 * 86400
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -216,8 +218,8 @@ def _cookie(header: str, name: str) -> str:
 async def _body(scope: Scope, receive: Receive) -> bytes:
     """Return the whole body. Raises Refused for one that is too long, takes too long or is no JSON by its type."""
     declared = _header(scope, "content-length") or "0"
-    if declared.isdecimal() and int(declared[:12]) > MOST_BYTES:
-        raise Refused(413, f"the body has {declared[:12]} bytes, and {MOST_BYTES:,} are allowed")
+    if declared.isdecimal() and int(declared[:12]) > DRAINED_BYTES:
+        raise Refused(413, TOO_LONG)
     try:
         body = await asyncio.wait_for(_read(receive), BODY_S)
     except TimeoutError:
@@ -229,15 +231,18 @@ async def _body(scope: Scope, receive: Receive) -> bytes:
 
 
 async def _read(receive: Receive) -> bytes:
-    parts, size = [], 0
-    while True:
+    """Return the body. One that is somewhat too long is read to its end, so that its sender hears the answer."""
+    parts, size, more = [], 0, True
+    while more and size <= DRAINED_BYTES:
         message = await receive()
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-        if size > MOST_BYTES:
-            raise Refused(413, f"the body is longer than the {MOST_BYTES:,} bytes that are allowed")
-        if message["type"] != "http.request" or not message.get("more_body"):
-            return b"".join(parts)
+        part = message.get("body", b"")
+        size += len(part)
+        more = message["type"] == "http.request" and bool(message.get("more_body"))
+        if size <= MOST_BYTES:
+            parts.append(part)
+    if size > MOST_BYTES:
+        raise Refused(413, TOO_LONG)
+    return b"".join(parts)
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

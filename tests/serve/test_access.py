@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from autoresearch.errors import UsageError
 from autoresearch.serve import access
-from autoresearch.serve.access import MOST_BYTES, Guard, knows_host
+from autoresearch.serve.access import DRAINED_BYTES, MOST_BYTES, Guard, knows_host
 
 TOKEN = "a-token-of-the-tests-alone"
 BEARER = {"authorization": f"Bearer {TOKEN}"}
@@ -104,7 +104,8 @@ def test_a_browser_without_the_token_is_told_in_words() -> None:
         ((b"{", b"}"), {"content-type": "application/json; charset=utf-8"}, 200),
         ((b"{}",), {}, 415),
         ((b"a=1",), {"content-type": "application/x-www-form-urlencoded"}, 415),
-        ((b"{}",), {**JSON, "content-length": str(MOST_BYTES + 1)}, 413),
+        ((b"{}",), {**JSON, "content-length": str(DRAINED_BYTES + 1)}, 413),
+        ((b"x" * 10**6,) * 20, JSON, 413),
         ((b"x" * MOST_BYTES, b"x"), JSON, 413),
         ((b"x" * MOST_BYTES,), JSON, 200),
         ((b"{}",), {**JSON, "content-length": "9" * 400}, 413),
