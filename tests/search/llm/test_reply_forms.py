@@ -10,7 +10,7 @@ from autoresearch.records import Directive, Proposal, ReplaceDefinition, SearchR
 from autoresearch.search.llm import reply_forms
 from autoresearch.search.policy import BIG_LEVER
 from autoresearch.search.scorecard import FORMATS, Card
-from testbed import declared
+from testbed import declared_context as declared
 from testbed.proposer_kit import CONTEXT
 
 DEPTH = replace(CONTEXT, directive=Directive(BIG_LEVER, "", "depth"))
