@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from autoresearch import environment
 from autoresearch.errors import ProposerError, UsageError
-from autoresearch.formats import counted
 from autoresearch.paths import Cache
 from autoresearch.records import GPT, Proposer
 from autoresearch.search.command import Command
@@ -47,8 +46,10 @@ class ProposerOptions:
 
     @property
     def recipes(self) -> str:
-        """What the recipes are, in a line to the person."""
-        return f"{len(catalogue())} recipes from public records" if self.ideas is None else _own(self.ideas)
+        """The ready-made ideas, in a line to the person: a declared task's own, or the catalogue's."""
+        if self.ideas is None:
+            return f"{len(catalogue())} recipes from public records"
+        return f"{self.ideas or 'none'} of the task's own"
 
 
 def choose(options: ProposerOptions, facts: Facts, say: Callable[[str], None], offer: Offer | None = None) -> Proposer:
@@ -74,20 +75,46 @@ def choose(options: ProposerOptions, facts: Facts, say: Callable[[str], None], o
     if model is None:
         if options.kind != "auto":
             raise UsageError(f"--proposer {options.kind}: {line}")
-        say(f"ideas: the built-in tuner and {options.recipes} ({line})")
-        return Hybrid([tuner, recipes], fallback=tuner, on_plateau=recipes, scorecard=scorecard, say=say)
+        say(f"ideas: {_without_model(options)} ({line})")
+        return _shared([tuner, recipes], recipes, options, scorecard, say)
     alone = options.kind == "ollama"
-    others = f"shared with the tuner and {options.recipes.partition(' from ')[0]} by what each achieves"
-    say(f"ideas: {line}; {'the tuner when it has none' if alone else others}")
+    say(f"ideas: {line}; {'the tuner when it has none' if alone else _beside_model(options)}")
     _warn(model, options.program, say)
     if alone:
         return Hybrid([model], fallback=tuner, scorecard=scorecard, say=say)
-    members: list[Proposer] = [tuner, model, recipes]
-    return Hybrid(members, fallback=tuner, on_plateau=recipes, scorecard=scorecard, say=say)
+    return _shared([tuner, model, recipes], recipes, options, scorecard, say)
 
 
-def _own(count: int) -> str:
-    return f"{counted(count, 'idea')} of the task's own" if count else "no ideas of the task's own"
+def _shared(
+    members: list[Proposer],
+    recipes: Recipes,
+    options: ProposerOptions,
+    scorecard: Scorecard,
+    say: Callable[[str], None],
+) -> Hybrid:
+    """Return a night's proposers, of which the tuner is the first member; a declared task's own ideas go first."""
+    of_task = options.ideas is not None
+    return Hybrid(
+        members,
+        fallback=members[0],
+        on_plateau=None if of_task else recipes,
+        first=recipes if of_task else None,
+        scorecard=scorecard,
+        say=say,
+    )
+
+
+def _without_model(options: ProposerOptions) -> str:
+    if options.ideas is None:
+        return f"the built-in tuner and {options.recipes}"
+    return f"{options.recipes}, then the built-in tuner" if options.ideas else "the built-in tuner"
+
+
+def _beside_model(options: ProposerOptions) -> str:
+    if options.ideas is None:
+        return f"shared with the tuner and {options.recipes.partition(' from ')[0]} by what each achieves"
+    after = f", after {options.recipes}" if options.ideas else ""
+    return f"shared with the tuner by what each achieves{after}"
 
 
 def _warn(model: Dialogue, program: str, say: Callable[[str], None]) -> None:

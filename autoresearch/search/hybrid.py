@@ -62,7 +62,7 @@ class Hybrid:
 
     Proposals keep the name of the proposer that made them. `say` gets a line for every failure. With a `scorecard`,
     each member's share begins at its rate of keeps in earlier nights. The member `on_plateau` is asked first in
-    every second turn once nothing was kept for policy.PLATEAU experiments.
+    every second turn once nothing was kept for policy.PLATEAU experiments; the member `first` while it has ideas.
     """
 
     def __init__(
@@ -71,13 +71,14 @@ class Hybrid:
         *,
         fallback: Proposer,
         on_plateau: Proposer | None = None,
+        first: Proposer | None = None,
         floor: float = policy.FLOOR,
         scorecard: Scorecard | None = None,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
         if not members:
             raise ValueError("a hybrid needs at least one proposer")
-        self.members, self.fallback, self.on_plateau = list(members), fallback, on_plateau
+        self.members, self.fallback, self.on_plateau, self.first = list(members), fallback, on_plateau, first
         self.floor, self.say = floor, say
         self.accounts = {proposer.name: Account() for proposer in self._everyone()}
         self.scorecard = scorecard
@@ -141,6 +142,8 @@ class Hybrid:
         awake = [m for m in able if self.accounts[m.name].rests_until <= context.turn]
         if not awake:
             return list(dict.fromkeys([self.fallback, *able]))
+        if self.first in awake:
+            return list(dict.fromkeys([self.first, self.fallback, *awake, *able]))
         if self._plateau_turn(context.history) and self.on_plateau in awake:
             return list(dict.fromkeys([self.on_plateau, self.fallback, *awake, *able]))
         names = [member.name for member in awake]

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from autoresearch.records import Failure, Proposal, Set
 from autoresearch.search import agent_folder
-from testbed import declared
+from testbed import declared_context as declared
 from testbed.proposer_kit import CONTEXT
 
 OF_TRAINING = ("val_bpb", "train_mlx", "training", "DEPTH", "time budget", "mlx")

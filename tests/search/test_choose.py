@@ -12,7 +12,9 @@ import pytest
 from autoresearch.errors import UsageError
 from autoresearch.records import Proposer
 from autoresearch.search import choose as choice
+from autoresearch.search.hybrid import Hybrid
 from autoresearch.system import machine
+from testbed import declared_context as declared
 from testbed.fake_ollama import MODEL, FakeOllama
 
 
@@ -70,3 +72,22 @@ def test_an_endpoint_that_does_not_answer_is_said_at_the_start(
 ) -> None:
     _, said = chosen("127.0.0.1:9", model="openai:m", base_url="127.0.0.1:9")
     assert "openai:m cannot be reached now; the tuner takes over until it can: http://127.0.0.1:9/v1" in said[-1]
+
+
+def test_a_declared_tasks_own_ideas_go_first(chosen: Callable[..., tuple[Proposer, list[str]]]) -> None:
+    with FakeOllama(models=[MODEL]) as fake:
+        proposer, said = chosen(fake.url, task="sql", ideas=1)
+        assert said[0].endswith("; shared with the tuner by what each achieves, after 1 of the task's own")
+        assert isinstance(proposer, Hybrid)
+        assert [p.name for p in proposer._in_order(declared.CONTEXT)][:2] == ["recipes", "tuner"]
+        done = replace(declared.CONTEXT, brief=replace(declared.BRIEF, ideas={}))
+        assert "recipes" not in [p.name for p in proposer._in_order(done)]
+        bare = replace(declared.BARE, brief=declared.Brief(role=""))
+        assert [p.name for p in proposer._in_order(bare)] == [f"ollama:{MODEL['name']}", "tuner"]  # nothing to turn
+        proposer.close()
+    _, said = chosen("http://127.0.0.1:9", task="sql", ideas=2)
+    assert said[0].startswith("ideas: 2 of the task's own, then the built-in tuner (")
+    _, said = chosen("http://127.0.0.1:9", task="ab", ideas=0)
+    assert said[0].startswith("ideas: the built-in tuner (")
+    _, said = chosen("http://127.0.0.1:9", task="ab", ideas=0, kind="recipes")
+    assert said == ["ideas: none of the task's own; the tuner when none is left"]

@@ -14,7 +14,7 @@ from autoresearch.candidate.pack import unpack
 from autoresearch.errors import ProposerError
 from autoresearch.records import Edit, Failure, Proposal, SearchReplace, Set, WholeFile
 from autoresearch.search.command import Command
-from testbed.declared import CONTEXT, FILES, SOURCE
+from testbed.declared_context import CONTEXT, FILES, SOURCE
 
 HEAD = "import pathlib\nsql, conf, run = map(pathlib.Path, ('query.sql', 'conf.toml', 'run.py'))\n"
 SQL = "SELECT id\nFROM people\nWHERE age > 3\n"

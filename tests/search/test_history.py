@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from autoresearch.records import Failure, SearchReplace, Set
 from autoresearch.search import history
+from testbed import declared_context as declared
 from testbed.reply_cases import RELU, SOURCE, SQUARED
 from testbed.trials import SIGMA, trial
 
@@ -62,3 +63,21 @@ def test_a_broken_source_in_the_history_is_no_trouble() -> None:
     broken = replace(crash, source="def (")
     assert history.values_tried(SOURCE, [broken], SIGMA, NOW) == []
     assert history.line(replace(broken, failure=None), SIGMA) == "#1 crash learning_rate: Idea 1"
+
+
+def test_a_declared_task_has_its_metric_in_place_of_sigmas() -> None:
+    context = replace(declared.CONTEXT, history=declared.HISTORY)
+    assert history.trials_heading(context).startswith("Experiments, oldest first (p50_ms, and in brackets the gain")
+    assert history.lines(context) == [
+        "#1 keep 11.31 ms (+9.5%) query: Idea 1 (pages 10 -> 20)",
+        "#2 discard 13.141 ms (-5.1%) query: Idea 2",
+    ]
+    failed = replace(declared.HISTORY[1], failure=Failure("guard", "other rows"), score=None, delta_score=None)
+    assert history.line(failed, 0.02, declared.MS) == "#2 crash: guard (other rows): Idea 2"
+
+
+def test_where_values_do_not_scatter_any_difference_is_one() -> None:
+    exact = [replace(trial, sigma_score=None) for trial in declared.HISTORY[:1]]
+    score = declared.CONTEXT.incumbent_score
+    assert history.values_tried(declared.SOURCE, exact, 0.0, score) == ["pages: 10* 20+"]
+    assert history.values_tried(declared.SOURCE, [replace(exact[0], score=score)], 0.0, score) == ["pages: 10* 20="]

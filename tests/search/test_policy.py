@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoresearch.candidate import edits
-from autoresearch.records import CATEGORIES, Edit, SearchReplace, Set, Trial, Verdict
+from autoresearch.records import CATEGORIES, Directive, Edit, SearchReplace, Set, Trial, Verdict
 from autoresearch.search import policy
 from autoresearch.search.policy import TurnCounts
+from testbed import declared_context as declared
 
 SOURCE = """DEPTH = 4  # layers
 MATRIX_LR = 0.04
@@ -302,3 +303,28 @@ def test_the_seed_decides_who_begins() -> None:
     first = [policy.whose_turn({"a": TurnCounts(), "b": TurnCounts()}, seed) for seed in range(20)]
     assert set(first) == {"a", "b"}
     assert first == [policy.whose_turn({"a": TurnCounts(), "b": TurnCounts()}, seed) for seed in range(20)]
+
+
+# --- a declared task --------------------------------------------------------------------------------------------------
+
+
+def test_levers_and_categories_are_the_tasks() -> None:
+    assert policy.next_directive([], 1, declared.BRIEF) == Directive("lever", "Look at the query first.", "query")
+    done = [replace(trial, category="query") for trial in declared.HISTORY]
+    told = [policy.next_directive(done, n, declared.BRIEF) for n in range(20)]
+    assert {directive.category for directive in told if directive.category} == {"index"}  # "query" was tried
+    assert not any(word in directive.text for directive in told for word in ("model", "optimizer", "DEPTH", "time"))
+
+
+def test_without_categories_turns_ask_for_larger_changes() -> None:
+    told = [policy.next_directive([], n, declared.Brief(role="", categories=("other",))) for n in range(10)]
+    assert {directive.kind for directive in told} == {"refine", "simplify", "bold"}
+    assert not any(directive.category for directive in told)
+
+
+def test_a_repeat_in_several_files_is_found() -> None:
+    first, second = declared.HISTORY
+    assert policy.repeat_of(first.source, declared.SOURCE, declared.HISTORY) == first
+    assert policy.repeat_of(second.source, declared.SOURCE, declared.HISTORY) == second
+    again = edits.apply(first.source, second.edits)
+    assert policy.repeat_of(again, first.source, declared.HISTORY) is None  # with more pages it is another version

@@ -99,3 +99,18 @@ def test_expected_rates_are_shares_and_grow_with_success(asked: int, applied: in
     applied = min(applied, asked)
     rate = expected_rate(Card(formats={form: ReplyCounts(asked + 1, asked + 1, applied + 1)}), form, size)
     assert 0 < expected_rate(Card(formats={form: ReplyCounts(asked + 1, asked, applied)}), form, size) < rate < 1
+
+
+def test_a_record_in_training_is_none_in_another_task(tmp_path: Path) -> None:
+    path = tmp_path / "scorecard.json"
+    training = Scorecard(path, "mac")
+    card = training.card("ollama:m")
+    card.turns, card.loaded_bytes, card.idle_cost = 40, 5e9, 0.1
+    training.save("ollama:m")
+    sql = Scorecard(path, "mac", "sql")
+    assert (sql.card("ollama:m").turns, sql.card("ollama:m").loaded_bytes) == (0, 5e9)  # the model is the same
+    assert list(sql.known()) == ["ollama:m"]
+    sql.card("ollama:m").turns = 3
+    sql.save("ollama:m")
+    turns = [Scorecard(path, "mac", *task).card("ollama:m").turns for task in ((), ("sql",), ("ab",))]
+    assert turns == [40, 3, 0]

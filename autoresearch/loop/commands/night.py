@@ -10,6 +10,7 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,6 +35,7 @@ from autoresearch.report.console import View, choose_view
 from autoresearch.search.by_hand import ByHand
 from autoresearch.search.choose import ProposerOptions, choose
 from autoresearch.system.machine import Facts
+from autoresearch.tasks.command import briefs
 from autoresearch.tasks.gpt.data.profiles import PROFILES, default_profile
 
 if TYPE_CHECKING:
@@ -187,6 +189,8 @@ def _chooser(root: Path, args: Namespace, view: View) -> Chooser:
     wanted = ProposerOptions(
         args.proposer, args.model, args.base_url, args.api_key_file, args.command, args.seed, program
     )
+    if tree(root) != root:
+        wanted = replace(wanted, task=tree(root).name, ideas=len(briefs.ideas(tree(root))))
 
     def offer(server: OllamaServer, choice: Choice) -> bool:
         from autoresearch.report.models import offer_pull
