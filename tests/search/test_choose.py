@@ -13,6 +13,7 @@ from autoresearch.errors import UsageError
 from autoresearch.records import Proposer
 from autoresearch.search import choose as choice
 from autoresearch.search.hybrid import Hybrid
+from autoresearch.search.recipes.recipe import catalogue
 from autoresearch.system import machine
 from testbed import declared_context as declared
 from testbed.fake_ollama import MODEL, FakeOllama
@@ -36,10 +37,18 @@ def chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tup
 def test_the_choice_is_said_in_a_line(chosen: Callable[..., tuple[Proposer, list[str]]]) -> None:
     with FakeOllama(models=[MODEL]) as fake:
         for wanted, name, end in (
-            ({}, "tuner + ollama:qwen2.5-coder:7b + recipes", "the tuner and 20 recipes by what each achieves"),
+            (
+                {},
+                "tuner + ollama:qwen2.5-coder:7b + recipes",
+                f"the tuner and {len(catalogue())} recipes by what each achieves",
+            ),
             ({"kind": "ollama"}, "ollama:qwen2.5-coder:7b", "the tuner when it has none"),
             ({"kind": "tuner"}, "tuner", "ideas: the built-in tuner"),
-            ({"kind": "recipes"}, "recipes", "ideas: 20 recipes from public records; the tuner when none is left"),
+            (
+                {"kind": "recipes"},
+                "recipes",
+                f"ideas: {len(catalogue())} recipes from public records; the tuner when none is left",
+            ),
             (
                 {"model": "openai:m", "base_url": fake.url},
                 "tuner + openai:qwen2.5-coder:7b + recipes",
