@@ -73,6 +73,9 @@ class Side:
         final = purpose == "final"
         test = bench.declared.test if final else None
         self.run_command = (test.run if test else None) or bench.declared.run
+        # The final validation has other data, so that the baseline's time on the search's says nothing of it.
+        self.run_limit_s = bench.declared.timeout_s if final else bench.run_limit_s
+        self.score_limit_s = bench.declared.score_timeout_s if final else bench.score_limit_s
         self.score_command = (test.score if test else None) or bench.declared.score
         unseen = bench.hidden - (bench.shown_last if final else frozenset())
         trees.plant(bench.base, self.tree, files, without=unseen, links=bench.links)
@@ -102,7 +105,7 @@ class Side:
             return Observed(files=self._sized())
         out = self.tree / trees.OUT
         trees.empty(out)
-        ended = self._candidate(self.run_command, "run", self.bench.run_limit_s, (out,))
+        ended = self._candidate(self.run_command, "run", self.run_limit_s, (out,))
         self._need("run", self.run_command, ended)
         return Observed(
             printed=ended.printed,
@@ -117,7 +120,7 @@ class Side:
         if not self.score_command:
             return None
         self._hand_over()
-        ended = self._judge(self.score_command, "score", self.bench.score_limit_s)
+        ended = self._judge(self.score_command, "score", self.score_limit_s)
         self._need("judge", self.score_command, ended)
         return ended.printed
 
