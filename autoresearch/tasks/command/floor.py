@@ -125,7 +125,7 @@ def versions(texts: Mapping[str, str], metric: Metric, source: str) -> dict[str,
         found[f"garbage as {path}"] = {**texts, path: GARBAGE}
     claim = _claim(metric, source)
     for name, body in programs(PurePosixPath(main).suffix, claim).items():
-        found[f"a {main} that {name}"] = {**texts, main: body}
+        found[f"{main} that {name}"] = {**texts, main: body}
     return found
 
 

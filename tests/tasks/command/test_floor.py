@@ -27,7 +27,7 @@ def test_an_empty_file_is_named_unless_a_guard_stops_it(tmp_path: Path) -> None:
     assert findings(tmp_path / "2", SIZE + GUARD) == {
         "an empty config.toml": "refused",
         "garbage as config.toml": "refused",
-        "a config.toml that holds only the claim of a wonderful number": "refused",
+        "config.toml that holds only the claim of a wonderful number": "refused",
     }
 
 
@@ -35,9 +35,9 @@ def test_an_empty_file_is_named_unless_a_guard_stops_it(tmp_path: Path) -> None:
 def test_a_printed_number_is_forgeable(tmp_path: Path) -> None:
     toml = 'edit = ["run.py"]\nrun = "python run.py"\n[metric]\nname = "loss"\nfrom = "run:line:loss"\n'
     found = findings(tmp_path, toml, run_py="print('METRIC loss 3')\n")
-    claim = "a run.py that claims a wonderful number and exits with 0"
+    claim = "run.py that claims a wonderful number and exits with 0"
     assert {name for name, outcome in found.items() if outcome == "forgeable"} == {claim}
-    assert found["an empty run.py"] == found["a run.py that exits with 0 at once"] == "refused"
+    assert found["an empty run.py"] == found["run.py that exits with 0 at once"] == "refused"
 
 
 def test_a_baseline_that_fails_is_told(tmp_path: Path) -> None:
@@ -69,5 +69,5 @@ def test_a_claim_has_every_form_that_a_metric_is_read_in() -> None:
     texts = {"a.sql": "x", "b.sql": "y"}
     found = versions(texts, Metric(name="speed", direction="higher"), "score:json:v")
     assert list(found)[:2] == ["an empty a.sql", "garbage as a.sql"] and len(found) == 5
-    line, data = found["a a.sql that holds only the claim of a wonderful number"]["a.sql"].splitlines()
+    line, data = found["a.sql that holds only the claim of a wonderful number"]["a.sql"].splitlines()
     assert line == "METRIC v 1e+09" and json.loads(data) == {"v": 1e9, "speed": 1e9, "cases": [1e9]}
