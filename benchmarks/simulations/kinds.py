@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from autoresearch.decide import cases, counts, exact
+from autoresearch.decide.interval import Interval
 from autoresearch.decide.keep_rule import Estimate, after_keep, decide
 from autoresearch.decide.noise import WELL_KNOWN_DF, Noise
 from autoresearch.metrics import Metric
@@ -71,6 +73,7 @@ def bars(nights: int, rng: np.random.Generator) -> dict[str, Any]:
 
 # --- intervals -------------------------------------------------------------------------------------------------------
 
+Held = tuple[bool, float]  # whether an interval holds the truth, and half its width
 CLASSES = np.array([0.5, 0.3, 0.15, 0.05])  # shares of the classes of tickets
 
 
@@ -80,26 +83,41 @@ def answers(rng: np.random.Generator, labels: np.ndarray, right: np.ndarray) -> 
     return np.where(right, labels, wrong)
 
 
-def macro_f1(labels: np.ndarray, answered: np.ndarray) -> float:
-    found = []
-    for k in range(len(CLASSES)):
-        hits = float(np.sum((labels == k) & (answered == k)))
-        found.append(2 * hits / max(1.0, float(np.sum(labels == k) + np.sum(answered == k))))
-    return fmean(found)
+def macro_f1(cells: np.ndarray) -> float:
+    """Return the mean of F1 over classes, from counts by (label, answer)."""
+    return float(np.mean(2 * np.diag(cells) / np.maximum(1, cells.sum(0) + cells.sum(1))))
 
 
-def _tickets(rng: np.random.Generator, size: int, gain: float) -> tuple[float, float, list[list[float]]]:
-    """Return the macro-F1 of two versions on tickets drawn anew, and which tickets each gets wrong."""
-    labels = rng.choice(len(CLASSES), size, p=CLASSES)
-    luck, change = rng.random(size), rng.random(size)
-    right = luck < SHARE_RIGHT
-    new = np.where(right, change >= 0.03, change < 0.07 + gain / (1 - SHARE_RIGHT))
-    both = [answers(rng, labels, hits) for hits in (right, new)]
-    return (
-        macro_f1(labels, both[0]),
-        macro_f1(labels, both[1]),
-        [(~hits).astype(float).tolist() for hits in (right, new)],
-    )
+def pseudo_values(labels: np.ndarray, answered: np.ndarray) -> tuple[float, list[float]]:
+    """Return the macro-F1 and its jackknife pseudo-values, one a case, as examples/routing/score.py does."""
+    cells = np.zeros((len(CLASSES), len(CLASSES)))
+    np.add.at(cells, (labels, answered), 1)
+    whole, n, values = macro_f1(cells), len(labels), np.zeros_like(cells)
+    for cell in np.argwhere(cells):
+        less = cells.copy()
+        less[tuple(cell)] -= 1
+        values[tuple(cell)] = n * whole - (n - 1) * macro_f1(less)
+    return whole, values[labels, answered].tolist()
+
+
+@dataclass(frozen=True)
+class Tickets:
+    """Two versions on the same tickets: what each gets wrong, its macro-F1, and the pseudo-values of that."""
+
+    wrong: list[list[float]]
+    f1: list[float]
+    values: list[list[float]]
+
+    @classmethod
+    def drawn(cls, rng: np.random.Generator, size: int, gain: float) -> Tickets:
+        """Draw tickets anew; the second version gets a larger share of them right, by `gain`."""
+        labels = rng.choice(len(CLASSES), size, p=CLASSES)
+        right, change = rng.random(size) < SHARE_RIGHT, rng.random(size)
+        new = np.where(right, change >= 0.03, change < 0.07 + gain / (1 - SHARE_RIGHT))
+        found = answers(rng, labels, right)
+        both = found, np.where(new == right, found, answers(rng, labels, new))
+        f1, values = zip(*(pseudo_values(labels, answered) for answered in both), strict=True)
+        return cls([(~hits).astype(float).tolist() for hits in (right, new)], list(f1), list(values))
 
 
 def coverage(nights: int, rng: np.random.Generator) -> dict[str, Any]:
@@ -107,30 +125,35 @@ def coverage(nights: int, rng: np.random.Generator) -> dict[str, Any]:
     rows: dict[str, Any] = {}
     for size in (20, 50, 200, 1000):
         for gain in (0.0, 0.08):
-            truth = -0.03 * SHARE_RIGHT + 0.07 * (1 - SHARE_RIGHT) + gain
-            large = np.mean([np.subtract(*_tickets(rng, 20_000, gain)[:2]) for _ in range(max(3, nights // 50))])
-            found: dict[str, list[tuple[bool, float]]] = {"accuracy": [], "macro-F1": []}
+            large = [Tickets.drawn(rng, 20_000, gain).f1 for _ in range(max(3, nights // 30))]
+            truth = fmean(after - before for before, after in large)
+            found: dict[str, list[Held]] = {}
             for _ in range(nights):
-                f1_before, f1_after, (before, after) = _tickets(rng, size, gain)
-                for name, true, got in (
-                    ("accuracy", truth, fmean(before) - fmean(after)),
-                    ("macro-F1", -float(large), f1_after - f1_before),
+                t = Tickets.drawn(rng, size, gain)
+                by_wrong, got = (t.wrong[0], t.wrong[1]), t.f1[1] - t.f1[0]
+                by_value = [-v for v in t.values[0]], [-v for v in t.values[1]]
+                for name, each, figure, true in (
+                    ("accuracy", by_wrong, fmean(t.wrong[0]) - fmean(t.wrong[1]), gain),
+                    ("macro-F1 by pseudo-values", by_value, got, truth),
+                    ("macro-F1 by right or wrong", by_wrong, got, truth),
                 ):
-                    i = cases.interval((before, after), got, F1)
-                    found[name].append((i.low_score <= true <= i.high_score, (i.high_score - i.low_score) / 2))
-            for name, each in found.items():
-                rows[f"{name}, {size} cases, gain {gain:g}"] = _row(each)
+                    found.setdefault(name, []).append(_held(cases.interval(each, figure, F1), true))
+            rows |= {f"{name}, {size} cases, gain {gain:g}": _row(each) for name, each in found.items()}
     for trials in (100, 1000, 10_000):
         for rates in ((0.05, 0.05), (0.05, 0.07), (0.4, 0.45)):
             for metric in (RATE, LOG_RATE):
                 truth = metric.score(rates[0]) - metric.score(rates[1])
                 drawn = [_counted(rng, metric, trials, rates) for _ in range(nights)]
-                each = [(i.low_score <= truth <= i.high_score, (i.high_score - i.low_score) / 2) for i in drawn if i]
+                each = [_held(i, truth) for i in drawn if i]
                 rows[f"{metric.scale} rates {rates[0]:g}, {rates[1]:g}, {trials} trials"] = _row(each)
     return rows
 
 
-def _counted(rng: np.random.Generator, metric: Metric, trials: int, rates: tuple[float, float]) -> Any:
+def _held(i: Interval, truth: float) -> Held:
+    return i.low_score <= truth <= i.high_score, (i.high_score - i.low_score) / 2
+
+
+def _counted(rng: np.random.Generator, metric: Metric, trials: int, rates: tuple[float, float]) -> Interval | None:
     """Return the interval from one run of each version; None where one has no success, which has no logarithm."""
     runs = [_visitors(rng, metric, trials, rate) for rate in rates]
     both = [counts.count([run], metric) for run in runs if run is not None]
@@ -146,7 +169,7 @@ def _visitors(rng: np.random.Generator, metric: Metric, trials: int, rate: float
     return Measurement(0, score=metric.score(successes / trials), figures=figures)
 
 
-def _row(each: Sequence[tuple[bool, float]]) -> dict[str, Any]:
+def _row(each: Sequence[Held]) -> dict[str, Any]:
     return {"holds the truth": f"{fmean(hit for hit, _ in each):.1%}", "half width": f"{fmean(w for _, w in each):.4f}"}
 
 
@@ -232,7 +255,7 @@ def main(argv: Sequence[str]) -> int:
         figures[title] = rows = question(nights * many, rng)
         print(f"\n{title}")
         for name, row in rows.items():
-            print(f"{name:38s}" + " | ".join(f"{column}: {value}" for column, value in row.items()), flush=True)
+            print(f"{name:52s}" + " | ".join(f"{column}: {value}" for column, value in row.items()), flush=True)
     if args.json:
         args.json.write_text(json.dumps(figures, indent=1) + "\n")
     return 0
