@@ -8,8 +8,8 @@ from benchmarks.cli import run_module
 
 PARTS = {
     "keep_rule": "Compare keep rules by true gain, false keeps, and claimed gain that is not there",
-    "night": "Check the night's statistics: intervals, drift, simplifications, the early stop",
     "kinds": "Check limits and intervals of exact metrics with cases, and of counts",
+    "night": "Check the night's statistics: intervals, drift, simplifications, the early stop",
     "search": "Compare the tuner with other searches on made-up surfaces",
 }
 

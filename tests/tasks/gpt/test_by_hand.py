@@ -30,7 +30,7 @@ depth:            4"""
 
 def test_the_familiar_block() -> None:
     measured = Measurement(
-        seed=1, val_bpb=1.294526, training_s=300.0, total_s=318.4, peak_memory_mb=9216.0, mfu_percent=31.2,
+        seed=1, score=1.294526, training_s=300.0, total_s=318.4, peak_memory_mb=9216.0, mfu_percent=31.2,
         total_tokens=36_100_000, num_steps=551, num_params=11_500_000, depth=4,
     )  # fmt: skip
     assert summary(measured) == BLOCK
