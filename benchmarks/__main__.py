@@ -20,6 +20,7 @@ NAMES = {
     "null_night": "what the loop claims where there is nothing to find",
     "overhead": "where the seconds of a recorded night went",
     "plain": "the trainer against a plain port of the same model",
+    "preflight": "what a try on small arrays finds, whom it accuses, what it costs a turn",
     "probes": "what the probes of an evaluation find, whom they accuse, what they cost (3 benchmarks)",
     "protocol": "a language model's turns: their cost, broken replies, a real model's answers (4 benchmarks)",
     "quality": "val_bpb after fixed steps: parts of the optimizer, other defaults (2 benchmarks)",

@@ -3,9 +3,11 @@
 The nights are loop.py's own, on train_mlx.py, with real training and a real HTTP server. Only the model behind it is
 scripted: a third of its replies are good (edits that help at this scale, in an order that a student might find), a
 third are wrong (they apply, train, and hurt or crash), a third are malformed (the tests' table of broken replies).
-Data, constants, seed and number of experiments are the same; each night has a cache of its own, so that none profits
-from another's noise estimates or scorecard. At the end the winners are trained again on fresh seeds, in turns: those
-are the figures that count. With --folder the parts (--only) run one at a time, and the table shows what is there.
+With --menu it is a model of 1.5 billion parameters that knows nothing: held to the menu by its JSON schema, it takes an
+entry at random. Data, constants, seed and number of experiments are the same; each night has a cache of its own, so
+that none profits from another's noise estimates or scorecard. At the end the winners are trained again on fresh seeds,
+in turns: those are the figures that count. With --folder the parts (--only) run one at a time, and the table shows what
+is there.
 """
 
 from __future__ import annotations
@@ -37,12 +39,13 @@ from autoresearch.tasks.gpt.data import corpus
 from autoresearch.tasks.gpt.workbench import workbench
 from benchmarks.cli import command_line, parser, table
 from benchmarks.texts import QUICK_CHARACTERS, SMALLER_START, excerpt, prepare
-from testbed.fake_ollama import MODEL, FakeOllama
+from testbed.fake_ollama import MODEL, SMALL, FakeOllama
 from testbed.reply_cases import REFUSED
 from testbed.toy import ROOT, git, make_repository
 
 NIGHTS = {"tuner": "tuner", "model": "ollama", "hybrid": "hybrid"}  # name -> --proposer
 TAG = "night"
+KINDS = ("good", "wrong", "malformed", "chosen")  # of replies
 # What helps on a CPU at a few seconds, in an order that a student might find.
 GOOD: Sequence[Mapping[str, str]] = (
     {"DEPTH": "2", "ASPECT_RATIO": "64"},
@@ -114,6 +117,17 @@ class Student:
         return f"SET {name} = {now[name] * self.rng.choice((0.7, 0.85, 1.2, 1.4)):.4g}"
 
 
+class Chooser(Student):
+    """Scripted model that keeps to a schema and knows nothing: it takes an entry of the menu at random."""
+
+    def __call__(self, body: dict[str, Any]) -> dict[str, Any]:
+        if not isinstance(schema := body.get("format"), dict):
+            return super().__call__(body)
+        self.kinds["chosen"] += 1
+        choice = self.rng.choice(schema["properties"]["choice"]["enum"])
+        return {"reply": json.dumps({"because": "It may suit so short a run.", "choice": choice})}
+
+
 @dataclass(frozen=True)
 class Nights:
     """Nights that share a folder, its data and their settings."""
@@ -124,6 +138,12 @@ class Nights:
     seed: int
     dataset: str
     characters: int
+    menu: bool  # the model is a small one
+
+    @property
+    def model(self) -> dict[str, Any]:
+        """The installed model, as the server lists it."""
+        return SMALL if self.menu else MODEL
 
     @property
     def text(self) -> Path:
@@ -160,9 +180,11 @@ def run_night(nights: Nights, name: str) -> None:
     git(root, "commit", "-q", "-am", "the trainer")
     task = ["--dataset", str(nights.text), "--profile", "tiny", "--time-budget", str(nights.time_budget_s)]
     command = [sys.executable, "loop.py", "--tag", TAG, "--proposer", NIGHTS[name], "--seed", str(nights.seed), *task]
-    command += ["--experiments", str(nights.experiments)] + ([] if name == "tuner" else ["--model", MODEL["name"]])
-    student = Student(nights.seed)
-    with FakeOllama(student) as fake, (own / "night.log").open("w") as log:
+    command += ["--experiments", str(nights.experiments)] + (
+        [] if name == "tuner" else ["--model", nights.model["name"]]
+    )
+    student = (Chooser if nights.menu else Student)(nights.seed)
+    with FakeOllama(student, models=[nights.model]) as fake, (own / "night.log").open("w") as log:
         env = {**os.environ, "AUTORESEARCH_CACHE": str(own / "cache"), "OLLAMA_HOST": fake.url}
         code = subprocess.run(command, cwd=root, env=env, stdout=log, stderr=subprocess.STDOUT).returncode
     if code:
@@ -218,13 +240,13 @@ def row(nights: Nights, name: str, night: Night) -> dict[str, str]:
     made = [x for x in night.decided if x.role == "candidate"]
     replies = json.loads((nights.folder / name / "replies.json").read_text())
     first, last = night.experiments[0].estimate, night.incumbent.estimate if night.incumbent else None
-    kinds = ", ".join(str(replies.get(kind, 0)) for kind in ("good", "wrong", "malformed"))
+    kinds = ", ".join(str(replies.get(kind, 0)) for kind in KINDS)
     return {
         "night": name,
         "experiments": proposers(made),
         "kept": proposers([x for x in made if x.verdict == "keep"]),
         "crashed": str(sum(x.verdict == "crash" for x in made)),
-        "replies (good, wrong, malformed)": kinds if replies else "",
+        f"replies ({', '.join(KINDS)})": kinds if replies else "",
         "runs": str(sum(e["type"] == "measured" for e in events)),
         "minutes": f"{(clock[-1] - clock[0]).total_seconds() / 60:.1f}",
         "val_bpb by the night": f"{first:.4f} -> {last:.4f}" if first and last else "",
@@ -268,6 +290,7 @@ def main(argv: Sequence[str]) -> int:
     options.add_argument("--dataset", default="stdlib", help="as for prepare.py")
     options.add_argument("--chars", type=int, default=700_000, help="of the dataset; few, so that evaluation is short")
     options.add_argument("--rounds", type=int, default=5, help="fresh seeds that the winners are trained on")
+    options.add_argument("--menu", action="store_true", help="a small model that chooses from the menu at random")
     options.add_argument("--folder", type=Path, help="where the nights stay (default: a temporary folder)")
     options.add_argument("--only", choices=[*NIGHTS, "winners", "table"])
     args = options.parse_args(argv)
@@ -276,7 +299,7 @@ def main(argv: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory() as temporary:
         folder = (args.folder or Path(temporary)).resolve()
         folder.mkdir(parents=True, exist_ok=True)
-        nights = Nights(folder, args.experiments, args.time_budget, args.seed, args.dataset, args.chars)
+        nights = Nights(folder, args.experiments, args.time_budget, args.seed, args.dataset, args.chars, args.menu)
         prepare_data(nights, SMALLER_START if args.quick else {})
         for name in NIGHTS:
             if args.only in (None, name):

@@ -25,11 +25,10 @@ from autoresearch.search.llm.ollama import OllamaProposer
 from autoresearch.search.llm.ollama_server import OllamaServer
 from autoresearch.search.scorecard import FORMATS, Scorecard
 from benchmarks.cli import Row
-from testbed.fake_ollama import MODEL, FakeOllama
+from testbed.fake_ollama import SMALL, FakeOllama
 from testbed.recorded import FOLDER
 from testbed.toy import ROOT
 
-SMALL = {**MODEL, "name": "qwen2.5-coder:1.5b", "parameter_size": "1.5B", "size": 986_061_892}
 TASK = TaskFacts(seq_len=256, vocab_size=1024, budget_s=20)
 ROOMY_BYTES = 2**40  # the model stays loaded, as it did
 PLAYED: Mapping[str, tuple[str, ...]] = {"the same form, today": ("set",), "the form for its size, today": FORMATS}

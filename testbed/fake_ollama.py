@@ -52,6 +52,7 @@ MODEL = {
     "context_length": 32768,
     "capabilities": ["completion", "tools", "insert"],
 }
+SMALL = {**MODEL, "name": "qwen2.5-coder:1.5b", "parameter_size": "1.5B", "size": 986_061_892}
 THINKER = {**MODEL, "name": "qwen3.5:9b", "parameter_size": "9.1B", "architecture": "qwen35"}
 THINKER["capabilities"] = ["completion", "tools", "thinking"]
 EMBEDDER = {**MODEL, "name": "nomic-embed-text:latest", "size": 274_302_450, "parameter_size": "137M"}

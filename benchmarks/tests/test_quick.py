@@ -33,6 +33,10 @@ TABLES: dict[str, tuple[str, tuple[str, ...]]] = {
     "null_night": ("spent on | runs | s | share", ("of 1 candidates that change nothing",)),
     "overhead": ("part | s | ", ("| training |", "| spent on | runs | s | share |", "for the trust")),
     "plain": ("T | pattern | plain_tok_s | ours_tok_s | speedup", ("| 256 | L |",)),
+    "preflight": (
+        "candidates | tried | refused | s, median",
+        ("| edits that cannot work | 2 | 2 |", "| honest edits | 2 | 0 |", "recipes | 2 | 0 |"),
+    ),
     "probes cost": ("part | s | cpu_s", ("| scoring in one process, NumPy, a batch |", "| 2 x 64 x 512 | bfloat16 |")),
     "probes honest": ("honest model | evaluations | false alarms | largest_nats", ("| convolution by FFT | 2 | 0 |",)),
     "probes power": ("leak | open | tiny bpb | tiny float32", ("| one ahead, +1 | 100% |", "| 3 of 3 |")),

@@ -100,7 +100,8 @@ def models(root: Path, args: Namespace) -> int:
         found = installed(server, facts.training_memory_mb * 2**20, scorecard)
         console = Console()
         console.print(models_view(found, scorecard, console.width), highlight=False)
-        print(model_choice.choose_model(found, facts.training_memory_mb * 2**20, args.model).line)
+        others = [str(entry.get("name") or "") for entry in server.models()]
+        print(model_choice.choose_model(found, facts.training_memory_mb * 2**20, args.model, others).line)
     finally:
         server.close()
     return 0

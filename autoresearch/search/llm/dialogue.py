@@ -111,9 +111,13 @@ class Dialogue:
             self.backend.prepare()
             form = reply_forms.mending(context, proposal, self._form, self.backend.parameters_b)
             request = self._request(draft, form, extra)
-            messages = prompt.after_failure(request.messages, reply, failure, context.brief is not None)
+            draft.failed = {constants.normalised(edits.apply(context.source, proposal.edits)): failure.message}
             request = replace(
-                request, messages=messages, repairs=min(1, request.repairs), temperature=REPAIR_TEMPERATURE
+                request,
+                messages=prompt.after_failure(request.messages, reply, failure, context.brief is not None),
+                fresh=request.messages,
+                repairs=min(1, request.repairs),
+                temperature=REPAIR_TEMPERATURE,
             )
             mended, _ = self._sample(request, draft)
         except EditError:
@@ -191,7 +195,8 @@ class Dialogue:
                 draft.repairs += 1
                 if isinstance(error, NothingNewError):
                     refused.append(str(error))
-                    messages = prompt.after_nothing_new(request.messages, refused, draft.menu, request.form)
+                    asked = request.fresh or request.messages
+                    messages = prompt.after_nothing_new(asked, refused, draft.menu, request.form)
                     temperature = max(request.temperature, NEW_TEMPERATURE)
                 else:
                     told = request.messages, answer.text, str(error), draft.context.brief is not None
@@ -231,7 +236,9 @@ class Dialogue:
         try:
             change = edits.settled(before, reply.edits)
             source = gate.changed(draft.context, change)
-            if constants.normalised(source) in draft.taken():
+            if (made := constants.normalised(source)) in draft.failed:
+                raise NothingNewError(f"That failed: {draft.failed[made]}. Change it.")
+            if made in draft.taken():
                 raise NothingNewError("That is already proposed this turn. Propose something else.")
         except NothingNewError as error:
             counts.applied += 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypedDict
@@ -29,6 +29,7 @@ class Draft:
     context: Context
     seed: int
     earlier: Sequence[Proposal] = ()  # the turn's other drafts, which it may not repeat
+    failed: Mapping[str, str] = field(default_factory=dict)  # sources that failed, as constants.normalised, with why
     answers: int = 0
     repairs: int = 0
     steered: int = 0  # answers that were asked for because the category was not the turn's
@@ -76,3 +77,4 @@ class Request:
     repairs: int  # for which the context has room
     temperature: float
     schema: Schema | None = None
+    fresh: tuple[Message, ...] = ()  # the same question without an answer that failed, for asking once more

@@ -74,11 +74,13 @@ def choose_model(
     if best is not None:
         return Choice(best.name, f"{best.name}, the best of {len(models)} installed for {memory_bytes / GIB:.0f} GB")
     offer, fitting = tier(memory_bytes).models[0], [m for m in models if m.fits]
-    why = _too_small(fitting) if fitting else _none_fits(len(models))
+    why = _too_small(fitting) if fitting else _none_fits(len(models), others)
     return Choice(None, f"{why}. Run: ollama pull {offer}", offer)
 
 
-def _none_fits(count: int) -> str:
+def _none_fits(count: int, others: Sequence[str] = ()) -> str:
+    if not count and others:
+        return f"no installed model writes text here: {', '.join(others[:6])}"
     if count < 2:
         return "the installed model does not fit" if count else "no model is installed"
     return f"none of the {count} installed models fits"

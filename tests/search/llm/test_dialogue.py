@@ -352,3 +352,15 @@ def test_a_mending_within_the_turn_reads_little_anew(form: str, make: Make) -> N
         mended = proposer.repair(context, proposal, Failure("train", "NameError: name 'q' is not defined"))
         assert mended is not None and "p * p" in edits.apply(SOURCE, mended.edits)
         assert len(fake.loads) == 1 and fake.read[1] < 0.15 * fake.read[0]
+
+
+def test_the_failed_change_itself_is_no_mending_of_it(make: Make) -> None:
+    """A model that is shown its own answer gives it again: it is asked once more without it."""
+    again = {"reply": "TITLE: Square it\nREPLACE def lr_scale\n```\ndef lr_scale(p):\n    return q * q\n```"}
+    with FakeOllama([again, BLOCK]) as fake:
+        proposal, failure = proposal_of(again["reply"]), Failure("train", "NameError: name 'q' is not defined")
+        mended = make(fake).repair(CONTEXT, proposal, failure)
+        last = fake.chats()[-1]["messages"]
+    assert mended is not None and SQUARED in edits.apply(SOURCE, mended.edits)
+    assert all(message["role"] != "assistant" for message in last)
+    assert "Square it: That failed: NameError: name 'q' is not defined. Change it." in last[-1]["content"]

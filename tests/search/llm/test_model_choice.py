@@ -103,6 +103,8 @@ def test_what_is_asked_for_is_taken_or_named() -> None:
 
 
 def test_nothing_that_fits_offers_a_pull() -> None:
+    embeds = model_choice.choose_model([], 16 * GIB, others=["nomic-embed-text:latest"])
+    assert embeds.line.startswith("no installed model writes text here: nomic-embed-text:latest. Run: ollama pull")
     none = model_choice.choose_model([], 16 * GIB)
     assert (none.model, none.pull) == (None, "qwen3.5:9b") and "no model is installed" in none.line
     with FakeOllama(models=[LARGE]) as fake:
