@@ -118,6 +118,9 @@ def _literal(name: str, literal: str, old: Any, source: str) -> tuple[str, Any]:
         ) from error
     if not lit.finite(value):
         raise EditError(f"SET {name} = {literal}: the value has to be finite.")
+    if type(old) is int and isinstance(value, float) and value.is_integer():  # DEPTH / 2, or 6.0
+        value = int(value)
+        text = str(value)
     if not lit.same_kind(old, value):
         raise EditError(
             f"SET {name} = {literal}: {name} is {lit.kind(old)} ({old!r}) and the new value is {lit.kind(value)}. "

@@ -68,6 +68,8 @@ def test_reads_literals_and_their_arithmetic_in_order() -> None:
         ("LR", "4e-2 * 2  # doubled", "LR = 4e-2 * 2"),
         ("LIMIT", "0.5", "LIMIT = 0.5"),
         ("NEGATIVE", "-3.0", "NEGATIVE = -3.0"),
+        ("DEPTH", "DEPTH / 2", "DEPTH = 4  # layers, not channels"),
+        ("DEPTH", "6.0", "DEPTH = 6  # layers, not channels"),
     ],
 )
 def test_assign_replaces_only_the_value(name: str, literal: str, line: str) -> None:

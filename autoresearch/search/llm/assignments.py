@@ -22,7 +22,7 @@ _SIGNED = re.compile(r"([-+])\s*(?:SET\s+)?([A-Z][A-Z0-9_]*\s*(?::\s*\w+\s*)?=(?
 _DIFF_FENCE = re.compile(r"\s*(?:`{3,}|~{3,})\s*(?:diff|patch|udiff)\b.*", re.IGNORECASE)
 _REMARK = re.compile(r"\s(?:#(?s:.*)|\((?:was|from|currently|current|instead|previously|default|old)\b[^()]*\))\Z")
 # The beginning of a remark that follows a literal without a comment sign.
-_UNMARKED_REMARK = re.compile(r"\s(?:\(|//|<-|—|–|-\s+[A-Za-z]|because\b|instead\b)")
+_UNMARKED_REMARK = re.compile(r"\s(?:\(|//(?!\s*\d+\s*\Z)|<-|—|–|-\s+[A-Za-z]|because\b|instead\b)")
 _RANGE = re.compile(r"[\d.]+\s*[-–—]\s*[\d.]+")
 _ARROW = re.compile(r"->|→")
 _QUOTES = str.maketrans("“”‘’", "\"\"''")

@@ -230,7 +230,8 @@ class Dialogue:
         Raises EditError when it cannot be used; NothingNewError, which is no fault of the form, names the change.
         """
         before, reply = draft.context.source, self._read(answer, form, draft)
-        counts = self.card.replies(reply.form if form != "menu" else form)
+        asked_for = form == "menu" or (form == "function" and reply.form == "blocks")
+        counts = self.card.replies(form if asked_for else reply.form)
         counts.asked += 1
         counts.parsed += 1
         try:

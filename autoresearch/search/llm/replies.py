@@ -53,6 +53,7 @@ _SET_KEY = re.compile(
     re.IGNORECASE,
 )
 _FROM_TO = re.compile(_LEAD + r"SET[\s`*:]+([A-Za-z_][\w.]*)[`*\s]*\bfrom\b(.*?)\bto\b(.*)", re.IGNORECASE)
+_SET_BY = re.compile(_LEAD + r"SET[\s`*:]+([A-Z][A-Z0-9_]*)[`*\s]*(\*\*|//|[-+*/])=(?!=)(.*)")  # SET DEPTH //= 2
 _SET_WITHOUT_SIGN = re.compile(r"\s*SET\s+[A-Z][A-Z0-9_]*(?:\s+[-\d.\"'].*|\s*)")
 _DEFINITION = re.compile(
     _LEAD + r"REPLACE\s+(def|class|function|method)\s+`?([A-Za-z_][\w.]*)(?:\([^()]*\))?[`*\s:]*(?:with[`*\s:]*)?",
@@ -209,6 +210,8 @@ def _edit_at(fences: Fences, at: int, path: str | None) -> tuple[Edit | None, in
         return None, at + 1
     if (match := _FROM_TO.fullmatch(plain)) and assignments.is_literal(literal := assignments.plain_literal(match[3])):
         return Set(match[1], literal), at + 1
+    if (match := _SET_BY.fullmatch(plain)) and assignments.is_literal(literal := assignments.plain_literal(match[3])):
+        return Set(match[1], f"{match[1]} {match[2]} ({literal})"), at + 1
     if match := _settings(fences.files).fullmatch(plain):
         literal = assignments.plain_literal(match[3])
         if assignments.is_stated(match[3].replace(literal, "", 1)):

@@ -337,7 +337,9 @@ def test_a_turn_about_code_shows_one_function(make: Make) -> None:
     directive = Directive("new category", "Something else.", category="schedule")
     rewrite = "CATEGORY: schedule\nTITLE: Square it\nREPLACE def lr_scale\n```\ndef lr_scale(p):\n    return p * p\n```"
     with FakeOllama([{"reply": rewrite}]) as fake:
-        (proposal,) = make(fake).propose(replace(CONTEXT, directive=directive))
+        proposer = make(fake)
+        (proposal,) = proposer.propose(replace(CONTEXT, directive=directive))
+        assert proposer.card.formats["function"] == ReplyCounts(asked=1, parsed=1, applied=1)
         assert "def lr_scale(progress):" in seen(fake, 0) and "class MLP" not in seen(fake, 0)
     assert proposal.title == "Square it"
 
