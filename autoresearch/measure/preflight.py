@@ -6,6 +6,8 @@ be ready: what the machine causes, a lack of time or memory above all, is no ans
 
 from __future__ import annotations
 
+import contextlib
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from autoresearch.paths import EDITABLE
 from autoresearch.records import Failure
 
 MEMORY = 4 * 2**30  # bytes that it may hold: a language model may be loaded beside it
+KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)  # exit codes, the second bwrap's: the system needed the memory
 SIZES: tuple[tuple[str, ...], ...] = ((), ("--own-size",))  # options of the child, in the order of the attempts
 
 
@@ -34,15 +37,21 @@ def preflight(bench: Workbench, source: str, folder: Path) -> Failure | None:
         spec, failure = RunSpec.of(bench, folder / EDITABLE, folder / "run", seed=0), None
         for options in SIZES:
             failure = _attempt(spec, options)
-            if failure is None or KINDS[failure.kind].fault != "candidate":
+            if failure is None:
                 return None
         return failure
     finally:
         run_folder.tidy(folder, ())
-        folder.rmdir()
+        with contextlib.suppress(OSError):  # what could not be removed is, before the next one
+            folder.rmdir()
 
 
 def _attempt(spec: RunSpec, options: tuple[str, ...]) -> Failure | None:
+    """Run the child once and return a failure that can only be the candidate's: its code ran, and was not killed."""
     run_folder.make(spec.folder, spec.bench.kernels)
     child, token = start(spec, "preflight", options=options)
-    return Follower(child, token, spec, {"start": spec.bench.preflight_limit_s}, name="preflight").follow().failure
+    outcome = Follower(child, token, spec, {"start": spec.bench.preflight_limit_s}, name="preflight").follow()
+    failure, killed = outcome.failure, child.returncode in KILLED
+    if failure is None or outcome.at("importing") is None or (failure.kind == "exited" and killed):
+        return None
+    return failure if KINDS[failure.kind].fault == "candidate" else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -39,11 +40,24 @@ def test_what_fails_of_the_small_numbers_alone_passes(bench: Workbench, tmp_path
     assert preflight(bench, source, tmp_path / "preflight") is None
 
 
-@pytest.mark.parametrize("stall", ["    while True:\n        pass\n", "    bytes(1 << 46)\n"], ids=["time", "memory"])
+STALLS = {
+    "time": "while True:\n        pass",
+    "memory": "bytes(1 << 46)",
+    "killed": "import os; os.kill(os.getpid(), 9)",
+}
+
+
+@pytest.mark.parametrize("stall", [f"    {code}\n" for code in STALLS.values()], ids=STALLS)
 def test_a_lack_of_time_or_memory_is_no_answer(stall: str, bench: Workbench, tmp_path: Path) -> None:
     bench = toy_bench(bench.data.folder, preflight_limit_s=1.0)
     assert preflight(bench, SOURCE.replace(START, START + stall), tmp_path / "preflight") is None
     assert not (tmp_path / "preflight").exists()
+
+
+def test_a_harness_that_does_not_start_is_no_answer(bench: Workbench, tmp_path: Path) -> None:
+    (harness := tmp_path / "prepare.py").write_text("raise SystemExit(2)\n")
+    bench = replace(bench, harness=(harness,))
+    assert preflight(bench, SOURCE, tmp_path / "preflight") is None
 
 
 def test_ctrl_c_ends_it_and_leaves_nothing(bench: Workbench, tmp_path: Path) -> None:
