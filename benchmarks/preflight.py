@@ -1,8 +1,8 @@
 """Measure what a try on small arrays finds, whom it accuses, and the seconds that it adds to a model's turn.
 
 Each candidate is tried as in a night, in a confined child of its own: edits that cannot work, honest ones of a small
-file, and the recipes on train_mlx.py, with the numbers of the profile mac (2,048 tokens of context, 8,192 in the
-vocabulary). What fails is tried once more at its own size, so that it takes twice as long.
+file, and the recipes on train_mlx.py, with the context and the vocabulary of this machine's profile. What fails is
+tried once more at its own size, so that it takes twice as long.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ from autoresearch.candidate import edits
 from autoresearch.measure.preflight import preflight
 from autoresearch.measure.workbench import Workbench
 from autoresearch.search.recipes.recipe import catalogue
+from autoresearch.tasks.gpt.data.profiles import PROFILES, default_profile
 from autoresearch.tasks.gpt.workbench import children_environment
 from benchmarks.cli import Row, parser, report
 from testbed import honest
 from testbed.broken_edits import BROKEN
 from testbed.toy import ROOT, toy_bench, write_toy_data
 
-MAC = {"seq_len": 2048, "vocab_size": 8192, "bos_id": 8188}
+SPECIAL = 4  # tokens of a vocabulary
 
 
 def sources() -> Mapping[str, Sequence[str]]:
@@ -38,10 +39,12 @@ def sources() -> Mapping[str, Sequence[str]]:
 
 
 def bench_in(folder: Path) -> Workbench:
-    """Return a workbench whose task has the profile mac's numbers; a preflight reads no data."""
-    data = write_toy_data(folder / "cache" / "data" / "toy" / "mac")
+    """Return a workbench with the numbers of this machine's profile; a preflight reads no data."""
+    profile = PROFILES[default_profile()]
+    data = write_toy_data(folder / "cache" / "data" / "toy" / profile.name)
+    numbers = {"seq_len": profile.seq_len, "vocab_size": profile.vocab_size, "bos_id": profile.vocab_size - SPECIAL}
     meta = json.loads((data / "meta.json").read_text())
-    (data / "meta.json").write_text(json.dumps(meta | MAC))
+    (data / "meta.json").write_text(json.dumps(meta | numbers))
     return toy_bench(data, env=children_environment(lambda line: None))
 
 
