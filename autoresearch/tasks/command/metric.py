@@ -1,23 +1,25 @@
-"""Take numbers from what a run printed, wrote and used. A number that is not there is an error, never 0. No I/O.
+"""Take numbers from what a run printed, wrote and used. A number that is not there is an error, never 0.
 
 Everything that a process printed is untrusted text: it may be empty, endless, or hold NaN.
 """
 
 from __future__ import annotations
 
-import gzip
 import json
 import math
 import re
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from autoresearch.formats import shortened
 from autoresearch.tasks.command.globs import matching
 from autoresearch.tasks.command.keys import split_source
 
-MOST_CASES = 100_000
+SIZES = ("size", "gzip")  # kinds of sources that are measured of files
+MOST_CASES = 10_000
 SHOWN = 120  # characters of a text in a message
 
 
@@ -34,7 +36,7 @@ class Observed:
     wall_s: float | None = None
     cpu_s: float | None = None
     peak_rss_mb: float | None = None
-    files: Mapping[str, bytes] = field(default_factory=dict)  # what the size is taken of, by its path
+    sizes: Mapping[str, float] = field(default_factory=dict)  # bytes by source, of those that match a file
 
 
 def number(source: str, seen: Observed) -> float:
@@ -44,8 +46,10 @@ def number(source: str, seen: Observed) -> float:
     12.5
     """
     kind, argument = split_source(source)
-    if kind in ("size", "gzip"):
-        return _size(kind, argument, seen.files)
+    if kind in SIZES:
+        if source not in seen.sizes:
+            raise MissingError(f"no file matches {argument}")
+        return seen.sizes[source]
     if kind == "score:json":
         return _as_number(judged_value(argument, seen), f"`{argument}` in the judge's JSON")
     if kind == "run:line":
@@ -54,6 +58,26 @@ def number(source: str, seen: Observed) -> float:
         return _single(re.findall(argument, seen.printed or "", re.MULTILINE), f"match of {argument}")
     used = {"wall": seen.wall_s, "cpu": seen.cpu_s, "peak_rss": seen.peak_rss_mb}[kind]
     return _as_number(used, kind)
+
+
+def sizes(sources: Iterable[str], files: Mapping[str, Path]) -> dict[str, float]:
+    """Return the bytes of the files that each size or gzip source names; sources that match none are left out."""
+    found: dict[str, float] = {}
+    for source in sources:
+        kind, glob = split_source(source)
+        paths = [files[path] for path in matching([glob], files)] if kind in SIZES else []
+        if paths:
+            found[source] = float(sum(_gzipped(p) if kind == "gzip" else p.stat().st_size for p in paths))
+    return found
+
+
+def _gzipped(path: Path) -> int:
+    """Return the bytes that a file has once `gzip -9` has compressed it, without its name."""
+    packer, size = zlib.compressobj(9, zlib.DEFLATED, 31), 0
+    with path.open("rb") as file:
+        while chunk := file.read(2**20):
+            size += len(packer.compress(chunk))
+    return size + len(packer.flush())
 
 
 def cases(source: str, seen: Observed) -> tuple[float, ...]:
@@ -116,15 +140,6 @@ def _single(found: list[str], what: str) -> float:
         return _as_number(float(found[0]), what)
     except ValueError:
         raise MissingError(f"the {what} is no number: {_shown(found[0])}") from None
-
-
-def _size(kind: str, glob: str, files: Mapping[str, bytes]) -> float:
-    paths = matching([glob], files)
-    if not paths:
-        raise MissingError(f"no file matches {glob}")
-    if kind == "size":
-        return float(sum(len(files[path]) for path in paths))
-    return float(sum(len(gzip.compress(files[path], 9, mtime=0)) for path in paths))
 
 
 def _as_number(value: Any, what: str, *, flags: bool = False) -> float:

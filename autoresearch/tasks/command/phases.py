@@ -22,9 +22,8 @@ from autoresearch.records import Failure, Purpose
 from autoresearch.tasks.command import tree as trees
 from autoresearch.tasks.command.checks import PYTHON, script_of
 from autoresearch.tasks.command.confined import Confinement, Ended, Job, execute
-from autoresearch.tasks.command.globs import matching
 from autoresearch.tasks.command.keys import Declaration, GuardTable, metric_kind, split_source, words
-from autoresearch.tasks.command.metric import Observed
+from autoresearch.tasks.command.metric import SIZES, Observed, sizes
 
 DOING = {"guard": "checking", "build": "building", "run": "running", "score": "judging"}  # for the live view
 
@@ -65,7 +64,7 @@ class Side:
         purpose: Purpose,
         listen: Callable[[str], None] = lambda phase: None,
     ) -> None:
-        """Make the trees of a version. `listen` is told the name of each phase as it begins."""
+        """Make the tree of a version. `listen` is told the name of each phase as it begins."""
         self.bench, self.folder, self.name, self.files, self.listen = bench, folder, name, files, listen
         self.tree, self.judge = folder / name / "tree", folder / name / "judge"
         self.env = {"AUTORESEARCH_SEED": str(seed)}
@@ -79,7 +78,6 @@ class Side:
         self.score_command = (test.score if test else None) or bench.declared.score
         unseen = bench.hidden - (bench.shown_last if final else frozenset())
         trees.plant(bench.base, self.tree, files, without=unseen, links=bench.links)
-        trees.plant(bench.base, self.judge, files, links=bench.links)
 
     # --- phases ---
 
@@ -102,7 +100,7 @@ class Side:
     def run(self) -> Observed:
         """Run the version once, in an empty ./out."""
         if not self.run_command:
-            return Observed(files=self._sized())
+            return Observed(sizes=self._sizes())
         out = self.tree / trees.OUT
         trees.empty(out)
         ended = self._candidate(self.run_command, "run", self.run_limit_s, (out,))
@@ -112,7 +110,7 @@ class Side:
             wall_s=ended.wall_s,
             cpu_s=ended.cpu_s,
             peak_rss_mb=ended.peak_rss_mb,
-            files=self._sized(),
+            sizes=self._sizes(),
         )
 
     def score(self) -> str | None:
@@ -137,6 +135,9 @@ class Side:
         self._need("guard", guard.run, ended)
 
     def _hand_over(self) -> None:
+        """Copy ./out into the judge's tree, which is made when it is first needed."""
+        if not self.judge.is_dir():
+            trees.plant(self.bench.base, self.judge, self.files, links=self.bench.links)
         trees.empty(self.judge / trees.OUT)
         try:
             trees.hand_over(self.tree / trees.OUT, self.judge / trees.OUT)
@@ -209,23 +210,20 @@ class Side:
                 return path
         return None
 
-    def _sized(self) -> dict[str, bytes]:
-        """Return the files that a size may be taken of: the version's own, and those in ./out or made by the build."""
-        sources = [self.bench.declared.metric.source, *(limit.metric for limit in self.bench.declared.limit)]
-        globs = [glob for kind, glob in map(split_source, sources) if kind in ("size", "gzip")]
-        if not globs:
+    def _sizes(self) -> dict[str, float]:
+        """Return the sizes that metric and limits name: of the version's own files, and those that were made."""
+        declared = self.bench.declared
+        sources = [declared.metric.source, *(limit.metric for limit in declared.limit)]
+        sources = [source for source in sources if split_source(source)[0] in SIZES]
+        if not sources:
             return {}
         found = trees.files_below(self.tree)
-        return {
-            path: found[path].read_bytes()
-            for path in matching(globs, found)
-            if not found[path].is_symlink() and path not in self.bench.hidden
-        }
+        return sizes(sources, {path: file for path, file in found.items() if not file.is_symlink()})
 
 
 def needs_run(declared: Declaration) -> bool:
     """Return whether a value is taken of `run` or of its judge, so that it can be repeated."""
-    return metric_kind(declared.metric) not in ("size", "gzip")
+    return metric_kind(declared.metric) not in SIZES
 
 
 def _holds(path: Path, content: bytes) -> bool:

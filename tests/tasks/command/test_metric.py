@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import gzip
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoresearch.tasks.command.metric import MissingError, Observed, cases, figures, number
+from autoresearch.tasks.command.metric import MissingError, Observed, cases, figures, number, sizes
 
 
 @pytest.mark.parametrize(
@@ -20,8 +21,7 @@ from autoresearch.tasks.command.metric import MissingError, Observed, cases, fig
         ("run:line:ms", Observed(printed="METRIC ms = 2"), 2.0),
         (r"run:regex:took ([\d.]+) s", Observed(printed="it took 1.5 s"), 1.5),
         ("wall", Observed(wall_s=1.5), 1.5),
-        ("size:*.css", Observed(files={"a.css": b"12345", "b.js": b"1"}), 5.0),
-        ("gzip:a", Observed(files={"a": b"a" * 1000}), float(len(gzip.compress(b"a" * 1000, 9, mtime=0)))),
+        ("size:*.css", Observed(sizes={"size:*.css": 5.0}), 5.0),
     ],
 )
 def test_a_number_is_found(source: str, seen: Observed, wanted: float) -> None:
@@ -47,12 +47,22 @@ def test_a_number_is_found(source: str, seen: Observed, wanted: float) -> None:
         ("run:line:ms", Observed(printed="failed after 12 seconds")),
         ("run:regex:(x)", Observed(printed="x")),
         ("wall", Observed()),
-        ("size:*.css", Observed(files={"a.js": b""})),
+        ("size:*.css", Observed(sizes={"size:*.js": 1.0})),
     ],
 )
 def test_a_number_that_is_not_there_is_an_error(source: str, seen: Observed) -> None:
     with pytest.raises(MissingError):
         number(source, seen)
+
+
+def test_sizes_are_those_of_the_files_and_of_what_gzip_makes_of_them(tmp_path: Path) -> None:
+    files = {"a.css": b"12345", "b/c.css": b"x" * 3_000_000, "d.js": b""}
+    for path, content in files.items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_bytes(content)
+    found = sizes(["size:**", "size:*.css", "gzip:b/", "gzip:*.txt", "wall"], {path: tmp_path / path for path in files})
+    packed = len(gzip.compress(files["b/c.css"], 9, mtime=0))
+    assert found == {"size:**": 3_000_005.0, "size:*.css": 5.0, "gzip:b/": float(packed)}
 
 
 def test_cases_are_a_list_or_an_object_in_the_order_of_its_names() -> None:
