@@ -61,7 +61,7 @@ def beside(name: str) -> types.ModuleType:
 ops = beside("ops")
 cross_entropy, chunked_cross_entropy = ops.cross_entropy, ops.chunked_cross_entropy
 relu_squared, soft_cap = ops.relu_squared, ops.soft_cap
-attend_in_blocks, has_fused_attention = ops.attend_in_blocks, ops.has_fused_attention
+attention, attend_in_blocks, has_fused_attention = ops.attention, ops.attend_in_blocks, ops.has_fused_attention
 even_streams, parallel, streams = ops.even_streams, ops.parallel, ops.streams
 
 

@@ -146,7 +146,7 @@ def attend_last(q, k, v, window):
     if m - 1 > window:
         distance = mx.arange(m - n, m)[:, None] - mx.arange(m)
         mask = (distance >= 0) & (distance <= window)
-    return mx.fast.scaled_dot_product_attention(q, k, v, scale=q.shape[-1] ** -0.5, mask=mask)
+    return prepare.attention(q, k, v, mask)
 
 
 def attend(q, k, v, window):
@@ -210,7 +210,8 @@ class Block(nn.Module):
 
 def head(x, weight):
     """Map (B, T, C) to logits (B, T, V) in float32."""
-    return prepare.soft_cap(x @ weight.astype(x.dtype).T, LOGIT_SOFTCAP)
+    logits = x @ weight.astype(x.dtype).T
+    return prepare.soft_cap(logits, LOGIT_SOFTCAP)
 
 
 class GPT(nn.Module):

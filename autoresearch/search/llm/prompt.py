@@ -50,7 +50,8 @@ getattr, setattr, eval, exec, mx.random.seed; and training code that runs at imp
 - prepare.cross_entropy(logits, targets) -> mean nats, float32
 - prepare.chunked_cross_entropy(head, x, weight, targets): the same of head(x, weight), never all logits at once; head
   uses no other learned array
-- prepare.relu_squared(x) = mx.square(nn.relu(x)); prepare.soft_cap(logits, limit) = limit * mx.tanh(logits / limit)
+- prepare.relu_squared(x) = mx.square(nn.relu(x)); prepare.soft_cap(x, limit) = limit * mx.tanh(x / limit), float32
+- prepare.attention(q, k, v, mask): of (B, H, n, D) and (B, H_kv, m, D); mask is "causal" or bool (n, m)
 - prepare.attend_in_blocks(attend, q, k, v, window, size) = attend(q, k, v, window), in less memory
 - prepare.parallel(function, parts) -> [function(part) for part in parts], on a CPU at the same time, one a core
 - model(idx: (B, T) int32) -> logits (B, T, vocab_size); all that it has learned is in model.parameters()

@@ -13,7 +13,7 @@ from functools import cache
 
 PREPARE = frozenset(
     {"Task", "Run", "main", "cross_entropy", "chunked_cross_entropy", "relu_squared", "soft_cap", "attend_in_blocks"}
-    | {"has_fused_attention", "even_streams", "parallel"}
+    | {"attention", "has_fused_attention", "even_streams", "parallel"}
 )
 RUN = frozenset({"task", "seed", "progress", "warmup_batch", "batches", "log"})
 

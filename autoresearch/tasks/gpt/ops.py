@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 import os
+import platform
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
@@ -20,6 +22,7 @@ Result = TypeVar("Result")
 
 GPU_LOGITS = 2**24  # bytes of logits in a chunk of training, where the caller names no number
 CPU_LOGITS = 2**21  # the same on a CPU, always: MLX runs some 30 such arrays ahead, and more do not fit its caches
+POW_FOR_EXP = platform.machine() == "x86_64"  # a CPU where MLX's exp and tanh take three times as long as C's pow
 METAL_HEADS = frozenset({64, 72, 80, 96, 128, 192, 256})  # head dimensions with fused attention, also backward
 CUDA_HEAD = 128  # the largest head dimension that cuDNN's attention takes, in multiples of 8 and in 16-bit types
 
@@ -31,7 +34,7 @@ def cross_entropy(logits: mx.array, targets: mx.array, reduction: str = "mean") 
         losses = mx.fast.cross_entropy(logits, targets)
     else:  # the backward pass of mx.fast.cross_entropy computes each exponential again
         shifted = logits - mx.stop_gradient(logits.max(axis=-1, keepdims=True))
-        losses = mx.log(mx.exp(shifted).sum(axis=-1)) - mx.take_along_axis(shifted, targets[..., None], axis=-1)[..., 0]
+        losses = mx.log(_exp(shifted).sum(axis=-1)) - mx.take_along_axis(shifted, targets[..., None], axis=-1)[..., 0]
     return losses if reduction == "none" else losses.mean()
 
 
@@ -90,13 +93,62 @@ def soft_cap(logits: mx.array, limit: float) -> mx.array:
     @mx.custom_function
     def capped(logits: mx.array) -> mx.array:
         # A cast outside would be stored for this function. A GPU multiplies faster than it divides.
-        return limit * mx.tanh(logits.astype(mx.float32) * (1 / limit))
+        return limit * _tanh(logits.astype(mx.float32) * (1 / limit))
 
     @capped.vjp
     def capped_vjp(logits: mx.array, gradient: mx.array, output: mx.array) -> mx.array:
         return (gradient * (1 - mx.square(output * (1 / limit)))).astype(logits.dtype)
 
     return capped(logits)
+
+
+def attention(q: mx.array, k: mx.array, v: mx.array, mask: str | mx.array) -> mx.array:
+    """Compute softmax(q k^T / sqrt(D)) v over what `mask` lets see: q (B, H, n, D), k and v (B, H_kv, m, D).
+
+    `mask` is (n, m) of bool, or "causal", where the last of the n positions is the last of the m. On a GPU this is
+    mx.fast.scaled_dot_product_attention. Raises ValueError where H is no multiple of H_kv.
+    """
+    (B, H, n, D), (_, H_kv, m, _) = q.shape, k.shape
+    if H % H_kv:
+        raise ValueError(f"attention of n_heads {H} for n_kv_heads {H_kv}, which do not divide them")
+    scale = D**-0.5
+    if not _pow_is_faster():
+        return mx.fast.scaled_dot_product_attention(q, k, v, scale=scale, mask=mask)
+    if isinstance(mask, str):
+        mask = mx.arange(m - n, m)[:, None] >= mx.arange(m)
+    q = (scale * q).reshape(B, H_kv, -1, n, D)  # the heads that share keys and values stand together
+    scores = q @ k[:, :, None].swapaxes(-1, -2) + mx.where(mask, 0.0, -math.inf).astype(q.dtype)
+    return (_softmax(scores) @ v[:, :, None]).reshape(B, H, n, -1)
+
+
+def _pow_is_faster() -> bool:
+    return POW_FOR_EXP and mx.default_device() == mx.cpu
+
+
+@mx.custom_function
+def _exp(x: mx.array) -> mx.array:
+    return mx.power(math.e, x) if _pow_is_faster() else mx.exp(x)
+
+
+@_exp.vjp
+def _exp_vjp(_: mx.array, gradient: mx.array, output: mx.array) -> mx.array:
+    return gradient * output
+
+
+def _tanh(x: mx.array) -> mx.array:
+    return 1 - 2 / (mx.power(math.e, 2 * x) + 1) if _pow_is_faster() else mx.tanh(x)
+
+
+@mx.custom_function
+def _softmax(x: mx.array) -> mx.array:
+    powers = mx.power(math.e, x - x.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
+@_softmax.vjp
+def _softmax_vjp(_: mx.array, gradient: mx.array, output: mx.array) -> mx.array:
+    product = gradient * output
+    return product - output * product.sum(axis=-1, keepdims=True)
 
 
 def has_fused_attention(q: mx.array) -> bool:

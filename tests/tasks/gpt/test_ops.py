@@ -38,14 +38,32 @@ def whole(q: mx.array, k: mx.array, v: mx.array, window: int) -> mx.array:
     return trainer().attend_last(q, k, v, window)
 
 
+def fused(q: mx.array, k: mx.array, v: mx.array, mask: str | mx.array) -> mx.array:
+    return mx.fast.scaled_dot_product_attention(q, k, v, scale=q.shape[-1] ** -0.5, mask=mask)
+
+
 HEADS = [(1, 4, 40, 8), (1, 2, 40, 8), (1, 2, 40, 8)]
-PAIRS = {  # what prepare offers, the same by plain operations, the shapes of the arguments
+LAST = [(1, 4, 7, 8), *HEADS[1:]]  # seven queries, at the end of what they see
+SOME = mx.random.uniform(shape=(40, 40), key=mx.random.key(3)) + mx.eye(40) > 0.5
+PAIRS = {  # what ops spells out, the same by plain operations, the shapes of the arguments
     "relu_squared": (prepare.relu_squared, lambda x: mx.square(nn.relu(x)), [(5, 7)]),
     "soft_cap": (partial(prepare.soft_cap, limit=1.5), lambda x: 1.5 * mx.tanh(x / 1.5), [(5, 7)]),
+    "exp": (prepare.ops._exp, mx.exp, [(5, 7)]),
+    "softmax": (prepare.ops._softmax, partial(mx.softmax, axis=-1), [(5, 7)]),
+    "softmax in causal attention": (partial(prepare.attention, mask="causal"), partial(fused, mask="causal"), HEADS),
+    "softmax in the last queries": (partial(prepare.attention, mask="causal"), partial(fused, mask="causal"), LAST),
+    "softmax in masked attention": (partial(prepare.attention, mask=SOME), partial(fused, mask=SOME), HEADS),
     "chunked_cross_entropy": (chunked_loss, plain_loss, [(2, 40, 8), (11, 8)]),
     "attention": (partial(in_blocks, window=40, size=16), partial(whole, window=40), HEADS),
     "attention in a window": (partial(in_blocks, window=9, size=7), partial(whole, window=9), HEADS),
 }
+
+
+def test_the_cap_and_the_powers_hold_at_the_ends_of_float32() -> None:
+    ends = mx.array([-mx.inf, -1e30, -200.0, -1e-30, 0.0, 1e-30, 200.0, 1e30, mx.inf])
+    np.testing.assert_allclose(np.array(prepare.soft_cap(ends, 15.0)), 15 * np.tanh(np.array(ends) / 15), atol=2e-6)
+    assert prepare.ops._softmax(ends[:-1]).tolist() == [0.0] * 7 + [1.0]
+    assert mx.isnan(prepare.soft_cap(mx.array(mx.nan), 15.0)).item()
 
 
 @pytest.mark.parametrize("name", PAIRS)
