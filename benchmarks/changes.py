@@ -1,81 +1,60 @@
-"""List changes of the reference's constants and code, which `quality defaults` tries on train_mlx.py."""
+"""Name changes of the reference's constants and code, which `defaults` tries on train_mlx.py."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
-from typing import Any
+from types import ModuleType
+from typing import Any, NamedTuple
 
-from benchmarks.timing import REFERENCE_CONSTANTS, trainer
+from autoresearch.candidate import constants, edits
+from autoresearch.search.recipes.recipe import catalogue
+from benchmarks.timing import REFERENCE_CONSTANTS, execute
+from testbed.toy import ROOT
 
-Change = Mapping[str, Any]  # constants to set; what is no constant is a text in train_mlx.py to replace
+
+class Scale(NamedTuple):
+    """A size of the reference setup, and the profile of the data that it trains on."""
+
+    profile: str
+    constants: Mapping[str, Any]
+
 
 REFERENCE = "reference"
-SCALES: dict[str, Change] = {"tiny": {}, "wide": {"ASPECT_RATIO": 64}}  # twice the channels, four times the arithmetic
+SCALES: Mapping[str, Scale] = {
+    "tiny": Scale("tiny", REFERENCE_CONSTANTS),
+    "wide": Scale("tiny", {**REFERENCE_CONSTANTS, "ASPECT_RATIO": 64}),  # twice the channels, four times the arithmetic
+    "mac": Scale("mac", {"BIGRAM_ROWS": 0, "TOTAL_BATCH_SIZE": 2**15, "DEVICE_BATCH_SIZE": 16}),
+}
 
 # The places in train_mlx.py that changes of the code go to.
 EMBEDDED = "        x = x0 = norm(x)\n"
-TABLES = "        self.lm_head = Linear("
-RULES = "        rules = {"
-BEFORE = "mx.pad(idx[:, :-1], [(0, 0), (1, 0)])"
-TWO_BEFORE = "mx.pad(idx[:, :-2], [(0, 0), (2, 0)])"
-PAIRED = "            x = x + self.bigrams((36313 * before + idx) % len(self.bigrams.weight), dtype)\n"
-TO_THREE = """\
-            grams = before = idx.astype(mx.uint32)
-            for _ in range(2):
-                before = mx.pad(before[:, :-1], [(0, 0), (1, 0)])
-                grams = 36313 * grams + before
-                x = x + self.bigrams(grams % len(self.bigrams.weight), dtype)
+HEAD = "def head(x, weight):\n"
+LOSS = (
+    "        return prepare.chunked_cross_entropy(head, self.features(idx), self.lm_head.weight, targets, LOSS_CHUNK)\n"
+)
+MOMENTS = '        m, v = self.state["adam"][path]\n'
+PAIRED = """\
+            before = mx.pad(idx[:, :-1], [(0, 0), (1, 0)])
+            x = x + self.bigrams((36313 * before + idx) % len(self.bigrams.weight), dtype)
 """
-HASHED = f"(27191 * {TWO_BEFORE} + 36313 * {BEFORE} + idx) % len(self.trigrams.weight)"
+RULES = "        rules = {"
 SPLIT = (
     "        q, k = mx.split(norm(rotate(qk.transpose(0, 2, 1, 3))), [self.n_head], axis=1)  # (B, H or H_kv, T, D)\n"
 )
-PROJECTED = "        self.c_proj = Linear(mx.zeros((C, H * D)))"
-OUT = "        return self.c_proj(y.transpose(0, 2, 1, 3).reshape(B, T, -1))"
-GATED = "y.transpose(0, 2, 1, 3) * (2 * mx.sigmoid(self.gate(x[..., :GATE_CHANNELS])))[..., None]"
-LEFT = "    left = max(0.0, 1 - progress) / WARMDOWN_RATIO\n"
+TABLES = "        self.lm_head = Linear("
 
-CANDIDATES: dict[str, Change] = {
-    REFERENCE: {},
-    "MATRIX_LR 0.02": {"MATRIX_LR": 0.02},
-    "MATRIX_LR 0.08": {"MATRIX_LR": 0.08},
-    "EMBEDDING_LR 0.3": {"EMBEDDING_LR": 0.3},
-    "EMBEDDING_LR 1.2": {"EMBEDDING_LR": 1.2},
-    "UNEMBEDDING_LR 0.002": {"UNEMBEDDING_LR": 0.002},
-    "UNEMBEDDING_LR 0.008": {"UNEMBEDDING_LR": 0.008},
-    "WARMDOWN_RATIO 0.7": {"WARMDOWN_RATIO": 0.7},
-    "WARMDOWN_RATIO 1.0": {"WARMDOWN_RATIO": 1.0},
-    "ADAM_BETAS (0.9, 0.95)": {"ADAM_BETAS": (0.9, 0.95)},
-    "ADAM_BETAS (0.8, 0.98)": {"ADAM_BETAS": (0.8, 0.98)},
-    "HEAD_INIT_STD 0.02": {"HEAD_INIT_STD": 0.02},
-    "X0_LAMBDA_INIT 0.3": {"X0_LAMBDA_INIT": 0.3},
-    "MATRIX_INIT_SCALE 0.5": {"MATRIX_INIT_SCALE": 0.5},
-    "LOGIT_SOFTCAP 30": {"LOGIT_SOFTCAP": 30.0},
-    "ROPE_BASE 1000": {"ROPE_BASE": 1000.0},
-    "VALUE_EMBED_EVERY 1": {"VALUE_EMBED_EVERY": 1},
-    "bigram embedding": {"BIGRAM_ROWS": 16},
-    "bigram embedding, 4 V rows": {"BIGRAM_ROWS": 4},
-    "bigram embedding, 64 V rows": {"BIGRAM_ROWS": 64},
-    "bigram embedding, half the rate": {
-        "BIGRAM_ROWS": 16,
-        RULES: f'{RULES}\n            "bigrams": (0.5 * tables[0], ADAM_BETAS),',
-    },
-    "bigram and trigram embedding": {
-        "BIGRAM_ROWS": 16,
+BEFORE = "mx.pad(idx[:, :-1], [(0, 0), (1, 0)])"
+TWO_BEFORE = "mx.pad(idx[:, :-2], [(0, 0), (2, 0)])"
+HASHED = f"(27191 * {TWO_BEFORE} + 36313 * {BEFORE} + idx) % len(self.trigrams.weight)"
+
+CHANGES: Mapping[str, Mapping[str, str]] = {  # name -> texts in train_mlx.py and what replaces them
+    "trigrams in a table of their own": {
         TABLES: f"        self.trigrams = Embedding(mx.zeros((16 * V, C)))\n{TABLES}",
         EMBEDDED: f"        x = x + self.trigrams({HASHED}, dtype)\n{EMBEDDED}",
     },
-    "bigrams and trigrams in one table": {"BIGRAM_ROWS": 16, PAIRED: TO_THREE},
-    "bigrams and trigrams in one table, 32 V rows": {"BIGRAM_ROWS": 32, PAIRED: TO_THREE},
     "previous token's embedding": {
         TABLES: f"        self.previous = Embedding(mx.zeros((V, C)))\n{TABLES}",
         EMBEDDED: f"        x = x + self.previous({BEFORE}, dtype)\n{EMBEDDED}",
-    },
-    "smear": {  # a share of the embedding before, learned for each channel
-        TABLES: f"        self.smear = mx.zeros((C,))\n{TABLES}",
-        EMBEDDED: f"        x = x + self.smear.astype(dtype) * mx.pad(x[:, :-1], [(0, 0), (1, 0), (0, 0)])\n{EMBEDDED}",
-        RULES: f'{RULES}\n            "smear": (0.02, ADAM_BETAS),',
     },
     "half the keys a token late": {  # half of each key's channels are those of the token before
         SPLIT: SPLIT.replace("norm(rotate(qk.transpose(0, 2, 1, 3)))", "qk.transpose(0, 2, 1, 3)")
@@ -83,23 +62,77 @@ CANDIDATES: dict[str, Change] = {
         "        late = mx.concatenate([late[:, :, :1], late[:, :, :-1]], axis=2)\n"
         "        q, k = norm(rotate(q)), norm(rotate(mx.concatenate([late, k], axis=-1)))\n",
     },
-    "attention gate": {
-        PROJECTED: f"{PROJECTED}\n        self.gate = Linear(mx.zeros((H, min(C, GATE_CHANNELS))))",
-        OUT: f"        return self.c_proj(({GATED}).reshape(B, T, -1))",
+    "tables of pairs by rows": {  # Adagrad with one number a row, which changes no row that the batch has not
+        MOMENTS: f"""{MOMENTS}\
+        if "bigrams" in path:
+            v = v + mx.square(g).mean(axis=-1, keepdims=True)
+            self.state["adam"][path] = [m, v]
+            return p - 5 * lr * g * mx.rsqrt(mx.maximum(v, 1e-30))
+""",
     },
-    "attention scale x 1.5": {"scale=q.shape[-1] ** -0.5": "scale=1.5 * q.shape[-1] ** -0.5"},
-    "1 - sqrt warmdown": {LEFT: f"{LEFT}    left = 1 - max(0.0, 1 - left) ** 0.5\n"},
+    "narrow table with signs": {  # pairs and triples in a quarter of the channels, each with a pattern of signs
+        "mx.zeros((BIGRAM_ROWS * V, C))": "mx.zeros((BIGRAM_ROWS * V, C // 4))",
+        TABLES: f"        self.widen = Linear(uniform((C, C // 4), math.sqrt(12 / C)))\n{TABLES}",
+        PAIRED: """\
+            word, entry = idx.astype(mx.uint32), 0
+            pairs = 36313 * mx.pad(word[:, :-1], [(0, 0), (1, 0)]) + word
+            triples = pairs + 2654435761 * mx.pad(word[:, :-2], [(0, 0), (2, 0)]) + 977
+            signs = mx.sign(mx.random.uniform(-1, 1, (61, x.shape[-1] // 4), key=mx.random.key(5)))
+            for key in (pairs, triples):
+                found = self.bigrams(key % len(self.bigrams.weight), dtype)
+                entry = entry + found * signs[key // 7 % 61].astype(dtype)
+            x = x + self.widen(entry)
+""",
+        RULES: f'{RULES}\n            "widen": (UNEMBEDDING_LR * width_scale, ADAM_BETAS),',
+    },
+    "sampled softmax": {  # the first sixteenth of the tokens, and an eighth of the others, which changes with the batch
+        LOSS: """\
+        V, W = self.config.vocab_size, self.lm_head.weight
+        ids = mx.concatenate([mx.arange(V // 16), mx.arange(V // 16, V - 7, 8) + idx.sum() % 8])
+        stands_for = mx.where(mx.arange(len(ids)) < V // 16, 0.0, math.log(8))
+        x, y = self.features(idx).reshape(-1, W.shape[1]), targets.reshape(-1)
+        return sampled_loss(x, W[ids], W[y], stands_for, ids == y[:, None])
+""",
+        HEAD: f"""\
+def sampled_loss(x, rows, own, stands_for, hits):
+    target = prepare.soft_cap((x.astype(mx.float32) * own).sum(axis=-1), LOGIT_SOFTCAP)
+    others = mx.where(hits, -1e9, head(x, rows) + stands_for)
+    logits = mx.concatenate([target[:, None], others], axis=-1)
+    return prepare.cross_entropy(logits, mx.zeros(target.shape, dtype=mx.int32))
+
+
+{HEAD}""",
+    },
 }
+RECIPES = {recipe.name: recipe for recipe in catalogue()}
 
 
-def together(name: str) -> Change:
-    """Return the change of a name, or of several joined by " + "."""
-    return dict(itertools.chain(*(CANDIDATES[part].items() for part in name.split(" + "))))
+def changed(name: str, scale: str) -> ModuleType:
+    """Load train_mlx.py with the reference's constants at this scale, and a change.
+
+    `name` is one of CHANGES, a recipe, a constant with a value ("MATRIX_LR 0.02"), or several of them joined by " + ".
+    Raises ValueError for an unknown name, and where a text to replace does not stand in the file exactly once.
+    """
+    source = (ROOT / "train_mlx.py").read_text()
+    for constant, value in SCALES[scale].constants.items():
+        source = constants.assign(source, constant, repr(value))
+    for part in [] if name == REFERENCE else name.split(" + "):
+        source = apply(source, part)
+    return execute(source)
 
 
-def changed(name: str, scale: str) -> Any:
-    """Load train_mlx.py with the reference's constants at this scale, and this change."""
-    change = together(name)
-    constants = {old: new for old, new in change.items() if old.isidentifier()}
-    edits = [(old, new) for old, new in change.items() if not old.isidentifier()]
-    return trainer(edits, **{**REFERENCE_CONSTANTS, **SCALES[scale], **constants})
+def apply(source: str, name: str) -> str:
+    """Apply one change to a source. Raises ValueError for an unknown name, or one that does not fit."""
+    if name in RECIPES:
+        return edits.apply(source, RECIPES[name].edits)
+    if name in CHANGES:
+        for old, new in CHANGES[name].items():
+            if source.count(old) != 1:
+                raise ValueError(f"{name}: the source has {source.count(old)} places that read {old!r}, not one")
+            source = source.replace(old, new)
+        return source
+    constant, _, value = name.partition(" ")
+    if constant not in constants.read(source):
+        known = ", ".join([*CHANGES, *RECIPES])
+        raise ValueError(f"{name!r} is no constant with a value, and none of: {known}")
+    return constants.assign(source, constant, value)

@@ -1,4 +1,4 @@
-"""Measure val_bpb after a fixed number of steps: parts of the optimizer removed, and changes of the defaults.
+"""Measure val_bpb after a fixed number of steps, with parts of the optimizer removed.
 
 Steps of 4,096 tokens train the tiny profile's model without bigrams, the reference setup. Progress is the share of
 steps done, so that a slow machine finds the same numbers.
@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
-import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
@@ -26,7 +24,6 @@ from mlx.utils import tree_flatten, tree_unflatten
 
 import prepare
 from autoresearch.tasks.gpt.data import corpus
-from benchmarks.changes import CANDIDATES, REFERENCE, SCALES, changed
 from benchmarks.cli import run_one
 from benchmarks.plain import PlainAdamW, adamw_rule
 from benchmarks.texts import quick_data
@@ -106,28 +103,35 @@ def cross_entropies(model: Any, x: mx.array, y: mx.array) -> mx.array:
 
 
 @cache
-def prepared(dataset: str) -> tuple[Path, prepare.Task, np.ndarray]:
-    """Return folder, task and training rows of a data set of the tiny profile.
+def prepared(dataset: str, profile: str = "tiny") -> tuple[Path, prepare.Task, np.ndarray]:
+    """Return folder, task and training rows of a data set of a profile.
 
     `dataset` is its name, the path that it was prepared from, or the folder of prepared data. Exits when it is not
     prepared.
     """
-    folder = Path(dataset) if (Path(dataset) / "meta.json").exists() else corpus.locate(dataset, "tiny")
+    folder = Path(dataset) if (Path(dataset) / "meta.json").exists() else corpus.locate(dataset, profile)
     if folder is None:
-        raise SystemExit(f"not prepared: python prepare.py --dataset {dataset} --profile tiny")
+        raise SystemExit(f"not prepared: python prepare.py --dataset {dataset} --profile {profile}")
     meta = corpus.load_meta(folder)
     task = prepare.Task(**{field: meta[field] for field in prepare.Task.__dataclass_fields__})
     return folder, task, prepare.load_rows(folder / "train.u16", task.seq_len)
 
 
 def trained(
-    train_mlx: ModuleType, train: Callable[[Any, FixedSteps], None], dataset: str, seed: int, steps: int
+    train_mlx: ModuleType,
+    train: Callable[[Any, FixedSteps], None],
+    data: tuple[Path, prepare.Task, np.ndarray],
+    seed: int,
+    steps: int,
 ) -> tuple[float | None, float]:
-    """Return val_bpb after so many steps (None when training diverged) and a step's seconds of processor."""
-    folder, task, data = prepared(dataset)
+    """Return val_bpb after so many steps (None when training diverged) and a step's seconds of processor.
+
+    `data` is what `prepared` returns.
+    """
+    folder, task, rows = data
     mx.random.seed(seed)
     model = train_mlx.build_model(task)
-    run = FixedSteps(task, data, seed, steps, REFERENCE_CONSTANTS["TOTAL_BATCH_SIZE"] // task.seq_len)
+    run = FixedSteps(task, rows, seed, steps, train_mlx.TOTAL_BATCH_SIZE // task.seq_len)
     start = time.process_time()
     train(model, run)
     step_s = (time.process_time() - start) / steps
@@ -194,86 +198,9 @@ def optimizer_row(name: str, seed: int, steps: int, dataset: str) -> dict[str, A
         train = train_reference
     elif name in ADAMW:
         train = partial(train_adamw, train_mlx)
-    bpb, _ = trained(train_mlx, train, dataset, seed, steps)
+    bpb, _ = trained(train_mlx, train, prepared(dataset), seed, steps)
     return {"optimizer": name, "seed": seed, "steps": steps, "val_bpb": bpb}
 
 
-# --- defaults ---------------------------------------------------------------------------------------------------------
-
-
-def defaults(argv: Sequence[str]) -> int:
-    """Try changes of the reference's constants and code, by text, scale and seed.
-
-    Each run is compared with the reference's constants on the same rows in the same order. NAME is one of the changes
-    in benchmarks/changes.py, or several joined by " + ". A run is one line of the log, and is not made again when it
-    stands there. `s_ratio` is the processor's seconds a step relative to the reference's: a change that costs more has
-    to gain more than the steps that it costs would.
-    """
-    options = arguments("quality defaults", defaults.__doc__)
-    options.add_argument("--dataset", nargs="+", default=[], help="prepared data sets: names, or paths")
-    options.add_argument("--scale", nargs="+", choices=SCALES, default=["tiny"])
-    options.add_argument("--seeds", type=int, nargs="+", default=[42])
-    options.add_argument("--steps", type=int, default=150)
-    options.add_argument("--only", nargs="+", metavar="NAME", default=list(CANDIDATES))
-    options.add_argument("--log", type=Path, default=Path("defaults.jsonl"), help="runs done, one a line")
-    args = options.parse_args(argv)
-    if unknown := {part for name in args.only for part in name.split(" + ")} - set(CANDIDATES):
-        options.error(f"no such change: {', '.join(sorted(unknown))}; there are: {', '.join(CANDIDATES)}")
-    with tempfile.TemporaryDirectory() as name:
-        texts = datasets(options, args, args.dataset, Path(name))
-        if args.quick:
-            args.only, args.steps, args.log = ["bigram embedding"], 2, Path(name) / "log.jsonl"
-        names = list(dict.fromkeys([REFERENCE, *args.only]))
-        for dataset, scale, seed, change in itertools.product(texts, args.scale, args.seeds, names):
-            place = (prepared(dataset)[1].dataset, scale, args.steps, seed, change)
-            if place not in map(key, done(args.log)):
-                run = change_row(dataset, scale, change, seed, args.steps)
-                with args.log.open("a") as file:
-                    file.write(json.dumps(run) + "\n")
-                print(f"\r{run}", file=sys.stderr, flush=True)
-        return report(gains(done(args.log)), args)
-
-
-def change_row(dataset: str, scale: str, name: str, seed: int, steps: int) -> dict[str, Any]:
-    train_mlx = changed(name, scale)
-    bpb, step_s = trained(train_mlx, train_mlx.train, dataset, seed, steps)
-    made = {"dataset": prepared(dataset)[1].dataset, "scale": scale, "change": name, "seed": seed, "steps": steps}
-    return {**made, "val_bpb": bpb, "step_s": step_s}
-
-
-def done(log: Path) -> list[dict[str, Any]]:
-    """Read the runs of the log."""
-    return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
-
-
-def key(run: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Return what tells one run from another."""
-    return tuple(run[name] for name in ("dataset", "scale", "steps", "seed", "change"))
-
-
-def gains(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return a row for each change, text, scale and number of steps; positive gains are better.
-
-    A gain is the bpb by which a run lies below the reference of the same seed.
-    """
-    reference = {key(run)[:-1]: run for run in runs if run["change"] == REFERENCE}
-    found: dict[tuple[Any, ...], list[tuple[int, float, float]]] = {}
-    for run in runs:
-        base = reference.get(key(run)[:-1])
-        if run["change"] != REFERENCE and base is not None and run["val_bpb"] is not None:
-            place = (run["change"], run["dataset"], run["scale"], run["steps"])
-            gain, ratio = base["val_bpb"] - run["val_bpb"], run["step_s"] / base["step_s"]
-            found.setdefault(place, []).append((run["seed"], gain, ratio))
-    return [
-        {
-            **dict(zip(("change", "dataset", "scale", "steps"), place, strict=True)),
-            "gain": statistics.mean(gain for _, gain, _ in seeds),
-            "by seed": ", ".join(f"{seed}: {gain:+.4f}" for seed, gain, _ in sorted(seeds)),
-            "s_ratio": statistics.median(ratio for *_, ratio in seeds),
-        }
-        for place, seeds in found.items()
-    ]
-
-
 def main(argv: Sequence[str]) -> int:
-    return run_one("quality", {"optimizers": optimizers, "defaults": defaults}, argv)
+    return run_one("quality", {"optimizers": optimizers}, argv)

@@ -62,6 +62,11 @@ def trainer(edits: Sequence[tuple[str, str]] = (), **constants: Any) -> ModuleTy
         if source.count(old) != 1:
             raise ValueError(f"train_mlx.py has {source.count(old)} places that read {old!r}, not one")
         source = source.replace(old, new)
+    return execute(source)
+
+
+def execute(source: str) -> ModuleType:
+    """Load a source of train_mlx.py as a module."""
     module = ModuleType("train_mlx")
     exec(compile(source, str(ROOT / "train_mlx.py"), "exec", dont_inherit=True), module.__dict__)
     return module

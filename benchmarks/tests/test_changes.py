@@ -1,4 +1,4 @@
-"""Every listed change of the defaults applies to train_mlx.py, and gains are paired by seed."""
+"""Every listed change of the defaults applies to train_mlx.py, and what has no name is refused."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import mlx.core as mx
 import pytest
 
 from benchmarks import changes
-from benchmarks.quality import gains
 from benchmarks.timing import random_batch, toy_task
 
 
@@ -22,29 +21,40 @@ def losses(name: str) -> list[float]:
 
 
 @pytest.fixture(scope="module")
-def reference() -> list[float]:
-    return losses(changes.REFERENCE)
+def table() -> list[float]:
+    return losses("BIGRAM_ROWS 16")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [*list(changes.CANDIDATES)[1:], "bigram embedding + half the keys a token late"])
-def test_a_change_fits_the_trainer_and_changes_what_it_learns(name: str, reference: list[float]) -> None:
-    found = losses(name)
-    assert all(map(math.isfinite, found)) and found != reference
+@pytest.mark.parametrize("name", [*changes.CHANGES, "late-keys + MATRIX_LR 0.02"])
+def test_a_change_fits_the_trainer_and_changes_what_it_learns(name: str, table: list[float]) -> None:
+    found = losses(f"BIGRAM_ROWS 16 + {name}")
+    assert all(map(math.isfinite, found)) and found != table
 
 
-def test_gains_are_against_the_reference_of_the_same_seed() -> None:
-    def run(change: str, seed: int, val_bpb: float | None) -> dict[str, object]:
-        return {
-            "dataset": "a",
-            "scale": "tiny",
-            "steps": 2,
-            "seed": seed,
-            "change": change,
-            "val_bpb": val_bpb,
-            "step_s": 2.0,
-        }
+def test_scales_and_constants_are_set() -> None:
+    assert changes.changed(changes.REFERENCE, "mac").BIGRAM_ROWS == 0
+    train_mlx = changes.changed("TOTAL_BATCH_SIZE 2**14 + BIGRAM_ROWS 4", "mac")
+    assert (train_mlx.TOTAL_BATCH_SIZE, train_mlx.BIGRAM_ROWS) == (2**14, 4)
 
-    runs = [run("reference", 1, 2.0), run("x", 1, 1.9), run("reference", 2, 3.0), run("x", 2, 2.7), run("x", 3, 1.0)]
-    (row,) = gains([*runs, run("y", 1, None)])
-    assert row["gain"] == pytest.approx(0.2) and row["by seed"] == "1: +0.1000, 2: +0.3000" and row["s_ratio"] == 1.0
+
+@pytest.mark.parametrize("name", ["smeer", "BIGRAM 16", "late-keys + nothing"])
+def test_an_unknown_change_is_refused_with_those_that_there_are(name: str) -> None:
+    with pytest.raises(ValueError, match=r"is no constant with a value, and none of: .*late-keys"):
+        changes.changed(name, "tiny")
+
+
+def test_sampled_softmax_estimates_the_whole_one() -> None:
+    train_mlx = changes.changed("sampled softmax", "tiny")
+    V, keys = 256, mx.random.split(mx.random.key(0), 3)
+    x, weight = mx.random.normal((20, 16), key=keys[0]), 0.2 * mx.random.normal((V, 16), key=keys[1])
+    y = mx.random.randint(0, V, (20,), key=keys[2])
+    whole = train_mlx.prepare.cross_entropy(train_mlx.head(x, weight), y).item()
+
+    def sampled(step: int, shift: int) -> float:
+        ids = mx.concatenate([mx.arange(16), mx.arange(16, V - step + 1, step) + shift])
+        stands_for = mx.where(mx.arange(len(ids)) < 16, 0.0, math.log(step))
+        return float(train_mlx.sampled_loss(x, weight[ids], weight[y], stands_for, ids == y[:, None]).item())
+
+    assert sampled(1, 0) == pytest.approx(whole, rel=1e-5)
+    assert sum(sampled(8, shift) for shift in range(8)) / 8 == pytest.approx(whole, rel=0.02)
