@@ -10,9 +10,9 @@ from autoresearch.errors import AutoresearchError
 from autoresearch.formats import counted
 from autoresearch.loop.checkup import FINE, NOTE, PROBLEM, Check
 from autoresearch.paths import STATE
-from autoresearch.record.gitcall import call
 from autoresearch.tasks.command.floor import Baseline, Finding, Floor
 from autoresearch.tasks.command.task import CommandTask
+from autoresearch.tasks.command.tree import in_repository, uncommitted
 
 TRUST = {
     "judged": "judged: a process that never runs the candidate's code says the number",
@@ -48,12 +48,11 @@ def checks(folder: Path, *, no_sandbox: bool = False) -> Iterator[Check]:
 
 def _committed(task: CommandTask) -> Iterator[Check]:
     """Check that a night, which takes the commit, will see what was checked here."""
-    done = call(task.folder, ("status", "--porcelain", "--", "."), check=False)
-    if done.returncode:
+    if not in_repository(task.folder):
         yield Check(
             "git", PROBLEM, "the folder is in no repository", f"git init {task.folder} && git add . && git commit"
         )
-    elif changed := [line[3:] for line in done.stdout.splitlines()]:
+    elif changed := uncommitted(task.folder):
         advice = f"git -C {task.folder} add . && git -C {task.folder} commit"
         yield Check("git", NOTE, f"not committed, and a night takes what is: {', '.join(changed[:5])}", advice)
     else:

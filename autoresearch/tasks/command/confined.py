@@ -122,6 +122,12 @@ class Ended:
         both = "\n".join(text.strip() for text in (self.printed[-DETAIL_CHARS:], self.log) if text.strip())
         return printable(both, "\n")[-DETAIL_CHARS:]
 
+    @property
+    def last_line(self) -> str:
+        """What it said last: on standard error, else on standard output."""
+        lines = [line.strip() for text in (self.log, self.printed) for line in text.splitlines()[::-1] if line.strip()]
+        return printable(lines[0]) if lines else ""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from autoresearch.formats import shortened
 from autoresearch.records import Failure, Purpose
 from autoresearch.tasks.command import tree as trees
 from autoresearch.tasks.command.checks import PYTHON, script_of
@@ -26,6 +27,8 @@ from autoresearch.tasks.command.keys import Declaration, GuardTable, metric_kind
 from autoresearch.tasks.command.metric import SIZES, Observed, sizes
 
 DOING = {"guard": "checking", "build": "building", "run": "running", "score": "judging"}  # for the live view
+
+LAST_LINE = 160  # characters of what a command said last
 
 
 class FailedError(Exception):
@@ -195,7 +198,8 @@ class Side:
             raise FailedError(Failure(ended.excess, ended.how, ended.detail))
         if ended.late and kind != "guard":
             raise FailedError(Failure("timeout", f"`{command}` {ended.how}", ended.detail))
-        raise FailedError(Failure(kind, f"`{command}` {ended.how}", ended.detail))
+        last = shortened(ended.last_line, LAST_LINE)
+        raise FailedError(Failure(kind, f"`{command}` {ended.how}{': ' if last else ''}{last}", ended.detail))
 
     def _changed(self) -> str | None:
         """Return a file of the tree that is not as it was planted, None where all are."""

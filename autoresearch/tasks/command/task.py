@@ -18,7 +18,7 @@ from autoresearch.record.night import Night
 from autoresearch.records import Brief, Failure, Measurement, Say, TaskFacts
 from autoresearch.system.sandbox import Sandbox, Unconfined, select
 from autoresearch.tasks.command import base as bases
-from autoresearch.tasks.command import briefs, contract, declaration, proof, runs, toolchain
+from autoresearch.tasks.command import briefs, contract, declaration, proof, runs, toolchain, tree
 from autoresearch.tasks.command.base import Base
 from autoresearch.tasks.command.confined import Confinement
 from autoresearch.tasks.command.keys import metric_of
@@ -70,6 +70,8 @@ class CommandTask:
             read=(*links.values(), *toolchain.needed(declared, links.values())),
             env=declared.env,
         )
+        if revision is not None and (changed := tree.uncommitted(folder)):
+            say(f"not committed, so that this night does not see it: {', '.join(changed[:5])}")
         base = bases.make(folder, state, revision, text, around, say)
         bench = Bench(
             declared=declared,

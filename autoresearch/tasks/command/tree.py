@@ -41,6 +41,12 @@ def in_repository(folder: Path) -> bool:
     return call(folder, ("rev-parse", "--show-toplevel"), check=False).returncode == 0
 
 
+def uncommitted(folder: Path) -> list[str]:
+    """Return the files below a folder that differ from HEAD or are new, as far as git does not ignore them."""
+    done = call(folder, ("status", "--porcelain", "-z", "--no-renames", "--", "."), check=False)
+    return [entry[3:] for entry in done.stdout.split("\0") if entry]
+
+
 def working_files(folder: Path) -> list[str]:
     """Return the files of a folder that need not be committed yet: all that git does not ignore."""
     done = call(folder, ("ls-files", "-z", "--cached", "--others", "--exclude-standard"), check=False)

@@ -35,7 +35,7 @@ def test_the_judges_number_is_the_score(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changed", "kind", "said"),
     [
-        ({"run_py": "raise SystemExit('broken')"}, "run", "`python run.py` exited with 1"),
+        ({"run_py": "raise SystemExit('broken')"}, "run", "`python run.py` exited with 1: broken"),
         ({"run_py": "import time\ntime.sleep(60)", "task_toml": TOML.replace("20", "0.3")}, "timeout", "0.3 s"),
         ({"run_py": "pass"}, "judge", "`python score.py` exited with 1"),
         ({"run_py": "import os\nos.symlink('../config.toml', 'out/x')"}, "output", "out/x is neither a file"),
