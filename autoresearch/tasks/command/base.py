@@ -6,10 +6,12 @@ STATE/base/KEY.done     written when `prepare` has ended well
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +31,7 @@ from autoresearch.tasks.command.globs import matching
 from autoresearch.tasks.command.keys import Declaration, words
 
 IDEAS = "ideas"
+KEPT_S = 30 * 24 * 3600  # of a base that is not opened
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +90,8 @@ def make(folder: Path, state: Path, revision: str | None, text: str, around: Con
             made.rename(base)
             _prepare(declared, base, bases / f"{key}.tmp", around, text, say)
             write_atomic(done, b"")
+    os.utime(done)
+    _forget_old(bases)
     fixed = tree.files_below(base)
     refuse(text, checks.after_preparing(declared, [*edited, *fixed]))
     hidden = frozenset(matching(declared.hidden, fixed))
@@ -106,6 +111,14 @@ def _copy(folder: Path, revision: str | None, into: Path) -> None:
         tree.copy_files(folder, tree.working_files(folder), into)
     else:
         tree.export(folder, revision, into)
+
+
+def _forget_old(bases: Path) -> None:
+    """Remove the bases of other versions of the folder that nobody has opened for KEPT_S."""
+    for done in bases.glob("*.done"):
+        if time.time() - done.stat().st_mtime > KEPT_S:
+            shutil.rmtree(done.with_suffix(""), ignore_errors=True)
+            done.unlink(missing_ok=True)
 
 
 def _prepare(declared: Declaration, base: Path, scratch: Path, around: Confinement, text: str, say: Say) -> None:

@@ -6,6 +6,7 @@ What a guard lets through is named, with the guard that would stop it.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -19,6 +20,7 @@ from autoresearch.tasks.command.task import CommandTask
 from autoresearch.tasks.task import RunOrder
 
 Outcome = Literal["refused", "no better", "better", "forgeable"]
+MARGIN = 3.0  # times the difference of the baseline's two runs, by which a version has to be better
 GARBAGE = "}{ \u2603 not what anything expects [[[ 0x\n" * 3
 
 
@@ -93,16 +95,21 @@ class Floor:
         if violations := self.task.check(source, self.source):
             return Finding(name, "refused", f"refused before it runs: {violations[0]}")
         m = self._measure(source, "candidate")
+        if self._beats(m, baseline) and self.task.metric.scatter != "exact":
+            m = max(m, self._measure(source, "candidate"), key=_worst)  # not by luck
         if m.failure is not None:
             return Finding(name, "refused", f"refused: {m.failure.kind}: {m.failure.message}")
         assert m.score is not None
         metric = self.task.metric
         figure = f"{metric.text(m.score)}, and the baseline {metric.shown(baseline.best)}"
-        margin = max(2 * baseline.spread, metric.min_gain)
-        if m.score >= baseline.best - margin:
+        if not self._beats(m, baseline):
             return Finding(name, "no better", f"measured and no better: {figure}")
-        forged = metric.trust == "reported"
-        return Finding(name, "forgeable" if forged else "better", f"would be kept: {figure}")
+        return Finding(name, "forgeable" if metric.trust == "reported" else "better", f"would be kept: {figure}")
+
+    def _beats(self, m: Measurement, baseline: Baseline) -> bool:
+        """Return whether a version is better than the baseline by more than its two runs differ."""
+        margin = max(MARGIN * baseline.spread, self.task.metric.min_gain)
+        return m.score is not None and m.score < baseline.best - margin
 
     def _measure(self, source: str, role: Role, purpose: Purpose = "search") -> Measurement:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -110,6 +117,10 @@ class Floor:
         path.write_bytes(source.encode("utf-8", "surrogatepass"))
         order = RunOrder(source=path, folder=self.folder / "run", seed=1, purpose=purpose, role=role)
         return self.task.measure(order)
+
+
+def _worst(m: Measurement) -> float:
+    return math.inf if m.score is None else m.score
 
 
 def versions(texts: Mapping[str, str], metric: Metric, source: str) -> dict[str, dict[str, str]]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,18 @@ def test_the_fingerprint_does_not_depend_on_what_may_change(tmp_path: Path) -> N
     changed = {**FILES, "config.toml": "x = 9\n", "program.md": "Try hard.\n", "ideas/1.txt": "SET x = 2\n"}
     assert opened(declare(tmp_path / "b" / "task", changed)).facts == plain
     assert opened(declare(tmp_path / "c" / "task", run_py=FILES["run.py"] + "#\n")).facts != plain
+
+
+def test_a_base_that_nobody_opens_is_removed_after_a_month(tmp_path: Path) -> None:
+    folder = declare(tmp_path / "task")
+    first = opened(folder).base.folder
+    (folder / "score.py").write_text("print(1)\n")
+    git(folder, "commit", "-qam", "another judge")
+    second = opened(folder).base.folder
+    assert first.is_dir() and second.is_dir() and first != second
+    os.utime(first.with_suffix(".done"), (0, 0))
+    opened(folder)
+    assert not first.exists() and second.is_dir()
 
 
 def test_a_failed_preparation_is_told_with_its_line_and_log(tmp_path: Path) -> None:
