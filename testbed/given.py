@@ -33,7 +33,8 @@ class GivenTask(GptTask):
         assert baseline
 
     def preflight(self, source: str) -> Failure | None:
-        return None  # nothing runs
+        """Return "train" for a source that holds the word `broken`."""
+        return Failure("train", "NameError: name 'broken' is not defined", "line 3") if "broken" in source else None
 
     def score_again(self, order: RunOrder, run: int) -> Measurement | None:
         return Measurement(run, self.scored_again)

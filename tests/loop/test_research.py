@@ -76,15 +76,6 @@ def test_what_fails_on_small_arrays_is_mended_within_its_turn(repository: Path) 
     assert proposer.failures[0].detail.splitlines()[-2] == "    opt = optim.Nothing(LR)"
 
 
-def test_what_fails_on_small_arrays_again_costs_no_training(repository: Path) -> None:
-    nowhere: Idea = ("a name", (SearchReplace("    opt = optim.Adam(LR)", "    opt = optim.Nowhere(LR)"),))
-    proposer = Scripted(BROKEN, repairs=[nowhere])
-    x = night(repository, proposer, experiments=1).experiments[1]
-    assert (x.proposal.title, x.verdict, x.runs) == ("a name", "crash", {})
-    assert x.reason.startswith("preflight: AttributeError: ") and "Nowhere" in x.reason
-    assert len(proposer.failures) == 1
-
-
 def test_a_failure_that_cost_no_training_goes_back_once(repository: Path) -> None:
     """The proposer may mend an early failure (out of memory, NaN in the first steps), but not a second time."""
     memory = SearchReplace("    opt = optim.Adam(LR)", "    opt = optim.Adam(LR)\n    bytes(1 << 46)")
