@@ -1,6 +1,6 @@
 """The model that the agent asks: one behind an OpenAI-compatible server, or a scripted one where none answers.
 
-    ask = connect({"kind": "scripted"}, seed=1)
+    ask = connect({"kind": "scripted"}, seed=1)  # a seed for a server's model; the scripted one needs none
     ask([{"role": "system", "content": "..."}, {"role": "user", "content": "How many ...?"}], 0.7) -> "It is 369."
 
 The scripted model imitates a small one. It understands the questions, and it does what the prompt says: it calls the
@@ -16,6 +16,7 @@ import random
 import re
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Callable
 from datetime import date, timedelta
 
@@ -41,7 +42,7 @@ def found() -> dict[str, str]:
 
 def connect(model: dict[str, str], seed: int) -> Ask:
     """Return the function that asks a model which `found` has named."""
-    return Server(model["url"], model["name"], seed) if model["kind"] == "server" else Scripted(seed)
+    return Server(model["url"], model["name"], seed) if model["kind"] == "server" else Scripted()
 
 
 class Server:
@@ -70,18 +71,17 @@ ROUGH = {"km": 1.6, "cm": 2.5, "kg": 0.45, "litres": 3.8}
 
 
 class Scripted:
-    """A small model's imitation: the same answers for the same seed and messages."""
+    """A small model's imitation: the same answers to the same questions at the same time of asking."""
 
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
-        self.calls = 0
+    def __init__(self) -> None:
+        self.asked: Counter[tuple[str, int]] = Counter()  # how often, by question and tools' results
 
     def __call__(self, messages: Messages, temperature: float) -> str:
-        self.calls += 1
         system = " ".join(m["content"] for m in messages if m["role"] == "system")
         question = next(m["content"] for m in messages if m["role"] == "user")
         heard = [m["content"] for m in messages if m["role"] == "user"][1:]
-        rng = random.Random(f"{self.seed} {self.calls} {len(heard)} {question}")
+        rng = random.Random(f"{self.asked[question, len(heard)]} {len(heard)} {question}")
+        self.asked[question, len(heard)] += 1
         heat = min(max(temperature, 0.0), 2.0)
         if heard and heard[-1].startswith("ERROR"):
             return "I could not work that out."
@@ -163,8 +163,8 @@ class Thought:
         )
 
     def typed(self, expression: str) -> str:
-        """Return an expression as the model types it: a hot one drops a digit now and then."""
-        if self.rng.random() >= 0.12 * self.heat:
+        """Return an expression as the model types it: now and then with a wrong digit, a hot one more often."""
+        if self.rng.random() >= 0.03 + 0.12 * self.heat:
             return expression
         digits = [m.start() for m in re.finditer(r"\d", expression)]
         at = self.rng.choice(digits)
