@@ -50,6 +50,10 @@ COMMANDS = {  # as `--help` groups them
         "export": "write a night as one file that others can read, compare and replay",
         "compare": "compare several nights or machines side by side",
     },
+    "several machines": {
+        "join": "make runs for the fleet of another Mac, until it ends",
+        "machines": "list the members of the fleet that runs from here",
+    },
     "this machine": {
         "doctor": "check what a good night needs",
         "models": "list the local models: size, whether they fit, what they achieved here",
@@ -103,7 +107,12 @@ def parser() -> argparse.ArgumentParser:
         one.add_argument("--version", action=ShowVersions, help=argparse.SUPPRESS)
         return one
 
-    p.night = add("run", tag, task, who, hints, ends)
+    p.night = add("run", tag, task, who, hints, ends, _fleet_options())
+    one = add("join")
+    one.add_argument("address", nargs="?", metavar="ADDRESS", help="the line that the coordinator prints")
+    one.add_argument("--task", type=path, metavar="FOLDER", help="the declared task's folder on this machine")
+    one.add_argument("--no-sandbox", action="store_true", help="run candidates unconfined")
+    add("machines").add_argument("--task", type=path, metavar="FOLDER", help="of a declared task")
     as_json = argparse.ArgumentParser(add_help=False)
     as_json.add_argument("--json", action="store_true", help="print JSON, for scripts")
     add("status", tag, as_json)
@@ -198,6 +207,17 @@ def _shared_options() -> list[argparse.ArgumentParser]:
     ends.add_argument("--from", dest="begin_at", metavar="COMMIT", help="begin a new night at this commit or branch")
     ends.add_argument("--resume", action="store_true", help="do nothing unless the last night was interrupted")
     return parsers
+
+
+def _fleet_options() -> argparse.ArgumentParser:
+    """Return the parser of the options by which a night uses several machines."""
+    p = argparse.ArgumentParser(add_help=False)
+    group = p.add_argument_group("several machines")
+    group.add_argument("--fleet", action="store_true", help="let other Macs join; prints the line to run there")
+    group.add_argument("--fleet-host", metavar="HOST", help="this machine's address for the others (found by itself)")
+    group.add_argument("--fleet-port", type=positive(int), metavar="PORT", default=8786, help="of the fleet (8786)")
+    group.add_argument("--coordinator-only", action="store_true", help="this machine makes no runs itself")
+    return p
 
 
 class Overview(argparse.ArgumentParser):

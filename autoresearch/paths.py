@@ -176,6 +176,11 @@ def serve_token(root: Path) -> Path:
     return runs_folder(root) / "serve.token"
 
 
+def fleet_state(root: Path) -> Path:
+    """Return the file in which a coordinator says who is there."""
+    return runs_folder(root) / "fleet.json"
+
+
 def resume_log(root: Path) -> Path:
     """Return the log of a loop that the login item started."""
     return runs_folder(root) / "resume.log"

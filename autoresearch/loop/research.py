@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from autoresearch.candidate import constants
+from autoresearch.candidate import constants, edits
 from autoresearch.decide.keep_rule import baseline_due, incumbent_due
 from autoresearch.decide.kinds import runs_needed
 from autoresearch.errors import EditError, ExhaustedError, ProposerError, RepeatError, UsageError
@@ -228,6 +228,8 @@ class Research:
         Raises ProposerError where it makes none.
         """
         try:
+            if stale:  # of what it sets, the version of this moment may have a part already
+                proposal = replace(proposal, edits=edits.settled(context.source, proposal.edits))
             candidate = gate.admit(context, proposal, self.experimenter.violations)
         except RepeatError as error:
             raise ProposerError(f"{proposal.title}: {error}", reason="repeat") from error

@@ -35,6 +35,8 @@ COMMANDS = {  # name on the command line -> module:function, below autoresearch.
     "export": "sharing:export_command",
     "compare": "sharing:compare_command",
     "new-task": "commands.tasks:new_task",
+    "join": "commands.fleet:join",
+    "machines": "commands.fleet:machines",
     "doctor": "commands.setup:doctor",
     "calibrate": "commands.setup:calibrate",
     "models": "commands.setup:models",

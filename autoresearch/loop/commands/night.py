@@ -31,7 +31,7 @@ from autoresearch.record.branch import check_tag
 from autoresearch.record.git import Repository
 from autoresearch.records import Proposer
 from autoresearch.report import status
-from autoresearch.report.console import View, choose_view
+from autoresearch.report.console import PlainView, View, choose_view
 from autoresearch.search.by_hand import ByHand
 from autoresearch.search.choose import ProposerOptions, choose
 from autoresearch.system.machine import Facts
@@ -61,6 +61,10 @@ def run(root: Path, args: Namespace) -> int:
         from autoresearch.loop.sharing import hinted
 
         given = hinted(root, args.findings)
+    if getattr(args, "fleet", False):
+        from autoresearch.loop.commands.fleet import coordinate
+
+        return coordinate(root, args, options, _chooser(root, args, PlainView()))
     with _night(root, options, lambda view: _chooser(root, args, view)) as research:
         view = research.notebook.view
         research.hint(given)

@@ -1,0 +1,69 @@
+"""Decide who may join a fleet: only machines whose measurements mean the same. No I/O."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from autoresearch.records import TaskFacts
+from autoresearch.system.machine import Facts
+
+MINOR = re.compile(r"\d+\.\d+")  # of a version: "3.12.4" -> "3.12"
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """What the coordinator asks a member to measure: the task, and the versions that it was opened with."""
+
+    task: TaskFacts
+    versions: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """A member's answer. `problem` says why it cannot measure the task at all."""
+
+    facts: Mapping[str, Any] = field(default_factory=dict)  # Facts.to_dict()
+    task: TaskFacts = field(default_factory=TaskFacts)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    problem: str = ""
+
+
+def refusal(welcome: Welcome, hello: Hello) -> str | None:
+    """Return why a member cannot join, with what differs; None where it can.
+
+    The harness and the task have to be the same, Python and MLX in their minor versions.
+    """
+    if hello.problem:
+        return f"cannot join: {hello.problem}"
+    differ = []
+    for name in sorted(welcome.versions.keys() | hello.versions.keys()):
+        theirs, ours = hello.versions.get(name), welcome.versions.get(name)
+        if name in ("python", "mlx"):
+            theirs, ours = _minor(theirs), _minor(ours)
+        if theirs != ours:
+            differ.append(f"{name} is {theirs or 'missing'} here and {ours or 'missing'} on the coordinator")
+    for name in ("name", "dataset", "profile", "fingerprint", "budget_s"):
+        theirs, ours = getattr(hello.task, name), getattr(welcome.task, name)
+        if theirs != ours:
+            differ.append(f"the task's {name} is {theirs} here and {ours} on the coordinator")
+    return f"cannot join: {'; '.join(differ)}" if differ else None
+
+
+def facts_of(hello: Hello) -> Facts:
+    """Return the facts of a member's machine; what it did not tell is None."""
+    known: dict[str, Any] = {f.name: hello.facts.get(f.name) for f in fields(Facts)}
+    levels = tuple((str(name), int(number)) for name, number in known.pop("cpu_levels") or ())
+    return Facts(**{**known, "cpu_levels": levels})
+
+
+def class_of(facts: Facts) -> str:
+    """Return the key of the class that a machine belongs to: chip, GPU cores and memory, as a slug."""
+    return facts.slug()
+
+
+def _minor(version: str | None) -> str | None:
+    found = MINOR.match(version or "")
+    return found[0] if found else version

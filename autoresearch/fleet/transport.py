@@ -1,0 +1,56 @@
+"""Set Dask up for machines that sleep, wake and change networks, with mutual TLS by the fleet's key."""
+
+from __future__ import annotations
+
+import logging
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from autoresearch.errors import UsageError
+from autoresearch.fleet.address import write_certificate
+
+TTL_S = 90.0  # after which a silent member's job runs elsewhere
+TCP_S = 30.0  # without an answer on a connection; Dask takes no less than 10
+JOIN_S = 30.0  # that a member waits for the scheduler before it is started again
+LOSSES = 100  # of members during one run, before Dask would blame the run
+WHERE = "uv sync --extra fleet   (without uv: .venv/bin/pip install 'distributed>=2026.3' 'cryptography>=42')"
+
+
+def check_installed() -> None:
+    """Raise UsageError where the packages of the extra `fleet` are missing."""
+    if find_spec("distributed") is None or find_spec("cryptography") is None:
+        raise UsageError(f"a fleet needs Dask's scheduler, which is not installed here. Run: {WHERE}")
+
+
+def configure(ttl_s: float = TTL_S) -> None:
+    """Set Dask's own settings for this process."""
+    import dask
+
+    dask.config.set(
+        {
+            "distributed.scheduler.worker-ttl": f"{ttl_s} s",
+            "distributed.scheduler.allowed-failures": LOSSES,
+            "distributed.scheduler.work-stealing": False,
+            "distributed.worker.resources": {},
+            "distributed.comm.timeouts.connect": f"{JOIN_S} s",
+            "distributed.comm.timeouts.tcp": f"{max(ttl_s, TCP_S)} s",
+            "distributed.comm.retry.count": 2,
+            "distributed.admin.tick.limit": "60 s",
+        }
+    )
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters is raised, or told by us
+
+
+def security(key: str, folder: Path) -> Any:
+    """Return Dask's TLS settings for a fleet's key; both files are written to `folder`."""
+    import distributed
+
+    dask: Any = distributed  # it has few types
+    certificate, private = (str(path) for path in write_certificate(key, folder))
+    roles = {
+        f"tls_{role}_{what}": path
+        for role in ("client", "scheduler", "worker")
+        for what, path in (("cert", certificate), ("key", private))
+    }
+    return dask.Security(tls_ca_file=certificate, require_encryption=True, **roles)

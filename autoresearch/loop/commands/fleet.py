@@ -1,0 +1,160 @@
+"""Research on several Macs: `run --fleet` on one, `join` on every other, and `machines`, which lists them."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import threading
+import time
+from argparse import Namespace
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from autoresearch import jsonable
+from autoresearch.errors import UsageError
+from autoresearch.files import write_atomic
+from autoresearch.fleet import address as addresses
+from autoresearch.fleet import member, transport
+from autoresearch.fleet.address import Address
+from autoresearch.fleet.admission import Welcome
+from autoresearch.formats import counted
+from autoresearch.invocation import CHECKOUT, command
+from autoresearch.loop import session, start
+from autoresearch.loop.fleet_night import Fleet
+from autoresearch.loop.session import Options
+from autoresearch.paths import Cache, Layout, checkout_lock, fleet_state, tree
+from autoresearch.record.git import Repository
+from autoresearch.record.journal import read as read_night
+from autoresearch.records import Proposer
+from autoresearch.report import status
+from autoresearch.report.console import PlainView
+from autoresearch.system import machine, process
+from autoresearch.system.attended import attend
+from autoresearch.system.locks import hold
+from autoresearch.tasks.task import Task
+
+ADDRESS = "AUTORESEARCH_FLEET"  # in the environment of a member's own process: the key is in no list of processes
+AGAIN_S, MOST_AGAIN_S = 2.0, 60.0  # before a member joins anew, doubled each time it is lost at once
+SCRATCH = "autoresearch-fleet-"  # of the folder with the fleet's certificate
+STEADY_S = 60.0  # after which a member that was lost had worked
+
+
+def coordinate(root: Path, args: Namespace, options: Options, propose_with: Callable[[machine.Facts], Proposer]) -> int:
+    """Research with the machines that join, this one among them unless --coordinator-only is given."""
+    transport.check_installed()
+    from autoresearch.fleet.dask_pool import DaskPool
+
+    say = print
+    with (
+        hold(checkout_lock(root), "this checkout"),
+        tempfile.TemporaryDirectory(prefix="autoresearch-fleet-") as folder,
+    ):
+        repo = Repository.at(tree(root))
+        tag = start.which_night(root, repo, options.tag, say)
+        layout, facts = Layout(root, tag), machine.facts()
+        task = session.open_task(layout, read_night(layout), facts, options, say)
+        host = args.fleet_host or addresses.own_host()
+        where = Address(host, args.fleet_port, addresses.new_key())
+        pool = DaskPool(where, Welcome(task.facts, task.versions), Path(folder), say)
+        fleet = Fleet(
+            root=root,
+            tag=tag,
+            task=task,
+            pool=pool,
+            options=replace(options, tag=tag),
+            view=lambda key: PlainView(),
+            propose_with=propose_with,
+            say=say,
+        )
+        about = f" --task {args.task}" if getattr(args, "task", None) else ""
+        say(f"fleet: on every other Mac run: {command(f'loop.py join {str(where)!r}{about}')}")
+        if not args.coordinator_only:
+            threading.Thread(target=_attend, args=(where, args.task, say), daemon=True).start()
+        ended = "the night has ended on the coordinator"
+        try:
+            publisher = threading.Thread(target=_publish, args=(root, pool, fleet.over), daemon=True)
+            publisher.start()
+            say(f"stopped: {fleet.run()}")
+        finally:
+            pool.close(ended)
+            fleet_state(root).unlink(missing_ok=True)
+            for key in fleet.lines:
+                say(status.text(read_night(Layout(root, f"{tag}-{key}"))))
+    return 0
+
+
+def _publish(root: Path, pool: object, over: threading.Event) -> None:
+    """Write who is there for `machines`, until the night ends."""
+    from autoresearch.fleet.dask_pool import DaskPool
+
+    assert isinstance(pool, DaskPool)
+    while not over.wait(1.0):
+        here = {known.name: known.key for known in pool.names()}
+        write_atomic(fleet_state(root), jsonable.to_json({"members": here, "t": time.time()}), lasting=False)
+
+
+def machines(root: Path, args: Namespace) -> int:
+    """List the members of the fleet that runs from this checkout."""
+    import json
+
+    try:
+        state = json.loads(fleet_state(root).read_bytes())
+    except (OSError, ValueError):
+        raise UsageError(f"no fleet runs from here. To begin one: {command('loop.py --fleet')}") from None
+    for name, key in sorted(state["members"].items()):
+        print(f"{name}  {key}")
+    print(f"{counted(len(state['members']), 'member')}, {time.time() - state['t']:.0f} s ago")
+    return 0
+
+
+def join(root: Path, args: Namespace) -> int:
+    """Be a member until the fleet is over: start the member's process again whenever it ends."""
+    transport.check_installed()
+    if (inherited := os.environ.pop(ADDRESS, None)) is not None:
+        return _member(root, addresses.parse(inherited), args)
+    if not args.address:
+        raise UsageError("which fleet? Copy the line that the coordinator prints: loop.py join 'autoresearch://...'")
+    _attend(addresses.parse(args.address), args.task, print)
+    return 0
+
+
+def _attend(where: Address, task: Path | None, say: Callable[[str], object]) -> None:
+    """Keep a member's process running until it is dismissed."""
+    argv = [sys.executable, str(CHECKOUT / "loop.py"), "join", *(["--task", str(task)] if task else [])]
+    wait_s = AGAIN_S
+    while True:
+        began = time.monotonic()
+        code = attend(argv, {**os.environ, ADDRESS: str(where)})
+        if code == member.DISMISSED or (code > 0 and code != member.LOST):  # an error has been told
+            return
+        wait_s = AGAIN_S if time.monotonic() - began > STEADY_S else min(2 * wait_s, MOST_AGAIN_S)
+        say(f"lost the fleet at {where.name}; joining again in {wait_s:.0f} s (Ctrl-C ends this member)")
+        time.sleep(wait_s)
+
+
+def _member(root: Path, where: Address, args: Namespace) -> int:
+    """Be the member's process."""
+    with hold(Cache.default().machine_lock, "this machine"):
+        process.end_orphans()
+        folder = Layout(root, "member").folder
+        facts = machine.facts()
+
+        def open_task(welcome: Welcome) -> Task:
+            asked = welcome.task
+            options = Options(
+                dataset=asked.dataset,
+                profile=asked.profile,
+                time_budget_s=asked.budget_s,
+                no_sandbox=args.no_sandbox,
+            )
+            if (asked.name != "gpt") != Layout(root, "member").declared:
+                raise UsageError(f"the fleet's task is {asked.name}; name its folder here: loop.py join --task FOLDER")
+            return session.open_task(Layout(root, "member"), read_night(Layout(root, "member")), facts, options, print)
+
+        return member.serve(where, member.Member(folder, open_task, _say, facts=facts))
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)

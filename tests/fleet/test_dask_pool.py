@@ -1,0 +1,98 @@
+"""A real scheduler and real members on this machine, which are killed, stopped and come back."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from autoresearch.fleet import address
+from autoresearch.fleet.address import Address
+from autoresearch.fleet.admission import Welcome
+from autoresearch.fleet.dask_pool import DaskPool
+from autoresearch.fleet.job import Job
+from autoresearch.fleet.pool import StoppedError
+from autoresearch.system import machine
+from testbed.fleet_member import FACTS, VERSIONS, keep_joining
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+CLASS = machine.facts().slug()
+
+
+def job(seed: int) -> Job:
+    return Job(id=f"night/{seed:04}/run-1", fingerprint="w0", source="", seed=seed, purpose="search", role="candidate")
+
+
+def until(condition: Callable[[], object], limit_s: float = 90.0) -> None:
+    end = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < end, "it took too long"
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def where() -> Address:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return Address("127.0.0.1", probe.getsockname()[1], address.new_key())
+
+
+@pytest.fixture
+def pool(where: Address, tmp_path: Path) -> Iterator[DaskPool]:
+    made = DaskPool(where, Welcome(FACTS, VERSIONS), tmp_path / "tls", print, ttl_s=4.0)
+    try:
+        yield made
+    finally:
+        made.close("the test is over")
+
+
+def begun(folder: Path, seed: int) -> bool:
+    log = folder / "log.txt"
+    return log.exists() and any(line.endswith(f"begin {seed}") for line in log.read_text().splitlines())
+
+
+def test_a_killed_and_a_sleeping_member_lose_no_run_and_none_counts_twice(
+    pool: DaskPool, where: Address, tmp_path: Path
+) -> None:
+    over, folders = threading.Event(), [tmp_path / "one", tmp_path / "two"]
+    pids = [keep_joining(where, folder, 1.5, over) for folder in folders]
+    try:
+        until(lambda: pool.classes().get(CLASS) == 2)
+        with ThreadPoolExecutor(4) as desks:
+            runs = [desks.submit(pool.measure, CLASS, job(seed)) for seed in range(1, 7)]
+            until(lambda: begun(folders[0], 1) or begun(folders[0], 2))
+            os.kill(pids[0][0], signal.SIGKILL)
+            until(lambda: any(begun(folders[1], seed) for seed in range(1, 7)))
+            asleep = pids[1][0]
+            os.kill(asleep, signal.SIGSTOP)
+            time.sleep(6.0)
+            os.kill(asleep, signal.SIGCONT)
+            done = [run.result(timeout=120) for run in runs]
+        assert [d.measurement.score for d in done] == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+        assert {d.member for d in done} <= {"one", "two"}
+        until(lambda: pool.classes().get(CLASS) == 2)
+    finally:
+        over.set()
+
+
+def test_who_has_another_key_or_harness_stays_outside(pool: DaskPool, where: Address, tmp_path: Path) -> None:
+    over = threading.Event()
+    try:
+        stranger = Address(where.host, where.port, address.new_key())
+        keep_joining(stranger, tmp_path / "stranger", 0.1, over)
+        keep_joining(where, tmp_path / "friend", 0.1, over)
+        until(lambda: pool.classes().get(CLASS) == 1)
+        assert pool.measure(CLASS, job(7)).member == "friend"
+        assert [known.key for known in pool.names()] == [CLASS]
+        pool.stop()
+        with pytest.raises(StoppedError):
+            pool.measure(CLASS, job(8))
+    finally:
+        over.set()

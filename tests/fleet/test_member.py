@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from autoresearch import jsonable
+from autoresearch.errors import DataError
+from autoresearch.fleet import member
+from autoresearch.fleet.admission import Hello, Welcome
+from autoresearch.fleet.job import Job
+from autoresearch.fleet.member import Member
+from autoresearch.records import Measurement
+from testbed.fleet_member import FACTS, VERSIONS, Waiting
+
+WELCOME = jsonable.to_json(Welcome(FACTS, VERSIONS)).decode()
+
+
+@pytest.fixture
+def me(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Member:
+    made = Member(tmp_path / "runs", lambda welcome: Waiting(tmp_path, 0.0), print, name="mini")  # type: ignore[arg-type,return-value]
+    monkeypatch.setattr(member, "_members", [made])
+    return made
+
+
+def test_it_opens_the_task_and_says_what_it_is_there(me: Member) -> None:
+    hello = jsonable.from_json(Hello, member.hello(WELCOME))
+    assert hello.task == FACTS and hello.versions == VERSIONS and not hello.problem
+    assert hello.facts["cpu_cores"] == me.facts.cpu_cores
+
+
+def test_a_task_that_does_not_open_is_told(me: Member) -> None:
+    def no_data(welcome: Welcome) -> Waiting:
+        raise DataError("climbmix is not prepared here")
+
+    me.open_task = no_data  # type: ignore[assignment]
+    assert jsonable.from_json(Hello, member.hello(WELCOME)).problem == "climbmix is not prepared here"
+
+
+def test_a_run_leaves_its_measurement_and_nothing_else(me: Member) -> None:
+    member.hello(WELCOME)
+    job = Job(id="n/0001/run-1", fingerprint="w0", source="x", seed=5, purpose="search", role="candidate")
+    found = jsonable.from_json(Measurement, member.measure(job.to_json()))
+    assert found.score == 5.0 and found.member == "mini" and found.machine_before is not None
+    assert list(me.folder.iterdir()) == []
+
+
+def test_dismissed_it_leaves(me: Member, capsys: pytest.CaptureFixture[str]) -> None:
+    member.dismiss("the night has ended")
+    assert me.over.is_set() and capsys.readouterr().out == "the night has ended\n"

@@ -1,0 +1,69 @@
+"""Several machines by the command line."""
+
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+
+from autoresearch import jsonable
+from autoresearch.errors import UsageError
+from autoresearch.files import write_atomic
+from autoresearch.loop.commands import fleet
+from autoresearch.paths import fleet_state
+from testbed.toy import ROOT, git
+
+TASK = """\
+edit = ["fast.py"]
+run = "python fast.py"
+timeout_s = 20
+[metric]
+name = "wall_s"
+from = "wall"
+scale = "log"
+"""
+
+
+def test_what_is_no_fleet_s_address_is_refused(tmp_path: Path) -> None:
+    for line in (None, "10.0.0.5:8786"):
+        with pytest.raises(UsageError, match="autoresearch://"):
+            fleet.join(tmp_path, Namespace(address=line, task=None))
+
+
+def test_the_members_are_listed_while_a_fleet_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UsageError, match="no fleet runs from here"):
+        fleet.machines(tmp_path, Namespace())
+    state = {"members": {"mini:1": "apple-m4-10gpu-16gb", "air:2": "apple-m1-8gpu-8gb"}, "t": 0.0}
+    fleet_state(tmp_path).parent.mkdir()
+    write_atomic(fleet_state(tmp_path), jsonable.to_json(state))
+    assert fleet.machines(tmp_path, Namespace()) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("air:2  apple-m1-8gpu-8gb\nmini:1  apple-m4-10gpu-16gb\n2 members, ")
+
+
+@pytest.mark.slow
+def test_a_fleet_of_one_researches_a_declared_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = tmp_path / "task"
+    task.mkdir()
+    (task / "task.toml").write_text(TASK)
+    (task / "fast.py").write_text("import time\nDELAY_MS = 40\ntime.sleep(DELAY_MS / 1000)\n")
+    git(task, "init", "-qb", "main")
+    git(task, "add", "-A")
+    git(task, "-c", "user.name=P", "-c", "user.email=p@example.org", "commit", "-qm", "start")
+    monkeypatch.setenv("AUTORESEARCH_CACHE", str(tmp_path / "cache"))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    options = ["--fleet", "--fleet-host", "127.0.0.1", "--fleet-port", str(port), "--experiments", "2", "--tag", "n"]
+    argv = [sys.executable, str(ROOT / "loop.py"), "--task", str(task), *options, "--proposer", "tuner"]
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"join 'autoresearch://127\.0\.0\.1:\d+#[\w-]{20,}' --task ", done.stdout)
+    assert " joined: " in done.stdout and "stopped: " in done.stdout and "experiments done" in done.stdout
+    assert git(task, "branch", "--list", "autoresearch/n-*").strip()
+    assert not fleet_state(task / ".autoresearch").exists()
