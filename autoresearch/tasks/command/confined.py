@@ -8,7 +8,9 @@ of the report, and no process may open those of another that is not dumpable.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import sys
 import threading
 from collections.abc import Mapping, Sequence
@@ -20,6 +22,8 @@ import psutil
 from autoresearch.errors import CommandError
 from autoresearch.formats import printable
 from autoresearch.measure import run_folder
+from autoresearch.measure.workbench import FREE_DISK
+from autoresearch.system.family import family, rss_bytes
 from autoresearch.system.limits import environment, limits
 from autoresearch.system.pipes import CappedLog
 from autoresearch.system.process import Child
@@ -102,7 +106,7 @@ class Ended:
     excess: str | None = None  # "memory" or "disk", where it took too much of that
     wall_s: float | None = None
     cpu_s: float | None = None
-    peak_rss_mb: float | None = None  # of the largest process
+    peak_rss_mb: float | None = None  # of the largest process, or of all together where that is more
 
     @property
     def ok(self) -> bool:
@@ -147,20 +151,11 @@ def execute(job: Job, around: Confinement) -> Ended:
     """Run a command to its end, or to its limit, and end everything that it started."""
     job.scratch.mkdir(parents=True, exist_ok=True)
     prefix = around.sandbox.prefix([*job.write, job.scratch], around.hide, [job.cwd, *job.read, *around.read])
-    argv = [
-        *prefix,
-        *limits(file_bytes=FILE_BYTES, open_files=OPEN_FILES),
-        sys.executable,
-        "-I",
-        "-S",
-        "-c",
-        _OBSERVER,
-        str(job.limit_s),
-        *job.argv,
-    ]
+    observer = [sys.executable, "-I", "-S", "-c", _OBSERVER, str(job.limit_s)]
+    argv = [*prefix, *limits(file_bytes=FILE_BYTES, open_files=OPEN_FILES), *observer, *job.argv]
     own = {"HOME": str(job.scratch), "TMPDIR": str(job.scratch)}
     env = environment(job.scratch, {**own, **(around.env or {}), **(job.env or {})})
-    printed = _Printed(job.log.with_suffix(".out"))
+    printed, watch = _Printed(job.log.with_suffix(".out")), _Watch(job)
     try:
         try:
             child = Child(
@@ -171,7 +166,7 @@ def execute(job: Job, around: Confinement) -> Ended:
                 log_limit_bytes=LOG_BYTES,
                 pass_fds={STDOUT_FD: printed.write_fd},
                 limit_s=job.limit_s + STARTING_S,
-                watchdog=lambda child: _excess(child, (*job.write, job.scratch)),
+                watchdog=watch,
             )
         finally:
             printed.begin()
@@ -179,20 +174,43 @@ def execute(job: Job, around: Confinement) -> Ended:
             facts = [event for _, event in child.events()]
     except CommandError as error:
         return Ended(code=127, log=str(error))
-    return _ended(child, facts, printed.text(), job.limit_s)
+    ended = _ended(child, facts, printed.text(), job.limit_s)
+    if ended.peak_rss_mb is None:
+        return ended
+    return replace(ended, peak_rss_mb=max(ended.peak_rss_mb, watch.peak_bytes / 2**20))
 
 
-def _excess(child: Child, folders: Sequence[Path]) -> str | None:
-    """Return why a command takes too much of the machine, None where it does not."""
-    held, most = child.rss_bytes(), MEMORY_SHARE * psutil.virtual_memory().total
-    if held > most:
-        return f"memory: it held {held / 2**30:.1f} GB (limit {most / 2**30:.1f} GB)"
-    found = [run_folder.written(folder, WRITTEN_FILES) for folder in folders]
-    size, files = sum(size for size, _ in found), sum(files for _, files in found)
-    if size > WRITTEN_BYTES or files > WRITTEN_FILES:
-        allowed = f"{WRITTEN_BYTES // 2**30} GB and {WRITTEN_FILES:,} files"
-        return f"disk: it wrote {size / 2**30:.1f} GB in {files:,} files (limit {allowed})"
-    return None
+class _Watch:
+    """Look at a running command once a second: what it holds, all its processes together, and what it writes."""
+
+    def __init__(self, job: Job) -> None:
+        self.folders = [folder for folder in (*job.write, job.scratch) if folder != job.cwd]  # a tree holds much itself
+        self.cwd = job.cwd
+        self.peak_bytes = 0
+
+    def __call__(self, child: Child) -> str | None:
+        """Return why the command takes too much of the machine, None where it does not."""
+        held, most = _held_bytes(child.pid), MEMORY_SHARE * psutil.virtual_memory().total
+        self.peak_bytes = max(self.peak_bytes, held)
+        if held > most:
+            return f"memory: it held {held / 2**30:.1f} GB (limit {most / 2**30:.1f} GB)"
+        found = [run_folder.written(folder, WRITTEN_FILES) for folder in self.folders]
+        size, files = sum(size for size, _ in found), sum(files for _, files in found)
+        if size > WRITTEN_BYTES or files > WRITTEN_FILES:
+            allowed = f"{WRITTEN_BYTES // 2**30} GB and {WRITTEN_FILES:,} files"
+            return f"disk: it wrote {size / 2**30:.1f} GB in {files:,} files (limit {allowed})"
+        if (free := shutil.disk_usage(self.cwd).free) < FREE_DISK:
+            return f"disk: only {free / 2**20:.0f} MB of disk are left"
+        return None
+
+
+def _held_bytes(pid: int) -> int:
+    """Return the memory of the command's processes, without the observer's and the sandbox's own."""
+    for process in family(pid):
+        with contextlib.suppress(psutil.Error):
+            if _OBSERVER in process.cmdline() and process.name() != "bwrap" and process.children():
+                return sum(rss_bytes(child.pid) for child in process.children())
+    return 0
 
 
 def _ended(child: Child, facts: list[dict[str, object]], printed: str, limit_s: float) -> Ended:

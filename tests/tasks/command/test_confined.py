@@ -46,6 +46,23 @@ def test_output_code_and_use_are_observed(place: Path) -> None:
     assert ended.wall_s and ended.cpu_s and ended.peak_rss_mb and 64 < ended.peak_rss_mb < 500
 
 
+SPLIT = """
+import os, time
+for _ in range(3):
+    if os.fork() == 0:
+        held = bytearray(os.urandom(40 * 2**20))
+        time.sleep(60)
+        os._exit(0)
+time.sleep(3)
+"""
+
+
+@pytest.mark.slow
+def test_memory_is_that_of_all_processes_together(place: Path) -> None:
+    ended = python(place, SPLIT)
+    assert ended.peak_rss_mb is not None and 120 < ended.peak_rss_mb < 400
+
+
 def test_a_command_past_its_limit_is_ended(place: Path) -> None:
     began = time.monotonic()
     ended = python(place, "import time; time.sleep(60)", limit_s=0.3)

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from autoresearch.errors import TaskError
 from autoresearch.tasks.command.declaration import read
+from testbed.toy import ROOT
 
 GOOD = """\
 edit = ["a.py"]
@@ -61,6 +64,22 @@ def test_all_problems_are_named_at_once() -> None:
     with pytest.raises(TaskError) as error:
         read(GOOD.replace('["a.py"]', '["../a"]').replace("run.py", "run.py | tee x").replace("score:json:ms", "wal"))
     assert len(str(error.value).splitlines()) == 3
+
+
+def test_the_page_of_tasks_shows_every_key_and_every_kind_of_source() -> None:
+    page = (ROOT / "docs/tasks.md").read_text()
+    [block] = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    shown = read(block)
+    tables = (shown, shown.metric, shown.guard[0], shown.limit[0], shown.test)
+    missing = {
+        field.alias or name
+        for table in tables
+        for name, field in type(table).model_fields.items()
+        if not re.search(rf"\b{field.alias or name}\b", page)
+    }
+    assert not missing
+    for kind in ("score:json", "run:line", "run:regex", "wall", "cpu", "peak_rss", "size", "gzip"):
+        assert f"`{kind}" in page
 
 
 @given(st.text(alphabet='abc[]{}="\n.#1 \t', max_size=60))
