@@ -21,8 +21,11 @@ from typing import Any
 from autoresearch.candidate import constants, edits
 from autoresearch.decide.keep_rule import Estimate, after_keep, decide, incumbent_due
 from autoresearch.decide.noise import Noise
+from autoresearch.errors import ProposerError
 from autoresearch.records import Context, Decision, Failure, Proposal, TaskFacts, Trial
-from autoresearch.search import policy
+from autoresearch.search import menu, policy
+from autoresearch.search.hybrid import Hybrid
+from autoresearch.search.proposer import BaseProposer
 from autoresearch.search.tuner.axes import Axis, Value
 from autoresearch.search.tuner.space import Space, Values, infer
 from autoresearch.search.tuner.tpe import suggestions
@@ -73,6 +76,29 @@ def steps(seed: int) -> Search:
     return lambda context: _first_possible(context, moves(context))
 
 
+class Chooser(BaseProposer):
+    """Proposer that takes an entry of a small model's menu at random: a model that knows nothing."""
+
+    name = "menu"
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def propose(self, context: Context, n: int = 1) -> list[Proposal]:
+        entries = menu.entries(context)
+        if not entries:
+            raise ProposerError("nothing on the menu is new", reason="exhausted")
+        chosen = _rng(self.seed, context).choice(entries)
+        return [Proposal(chosen.edits, chosen.title, "", chosen.category, self.name)]
+
+
+def beside_the_menu(seed: int) -> Search:
+    """Share the turns of a night between the tuner and a Chooser by what each achieves, as a hybrid night does."""
+    own = Tuner(seed)
+    both = Hybrid([own, Chooser(seed)], fallback=own)
+    return lambda context: both.propose(context)[0]
+
+
 def _rng(seed: int, context: Context) -> random.Random:
     return random.Random(f"{seed} {context.turn}")
 
@@ -114,6 +140,7 @@ SEARCHES: Mapping[str, Callable[[int], Search]] = {
     "tuner": tuner,
     "tuner, at most three constants at once": partial(tuner, most_knobs=3),
     "tuner, TPE from the start": partial(tuner, levers=()),
+    "tuner beside a menu that is chosen from at random": beside_the_menu,
     "one- to three-knob steps": steps,
     "TPE from ten uniform trials": uniform_tpe,
     "random search": random_search,
@@ -235,14 +262,18 @@ def table(nights: Mapping[str, Sequence[Result]], sigma: float, marks: Sequence[
 def main(argv: Sequence[str]) -> int:
     options = parser("simulations search", __doc__)
     options.add_argument("--surfaces", type=int, default=24)
+    options.add_argument("--only", metavar="NAME", choices=SEARCHES, help="compare this search alone with the tuner")
+    options.add_argument("--runs", type=int, default=MARKS[-1], help="of a night")
     options.add_argument("--workers", type=int, default=2)
     args = options.parse_args(argv)
     surfaces, sigmas, marks = (1, (0.012,), (10, 20)) if args.quick else (args.surfaces, (0.003, 0.012), MARKS)
+    marks = tuple(mark for mark in marks if mark <= args.runs)
+    names = [name for name in SEARCHES if args.only in (None, name) or name == "tuner"]
     print(f"`{command_line()}` ({machine.facts().describe()}, {date.today()})\n")
     with ProcessPoolExecutor(args.workers) as pool:
         for sigma in sigmas:
-            jobs = [(name, sigma, seed, marks) for name in SEARCHES for seed in range(surfaces)]
+            jobs = [(name, sigma, seed, marks) for name in names for seed in range(surfaces)]
             done = list(pool.map(night, jobs))
-            rows = {name: done[i * surfaces : (i + 1) * surfaces] for i, name in enumerate(SEARCHES)}
+            rows = {name: done[i * surfaces : (i + 1) * surfaces] for i, name in enumerate(names)}
             print(table(rows, sigma, marks), flush=True)
     return 0
