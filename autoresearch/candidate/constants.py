@@ -9,6 +9,7 @@ functions raise SourceError when a source is not valid Python.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 from autoresearch.candidate import json_keys, plain_text, python_constants, toml_keys
-from autoresearch.candidate.literals import evaluate as evaluate
+from autoresearch.candidate import literals as lit
 from autoresearch.candidate.pack import is_packed, replaced, unpack
 from autoresearch.errors import EditError, SourceError
 
@@ -92,6 +93,23 @@ def literals(source: str) -> dict[str, str]:
         return python_constants.literals(source)
     files = unpack(source)
     return {key: _known(place.path, files[place.path])[place.name][1] for key, place in places(source).items()}
+
+
+def evaluate(text: str) -> Any:
+    """Return the value of a literal or of arithmetic of literals. Raises ValueError for any other expression.
+
+    evaluate("2**16") -> 65536; evaluate("[true, 1]") -> [True, 1], as TOML and JSON write them
+    """
+    try:
+        return lit.evaluate(text)
+    except ValueError as error:
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):
+            raise error from None
+        if isinstance(value, dict) or not lit.finite(value):
+            raise
+        return value
 
 
 @lru_cache(CACHED)

@@ -34,7 +34,7 @@ from autoresearch.record.codec import decode_all
 from autoresearch.record.events import Decided, Quarantined
 from autoresearch.record.night import Experiment, Night, RunRecord
 from autoresearch.record.replay import apply
-from autoresearch.records import Measurement, SearchReplace, Set, TaskFacts
+from autoresearch.records import Measurement, SearchReplace, Set, TaskFacts, WholeFile
 
 SourceOf = Callable[[int], str]
 
@@ -204,7 +204,8 @@ def change(parent: str, child: str) -> Change | None:
     return Change(
         constants=patch.constants,
         set={edit.name: edit.literal for edit in patch.edits if isinstance(edit, Set)},
-        blocks=tuple(PatchBlock(e.search, e.replace) for e in patch.edits if isinstance(e, SearchReplace)),
+        blocks=tuple(PatchBlock(e.search, e.replace, e.path) for e in patch.edits if isinstance(e, SearchReplace)),
+        files={edit.path or "": edit.source for edit in patch.edits if isinstance(edit, WholeFile)},
         touches=patch.touches,
         code=patch.code,
     )

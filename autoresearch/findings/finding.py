@@ -14,8 +14,8 @@ from pydantic import Field
 from autoresearch.findings.schema import (
     Amount,
     CodeHash,
+    ConstantName,
     Count,
-    Identifier,
     Line,
     LiteralText,
     Positive,
@@ -93,18 +93,20 @@ class PatchBlock:
 
     search: SourceText
     replace: SourceText
+    path: Line | None = None  # of the file of a declared task
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """The patch against the parent: apply the blocks in their order, then set the constants of `set`.
+    """The patch against the parent: apply the blocks and whole files in their order, then set the constants of `set`.
 
     `constants` are all constants that differ, however the patch changes them.
     """
 
-    constants: Annotated[Mapping[Identifier, BeforeAfter], Field(max_length=200)] = field(default_factory=dict)
-    set: Annotated[Mapping[Identifier, LiteralText], Field(max_length=200)] = field(default_factory=dict)
+    constants: Annotated[Mapping[ConstantName, BeforeAfter], Field(max_length=200)] = field(default_factory=dict)
+    set: Annotated[Mapping[ConstantName, LiteralText], Field(max_length=200)] = field(default_factory=dict)
     blocks: Annotated[tuple[PatchBlock, ...], Field(max_length=500)] = ()
+    files: Annotated[Mapping[Line, SourceText], Field(max_length=500)] = field(default_factory=dict)  # whole, by path
     touches: Annotated[tuple[Line, ...], Field(max_length=500)] = ()  # the blocks' definitions: "GPT.__call__"
     code: CodeHash | None = None  # of the blocks, whatever surrounds them
 

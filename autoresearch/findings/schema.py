@@ -50,6 +50,11 @@ LiteralText = Annotated[
     str, StringConstraints(max_length=30_000), AfterValidator(_without_controls)
 ]  # source text of a constant
 Identifier = Annotated[str, StringConstraints(max_length=80, pattern="^[A-Za-z_][A-Za-z0-9_.]*$")]
+# A constant, a key with its tables, or one of the file before the colon: "conf.toml:server.port".
+_KEY = r'([A-Za-z0-9_-]+|"[^"]*")'
+ConstantName = Annotated[
+    str, StringConstraints(max_length=300, pattern=rf"^([^:]+:)?{_KEY}(\.{_KEY})*$"), AfterValidator(_one_line)
+]
 Count = Annotated[int, Field(ge=0, le=10**15)]
 Amount = Annotated[float, Field(ge=0, le=1e15)]
 Positive = Annotated[float, Field(gt=0, le=1e15)]

@@ -19,7 +19,7 @@ from autoresearch.findings.bundle import Bundle
 from autoresearch.findings.finding import Effect, Finding, TransferOutcome, TransferReport, TransferVerdict
 from autoresearch.formats import counted, shortened
 from autoresearch.record.night import Experiment, Night
-from autoresearch.records import CATEGORIES, TITLE_CHARS, Context, Edit, Proposal, SearchReplace, Set, Trial
+from autoresearch.records import CATEGORIES, TITLE_CHARS, Context, Edit, Proposal, SearchReplace, Set, Trial, WholeFile
 from autoresearch.search import policy
 from autoresearch.search.proposer import BaseProposer
 from autoresearch.tasks.gpt.calibrate import MACHINE_FIT, ROWS
@@ -48,7 +48,8 @@ def _foreign(f: Finding, bundle: Bundle) -> ForeignChange:
     promise = low / (bundle.sigma_score or 1.0)
     if f.change is None:
         return ForeignChange(f, (), promise, "no patch can express the change")
-    blocks = [SearchReplace(block.search, block.replace) for block in f.change.blocks]
+    blocks: list[Edit] = [SearchReplace(block.search, block.replace, block.path) for block in f.change.blocks]
+    blocks += [WholeFile(text, path) for path, text in f.change.files.items()]
     sets = [Set(name, literal) for name, literal in f.change.set.items()]
     travels: tuple[Edit, ...] = (*blocks, *(edit for edit in sets if edit.name not in MACHINE_FIT))
     if not _makes_its_source(f, (*blocks, *sets), bundle):

@@ -27,6 +27,7 @@ from autoresearch.record import inbox, pause
 from autoresearch.record.night import Experiment, Night
 from autoresearch.records import Candidate, Context, Failure, LearningProposer, Proposal, Proposer, Set, WholeFile
 from autoresearch.search import gate
+from autoresearch.search.proposer import NOTHING_LEFT
 
 MAX_FAILED_TURNS = 20  # turns in a row without a candidate: no proposer has anything left to say
 EARLY = 0.1  # of the budget; failures up to then may be mended
@@ -249,6 +250,11 @@ class Research:
         told = {"reason": str(error), "kind": error.reason, "usage": dict(error.usage)}
         self.notebook.journal.append("turn_failed", proposer=self.proposer.name, **told)
         self.notebook.view.say(f"no experiment: {error}")
+        if error.reason == NOTHING_LEFT:
+            raise ExhaustedError(
+                f"no ideas are left: {error}\nA model has more (--proposer ollama), and so has a coding agent "
+                "(--proposer command)"
+            )
         if self.failed_turns >= MAX_FAILED_TURNS:
             raise ExhaustedError(
                 f"{self.failed_turns} turns in a row brought no new candidate; the last: {error}\n"

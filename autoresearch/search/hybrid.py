@@ -15,6 +15,7 @@ from autoresearch.errors import ProposerError
 from autoresearch.records import Context, Failure, LearningProposer, Proposal, Proposer, Trial
 from autoresearch.search import policy
 from autoresearch.search.policy import TurnCounts
+from autoresearch.search.proposer import NOTHING_LEFT
 from autoresearch.search.scorecard import Scorecard
 
 FAILURES_BEFORE_REST = 2  # failures in a row after which a proposer is not asked for 1, 2, 4, 8, 8, ... turns
@@ -106,7 +107,8 @@ class Hybrid:
                 self.say(f"{proposer.name} stands in")
             return [_with_cost(proposal, failures) for proposal in proposals]
         told = "; ".join(f"{proposer.name}: {error}" for proposer, error in failures)
-        raise ProposerError(told, reason=failures[-1][1].reason, usage=_cost(failures))
+        reasons = [error.reason for _, error in failures if error.reason != NOTHING_LEFT]
+        raise ProposerError(told, reason=reasons[-1] if reasons else NOTHING_LEFT, usage=_cost(failures))
 
     def repair(self, context: Context, proposal: Proposal, failure: Failure) -> Proposal | None:
         """Ask the proposer that made the proposal."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from autoresearch.records import Context, Failure, Proposal
 
+NOTHING_LEFT = "nothing_left"  # the reason of a ProposerError that no later turn of the night can differ from
+
 
 class BaseProposer:
     """Base class of a proposer. A subclass defines `name` and `propose`, and overrides what else it needs.

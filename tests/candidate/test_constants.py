@@ -97,3 +97,14 @@ def test_changed_tells_old_and_new() -> None:
     assert constants.changed(SOURCE, constants.assign(SOURCE, "cache.size", "5")) == {"cache.size": (10, 5)}
     assert constants.changed("A = 1\n", "B = 1\n") == {"A": (1, None), "B": (None, 1)}
     assert constants.changed("A = 1\n", "A = True\n") == {"A": (1, True)}
+
+
+@pytest.mark.parametrize(("text", "value"), [("true", True), ("[false, 1]", [False, 1]), ("null", None), ("2**4", 16)])
+def test_literals_of_any_file_have_values(text: str, value: object) -> None:
+    assert constants.evaluate(text) == value
+
+
+@pytest.mark.parametrize("text", ["yes", "{}", "NaN", "2026-11-27x", '{"a": 1}'])
+def test_other_texts_have_none(text: str) -> None:
+    with pytest.raises(ValueError):
+        constants.evaluate(text)

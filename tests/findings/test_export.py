@@ -7,9 +7,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
+from autoresearch.candidate.pack import pack
 from autoresearch.errors import BundleError
-from autoresearch.findings import bundle, export
+from autoresearch.findings import bundle, export, schema
+from autoresearch.findings.finding import Change, PatchBlock
+from autoresearch.jsonable import to_json
 from autoresearch.paths import Layout
 from autoresearch.records import Proposal, Set
 from testbed.bundles import OPEN
@@ -50,3 +54,17 @@ def test_hours_are_those_of_research() -> None:
     n = made.candidate(Proposal((Set("LR", "0.02"),), "later", "", "other", "tuner"), 0.05, "keep")
     hours = export.decided_after(b"".join(map(export.journal.encode, made.events)))
     assert hours[0] == first and first < hours[n] < first + 1
+
+
+def test_a_change_of_several_files_names_them() -> None:
+    before = pack({"q.sql": "SELECT 1\n", "c.toml": "[a]\nb-c = 1\n", "i.sql": ""})
+    after = pack({"q.sql": "SELECT 2\n", "c.toml": "[a]\nb-c = 2\n", "i.sql": "CREATE INDEX i;\n"})
+    made = export.change(before, after)
+    assert made is not None
+    assert (made.blocks, dict(made.files)) == (
+        (PatchBlock("SELECT 1", "SELECT 2", "q.sql"),),
+        {"i.sql": "CREATE INDEX i;\n"},
+    )
+    assert (dict(made.set), made.touches) == ({"a.b-c": "2"}, ("q.sql", "i.sql"))
+    kind = TypeAdapter(Change)
+    assert schema.read(kind, to_json(schema.write(kind, made))) == made

@@ -10,9 +10,11 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from autoresearch.candidate import constants, literals
+from autoresearch.errors import EditError
 from autoresearch.search.tuner.axes import Axis, Value, whole_numbers
 
 Knobs = Mapping[str, Sequence[Any]]  # constant, or element `name[i]` -> its range or its choices
@@ -21,6 +23,7 @@ LONGEST_LIST = 16  # elements of a list that are searched one by one
 WIDE = 8.0  # ratio of a range's ends from which on it is searched on a log scale
 FACTOR = 2.0  # log2 of the largest factor by which a number without a range is changed
 MOVES = 8  # coarse steps from one end of a range to the other
+REMEMBERED = 16  # sources
 MOST_PLACES = 100  # of a grid of whole numbers
 
 # Words in the names of shares, which lie between 0 and 1, and of what no result may be chosen by.
@@ -36,9 +39,23 @@ def axes(source: str, knobs: Knobs, categories: Sequence[str]) -> Iterator[Axis]
     """Yield the axes of a packed source, in the order of its constants."""
     declared = dict(_placed(source, knobs))
     values = constants.read(source)
-    found = [axis for name in values for axis in _axes_of(name, values[name], declared, categories)]
+    names = [name for name in values if name in _settable(source)]
+    found = [axis for name in names for axis in _axes_of(name, values[name], declared, categories)]
     any_declared = any(axis.declared for axis in found)
     yield from (replace(axis, minor=any_declared and not axis.declared) for axis in found)
+
+
+@lru_cache(REMEMBERED)
+def _settable(source: str) -> frozenset[str]:
+    """Return the constants that have one place in their file: not those that a module assigns twice."""
+    found = []
+    for name, literal in constants.literals(source).items():
+        try:
+            constants.assign(source, name, literal)
+        except EditError:
+            continue
+        found.append(name)
+    return frozenset(found)
 
 
 def _placed(source: str, knobs: Knobs) -> Iterator[tuple[str, Sequence[Any]]]:

@@ -21,7 +21,7 @@ from autoresearch.candidate.versions import Version, trial_version, version
 from autoresearch.errors import ProposerError
 from autoresearch.records import Context, Proposal
 from autoresearch.search import policy
-from autoresearch.search.proposer import BaseProposer
+from autoresearch.search.proposer import NOTHING_LEFT, BaseProposer
 from autoresearch.search.tuner.axes import Axis, Value
 from autoresearch.search.tuner.observations import observe
 from autoresearch.search.tuner.space import WIDTH, Values, infer
@@ -74,7 +74,7 @@ class Tuner(BaseProposer):
     def propose(self, context: Context, n: int = 1) -> list[Proposal]:
         """Return up to n new settings of the incumbent's constants.
 
-        Raises ProposerError (`exhausted`) when there is no constant to change or no new setting in reach.
+        Raises ProposerError: `exhausted` when no new setting is in reach, `nothing_left` without a constant to change.
         """
         started = time.perf_counter()
         rng = random.Random(f"{self.seed} {context.seed} {context.turn}")
@@ -82,7 +82,7 @@ class Tuner(BaseProposer):
         found = list(islice(search.new_moves(), n))
         if not found:
             why = "tried all that it can reach from here" if search.axes else "found no constant that it can turn"
-            raise ProposerError(f"the tuner has {why}", reason="exhausted")
+            raise ProposerError(f"the tuner has {why}", reason="exhausted" if search.axes else NOTHING_LEFT)
         usage = {"seconds": (time.perf_counter() - started) / len(found)}
         return [describe(search.space, move, self.name, usage, context.task.metric) for move in found]
 

@@ -113,3 +113,8 @@ def test_a_share_lies_between_0_and_1() -> None:
 def test_a_category_is_a_word_of_the_name() -> None:
     found = axes("[cache]\nsize = 3\n[other]\nsize = 2\n", {}, ("cache", "index"))
     assert [axis.category for axis in found.values()] == ["cache", "other"]
+
+
+def test_what_has_no_single_place_is_not_searched() -> None:
+    source = pack({"a.py": "N = 1\nM = 2\nN = 3\n", "b.json": '{"k": 1, "k": 2, "l": 3}'})
+    assert [axis.name for axis in knobs.axes(source, {}, ())] == ["M", "l"]

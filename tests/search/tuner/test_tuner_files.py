@@ -11,6 +11,9 @@ from autoresearch.candidate.pack import pack
 from autoresearch.errors import ProposerError
 from autoresearch.metrics import Metric
 from autoresearch.records import Brief, Context, Set, TaskFacts, Trial
+from autoresearch.search.hybrid import Hybrid
+from autoresearch.search.proposer import NOTHING_LEFT
+from autoresearch.search.recipes.proposer import Recipes
 from autoresearch.search.tuner.tuner import Tuner
 
 SOURCE = pack(
@@ -65,5 +68,11 @@ def test_without_knobs_all_numbers_and_switches_are_turned() -> None:
 
 
 def test_there_may_be_nothing_to_turn() -> None:
-    with pytest.raises(ProposerError, match="found no constant"):
-        Tuner().propose(replace(CONTEXT, source=pack({"q.sql": "SELECT 1"})))
+    nothing = replace(CONTEXT, source=pack({"q.sql": "SELECT 1"}), brief=Brief(role=""))
+    tuner = Tuner()
+    with pytest.raises(ProposerError, match="found no constant") as caught:
+        tuner.propose(nothing)
+    assert caught.value.reason == NOTHING_LEFT and not tuner.has_ideas(nothing) and tuner.has_ideas(CONTEXT)
+    with pytest.raises(ProposerError) as caught:
+        Hybrid([Recipes(), tuner], fallback=tuner).propose(nothing)
+    assert caught.value.reason == NOTHING_LEFT
