@@ -31,6 +31,7 @@ from autoresearch.tasks.command.globs import matching
 from autoresearch.tasks.command.keys import Declaration, words
 
 IDEAS = "ideas"
+MAKING_S = 24 * 3600  # that a base may take to be made
 KEPT_S = 30 * 24 * 3600  # of a base that is not opened
 
 
@@ -41,6 +42,7 @@ class Base:
     declared: Declaration
     folder: Path
     edited: Mapping[str, bytes]  # path -> content, the main file first
+    programs: frozenset[str]  # of the editable files, those that can be executed
     hidden: frozenset[str]
     shown_last: frozenset[str]
     fingerprint: str
@@ -81,6 +83,7 @@ def make(folder: Path, state: Path, revision: str | None, text: str, around: Con
         refuse(text, checks.before_preparing(declared, folder, paths))
         edited = {path: paths[path].read_bytes() for path in matching(declared.edit, paths)}
         refuse(text, checks.knob_problems(declared, edited))
+        programs = frozenset(path for path in edited if os.access(paths[path], os.X_OK))
         for path in edited:
             paths[path].unlink()
         key = tree.digest(made, _unjudged(declared, paths))[:16]
@@ -99,6 +102,7 @@ def make(folder: Path, state: Path, revision: str | None, text: str, around: Con
         declared=declared,
         folder=base,
         edited=edited,
+        programs=programs,
         hidden=hidden,
         shown_last=frozenset(_shown_last(declared, hidden)),
         fingerprint=tree.digest(base, _unjudged(declared, fixed))[:16],
@@ -114,7 +118,10 @@ def _copy(folder: Path, revision: str | None, into: Path) -> None:
 
 
 def _forget_old(bases: Path) -> None:
-    """Remove the bases of other versions of the folder that nobody has opened for KEPT_S."""
+    """Remove the bases of other versions of the folder that nobody has opened for KEPT_S, and what a kill left."""
+    for made in bases.glob(".making-*"):
+        if time.time() - made.stat().st_mtime > MAKING_S:
+            shutil.rmtree(made, ignore_errors=True)
     for done in bases.glob("*.done"):
         if time.time() - done.stat().st_mtime > KEPT_S:
             shutil.rmtree(done.with_suffix(""), ignore_errors=True)

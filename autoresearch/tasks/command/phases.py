@@ -46,6 +46,7 @@ class Bench:
     declared: Declaration
     base: Path  # the fixed files and what `prepare` made
     confinement: Confinement
+    programs: frozenset[str] = frozenset()  # editable files that can be executed
     hidden: frozenset[str] = frozenset()  # paths that a candidate does not see
     shown_last: frozenset[str] = frozenset()  # of them, those that it sees in the final validation
     links: Mapping[str, Path] = field(default_factory=dict)
@@ -80,7 +81,7 @@ class Side:
         self.score_limit_s = bench.declared.score_timeout_s if final else bench.score_limit_s
         self.score_command = (test.score if test else None) or bench.declared.score
         unseen = bench.hidden - (bench.shown_last if final else frozenset())
-        trees.plant(bench.base, self.tree, files, without=unseen, links=bench.links)
+        trees.plant(bench.base, self.tree, files, without=unseen, programs=bench.programs, links=bench.links)
 
     # --- phases ---
 
@@ -140,7 +141,8 @@ class Side:
     def _hand_over(self) -> None:
         """Copy ./out into the judge's tree, which is made when it is first needed."""
         if not self.judge.is_dir():
-            trees.plant(self.bench.base, self.judge, self.files, links=self.bench.links)
+            bench = self.bench
+            trees.plant(bench.base, self.judge, self.files, programs=bench.programs, links=bench.links)
         trees.empty(self.judge / trees.OUT)
         try:
             trees.hand_over(self.tree / trees.OUT, self.judge / trees.OUT)

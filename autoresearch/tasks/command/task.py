@@ -77,6 +77,7 @@ class CommandTask:
             declared=declared,
             base=base.folder,
             confinement=around,
+            programs=base.programs,
             hidden=base.hidden,
             shown_last=base.shown_last,
             links=links,

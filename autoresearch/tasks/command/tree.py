@@ -101,11 +101,12 @@ def plant(
     files: Mapping[str, bytes],
     *,
     without: Collection[str] = (),
+    programs: Collection[str] = (),
     links: Mapping[str, Path] | None = None,
 ) -> None:
     """Make a tree of the fixed files in `base` but those `without`, the candidate's `files`, links, and an empty out/.
 
-    The mode of an edited file is that of no program, unless it has one in `base`.
+    Of the candidate's files, those in `programs` can be executed.
     """
     for path, file in files_below(base).items():
         if path not in without:
@@ -114,6 +115,7 @@ def plant(
     for path, content in files.items():
         (tree / path).parent.mkdir(parents=True, exist_ok=True)
         (tree / path).write_bytes(content)
+        (tree / path).chmod(0o755 if path in programs else 0o644)
     for path, target in (links or {}).items():
         (tree / path).parent.mkdir(parents=True, exist_ok=True)
         (tree / path).symlink_to(target)

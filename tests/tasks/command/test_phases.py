@@ -9,6 +9,7 @@ import pytest
 from autoresearch.system.sandbox import Unconfined
 from autoresearch.tasks.command.task import CommandTask
 from testbed.declared import FILES, TOML, declare, measured, opened
+from testbed.toy import git
 
 HIDING = (
     TOML.replace("timeout_s = 20", 'hide = ["labels/"]')
@@ -98,3 +99,11 @@ def test_without_a_sandbox_what_is_hidden_is_not_in_the_tree(tmp_path: Path) -> 
     said: list[str] = []
     here = opened(folder, said)
     assert "sandbox: none" in said[0] and "FileNotFoundError" in measured(here).failure.detail
+
+
+def test_an_editable_program_stays_one(tmp_path: Path) -> None:
+    toml = HIDING.replace('["config.toml"]', '["config.toml", "work.sh"]').replace("python run.py", "./work.sh", 1)
+    folder = declare(tmp_path / "task", {**FILES, **DATA, "work.sh": "#!/bin/sh\nprintf 5 > out/x\n"}, task_toml=toml)
+    (folder / "work.sh").chmod(0o755)
+    git(folder, "commit", "-qam", "a program")
+    assert measured(opened(folder)).score == 25.0
