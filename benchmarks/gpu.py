@@ -36,6 +36,7 @@ PLAIN = {"MLX_DISABLE_COMPILE": "1"}  # the environment of a step that is not co
 
 
 def case(what: str, kind: str = "step", env: Mapping[str, str | None] | None = None, **constants: Any) -> Case:
+    constants = {"TOTAL_BATCH_SIZE": TOKENS, **constants}
     return Case(what, MAC.seq_len, MAC.vocab_size, TOKENS, constants, env or {}, kind=kind)
 
 
@@ -60,6 +61,8 @@ def compiled() -> Iterator[Case]:
             name = "whole" if chunk == 40 else f"2^{chunk}"
             shape = "8 x 2" if rows == 8 else "16 rows"
             yield case(f"bfloat16, {shape}, chunk {name}", DEVICE_BATCH_SIZE=rows, LOSS_CHUNK=2**chunk)
+    constants = {"DEVICE_BATCH_SIZE": 16, "LOSS_CHUNK": 2**40, "BIGRAM_ROWS": 16}
+    yield case("bfloat16, 16 rows, chunk whole, a table of bigrams", **constants)
 
 
 def ahead() -> list[Case]:
@@ -74,7 +77,7 @@ def ahead() -> list[Case]:
 
 def tiny(found: Case) -> Case:
     """Return the case on the tiny profile's scale, for a CPU."""
-    constants = {**TINY_CONSTANTS, "TOTAL_BATCH_SIZE": 512, **found.constants, "DEVICE_BATCH_SIZE": 2}
+    constants = {**TINY_CONSTANTS, **found.constants, "TOTAL_BATCH_SIZE": 512, "DEVICE_BATCH_SIZE": 2}
     T = TINY.seq_len * MAC.seq_len // found.T
     return replace(found, T=T, V=512, tokens=512, constants=constants, seconds=0.0)
 

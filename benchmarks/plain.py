@@ -42,8 +42,11 @@ def plain_logits(model: Any, idx: mx.array) -> mx.array:
     p = {path: a.astype(model.config.dtype) for path, a in tree_flatten(model.parameters())}
     B, T = idx.shape
     D = model.config.n_embd // model.config.n_head
-    pairs = (36313 * mx.pad(idx[:, :-1], [(0, 0), (1, 0)]) + idx) % len(p["bigrams.weight"])
-    x = x0 = rms_norm(p["wte.weight"][idx] + p["bigrams.weight"][pairs])
+    x = p["wte.weight"][idx]
+    if "bigrams.weight" in p:
+        pairs = (36313 * mx.pad(idx[:, :-1], [(0, 0), (1, 0)]) + idx) % len(p["bigrams.weight"])
+        x = x + p["bigrams.weight"][pairs]
+    x = x0 = rms_norm(x)
     for i, window in enumerate(model.config.windows):
         x = p["resid_lambdas"][i] * x + p["x0_lambdas"][i] * x0
         y = rms_norm(x)
