@@ -57,7 +57,8 @@ def interval(cases: Cases, gain_score: float, metric: Metric, rounds: int = 1, l
     """Compute the interval of a gain from the differences by case, as for cases drawn anew.
 
     For right or wrong it is Agresti and Min's (2005): half a case is added to each of the four cells, so that two
-    versions which agree on all of 20 cases are not taken for equal. Where the metric is no mean over cases (a macro-F1,
+    versions which agree on all of 20 cases are not taken for equal. For other scores it is Student's t, with two cases
+    more for the same reason where some agree. Where the metric is no mean over cases (a macro-F1,
     say), the interval stands around its gain with the width that the cases give. That is right for cases which are the
     metric's jackknife pseudo-values (examples/routing/score.py), and too narrow for right or wrong.
     """
@@ -69,7 +70,8 @@ def interval(cases: Cases, gain_score: float, metric: Metric, rounds: int = 1, l
         error = step * math.sqrt((better + worse - (better - worse) ** 2) / (n + 2))
         half = NormalDist().inv_cdf(0.5 + level / 2) * error
     else:
-        centre, half = mean, t_quantile(0.5 + level / 2, n - 1) * stdev(differences) / math.sqrt(n)
+        more = _with_two_more(differences, cases[0])
+        centre, half = mean, t_quantile(0.5 + level / 2, len(more) - 1) * stdev(more) / math.sqrt(len(more))
     centre += gain_score - mean
     low, high = min(centre - half, gain_score), max(centre + half, gain_score)
     return Interval(gain_score, low, high, level, rounds, f"paired by {n} cases", metric)
@@ -86,6 +88,18 @@ def _step(cases: Cases) -> float | None:
     """Return the difference between right and wrong, or None where the cases have more than two scores."""
     found = sorted({*cases[0], *cases[1]})
     return found[-1] - found[0] if len(found) == 2 else 1.0 if len(found) == 1 else None
+
+
+def _with_two_more(differences: list[float], first: Sequence[float]) -> list[float]:
+    """Add one case better and one worse by the usual difference, where the two versions agree on some cases.
+
+    Chance decides how many of few cases differ, and the scatter of those that do does not show it.
+    """
+    differing = [d for d in differences if d != 0.0]
+    if len(differing) == len(differences):
+        return differences
+    usual = math.sqrt(fmean([d * d for d in differing])) if differing else stdev(first)
+    return [*differences, usual, -usual]
 
 
 def _coins(better: int, worse: int) -> float:
