@@ -40,7 +40,8 @@ def checks(folder: Path, *, no_sandbox: bool = False) -> Iterator[Check]:
         yield from _baseline(task, baseline)
         if baseline.failure is None:
             yield from (_hidden(finding, task.confined) for finding in floor.hidden())
-            yield from (_adversary(finding) for finding in floor.adversaries(baseline))
+            fooled = any(guard.candidate for guard in task.declared.guard)
+            yield from (_adversary(finding, fooled) for finding in floor.adversaries(baseline))
             yield _test(task, floor)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -113,10 +114,14 @@ def _hidden(finding: Finding, confined: bool) -> Check:
     return Check("hidden", level, f"{finding.name}: {finding.message}", "a sandbox hides it" if not confined else "")
 
 
-def _adversary(finding: Finding) -> Check:
+def _adversary(finding: Finding, fooled: bool) -> Check:
+    """Say what came of a version that does nothing; `fooled`: a guard runs its code, which can end that guard well."""
     text = f"{finding.name}: {finding.message}"
     if finding.outcome == "better":
-        return Check("floor", PROBLEM, text, "add a [[guard]] that fails for it, or let the judge refuse it")
+        advice = "add a [[guard]] that fails for it, or let the judge refuse it"
+        if fooled:
+            advice = "a guard that runs its code is ended by it: let one without `candidate` check what `run` left"
+        return Check("floor", PROBLEM, text, advice)
     if finding.outcome == "forgeable":
         return Check("floor", NOTE, text, "the number is reported: believe no gain that you have not looked at")
     return Check("floor", FINE, text)
