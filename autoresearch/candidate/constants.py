@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any, Protocol
 
-from autoresearch.candidate import json_keys, plain_text, python_constants, toml_keys
+from autoresearch.candidate import json_keys, keys, plain_text, python_constants, toml_keys
 from autoresearch.candidate import literals as lit
 from autoresearch.candidate.pack import is_packed, replaced, unpack
 from autoresearch.errors import EditError, SourceError
@@ -36,6 +37,7 @@ class Language(Protocol):
     def structure(self, source: str) -> str: ...
 
 
+_ELEMENT = re.compile(r"(.+)\[(\d{1,4})\]")
 LANGUAGES: dict[str, Language] = {".py": python_constants, ".toml": toml_keys, ".json": json_keys}  # by a path's end
 
 
@@ -107,7 +109,7 @@ def evaluate(text: str) -> Any:
             value = json.loads(text)
         except (ValueError, RecursionError):
             raise error from None
-        if isinstance(value, dict) or not lit.finite(value):
+        if not keys.is_setting(value):
             raise
         return value
 
@@ -139,11 +141,34 @@ def named(source: str, name: str, path: str | None = None) -> str:
     known = places(source)
     if path is None and name in known:
         return name
-    wanted = [key for key, place in known.items() if place.name == name and path in (None, place.path)]
+    full = [key for key, place in known.items() if f"{place.path}:{place.name}" == name]
+    wanted = full or [key for key, place in known.items() if place.name == name and path in (None, place.path)]
     main = [key for key in wanted if known[key].path == next(iter(unpack(source)))]
     if len(wanted) > 1 and not main:
         raise EditError(f"SET {name}: several files have it. Say which: {', '.join(wanted)}.")
     return next(iter([*main, *wanted]), name)
+
+
+def whole(source: str, name: str, literal: str, path: str | None = None) -> tuple[str, str]:
+    """Return the name and the literal of a constant of which `name` may be an element: `weights[0]` of `weights`.
+
+    Any other name and literal are returned as they are, but with the name that `read` has. Raises EditError.
+    """
+    element = _ELEMENT.fullmatch(name)
+    known = named(source, name, path)
+    if element is None or not is_packed(source) or known in places(source):
+        return known, literal
+    known, at = named(source, element[1], path), int(element[2])
+    old = read(source).get(known)
+    if not isinstance(old, list | tuple):
+        return known, literal
+    if at >= len(old):
+        raise EditError(f"SET {name}: {known} has {len(old)} elements, from {known}[0] on.")
+    try:
+        value = evaluate(literal)
+    except ValueError as error:
+        raise EditError(f"SET {name} = {literal}: the value has to be a literal such as {old[at]!r}.") from error
+    return known, spelled(source, known, type(old)([*old[:at], value, *old[at + 1 :]]))
 
 
 def assign(source: str, name: str, literal: str, path: str | None = None) -> str:

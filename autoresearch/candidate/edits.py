@@ -49,11 +49,14 @@ def settled(source: str, edits: Sequence[Edit]) -> tuple[Edit, ...]:
     Where the source has paths, blocks and files get theirs, and constants the names that constants.read has for them.
     If all edits keep what there is, they are returned as they are. Raises EditError for a constant that cannot be set.
     """
-    placed = [_placed(source, edit) for edit in edits]
     try:
-        now, text, kept = constants.read(source), source, list[Edit]()
-        for edit in placed:
+        now, text, placed, kept = constants.read(source), source, list[Edit](), list[Edit]()
+        for edit in edits:
+            edit = _placed(text, edit)
+            placed.append(edit)
             if isinstance(edit, Set) and edit.name in now:
+                name = edit.name  # two elements of one list are one setting of it
+                kept = [other for other in kept if not (isinstance(other, Set) and other.name == name)]
                 text = constants.assign(text, edit.name, edit.literal)
                 if constants.read(text)[edit.name] == now[edit.name]:
                     continue
@@ -72,8 +75,9 @@ def _placed(source: str, edit: Edit) -> Edit:
     if not isinstance(edit, Set):
         return replace(edit, path=_path(files, edit, "The edit"))
     path = file_of(files, edit.path) if edit.path is not None else None
-    name = constants.named(source, edit.name, path)
-    return replace(edit, name=name, path=None) if name in constants.read(source) else replace(edit, path=path)
+    name, literal = constants.whole(source, edit.name, edit.literal, path)
+    known = name in constants.read(source)
+    return Set(name, literal) if known else replace(edit, path=path)
 
 
 def render(edits: Sequence[Edit]) -> str:
@@ -147,10 +151,10 @@ def file_of(files: Iterable[str], path: str) -> str:
 
 def _assigned(text: str, edit: Set, original: str) -> str:
     path = file_of(unpack(text), edit.path) if edit.path is not None and is_packed(text) else None
-    changed = constants.assign(text, edit.name, edit.literal, path)
-    old, name = constants.read(original), constants.named(original, edit.name, path)
+    name, literal = constants.whole(text, edit.name, edit.literal, path)
+    changed, old = constants.assign(text, name, literal, path), constants.read(original)
     if name in old and old[name] == constants.read(changed).get(name):
-        raise NothingNewError(f"SET {name} = {edit.literal} changes nothing: it has that value now. Change it.")
+        raise NothingNewError(f"SET {edit.name} = {edit.literal} changes nothing: it has that value now. Change it.")
     return changed
 
 

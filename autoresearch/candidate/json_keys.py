@@ -1,6 +1,6 @@
 """Read and set the keys of a JSON file, with its layout kept, and hash files for comparison. No I/O.
 
-Functions that take a source raise SourceError when it is not valid JSON, or no object.
+Functions that take a source raise SourceError when it is not valid JSON. A list or a scalar has no keys.
 """
 
 from __future__ import annotations
@@ -62,21 +62,19 @@ def structure(source: str) -> str:
     return keys.digest(data(source), blank=True)
 
 
-def data(source: str) -> dict[str, Any]:
+def data(source: str) -> Any:
     """Return what a file says."""
     try:
-        found = _DECODER.decode(source)
+        return _DECODER.decode(source)
     except (ValueError, RecursionError) as error:
         raise SourceError(f"not valid JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise SourceError("not valid JSON here: no object with keys")
-    return found
 
 
 def _places(source: str) -> Iterator[tuple[keys.Path, tuple[int, int]]]:
     """Yield each value that is no object with its path, and where its text starts and ends; the source is valid."""
     at = _skip(source, 0)
-    yield from _in_object(source, at, ())
+    if source[at] == "{":
+        yield from _in_object(source, at, ())
 
 
 def _in_object(source: str, at: int, path: keys.Path) -> Iterator[tuple[keys.Path, tuple[int, int]]]:

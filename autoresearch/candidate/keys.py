@@ -23,13 +23,13 @@ _WORDS = {"true": True, "false": False}
 Path = tuple[str, ...]  # ("server", "port") of the key `server.port`
 
 
-def named(document: Mapping[str, Any]) -> Iterator[tuple[str, Path, Any]]:
+def named(document: Any) -> Iterator[tuple[str, Path, Any]]:
     """Yield the keys of a document that have a name, with their paths and values, in order.
 
     >>> [name for name, _, _ in named({"server": {"port": 80, "a.b": 1}, "rules": [{"x": 1}]})]
     ['server.port', 'server."a.b"']
     """
-    for path, value in _leaves(document, ()):
+    for path, value in _leaves(document, ()) if isinstance(document, Mapping) else ():
         if is_setting(value):
             yield ".".join(part if _BARE.fullmatch(part) else json.dumps(part) for part in path), path, value
 

@@ -39,6 +39,7 @@ def test_a_name_that_two_files_have_gets_the_path() -> None:
         ("conf/a.toml:LIMIT", None, "9", "conf/a.toml", "LIMIT = 9\n[cache]\nsize = 10 # MB\n"),
         ("cache.size", None, "20", "conf/a.toml", "LIMIT = 3\n[cache]\nsize = 20 # MB\n"),
         ("cache.size", "query.sql", "20", "conf/a.toml", "LIMIT = 3\n[cache]\nsize = 20 # MB\n"),  # no other has it
+        ("conf/a.toml:cache.size", None, "20", "conf/a.toml", "LIMIT = 3\n[cache]\nsize = 20 # MB\n"),
         ("cache.on", "b.json", "False", "b.json", '{"cache": {"on": false}}\n'),
     ],
 )

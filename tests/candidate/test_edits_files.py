@@ -84,6 +84,21 @@ def test_constants_are_settled_by_the_names_that_a_source_gives_them() -> None:
     assert edits.settled(SOURCE, change) == (Set("src/run.py:LIMIT", "6 * 2"), Set("conf.toml:LIMIT", "4"))
 
 
+def test_elements_of_a_list_are_set_one_by_one() -> None:
+    source = pack({"a.toml": "w = [1.0, 2.5] # weights\n", "b.py": "P = (1, 2)\n"})
+    change = [Set("w[1]", "3"), Set("w[0]", "w * 2"), Set("P[0]", "5")]
+    with pytest.raises(EditError, match=r"has to be a literal such as 1\.0"):
+        edits.settled(source, change)
+    change[1] = Set("a.toml:w[0]", "0.5")
+    settled = edits.settled(source, change)
+    assert settled == (Set("w", "[0.5, 3.0]"), Set("P", "(5, 2)"))
+    assert edits.apply(source, settled) == edits.apply(source, change)
+    assert unpack(edits.apply(source, change))["a.toml"] == "w = [0.5, 3.0] # weights\n"
+    for name in ("w[2]", "q[0]", "P[x]"):
+        with pytest.raises(EditError, match=r"SET"):
+            edits.apply(source, [Set(name, "1")])
+
+
 def test_training_has_no_paths() -> None:
     assert edits.settled("A = 1\n", [SearchReplace("A = 1", "A = 2", "train_mlx.py")]) == (
         SearchReplace("A = 1", "A = 2"),

@@ -77,8 +77,8 @@ def test_a_key_that_stands_twice_is_not_set(source: str) -> None:
         json_keys.assign(source, name, "3")
 
 
-@pytest.mark.parametrize("source", ["", "{", "[1]", "3", '{"a": 1} x', "[" * 100_000, '{"a": ' + "9" * 5000 + "}"])
-def test_no_object_is_a_source_error(source: str) -> None:
+@pytest.mark.parametrize("source", ["", "{", '{"a": 1} x', "[" * 100_000, '{"a": ' + "9" * 5000 + "}"])
+def test_no_json_is_a_source_error(source: str) -> None:
     for function in (json_keys.read, json_keys.literals, json_keys.normalised, json_keys.structure):
         with pytest.raises(SourceError, match="not valid JSON"):
             function(source)
@@ -124,3 +124,9 @@ def _cuts(source: str, literal: str, new: str) -> list[tuple[int, str]]:
     """Return each place of `literal`, with the source from there on when it is replaced by `new`."""
     places = [at for at in range(len(source)) if source.startswith(literal, at)]
     return [(at, new + source[at + len(literal) :]) for at in places]
+
+
+@pytest.mark.parametrize("source", ["[1, {}]", " 3 ", "null"])
+def test_what_is_no_object_has_no_keys(source: str) -> None:
+    assert json_keys.read(source) == json_keys.literals(source) == {}
+    assert json_keys.normalised(source) == json_keys.normalised(source.strip()) != json_keys.normalised("[]")

@@ -49,7 +49,7 @@ _SET_KEY = re.compile(
     + _KEY
     + r"(?:\."
     + _KEY
-    + r"){0,9})[`*\s]*(:?=|→|->|\bto\b)(.*)",
+    + r"){0,9}(?:\[\d{1,4}\])?)[`*\s]*(:?=|→|->|\bto\b)(.*)",
     re.IGNORECASE,
 )
 _FROM_TO = re.compile(_LEAD + r"SET[\s`*:]+([A-Za-z_][\w.]*)[`*\s]*\bfrom\b(.*?)\bto\b(.*)", re.IGNORECASE)

@@ -36,6 +36,7 @@ CSS_TEXT = BLOCK.format(CSS.search, CSS.replace)
         ("SET size = 20", (Set("size", "20"),)),
         ("SET cache.my-key = false", (Set("cache.my-key", "false"),)),
         ('SET conf.toml:cache."a b" = 1', (Set('conf.toml:cache."a b"', "1"),)),
+        ("SET weights[1] = 2", (Set("weights[1]", "2"),)),
         ("### conf.toml\n```toml\nSET size = 20\n```", (Set("size", "20", "conf.toml"),)),
         ("### conf.toml\n```toml\nsize = 20\n```", (WholeFile("size = 20", "conf.toml"),)),
         ("### site/style.css\n```css\n```", (WholeFile("", "site/style.css"),)),
