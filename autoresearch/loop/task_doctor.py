@@ -9,9 +9,10 @@ from pathlib import Path
 from autoresearch.errors import AutoresearchError
 from autoresearch.formats import counted
 from autoresearch.loop.checkup import FINE, NOTE, PROBLEM, Check
-from autoresearch.paths import STATE
+from autoresearch.paths import STATE, TASK_FILE
 from autoresearch.tasks.command.floor import Baseline, Finding, Floor
 from autoresearch.tasks.command.task import CommandTask
+from autoresearch.tasks.command.toml_lines import key_lines, line_of
 from autoresearch.tasks.command.tree import in_repository, uncommitted
 
 TRUST = {
@@ -79,7 +80,8 @@ def _trust(task: CommandTask) -> Check:
 def _baseline(task: CommandTask, baseline: Baseline) -> Iterator[Check]:
     if (failure := baseline.failure) is not None:
         detail = f"\n{failure.detail}" if failure.detail else ""
-        yield Check("run", PROBLEM, f"the files as they are do not run: {failure.kind}: {failure.message}{detail}")
+        message = f"the files as they are do not run: {failure.kind}: {failure.message}{detail}"
+        yield Check("run", PROBLEM, message, _place(task, failure.kind))
         return
     first, second, metric = baseline.first, baseline.second, task.metric
     assert first.score is not None and second is not None and second.score is not None
@@ -92,6 +94,14 @@ def _baseline(task: CommandTask, baseline: Baseline) -> Iterator[Check]:
     if first.score != second.score and metric.scatter == "exact":
         advice = "leave `scatter` out, so that the noise is measured"
         yield Check("noise", PROBLEM, "the metric is declared exact, and two runs differ", advice)
+
+
+def _place(task: CommandTask, kind: str) -> str:
+    """Return the line of task.toml that a failure of this kind comes from, "" where it is of no one line."""
+    key = {"metric": ("metric", "from"), "run": ("run",), "judge": ("score",), "build": ("build",)}.get(kind, (kind,))
+    text = (task.folder / TASK_FILE).read_text("utf-8", "replace")
+    line = line_of(key_lines(text), key)
+    return f"see {TASK_FILE}, line {line}: {text.splitlines()[line - 1].strip()}" if line else ""
 
 
 def _test(task: CommandTask, floor: Floor) -> Check:

@@ -45,6 +45,7 @@ def test_what_is_fine_and_what_a_guard_lets_through_is_told(tmp_path: Path) -> N
     ("judge", "toml", "name", "level"),
     [
         ("raise SystemExit('no')", TOML, "run", PROBLEM),
+        ("print('{\"lass\": 1}')", TOML, "run", PROBLEM),
         ("import time\nprint({'loss': time.time()}.__repr__().replace(chr(39), chr(34)))", TOML, "noise", PROBLEM),
         ("print('{\"loss\": 9}')", TOML, "noise", NOTE),
     ],
@@ -57,5 +58,7 @@ def test_a_baseline_that_fails_or_scatters_otherwise_is_told(
     for check in checks(folder, no_sandbox=True):
         if check.name == name:
             assert check.level is level
+            at = {"run": "see task.toml, line "}.get(name, "")
+            assert check.advice.startswith(at)
             return
     raise AssertionError(name)

@@ -37,6 +37,7 @@ OPEN_FILES = 4096
 FILE_BYTES = 4 * 2**30  # of the largest file that a command can write
 DETAIL_CHARS = 1500  # of a log that a failure shows
 WRITTEN_BYTES, WRITTEN_FILES = 8 * 2**30, 50_000  # that a command may write
+DRAIN_S = 5.0  # for reading what is left of the output after the command has ended
 STARTING_S = 10.0  # that the sandbox may take beside the command's own time
 
 _OBSERVER = """\
@@ -237,7 +238,7 @@ class _Printed:
         self._path = path
         self._log = CappedLog(path, PRINTED_BYTES)
         self._read_fd, self.write_fd = os.pipe()
-        self._thread = threading.Thread(target=self._drain, name="printed")
+        self._thread = threading.Thread(target=self._drain, name="printed", daemon=True)
 
     def begin(self) -> None:
         """Read from now on: the child has its own copy of the other end, or was never started."""
@@ -245,9 +246,10 @@ class _Printed:
         self._thread.start()
 
     def text(self) -> str:
-        """Wait for the end of the output and return what is kept of it."""
-        self._thread.join()
-        return self._path.read_bytes().decode("utf-8", "replace")
+        """Return what is kept of the output, or its end where a process that nobody could end holds it open."""
+        self._thread.join(DRAIN_S)
+        kept = self._log.end if self._thread.is_alive() else self._path.read_bytes()
+        return kept.decode("utf-8", "replace")
 
     def _drain(self) -> None:
         with self._log, os.fdopen(self._read_fd, "rb", buffering=0) as pipe:

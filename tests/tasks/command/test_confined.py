@@ -120,6 +120,22 @@ def test_a_command_reaches_nothing_but_its_folder(place: Path, code: str) -> Non
     assert python(place, "open('out/x', 'w').write('1')").ok
 
 
+ESCAPED = """
+import os, sys, time
+print("said", flush=True)
+if os.fork() == 0:
+    os.setsid()
+    os.execve(sys.executable, [sys.executable, "-c", "import time; time.sleep(9)"], {})
+"""
+
+
+def test_a_process_that_escapes_without_a_sandbox_does_not_hold_the_loop(place: Path) -> None:
+    job = Job(argv=[sys.executable, "-c", ESCAPED], cwd=place, scratch=place / "tmp", log=place / "run.log", limit_s=20)
+    began = time.monotonic()
+    ended = execute(job, Confinement(sandbox=Unconfined()))
+    assert ended.ok and ended.printed == "said\n" and time.monotonic() - began < 60
+
+
 SOCKETS = """
 import socket, sys
 with socket.create_server(("127.0.0.1", 0)) as own:
