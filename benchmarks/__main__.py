@@ -26,6 +26,7 @@ NAMES = {
     "protocol": "a language model's turns: their cost, broken replies, a real model's answers (4 benchmarks)",
     "quality": "val_bpb after fixed steps, with parts of the optimizer removed",
     "reading": "what a language model reads anew each turn",
+    "serve": "what the live page and the REST interface hold, and what they cost a training",
     "simulations": "simulated nights: the keep rule, the statistics, the search (3 benchmarks)",
     "trainer": "a training step: speed, parts, scaling, warm-up, batches (5 benchmarks)",
 }

@@ -22,6 +22,8 @@ from testbed.night_builder import NightBuilder
 TOKEN = "a-token-of-the-tests-alone"
 BEARER = {"authorization": f"Bearer {TOKEN}"}
 TAG = "nov23"
+# `python -c SERVE CHECKOUT serve ...` is loop.py in another checkout.
+SERVE = "import sys; from pathlib import Path; import loop; loop.ROOT = Path(sys.argv.pop(1)); sys.exit(loop.main())"
 
 
 @dataclass

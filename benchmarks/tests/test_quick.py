@@ -50,6 +50,7 @@ TABLES: dict[str, tuple[str, tuple[str, ...]]] = {
     "protocol turns": ("6 turns | blocks | set", ("| turns given up |",)),
     "quality optimizers": ("optimizer | seed | steps | val_bpb", ("| Muon + AdamW | 42 |", "| AdamW | 42 |")),
     "reading": ("form | the model | loads a turn | prompt, tokens", ("| set | is unloaded each turn | 1 |",)),
+    "serve": ("address | experiments | kB", ("| /night.html | 60 |", "| a page and 10 requests a second | 1 |")),
     "simulations keep_rule": ("", ("100 runs, sigma known", "three-seed bootstrap 95%", "kept as proposal 41")),
     "simulations kinds": ("", ("Limits for p", "Intervals", "A/A nights")),
     "simulations night": ("", ("Search and validation", "Drift, mixed nights", "Early stop")),

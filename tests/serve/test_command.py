@@ -17,11 +17,10 @@ import pytest
 from autoresearch.errors import UsageError
 from autoresearch.paths import serve_token
 from autoresearch.serve import command
-from testbed.served import write_night
+from testbed.served import SERVE, write_night
 from testbed.toy import ROOT
 
 GOOD = {"title": "Shallower", "hypothesis": "More steps.", "category": "depth", "edits": "SET DEPTH = 3"}
-SERVE = "import sys; from pathlib import Path; import loop; loop.ROOT = Path(sys.argv.pop(1)); sys.exit(loop.main())"
 
 
 @contextmanager
