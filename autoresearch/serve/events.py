@@ -58,13 +58,14 @@ async def stream(
     while not await stopping():
         parts: list[str] = []
         try:
-            if (now := reader.stamp()) != stamp:
+            now, live = await asyncio.to_thread(lambda: (reader.stamp(), reader.live()))
+            if now != stamp:
                 seen = await asyncio.to_thread(reader.snapshot)
                 if stamp == ():
                     parts.append(message("hello", {"tag": seen.layout.tag}, seen.id))
                 parts += list(journal_messages(seen, since))
                 stamp, since = now, (seen.layout.tag, len(seen.lines))
-            if (live := reader.live()) is not shown:
+            if live is not shown:
                 shown = live
                 parts.append(message("live", live_json(live)))
         except NoNightError:

@@ -71,11 +71,15 @@ class Snapshot:
 
 
 class NightReader:
-    """Reader of the night `tag` of a checkout, or of the one that was written last. Threads may share it."""
+    """Reader of the night `tag` of a checkout, or of the one that was written last. Threads may share it.
+
+    Of several nights that run, the lines of a fleet, it stays with the one that it found first.
+    """
 
     def __init__(self, root: Path, tag: str | None = None) -> None:
         self.root, self.tag = root, tag
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._found: Layout | None = None
         self._shared: dict[str, Any] = {}
         self._read: tuple[Layout, Stamp, Snapshot] | None = None
         self._live: tuple[Layout, Stamp, LiveState | None] | None = None
@@ -83,10 +87,13 @@ class NightReader:
 
     def layout(self) -> Layout:
         """Return the night's paths. Raises NoNightError where there is none."""
-        tags = journal.nights(self.root) if self.tag is None else [self.tag]
-        if not tags or not Layout(self.root, tags[-1]).journal.is_file():
-            raise NoNightError(f"no night has begun here. Run: {command('loop.py')}")
-        return Layout(self.root, tags[-1])
+        with self._lock:
+            if self._found is None or self._running(self._found) is None:
+                tags = journal.nights(self.root) if self.tag is None else [self.tag]
+                if not tags or not Layout(self.root, tags[-1]).journal.is_file():
+                    raise NoNightError(f"no night has begun here. Run: {command('loop.py')}")
+                self._found = Layout(self.root, tags[-1])
+            return self._found
 
     def stamp(self) -> tuple[Layout, Stamp]:
         """Return what changes whenever the journal does. Raises NoNightError."""
@@ -105,9 +112,11 @@ class NightReader:
 
     def live(self) -> LiveState | None:
         """Return the state of the loop that runs the night at this moment; None where none does."""
-        layout = self.layout()
-        stamp = _stamp(layout.live)
+        return self._running(self.layout())
+
+    def _running(self, layout: Layout) -> LiveState | None:
         with self._lock:
+            stamp = _stamp(layout.live)
             if self._live is None or self._live[:2] != (layout, stamp):
                 self._live = layout, stamp, live_state.published(layout)
             state = self._live[2]

@@ -184,7 +184,7 @@ def _machines(reader: NightReader, seen: Snapshot) -> str:
     found = views.machines(seen.night, reader.live())
     rows = [
         (
-            escape(str(one.get("describe") or one["machine"])),
+            escape(" · ".join(filter(None, (one["describe"] or one["machine"], one["member"])))),
             str(one["runs"]),
             number(one.get("tok_s"), ",.0f"),
             _doing(one["running"]),

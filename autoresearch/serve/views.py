@@ -177,17 +177,19 @@ def how_to_start(layout: Layout) -> str:
 
 
 def machines(night: Night, running: live_state.LiveState | None) -> list[Json]:
-    """Return the machines that runs were made on, with what they do now."""
-    found: dict[str, Json] = {}
+    """Return the machines that runs were made on, the members of a fleet one by one, with what they do now."""
+    found: dict[tuple[str, str | None], Json] = {}
     for x in night.experiments.values():
         for run in x.runs.values():
-            one = found.setdefault(run.machine, {"machine": run.machine, "runs": 0, "running": None})
+            key = run.machine, run.measurement.member if run.measurement else None
+            one = found.setdefault(key, {"machine": run.machine, "member": key[1], "runs": 0, "running": None})
             one["runs"] += 1
             if run.measurement and run.measurement.tok_s:
                 one["tok_s"] = run.measurement.tok_s
             if run.ended is None and running is not None:
                 one["running"] = {"experiment": x.n, "run": run.run + 1}
-            last = run.machine
-    if found and night.machine:
-        found[last]["describe"] = shared_machine(night.machine).describe()
+    here = shared_machine(night.machine).describe() if night.machine else None
+    classes = {machine for machine, _ in found}
+    for one in found.values():
+        one["describe"] = here if len(classes) == 1 else None  # the night's own facts, where all are of that kind
     return list(found.values())

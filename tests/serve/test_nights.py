@@ -75,6 +75,18 @@ def test_without_a_tag_it_follows_the_night_that_was_written_last(tmp_path: Path
         NightReader(tmp_path, "c").snapshot()
 
 
+def test_of_two_nights_that_run_it_stays_with_one(tmp_path: Path) -> None:
+    """The lines of a fleet write their journals in turn."""
+    reader, layouts = NightReader(tmp_path), [Layout(tmp_path, tag) for tag in ("t-m1", "t-m4")]
+    for layout in layouts:
+        NightBuilder(tag=layout.tag).write(layout.folder)
+        write_live(layout)
+        assert reader.layout() == layouts[0]
+    write_live(layouts[0], over="the time is up")
+    os.utime(layouts[1].journal)
+    assert reader.layout() == layouts[1]
+
+
 def test_a_damaged_journal_is_named(reader: NightReader) -> None:
     path = reader.layout().journal
     path.write_bytes(b"nonsense\n" + path.read_bytes())
