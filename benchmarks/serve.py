@@ -125,6 +125,7 @@ def training_row(server: Server, name: str, polls_a_s: float, windows: int, seco
     loop = threading.Thread(target=live, args=(server.layout, state, beat))
     loop.start()
     ratios, shares = [], []
+    server.get(server.connect(), "/night.html")  # the first drawing loads matplotlib's fonts
     for _ in range(windows):
         alone = speed(step, seconds)
         used = server.cpu_s()
@@ -172,19 +173,17 @@ def calling(server: Server, polls_a_s: float) -> Iterator[None]:
     ended = threading.Event()
 
     def page() -> None:
-        stream, fetch = server.connect(), server.connect()
-        server.get(fetch, "/night.html")
+        stream = server.connect()
         stream.request("GET", "/events", headers=server.headers)
         answer = stream.getresponse()
         while not ended.is_set() and (line := answer.readline()):
             if line.startswith(b"event: note"):
-                server.get(fetch, "/night.html")
+                server.get(server.connect(), "/night.html")
         stream.close()
 
     def agent() -> None:
-        own = server.connect()
         while not ended.wait(1 / polls_a_s):
-            server.get(own, "/next")
+            server.get(server.connect(), "/next")
 
     threads = [threading.Thread(target=page)] + [threading.Thread(target=agent)] * (polls_a_s > 0)
     for thread in threads:

@@ -189,7 +189,7 @@ async def respond(
     send: Send, status: int, why: str, headers: dict[str, str] | None = None, *, as_page: bool = False
 ) -> None:
     """Send a whole response whose body is {"error": why}, or a page with that sentence."""
-    body = (PAGE.format(why=escape(why)) if as_page else json.dumps({"error": why})).encode()
+    body = (PAGE.format(why=escape(why[:1].upper() + why[1:])) if as_page else json.dumps({"error": why})).encode()
     kind = "text/html; charset=utf-8" if as_page else "application/json"
     told = {**HEADERS, "content-type": kind, "content-length": str(len(body)), **(headers or {})}
     pairs = [(name.encode(), value.encode("latin-1")) for name, value in told.items()]

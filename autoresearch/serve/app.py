@@ -61,6 +61,7 @@ def create(reader: NightReader, stopping: Callable[[], bool] = lambda: False) ->
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(StarletteHTTPException, _refused)
     app.add_exception_handler(AutoresearchError, _failed)
+    app.add_exception_handler(Exception, _unexpected)
     return app
 
 
@@ -289,3 +290,8 @@ async def _failed(request: Request, error: Any) -> Response:
     """Answer where a night cannot be read: 409 where there is none, 400 for a bad request, 503 for a damaged night."""
     status = 409 if isinstance(error, NoNightError) else 400 if isinstance(error, UsageError) else 503
     return JSONResponse({"error": str(error)}, status)
+
+
+async def _unexpected(request: Request, error: Any) -> Response:
+    """Answer where this program is wrong; uvicorn logs the traceback."""
+    return JSONResponse({"error": f"an error of the server, please report it: {type(error).__name__}"}, 500)

@@ -60,7 +60,8 @@ def settings(guard: Guard) -> Config:
 
     return Config(
         guard, log_level="warning", access_log=False, server_header=False, lifespan="off", loop="asyncio", http="h11",
-        ws="none", limit_concurrency=200, timeout_graceful_shutdown=2,
+        ws="none",
+        proxy_headers=False, limit_concurrency=200, timeout_graceful_shutdown=2,
     )  # fmt: skip
 
 

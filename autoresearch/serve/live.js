@@ -45,7 +45,7 @@ function show(state) {
   at("now-phase").textContent = !state.running ? "no loop runs" : paused ? "paused" : state.phase || "starting";
   at("now-phase").className = `phase${paused ? " paused" : state.running ? "" : " off"}`;
   what.textContent = state.running ? (idle ? state.title : [state.proposer, state.hypothesis].filter(Boolean).join(": "))
-    : "Nothing trains at this moment.";
+    : what.dataset.idle;
   const inRun = state.running && !idle;
   at("now-bar").hidden = !inRun;
   at("now-bar").setAttribute("aria-valuenow", Math.round(100 * (state.progress || 0)));

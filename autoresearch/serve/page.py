@@ -12,6 +12,7 @@ from html import escape
 from pathlib import Path
 
 from autoresearch import texts
+from autoresearch.invocation import command
 from autoresearch.metrics import Metric
 from autoresearch.record.night import Experiment, Night
 from autoresearch.report import analysis, page_changes, page_night
@@ -48,7 +49,7 @@ HEAD = """\
 NOW = """\
 <section id="now" aria-labelledby="now-title">
 <div class="row"><h2 id="now-title">The present run</h2><span id="now-phase" class="phase"></span></div>
-<p id="now-what" class="note">{what}</p>
+<p id="now-what" class="note" data-idle="{idle}">{what}</p>
 <div id="now-bar" class="bar" role="progressbar" aria-label="used budget" aria-valuemin="0" aria-valuemax="100" hidden>\
 <i></i></div>
 <p id="now-facts" class="meta"></p>
@@ -78,12 +79,15 @@ def render(reader: NightReader) -> str:
     try:
         seen = reader.snapshot()
     except NoNightError as error:
-        text = f'<header><h1>No night yet</h1><p>{escape(str(error))}</p></header><div id="night" data-seen=""></div>'
+        why = escape(str(error))
+        text = f"<header><h1>No night yet</h1><p>{why[:1].upper()}{why[1:]}</p></header>"
+        text += '<div id="night" data-seen=""></div>'
         return document("autoresearch", text, live=True)
-    runs = reader.live()
-    what = runs.title if runs else f"No loop runs. Start it: {views.how_to_start(seen.layout)}"
+    runs, start = reader.live(), command(f"loop.py --tag {seen.layout.tag}")
+    idle = f"No loop runs. Start it: {start}"
+    now = NOW.format(what=escape(runs.title if runs else idle), idle=escape(idle))
     first, rest = _parts(reader, seen)
-    return document(_title(seen.night), f"{first}{NOW.format(what=escape(what))}{rest}", live=True)
+    return document(_title(seen.night), f"{first}{now}{rest}", live=True)
 
 
 def night(reader: NightReader) -> str:
@@ -116,16 +120,15 @@ def _title(night: Night) -> str:
 
 def _parts(reader: NightReader, seen: Snapshot) -> tuple[str, str]:
     """Return the head, and what stands below the present run."""
-    below = seen.once("page", lambda: _below(seen))  # all that the journal alone decides
-    return (
-        f'<div id="head" data-title="{escape(_title(seen.night))}">{report_page.head(seen.night)}</div>\n',
-        f'<div id="night" data-seen="{seen.id}">{below}{_posted(reader)}{_machines(reader, seen)}'
-        f"{page_changes.proposers(seen.night)}</div>\n",
+    night = seen.night
+    head, first, last = seen.once(
+        "page",  # all that the journal alone decides
+        lambda: (report_page.head(night), _progress(seen) + results(night), page_changes.proposers(night)),
     )
-
-
-def _below(seen: Snapshot) -> str:
-    return _progress(seen) + results(seen.night)
+    return (
+        f'<div id="head" data-title="{escape(_title(night))}">{head}</div>\n',
+        f'<div id="night" data-seen="{seen.id}">{first}{_posted(reader)}{_machines(reader, seen)}{last}</div>\n',
+    )
 
 
 def _progress(seen: Snapshot) -> str:
@@ -172,11 +175,14 @@ def _posted(reader: NightReader) -> str:
     if not found:
         return ""
     rows = [
-        (escape(str(one.get("verdict") or one["status"])), escape(str(one.get("title", one["id"]))), escape(one["why"]))
+        (
+            escape(str(one.get("verdict") or one["status"])),
+            f"{escape(str(one.get('title', one['id'])))}<br><span class='note'>{escape(one['why'])}</span>",
+        )
         for one in reversed(found[-POSTED_SHOWN:])
     ]
     waiting = sum(one["status"] == "queued" for one in found)
-    return section("From outside", table(("", "hypothesis", "why"), rows, "txx"), f"{waiting} waiting.")
+    return section("From outside", table(("", "hypothesis"), rows, "tx"), f"{waiting} waiting.")
 
 
 def _machines(reader: NightReader, seen: Snapshot) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,7 @@ from autoresearch.errors import AutoresearchError, EditError
 from autoresearch.findings import hints
 from autoresearch.findings.export import shared_machine
 from autoresearch.formats import printable, run_name
-from autoresearch.invocation import command
-from autoresearch.paths import Layout, tree
+from autoresearch.paths import Layout
 from autoresearch.record import inbox
 from autoresearch.record.events import Refused
 from autoresearch.record.inbox import Hypothesis
@@ -168,12 +166,6 @@ def _waiting(layout: Layout, id: str) -> Json:
     except EditError as error:
         return {"id": id, "status": "queued", "why": str(error)}
     return hypothesis(one, id) if one else {"id": id, "status": "running", "why": "it has just been taken up"}
-
-
-def how_to_start(layout: Layout) -> str:
-    """Return the command that resumes a night."""
-    task = f"--task {shlex.quote(str(tree(layout.root)))} " if layout.declared else ""
-    return command(f"loop.py {task}--tag {layout.tag}")
 
 
 def machines(night: Night, running: live_state.LiveState | None) -> list[Json]:
