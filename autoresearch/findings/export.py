@@ -29,7 +29,7 @@ from autoresearch.findings.finding import (
 from autoresearch.findings.scrub import Scrubber, scrubber
 from autoresearch.invocation import command
 from autoresearch.paths import Layout
-from autoresearch.record import journal
+from autoresearch.record import inbox, journal
 from autoresearch.record.codec import decode_all
 from autoresearch.record.events import Decided, Quarantined
 from autoresearch.record.night import Experiment, Night, RunRecord
@@ -154,6 +154,7 @@ class _Exporter:
 
     def finding(self, experiment: Experiment) -> Finding:
         source, failure, scrub = self.sources[experiment.n], experiment.failure, self.scrub
+        posted = experiment.proposal.inbox_id is not None  # its author is named on this machine alone
         return Finding(
             n=experiment.n,
             role=experiment.role,
@@ -161,7 +162,7 @@ class _Exporter:
             title=scrub.line(experiment.proposal.title, TITLE),
             hypothesis=scrub.prose(experiment.proposal.hypothesis, PROSE),
             category=scrub.line(experiment.proposal.category, LINE),
-            proposer=scrub.line(experiment.proposal.proposer, LINE),
+            proposer=inbox.PROPOSER if posted else scrub.line(experiment.proposal.proposer, LINE),
             reason=scrub.prose(experiment.reason, PROSE),
             parent=experiment.parent_n,
             source=sha256(source),

@@ -40,6 +40,13 @@ def test_line_ends_of_windows_and_a_source_that_never_ran() -> None:
     assert shared.source(shared.findings[0]) == BASE and shared.findings[1].change is None
 
 
+def test_the_author_of_a_hypothesis_from_outside_stays_on_this_machine() -> None:
+    made = NightBuilder()
+    proposal = Proposal((Set("LR", "0.02"),), "t", "", "other", "inbox: A Person", inbox_id="h1")
+    made.candidate(proposal, 0.0, "keep")
+    assert export.export(made.night, made.sources.__getitem__, OPEN).findings[1].proposer == "inbox"
+
+
 def test_a_night_without_a_baseline_has_nothing_to_share(tmp_path: Path) -> None:
     (tmp_path / "journal.jsonl").write_bytes(b"")
     with pytest.raises(BundleError, match=r"nothing to share. Run: uv run loop.py"):
