@@ -86,6 +86,16 @@ class Metric:
         text = f"{gain:+.4f}" if self.decimals is not None else f"{gain:+.4g}"
         return f"{text} {self.unit}".rstrip()
 
+    def percent(self, before: float, after: float) -> float | None:
+        """Return by how many percent of the first score's value the second's is better; None where that is 0.
+
+        >>> Metric(name="accuracy", direction="higher").percent(-0.5, -0.75)
+        50.0
+        """
+        first = self.value(before)
+        change = self.value(after) - first
+        return None if first == 0 else 100 * (change if self.direction == "higher" else -change) / abs(first)
+
     def _relative(self, gain: float) -> float:
         """Return a gain in log scores as a part of the value: of time saved, or of throughput added."""
         return -math.expm1(-gain) if self.direction == "lower" else math.expm1(gain)

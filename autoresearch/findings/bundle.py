@@ -22,7 +22,7 @@ from autoresearch.decide import validation
 from autoresearch.errors import BundleError
 from autoresearch.files import write_atomic
 from autoresearch.findings import schema
-from autoresearch.findings.finding import Effect, Finding, SharedMachine, SharedTask, TransferReport
+from autoresearch.findings.finding import Effect, Finding, SharedMachine, SharedMetric, SharedTask, TransferReport
 from autoresearch.findings.schema import (
     STRICT,
     Amount,
@@ -206,7 +206,9 @@ def check(bundle: Bundle) -> None:
     )
     if bundle.kind != "imported":
         _require(bundle.best is not None and bundle.baseline is not None, "a night must have a baseline and a best")
-        task = {name: getattr(bundle.task, name) for name in ("fingerprint", "profile", "budget_s")}
+        training = bundle.task.metric == SharedMetric()
+        names = ("fingerprint", "profile", "budget_s") if training else ("fingerprint",)
+        task = {name: getattr(bundle.task, name) for name in names}
         needed = {**task, "sigma_score": bundle.sigma_score, "sigma_df": bundle.sigma_df}
         absent = [name for name, value in needed.items() if value is None]
         _require(not absent, f"a night must state its {', '.join(absent)}")

@@ -14,6 +14,7 @@ from autoresearch.errors import SourceError
 from autoresearch.findings.agreement import SharedRow, in_sigma, shared
 from autoresearch.findings.bundle import Bundle
 from autoresearch.findings.finding import Effect, Finding, TransferOutcome
+from autoresearch.metrics import VAL_BPB, Metric
 from autoresearch.records import CATEGORIES, COMPARABLE
 
 FEW_DF = 6.0  # below these degrees of freedom sigma itself is uncertain by a factor of two
@@ -80,6 +81,7 @@ class NightRow:
     baseline: Cost
     best: Cost
     trajectory: tuple[TrajectoryPoint, ...]
+    metric: Metric = VAL_BPB
 
 
 class Ends(NamedTuple):
@@ -182,7 +184,8 @@ def _night(key: str, bundle: Bundle) -> NightRow:
     counts = {verdict: sum(f.verdict == verdict for f in candidates) for verdict in ("keep", "discard")}
     first, last = bundle.baseline, bundle.finding(bundle.best)
     before, after = first.score if first else None, last.score if last else None
-    gain = before - after if before and after else None
+    gain = before - after if before is not None and after is not None else None
+    metric = bundle.task.metric.metric
     return NightRow(
         key=key,
         label=bundle.label,
@@ -201,12 +204,13 @@ def _night(key: str, bundle: Bundle) -> NightRow:
         baseline_score=before,
         best_score=after,
         gain_score=gain,
-        gain_percent=100 * gain / before if gain is not None and before else None,
+        gain_percent=metric.percent(before, after) if before is not None and after is not None else None,
         gain_sigma=in_sigma(gain, bundle),
         total=bundle.total,
         baseline=_cost(first),
         best=_cost(last),
-        trajectory=tuple(_trajectory(bundle, before)) if before else (),
+        trajectory=tuple(_trajectory(bundle, before)) if before is not None else (),
+        metric=metric,
     )
 
 
@@ -218,7 +222,8 @@ def _trajectory(bundle: Bundle, baseline_score: float) -> Iterator[TrajectoryPoi
         hour = f.hour if f.hour is not None else hour
         if f.verdict == "keep" and f.score is not None:
             gain = baseline_score - f.score
-            best = TrajectoryPoint(tried, f.hour, f.score, 100 * gain / baseline_score, in_sigma(gain, bundle), f.title)
+            percent = bundle.task.metric.metric.percent(baseline_score, f.score) or 0.0
+            best = TrajectoryPoint(tried, f.hour, f.score, percent, in_sigma(gain, bundle), f.title)
             yield best
     if best is not None and best.experiment < tried:
         end = hour if best.hour is not None else None

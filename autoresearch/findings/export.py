@@ -22,6 +22,7 @@ from autoresearch.findings.finding import (
     Finding,
     PatchBlock,
     SharedMachine,
+    SharedMetric,
     SharedRun,
     SharedTask,
     TransferReport,
@@ -138,7 +139,7 @@ def shared_task(facts: TaskFacts) -> SharedTask:
     """Return the task of a night from the facts in its journal, without the name of a user's own text."""
     names = ("profile", "fingerprint", "seq_len", "vocab_size", "eval_tokens", "eval_rows", "budget_s")
     dataset = facts.dataset if facts.dataset in PUBLIC else OWN_TEXT
-    return SharedTask(dataset, **{name: getattr(facts, name) for name in names})
+    return SharedTask(dataset, metric=SharedMetric.of(facts.metric), **{name: getattr(facts, name) for name in names})
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ The constraints on the fields are those that schema.read() checks in files of ot
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -20,9 +20,11 @@ from autoresearch.findings.schema import (
     LiteralText,
     Positive,
     Prose,
+    Score,
     Sha256,
     SourceText,
 )
+from autoresearch.metrics import VAL_BPB, Direction, Metric, Scale, Scatter, Trust
 from autoresearch.system import machine
 
 SharedVerdict = Literal["keep", "discard", "crash", "quarantined"]
@@ -55,8 +57,29 @@ class SharedMachine:
 
 
 @dataclass(frozen=True, slots=True)
+class SharedMetric:
+    """The number that a night's task is judged by: autoresearch.metrics.Metric, of whoever wrote the file."""
+
+    name: Line = VAL_BPB.name
+    unit: Line = VAL_BPB.unit
+    direction: Direction = VAL_BPB.direction
+    scale: Scale = VAL_BPB.scale
+    trust: Trust = VAL_BPB.trust
+    scatter: Scatter = VAL_BPB.scatter
+    decimals: Annotated[int, Field(ge=0, le=12)] | None = VAL_BPB.decimals
+
+    @classmethod
+    def of(cls, metric: Metric) -> SharedMetric:
+        return cls(**{f.name: getattr(metric, f.name) for f in fields(cls)})
+
+    @property
+    def metric(self) -> Metric:
+        return Metric(**{f.name: getattr(self, f.name) for f in fields(self)})
+
+
+@dataclass(frozen=True, slots=True)
 class SharedTask:
-    """The training data and the time budget. Figures compare within one fingerprint, profile and budget only."""
+    """What was optimised, on what. Figures compare within one fingerprint, profile and budget only."""
 
     dataset: Line | None = None  # a public name, or "own text"
     profile: Line | None = None
@@ -66,11 +89,12 @@ class SharedTask:
     eval_tokens: Count | None = None
     eval_rows: Count | None = None
     budget_s: Positive | None = None  # seconds of training a run
+    metric: SharedMetric = field(default_factory=SharedMetric)
 
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """Bits per byte gained over the incumbent of that time; positive is better. Without replicates, no bounds."""
+    """Gain in scores over the incumbent of that time; positive is better. Without replicates, no bounds."""
 
     gain_score: float
     low_score: float | None = None  # bounds of the 95% interval
@@ -113,10 +137,10 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class SharedRun:
-    """One training and evaluation: its val_bpb and its cost."""
+    """One run: its score and its cost."""
 
     purpose: Literal["search", "repeat", "incumbent", "final"]
-    score: Amount | None = None
+    score: Score | None = None
     hour: Amount | None = None  # hours into the night at its start
     training_s: Amount | None = None
     num_steps: Count | None = None
@@ -148,7 +172,7 @@ class Finding:
     source: Sha256 | None = None  # hash of its source, which the bundle holds
     change: Change | None = None
     effect: Effect | None = None
-    score: Amount | None = None  # the estimate at the end of the night, over all its runs
+    score: Score | None = None  # the estimate at the end of the night, over all its runs
     hour: Amount | None = None  # hours into the night when it was decided
     runs: Annotated[tuple[SharedRun, ...], Field(max_length=1000)] = ()
     failure: Prose | None = None  # its kind and message

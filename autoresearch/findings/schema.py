@@ -57,6 +57,7 @@ ConstantName = Annotated[
 ]
 Count = Annotated[int, Field(ge=0, le=10**15)]
 Amount = Annotated[float, Field(ge=0, le=1e15)]
+Score = Annotated[float, Field(ge=-1e15, le=1e15)]  # lower is better; of an accuracy it is negative
 Positive = Annotated[float, Field(gt=0, le=1e15)]
 
 

@@ -16,7 +16,7 @@ from autoresearch.findings import bundle, compare, export, foreign, hints, trans
 from autoresearch.findings.bundle import Bundle
 from autoresearch.findings.finding import TransferReport
 from autoresearch.formats import counted
-from autoresearch.paths import Cache, Layout
+from autoresearch.paths import STATE, Cache, Layout
 from autoresearch.record import journal
 from autoresearch.record.night import Night
 from autoresearch.report import comparison_page, comparison_tables, status
@@ -122,6 +122,9 @@ def nights_of(root: Path, name: str) -> list[Bundle]:
         return [bundle.load(file) for file in files]
     if (layout := Layout(root, name)).journal.is_file():
         return [bundle_of(layout)]
+    state = path.resolve() / STATE  # the folder of a declared task: all its nights
+    if found := journal.nights(state) if state.is_dir() else []:
+        return [bundle_of(Layout(state, tag)) for tag in found]
     if path.is_dir():
         raise UsageError(f"{name} holds no findings (*.json) and no results.tsv")
     raise UsageError(

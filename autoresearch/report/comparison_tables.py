@@ -20,7 +20,8 @@ from autoresearch.findings.compare import (
 )
 from autoresearch.findings.finding import Effect, TransferOutcome
 from autoresearch.formats import counted, shortened, span
-from autoresearch.report.markup import DASH, number, signed
+from autoresearch.metrics import VAL_BPB, Metric
+from autoresearch.report.markup import DASH, number, shown, shown_size, signed
 
 SHARED_SHOWN, CONSTANTS_SHOWN = 20, 30  # rows in the terminal; the page has all
 NIGHT_WIDTH, NAMES_WIDTH = 13, 24  # characters of a night's column in the terminal, and of the column of names
@@ -41,13 +42,14 @@ Cells = list[str]
 # --- text of cells ----------------------------------------------------------------------------------------------------
 
 
-def effect_text(effect: Effect | None) -> str:
+def effect_text(effect: Effect | None, metric: Metric = VAL_BPB) -> str:
     """Return "+0.0210 [−0.0080, +0.0500]", or "+0.0210 (no interval)"."""
     if effect is None:
         return DASH
+    gain = signed(effect.gain_score, metric)
     if effect.low_score is None or effect.high_score is None:
-        return f"{signed(effect.gain_score)} (no interval)"
-    return f"{signed(effect.gain_score)} [{signed(effect.low_score)}, {signed(effect.high_score)}]"
+        return f"{gain} (no interval)"
+    return f"{gain} [{signed(effect.low_score, metric)}, {signed(effect.high_score, metric)}]"
 
 
 def together(row: SharedRow) -> str:
@@ -56,6 +58,13 @@ def together(row: SharedRow) -> str:
         return row.agreement
     gains = any(cell is not None and cell.effect is not None and cell.effect.direction == 1 for cell in row.cells)
     return "all gain" if gains else "all lose"
+
+
+def headings(nights: Sequence[NightRow]) -> Cells:
+    """Return NIGHTS, without val_bpb and its unit where a night is judged by another number."""
+    if all(night.metric == VAL_BPB for night in nights):
+        return list(NIGHTS)
+    return ["σ" if name == NIGHTS[-3] else "value" if name == NIGHTS[-2] else name for name in NIGHTS]
 
 
 def night_cells(night: NightRow) -> Cells:
@@ -73,10 +82,17 @@ def night_cells(night: NightRow) -> Cells:
         f"{night.keeps}/{night.experiments}",
         str(night.crashes),
         DASH if night.hours is None else span(3600 * night.hours),
-        number(night.sigma_score, ".4f"),
-        _pair(night.baseline_score, night.best_score, ".4f"),
+        DASH if night.sigma_score is None else shown_size(night.sigma_score, night.metric),
+        _shown(night),
         gain.replace("-", "−"),
     ]
+
+
+def _shown(night: NightRow) -> str:
+    """Return the baseline's and the best value, with the metric's name where it is not val_bpb."""
+    a, b = (shown(score, night.metric) for score in (night.baseline_score, night.best_score))
+    name = "" if night.metric == VAL_BPB else f"{night.metric.name} "
+    return f"{name}{a}" if a == b else f"{name}{a} → {b}"
 
 
 def cost_cells(night: NightRow) -> Cells:
@@ -106,7 +122,11 @@ def constant_cells(row: ConstantRow, nights: int | None = None) -> Cells:
 
 def shared_cells(row: SharedRow, nights: Sequence[NightRow]) -> Cells:
     """Return a change that several nights tried, what they say together, and a line for each of them."""
-    each = [f"{night.key} {_attempt(cell)}" for night, cell in zip(nights, row.cells, strict=True) if cell is not None]
+    each = [
+        f"{night.key} {_attempt(cell, night.metric)}"
+        for night, cell in zip(nights, row.cells, strict=True)
+        if cell is not None
+    ]
     return [row.change if row.exact else f"{row.change} (any values)", together(row), "\n".join(each)]
 
 
@@ -150,8 +170,8 @@ def _category(result: CategoryResult) -> str:
     return f"{result.kept}/{result.tried}" + (f" {gain.replace('-', '−')}" if result.kept else "")
 
 
-def _attempt(cell: Attempt) -> str:
-    return effect_text(cell.effect) if cell.effect else cell.verdict
+def _attempt(cell: Attempt, metric: Metric) -> str:
+    return effect_text(cell.effect, metric) if cell.effect else cell.verdict
 
 
 # --- the terminal -----------------------------------------------------------------------------------------------------
@@ -167,7 +187,7 @@ def show(comparison: Comparison, console: Console | None = None) -> None:
     for key, *described in (row[:DESCRIBED] for row in rows):
         console.print(Text(f"{key}  {', '.join(described)}"))
     console.print()
-    _print(console, "", ["", *NIGHTS[DESCRIBED:]], [[row[0], *row[DESCRIBED:]] for row in rows])
+    _print(console, "", ["", *headings(nights)[DESCRIBED:]], [[row[0], *row[DESCRIBED:]] for row in rows])
     _print(console, "What a run costs, baseline → best", COSTS, [cost_cells(night) for night in nights])
     _show_columns(comparison, console)
     shared = [shared_cells(row, nights) for row in comparison.shared[:SHARED_SHOWN]]

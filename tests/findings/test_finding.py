@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from autoresearch.findings.finding import Effect, SharedMachine
+from autoresearch.findings.finding import Effect, SharedMachine, SharedMetric
+from autoresearch.metrics import VAL_BPB, Metric
 from testbed.bundles import BUNDLE
 
 
@@ -34,3 +35,8 @@ def test_an_effect_has_a_direction_where_its_interval_excludes_zero(effect: Effe
 def test_the_cost_is_a_run_that_was_measured() -> None:
     kept = BUNDLE.findings[-1]
     assert kept.cost is not None and kept.cost.tok_s and kept.cost.peak_memory_mb
+
+
+def test_a_metric_survives_the_file() -> None:
+    metric = Metric(name="accuracy", unit="", direction="higher", decimals=None, trust="reported")
+    assert SharedMetric.of(metric).metric == metric and SharedMetric().metric == VAL_BPB

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from autoresearch.findings import compare
 from autoresearch.findings.finding import Effect, TransferOutcome
+from autoresearch.metrics import Metric
 from autoresearch.report import comparison_tables
 from testbed.night_builder import A, B, NightBuilder, shared
 
@@ -80,3 +81,13 @@ def test_columns_fit_and_break_no_word(rows: list[tuple[str, str, str]], room: i
         assert all(
             len(word) <= width for row in rows for cell, width in zip(row, widths, strict=True) for word in cell.split()
         )
+
+
+def test_a_declared_task_s_values_have_its_metric_s_name_and_no_bits_per_byte() -> None:
+    metric = Metric(name="accuracy", unit="", direction="higher", decimals=None)
+    night = replace(
+        compare.compare([A, B]).nights[0], metric=metric, baseline_score=-0.5, best_score=-0.75, sigma_score=0.01
+    )
+    cells = dict(zip(comparison_tables.headings([night]), comparison_tables.night_cells(night), strict=True))
+    assert cells["value"] == "accuracy 0.5 → 0.75" and cells["σ"] == "0.01"
+    assert comparison_tables.effect_text(Effect(0.25), metric) == "+0.25 (no interval)"
