@@ -156,7 +156,8 @@ def get_best(reader: Reader) -> dict[str, Any]:
 @router.get("/near-misses", tags=["the night"], summary="List what came close")
 def get_near_misses(reader: Reader) -> list[dict[str, Any]]:
     """List the experiments since the last keep that were at most one sigma worse, the best first."""
-    return views.near_misses(reader.snapshot())
+    seen = reader.snapshot()
+    return seen.once("near misses", lambda: views.near_misses(seen))
 
 
 @router.get("/next", tags=["the night"], summary="Ask what to try next")
@@ -180,7 +181,8 @@ def get_machines(reader: Reader) -> list[dict[str, Any]]:
 @router.get("/results.tsv", tags=["the night"], summary="The table of results", response_class=PlainTextResponse)
 def get_results(reader: Reader) -> Response:
     """Return the table of this night: commit, value, memory, status, description."""
-    table = results_tsv.render(reader.snapshot().night, b"")
+    seen = reader.snapshot()
+    table = seen.once("table", lambda: results_tsv.render(seen.night, b""))
     return Response(table, media_type="text/tab-separated-values; charset=utf-8")
 
 

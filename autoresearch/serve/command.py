@@ -68,8 +68,9 @@ def settings(guard: Guard) -> Config:
 def listening(host: str, port: int) -> socket.socket:
     """Return a socket that listens on the address; port 0 takes a free one. Raises UsageError where it cannot."""
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        listener = socket.socket(family, socket.SOCK_STREAM)
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+        family, kind, protocol, _, address = found[0]
+        listener = socket.socket(family, kind, protocol)  # without the protocol asyncio leaves Nagle's algorithm on
     except OSError as error:
         raise UsageError(f"--host {host}: {error.strerror or error}") from None
     try:

@@ -4,7 +4,7 @@
     event: decided           the type of the journal's event
     data: {"n": 7, ...}
 
-An event `live` has the state of the loop, at most twice a second and without an id; `hello` comes first. A comment
+An event `live` has the state of the loop, at most once a second and without an id; `hello` comes first. A comment
 comes every 15 s where nothing happens, so that a connection that broke is noticed.
 """
 
@@ -22,7 +22,7 @@ from autoresearch.jsonable import plain
 from autoresearch.report.live_state import LiveState
 from autoresearch.serve.nights import NightReader, NoNightError, Snapshot
 
-LOOK_S = 0.5  # between two looks at the files
+LOOK_S = 1.0  # between two looks at the files
 HEARTBEAT_S = 15.0
 RETRY_MS = 2000  # after which a browser connects again
 LIVE_POINTS = 120  # of a loss curve

@@ -58,6 +58,11 @@ def test_it_is_killed_and_started_at_any_time_and_loses_nothing(tmp_path: Path) 
         assert process.stdout is not None and process.stdout.read() == ""
 
 
+def test_answers_are_not_held_back_for_more_to_send() -> None:
+    with command.listening("127.0.0.1", 0) as listener:
+        assert listener.proto == socket.IPPROTO_TCP  # asyncio sets TCP_NODELAY by it
+
+
 def test_a_port_that_is_taken_is_named_with_another() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
