@@ -95,6 +95,7 @@ APPLIED = [
     Case("an arrow from the old value", "SET MATRIX_LR = 0.04 -> 0.05", sets={"MATRIX_LR": 0.05}),
     Case("from and to", "SET MATRIX_LR from 0.04 to 0.05", sets={"MATRIX_LR": 0.05}),
     Case("arithmetic", "SET MATRIX_LR = 0.04 * 1.5", sets={"MATRIX_LR": 0.06}),
+    Case("a constant between half of a block's marks", "<<<search\n    DEPTH = 6\n>>>>>>> REPLACE", sets={"DEPTH": 6}),
     Case("half of itself", "SET DEPTH = DEPTH // 2", sets={"DEPTH": 4}),
     Case("half of itself, in floats", "SET DEPTH = DEPTH / 2", sets={"DEPTH": 4}),
     Case("a C++ remark with a number", "SET DEPTH = 6 // 2 fewer", sets={"DEPTH": 6}),

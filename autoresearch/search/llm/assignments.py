@@ -25,6 +25,7 @@ _REMARK = re.compile(r"\s(?:#(?s:.*)|\((?:was|from|currently|current|instead|pre
 _UNMARKED_REMARK = re.compile(r"\s(?:\(|//(?!\s*\d+\s*\Z)|<-|—|–|-\s+[A-Za-z]|because\b|instead\b)")
 _RANGE = re.compile(r"[\d.]+\s*[-–—]\s*[\d.]+")
 _ARROW = re.compile(r"->|→")
+_MARK = re.compile(r"\s*(?:<{3,}|>{3,})\s*\w*\s*")
 _QUOTES = str.maketrans("“”‘’", "\"\"''")
 MAX_LITERAL_CHARS = 4000
 
@@ -132,7 +133,8 @@ def _denies(after: str) -> bool:
 
 
 def _says(line: str) -> bool:
-    return bool(line.strip()) and not FENCE.fullmatch(line)
+    """Return whether a line holds words; marks around an edit, such as a fence or `<<<search`, do not count."""
+    return bool(line.strip()) and not FENCE.fullmatch(line) and not _MARK.fullmatch(line)
 
 
 def _remark(text: str) -> str:
