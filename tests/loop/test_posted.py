@@ -48,19 +48,20 @@ def test_it_comes_before_the_proposers_turn_and_is_judged_as_any_other(repositor
     assert [trial.n for trial in proposer.contexts[0].history] == [1]
 
 
-@pytest.mark.parametrize(
-    ("edits", "why"),
-    [
-        ((Set("NO_SUCH", "1"),), "NO_SUCH"),
-        ((SearchReplace("this is nowhere", "x"),), "nothing in the file is like it"),
-        ((Set("LR", "0.01"),), "changes nothing"),
-        ((Set("LR", "0.02"),), "is experiment 1 again"),
-    ],
-)
-def test_what_makes_no_candidate_is_refused_with_the_reason(repository: Path, edits: Sequence[Edit], why: str) -> None:
-    _, layout = night(repository, {1: [1.9], 2: [1.9]}, hypothesis("h1"), hypothesis("h2", edits), experiments=2)
-    refused = journal.read(layout).of_inbox("h2")
-    assert isinstance(refused, Refused) and why in refused.why and refused.title == "idea h2"
+REFUSED: dict[str, tuple[Edit, str]] = {  # id -> what is posted, and a part of the reason
+    "unknown": (Set("NO_SUCH", "1"), "NO_SUCH"),
+    "nowhere": (SearchReplace("this is nowhere", "x"), "nothing in the file is like it"),
+    "same": (Set("LR", "0.01"), "changes nothing"),
+    "again": (Set("LR", "0.02"), "is experiment 1 again"),
+}
+
+
+def test_what_makes_no_candidate_is_refused_with_the_reason(repository: Path) -> None:
+    posts = [hypothesis("h1"), *(hypothesis(id, (edit,)) for id, (edit, _) in REFUSED.items())]
+    _, layout = night(repository, {1: [1.9], 2: [1.9]}, *posts, experiments=2)
+    for id, (_, why) in REFUSED.items():
+        refused = journal.read(layout).of_inbox(id)
+        assert isinstance(refused, Refused) and why in refused.why and refused.title == f"idea {id}"
     assert inbox.waiting(layout) == []
     assert [x.proposal.proposer for x in journal.read(layout).experiments.values()][1:] == ["inbox", "scripted"]
 

@@ -220,6 +220,7 @@ def test_what_is_no_http_is_refused_and_the_server_lives(served: Served, request
     assert served.client.get("/machines").status_code == 200
 
 
+@pytest.mark.slow
 def test_too_many_streams_are_refused_until_one_is_closed(tmp_path: Path) -> None:
     write_night(tmp_path, 1)
     with serving(tmp_path) as served, contextlib.ExitStack() as stack:
