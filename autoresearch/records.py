@@ -49,6 +49,14 @@ class TaskFacts:
     name: str = GPT  # of the task: training, or the folder of a declared one
     metric: Metric = VAL_BPB
     files: tuple[str, ...] = ("train_mlx.py",)  # that experiments change, the main one first
+    has_test: bool = True  # the final validation judges by what the search never saw
+
+    @property
+    def unseen(self) -> str:
+        """Say by what the final validation judges: "on the test split"."""
+        if self.name == GPT:
+            return "on the test split"
+        return "on what was hidden" if self.has_test else "with fresh runs, since nothing is hidden"
 
 
 # Fields of TaskFacts in which two results have to agree to be comparable, and what it means where they differ.

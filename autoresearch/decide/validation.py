@@ -17,7 +17,7 @@ from autoresearch.decide import cases, counts, estimates
 from autoresearch.decide.interval import LEVEL, Interval, paired
 from autoresearch.metrics import Metric
 from autoresearch.record.night import Experiment, Night
-from autoresearch.records import GPT, Measurement, Role
+from autoresearch.records import Measurement, Role
 
 Round = tuple[Measurement, Measurement]  # of the baseline and of another version, with one seed
 
@@ -164,7 +164,7 @@ def text(night: Night) -> str | None:
     gain = now.estimate(baseline).mean - now.estimate(winner).mean
     gap = gain - interval.gain_score
     whose = "" if winner.n == night.incumbent_n else f" (both of #{winner.n}, which is not the branch's last)"
-    where = "on the test split" if night.task.name == GPT else "on what was hidden"
+    where = night.task.unseen
     search = f"search: {metric.size(gain)} {'better' if gain >= 0 else 'worse'} (optimistic)"
     claims = f"the search's figure is {metric.size(gap)} {'higher' if gap >= 0 else 'lower'}"
     return f"{search}; validated {where}: {interval}; {claims}{whose}"

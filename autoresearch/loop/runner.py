@@ -97,7 +97,7 @@ class Runner:
         x = self.notebook.night.experiments[n]
         purpose = x.runs[run].purpose
         if m.score is not None and (x.role == "baseline" or purpose in PREFIXES):
-            split = ", on the test split" if purpose == "final" else ""
+            split = f", {self.task.facts.unseen}" if purpose == "final" else ""
             self.notebook.view.say(f"#{n} {run_name(run)}: {self.notebook.metric.text(m.score)}{split}")
         return x
 

@@ -32,6 +32,7 @@ class Headline:
     crashes: int
     elapsed_s: float
     metric: Metric = VAL_BPB
+    unseen: str = ""  # by what the validation judged: TaskFacts.unseen
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +140,7 @@ def headline(night: Night) -> Headline:
         crashes=counts["crash"],
         elapsed_s=night.elapsed_s,
         metric=night.task.metric,
+        unseen=night.task.unseen,
     )
 
 

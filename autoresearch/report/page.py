@@ -110,9 +110,9 @@ def _claim(h: Headline) -> str:
         bounds = f"{i.level:.0%} interval {signed(i.low_score, metric)} to {signed(i.high_score, metric)}"
         rounds = f"{i.rounds} interleaved rounds with fresh seeds" if i.rounds > 1 else i.method
         how = f"{bounds}, {rounds}" if i.method else i.bounds
-        unseen = "unseen text" if metric == VAL_BPB else "what was hidden from the search"
+        unseen = "on unseen text" if metric == VAL_BPB else h.unseen
         gain = signed(i.gain_score, metric)
-        return f"{values} in the search. {verdict} on {unseen}: <b>{gain}</b>, {how}."
+        return f"{values} in the search. {verdict} {unseen}: <b>{gain}</b>, {how}."
     if h.keeps:
         return f"{values}: the search's own figure, which is optimistic. It has not been validated on fresh runs yet."
     return f"The baseline stands at {name} <b>{shown(h.baseline_score, metric)}</b>."

@@ -107,6 +107,7 @@ class CommandTask:
             name=self.folder.name,
             metric=self.metric,
             files=tuple(self.base.edited),
+            has_test=self.declared.test is not None,
         )
 
     @property
