@@ -129,14 +129,14 @@ def test_ctrl_c_ends_cleanly_and_the_idea_is_not_lost(repository: Path) -> None:
 
 def test_kill_9_at_any_moment_loses_no_decision(repository: Path) -> None:
     rng, decided = random.Random(7), {}
-    for n in range(5):
+    for n in range(4):
         process = subprocess.Popen(
             [sys.executable, "loop.py", "--proposer", "tuner", *TASK],
             cwd=repository,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        time.sleep(10.0 if n == 0 else rng.uniform(0.5, 6.0))
+        time.sleep(7.0 if n == 0 else rng.uniform(0.5, 5.0))
         process.kill()
         process.wait()
         decided = check_consistent(repository, decided)

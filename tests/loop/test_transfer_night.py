@@ -83,7 +83,7 @@ def test_a_transfer_from_start_to_end(toy: Path, tmp_path: Path, capsys: pytest.
     transfer_night.transfer(toy, file, options)  # stopped by its limit after one
     said = capsys.readouterr().out
     assert "2 not tried yet; run the same command to resume" in said and "Of 1 change: 1 transferred." in said
-    assert "baseline: 2 runs of the same version; gains are measured by their scatter" in said
+    assert "baseline: 2 runs of the same files, which show how far runs differ" in said
     assert all(f"#0 run {run}: val_bpb " in said for run in (1, 2))  # a baseline's values, as they come
     assert "sigma over 1 run; one run proves nothing, so it runs again" in said
     assert "learn faster: holds here, too. " in said and "bpb better here (95% interval +" in said
