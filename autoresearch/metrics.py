@@ -32,7 +32,7 @@ class Metric:
     trust: Trust = "judged"
     scatter: Scatter = "noisy"
     min_gain: float = 0.0  # in scores; a smaller gain is not worth a change
-    decimals: int | None = 6  # of a value; None: five significant digits
+    decimals: int | None = None  # of a value; None: five significant digits
 
     # --- values and scores ---
 
@@ -67,7 +67,7 @@ class Metric:
     def text(self, score: float) -> str:
         """Return the value of a score with the metric's name.
 
-        >>> Metric().text(1.294526)
+        >>> VAL_BPB.text(1.294526)
         'val_bpb 1.294526'
         """
         return f"{self.name} {self.shown(score)}"
@@ -101,4 +101,4 @@ class Metric:
         return -math.expm1(-gain) if self.direction == "lower" else math.expm1(gain)
 
 
-VAL_BPB = Metric()
+VAL_BPB = Metric(decimals=6)

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autoresearch.jsonable import from_plain
 from autoresearch.metrics import VAL_BPB, Metric
 
 TIME = Metric(name="p50_ms", unit="ms", scale="log", decimals=None)
@@ -38,3 +39,8 @@ def test_differences_are_ratios_on_a_log_scale() -> None:
     assert TIME.signed(math.log(2)) == "+50.0%", "half of the time is saved"
     assert RATE.signed(math.log(2)) == "+100.0%", "twice the throughput"
     assert ACCURACY.signed(0.02) == "+0.02"
+
+
+def test_a_metric_reads_back_as_it_was_written() -> None:
+    for metric in (VAL_BPB, Metric(name="p50", unit="ms", scale="log"), Metric(name="f1", unit="", decimals=2)):
+        assert from_plain(Metric, metric) == metric  # None is left out when written, and is the default

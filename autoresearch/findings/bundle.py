@@ -34,6 +34,7 @@ from autoresearch.findings.schema import (
     Sha256,
     SourceText,
 )
+from autoresearch.metrics import VAL_BPB
 
 FORMAT = "autoresearch-metal findings"
 VERSION = 2
@@ -78,7 +79,10 @@ class Bundle:
         first = self.findings[0].runs[:1] if self.findings else ()
         if self.kind == "imported" or not first:
             return self.id
-        return sha256(repr((self.machine.describe(), self.created, self.task, self.findings[0].source, first[0])))
+        shared = (self.machine.describe(), self.created, self.task, self.findings[0].source, first[0])
+        if self.task.metric.metric != VAL_BPB:  # exact runs say the same in each night; the second begins when it may
+            return sha256(repr((*shared, self.findings[0].runs[1:2])))
+        return sha256(repr(shared))
 
     @property
     def label(self) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autoresearch.candidate import constants
+from autoresearch.candidate.pack import is_packed, pack, unpack
 from autoresearch.errors import BundleError, CommandError
 from autoresearch.formats import CONTROL, shortened
 from autoresearch.system import process
@@ -52,7 +53,8 @@ class Scrubber:
         Raises BundleError where its code would change, if the experiment `ran`: its figures would no longer be those
         of the shared program.
         """
-        clean = CONTROL.sub(" ", self._without_paths(self._unnamed(source.replace("\r\n", "\n"))))
+        files = unpack(source) if is_packed(source) else {}
+        clean = pack({path: self._code(text, path) for path, text in files.items()}) if files else self._code(source)
         if ran and clean != source and constants.normalised(clean) != constants.normalised(source):
             pairs = zip(source.splitlines(), clean.splitlines(), strict=False)
             line = next(i for i, (old, new) in enumerate(pairs, 1) if old != new)
@@ -61,6 +63,12 @@ class Scrubber:
                 "character that cannot be printed, in its code"
             )
         return clean
+
+    def _code(self, text: str, path: str = "train_mlx.py") -> str:
+        """Return the text of a file; in a page or a style sheet, `/img/a.png` is no path of this machine."""
+        text = self._unnamed(text.replace("\r\n", "\n"))
+        text = self._without_paths(text) if path.endswith(".py") else HOMES.sub("~", IN_HOMES.sub(r".../\1", text))
+        return CONTROL.sub(" ", text)
 
     def _scrubbed(self, text: str) -> str:
         return CONTROL.sub(" ", MAIL.sub(PLACEHOLDER, self._without_paths(self._unnamed(text))))

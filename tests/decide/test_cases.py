@@ -9,7 +9,7 @@ from autoresearch.decide import cases
 from autoresearch.decide.interval import paired
 from autoresearch.metrics import Metric
 
-F1 = Metric(name="f1", unit="", direction="higher")
+F1 = Metric(name="f1", unit="", direction="higher", decimals=6)
 binary = st.sampled_from([0.0, 1.0])
 
 

@@ -7,7 +7,7 @@ from autoresearch.decide import counts
 from autoresearch.metrics import Metric
 from autoresearch.records import Measurement
 
-RATE = Metric(name="conversions", unit="", direction="higher", scatter="counts")
+RATE = Metric(name="conversions", unit="", direction="higher", scatter="counts", decimals=6)
 
 
 def run(successes: float, trials: float, metric: Metric = RATE, value: float | None = None) -> Measurement:
@@ -19,9 +19,9 @@ def run(successes: float, trials: float, metric: Metric = RATE, value: float | N
     ("metric", "value", "sigma"),
     [
         (RATE, None, 0.03),
-        (Metric(name="percent", direction="higher", scatter="counts"), 10.0, 3.0),
-        (Metric(name="failures", scatter="counts"), 0.9, 0.03),
-        (Metric(name="conversions", direction="higher", scale="log", scatter="counts"), None, 0.3),
+        (Metric(name="percent", direction="higher", scatter="counts", decimals=6), 10.0, 3.0),
+        (Metric(name="failures", scatter="counts", decimals=6), 0.9, 0.03),
+        (Metric(name="conversions", direction="higher", scale="log", scatter="counts", decimals=6), None, 0.3),
     ],
 )
 def test_sigma_of_a_run(metric, value, sigma):
@@ -51,7 +51,7 @@ def test_the_interval_says_its_method():
 @pytest.mark.parametrize("scale", ["linear", "log"])
 @pytest.mark.parametrize(("rates", "trials"), [((0.1, 0.1), 500), ((0.05, 0.08), 1000), ((0.5, 0.6), 100)])
 def test_covers_the_truth(rates, trials, scale):
-    metric = Metric(name="conversions", direction="higher", scale=scale, scatter="counts")
+    metric = Metric(name="conversions", direction="higher", scale=scale, scatter="counts", decimals=6)
     rng, truth = np.random.default_rng(5), metric.score(rates[0]) - metric.score(rates[1])
     covered, nights = 0, 2000
     for drawn in rng.binomial(trials, rates, (nights, 2)):

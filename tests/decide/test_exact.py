@@ -8,7 +8,7 @@ from autoresearch.decide import exact
 from autoresearch.metrics import Metric
 
 SIZE = Metric(name="size", unit="kB", scatter="exact", min_gain=0.5, decimals=None)
-WRONG = Metric(name="errors", unit="", scatter="exact")
+WRONG = Metric(name="errors", unit="", scatter="exact", decimals=6)
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def test_verdicts_without_cases(candidate, simpler, verdict, reason):
 
 
 def test_a_size_on_a_log_scale_is_told_in_percent():
-    metric = Metric(name="size", unit="kB", scale="log", scatter="exact")
+    metric = Metric(name="size", unit="kB", scale="log", scatter="exact", decimals=6)
     decision = exact.decide(metric.score(9.0), metric.score(10.0), metric)
     assert decision.reason == "10.0% better; the metric is exact"
 

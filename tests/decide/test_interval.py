@@ -33,8 +33,11 @@ def test_says_its_method():
 @pytest.mark.parametrize(
     ("metric", "text"),
     [
-        (Metric(name="p50", unit="ms", scale="log"), "7.7% better, 95% interval +3.9% to +11.3% (paired t)"),
-        (Metric(name="f1", unit=""), "0.0800 better, 95% interval +0.0400 to +0.1200 (paired t)"),
+        (
+            Metric(name="p50", unit="ms", scale="log", decimals=6),
+            "7.7% better, 95% interval +3.9% to +11.3% (paired t)",
+        ),
+        (Metric(name="f1", unit="", decimals=6), "0.0800 better, 95% interval +0.0400 to +0.1200 (paired t)"),
         (Metric(name="size", unit="kB", decimals=None), "0.08 kB better, 95% interval +0.04 to +0.12 (paired t)"),
     ],
 )

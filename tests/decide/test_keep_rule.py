@@ -111,9 +111,17 @@ def test_asks_for_more_where_sigma_is_known_badly():
     ("metric", "sigma", "reason"),
     [
         (Metric(name="p50", unit="ms", scale="log", decimals=None), 0.01, "2.4% better = 2.4 sigma over 2 runs"),
-        (Metric(name="f1", unit="", direction="higher"), 0.01, "0.0240 better = 2.4 sigma over 2 runs"),
-        (Metric(name="sales", unit="", scatter="counts"), 0.01, "0.0240 better, binomial p = 0.0043 over 2 runs"),
-        (Metric(min_gain=0.05), 0.01, "0.0240 bpb better = 2.4 sigma over 2 runs, less than the 0.0500 bpb that a"),
+        (Metric(name="f1", unit="", direction="higher", decimals=6), 0.01, "0.0240 better = 2.4 sigma over 2 runs"),
+        (
+            Metric(name="sales", unit="", scatter="counts", decimals=6),
+            0.01,
+            "0.0240 better, binomial p = 0.0043 over 2 runs",
+        ),
+        (
+            Metric(min_gain=0.05, decimals=6),
+            0.01,
+            "0.0240 bpb better = 2.4 sigma over 2 runs, less than the 0.0500 bpb that a",
+        ),
     ],
 )
 def test_speaks_in_the_metrics_unit(metric, sigma, reason):
@@ -123,7 +131,7 @@ def test_speaks_in_the_metrics_unit(metric, sigma, reason):
 
 
 def test_an_exact_metric_is_decided_on_one_run():
-    metric = Metric(name="size", unit="kB", scatter="exact")
+    metric = Metric(name="size", unit="kB", scatter="exact", decimals=6)
     kept = decide([11.9], Estimate((12.0,)), EXACT, metric=metric)
     assert (kept.verdict, kept.sigma_score, kept.reason) == ("keep", None, "0.1000 kB better; the metric is exact")
     right_or_wrong = ([0.0] * 10, [0.0] * 5 + [-1.0] * 5)

@@ -188,7 +188,7 @@ def one_round(journal: Journal, scores: Sequence[float], others: Sequence[Mappin
     ],
 )
 def test_one_round_is_enough(tmp_path, scatter, scores, others, text) -> None:
-    with opened(tmp_path, Metric(name="errors", unit="", scatter=scatter)) as journal:
+    with opened(tmp_path, Metric(name="errors", unit="", scatter=scatter, decimals=6)) as journal:
         exactly(journal, 0.7, 0.4)
         assert validation.validated(journal.night) is None
         one_round(journal, scores, others)
@@ -201,7 +201,7 @@ def test_one_round_is_enough(tmp_path, scatter, scores, others, text) -> None:
 
 @pytest.mark.parametrize(("shift", "method"), [(0.0, "binomial"), (0.2, "paired t")])
 def test_counts_that_scatter_too_much_are_not_binomial(tmp_path, shift, method) -> None:
-    with opened(tmp_path, Metric(name="errors", unit="", scatter="counts")) as journal:
+    with opened(tmp_path, Metric(name="errors", unit="", scatter="counts", decimals=6)) as journal:
         baseline(journal, 0.5)
         kept(journal, 0.4)
         for seed in range(4):
@@ -211,7 +211,7 @@ def test_counts_that_scatter_too_much_are_not_binomial(tmp_path, shift, method) 
 
 
 def test_a_noisy_metric_with_cases_has_the_wider_interval(tmp_path) -> None:
-    with opened(tmp_path, Metric(name="errors", unit="")) as journal:
+    with opened(tmp_path, Metric(name="errors", unit="", decimals=6)) as journal:
         baseline(journal, 0.5)
         kept(journal, 0.4)
         for seed, noise in enumerate((0.0, 0.001)):

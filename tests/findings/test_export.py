@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,12 +14,13 @@ from autoresearch.candidate.pack import pack
 from autoresearch.errors import BundleError
 from autoresearch.findings import bundle, export, schema
 from autoresearch.findings.finding import Change, PatchBlock
-from autoresearch.jsonable import to_json
+from autoresearch.jsonable import plain, to_json
 from autoresearch.paths import Layout
 from autoresearch.records import Proposal, Set
 from testbed.bundles import OPEN
+from testbed.declared_context import FACTS, MS, SOURCE
 from testbed.honest import BASE
-from testbed.night_builder import NightBuilder
+from testbed.night_builder import M4, NightBuilder, shared
 
 
 @pytest.mark.slow
@@ -75,3 +77,16 @@ def test_a_change_of_several_files_names_them() -> None:
     assert (dict(made.set), made.touches) == ({"a.b-c": "2"}, ("q.sql", "i.sql"))
     kind = TypeAdapter(Change)
     assert schema.read(kind, to_json(schema.write(kind, made))) == made
+
+
+def test_two_nights_of_a_declared_task_on_one_day_are_two() -> None:
+    """Runs of an exact task say the same each time; when the second one began differs."""
+    facts = replace(FACTS, fingerprint="f1")
+    made = NightBuilder(M4, plain(facts), source=SOURCE, baseline_score=MS.score(12.5), sigma_score=1e-9)
+    made.candidate(Proposal((Set("pages", "20"),), "More pages", "", "query", "tuner"), 0.2, "keep")
+    one = bundle.loads(bundle.dump(shared(made)))
+    assert one.source(one.findings[1]) == SOURCE.replace("pages = 10", "pages = 20")
+    baseline = one.findings[0]
+    later = replace(baseline, runs=(baseline.runs[0], replace(baseline.runs[1], hour=0.5), *baseline.runs[2:]))
+    other = replace(one, findings=(later, *one.findings[1:]))
+    assert other.night != one.night and replace(one, findings=one.findings[:1], best=0).night == one.night

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from autoresearch.candidate import constants
+from autoresearch.candidate.pack import pack, unpack
 from autoresearch.errors import BundleError
 from autoresearch.findings import bundle, export
-from autoresearch.findings.scrub import scrubber
+from autoresearch.findings.scrub import Scrubber, scrubber
 from autoresearch.paths import Layout
 from autoresearch.records import Proposal, SearchReplace
 from testbed.honest import BASE
@@ -76,3 +77,12 @@ def test_names_that_are_words_of_the_field_are_no_secrets(tmp_path: Path) -> Non
     git(tmp_path, "config", "user.name", "Adam Weights")
     scrub = scrubber(tmp_path, BASE)
     assert scrub.line("Adam with new betas, by Weights", 80) == "Adam with new betas, by [private]"
+
+
+def test_files_of_a_declared_task_are_scrubbed_one_by_one() -> None:
+    scrub = Scrubber(frozenset({"Nobody Particular"}))
+    files = {"a.css": "/* by Nobody Particular */\na { b: url(/img/x.png) }\n", "b.py": "# /tmp/private/x.py\nX = 1\n"}
+    clean = unpack(scrub.source(pack(files), 1, ran=False))
+    assert clean == {"a.css": "/* by [private] */\na { b: url(/img/x.png) }\n", "b.py": "# .../x.py\nX = 1\n"}
+    with pytest.raises(BundleError, match="experiment 1 cannot be shared"):
+        scrub.source(pack(files), 1, ran=True)  # of a style sheet nothing is known to be a comment
