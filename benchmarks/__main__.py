@@ -12,6 +12,7 @@ NAMES = {
     "candidates": "how each hostile or broken candidate is stopped",
     "compare": "what changed between two --json files of one benchmark",
     "defaults": "val_bpb after the same tokens: other defaults, recipes, changes of the code",
+    "examples": "the examples' nights: what they find, and what they claim of nothing",
     "gpu": "the trainer on a GPU: chunks, rows, types, compiling, against the plain port",
     "interface": "what the live view and the morning report cost",
     "mac": "what only a Mac can answer: attention, compiling, types, the display",

@@ -20,10 +20,11 @@ FORGERIES = ROOT / "testbed" / "forgeries"
 SHORTER = {  # example -> (file, text, text in its place)
     "sql": [("data.py", "200_000", "20_000")],
     "tests": [
-        ("task.toml", "repeats = 3", "repeats = 1"),
-        ("suite/conftest.py", "CATALOGUE_ITEMS = 3_000", "CATALOGUE_ITEMS = 300"),
-        ("suite/conftest.py", "PASSWORD_ROUNDS = 40_000", "PASSWORD_ROUNDS = 400"),
-        ("suite/helpers.py", "POLL_S = 0.1", "POLL_S = 0.02"),
+        ("task.toml", "repeats = 2", "repeats = 1"),
+        ("suite/conftest.py", "CATALOGUE_ITEMS = 6_000", "CATALOGUE_ITEMS = 300"),
+        ("suite/conftest.py", "PASSWORD_ROUNDS = 80_000", "PASSWORD_ROUNDS = 400"),
+        ("suite/conftest.py", "PAUSE_S = 0.04", "PAUSE_S = 0.01"),
+        ("suite/helpers.py", "POLL_S = 0.2", "POLL_S = 0.02"),
     ],
 }
 ABOUT = re.compile(r"^(SOURCE|CLAIM): .+\n", re.MULTILINE)

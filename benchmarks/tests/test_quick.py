@@ -18,6 +18,8 @@ TABLES: dict[str, tuple[str, tuple[str, ...]]] = {
         "candidate | tries | contract | contract bypassed | val_bpb | s",
         ("candidates' own folders: nothing.", "| honest |", "| **probe_causality** "),
     ),
+    "examples coverage": ("example | true gain | covered | mean width", ("| ab |", "| routing |", " of 2 |")),
+    "examples nights --examples bundle": ("example | metric", ("| bundle | gzip_bytes, clocked | 1 of 1 |",)),
     "gpu": (
         "what | loss_apart | gradient_apart",
         ("| plain port, bfloat16 |", "| attention, bfloat16, D 256, T 4096 |"),

@@ -29,6 +29,7 @@ RANGES = {
     "reviews": (0, 12),
     "popup_after_s": (0, 90),
     "discount_percent": (0, 40),
+    "corner_px": (0, 24),
 }
 CONFIRM = 10**9  # added to the seed: visitors that no experiment has
 

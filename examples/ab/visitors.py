@@ -29,7 +29,7 @@ def visitor(rng: random.Random) -> Visitor:
 
 
 def chance(ui: dict, who: Visitor) -> float:
-    """Return the probability that a page persuades a visitor."""
+    """Return the probability that a page persuades a visitor. Round corners persuade nobody."""
     x = -3.0 + who.intent
     x += HEADLINE[ui["headline"]] + BUTTON[ui["button_text"]]
     x += PRICES[ui["price_display"]] * (0.5 + who.thrift)

@@ -17,7 +17,7 @@ from testbed.declared import measured
 
 FORGERIES = sorted(path.stem for path in examples.FORGERIES.glob("*.txt"))
 RUNS_CODE = ("tests", "agent")  # examples whose experiments change programs, not texts that a judge reads
-SLEEPS_S = 0.8  # that the suite spends in PAUSE_S at least, whatever its clock says
+SLEEPS_S = 0.4  # that the suite spends in PAUSE_S at least, whatever its clock says
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ from shop.orders import Order
 from shop.stock import Stock
 from shop.users import Users
 
-PASSWORD_ROUNDS = 40_000  # of the hash; the shop itself takes 600,000
-CATALOGUE_ITEMS = 3_000  # in stock before a test; the tests look for number 250
-START_S = 0.05  # seconds that the mailer is given to start
-PAUSE_S = 0.02  # seconds after each test, "so that nothing is left over"
+PASSWORD_ROUNDS = 80_000  # of the hash; the shop itself takes 600,000
+CATALOGUE_ITEMS = 6_000  # in stock before a test; the tests look for number 250
+START_S = 0.1  # seconds that the mailer is given to start
+PAUSE_S = 0.04  # seconds after each test, "so that nothing is left over"
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-POLL_S = 0.1  # seconds between two looks
+POLL_S = 0.2  # seconds between two looks
 PATIENCE_S = 2.0  # seconds until a condition is given up
 
 
