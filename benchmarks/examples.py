@@ -229,7 +229,10 @@ def _clone() -> Iterator[Path]:
 
 def _loop(clone: Path, name: str, *options: str, first: str = "run", ok: Sequence[int] = (0,)) -> None:
     words = [sys.executable, "loop.py", first, "--task", f"examples/{name}", "--tag", TAG, *options]
-    done = subprocess.run(words, cwd=clone, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    env = {**os.environ, "AUTORESEARCH_CACHE": str(clone.parent / "cache")}  # no scorecard and no lock of other nights
+    done = subprocess.run(
+        words, cwd=clone, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
     if done.returncode not in ok:
         raise SystemExit(
             f"{' '.join(words[1:])} exited with {done.returncode}:\n{done.stdout[-1500:]}{done.stderr[-1500:]}"
