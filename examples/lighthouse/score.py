@@ -45,11 +45,8 @@ def look(url: str, folder: Path, desktop: bool) -> dict[str, float]:
     report = folder / "report.json"
     report.unlink(missing_ok=True)
     command = [tools.lighthouse(), url, "--only-categories=performance", "--output=json", f"--output-path={report}"]
-    command += [
-        "--quiet",
-        *["--preset=desktop"] * desktop,
-        f"--chrome-flags={' '.join(FLAGS)} --user-data-dir={folder / 'profile'}",
-    ]
+    command += [f"--chrome-flags={' '.join(FLAGS)} --user-data-dir={folder / 'profile'}", "--quiet"]
+    command += ["--preset=desktop"] if desktop else []
     subprocess.run(command, check=True, timeout=PATIENCE_S, env={**os.environ, "CHROME_PATH": tools.browser()})
     found = json.loads(report.read_text())
     if "runtimeError" in found:
