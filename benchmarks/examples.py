@@ -31,7 +31,7 @@ from benchmarks.cli import Row, parser, report, run_one
 from testbed import examples
 from testbed.toy import ROOT, git
 
-EXPERIMENTS = {"sql": 8, "routing": 12, "tests": 10, "bundle": 8, "lighthouse": 8, "agent": 10, "ab": 14}
+EXPERIMENTS = {"sql": 8, "routing": 12, "tests": 10, "bundle": 8, "lighthouse": 8, "agent": 10, "ab": 14, "any": 12}
 TAG = "night"
 
 SALES = 'sales = ["price", "offer", "order", "buy"'
