@@ -27,6 +27,7 @@ FLAGS = (
 )  # the loop's sandbox is around it
 AUDITS = {"fcp_ms": "first-contentful-paint", "lcp_ms": "largest-contentful-paint", "tbt_ms": "total-blocking-time"}
 PATIENCE_S = 120.0
+TMP = "/tmp" if os.access("/tmp", os.W_OK) else tempfile.gettempdir()  # a socket's path may have 107 characters
 
 
 class Site(SimpleHTTPRequestHandler):
@@ -47,7 +48,9 @@ def look(url: str, folder: Path, desktop: bool) -> dict[str, float]:
     command = [tools.lighthouse(), url, "--only-categories=performance", "--output=json", f"--output-path={report}"]
     command += [f"--chrome-flags={' '.join(FLAGS)} --user-data-dir={folder / 'profile'}", "--quiet"]
     command += ["--preset=desktop"] if desktop else []
-    subprocess.run(command, check=True, timeout=PATIENCE_S, env={**os.environ, "CHROME_PATH": tools.browser()})
+    subprocess.run(
+        command, check=True, timeout=PATIENCE_S, env={**os.environ, "CHROME_PATH": tools.browser(), "TMPDIR": TMP}
+    )
     found = json.loads(report.read_text())
     if "runtimeError" in found:
         raise ValueError(found["runtimeError"]["message"])
@@ -59,14 +62,12 @@ def look(url: str, folder: Path, desktop: bool) -> dict[str, float]:
 
 def shown(url: str, folder: Path) -> str:
     """Return the page as an ordinary browser shows it after five seconds."""
-    command = [
-        tools.browser(),
-        *FLAGS,
-        f"--user-data-dir={folder / 'plain'}",
-        "--virtual-time-budget=5000",
-        "--dump-dom",
-    ]
-    done = subprocess.run([*command, url], check=True, timeout=PATIENCE_S, capture_output=True, text=True)
+    command = [tools.browser(), *FLAGS, f"--user-data-dir={folder / 'plain'}", "--virtual-time-budget=5000"]
+    command += ["--window-size=412,823", "--dump-dom", url]
+    env = {**os.environ, "TMPDIR": TMP}
+    done = subprocess.run(command, env=env, timeout=PATIENCE_S, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise ValueError(f"the browser exited with {done.returncode}: {done.stderr[-500:]}")
     return done.stdout
 
 
