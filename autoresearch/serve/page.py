@@ -127,7 +127,7 @@ def _parts(reader: NightReader, seen: Snapshot) -> tuple[str, str]:
     )
     return (
         f'<div id="head" data-title="{escape(_title(night))}">{head}</div>\n',
-        f'<div id="night" data-seen="{seen.id}">{first}{_posted(reader)}{_machines(reader, seen)}{last}</div>\n',
+        f'<div id="night" data-seen="{escape(seen.id)}">{first}{_posted(reader)}{_machines(reader, seen)}{last}</div>\n',
     )
 
 
