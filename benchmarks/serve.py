@@ -2,7 +2,7 @@
 
 The first table calls each address over HTTP from four threads: requests a second as they were, and the server's own
 CPU time a request, which other work on the machine changes little. In the second a training runs while the loop's
-files change as in a night (the live state twice a second, the journal every ten seconds). Windows with callers and
+files change as in a night (the live state twice a second, the journal once a minute). Windows with callers and
 without alternate; the ratio of their speeds is the median over the pairs, with the middle half of them.
 """
 
@@ -34,7 +34,7 @@ from testbed.toy import ROOT
 PATHS = ("/best", "/experiments?limit=50", "/next", "/near-misses", "/hypotheses", "/results.tsv", "/night.html")
 CALLERS = {"a page": 0.0, "a page and 10 requests a second": 10.0}  # requests a second beside the page's
 THREADS = 4
-JOURNAL_S = 10.0  # between two events of the night; a night has six in 340 s
+JOURNAL_S = 57.0  # between two events of the night, which has six in 340 s
 
 
 class Server:
@@ -198,14 +198,15 @@ def main(argv: Sequence[str]) -> int:
     options = arguments("serve", __doc__)
     options.add_argument("--seconds", type=float, default=10.0, help="of each window of a training (10)")
     options.add_argument("--windows", type=int, default=12, help="pairs of windows (12)")
+    options.add_argument("--only", choices=["requests", "training"])
     args = options.parse_args(argv)
     seconds, windows = (0.5, 1) if args.quick else (args.seconds, args.windows)
     rows: list[dict[str, Any]] = []
     beside: list[dict[str, Any]] = []
-    for experiments in (60,) if args.quick else (1000, 60):
+    for experiments in (60,) if args.quick or args.only == "training" else (1000, 60):
         with serving(experiments) as server:
-            for path in PATHS[-2:] if args.quick else PATHS:
+            for path in () if args.only == "training" else PATHS[-2:] if args.quick else PATHS:
                 rows.append(request_row(server, experiments, path, 0.2 if args.quick else 3.0))
-            for name, polls_a_s in CALLERS.items() if experiments == 60 else ():
+            for name, polls_a_s in () if experiments != 60 or args.only == "requests" else CALLERS.items():
                 beside.append(training_row(server, name, polls_a_s, windows, seconds))
     return report([*rows, *beside], args)

@@ -125,9 +125,10 @@ def _parts(reader: NightReader, seen: Snapshot) -> tuple[str, str]:
         "page",  # all that the journal alone decides
         lambda: (report_page.head(night), _progress(seen) + results(night), page_changes.proposers(night)),
     )
+    body = f"{first}{_posted(reader)}{_machines(reader, seen)}{last}"
     return (
         f'<div id="head" data-title="{escape(_title(night))}">{head}</div>\n',
-        f'<div id="night" data-seen="{escape(seen.id)}">{first}{_posted(reader)}{_machines(reader, seen)}{last}</div>\n',
+        f'<div id="night" data-seen="{escape(seen.id)}">{body}</div>\n',
     )
 
 
