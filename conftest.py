@@ -9,6 +9,10 @@ from pathlib import Path
 import mlx.core as mx
 import pytest
 
+from autoresearch.decide import earlier_nights, kinds
+from autoresearch.decide.noise import Noise
+from autoresearch.records import TaskFacts
+from autoresearch.system import machine
 from testbed.toy import make_repository, write_toy_data
 
 
@@ -61,8 +65,14 @@ def toy_data(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def toy_cache(toy_data: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Make the toy's cache the one of this machine, and let children not compile their steps."""
+    """Make the toy's cache the one of this machine, and let children not compile their steps.
+
+    The machine's noise is known there, so two runs of a baseline are enough.
+    """
     cache = toy_data.parents[2]
+    known = cache / "machines" / machine.facts().slug() / "noise.json"
+    task = TaskFacts(dataset="toy", profile="tiny", fingerprint="toy0" * 4, budget_s=1.0)
+    earlier_nights.save(known, task, "earlier", Noise(0.02, kinds.KNOWN_DF), [])
     monkeypatch.setenv("AUTORESEARCH_CACHE", str(cache))
     monkeypatch.setenv("MLX_DISABLE_COMPILE", "1")
     return cache

@@ -1,7 +1,7 @@
 """Remember across nights what this machine taught: sigma of each task, and examples for the early stop.
 
-One JSON file per machine in the cache, replaced whole: task -> tag -> Entry. A night overwrites its own entry and never
-reads it, so that a resumed night does not count its own replicates twice.
+One JSON file per machine in the cache, replaced whole: task -> tag -> EarlierNight. A night overwrites its own and
+never reads it, so that a resumed night does not count its own replicates twice.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ REMEMBERED = 300  # examples: machines and tasks change, and a calibration compa
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class EarlierNight:
     """What one night taught about one task."""
 
     sigma_score: float
@@ -49,11 +49,11 @@ def examples(path: Path, task: TaskFacts, tag: str) -> list[Example]:
 def save(path: Path, task: TaskFacts, tag: str, noise: Noise, examples: Sequence[Example]) -> None:
     """Store this night's sigma, from its own replicates alone, and its examples, in place of what the tag stored."""
     known = _read(path)
-    known.setdefault(_key(task), {})[tag] = Entry(noise.sigma_score, noise.df, tuple(examples))
+    known.setdefault(_key(task), {})[tag] = EarlierNight(noise.sigma_score, noise.df, tuple(examples))
     write_atomic(path, to_json(known, indent=1))
 
 
-def _others(path: Path, task: TaskFacts, tag: str) -> list[Entry]:
+def _others(path: Path, task: TaskFacts, tag: str) -> list[EarlierNight]:
     return [entry for other, entry in _read(path).get(_key(task), {}).items() if other != tag]
 
 
@@ -62,9 +62,9 @@ def _key(task: TaskFacts) -> str:
     return f"{task.dataset} {task.profile} {task.fingerprint} {task.budget_s or 0:g} s"
 
 
-def _read(path: Path) -> dict[str, dict[str, Entry]]:
+def _read(path: Path) -> dict[str, dict[str, EarlierNight]]:
     """Read the file; empty where it is missing or damaged, since the noise can be measured again."""
     try:
-        return from_json(dict[str, dict[str, Entry]], path.read_bytes())
+        return from_json(dict[str, dict[str, EarlierNight]], path.read_bytes())
     except (OSError, MalformedError):
         return {}

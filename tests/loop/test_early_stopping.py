@@ -45,7 +45,7 @@ def test_losers_are_stopped_and_one_in_eight_runs_on(
     repository: Path, toy_cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     learnt = toy_cache / "machines" / machine.facts().slug() / "noise.json"
-    learnt.parent.mkdir(parents=True)
+    learnt.parent.mkdir(parents=True, exist_ok=True)
     earlier_nights.save(learnt, TASK, "earlier", Noise(0.02, 8.0), EARLIER)
     options = Options(tag="toy", dataset="toy", profile="tiny", time_budget_s=1.0)
     proposer = Scripted(*NARROW)

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch.decide import earlier_nights
-from autoresearch.decide.noise import Noise
 from autoresearch.errors import BundleError, UsageError
 from autoresearch.findings import bundle
 from autoresearch.findings.bundle import Bundle
@@ -17,8 +15,7 @@ from autoresearch.loop import sharing, transfer_night
 from autoresearch.loop.session import Options
 from autoresearch.paths import Layout
 from autoresearch.record import journal
-from autoresearch.records import SearchReplace, Set, TaskFacts
-from autoresearch.system import machine
+from autoresearch.records import SearchReplace, Set
 from testbed.night_builder import TASK, NightBuilder, shared
 from testbed.toy import HONEST, git
 from testbed.transfers import SHARP, THERE, idea
@@ -64,10 +61,7 @@ def toy_findings(path: Path) -> Bundle:
 
 @pytest.fixture
 def toy(repository: Path, toy_cache: Path) -> Path:
-    """Return a repository with a slow learner. The machine's noise is known, so two baseline runs are enough."""
-    known = toy_cache / "machines" / machine.facts().slug() / "noise.json"
-    task = TaskFacts(dataset="toy", profile="tiny", fingerprint="toy0" * 4, budget_s=1.0)
-    earlier_nights.save(known, task, "earlier", Noise(0.02, 12.0), [])
+    """Return a repository with a slow learner."""
     (repository / "train_mlx.py").write_text(HONEST.read_text().replace("LR = 0.01", "LR = 0.0003"))
     git(repository, "commit", "-q", "-am", "a slow learner")
     return repository
