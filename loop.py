@@ -49,6 +49,8 @@ COMMANDS = {  # as `--help` groups them
         "adopt": "commit the night's winner on the branch that you are on",
         "export": "write a night as one file that others can read, compare and replay",
         "compare": "compare several nights or machines side by side",
+        "share": "open a pull request with a night on a dataset repository of the Hugging Face hub",
+        "findings": "`findings pull`: fetch the nights that other people shared",
     },
     "several machines": {
         "join": "make runs for the fleet of another Mac, until it ends",
@@ -90,6 +92,11 @@ def path(text: str) -> Path:
         return environment.path(text)
     except UsageError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def place(text: str) -> str:
+    """Return a path as `path` does, or "hub", "hub:OWNER/NAME" or "git+URL" as it is, for argparse."""
+    return text if text == "hub" or text.startswith(("hub:", "git+")) else str(path(text))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -142,8 +149,16 @@ def parser() -> argparse.ArgumentParser:
     one = add("export", tag)
     one.add_argument("-o", "--output", type=path, metavar="FILE", help="default: findings/MACHINE-DATE-ID.json")
     one.add_argument("--curves", type=path, metavar="FILE", help="write the loss curves as CSV, and no finding")
+    one = add("share", tag)
+    one.add_argument("--repo", metavar="OWNER/NAME", help="the dataset repository (else AUTORESEARCH_FINDINGS)")
+    one.add_argument("--dry-run", action="store_true", help="write the file and send nothing")
+    one = add("findings")
+    one.add_argument("action", choices=["pull"], help="fetch them into the cache, and check each file")
+    where = "hub:OWNER/NAME or git+URL (else the hub's AUTORESEARCH_FINDINGS)"
+    one.add_argument("--from", dest="source", metavar="PLACE", help=where)
     many = add("compare")
-    many.add_argument("nights", nargs="+", metavar="NIGHT", help="a finding, a folder of them, a tag, or a results.tsv")
+    kinds = "a finding, a folder of them, a tag, a results.tsv, hub:OWNER/NAME or git+URL"
+    many.add_argument("nights", nargs="+", metavar="NIGHT", help=kinds)
     many.add_argument("--html", type=path, metavar="FILE", help="write the comparison as a page")
     many.add_argument("--json", type=path, metavar="FILE", help="write the comparison as data")
     replay = add("transfer", tag, task, ends)
@@ -192,9 +207,9 @@ def _shared_options() -> list[argparse.ArgumentParser]:
     who.add_argument("--command", help="an outside agent for --proposer command, run in a scratch folder")
     hints.add_argument(
         "--findings",
-        type=path,
-        metavar="PATH",
-        help="other machines' findings as hints, e.g. findings/",
+        type=place,
+        metavar="PLACE",
+        help="other machines' findings as hints: a path such as findings/, hub:OWNER/NAME or git+URL",
     )
     ends.add_argument("--experiments", type=positive(int), metavar="N", help="stop after N experiments")
     ends.add_argument("--hours", type=positive(float), metavar="H", help="stop after H hours")

@@ -133,6 +133,11 @@ def hub_endpoint() -> str:
     return given if "://" in given else f"https://{given}"
 
 
+def findings_repository() -> str | None:
+    """Return AUTORESEARCH_FINDINGS, the dataset repository of the hub that findings are shared with, or None."""
+    return value("AUTORESEARCH_FINDINGS")
+
+
 def hub_token_source() -> str | None:
     """Return where the hub's client finds a token, for a person, or None where there is none."""
     for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):

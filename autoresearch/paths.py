@@ -16,6 +16,7 @@ cache/
     data/DATASET/PROFILE/              prepared data
     kernels/                           compiled kernels
     machines/SLUG/                     what earlier nights of this machine taught
+    findings/                          copies of repositories of shared findings
     errors/                            tracebacks of unexpected errors
     machine.lock, scorecard.json, ollama.log
 task/                                  the folder of a declared task
@@ -213,6 +214,11 @@ class Cache:
     def error_logs(self) -> Path:
         """Tracebacks of unexpected errors, one file each."""
         return self.folder / "errors"
+
+    @property
+    def findings(self) -> Path:
+        """Copies of the repositories that other people's findings are fetched from."""
+        return self.folder / "findings"
 
     @property
     def ollama_log(self) -> Path:

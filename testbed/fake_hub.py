@@ -1,18 +1,19 @@
 """Serve dataset repositories on loopback as a Hugging Face hub does (for HF_ENDPOINT), with failures on demand.
 
 As on the real hub, the address of a file answers with a redirect to another host and with the file's headers
-(X-Repo-Commit, X-Linked-ETag, X-Linked-Size). The storage behind the redirect serves ranges.
+(X-Repo-Commit, X-Linked-ETag, X-Linked-Size). The storage behind the redirect serves ranges. The hub's interface for
+programs (/api) lists a repository's files and takes pull requests, which it keeps in `pulls`.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import json
 import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
-
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 class FakeHub(ThreadingHTTPServer):
@@ -31,7 +32,25 @@ class FakeHub(ThreadingHTTPServer):
         self.heads = 0
         self.refuse: list[int] = []  # statuses that the next transfers answer with
         self.knows_no_token = False  # answer 401 to every token, as for one that has expired
+        self.writers: set[str] = set()  # tokens that may open pull requests
+        self.pulls: list[dict[str, Any]] = []  # title, description, repository and files of each
+        self.portal = False  # answer every question with a page of its own
         self.cut: list[int] = []  # bytes after which the next transfers break off
+
+    @property
+    def commit(self) -> str:
+        """The newest commit, another one for other contents."""
+        names = [
+            (repo, name, hashlib.sha256(raw).hexdigest())
+            for repo in self.files
+            for name, raw in self.files[repo].items()
+        ]
+        return hashlib.sha1(repr(names).encode()).hexdigest()
+
+    def put(self, repo: str, **files: bytes) -> None:
+        """Set the files of a repository; a name is without its .json."""
+        self.files[repo] = {f"{name}.json": raw for name, raw in files.items()}
+        self.blobs.update({hashlib.sha256(raw).hexdigest(): raw for raw in files.values()})
 
     @property
     def endpoint(self) -> str:
@@ -57,8 +76,52 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path.startswith("/storage/"):
             self._transfer(self.path.removeprefix("/storage/"))
+        elif match := re.match(r"/api/datasets/([^/?]+/[^/?]+)", self.path):
+            self._list(match[1])
         else:
             self._resolve()
+
+    def do_POST(self) -> None:
+        """Take a pull request in the hub's two steps: /preupload, then /commit with one JSON object a line."""
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        match = re.fullmatch(r"/api/datasets/([^/]+/[^/]+)/(preupload|commit)/main\?create_pr=1", self.path)
+        if match is None:
+            self._empty(404, {"X-Error-Code": "RepoNotFound"})
+        elif self.headers.get("Authorization", "").removeprefix("Bearer ") not in self.server.writers:
+            self._empty(403, {})
+        elif match[2] == "preupload":
+            names = [file["path"] for file in json.loads(body)["files"]]
+            self._json({"files": [{"path": n, "uploadMode": "regular", "shouldIgnore": False} for n in names]})
+        else:
+            head, *files = [json.loads(line)["value"] for line in body.splitlines()]
+            content = {file["path"]: base64.b64decode(file["content"]) for file in files}
+            self.server.pulls.append({**head, "repo": match[1], "files": content})
+            page, n = f"{self.server.endpoint}/datasets/{match[1]}", len(self.server.pulls)
+            urls = {"commitUrl": f"{page}/commit/{self.server.commit}", "pullRequestUrl": f"{page}/discussions/{n}"}
+            self._json({**urls, "commitOid": self.server.commit})
+
+    def _list(self, repo: str) -> None:
+        files = self.server.files.get(repo)
+        if self.server.portal:
+            self._json("Welcome to the hotel")
+        elif self.server.knows_no_token and "Authorization" in self.headers:
+            self._empty(401, {"X-Error-Message": "Invalid credentials in Authorization header"})
+        elif files is None:
+            self._empty(404, {"X-Error-Code": "RepoNotFound"})
+        elif "/tree/" in self.path:
+            oids = {name: hashlib.sha1(raw).hexdigest() for name, raw in files.items()}
+            self._json([{"type": "file", "path": n, "size": len(raw), "oid": oids[n]} for n, raw in files.items()])
+        else:
+            listed = [{"rfilename": name, "size": len(raw)} for name, raw in files.items()]
+            self._json({"id": repo, "sha": self.server.commit, "siblings": listed})
+
+    def _json(self, value: Any) -> None:
+        data = json.dumps(value).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
 
     def _resolve(self) -> None:
         match = re.fullmatch(r"/datasets/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", self.path)
@@ -68,12 +131,16 @@ class _Handler(BaseHTTPRequestHandler):
         elif match is None or repo is None:
             self._empty(404, {"X-Error-Code": "RepoNotFound"})
         elif match[3] not in repo:
-            self._empty(404, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT})
+            self._empty(404, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": self.server.commit})
         else:
             raw = repo[match[3]]
             digest = hashlib.sha256(raw).hexdigest()
             location = f"http://localhost:{self.server.server_port}/storage/{digest}"
-            headers = {"X-Repo-Commit": COMMIT, "X-Linked-ETag": f'"{digest}"', "X-Linked-Size": str(len(raw))}
+            headers = {
+                "X-Repo-Commit": self.server.commit,
+                "X-Linked-ETag": f'"{digest}"',
+                "X-Linked-Size": str(len(raw)),
+            }
             self._empty(302, {**headers, "Location": location})
 
     def _transfer(self, digest: str) -> None:

@@ -12,5 +12,6 @@ notebook        the night as it stands, which all of them read
 context         what a proposer may know
 validate        the final validation
 transfer_night  the replay of another machine's findings
+remotes         shared findings on the hub and in git repositories
 sharing, samples, doctor
 """

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import json
 import re
+from collections import Counter
 from pathlib import Path
 
 from autoresearch.decide import earlier_nights, estimates
@@ -16,6 +17,8 @@ from autoresearch.findings import bundle, compare, export, foreign, hints, trans
 from autoresearch.findings.bundle import Bundle
 from autoresearch.findings.finding import TransferReport
 from autoresearch.formats import counted
+from autoresearch.invocation import command
+from autoresearch.loop import remotes
 from autoresearch.paths import STATE, Cache, Layout
 from autoresearch.record import journal
 from autoresearch.record.night import Night
@@ -37,16 +40,49 @@ def export_command(root: Path, args: argparse.Namespace) -> int:
     if args.curves is not None:
         _write(args.curves, curves_csv(journal.read(Layout(root, status.find_tag(root, args.tag)))))
         return 0
-    found = bundle_of(Layout(root, status.find_tag(root, args.tag)))
-    path = args.output or root / FOLDER / file_name(found)
+    path, found = _export(root, args.tag, args.output)
+    if args.output is None:
+        print(SHARE.format(id=found.id[:8], path=path.relative_to(root), label=found.label))
+    return 0
+
+
+def _export(root: Path, tag: str | None, output: Path | None) -> tuple[Path, Bundle]:
+    """Write a night to `output`, by default to a file in findings/ that replaces earlier exports of the same night."""
+    found = bundle_of(Layout(root, status.find_tag(root, tag)))
+    path = output or root / FOLDER / file_name(found)
     bundle.save(found, path)
-    replaced = _remove_earlier(path, found) if args.output is None else []
+    replaced = _remove_earlier(path, found) if output is None else []
     kept = sum(f.role == "candidate" and f.verdict == "keep" for f in found.findings)
     print(f"{path}: {counted(len(found.findings), 'experiment')}, {kept} kept, from {found.label}; id {found.id[:16]}")
     for old in replaced:
         print(f"it replaces an earlier export of the same night: {old.name}")
-    if args.output is None:
-        print(SHARE.format(id=found.id[:8], path=path.relative_to(root), label=found.label))
+    return path, found
+
+
+def share_command(root: Path, args: argparse.Namespace) -> int:
+    """Write a night as `export` does, and open a pull request on a dataset repository of the hub: `loop.py share`."""
+    repo = remotes.repository(args.repo)
+    path, found = _export(root, args.tag, None)
+    sources = counted(len(found.sources), "source")
+    print(f"in it: the experiments with their texts, {sources}, {found.machine.describe()}, data {found.task.dataset}")
+    if args.dry_run:
+        print(f"nothing was sent; without --dry-run it goes to {repo} as a pull request, under your name there")
+        return 0
+    opened = remotes.propose(repo, path, f"Findings: {found.label}", f"id {found.id}, written by `loop.py share`")
+    print(f"pull request: {opened}" if opened else f"{repo} has this very file already")
+    return 0
+
+
+def findings_command(root: Path, args: argparse.Namespace) -> int:
+    """Fetch what other people shared into the cache, and say whose nights came: `loop.py findings pull`."""
+    source = remotes.source_of(args.source)
+    nights = compare.newest(remotes.pull(source, print))
+    machines = Counter(night.machine.describe() for night in nights)
+    print(f"{source}: {counted(len(nights), 'night')} of {counted(len(machines), 'machine')}")
+    for machine_name, count in machines.most_common():
+        print(f"  {counted(count, 'night')}  {machine_name}")
+    print(f"side by side: {command(f'loop.py compare {source}')}")
+    print(f"as hints for a night: {command(f'loop.py --findings {source}')}")
     return 0
 
 
@@ -113,6 +149,8 @@ def compare_command(root: Path, args: argparse.Namespace) -> int:
 
 def nights_of(root: Path, name: str) -> list[Bundle]:
     """Return what a name on the command line stands for. Raises UsageError, or BundleError for a refused file."""
+    if remotes.is_remote(name):
+        return remotes.pull(remotes.source_of(name), print)
     path = Path(name)
     if path.is_file():
         return foreign.read(path) if path.suffix == ".tsv" else [bundle.load(path)]

@@ -12,6 +12,7 @@ import pytest
 from autoresearch.errors import BundleError, UsageError
 from autoresearch.findings import bundle
 from autoresearch.loop import sharing
+from testbed.fake_hub import FakeHub
 from testbed.html_page import Page
 from testbed.night_builder import A, B, NightBuilder, set_to, shared
 
@@ -107,3 +108,40 @@ def test_findings_that_tell_nothing_are_refused(tmp_path: Path) -> None:
     (tmp_path / "bad.json").write_text("{}")
     with pytest.raises(BundleError, match="refused"):
         sharing.hinted(tmp_path, str(tmp_path / "bad.json"))
+
+
+def test_share_says_what_it_would_send_and_where(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AUTORESEARCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("AUTORESEARCH_FINDINGS", raising=False)
+    made = NightBuilder(tag="nov23")
+    made.candidate(set_to("DEPTH", 4), 0.1, "keep")
+    made.write(tmp_path / "runs" / "nov23")
+    with pytest.raises(UsageError, match="name the dataset repository that you share with"):
+        sharing.share_command(tmp_path, argparse.Namespace(tag="nov23", repo=None, dry_run=True))
+    with FakeHub({"people/findings": {}}) as hub:
+        hub.writers = {"hf_mine"}
+        monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
+        monkeypatch.setenv("HF_TOKEN", "hf_mine")
+        for dry_run, last in ((True, "nothing was sent; without --dry-run it goes to people/findings"), (False, "1\n")):
+            args = argparse.Namespace(tag="nov23", repo="people/findings", dry_run=dry_run)
+            assert sharing.share_command(tmp_path, args) == 0
+            assert last in capsys.readouterr().out and len(hub.pulls) == (not dry_run)
+        (file,) = (tmp_path / "findings").iterdir()
+        assert hub.pulls[0]["files"] == {f"findings/{file.name}": file.read_bytes()}
+
+
+def test_places_on_the_net_are_compared_and_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AUTORESEARCH_CACHE", str(tmp_path / "cache"))
+    with FakeHub({}) as hub:
+        hub.put("people/findings", a=bundle.dump(A), b=bundle.dump(B), c=b"{}")
+        monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
+        assert sharing.findings_command(tmp_path, argparse.Namespace(source="hub:people/findings")) == 0
+        said = capsys.readouterr().out
+        assert "hub:people/findings: 2 nights of 2 machines" in said and "1 night  Apple M1, 8 GPU cores" in said
+        assert "left out: c.json: refused" in said and "loop.py --findings hub:people/findings" in said
+        assert [night.id for night in sharing.nights_of(tmp_path, "hub:people/findings")] == [A.id, B.id]
+        assert sharing.hinted(tmp_path, "hub:people/findings")

@@ -34,6 +34,8 @@ COMMANDS = {  # name on the command line -> module:function, below autoresearch.
     "clean": "commands.results:clean",
     "export": "sharing:export_command",
     "compare": "sharing:compare_command",
+    "share": "sharing:share_command",
+    "findings": "sharing:findings_command",
     "new-task": "commands.tasks:new_task",
     "join": "commands.fleet:join",
     "machines": "commands.fleet:machines",

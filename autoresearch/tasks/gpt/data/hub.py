@@ -68,9 +68,9 @@ def download(repo: str, filenames: list[str], report: Say, offline: bool = False
         for filename in filenames:
             try:
                 paths.append(transfer.file(filename))
-            except _client_errors() as error:
-                cause = problem or _cause(error)
-                raise DataError(_explain(repo, filename, len(paths), len(filenames), cause)) from error
+            except client_errors() as error:
+                why = problem or cause(error)
+                raise DataError(_explain(repo, filename, len(paths), len(filenames), why)) from error
     return paths
 
 
@@ -92,16 +92,16 @@ class Transfer:
         self._token: bool | None = None  # the person's, where there is one; False: none
 
     def file(self, name: str) -> Path:
-        """Return the local path of a file. Raises what `_client_errors` lists."""
+        """Return the local path of a file. Raises what `client_errors` lists."""
         for wait_s in RETRY_WAITS_S:
             try:
                 return self._once(name)
-            except _client_errors() as error:
+            except client_errors() as error:
                 if self._refused(error):
                     continue
                 if not _transient(error):
                     raise
-                self.report(f"{name}: {_cause(error)}; trying again in {wait_s:.0f} s")
+                self.report(f"{name}: {cause(error)}; trying again in {wait_s:.0f} s")
                 time.sleep(wait_s)
         return self._once(name)
 
@@ -124,15 +124,15 @@ class Transfer:
         """Return whether another attempt without the person's token makes sense; from then on it is left out."""
         source = environment.hub_token_source() if self._token is None and not self.offline else None
         unsendable = isinstance(error, UnicodeError) or type(error).__name__ == "LocalProtocolError"
-        if source is None or not (_status(error) in (401, 403) or unsendable):
+        if source is None or not (status(error) in (401, 403) or unsendable):
             return False
-        why = "cannot be sent" if unsendable else f"is refused by the hub ({_status(error)})"
+        why = "cannot be sent" if unsendable else f"is refused by the hub ({status(error)})"
         self.report(f"{source} {why}; the data is public, and is asked for without it")
         self._token = False
         return True
 
 
-def _client_errors() -> tuple[type[Exception], ...]:
+def client_errors() -> tuple[type[Exception], ...]:
     """Return the exceptions of a download. The hub's client derives its errors from httpx or httpx2, by its version."""
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
 
@@ -143,10 +143,11 @@ def _transient(error: Exception) -> bool:
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     known = isinstance(error, LocalEntryNotFoundError)  # the client has tried several times, or the cache lacks it
-    return not known and _status(error) not in PERMANENT and not _is_disk_error(error)
+    return not known and status(error) not in PERMANENT and not _is_disk_error(error)
 
 
-def _status(error: Exception) -> int | None:
+def status(error: Exception) -> int | None:
+    """Return the hub's HTTP status, or None where it did not answer."""
     return getattr(getattr(error, "response", None), "status_code", None)
 
 
@@ -163,9 +164,9 @@ def _is_disk_error(error: Exception) -> bool:
     return isinstance(error, OSError) and error.errno in DISK_ERRORS
 
 
-def _cause(error: Exception) -> str:
+def cause(error: Exception) -> str:
     """Explain an error in one line: the hub's status, or the first line of the message."""
-    status = _status(error)
-    if status is not None:
-        return f"the hub answered {status} {HTTPStatus(status).phrase if status in list(HTTPStatus) else ''}".rstrip()
+    code = status(error)
+    if code is not None:
+        return f"the hub answered {code} {HTTPStatus(code).phrase if code in list(HTTPStatus) else ''}".rstrip()
     return str(error).strip().partition("\n")[0].rstrip(".") or error.__class__.__name__
