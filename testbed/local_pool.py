@@ -30,6 +30,7 @@ class LocalPool:
     most_at_once: int = 0
     _running: int = 0
     _stopped: threading.Event = field(default_factory=threading.Event)
+    _given_up: set[str] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _free: dict[str, threading.Semaphore] = field(default_factory=dict)
 
@@ -53,13 +54,18 @@ class LocalPool:
             with self._lock:
                 self._running -= 1
                 self.made.append((key, job.id))
-        if self._stopped.is_set():
+        while not self.members[key] and key not in self._given_up and not self._stopped.is_set():
+            time.sleep(0.01)
+        if self._stopped.is_set() or key in self._given_up:
             raise StoppedError
         assert Job.from_json(job.to_json()) == job
         return Done(Measurement(job.seed, self.score(key, job), total_s=self.run_s), f"{key} 0")
 
-    def stop(self) -> None:
-        self._stopped.set()
+    def stop(self, key: str | None = None) -> None:
+        if key is None:
+            self._stopped.set()
+        else:
+            self._given_up.add(key)
 
 
 def ids(made: Sequence[tuple[str, str]]) -> list[str]:

@@ -25,6 +25,7 @@ class Welcome:
 class Hello:
     """A member's answer. `problem` says why it cannot measure the task at all."""
 
+    name: str  # of the machine
     facts: Mapping[str, Any] = field(default_factory=dict)  # Facts.to_dict()
     task: TaskFacts = field(default_factory=TaskFacts)
     versions: Mapping[str, str] = field(default_factory=dict)

@@ -6,9 +6,7 @@ import contextlib
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
-from concurrent.futures import Future as ThreadFuture
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import Any
 
 from autoresearch import jsonable
 from autoresearch.errors import AutoresearchError
+from autoresearch.failures import KINDS
 from autoresearch.fleet import admission, member, transport
 from autoresearch.fleet.address import Address
 from autoresearch.fleet.admission import Hello, Welcome
@@ -26,16 +25,18 @@ from autoresearch.system.machine import Facts
 
 LOOK_S = 0.5  # between two looks at the scheduler
 HELLO_S = 3600.0  # that a member may take to prepare the data
+GREETINGS = 3  # of a member that a fault of the network keeps from answering
 ALONE_S = 120.0  # that a job waits for a member of its class before the coordinator says so
-GOODBYE_S = 2.0
+STRIKES = 2  # runs in a row that a member cannot make, after which it is sent away
+GOODBYE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
     """A member that was admitted."""
 
-    name: str
-    key: str
+    name: str  # of the machine
+    key: str  # of its class
 
 
 class DaskPool:
@@ -65,12 +66,11 @@ class DaskPool:
         self._client = dask.Client(self._cluster, security=security)
         self._welcome, self._say = welcome, say
         self._members: dict[str, Known] = {}  # by Dask's address
-        self._greeted: dict[str, ThreadFuture[None]] = {}
-        self._refused: set[str] = set()
+        self._greeted: set[str] = set()
+        self._strikes: Counter[str] = Counter()  # by the name of a member
         self._facts: dict[str, Facts] = {}
         self._present: frozenset[str] = frozenset()
-        self._stopped, self._numbers = threading.Event(), count()
-        self._threads = ThreadPoolExecutor(16, "greeter")
+        self._stopped, self._given_up, self._numbers = threading.Event(), set[str](), count()
         self._watcher = threading.Thread(target=self._watch, daemon=True)
         self._watcher.start()
 
@@ -92,12 +92,13 @@ class DaskPool:
         future = self._client.submit(member.measure, job.to_json(), key=name, resources={key: 1}, pure=False)
         alone_since, told = time.monotonic(), False
         while True:
-            if self._stopped.is_set():
+            if self._stopped.is_set() or key in self._given_up:
                 future.cancel()
                 raise StoppedError
             with contextlib.suppress(TimeoutError):
                 measured = jsonable.from_json(Measurement, future.result(timeout=LOOK_S))
                 future.release()  # else Dask would make the run again once the member that holds its result leaves
+                self._judge(key, measured)
                 return Done(measured, measured.member or "")
             if self.classes().get(key):
                 alone_since, told = time.monotonic(), False
@@ -105,55 +106,109 @@ class DaskPool:
                 told = True
                 self._say(f"{job.id} waits: no machine of the class {key} is there")
 
-    def stop(self) -> None:
-        self._stopped.set()
+    def stop(self, key: str | None = None) -> None:
+        if key is None:
+            self._stopped.set()
+        else:
+            self._given_up.add(key)
 
     def close(self, why: str) -> None:
         """Send the members away and end the scheduler."""
         self.stop()
         self._watcher.join()
-        for url in self._present:
-            with contextlib.suppress(Exception):  # a member that is out of reach finds the scheduler gone
-                self._ask(url, member.dismiss, why, GOODBYE_S)
-        self._threads.shutdown(wait=False)
+        goodbyes = [self._in_thread(self._dismiss, url, why) for url in self._present]
+        end = time.monotonic() + GOODBYE_S
+        for goodbye in goodbyes:
+            goodbye.join(max(0.0, end - time.monotonic()))
         self._client.close()
         self._cluster.close()
+
+    def _judge(self, key: str, measured: Measurement) -> None:
+        """Send a member away that cannot make runs, where another one of its class can."""
+        name, failure = measured.member or "", measured.failure
+        if failure is None or failure.kind not in KINDS or KINDS[failure.kind].fault != "machine":
+            self._strikes.pop(name, None)
+            return
+        self._strikes[name] += 1
+        urls = [url for url, known in list(self._members.items()) if known.name == name]
+        if self._strikes[name] < STRIKES or self.classes().get(key, 0) <= len(urls):
+            return
+        del self._strikes[name]
+        self._say(f"{name} is sent away, since it cannot make runs: {failure.message}")
+        for url in urls:
+            self._members.pop(url, None)
+            self._in_thread(self._dismiss, url, f"it cannot make runs: {failure.message}")
 
     # --- who joins ---
 
     def _watch(self) -> None:
         """Greet who is new and forget who has gone, until the pool is stopped."""
         while not self._stopped.wait(LOOK_S):
-            present = frozenset(self._client.scheduler_info(n_workers=-1)["workers"])
-            for url in present - self._greeted.keys():
-                self._greeted[url] = self._threads.submit(self._greet, url)
-            for url in self._present - present:
-                if known := self._members.get(url):
+            before, self._present = self._present, self._scheduled()
+            for url in self._present - self._greeted:
+                self._greeted.add(url)
+                self._in_thread(self._greet, url)
+            for url in before - self._present:
+                self._greeted.discard(url)
+                if known := self._members.pop(url, None):
                     self._say(f"{known.name} is out of reach; its run, if any, goes on elsewhere")
-            for url in self._greeted.keys() - present:
-                del self._greeted[url]
-                self._members.pop(url, None)
-            for url, greeting in self._greeted.items():
-                if greeting.done() and (error := greeting.exception()) is not None and url not in self._refused:
-                    self._refused.add(url)
-                    self._say(f"{url.rpartition('/')[2]} cannot join: {error}")
-            self._present = present
+
+    def _scheduled(self) -> frozenset[str]:
+        """Return the addresses of the members that the scheduler counts on."""
+        try:
+            return frozenset(self._client.scheduler_info(n_workers=-1)["workers"])
+        except (OSError, TimeoutError):  # it is busy
+            return self._present
 
     def _greet(self, url: str) -> None:
         """Ask a machine what it is, and admit it or send it away."""
-        text = jsonable.to_json(self._welcome).decode()
-        hello = jsonable.from_json(Hello, self._ask(url, member.hello, text, HELLO_S))
+        for left in reversed(range(GREETINGS)):
+            try:
+                self._admit(url)
+                return
+            except Exception as error:  # noqa: BLE001 - whatever one member does, the others go on
+                if self._gone(url):
+                    return
+                if not left:
+                    why = f"cannot join: {error or type(error).__name__}"
+                    self._say(f"{url.rpartition('/')[2]} {why}")
+                    self._dismiss(url, why)
+
+    def _admit(self, url: str) -> None:
+        hello = jsonable.from_json(Hello, self._hello(url))
         facts = admission.facts_of(hello)
-        name, key = url.rpartition("/")[2], admission.class_of(facts)
+        name, key = f"{hello.name} ({url.rpartition('/')[2]})", admission.class_of(facts)
         if (why := admission.refusal(self._welcome, hello)) is not None:
             self._say(f"{name} {why}")
-            self._ask(url, member.dismiss, why, GOODBYE_S)
+            self._dismiss(url, why)
             return
         self._facts.setdefault(key, facts)
-        self._ask(url, member.admit, key, GOODBYE_S)
-        self._members[url] = Known(name, key)
+        self._client.run(member.admit, key, workers=[url])
+        self._members[url] = Known(hello.name, key)
         self._say(f"{name} joined: {facts.describe()}")
 
-    def _ask(self, url: str, function: Any, text: str, limit_s: float) -> Any:
-        key = f"{function.__name__} {url} {next(self._numbers)}"
-        return self._client.submit(function, text, workers=[url], key=key, pure=False).result(timeout=limit_s)
+    def _hello(self, url: str) -> str:
+        """Return a member's answer, which may take as long as its data takes. Raises TimeoutError without one."""
+        text, key = jsonable.to_json(self._welcome).decode(), f"hello {url} {next(self._numbers)}"
+        future = self._client.submit(member.hello, text, workers=[url], key=key, pure=False)
+        end = time.monotonic() + HELLO_S
+        try:
+            while time.monotonic() < end and not self._gone(url):
+                with contextlib.suppress(TimeoutError):
+                    return str(future.result(timeout=LOOK_S))
+            raise TimeoutError(f"no answer in {HELLO_S / 60:.0f} minutes")
+        finally:
+            future.cancel()
+
+    def _gone(self, url: str) -> bool:
+        return self._stopped.is_set() or url not in self._present
+
+    def _dismiss(self, url: str, why: str) -> None:
+        with contextlib.suppress(Exception):  # a member that is out of reach finds the scheduler gone
+            self._client.run(member.dismiss, why, workers=[url])
+
+    def _in_thread(self, work: Callable[..., None], *given: str) -> threading.Thread:
+        """Start work that may wait for a member, also for one that never answers."""
+        thread = threading.Thread(target=work, args=given, daemon=True)
+        thread.start()
+        return thread

@@ -25,12 +25,13 @@ from autoresearch.fleet import transport
 from autoresearch.fleet.address import Address
 from autoresearch.fleet.admission import Hello, Welcome
 from autoresearch.fleet.job import Job, perform
-from autoresearch.records import Say
-from autoresearch.system import awake, machine
+from autoresearch.records import Failure, Measurement, Say
+from autoresearch.system import awake, machine, process
 from autoresearch.tasks.task import Task
 
 OpenTask = Callable[[Welcome], Task]
 DISMISSED, LOST = 0, 75  # exit codes of `serve`: the coordinator sent it away; start it again
+CANNOT = "machine"  # kind of the failure of a run that this machine cannot make, e.g. because its disk is full
 
 
 @dataclass
@@ -43,6 +44,7 @@ class Member:
     name: str = field(default_factory=platform.node)
     facts: machine.Facts = field(default_factory=machine.facts)
     task: Task | None = None
+    worker: Any = None  # Dask's
     over: threading.Event = field(default_factory=threading.Event)  # it was dismissed
 
 
@@ -52,13 +54,15 @@ _members: list[Member] = []  # the one of this process
 def serve(address: Address, member: Member) -> int:
     """Work for the fleet until it is over or out of reach; return DISMISSED or LOST. The machine's lock is held."""
     _members[:] = [member]
-    with _scratch() as folder:
-        try:
+    try:
+        with _scratch() as folder:
             asyncio.run(_work(address, member, folder))
-        except OSError as error:
-            member.say(f"the coordinator at {address.name} does not answer: {error}")
+    except OSError as error:
+        member.say(f"the coordinator at {address.name} does not answer: {error}")
+    finally:
+        process.end_own()  # a run that is still under way: its result is wanted by nobody
     code = DISMISSED if member.over.is_set() else LOST
-    os._exit(code)  # a job that still runs ends with this process
+    os._exit(code)  # the thread of that run ends with this process
 
 
 async def _work(address: Address, member: Member, folder: Path) -> None:
@@ -66,7 +70,7 @@ async def _work(address: Address, member: Member, folder: Path) -> None:
 
     transport.configure()
     dask: Any = distributed  # it has few types
-    worker = dask.Worker(
+    member.worker = worker = dask.Worker(
         address.url,
         name=f"{member.name}:{os.getpid()}",
         nthreads=1,
@@ -102,19 +106,18 @@ def hello(welcome: str) -> str:
     asked = jsonable.from_json(Welcome, welcome)
     try:
         me.task = me.open_task(asked)
-        answer = Hello(me.facts.to_dict(), me.task.facts, me.task.versions)
-    except AutoresearchError as error:
-        answer = Hello(me.facts.to_dict(), problem=str(error))
+        answer = Hello(me.name, me.facts.to_dict(), me.task.facts, me.task.versions)
+    except (AutoresearchError, OSError) as error:
+        answer = Hello(me.name, me.facts.to_dict(), problem=str(error))
     return jsonable.to_json(answer).decode()
 
 
 def admit(key: str) -> None:
     """Take jobs of the class `key` from now on."""
-    from distributed import get_worker
-
-    worker: Any = get_worker()
-    worker.loop.add_callback(worker.set_resources, **{key: 1})
-    _members[0].say(f"admitted as {key}")
+    me = _members[0]
+    assert me.worker is not None
+    me.worker.loop.add_callback(me.worker.set_resources, **{key: 1})
+    me.say(f"admitted as {key}")
 
 
 def dismiss(why: str) -> None:
@@ -124,16 +127,22 @@ def dismiss(why: str) -> None:
 
 
 def measure(text: str) -> str:
-    """Make the run of a job and return the Measurement. The machine stays awake meanwhile."""
+    """Make the run of a job and return the Measurement: a failure of the kind "machine" where this one cannot.
+
+    The machine stays awake meanwhile.
+    """
     me, job = _members[0], Job.from_json(text)
     assert me.task is not None, "a member is admitted first"
     folder = me.folder / job.id.replace("/", "-")
-    shutil.rmtree(folder, ignore_errors=True)  # of a run that a kill cut off
-    folder.mkdir(parents=True)
     me.say(f"{job.id}: {job.purpose}, seed {job.seed}")
     try:
+        shutil.rmtree(folder, ignore_errors=True)  # of a run that a kill cut off
+        folder.mkdir(parents=True)
         with awake.Awake(_quiet, folder / "awake.log"):
             done = perform(me.task, job, folder, lambda event: None)
+    except (AutoresearchError, OSError) as error:
+        me.say(f"{job.id}: {error}")
+        done = Measurement(job.seed, failure=Failure(CANNOT, f"{me.name}: {error}"))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return jsonable.to_json(replace(done, member=me.name)).decode()

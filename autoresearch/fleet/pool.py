@@ -44,6 +44,6 @@ class Pool(Protocol):
         """
         ...
 
-    def stop(self) -> None:
-        """End every job, and let each `measure` raise."""
+    def stop(self, key: str | None = None) -> None:
+        """End every job, or those of one class, and let each `measure` raise."""
         ...
