@@ -13,6 +13,7 @@ NAMES = {
     "compare": "what changed between two --json files of one benchmark",
     "defaults": "val_bpb after the same tokens: other defaults, recipes, changes of the code",
     "examples": "the examples' nights: what they find, and what they claim of nothing",
+    "fleet": "several members: what incidents cost, experiments an hour, how far it grows (3 benchmarks)",
     "gpu": "the trainer on a GPU: chunks, rows, types, compiling, against the plain port",
     "interface": "what the live view and the morning report cost",
     "mac": "what only a Mac can answer: attention, compiling, types, the display",

@@ -67,6 +67,8 @@ class DaskPool:
         self._welcome, self._say = welcome, say
         self._members: dict[str, Known] = {}  # by Dask's address
         self._greeted: set[str] = set()
+        self._busy: set[str] = set()  # those that make a run
+        self._freed = threading.Condition()
         self._strikes: Counter[str] = Counter()  # by the name of a member
         self._facts: dict[str, Facts] = {}
         self._present: frozenset[str] = frozenset()
@@ -87,24 +89,55 @@ class DaskPool:
         return [known for url, known in list(self._members.items()) if url in self._present]
 
     def measure(self, key: str, job: Job) -> Done:
-        """Let Dask choose a free member of the class; a run whose member is lost is made again by another one."""
-        name = f"{job.id} {next(self._numbers)}"
-        future = self._client.submit(member.measure, job.to_json(), key=name, resources={key: 1}, pure=False)
-        alone_since, told = time.monotonic(), False
+        """Let a free member of the class make the run; where that one is lost, another one makes it again."""
         while True:
-            if self._stopped.is_set() or key in self._given_up:
-                future.cancel()
-                raise StoppedError
-            with contextlib.suppress(TimeoutError):
-                measured = jsonable.from_json(Measurement, future.result(timeout=LOOK_S))
-                future.release()  # else Dask would make the run again once the member that holds its result leaves
+            url = self._take(key, job)
+            try:
+                measured = self._measure_on(url, key, job)
+            finally:
+                with self._freed:
+                    self._busy.discard(url)
+                    self._freed.notify_all()
+            if measured is not None:
                 self._judge(key, measured)
                 return Done(measured, measured.member or "")
-            if self.classes().get(key):
-                alone_since, told = time.monotonic(), False
-            elif time.monotonic() - alone_since > ALONE_S and not told:
-                told = True
-                self._say(f"{job.id} waits: no machine of the class {key} is there")
+
+    def _take(self, key: str, job: Job) -> str:
+        """Wait for a member that makes no run, and return its address."""
+        alone_since, told = time.monotonic(), False
+        with self._freed:
+            while not (free := [url for url in self._of_class(key) if url not in self._busy]):
+                self._freed.wait(LOOK_S)
+                self._raise_if_stopped(key)
+                if self._of_class(key):
+                    alone_since, told = time.monotonic(), False
+                elif time.monotonic() - alone_since > ALONE_S and not told:
+                    told = True
+                    self._say(f"{job.id} waits: no machine of the class {key} is there")
+            self._busy.add(free[0])
+            return free[0]
+
+    def _measure_on(self, url: str, key: str, job: Job) -> Measurement | None:
+        """Return what a member measured; None where it is lost."""
+        name = f"{job.id} {next(self._numbers)}"
+        future = self._client.submit(member.measure, job.to_json(), key=name, workers=[url], pure=False)
+        try:
+            while not self._gone(url):
+                self._raise_if_stopped(key)
+                with contextlib.suppress(TimeoutError):
+                    return jsonable.from_json(Measurement, future.result(timeout=LOOK_S))
+            self._raise_if_stopped(key)
+            return None
+        finally:
+            future.cancel()
+
+    def _raise_if_stopped(self, key: str) -> None:
+        if self._stopped.is_set() or key in self._given_up:
+            raise StoppedError
+
+    def _of_class(self, key: str) -> list[str]:
+        """Return the addresses of the members of a class that are there."""
+        return [url for url, known in list(self._members.items()) if known.key == key and url in self._present]
 
     def stop(self, key: str | None = None) -> None:
         if key is None:
@@ -184,7 +217,9 @@ class DaskPool:
             return
         self._facts.setdefault(key, facts)
         self._client.run(member.admit, key, workers=[url])
-        self._members[url] = Known(hello.name, key)
+        with self._freed:
+            self._members[url] = Known(hello.name, key)
+            self._freed.notify_all()
         self._say(f"{name} joined: {facts.describe()}")
 
     def _hello(self, url: str) -> str:

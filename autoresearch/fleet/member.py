@@ -44,7 +44,6 @@ class Member:
     name: str = field(default_factory=platform.node)
     facts: machine.Facts = field(default_factory=machine.facts)
     task: Task | None = None
-    worker: Any = None  # Dask's
     over: threading.Event = field(default_factory=threading.Event)  # it was dismissed
 
 
@@ -60,7 +59,7 @@ def serve(address: Address, member: Member) -> int:
     except OSError as error:
         member.say(f"the coordinator at {address.name} does not answer: {error}")
     finally:
-        process.end_own()  # a run that is still under way: its result is wanted by nobody
+        process.end_orphans(own_too=True)  # a run that is still under way: nobody wants its result
     code = DISMISSED if member.over.is_set() else LOST
     os._exit(code)  # the thread of that run ends with this process
 
@@ -70,7 +69,7 @@ async def _work(address: Address, member: Member, folder: Path) -> None:
 
     transport.configure()
     dask: Any = distributed  # it has few types
-    member.worker = worker = dask.Worker(
+    worker = dask.Worker(
         address.url,
         name=f"{member.name}:{os.getpid()}",
         nthreads=1,
@@ -113,11 +112,8 @@ def hello(welcome: str) -> str:
 
 
 def admit(key: str) -> None:
-    """Take jobs of the class `key` from now on."""
-    me = _members[0]
-    assert me.worker is not None
-    me.worker.loop.add_callback(me.worker.set_resources, **{key: 1})
-    me.say(f"admitted as {key}")
+    """Learn that jobs of the class `key` may come from now on."""
+    _members[0].say(f"admitted as {key}")
 
 
 def dismiss(why: str) -> None:

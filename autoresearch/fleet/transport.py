@@ -32,7 +32,6 @@ def configure(ttl_s: float = TTL_S) -> None:
             "distributed.scheduler.worker-ttl": f"{ttl_s} s",
             "distributed.scheduler.allowed-failures": LOSSES,
             "distributed.scheduler.work-stealing": False,
-            "distributed.worker.resources": {},
             "distributed.comm.timeouts.connect": f"{JOIN_S} s",
             "distributed.comm.timeouts.tcp": f"{max(ttl_s, TCP_S)} s",
             "distributed.comm.retry.count": 2,

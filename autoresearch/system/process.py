@@ -307,21 +307,19 @@ def _read_rest(selector: selectors.BaseSelector) -> None:
 # --- processes that outlive their parent ---
 
 
-def end_orphans() -> list[int]:
-    """End the processes that a killed loop left running and return their pids. The caller holds the machine's lock."""
+def end_orphans(own_too: bool = False) -> list[int]:
+    """End the processes that a killed loop left running, and those of this one if asked; return their pids.
+
+    The caller holds the machine's lock.
+    """
     import psutil
 
     own = {os.getpid(), *(p.pid for p in psutil.Process().parents())}
-    orphans = [p for p, mark in _marked() if p.pid not in own and not alive(mark)]
+    mine = f"{own_mark()}:" if own_too else "none"
+    orphans = [p for p, mark in _marked() if p.pid not in own and (mark.startswith(mine) or not alive(mark))]
     signal_each(orphans, signal.SIGKILL)
     psutil.wait_procs(orphans, timeout=GRACE_S)
     return [p.pid for p in orphans]
-
-
-def end_own() -> None:
-    """End at once the processes that this one has started and their descendants, as before it ends itself."""
-    mine = f"{own_mark()}:"
-    signal_each([p for p, mark in _marked() if mark.startswith(mine)], signal.SIGKILL)
 
 
 def own_mark() -> str:

@@ -20,6 +20,10 @@ TABLES: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "examples coverage": ("example | true gain | covered | mean width", ("| ab |", "| routing |", " of 2 |")),
     "examples nights --examples bundle": ("example | metric", ("| bundle | gzip_bytes, clocked | 1 of 1 |",)),
+    "fleet growth": (
+        "proposer | s an idea | members | decided in 8 hours | busy, % | stale, %",
+        ("| model | 20 | 16 |",),
+    ),
     "gpu": (
         "what | loss_apart | gradient_apart",
         ("| plain port, bfloat16 |", "| attention, bfloat16, D 256, T 4096 |"),

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import math
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,33 +16,14 @@ import pytest
 from autoresearch.candidate import constants
 from autoresearch.errors import AutoresearchError
 from autoresearch.fleet.job import Job
-from autoresearch.fleet.pool import Pool
-from autoresearch.loop.fleet_night import Fleet
-from autoresearch.loop.session import Options
 from autoresearch.paths import Layout
 from autoresearch.record import journal
 from autoresearch.record.git import Repository
 from autoresearch.record.night import Night
-from autoresearch.records import Context, Proposal, Set
-from autoresearch.report.console import PlainView
-from autoresearch.search.proposer import BaseProposer
-from testbed.given import GivenTask
+from testbed.fleet_coordinator import fleet
 from testbed.local_pool import LocalPool, ids
 
 pytestmark = pytest.mark.slow
-
-
-class Steps(BaseProposer):
-    """Proposer of other values of WIDTH, near the incumbent's, none of which was tried."""
-
-    name = "steps"
-
-    def propose(self, context: Context, n: int = 1) -> list[Proposal]:
-        now = int(constants.read(context.source)["WIDTH"])
-        tried = {constants.read(trial.source)["WIDTH"] for trial in context.history}
-        new = [w for w in range(1, 400) if w != now and w not in tried]
-        chosen = sorted(new, key=lambda w: (abs(w - now - 3), w))[:n]
-        return [Proposal((Set("WIDTH", str(w)),), f"WIDTH {w}", "", "width", self.name) for w in chosen]
 
 
 def bowl(key: str, job: Job) -> float:
@@ -63,34 +43,6 @@ class Made:
 
     def night(self, key: str) -> Night:
         return journal.read(Layout(self.root, f"fleet-{key}"))
-
-
-def fleet(root: Path, pool: Pool, said: list[str], **options: Any) -> Fleet:
-    bench: Any = type("Bench", (), {"budget_s": 1.0})
-    meta = {"dataset": "toy", "profile": "tiny", "fingerprint": "toy0", "constants": {}}
-    names = ("seq_len", "vocab_size", "eval_tokens", "eval_rows", "source")
-    task = _Task(Layout(root, "fleet"), bench, {**dict.fromkeys(names), **meta}, pool.facts("small"))
-    return Fleet(
-        root=root,
-        tag="fleet",
-        task=task,
-        pool=pool,
-        options=Options(**options),
-        view=lambda key: PlainView(io.StringIO()),
-        propose_with=lambda facts: Steps(),
-        say=said.append,
-    )
-
-
-class _Task(GivenTask):
-    """Training of which nothing runs here."""
-
-    @property
-    def versions(self) -> Mapping[str, str]:
-        return {"mlx": "1", "harness": "h"}
-
-    def first_commits(self, branch: Any, say: Any) -> None:
-        """Commit nothing."""
 
 
 @pytest.fixture

@@ -1,0 +1,92 @@
+"""Be the coordinator of a fleet whose members only wait, with real journals, branches and decisions.
+
+python -m testbed.fleet_coordinator ADDRESS ROOT EXPERIMENTS TTL_S
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from autoresearch.candidate import constants
+from autoresearch.fleet import address
+from autoresearch.fleet.admission import Welcome
+from autoresearch.fleet.dask_pool import DaskPool
+from autoresearch.fleet.pool import Pool
+from autoresearch.loop.fleet_night import Fleet
+from autoresearch.loop.session import Options
+from autoresearch.paths import Layout
+from autoresearch.records import Context, Proposal, Set
+from autoresearch.report.console import PlainView
+from autoresearch.search.proposer import BaseProposer
+from autoresearch.system import machine
+from testbed.given import GivenTask
+
+VERSIONS = {"mlx": "1", "harness": "h"}
+
+
+class Steps(BaseProposer):
+    """Proposer of other values of WIDTH, near the incumbent's, none of which was tried; an idea takes `idea_s`."""
+
+    name = "steps"
+    idea_s = 0.0
+
+    def propose(self, context: Context, n: int = 1) -> list[Proposal]:
+        time.sleep(self.idea_s)
+        now = int(constants.read(context.source)["WIDTH"])
+        tried = {constants.read(trial.source)["WIDTH"] for trial in context.history}
+        new = [w for w in range(1, 4000) if w != now and w not in tried]
+        chosen = sorted(new, key=lambda w: (abs(w - now - 3), w))[:n]
+        return [Proposal((Set("WIDTH", str(w)),), f"WIDTH {w}", "", "width", self.name) for w in chosen]
+
+
+class LedTask(GivenTask):
+    """Training of which nothing runs here."""
+
+    @property
+    def versions(self) -> Mapping[str, str]:
+        return VERSIONS
+
+    def first_commits(self, branch: Any, say: Any) -> None:
+        """Commit nothing."""
+
+
+def fleet(root: Path, pool: Pool, said: list[str], **options: Any) -> Fleet:
+    """Return a fleet on the toy repository at `root`; what it says is appended to `said`."""
+    return Fleet(
+        root=root,
+        tag="fleet",
+        task=task(root),
+        pool=pool,
+        options=Options(**options),
+        view=lambda key: PlainView(io.StringIO()),
+        propose_with=lambda facts: Steps(),
+        say=said.append,
+    )
+
+
+def task(root: Path) -> LedTask:
+    bench: Any = type("Bench", (), {"budget_s": 1.0})
+    meta = {"dataset": "toy", "profile": "tiny", "fingerprint": "toy0", "constants": {}}
+    names = ("seq_len", "vocab_size", "eval_tokens", "eval_rows", "source")
+    return LedTask(Layout(root, "fleet"), bench, {**dict.fromkeys(names), **meta}, machine.facts())
+
+
+def main(line: str, root: str, experiments: str, ttl_s: str) -> int:
+    os.environ["MLX_DISABLE_COMPILE"] = "1"
+    where, here = address.parse(line), task(Path(root))
+    pool = DaskPool(where, Welcome(here.facts, VERSIONS), Path(root).parent / "tls", print, ttl_s=float(ttl_s))
+    try:
+        print(fleet(Path(root), pool, [], experiments=int(experiments)).run(), flush=True)
+    finally:
+        pool.close("the night has ended")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(*sys.argv[1:]))
