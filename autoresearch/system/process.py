@@ -308,7 +308,7 @@ def _read_rest(selector: selectors.BaseSelector) -> None:
 
 
 def end_orphans(own_too: bool = False) -> list[int]:
-    """End what a killed loop left running, or this one too, and return the pids. The caller holds the machine's lock."""
+    """End what a killed loop left running, or this one too; return the pids. The caller holds the machine's lock."""
     import psutil
 
     own = {os.getpid(), *(p.pid for p in psutil.Process().parents())}
