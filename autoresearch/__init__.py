@@ -1,4 +1,4 @@
-"""Run the research around the one editable file, train_mlx.py. The loop's own process never imports mlx."""
+"""Run the research around the files that may change. The loop's own process never imports mlx."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Define the kinds of failure that end a run without a val_bpb: what each means, when it happens, whose fault it is.
+"""Define the kinds of failure that end a run without a score: what each means, when it happens, whose fault it is.
 
 KINDS is the only table of them. The loop reads from it which failures are repeated or mended, and which a child may
 report; the report reads their meaning.

@@ -1,8 +1,8 @@
 """Define the data types that the packages share. They are frozen and do no I/O.
 
-A *candidate* is one version of train_mlx.py. The *incumbent* is the best known one. A *proposal* is edits to the
-incumbent with the reason for them; an *experiment* is a numbered candidate; a *run* is one training and evaluation of
-it with one seed.
+A *candidate* is one version of the files that may change. The *incumbent* is the best known one. A *proposal* is edits
+to the incumbent with the reason for them; an *experiment* is a numbered candidate; a *run* measures it once, with one
+seed.
 """
 
 from __future__ import annotations
@@ -299,7 +299,7 @@ class Brief:
 class Context:
     """All that a proposer may know. `history` holds every decided experiment of the night, oldest first."""
 
-    source: str  # the train_mlx.py to edit
+    source: str  # to edit: train_mlx.py, or packed files (candidate/pack.py)
     incumbent_score: float
     sigma_score: float
     program: str  # program.md, verbatim

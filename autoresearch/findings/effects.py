@@ -21,7 +21,7 @@ from autoresearch.record.night import Experiment, Night, RunRecord
 
 
 def pooled(runs: Sequence[float], against: Sequence[float], noise: Noise, note: str = "") -> Effect:
-    """Return the effect mean(against) - mean(runs) +- t * sigma * sqrt(1/n + 1/m), in bits per byte.
+    """Return the effect mean(against) - mean(runs) +- t * sigma * sqrt(1/n + 1/m), in scores.
 
     pooled([0.98, 1.00], [1.01, 1.03], Noise(0.01, 1e9)) -> gain 0.03, low 0.0104, high 0.0496
 
@@ -32,7 +32,7 @@ def pooled(runs: Sequence[float], against: Sequence[float], noise: Noise, note: 
     gain = fmean(against) - fmean(runs)
     error = noise.sigma_score * math.sqrt(1 / len(runs) + 1 / len(against))
     half = t_quantile(0.5 + LEVEL / 2, max(1.0, noise.df)) * error
-    method = f"pooled sigma {noise.sigma_score:.4g} bpb, t with {noise.df:.3g} degrees of freedom{note}"
+    method = f"pooled sigma {noise.sigma_score:.4g}, t with {noise.df:.3g} degrees of freedom{note}"
     return Effect(gain, gain - half, gain + half, len(runs), len(against), method)
 
 
@@ -63,7 +63,7 @@ def _searched(experiment: Experiment) -> list[RunRecord]:
 
 
 def _values(now: Estimates, runs: Sequence[RunRecord]) -> list[float]:
-    """Return the val_bpb of each measured run, corrected for the machine's speed and for a drift between the runs."""
+    """Return the score of each measured run, corrected for the machine's speed and for a drift between the runs."""
     values = [(run, now.value(run)) for run in runs]
     return [value - _shift_score(now, run) for run, value in values if value is not None]
 

@@ -75,7 +75,7 @@ class Experiment:
 
     @property
     def scores(self) -> list[float]:
-        """The val_bpb of each run that has one, without final ones."""
+        """The score of each run that has one, without final ones."""
         return [m.score for m in self.measurements if m.score is not None]
 
     @property
@@ -94,7 +94,7 @@ class Experiment:
 
     @property
     def stopped(self) -> Measurement | None:
-        """The run that the early stop ended, which has no val_bpb."""
+        """The run that the early stop ended, which has no score."""
         return next((m for m in self.measurements if m.stopped), None)
 
     @property
