@@ -61,9 +61,9 @@ class TaskFacts:
 
 # Fields of TaskFacts in which two results have to agree to be comparable, and what it means where they differ.
 COMPARABLE: Mapping[str, str] = {
-    "dataset": "the text differs, and so does what a bit per byte means",
-    "fingerprint": "the data differ, and so does what a bit per byte means: val_bpb does not compare across them",
-    "profile": "context, vocabulary and evaluation differ: val_bpb does not compare across them",
+    "dataset": "the data differ, and so does what a value means",
+    "fingerprint": "the data differ, and so does what a value means: values do not compare across them",
+    "profile": "context, vocabulary and evaluation differ: values do not compare across them",
     "budget_s": "another budget is another question: what pays in one may not pay in the other",
 }
 

@@ -29,7 +29,7 @@ from autoresearch.report.live_state import result_of
 from autoresearch.system.machine import Facts
 from autoresearch.tasks.task import Task
 
-SAME_SCORE = 2e-3  # relative difference up to which a checkpoint scored again gives the same val_bpb
+SAME_SCORE = 2e-3  # relative difference up to which a checkpoint scored again gives the same score
 
 
 @dataclass(kw_only=True)

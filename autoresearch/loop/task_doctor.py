@@ -10,7 +10,7 @@ from autoresearch.errors import AutoresearchError
 from autoresearch.formats import counted
 from autoresearch.loop.checkup import FINE, NOTE, PROBLEM, Check
 from autoresearch.paths import STATE, TASK_FILE
-from autoresearch.tasks.command.floor import Baseline, Finding, Floor
+from autoresearch.tasks.command.floor import Baseline, Floor, Trick
 from autoresearch.tasks.command.task import CommandTask
 from autoresearch.tasks.command.toml_lines import key_lines, line_of
 from autoresearch.tasks.command.tree import in_repository, uncommitted
@@ -117,14 +117,14 @@ def _test(task: CommandTask, floor: Floor) -> Check:
     return Check("test", FINE, f"{task.metric.text(m.score)} on what the search does not see")
 
 
-def _hidden(finding: Finding, confined: bool) -> Check:
+def _hidden(finding: Trick, confined: bool) -> Check:
     if finding.outcome == "refused":
         return Check("hidden", FINE, f"{finding.name}: {finding.message}")
     level = PROBLEM if confined else NOTE
     return Check("hidden", level, f"{finding.name}: {finding.message}", "a sandbox hides it" if not confined else "")
 
 
-def _adversary(finding: Finding, fooled: bool) -> Check:
+def _adversary(finding: Trick, fooled: bool) -> Check:
     """Say what came of a version that does nothing; `fooled`: a guard runs its code, which can end that guard well."""
     text = f"{finding.name}: {finding.message}"
     if finding.outcome == "better":

@@ -52,7 +52,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-class Refused(Exception):
+class DeniedError(Exception):
     """Refusal of a request, with its status and a sentence for the caller."""
 
     def __init__(self, status: int, why: str) -> None:
@@ -144,7 +144,7 @@ class Guard:
                 return
             self._admit(scope)
             body = await _body(scope, receive)
-        except Refused as refused:
+        except DeniedError as refused:
             asked = "text/html" in (_header(scope, "accept") or "")
             await respond(send, refused.status, str(refused), _challenge(refused.status), as_page=asked)
             return
@@ -156,30 +156,32 @@ class Guard:
         if scope["path"] != "/" or "token" not in (query := parse_qs(scope["query_string"].decode("latin-1"))):
             return None
         if not self._is_token(query["token"][-1]):
-            raise Refused(401, "the token in this address is not this server's; it is in runs/serve.token")
+            raise DeniedError(401, "the token in this address is not this server's; it is in runs/serve.token")
         cookie = f"{self.cookie}={self.token}; Path=/; HttpOnly; SameSite=Strict; Max-Age={COOKIE_S}"
         return 303, "see /", {"location": "/", "set-cookie": cookie}
 
     def _admit(self, scope: Scope) -> None:
-        """Raise Refused for a request without the token, or one that a page of another site makes."""
+        """Raise DeniedError for a request without the token, or one that a page of another site makes."""
         bearer = _header(scope, "authorization")
         if bearer is not None:
             scheme, _, given = bearer.partition(" ")
             if scheme.lower() == "bearer" and self._is_token(given.strip()):
                 return
-            raise Refused(401, "this token is not this server's; it is in runs/serve.token")
+            raise DeniedError(401, "this token is not this server's; it is in runs/serve.token")
         if not self._is_token(_cookie(_header(scope, "cookie") or "", self.cookie)):
             why = "send the token of runs/serve.token: Authorization: Bearer TOKEN; a browser opens /?token=TOKEN"
-            raise Refused(401, why)
+            raise DeniedError(401, why)
         origin = f"{scope.get('scheme', 'http')}://{_header(scope, 'host')}"
         if scope["method"] not in READS and _header(scope, "origin") != origin:
-            raise Refused(403, "a page of another site may not do this")
+            raise DeniedError(403, "a page of another site may not do this")
 
     def _check_host(self, scope: Scope) -> None:
         hosts = [value for name, value in scope["headers"] if name == b"host"]
         host = hosts[0].decode("latin-1") if len(hosts) == 1 else ""
         if not knows_host(host, self.bound):
-            raise Refused(403, f"this server is not {host[:80] or 'without a name'}: open it by the address it printed")
+            raise DeniedError(
+                403, f"this server is not {host[:80] or 'without a name'}: open it by the address it printed"
+            )
 
     def _is_token(self, given: str) -> bool:
         return secrets.compare_digest(given.encode("utf-8", "replace"), self.token.encode())
@@ -216,17 +218,17 @@ def _cookie(header: str, name: str) -> str:
 
 
 async def _body(scope: Scope, receive: Receive) -> bytes:
-    """Return the whole body. Raises Refused for one that is too long, takes too long or is no JSON by its type."""
+    """Return the whole body. Raises DeniedError for one that is too long, takes too long or is no JSON by its type."""
     declared = _header(scope, "content-length") or "0"
     if declared.isdecimal() and int(declared[:12]) > DRAINED_BYTES:
-        raise Refused(413, TOO_LONG)
+        raise DeniedError(413, TOO_LONG)
     try:
         body = await asyncio.wait_for(_read(receive), BODY_S)
     except TimeoutError:
-        raise Refused(408, f"the body did not come within {BODY_S:g} s") from None
+        raise DeniedError(408, f"the body did not come within {BODY_S:g} s") from None
     kind = (_header(scope, "content-type") or "").partition(";")[0].strip().lower()
     if body and kind != "application/json":
-        raise Refused(415, f"the body is {kind[:80] or 'of no type'}: send JSON, Content-Type: application/json")
+        raise DeniedError(415, f"the body is {kind[:80] or 'of no type'}: send JSON, Content-Type: application/json")
     return body
 
 
@@ -241,7 +243,7 @@ async def _read(receive: Receive) -> bytes:
         if size <= MOST_BYTES:
             parts.append(part)
     if size > MOST_BYTES:
-        raise Refused(413, TOO_LONG)
+        raise DeniedError(413, TOO_LONG)
     return b"".join(parts)
 
 

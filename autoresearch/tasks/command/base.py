@@ -25,7 +25,7 @@ from autoresearch.record.gitcall import call
 from autoresearch.records import Say
 from autoresearch.tasks.command import checks, declaration, tree
 from autoresearch.tasks.command.checks import PYTHON
-from autoresearch.tasks.command.confined import Confinement, Job, execute
+from autoresearch.tasks.command.confined import Call, Confinement, execute
 from autoresearch.tasks.command.declaration import Problem, refuse
 from autoresearch.tasks.command.globs import matching
 from autoresearch.tasks.command.keys import Declaration, words
@@ -137,7 +137,9 @@ def _prepare(declared: Declaration, base: Path, scratch: Path, around: Confineme
     env = {"PYTHONSAFEPATH": ""}
     limit_s = declared.prepare_timeout_s
     log = base.with_suffix(".log")
-    ended = execute(Job(argv=argv, cwd=base, scratch=scratch, log=log, limit_s=limit_s, write=(base,), env=env), around)
+    ended = execute(
+        Call(argv=argv, cwd=base, scratch=scratch, log=log, limit_s=limit_s, write=(base,), env=env), around
+    )
     shutil.rmtree(scratch, ignore_errors=True)
     if not ended.ok:
         shutil.rmtree(base, ignore_errors=True)

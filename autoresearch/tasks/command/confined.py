@@ -135,7 +135,7 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class Call:
     """One command to run: its words, where, and what it may see and write."""
 
     argv: Sequence[str]
@@ -148,25 +148,25 @@ class Job:
     env: Mapping[str, str] | None = None
 
 
-def execute(job: Job, around: Confinement) -> Ended:
+def execute(order: Call, around: Confinement) -> Ended:
     """Run a command to its end, or to its limit, and end everything that it started."""
-    job.scratch.mkdir(parents=True, exist_ok=True)
-    prefix = around.sandbox.prefix([*job.write, job.scratch], around.hide, [job.cwd, *job.read, *around.read])
-    observer = [sys.executable, "-I", "-S", "-c", _OBSERVER, str(job.limit_s)]
-    argv = [*prefix, *limits(file_bytes=FILE_BYTES, open_files=OPEN_FILES), *observer, *job.argv]
-    own = {"HOME": str(job.scratch), "TMPDIR": str(job.scratch)}
-    env = environment(job.scratch, {**own, **(around.env or {}), **(job.env or {})})
-    printed, watch = _Printed(job.log.with_suffix(".out")), _Watch(job)
+    order.scratch.mkdir(parents=True, exist_ok=True)
+    prefix = around.sandbox.prefix([*order.write, order.scratch], around.hide, [order.cwd, *order.read, *around.read])
+    observer = [sys.executable, "-I", "-S", "-c", _OBSERVER, str(order.limit_s)]
+    argv = [*prefix, *limits(file_bytes=FILE_BYTES, open_files=OPEN_FILES), *observer, *order.argv]
+    own = {"HOME": str(order.scratch), "TMPDIR": str(order.scratch)}
+    env = environment(order.scratch, {**own, **(around.env or {}), **(order.env or {})})
+    printed, watch = _Printed(order.log.with_suffix(".out")), _Watch(order)
     try:
         try:
             child = Child(
                 argv,
-                cwd=job.cwd,
+                cwd=order.cwd,
                 env=env,
-                log_path=job.log,
+                log_path=order.log,
                 log_limit_bytes=LOG_BYTES,
                 pass_fds={STDOUT_FD: printed.write_fd},
-                limit_s=job.limit_s + STARTING_S,
+                limit_s=order.limit_s + STARTING_S,
                 watchdog=watch,
             )
         finally:
@@ -175,7 +175,7 @@ def execute(job: Job, around: Confinement) -> Ended:
             facts = [event for _, event in child.events()]
     except CommandError as error:
         return Ended(code=127, log=str(error))
-    ended = _ended(child, facts, printed.text(), job.limit_s)
+    ended = _ended(child, facts, printed.text(), order.limit_s)
     if ended.peak_rss_mb is None:
         return ended
     return replace(ended, peak_rss_mb=max(ended.peak_rss_mb, watch.peak_bytes / 2**20))
@@ -184,9 +184,11 @@ def execute(job: Job, around: Confinement) -> Ended:
 class _Watch:
     """Look at a running command once a second: what it holds, all its processes together, and what it writes."""
 
-    def __init__(self, job: Job) -> None:
-        self.folders = [folder for folder in (*job.write, job.scratch) if folder != job.cwd]  # a tree holds much itself
-        self.cwd = job.cwd
+    def __init__(self, order: Call) -> None:
+        self.folders = [
+            folder for folder in (*order.write, order.scratch) if folder != order.cwd
+        ]  # a tree holds much itself
+        self.cwd = order.cwd
         self.peak_bytes = 0
 
     def __call__(self, child: Child) -> str | None:

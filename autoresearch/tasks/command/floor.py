@@ -25,8 +25,8 @@ GARBAGE = "}{ \u2603 not what anything expects [[[ 0x\n" * 3
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """What came of one version that does nothing of use."""
+class Trick:
+    """A version that does nothing of use, and what came of it."""
 
     name: str  # "an empty model.py"
     outcome: Outcome
@@ -77,34 +77,34 @@ class Floor:
         """Measure the files as they are as the final validation would."""
         return self._measure(self.source, "baseline", "final")
 
-    def adversaries(self, baseline: Baseline) -> Iterator[Finding]:
+    def adversaries(self, baseline: Baseline) -> Iterator[Trick]:
         """Measure each version that does nothing of use."""
         for name, texts in versions(self.texts, self.task.metric, self.task.declared.metric.source).items():
             yield self._found(name, texts, baseline)
 
-    def hidden(self) -> Iterator[Finding]:
+    def hidden(self) -> Iterator[Trick]:
         """Look for each hidden file with the eyes of a run: in its tree, in the folder, and in the base."""
         for path, seen in proof.readable(self.task.bench, self.task.base, self.task.folder, self.folder).items():
             if seen:
-                yield Finding(path, "better", f"a run can read it at {seen[0]}")
+                yield Trick(path, "better", f"a run can read it at {seen[0]}")
             else:
-                yield Finding(path, "refused", "no run can read it")
+                yield Trick(path, "refused", "no run can read it")
 
-    def _found(self, name: str, texts: Mapping[str, str], baseline: Baseline) -> Finding:
+    def _found(self, name: str, texts: Mapping[str, str], baseline: Baseline) -> Trick:
         source = self.task.read(lambda path: texts[path].encode())
         if violations := self.task.check(source, self.source):
-            return Finding(name, "refused", f"refused before it runs: {violations[0]}")
+            return Trick(name, "refused", f"refused before it runs: {violations[0]}")
         m = self._measure(source, "candidate")
         if self._beats(m, baseline) and self.task.metric.scatter != "exact":
             m = max(m, self._measure(source, "candidate"), key=_worst)  # not by luck
         if m.failure is not None:
-            return Finding(name, "refused", f"refused: {m.failure.kind}: {m.failure.message}")
+            return Trick(name, "refused", f"refused: {m.failure.kind}: {m.failure.message}")
         assert m.score is not None
         metric = self.task.metric
         figure = f"{metric.text(m.score)}, and the baseline {metric.shown(baseline.best)}"
         if not self._beats(m, baseline):
-            return Finding(name, "no better", f"measured and no better: {figure}")
-        return Finding(name, "forgeable" if metric.trust == "reported" else "better", f"would be kept: {figure}")
+            return Trick(name, "no better", f"measured and no better: {figure}")
+        return Trick(name, "forgeable" if metric.trust == "reported" else "better", f"would be kept: {figure}")
 
     def _beats(self, m: Measurement, baseline: Baseline) -> bool:
         """Return whether a version is better than the baseline by more than its two runs differ."""

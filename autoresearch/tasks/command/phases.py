@@ -22,7 +22,7 @@ from autoresearch.formats import shortened
 from autoresearch.records import Failure, Purpose
 from autoresearch.tasks.command import tree as trees
 from autoresearch.tasks.command.checks import PYTHON, script_of
-from autoresearch.tasks.command.confined import Confinement, Ended, Job, execute
+from autoresearch.tasks.command.confined import Call, Confinement, Ended, execute
 from autoresearch.tasks.command.keys import Declaration, GuardTable, metric_kind, split_source, words
 from autoresearch.tasks.command.metric import SIZES, Observed, sizes
 
@@ -175,7 +175,7 @@ class Side:
         trees.empty(scratch)
         first, *rest = words(command)
         argv = [sys.executable, *python, *rest] if first in PYTHON else [first, *rest]
-        job = Job(
+        order = Call(
             argv=argv,
             cwd=cwd,
             scratch=scratch,
@@ -188,7 +188,7 @@ class Side:
         around = self.bench.confinement
         if cwd == self.judge and around.judging is not None:
             around = replace(around, sandbox=around.judging)
-        ended = execute(job, around)
+        ended = execute(order, around)
         self.seconds[phase] = self.seconds.get(phase, 0.0) + time.monotonic() - began
         return ended
 

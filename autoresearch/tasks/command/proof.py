@@ -10,7 +10,7 @@ from autoresearch.errors import SandboxError
 from autoresearch.system.sandbox import Unconfined
 from autoresearch.tasks.command import tree
 from autoresearch.tasks.command.base import Base
-from autoresearch.tasks.command.confined import Ended, Job, execute
+from autoresearch.tasks.command.confined import Call, Ended, execute
 from autoresearch.tasks.command.phases import Bench
 
 MOST = 200  # hidden files that are looked for
@@ -59,7 +59,7 @@ def _look(bench: Bench, base: Base, folder: Path, scratch: Path) -> tuple[list[s
     places = [place for path in _hidden(base) for place in _places(path, base, folder)]
     fixed = [str(folder / "task.toml"), str(bench.base / "task.toml"), "task.toml", next(iter(base.edited))]
     (planted / "look.json").write_text(json.dumps({"hidden": places, "fixed": fixed}))
-    job = Job(
+    order = Call(
         argv=[sys.executable, "-c", _LOOK],
         cwd=planted,
         scratch=scratch / "tmp",
@@ -68,7 +68,7 @@ def _look(bench: Bench, base: Base, folder: Path, scratch: Path) -> tuple[list[s
         write=(planted / tree.OUT,),
         env={"PYTHONSAFEPATH": ""},
     )
-    ended = execute(job, bench.confinement)
+    ended = execute(order, bench.confinement)
     seen, changed = _answer(ended)
     tree.empty(scratch)
     scratch.rmdir()

@@ -140,7 +140,7 @@ class _Fitting:
         """Return whether no further trial is to be begun."""
         return time.monotonic() - self.started > MOST_S
 
-    def choose(self, axis: Axis) -> None:
+    def choose(self, axis: SpeedAxis) -> None:
         """Try the value that stands, then each direction until one has found something faster."""
         stands = best = self._try(axis.name, constants.literals(self.source)[axis.name])
         for direction in axis.directions:
@@ -186,36 +186,36 @@ class _Fitting:
 
 
 @dataclass(frozen=True)
-class Axis:
+class SpeedAxis:
     """A constant that changes only the speed, and the values to try: directions from where it stands, nearest first."""
 
     name: str
     directions: tuple[tuple[str, ...], ...]
 
 
-def axes(source: str, bench: Workbench, device: str) -> Iterator[Axis]:
+def axes(source: str, bench: Workbench, device: str) -> Iterator[SpeedAxis]:
     """Yield the constants of `source` that may be fitted on `device`, "gpu" or "cpu".
 
-    axes("DEVICE_BATCH_SIZE = 8\nTOTAL_BATCH_SIZE = 2**15\n", bench, "gpu") -> Axis("DEVICE_BATCH_SIZE",
+    axes("DEVICE_BATCH_SIZE = 8\nTOTAL_BATCH_SIZE = 2**15\n", bench, "gpu") -> SpeedAxis("DEVICE_BATCH_SIZE",
     (("16",), ("4", "2", "1"))) where a row has 2048 tokens. Rows at once are doubled up to the whole batch.
     """
     now = constants.read(source)
     if device == "gpu" and isinstance(chunk := now.get(CHUNK), int):  # a CPU's chunks are the harness's
         larger = tuple(f"2**{k}" for k in CHUNKS if 2**k > chunk)
         smaller = tuple(f"2**{k}" for k in reversed(CHUNKS) if 2**k < chunk)
-        yield Axis(CHUNK, (larger, smaller))  # before the rows: with small chunks more rows bring nothing
+        yield SpeedAxis(CHUNK, (larger, smaller))  # before the rows: with small chunks more rows bring nothing
     if isinstance(rows := now.get(ROWS), int):
         tokens, pieces = now.get("TOTAL_BATCH_SIZE"), now.get("TRAIN_ROW_PIECES", 1)
         seq_len = corpus.load_meta(bench.data.folder)["seq_len"]
         whole = tokens * pieces // seq_len if isinstance(tokens, int) else rows
         fewer = tuple(str(rows >> k) for k in (1, 2, 3) if rows >> k)
         more = tuple(str(rows << k) for k in range(1, 6) if rows << k <= whole)
-        yield Axis(ROWS, (more, fewer) if device == "gpu" else (fewer, more))
+        yield SpeedAxis(ROWS, (more, fewer) if device == "gpu" else (fewer, more))
     if isinstance(stacked := now.get("STACK_MATRICES"), bool):
-        yield Axis("STACK_MATRICES", ((str(not stacked),),))
+        yield SpeedAxis("STACK_MATRICES", ((str(not stacked),),))
     if device == "gpu" and now.get("COMPUTE_DTYPE") in ("bfloat16", "float32"):  # a CPU computes in float32
         other = '"float32"' if now["COMPUTE_DTYPE"] == "bfloat16" else '"bfloat16"'
-        yield Axis("COMPUTE_DTYPE", ((other,),))
+        yield SpeedAxis("COMPUTE_DTYPE", ((other,),))
 
 
 def _reason(trial: SpeedTrial, best: SpeedTrial | None) -> str:

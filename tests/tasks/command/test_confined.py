@@ -9,7 +9,7 @@ import pytest
 
 from autoresearch.errors import SandboxError
 from autoresearch.system.sandbox import Bubblewrap, Network, Sandbox, Unconfined, select
-from autoresearch.tasks.command.confined import PRINTED_BYTES, Confinement, Ended, Job, execute
+from autoresearch.tasks.command.confined import PRINTED_BYTES, Call, Confinement, Ended, execute
 
 
 def best() -> Sandbox:
@@ -27,7 +27,7 @@ def place(tmp_path: Path) -> Path:
 
 
 def python(place: Path, code: str, limit_s: float = 20.0) -> Ended:
-    job = Job(
+    order = Call(
         argv=[sys.executable, "-c", code],
         cwd=place / "tree",
         scratch=place / "tmp",
@@ -35,7 +35,7 @@ def python(place: Path, code: str, limit_s: float = 20.0) -> Ended:
         limit_s=limit_s,
         write=(place / "tree" / "out",),
     )
-    return execute(job, Confinement(sandbox=best()))
+    return execute(order, Confinement(sandbox=best()))
 
 
 def test_output_code_and_use_are_observed(place: Path) -> None:
@@ -77,8 +77,8 @@ def test_output_is_capped_and_its_end_kept(place: Path) -> None:
 
 
 def test_a_command_that_cannot_start_has_no_use(place: Path) -> None:
-    job = Job(argv=["no-such-program"], cwd=place, scratch=place / "tmp", log=place / "x.log", limit_s=5)
-    ended = execute(job, Confinement(sandbox=Unconfined()))
+    order = Call(argv=["no-such-program"], cwd=place, scratch=place / "tmp", log=place / "x.log", limit_s=5)
+    ended = execute(order, Confinement(sandbox=Unconfined()))
     assert ended.code == 127 and ended.wall_s is None and "cannot start no-such-program" in ended.log
 
 
@@ -130,9 +130,11 @@ if os.fork() == 0:
 
 
 def test_a_process_that_escapes_without_a_sandbox_does_not_hold_the_loop(place: Path) -> None:
-    job = Job(argv=[sys.executable, "-c", ESCAPED], cwd=place, scratch=place / "tmp", log=place / "run.log", limit_s=20)
+    order = Call(
+        argv=[sys.executable, "-c", ESCAPED], cwd=place, scratch=place / "tmp", log=place / "run.log", limit_s=20
+    )
     began = time.monotonic()
-    ended = execute(job, Confinement(sandbox=Unconfined()))
+    ended = execute(order, Confinement(sandbox=Unconfined()))
     assert ended.ok and ended.printed == "said\n" and time.monotonic() - began < 60
 
 
@@ -151,6 +153,6 @@ print("others")
 def test_a_network_is_none_its_own_or_open(place: Path, network: Network, said: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         argv = [sys.executable, "-c", SOCKETS, str(server.getsockname()[1])]
-        job = Job(argv=argv, cwd=place / "tree", scratch=place / "tmp", log=place / "run.log", limit_s=30)
+        order = Call(argv=argv, cwd=place / "tree", scratch=place / "tmp", log=place / "run.log", limit_s=30)
         around = Confinement(sandbox=select(network=network, forks=True))
-        assert execute(job, around).printed == said
+        assert execute(order, around).printed == said

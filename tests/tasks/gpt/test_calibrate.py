@@ -14,7 +14,7 @@ from autoresearch.records import Set
 from autoresearch.system import machine
 from autoresearch.system.sandbox import Unconfined
 from autoresearch.tasks.gpt import calibrate
-from autoresearch.tasks.gpt.calibrate import Axis, Fit, Known, SpeedTrial, axes, efficiency, fit, known, remember
+from autoresearch.tasks.gpt.calibrate import Fit, Known, SpeedAxis, SpeedTrial, axes, efficiency, fit, known, remember
 from autoresearch.tasks.gpt.roofline import Roofline
 from testbed.recorded import replay
 from testbed.toy import HONEST, toy_bench
@@ -30,10 +30,10 @@ def bench(toy_data: Path) -> Workbench:
 def test_only_what_leaves_the_mathematics_alone_is_tried(bench: Workbench) -> None:
     source = 'DEPTH = 4\nDEVICE_BATCH_SIZE = 8\nLOSS_CHUNK = 2**24\nSTACK_MATRICES = True\nCOMPUTE_DTYPE = "bfloat16"\n'
     assert list(axes(source, bench, "gpu")) == [
-        Axis("LOSS_CHUNK", (("2**26", "2**28", "2**40"), ("2**22",))),
-        Axis("DEVICE_BATCH_SIZE", ((), ("4", "2", "1"))),
-        Axis("STACK_MATRICES", (("False",),)),
-        Axis("COMPUTE_DTYPE", (('"float32"',),)),
+        SpeedAxis("LOSS_CHUNK", (("2**26", "2**28", "2**40"), ("2**22",))),
+        SpeedAxis("DEVICE_BATCH_SIZE", ((), ("4", "2", "1"))),
+        SpeedAxis("STACK_MATRICES", (("False",),)),
+        SpeedAxis("COMPUTE_DTYPE", (('"float32"',),)),
     ]
     assert {axis.name for axis in axes(source, bench, "cpu")} == {"DEVICE_BATCH_SIZE", "STACK_MATRICES"}
     assert list(axes("DEPTH = 4\n", bench, "gpu")) == []
