@@ -101,3 +101,11 @@ def _encoding(beginning: bytes) -> tuple[str, bytes]:
     if pairs > 1 and max(zeros) > 0.7 * pairs and min(zeros) < 0.05 * pairs:  # Latin text; a run of zeros has both
         return ("utf-16-be" if zeros[0] > zeros[1] else "utf-16-le"), b""
     return "utf-8", b""
+
+
+def brief(path: Path) -> str:
+    """Return the person's brief, word for word; empty where there is none that can be read."""
+    try:
+        return decode(path.read_bytes())
+    except OSError:  # it may be edited, moved or locked at any moment of the night
+        return ""

@@ -70,3 +70,9 @@ def test_no_text_is_read_or_written_in_the_locales_encoding() -> None:
                 if least is not None and len(node.args) < least and "encoding" not in given:
                     wrong.add(f"{path.relative_to(ROOT)}:{node.lineno}")
     assert not wrong
+
+
+def test_a_missing_brief_is_empty(tmp_path: Path) -> None:
+    assert texts.brief(tmp_path / "program.md") == ""
+    (tmp_path / "program.md").write_bytes("try — less\n".encode())
+    assert texts.brief(tmp_path / "program.md") == "try — less\n"

@@ -45,6 +45,9 @@ class RemoteTask:
     def describe(self) -> str:
         return f"{self.task.describe()}, on {self.key}"
 
+    def program(self) -> str:
+        return self.task.program()
+
     def brief(self) -> Brief | None:
         return self.task.brief()
 

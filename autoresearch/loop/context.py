@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
-from autoresearch import texts
 from autoresearch.findings import hints
 from autoresearch.loop.notebook import Notebook
 from autoresearch.record.night import Experiment
@@ -19,11 +17,17 @@ RUNNING = "it runs at this moment"
 
 
 def context_of(
-    notebook: Notebook, facts: machine.Facts, seed: int, *, branching: bool, brief: Brief | None = None
+    notebook: Notebook,
+    facts: machine.Facts,
+    seed: int,
+    *,
+    branching: bool,
+    program: str = "",
+    brief: Brief | None = None,
 ) -> Context:
     """Return the context of the next turn. With `branching`, on a long plateau it starts from an ancestor.
 
-    `brief` is what a declared task says of itself.
+    `program` is the person's brief, and `brief` what a declared task says of itself.
     """
     night, incumbent, now = notebook.night, notebook.incumbent, notebook.estimates
     history, turn = [*night.trials(notebook.source_of), *_running(notebook)], night.next_n
@@ -33,7 +37,7 @@ def context_of(
         parent_n=parent_n,
         incumbent_score=now.estimate(incumbent).mean,
         sigma_score=now.noise.sigma_score,
-        program=read_program(notebook.layout.program),
+        program=program,
         task=night.task,
         machine=describe_machine(facts, incumbent),
         history=history,
@@ -66,14 +70,6 @@ def _running(notebook: Notebook) -> list[Trial]:
         )
         for x in pending
     ]
-
-
-def read_program(path: Path) -> str:
-    """Return the person's brief, word for word; empty where there is none that can be read."""
-    try:
-        return texts.decode(path.read_bytes())
-    except OSError:  # it may be edited, moved or locked at any moment of the night
-        return ""
 
 
 def describe_machine(facts: machine.Facts, incumbent: Experiment) -> str:

@@ -189,7 +189,8 @@ class Research:
     def context(self) -> Context:
         """Return what a proposer may know now."""
         facts, brief = self.experimenter.facts, self.experimenter.task.brief()
-        return context_of(self.notebook, facts, self.seed, branching=self.branching, brief=brief)
+        program = self.experimenter.task.program()
+        return context_of(self.notebook, facts, self.seed, branching=self.branching, program=program, brief=brief)
 
     def _posted_candidate(self) -> Candidate | None:
         """Return the candidate of the next hypothesis from outside, as a change of the incumbent."""

@@ -88,6 +88,10 @@ class Task(Protocol):
         """Score what an earlier run left in another way, which has to agree; None where the task has no such way."""
         ...
 
+    def program(self) -> str:
+        """Return the person's brief as it is at this moment, which proposers are given word for word."""
+        ...
+
     def brief(self) -> Brief | None:
         """Return what proposers are told; None for training, which they know."""
         ...

@@ -6,7 +6,7 @@ import io
 from dataclasses import replace
 from pathlib import Path
 
-from autoresearch.loop.context import context_of, describe_machine, read_program
+from autoresearch.loop.context import context_of, describe_machine
 from autoresearch.loop.notebook import Notebook
 from autoresearch.paths import Layout
 from autoresearch.record.journal import Journal
@@ -24,8 +24,8 @@ def test_the_incumbent_its_history_and_the_brief(tmp_path: Path) -> None:
     layout = Layout(tmp_path, "nov23")
     made = NightBuilder().try_all(3)
     made.write(layout.folder)
-    layout.program.write_text("# Brief\n")
-    context = context_of(Notebook(layout, Journal(layout), PlainView(io.StringIO())), HERE, seed=7, branching=True)
+    book = Notebook(layout, Journal(layout), PlainView(io.StringIO()))
+    context = context_of(book, HERE, seed=7, branching=True, program="# Brief\n")
     assert context.parent_n == made.incumbent and context.source == made.sources[context.parent_n]
     assert [trial.n for trial in context.history] == [1, 2, 3] and context.turn == 4
     assert (context.seed, context.program, context.task.profile) == (7, "# Brief\n", "mac")
@@ -50,7 +50,3 @@ def test_a_machine_is_described_by_what_the_incumbent_makes_of_it(tmp_path: Path
     assert line.endswith("peak memory 3.91 GB, 25% MFU")
     nothing_ran = Experiment(0, "baseline", Proposal((GELU,), "", "", "other", "by hand"), "s", None, "c")
     assert describe_machine(HERE, nothing_ran) == HERE.describe()
-
-
-def test_a_missing_brief_is_empty(tmp_path: Path) -> None:
-    assert read_program(tmp_path / "program.md") == ""

@@ -21,7 +21,6 @@ from autoresearch.errors import UsageError
 from autoresearch.findings import hints
 from autoresearch.loop import own_file
 from autoresearch.loop import validate as final
-from autoresearch.loop.context import read_program
 from autoresearch.loop.research import DEFAULT_RULES, Research, Rules
 from autoresearch.loop.session import Options, open_night
 from autoresearch.loop.start import which_night
@@ -187,7 +186,7 @@ def _night(
 
 def _chooser(root: Path, args: Namespace, view: View) -> Chooser:
     """Return what chooses the proposer once the machine is known; in a terminal it may offer to pull a model."""
-    program = read_program(tree(root) / PROGRAM)
+    program = texts.brief(tree(root) / PROGRAM)
     if why := texts.complaint(program, PROGRAM):
         view.say(f"warning: {why}")
     wanted = ProposerOptions(

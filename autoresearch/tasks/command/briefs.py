@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from autoresearch import texts
 from autoresearch.metrics import Metric
 from autoresearch.records import Brief
 from autoresearch.tasks.command import tree
@@ -54,8 +55,7 @@ def role(declared: Declaration, files: list[str], metric: Metric) -> str:
 
 def program(folder: Path, declared: Declaration) -> str:
     """Return the text of the file that `brief` names, "" where there is none."""
-    path = folder / declared.brief
-    return path.read_bytes().decode("utf-8", "replace") if path.is_file() else ""
+    return texts.brief(folder / declared.brief)
 
 
 def ideas(folder: Path) -> dict[str, str]:

@@ -58,7 +58,7 @@ def _look(bench: Bench, base: Base, folder: Path, scratch: Path) -> tuple[list[s
     tree.plant(bench.base, planted, base.edited, without=bench.hidden, links=bench.links)
     places = [place for path in _hidden(base) for place in _places(path, base, folder)]
     fixed = [str(folder / "task.toml"), str(bench.base / "task.toml"), "task.toml", next(iter(base.edited))]
-    (planted / "look.json").write_text(json.dumps({"hidden": places, "fixed": fixed}))
+    (planted / "look.json").write_bytes(json.dumps({"hidden": places, "fixed": fixed}).encode())
     order = Call(
         argv=[sys.executable, "-c", _LOOK],
         cwd=planted,

@@ -93,6 +93,9 @@ class GptTask:
         facts = self.facts
         return f"{facts.dataset}/{facts.profile}, {self.bench.budget_s:g} s of training per run"
 
+    def program(self) -> str:
+        return texts.brief(self.layout.program)
+
     def brief(self) -> Brief | None:
         return None
 
