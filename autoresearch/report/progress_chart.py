@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator
 from matplotlib.transforms import Bbox
 
 from autoresearch.formats import shortened
@@ -93,6 +94,8 @@ def _progress(progress: ProgressPicture, size: Size, colours: Colours, legend: b
     ax.set_ylabel(f"{metric.name} ({metric.direction} is better)")
     if metric.scale == "log":
         ax.yaxis.set_major_formatter(lambda score, _: metric.number(score))
+        if len(round_scores := _round_scores(metric, low, high)) > 1:
+            ax.yaxis.set_major_locator(FixedLocator(round_scores))
     elif metric.direction == "higher":
         ax.yaxis.set_major_formatter(lambda score, _: f"{-score:g}")
     if metric.direction == "higher":  # scores are drawn, of which lower ones are better
@@ -102,6 +105,14 @@ def _progress(progress: ProgressPicture, size: Size, colours: Colours, legend: b
         _legend(figure, ax, colours)
     _label(figure, ax, progress, colours)
     return figure
+
+
+def _round_scores(metric: Metric, low: float, high: float) -> list[float]:
+    """Return the scores of round values (1, 2, 5, 10, ...) between two scores of a log scale."""
+    least, most = sorted((metric.value(low), metric.value(high)))
+    powers = range(math.floor(math.log10(least)), math.ceil(math.log10(most)) + 1)
+    values = [digit * 10.0**power for power in powers for digit in (1, 2, 5)]
+    return [metric.score(value) for value in values if least <= value <= most]
 
 
 def _legend(figure: Figure, ax: Axes, colours: Colours) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from autoresearch.metrics import Metric
 from autoresearch.report import page_night, progress_chart
 from autoresearch.report.analysis import ProgressPoint
 from autoresearch.report.figures import LIGHT
@@ -50,3 +51,14 @@ def test_labels_keep_clear_of_each_other_and_of_the_line() -> None:
         boxes = [t.get_window_extent(renderer) for t in ax.texts]
         assert len(boxes) >= 5
         assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[i + 1 :])
+
+
+def test_times_have_round_values_on_their_axis_and_an_accuracy_grows_upward() -> None:
+    time = Metric(name="p50_ms", unit="ms", scale="log", decimals=None)
+    points = [ProgressPoint(0, time.score(700), "baseline", ""), ProgressPoint(1, time.score(60), "keep", "")]
+    picture = ProgressPicture(points, [(0, time.score(700)), (1, time.score(60))], 0.05, metric=time)
+    (ax,) = progress_chart._progress(picture, WIDE, LIGHT).axes
+    assert [round(time.value(score)) for score in ax.get_yticks()] == [50, 100, 200, 500]
+    accuracy = replace(picture, metric=Metric(name="accuracy", unit="", direction="higher"), sigma_score=0.01)
+    (ax,) = progress_chart._progress(accuracy, WIDE, LIGHT).axes
+    assert ax.yaxis_inverted() and ax.get_ylabel() == "accuracy (higher is better)"
