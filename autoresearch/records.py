@@ -309,7 +309,7 @@ class Context:
     directive: Directive | None = None
     seed: int = 0
     turn: int = 0  # the number of the next experiment
-    hints: Sequence[HintLine] = ()  # findings of other machines, the largest effects first
+    hints: Sequence[HintLine] = ()  # findings of other machines, the most replicated first
     parent_n: int = 0  # the experiment whose source is `source`: the incumbent, or an ancestor of it
     brief: Brief | None = None  # of the task; None: training
 

@@ -7,13 +7,14 @@ the intervals lie on opposite sides. Everything else is not known yet.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from autoresearch.candidate import constants
-from autoresearch.findings.bundle import Bundle
-from autoresearch.findings.finding import Effect, Finding
+from autoresearch.findings.bundle import Bundle, sha256
+from autoresearch.findings.finding import Effect, Finding, TransferVerdict
 from autoresearch.formats import shortened
 
 LITERAL_CHARS = 40  # of a constant's value in a line
@@ -33,16 +34,29 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
+class ClassCount:
+    """How often a claim transferred, made no clear difference or reversed on one class of machine."""
+
+    machine: str  # "Apple M1, 8 GPU cores, 8 GB"
+    transfers: int = 0
+    nulls: int = 0
+    reversals: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class SharedRow:
     """A change that several nights tried, with a cell for each night.
 
-    `exact` means the same values or lines; otherwise they moved one constant the same way.
+    `exact` means the same values or lines; otherwise they moved one constant the same way. `claim` is the index of the
+    earliest night with a clear effect, and `ledger` counts what the others measured against it.
     """
 
     change: str
     exact: bool
     cells: tuple[Attempt | None, ...]
     agreement: Agreement
+    claim: int | None = None
+    ledger: tuple[ClassCount, ...] = ()
 
 
 def shared(bundles: Sequence[Bundle]) -> list[SharedRow]:
@@ -72,7 +86,39 @@ def _rows(bundles: Sequence[Bundle], exact: bool) -> Iterator[SharedRow]:
         cells = tuple(None if f is None else _attempt(f, bundle) for f, bundle in zip(found, bundles, strict=True))
         agreement = agree([f.effect for f in found if f is not None])
         first = next(f for f in found if f is not None)
-        yield SharedRow(described(first) if exact else " ".join(key), exact, cells, agreement)
+        claim = _claim(found, bundles)
+        counts = () if claim is None else _ledger(claim, found, bundles)
+        yield SharedRow(described(first) if exact else " ".join(key), exact, cells, agreement, claim, counts)
+
+
+def _claim(found: Sequence[Finding | None], bundles: Sequence[Bundle]) -> int | None:
+    """Return the index of the earliest night whose interval for the change excludes zero."""
+    clear = [i for i, f in enumerate(found) if f is not None and f.effect is not None and f.effect.direction]
+    return min(clear, key=lambda i: (bundles[i].created, i), default=None)
+
+
+def _ledger(claim: int, found: Sequence[Finding | None], bundles: Sequence[Bundle]) -> tuple[ClassCount, ...]:
+    """Count by class of machine what the other nights say of a claim; a night without an interval says nothing."""
+    first = found[claim]
+    assert first is not None and first.effect is not None and first.effect.direction is not None
+    said: dict[str, Counter[TransferVerdict]] = {}
+    for i, (f, bundle) in enumerate(zip(found, bundles, strict=True)):
+        if i != claim and f is not None and f.effect is not None and f.effect.direction is not None:
+            said.setdefault(bundle.machine.kind, Counter())[verdict(first.effect.direction, f.effect)] += 1
+    return tuple(ClassCount(kind, n["transfers"], n["null"], n["reverses"]) for kind, n in said.items())
+
+
+def verdict(claim: int, here: Effect | None) -> TransferVerdict:
+    """Return what an effect here says of a claim, 1 for a gain or -1 for a loss elsewhere.
+
+    It transfers where the interval here lies on the claim's side of zero, reverses where it lies on the other one, and
+    is null where it holds zero or there is none. Without an effect the change could not run.
+    """
+    if here is None:
+        return "cannot run"
+    if not here.direction:
+        return "null"
+    return "transfers" if here.direction == claim else "reverses"
 
 
 def _first_of_each(bundle: Bundle, exact: bool) -> dict[Any, Finding]:
@@ -94,6 +140,11 @@ def change_key(f: Finding) -> tuple[Any, ...] | None:
         return None
     values = ((name, _two_digits(old), _two_digits(new)) for name, (old, new) in sorted(f.change.constants.items()))
     return (*values, f.change.code)
+
+
+def change_id(f: Finding) -> str:
+    """Return a hash that is the same for the same change in any file."""
+    return sha256(repr(change_key(f)))
 
 
 def direction_key(f: Finding) -> tuple[str, str] | None:

@@ -22,7 +22,15 @@ from autoresearch.decide import validation
 from autoresearch.errors import BundleError
 from autoresearch.files import write_atomic
 from autoresearch.findings import schema
-from autoresearch.findings.finding import Effect, Finding, SharedMachine, SharedMetric, SharedTask, TransferReport
+from autoresearch.findings.finding import (
+    Effect,
+    Finding,
+    SharedHint,
+    SharedMachine,
+    SharedMetric,
+    SharedTask,
+    TransferReport,
+)
 from autoresearch.findings.schema import (
     STRICT,
     Amount,
@@ -64,6 +72,7 @@ class Bundle:
     total: Effect | None = None  # baseline against the best on fresh seeds and the test split, where validated
     hours: Amount | None = None  # of research
     transfer: TransferReport | None = None
+    hints: Annotated[tuple[SharedHint, ...], Field(max_length=100)] = ()  # findings from elsewhere that were tried
 
     @property
     def id(self) -> str:
@@ -199,6 +208,8 @@ def check(bundle: Bundle) -> None:
         if bundle.kind != "imported":
             _require(f.source is not None, f"experiment {f.n} has no source")
         _require(f.source is None or f.source in bundle.sources, f"the source of experiment {f.n} is missing")
+    for hint in bundle.hints:
+        _require(hint.experiment in seen, f"experiment {hint.experiment}, which tried a hint, is missing")
     used = {f.source for f in bundle.findings}
     for name, source in bundle.sources.items():
         _require(sha256(source) == name, f"the source {name[:16]} hashes to {sha256(source)[:16]}: it was changed")

@@ -13,11 +13,12 @@ from autoresearch.candidate import constants
 from autoresearch.errors import SourceError
 from autoresearch.findings.agreement import SharedRow, in_sigma, shared
 from autoresearch.findings.bundle import Bundle
-from autoresearch.findings.finding import Effect, Finding, TransferOutcome
+from autoresearch.findings.finding import Effect, Finding, SharedHint, TransferOutcome
 from autoresearch.metrics import VAL_BPB, Metric
 from autoresearch.records import CATEGORIES, COMPARABLE
 
 FEW_DF = 6.0  # below these degrees of freedom sigma itself is uncertain by a factor of two
+HINT = "hint"
 NOTED = {"mlx": "MLX versions", "harness": "versions of the harness"}
 NIGHT_NOTES: Mapping[str, Callable[[Bundle], bool]] = {
     "imported: one run each, without sigma and intervals, so none of its gains is known to be real": (
@@ -121,10 +122,10 @@ class CategoryRow:
 
 @dataclass(frozen=True, slots=True)
 class TransferRow:
-    """One change that night `of` kept, with a cell for each night: what came of it where it was replayed."""
+    """One change that night `of` kept, with a cell for each night: what came of it where it was replayed or hinted."""
 
-    of: str  # a letter, or the start of an id where that night is not among those compared
-    n: int
+    of: str  # a letter, the start of an id where that night is not among those compared, or HINT
+    n: int | None  # the experiment there; not known of a hint
     title: str
     there: Effect | None
     cells: tuple[TransferOutcome | None, ...]
@@ -155,7 +156,7 @@ def compare(bundles: Sequence[Bundle]) -> Comparison:
         constants=tuple(_constants(bundles)),
         categories=tuple(_categories(bundles)),
         shared=tuple(shared(bundles)),
-        transfers=tuple(_transfers(bundles, {night.id: night.key for night in nights})),
+        transfers=(*_transfers(bundles, {night.id: night.key for night in nights}), *_hints(bundles)),
     )
 
 
@@ -325,3 +326,15 @@ def _transfers(bundles: Sequence[Bundle], keys: Mapping[str, str]) -> Iterator[T
             first = next(iter(cells.values()))
             columns = tuple(cells.get(i) for i in range(len(bundles)))
             yield TransferRow(keys.get(of, of[:12]), n, first.title, first.there, columns)
+
+
+def _hints(bundles: Sequence[Bundle]) -> Iterator[TransferRow]:
+    """Yield a row for each change that proposers were told of and tried."""
+    for change in dict.fromkeys(hint.change for bundle in bundles for hint in bundle.hints):
+        told = [next((hint for hint in bundle.hints if hint.change == change), None) for bundle in bundles]
+        first = next(hint for hint in told if hint is not None)
+        yield TransferRow(HINT, None, first.title, first.there, tuple(map(_hint, told)))
+
+
+def _hint(hint: SharedHint | None) -> TransferOutcome | None:
+    return None if hint is None else TransferOutcome(hint.experiment, hint.title, hint.verdict, here=hint.here)

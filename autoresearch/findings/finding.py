@@ -50,10 +50,15 @@ class SharedMachine:
 
     def describe(self) -> str:
         """Return one line: "Apple M4 Pro, 20 GPU cores, 24 GB, macOS 26.2"."""
+        return f"{self.kind}, {self.os}" if self.os else self.kind
+
+    @property
+    def kind(self) -> str:
+        """The class of machine, whatever its system: "Apple M4 Pro, 20 GPU cores, 24 GB"."""
         known = self.gpu_cores or self.cpu_cores
         cores = machine.cores(self.gpu_cores, self.cpu_cores) if known else None
         memory = f"{self.memory_gb} GB" if self.memory_gb else None
-        return ", ".join(str(part) for part in (self.chip, cores, memory, self.os) if part)
+        return ", ".join(str(part) for part in (self.chip, cores, memory) if part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +198,18 @@ class TransferOutcome:
     verdict: TransferVerdict
     reason: Prose = ""
     experiment: Count | None = None  # the experiment here
+    there: Effect | None = None
+    here: Effect | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SharedHint:
+    """The result here of a change that the night's proposers were told of: `verdict` is on the claim from elsewhere."""
+
+    change: Sha256  # agreement.change_id of the change that was told
+    title: Line
+    verdict: TransferVerdict
+    experiment: Count  # the one here, with the same change or with one constant moved the same way
     there: Effect | None = None
     here: Effect | None = None
 

@@ -7,16 +7,16 @@ check for repeats, because nothing of them was measured here.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from autoresearch import jsonable
 from autoresearch.candidate import constants
 from autoresearch.errors import AutoresearchError
-from autoresearch.findings.agreement import change_key, described, direction_key, in_sigma
+from autoresearch.findings.agreement import change_id, change_key, described, direction_key, in_sigma, verdict
 from autoresearch.findings.bundle import Bundle
 from autoresearch.findings.export import change
-from autoresearch.findings.finding import Finding
+from autoresearch.findings.finding import Finding, SharedHint, SharedMachine
 from autoresearch.formats import counted, shortened
 from autoresearch.record.night import Experiment, Night
 from autoresearch.records import CATEGORIES, HintLine
@@ -44,16 +44,22 @@ class Evidence:
 class Hint:
     """A change that gained or lost clearly on other machines. `finding` is that of the machine with the largest effect.
 
-    The evidence is ordered by the size of the effect.
+    The evidence is ordered by the size of the effect. `nulls` counts the machines where it made no clear difference.
     """
 
     finding: Finding
     evidence: tuple[Evidence, ...]
+    nulls: int = 0
 
     @property
     def gains(self) -> bool:
         """Whether every machine measured a gain."""
         return all(one.gain_sigma > 0 for one in self.evidence)
+
+    @property
+    def claim(self) -> int:
+        """1 where the largest effect is a gain, -1 where it is a loss."""
+        return 1 if self.evidence[0].gain_sigma > 0 else -1
 
     @property
     def change(self) -> str:
@@ -68,7 +74,8 @@ class Hint:
         """The evidence in a line: "+4.1 sigma on Apple M4 Pro (mac, 300 s); ...; and on 2 more"."""
         more = len(self.evidence) - MACHINES_TOLD
         rest = f"; and on {more} more" if more > 0 else ""
-        return "; ".join(map(str, self.evidence[:MACHINES_TOLD])) + rest
+        nulls = f"; no clear difference on {self.nulls}" if self.nulls else ""
+        return "; ".join(map(str, self.evidence[:MACHINES_TOLD])) + rest + nulls
 
     def __str__(self) -> str:
         return f"{self.change}: {self.there}"
@@ -98,18 +105,45 @@ class HintCounts:
 # --- choosing ---------------------------------------------------------------------------------------------------------
 
 
-def choose(bundles: Iterable[Bundle], most: int = MOST) -> list[Hint]:
-    """Return kept changes whose interval lies above zero and discarded ones whose interval lies below, largest first.
+@dataclass(slots=True)
+class _Group:
+    """What the nights measured of one change: clear effects, and the machines where it was none."""
 
-    A change is one hint, however many machines tried it.
+    clear: list[tuple[Finding, Evidence, SharedMachine]] = field(default_factory=list)
+    nulls: set[str] = field(default_factory=set)
+
+    def rank(self, here: SharedMachine | None) -> tuple[bool, int, float]:
+        """Return a key, least first: replicated on this class of machine, by how many machines, by how much.
+
+        Machines that contradict the largest effect count against it. A machine counts once, however many nights it had.
+        """
+        lead = self.clear[0][1].gain_sigma
+        sides = {machine.describe(): gain.gain_sigma * lead > 0 for _, gain, machine in reversed(self.clear)}
+        like = here is not None and any(
+            machine.kind == here.kind and sides[machine.describe()] for _, _, machine in self.clear
+        )
+        return not like, -sum(1 if agrees else -1 for agrees in sides.values()), -abs(lead)
+
+
+def choose(bundles: Iterable[Bundle], most: int = MOST, here: SharedMachine | None = None) -> list[Hint]:
+    """Return kept changes whose interval lies above zero and discarded ones whose interval lies below.
+
+    A change is one hint, however many machines tried it. Those come first that were measured on a machine like `here`,
+    then those that most machines replicate, then the largest.
     """
-    groups: dict[Any, list[tuple[Finding, Evidence]]] = {}
+    groups: dict[Any, _Group] = {}
     for bundle in bundles:
-        for finding in filter(_clear, bundle.findings):
-            groups.setdefault(change_key(finding), []).append((_without_bulk(finding), _evidence(finding, bundle)))
-    ranked = [sorted(group, key=lambda pair: -abs(pair[1].gain_sigma)) for group in groups.values()]
-    ranked.sort(key=lambda group: -abs(group[0][1].gain_sigma))
-    return [Hint(group[0][0], tuple(evidence for _, evidence in group)) for group in ranked[:most]]
+        for finding in bundle.findings:
+            if _clear(finding):
+                found = _without_bulk(finding), _evidence(finding, bundle), bundle.machine
+                groups.setdefault(change_key(finding), _Group()).clear.append(found)
+            elif finding.role == "candidate" and finding.effect is not None and finding.effect.direction == 0:
+                groups.setdefault(change_key(finding), _Group()).nulls.add(bundle.machine.describe())
+    told = [group for group in groups.values() if group.clear]
+    for group in told:
+        group.clear.sort(key=lambda found: -abs(found[1].gain_sigma))
+    told.sort(key=lambda group: group.rank(here))
+    return [Hint(g.clear[0][0], tuple(found[1] for found in g.clear), len(g.nulls)) for g in told[:most]]
 
 
 def _clear(finding: Finding) -> bool:
@@ -205,6 +239,20 @@ def _outcome(hint: Hint, here: Mapping[Any, Finding]) -> HintOutcome:
     if finding is None and hint.gains and (way := direction_key(hint.finding)) is not None:
         finding = here.get(way)
     return HintOutcome(hint) if finding is None else HintOutcome(hint, finding.n, finding.verdict)
+
+
+def reported(hinted: Sequence[Mapping[str, Any]], findings: Sequence[Finding]) -> tuple[SharedHint, ...]:
+    """Return what a night's own findings say of each hint in its journal that it tried, to be shared again."""
+    candidates = [finding for finding in findings if finding.role == "candidate"]
+    results = outcomes(from_json(hinted), candidates)
+    by_number = {finding.n: finding for finding in candidates}
+    return tuple(_reported(one, by_number[one.n]) for one in results if one.n is not None)
+
+
+def _reported(outcome: HintOutcome, here: Finding) -> SharedHint:
+    told = outcome.hint.finding
+    result = verdict(outcome.hint.claim, here.effect)
+    return SharedHint(change_id(told), told.title, result, here.n, told.effect, here.effect)
 
 
 def _as_finding(experiment: Experiment, source_of: Callable[[int], str]) -> Finding:

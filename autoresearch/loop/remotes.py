@@ -41,8 +41,8 @@ GIT_SETTINGS = {
     "http.lowSpeedTime": "20",
 }
 NO_REPOSITORY = (
-    "name the dataset repository that you share with: --repo OWNER/NAME, or AUTORESEARCH_FINDINGS=OWNER/NAME. "
-    "There is no default one"
+    "name the dataset repository that you share with: `share --repo OWNER/NAME`, hub:OWNER/NAME elsewhere, or "
+    "AUTORESEARCH_FINDINGS=OWNER/NAME for all. There is no default one"
 )
 
 

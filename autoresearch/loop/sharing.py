@@ -7,6 +7,7 @@ import contextlib
 import json
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 from autoresearch.decide import earlier_nights, estimates
@@ -93,7 +94,8 @@ def bundle_of(layout: Layout) -> Bundle:
     replayed = None
     if layout.origin.exists() and night.incumbent is not None:
         replayed = _outcome(bundle.load(layout.origin), layout, night, prior)
-    return export.read(layout, prior=prior, transfer=replayed)
+    found = export.read(layout, prior=prior, transfer=replayed)
+    return bundle.loads(bundle.dump(replace(found, hints=hints.reported(night.hinted, found.findings))))
 
 
 def _outcome(origin: Bundle, layout: Layout, night: Night, prior: Noise | None) -> TransferReport:
@@ -173,7 +175,7 @@ def nights_of(root: Path, name: str) -> list[Bundle]:
 def hinted(root: Path, name: str) -> list[hints.Hint]:
     """Return the hints that the nights of `name` hold for another one. Raises UsageError where there are none."""
     nights = compare.newest(nights_of(root, name))
-    found = hints.choose(nights)
+    found = hints.choose(nights, here=export.shared_machine(machine.facts().to_dict()))
     if not found:
         raise UsageError(f"--findings {name}: {counted(len(nights), 'night')}, and no clear gain or loss to tell of")
     return found

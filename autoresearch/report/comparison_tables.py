@@ -127,7 +127,20 @@ def shared_cells(row: SharedRow, nights: Sequence[NightRow]) -> Cells:
         for night, cell in zip(nights, row.cells, strict=True)
         if cell is not None
     ]
-    return [row.change if row.exact else f"{row.change} (any values)", together(row), "\n".join(each)]
+    change = row.change if row.exact else f"{row.change} (any values)"
+    return [change, together(row), "\n".join([*each, *ledger_lines(row, nights)])]
+
+
+def ledger_lines(row: SharedRow, nights: Sequence[NightRow]) -> list[str]:
+    """Return what became of the earliest clear effect: ["A's claim on Apple M1, 8 GPU cores, 8 GB: 1 null"]."""
+    if row.claim is None:
+        return []
+    lines = []
+    for count in row.ledger:
+        parts = ((count.transfers, "transfer"), (count.nulls, "null"), (count.reversals, "reversal"))
+        told = ", ".join(counted(number, noun) for number, noun in parts if number)
+        lines.append(f"{nights[row.claim].key}'s claim on {count.machine}: {told}")
+    return lines
 
 
 def transfer_cells(row: TransferRow, nights: Sequence[NightRow]) -> Cells:
@@ -135,7 +148,8 @@ def transfer_cells(row: TransferRow, nights: Sequence[NightRow]) -> Cells:
     here = [
         f"{night.key} {outcome_text(cell)}" for night, cell in zip(nights, row.cells, strict=True) if cell is not None
     ]
-    return [row.of, f"#{row.n} {row.title}", effect_text(row.there), "\n".join(here)]
+    change = row.title if row.n is None else f"#{row.n} {row.title}"
+    return [row.of, change, effect_text(row.there), "\n".join(here)]
 
 
 def outcome_text(outcome: TransferOutcome) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from html import escape
 
 from autoresearch.decide import early_stop, estimates
+from autoresearch.decide.estimates import Estimates
 from autoresearch.errors import AutoresearchError
-from autoresearch.findings import hints
+from autoresearch.findings import effects, hints
+from autoresearch.findings.agreement import verdict
 from autoresearch.findings.export import SourceOf
 from autoresearch.findings.hints import HintOutcome
 from autoresearch.formats import counted, shortened
@@ -197,16 +199,18 @@ def hinted(night: Night, source_of: SourceOf) -> str:
     outcomes = hints.outcomes_of(night, source_of)
     if not outcomes:
         return ""
-    rows = [(escape(one.hint.change), escape(one.hint.there), _here(night, one)) for one in outcomes]
+    now = estimates.read(night)
+    rows = [(escape(one.hint.change), escape(one.hint.there), _here(night, one, now)) for one in outcomes]
     note = f"{hints.count(outcomes)}. What lost there was not meant to be tried."
     return section("What other machines had found", table(("change", "there", "here"), rows, "ttt"), note)
 
 
-def _here(night: Night, outcome: HintOutcome) -> str:
+def _here(night: Night, outcome: HintOutcome, now: Estimates) -> str:
     if outcome.n is None:
         return '<span class="note">not tried</span>'
     gain = signed(night.experiments[outcome.n].delta_score, night.task.metric)
-    return f'{_verdict(outcome.verdict)} {gain} <a href="#e{outcome.n}">#{outcome.n}</a>'
+    says = verdict(outcome.hint.claim, effects.of(night, night.experiments[outcome.n], now))
+    return f'{_verdict(outcome.verdict)} {gain} <a href="#e{outcome.n}">#{outcome.n}</a>, {says}'
 
 
 def _verdict(verdict: str) -> str:

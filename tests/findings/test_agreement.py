@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from autoresearch.findings import agreement
-from autoresearch.findings.finding import Change, Effect, Finding
+from autoresearch.findings.bundle import Bundle
+from autoresearch.findings.finding import Change, Effect, Finding, SharedMachine, SharedTask
 
 
 def effect(low: float, high: float) -> Effect:
@@ -29,6 +30,47 @@ def effect(low: float, high: float) -> Effect:
 )
 def test_agreement_needs_intervals(effects: list[Effect | None], told: str) -> None:
     assert agreement.agree(effects) == told
+
+
+def test_a_claim_collects_what_the_other_machines_say_of_it() -> None:
+    made = [
+        tried("2026-11-23", "Apple M4", effect(0.1, 0.3)),
+        tried("2026-11-20", "Apple M1", effect(-0.1, 0.3)),  # the earliest, which says nothing clear
+        tried("2026-11-24", "Apple M1", effect(0.2, 0.3)),
+        tried("2026-11-25", "Apple M1", effect(-0.3, -0.1)),
+        tried("2026-11-26", "Apple M2", effect(0.1, 0.2)),
+        tried("2026-11-26", "Apple M3", Effect(0.4)),  # no interval: says nothing
+        tried("2026-11-26", "Apple M3", None),  # crashed
+    ]
+    (row,) = agreement.shared(made)
+    assert row.claim == 0
+    assert row.ledger == (
+        agreement.ClassCount("Apple M1", transfers=1, nulls=1, reversals=1),
+        agreement.ClassCount("Apple M2", transfers=1),
+    )
+    (row,) = agreement.shared(made[1:2] * 2)
+    assert row.claim is None and row.ledger == ()
+
+
+def tried(day: str, chip: str, effect: Effect | None) -> Bundle:
+    f = Finding(1, "candidate", "discard", "t", change=Change({"LR": ("1", "2")}), effect=effect)
+    return Bundle("imported", day, SharedMachine(chip, os="macOS 26.2"), SharedTask(), (f,))
+
+
+@pytest.mark.parametrize(
+    ("claim", "here", "told"),
+    [
+        (1, effect(0.1, 0.2), "transfers"),
+        (-1, effect(-0.2, -0.1), "transfers"),
+        (1, effect(-0.2, -0.1), "reverses"),
+        (-1, effect(0.1, 0.2), "reverses"),
+        (1, effect(-0.1, 0.1), "null"),
+        (1, Effect(0.1), "null"),
+        (1, None, "cannot run"),
+    ],
+)
+def test_what_an_effect_says_of_a_claim(claim: int, here: Effect | None, told: str) -> None:
+    assert agreement.verdict(claim, here) == told
 
 
 def test_a_long_constant_stays_a_line() -> None:

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from autoresearch.candidate import edits
-from autoresearch.errors import JournalError, ProposerError
-from autoresearch.findings import bundle, hints
+from autoresearch.errors import BundleError, JournalError, ProposerError
+from autoresearch.findings import bundle, compare, hints
+from autoresearch.findings.agreement import change_id
 from autoresearch.findings.bundle import Bundle
 from autoresearch.findings.finding import Change, Finding
 from autoresearch.loop import sharing
@@ -20,6 +21,7 @@ from autoresearch.paths import JOURNAL, Layout
 from autoresearch.record import journal
 from autoresearch.records import Context, HintLine, Proposal, SearchReplace, Set, TaskFacts
 from autoresearch.report import page as report
+from autoresearch.report.comparison_tables import transfer_cells
 from autoresearch.report.console import PlainView
 from autoresearch.search import agent_folder, history
 from autoresearch.search.llm import prompt
@@ -56,6 +58,38 @@ def test_one_change_is_one_hint_and_says_where_it_failed() -> None:
     assert M4_SAYS in str(gelu) and "sigma on Apple M1, 8 GPU cores, 8 GB, macOS 26.2 (mac, 600 s)" in str(gelu)
     many = [replace(A, machine=replace(A.machine, chip=f"Apple M{i}")) for i in range(9)]
     assert str(hints.choose(many)[0]).endswith("; and on 6 more")
+
+
+def night_of(chip: str, os: str = "macOS 26.2", **gains: float) -> Bundle:
+    """Return a night in which each constant was set to 8, and gained or lost what is given."""
+    made = NightBuilder({**M1, "chip": chip, "os": os}, sigma_score=0.001)
+    for name, gain in gains.items():
+        made.candidate(set_to(name, 8), gain, "keep" if gain > 0.005 else "discard")
+    return shared(made)
+
+
+def test_replications_on_machines_like_this_one_come_first() -> None:
+    nights = [
+        night_of("Apple M4", DEPTH=0.02, HEADS=0.05, ROWS=0.09, LR=0.0),
+        night_of("Apple M2", DEPTH=0.02, HEADS=0.05, ROWS=-0.08, LR=0.0),
+        night_of("Apple M3", HEADS=0.05, LR=0.07),
+        night_of("Apple M1", DEPTH=0.02, LR=0.0),
+    ]
+    order = [hint.finding.title.split()[0] for hint in hints.choose(nights)]
+    assert order == ["HEADS", "DEPTH", "LR", "ROWS"]  # three machines each, one, and two that contradict each other
+    here = [hint.finding.title.split()[0] for hint in hints.choose(nights, here=nights[3].machine)]
+    assert here[0] == "DEPTH" and here[1:] == ["HEADS", "LR", "ROWS"]
+    newer_system = replace(nights[3].machine, os="macOS 27.0")
+    assert hints.choose(nights, here=newer_system)[0].finding.title.startswith("DEPTH")
+    (lr,) = (hint for hint in hints.choose(nights) if hint.finding.title.startswith("LR"))
+    assert lr.nulls == 3 and str(lr).endswith("; no clear difference on 3")
+    assert hints.from_json(hints.to_json([lr])) == [lr]
+
+
+def test_many_nights_of_one_machine_count_once() -> None:
+    loud = [night_of("Apple M4", ROWS=0.02 + i / 1000) for i in range(5)]
+    two = [night_of("Apple M2", DEPTH=0.01), night_of("Apple M3", DEPTH=0.01)]
+    assert [hint.finding.title.split()[0] for hint in hints.choose([*loud, *two])] == ["DEPTH", "ROWS"]
 
 
 def test_what_only_fits_a_machine_is_no_hint() -> None:
@@ -242,3 +276,24 @@ def test_search_replace_hints_are_words_for_models_only() -> None:
     made.candidate(Proposal((edit,), "a block", "", "learning_rate", "tuner"), 0.1, "keep")
     hints: tuple[Any, ...] = told(shared(made))
     assert hints[0].constants == {"LR": (0.01, 0.02)}  # a block that only changes a constant counts as its change
+
+
+def test_the_outcome_of_each_hint_that_was_tried_is_shared_again() -> None:
+    made = hinted_night({"LR 0.05": -0.01, "LR 0.02": -0.01, "DEPTH 4": 0.1})
+    found = shared(made)
+    told = hints.reported(made.night.hinted, found.findings)
+    assert [(one.title, one.verdict, one.experiment) for one in told] == [
+        ("DEPTH -> 4", "transfers", 3), ("LR -> 0.02", "reverses", 2),
+    ]  # fmt: skip
+    assert told[0].here == found.findings[3].effect and told[0].there is not None
+    assert told[0].change == change_id(next(f for f in A.findings if f.title == "DEPTH -> 4"))
+    with_hints = replace(found, hints=told)
+    assert bundle.loads(bundle.dump(with_hints)) == with_hints
+    rows = compare.compare([with_hints]).transfers
+    assert [transfer_cells(row, compare.compare([with_hints]).nights)[:2] for row in rows] == [
+        ["hint", "DEPTH -> 4"], ["hint", "LR -> 0.02"],
+    ]  # fmt: skip
+    odd = replace(found, hints=(replace(told[0], experiment=99),))
+    with pytest.raises(BundleError, match="experiment 99, which tried a hint, is missing"):
+        bundle.loads(bundle.dump(odd))
+    assert hints.reported((), found.findings) == ()

@@ -91,3 +91,14 @@ def test_a_declared_task_s_values_have_its_metric_s_name_and_no_bits_per_byte() 
     cells = dict(zip(comparison_tables.headings([night]), comparison_tables.night_cells(night), strict=True))
     assert cells["value"] == "accuracy 0.5 → 0.75" and cells["σ"] == "0.01"
     assert comparison_tables.effect_text(Effect(0.25), metric) == "+0.25 (no interval)"
+
+
+def test_the_ledger_of_a_claim_stands_below_the_nights() -> None:
+    comparison = compare.compare([A, B])
+    (gelu,) = (row for row in comparison.shared if row.change == "code in MLP.__call__")
+    assert comparison_tables.ledger_lines(gelu, comparison.nights) == [
+        "A's claim on Apple M1, 8 GPU cores, 8 GB: 1 reversal"
+    ]
+    assert comparison_tables.shared_cells(gelu, comparison.nights)[2].endswith("8 GB: 1 reversal")
+    (crashed,) = (row for row in comparison.shared if row.agreement == "no intervals")
+    assert comparison_tables.ledger_lines(crashed, comparison.nights) == []

@@ -48,3 +48,4 @@ def test_hints_are_shown_with_what_came_of_them_here() -> None:
     made.candidate(set_to("DEPTH", 4), 0.1, "keep")
     section = page_changes.hinted(made.night, made.sources.__getitem__)
     assert '<span class="good">keep</span>' in section and "not tried" in section and '<a href="#e1">#1</a>' in section
+    assert "</a>, transfers" in section
