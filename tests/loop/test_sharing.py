@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from autoresearch.errors import BundleError, UsageError
-from autoresearch.findings import bundle
+from autoresearch.findings import bundle, hints
 from autoresearch.loop import sharing
+from autoresearch.paths import Layout
 from testbed.fake_hub import FakeHub
 from testbed.html_page import Page
 from testbed.night_builder import A, B, NightBuilder, set_to, shared
@@ -145,3 +146,13 @@ def test_places_on_the_net_are_compared_and_told_of(
         assert "left out: c.json: refused" in said and "loop.py --findings hub:people/findings" in said
         assert [night.id for night in sharing.nights_of(tmp_path, "hub:people/findings")] == [A.id, B.id]
         assert sharing.hinted(tmp_path, "hub:people/findings")
+
+
+def test_an_export_says_what_became_of_the_hints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTORESEARCH_CACHE", str(tmp_path / "cache"))
+    made = NightBuilder(tag="nov23")
+    made.add("hinted", findings=hints.to_json(hints.choose([A])))
+    made.candidate(set_to("DEPTH", 4), 0.1, "keep")
+    made.write(tmp_path / "runs" / "nov23")
+    (told,) = sharing.bundle_of(Layout(tmp_path, "nov23")).hints
+    assert (told.title, told.verdict, told.experiment) == ("DEPTH -> 4", "transfers", 1)
