@@ -28,7 +28,8 @@ from autoresearch.tasks.gpt.data import hub
 HUB, GIT = "hub", "git+"
 FOLDER = "findings"  # of a repository
 DATASET = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
-SHARED_NAME = re.compile(r"(?:findings/)?[^/\\]+\.json")  # of a file in a repository
+SHARED_NAME = re.compile(r"(?:findings/)?[^/]+\.json", re.DOTALL)  # of a file in a repository
+PLAIN_NAME = re.compile(r"[\w.,+@/ -]+")
 MOST_FILES = 1000
 MOST_BYTES = 1 << 30  # of all files that are fetched from one repository
 TIMEOUT_S = 20.0  # until the hub's answer begins
@@ -152,12 +153,13 @@ def _from_hub(source: Source, say: Say) -> tuple[Path | None, str | None]:
         return None, problem
 
 
-def _newest(repo: str, endpoint: str, say: Say) -> Path:
+def _newest(repo: str, endpoint: str, say: Say) -> Path | None:
+    """Return the folder of the newest findings of a dataset repository, or None where it has none."""
     from huggingface_hub import HfApi
 
     found = HfApi(endpoint, token=False).dataset_info(repo, files_metadata=True, timeout=TIMEOUT_S)
     names = _wanted([(file.rfilename, file.size or 0) for file in found.siblings or ()], say)
-    return _snapshot(repo, endpoint, [glob.escape(name) for name in names])
+    return _snapshot(repo, endpoint, [glob.escape(name) for name in names]) if names else None
 
 
 def _snapshot(repo: str, endpoint: str, patterns: list[str], *, offline: bool = False) -> Path:
@@ -177,10 +179,13 @@ def _snapshot(repo: str, endpoint: str, patterns: list[str], *, offline: bool = 
 
 
 def _wanted(files: Sequence[tuple[str, int]], say: Say) -> list[str]:
-    """Return the names of the findings among (name, bytes); too large ones are told and left out."""
+    """Return the names of the findings among (name, bytes); too large ones and odd names are told and left out."""
     names, total = list[str](), 0
     for name, size in sorted(files):
-        if not SHARED_NAME.fullmatch(name) or name.startswith(".."):
+        if not SHARED_NAME.fullmatch(name):
+            continue
+        if not PLAIN_NAME.fullmatch(name) or ".." in name:
+            say(f"left out: {_printable(name)}: no name for a file")
             continue
         if size > MOST_FILE_BYTES or total + size > MOST_BYTES or len(names) == MOST_FILES:
             say(f"left out: {_printable(name)}: {size >> 20} MB, and more than is fetched from one repository")
@@ -297,7 +302,8 @@ def _refused(error: Exception, endpoint: str, repo: str, token: str) -> str:
 
 
 def _no_such(error: Exception) -> bool:
-    return hub.status(error) == 404 or type(error).__name__ == "RepositoryNotFoundError"
+    kind = type(error).__name__
+    return kind == "RepositoryNotFoundError" or (hub.status(error) == 404 and "Entry" not in kind)
 
 
 def _printable(text: str) -> str:

@@ -114,6 +114,20 @@ def test_nights_come_from_the_hub_and_later_from_the_cache(hub: FakeHub, monkeyp
     assert again == [B.id] and "does not answer" in told and hub.endpoint in told
 
 
+@pytest.mark.parametrize("name", ["x\x1b[2J", "..", "a\nb", "..\\..\\x", "\u202ea"])
+def test_odd_names_are_not_even_asked_for(hub: FakeHub, name: str) -> None:
+    hub.put(REPO, good=GOOD, **{name: OTHER})
+    nights, (said,) = pulled("hub:people/findings")
+    assert nights == [A.id] and said.startswith("left out: ") and said.isprintable()
+    assert [name for name, _ in hub.transfers] == ["good.json"]
+
+
+def test_what_is_too_large_is_not_even_asked_for(hub: FakeHub) -> None:
+    hub.put(REPO, good=GOOD, huge=bytes(bundle.MOST_FILE_BYTES + 2**20))
+    nights, (said,) = pulled("hub:people/findings")
+    assert nights == [A.id] and said == "left out: huge.json: 65 MB, and more than is fetched from one repository"
+
+
 def test_hostile_files_are_left_out_by_name(hub: FakeHub) -> None:
     hub.put(REPO, good=GOOD, **{name: data for name, (data, _) in HOSTILE.items()})
     nights, said = pulled("hub:people/findings")
