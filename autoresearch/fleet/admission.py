@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 from autoresearch.records import TaskFacts
@@ -51,13 +51,6 @@ def refusal(welcome: Welcome, hello: Hello) -> str | None:
         if theirs != ours:
             differ.append(f"the task's {name} is {theirs} here and {ours} on the coordinator")
     return f"cannot join: {'; '.join(differ)}" if differ else None
-
-
-def facts_of(hello: Hello) -> Facts:
-    """Return the facts of a member's machine; what it did not tell is None."""
-    known: dict[str, Any] = {f.name: hello.facts.get(f.name) for f in fields(Facts)}
-    levels = tuple((str(name), int(number)) for name, number in known.pop("cpu_levels") or ())
-    return Facts(**{**known, "cpu_levels": levels})
 
 
 def class_of(facts: Facts) -> str:

@@ -209,7 +209,7 @@ class DaskPool:
 
     def _admit(self, url: str) -> None:
         hello = jsonable.from_json(Hello, self._hello(url))
-        facts = admission.facts_of(hello)
+        facts = Facts.from_dict(hello.facts)
         name, key = f"{hello.name} ({url.rpartition('/')[2]})", admission.class_of(facts)
         if (why := admission.refusal(self._welcome, hello)) is not None:
             self._say(f"{name} {why}")

@@ -107,10 +107,9 @@ def _outcome(origin: Bundle, layout: Layout, night: Night, prior: Noise | None) 
 
 def _prior(night: Night) -> Noise | None:
     """Return what earlier nights of this machine know of its noise, as the night itself used it."""
-    try:
-        slug = machine.Facts(**night.machine).slug()
-    except TypeError:  # written by another version, with other facts
+    if not night.machine:
         return None
+    slug = machine.Facts.from_dict(night.machine).slug()
     return earlier_nights.load(Cache.default().noise(slug), night.task, night.tag)
 
 

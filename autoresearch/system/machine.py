@@ -14,7 +14,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +97,13 @@ class Facts:
     @property
     def apple_silicon(self) -> bool:
         return self.chip.startswith("Apple M")
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Facts:
+        """Return the facts that `to_dict` gave and JSON stored, which leaves out what is None."""
+        known: dict[str, Any] = {f.name: stored.get(f.name) for f in fields(cls)}
+        levels = tuple((str(name), int(number)) for name, number in known.pop("cpu_levels") or ())
+        return cls(**known, cpu_levels=levels)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

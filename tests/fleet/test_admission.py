@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from autoresearch import jsonable
-from autoresearch.fleet.admission import Hello, Welcome, class_of, facts_of, refusal
+from autoresearch.fleet.admission import Hello, Welcome, class_of, refusal
 from autoresearch.records import TaskFacts
 from autoresearch.system import machine
 
@@ -35,6 +35,6 @@ def test_what_would_not_compare_is_refused_with_what_differs(hello: Hello, why: 
 
 def test_a_machine_s_facts_survive_the_way_and_name_its_class() -> None:
     here = machine.facts()
-    there = facts_of(jsonable.from_json(Hello, jsonable.to_json(HELLO)))
+    there = machine.Facts.from_dict(jsonable.from_json(Hello, jsonable.to_json(HELLO)).facts)
     assert class_of(there) == class_of(here) == here.slug()
     assert there.cpu_levels == here.cpu_levels and there.gpu == here.gpu

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autoresearch import jsonable
 from autoresearch.records import MachineState
 from autoresearch.system import machine
 from testbed.recorded import FOLDER, MACHINES, replay
@@ -140,6 +141,13 @@ def test_ask_gives_output_whatever_the_exit_code_and_nothing_without_the_tool() 
 
 
 # --- this machine ---
+
+
+def test_stored_facts_name_the_same_machine() -> None:
+    here = machine.facts()
+    stored = json.loads(jsonable.to_json(here))
+    assert "gpu" in stored or here.gpu is None
+    assert machine.Facts.from_dict(stored) == here
 
 
 def test_facts_of_this_machine() -> None:
