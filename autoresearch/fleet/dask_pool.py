@@ -20,12 +20,13 @@ from autoresearch.fleet.address import Address
 from autoresearch.fleet.admission import Hello, Welcome
 from autoresearch.fleet.job import Job
 from autoresearch.fleet.pool import Done, StoppedError
-from autoresearch.records import Measurement, Say
+from autoresearch.records import Failure, Measurement, Say
 from autoresearch.system.machine import Facts
 
 LOOK_S = 0.5  # between two looks at the scheduler
 HELLO_S = 3600.0  # that a member may take to prepare the data
 GREETINGS = 3  # of a member that a fault of the network keeps from answering
+GREET_AGAIN_S = 2.0
 ALONE_S = 120.0  # that a job waits for a member of its class before the coordinator says so
 STRIKES = 2  # runs in a row that a member cannot make, after which it is sent away
 GOODBYE_S = 5.0
@@ -57,7 +58,7 @@ class DaskPool:
                 scheduler_port=address.port,
                 protocol="tls://",
                 security=security,
-                dashboard_address=None,
+                dashboard_address="127.0.0.1:0",  # nothing is served there
                 processes=False,
                 silence_logs=False,
             )
@@ -121,15 +122,22 @@ class DaskPool:
         """Return what a member measured; None where it is lost."""
         name = f"{job.id} {next(self._numbers)}"
         future = self._client.submit(member.measure, job.to_json(), key=name, workers=[url], pure=False)
+        known, problem = self._members.get(url), None
         try:
-            while not self._gone(url):
+            while problem is None and not self._gone(url):
                 self._raise_if_stopped(key)
                 with contextlib.suppress(TimeoutError):
                     return jsonable.from_json(Measurement, future.result(timeout=LOOK_S))
-            self._raise_if_stopped(key)
-            return None
+        except StoppedError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever one member does, the others go on
+            problem = str(error) or type(error).__name__
         finally:
             future.cancel()
+        self._raise_if_stopped(key)
+        if problem is None or known is None or self._gone(url):
+            return None
+        return Measurement(job.seed, failure=Failure(member.CANNOT, f"{known.name}: {problem}"), member=known.name)
 
     def _raise_if_stopped(self, key: str) -> None:
         if self._stopped.is_set() or key in self._given_up:
@@ -206,6 +214,7 @@ class DaskPool:
                     why = f"cannot join: {error or type(error).__name__}"
                     self._say(f"{url.rpartition('/')[2]} {why}")
                     self._dismiss(url, why)
+                self._stopped.wait(GREET_AGAIN_S)
 
     def _admit(self, url: str) -> None:
         hello = jsonable.from_json(Hello, self._hello(url))

@@ -31,6 +31,7 @@ def configure(ttl_s: float = TTL_S) -> None:
         {
             "distributed.scheduler.worker-ttl": f"{ttl_s} s",
             "distributed.scheduler.allowed-failures": LOSSES,
+            "distributed.scheduler.http.routes": [],
             "distributed.scheduler.work-stealing": False,
             "distributed.comm.timeouts.connect": f"{JOIN_S} s",
             "distributed.comm.timeouts.tcp": f"{max(ttl_s, TCP_S)} s",
