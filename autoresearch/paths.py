@@ -182,6 +182,11 @@ def fleet_state(root: Path) -> Path:
     return runs_folder(root) / "fleet.json"
 
 
+def fleet_key(root: Path) -> Path:
+    """Return the file with tag and key of a fleet's night that has not ended."""
+    return runs_folder(root) / "fleet.key"
+
+
 def resume_log(root: Path) -> Path:
     """Return the log of a loop that the login item started."""
     return runs_folder(root) / "resume.log"

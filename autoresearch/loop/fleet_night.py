@@ -12,12 +12,13 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from autoresearch.errors import AutoresearchError
+from autoresearch.decide.kinds import runs_needed
+from autoresearch.errors import AutoresearchError, ExhaustedError
 from autoresearch.fleet.pool import Pool
 from autoresearch.fleet.remote import RemoteTask
 from autoresearch.formats import counted
@@ -29,8 +30,8 @@ from autoresearch.paths import Layout, tree
 from autoresearch.record import pause
 from autoresearch.record.branch import Branch
 from autoresearch.record.git import Repository
-from autoresearch.record.night import Night
-from autoresearch.records import Proposer, Purpose, Say, WholeFile
+from autoresearch.record.night import Experiment, Night
+from autoresearch.records import Proposal, Proposer, Purpose, Say, WholeFile
 from autoresearch.report.console import View
 from autoresearch.system import machine
 from autoresearch.tasks.gpt import first_commits
@@ -41,6 +42,7 @@ LOOK_S = 0.5  # between two looks at the members
 FIRST_MEMBER_S = 3600.0  # that the coordinator waits for one
 MOST_DRAFTS = 4  # that a proposer is asked for at once
 MOST_MEMBERS = 64  # of a fleet
+MOST_RUNS = 8  # of an incumbent while nobody has ideas: more would tell little
 
 
 class AtOnce(Readiness):
@@ -58,9 +60,10 @@ class Line:
     research: Research
     turns: threading.Lock
     ready: threading.Event = field(default_factory=threading.Event)  # the baseline stands
-    desks: list[Future[None]] = field(default_factory=list)
+    desks: dict[int, Future[None]] = field(default_factory=dict)
     waiting: int = 0  # desks that wait for their turn
     told_n: int | None = None  # the keep that the other lines know
+    exhausted: str = ""  # why no proposer has an idea any more
     began: float = field(default_factory=time.time)
 
     @property
@@ -119,8 +122,13 @@ class Fleet:
         """End the desks, each when its run has ended. Raises what one of them raised."""
         self.over.set()
         for line in self.lines.values():
-            for desk in line.desks:
-                desk.result()
+            for desk in line.desks.values():
+                while not wait([desk], LOOK_S).done:
+                    if not self.pool.classes().get(line.key):
+                        self.say(f"{line.key}: its run is given up, since none of its machines is there")
+                        self.pool.stop(line.key)
+                with contextlib.suppress(KeyboardInterrupt):  # the run was given up
+                    desk.result()
 
     # --- lines and desks ---
 
@@ -139,6 +147,7 @@ class Fleet:
             runner = research.experimenter.runner
             runner.readiness = AtOnce(research.notebook, runner.readiness.release)
             line = Line(key, research, turns)
+            self._owe(line)
             research.draft_count = lambda: min(MOST_DRAFTS, 1 + line.waiting)
             yield line
 
@@ -154,12 +163,11 @@ class Fleet:
 
     def _seat(self, line: Line, members: int) -> None:
         """Give a line as many desks as its class has members; those that left leave theirs at their next turn."""
-        for desk in line.desks:
-            if desk.done():
-                desk.result()  # raises what the desk raised
-        line.desks = [desk for desk in line.desks if not desk.done()]
-        for number in range(len(line.desks), members):
-            line.desks.append(self.threads.submit(self._work, line, number))
+        for number in [number for number, desk in line.desks.items() if desk.done()]:
+            line.desks.pop(number).result()  # raises what the desk raised
+        for number in range(members):
+            if number not in line.desks:
+                line.desks[number] = self.threads.submit(self._work, line, number)
 
     def _work(self, line: Line, number: int) -> None:
         """Take turns until the end; the first desk measures the baseline before the others begin."""
@@ -172,24 +180,49 @@ class Fleet:
                 line.waiting -= 1
                 if self.over.is_set() or number >= self.pool.classes().get(line.key, 0):
                     return
-                if line.ready.is_set():
-                    line.research.step()
+                if line.ready.is_set() and self._turn(line):
                     continue
-                if number == 0:
+                if number == 0 and not line.ready.is_set():
                     line.research.experimenter.prepare()
                     line.ready.set()
                     continue
-            line.ready.wait(LOOK_S)
+            self.over.wait(LOOK_S)
+
+    def _turn(self, line: Line) -> bool:
+        """Try an idea; where there is none, run the incumbent once more, and return False where that is well known."""
+        research = line.research
+        try:
+            if (not line.exhausted or research.drafts) and research.step():
+                return True
+        except ExhaustedError as error:
+            line.exhausted = str(error)
+        known = research.notebook.incumbent
+        runs = sum(run.ended in (None, "measured") for run in known.runs.values())
+        if runs >= MOST_RUNS or not runs_needed(research.notebook.metric).reruns:
+            return False
+        research.experimenter.runner.rerun(known)
+        return True
 
     def _ended(self) -> str | None:
         """Return why the night ends now, or None."""
         lines = list(self.lines.values())
         for line in lines:
-            if (why := line.research.must_stop()) is not None:
+            if (why := line.research.must_stop() or self._arrived(line)) is not None:
                 return why
+        if lines and all(line.exhausted and not line.research.drafts for line in lines):
+            return lines[0].exhausted
         decided = sum(line.research.notebook.counters.decided for line in lines)
         kept_s = max((self._reserve_s(line) for line in lines if line.ready.is_set()), default=0.0)
         return Limits(self.options.experiments, self.options.deadline, run_s=kept_s).reached(decided)
+
+    def _arrived(self, line: Line) -> str | None:
+        """Return that a line has reached the target, or None."""
+        limits = line.research.limits
+        if limits.target_score is None or not line.ready.is_set():
+            return None
+        notebook = line.research.notebook
+        best_score = notebook.estimates.estimate(notebook.incumbent).mean
+        return Limits(target_score=limits.target_score, metric=limits.metric).reached(0, best_score)
 
     def _reserve_s(self, line: Line) -> float:
         """Return the seconds before the deadline that a line keeps for its last run and its validation."""
@@ -227,13 +260,26 @@ class Fleet:
         if line is None or x is None or x.role == "baseline" or x.n == line.told_n:
             return
         line.told_n = x.n
-        if x.proposal.origin is not None or any(isinstance(edit, WholeFile) for edit in x.proposal.edits):
+        if (idea := _travelling(key, x)) is None:
             return
-        idea = replace(
-            x.proposal, proposer=f"fleet:{key}", origin=x.n, usage={}, mends=None, inbox_id=None, instead_of=()
-        )
         others = [other for other in self.lines.values() if other.key != key]
         for other in others:
             other.research.drafts.appendleft(idea)
         if others:
             self.say(f"{key} kept #{x.n} {x.proposal.title}: tried next on {counted(len(others), 'other class')}")
+
+    def _owe(self, line: Line) -> None:
+        """Give a line that opens what the others have kept before, unless it has been tried there."""
+        tried = {(x.proposal.proposer, x.proposal.origin) for x in line.night.experiments.values()}
+        for other in self.lines.values():
+            kept = other.night.line(other.night.incumbent) if other.night.incumbent is not None else []
+            ideas = [idea for x in kept if (idea := _travelling(other.key, x)) is not None]
+            line.research.drafts.extend(idea for idea in ideas if (idea.proposer, idea.origin) not in tried)
+
+
+def _travelling(key: str, x: Experiment) -> Proposal | None:
+    """Return a keep of the class `key` as an idea for the others; None for a baseline, or what came from another."""
+    whole = any(isinstance(edit, WholeFile) for edit in x.proposal.edits)
+    if x.role == "baseline" or x.proposal.origin is not None or whole:
+        return None
+    return replace(x.proposal, proposer=f"fleet:{key}", origin=x.n, usage={}, mends=None, inbox_id=None, instead_of=())

@@ -120,18 +120,21 @@ class Research:
         self.drafts.appendleft(replace(lost.proposal, usage={}, mends=None, inbox_id=None))
         self.notebook.view.say(f"#{lost.n} {lost.proposal.title}: to be tried again on your version")
 
-    def step(self) -> None:
-        """Take in what the user committed, and take one turn."""
+    def step(self) -> bool:
+        """Take in what the user committed, take one turn, and return whether it brought something to run."""
         self._catch_up()
-        self.turn()
+        return self.turn()
 
     def _teach(self) -> None:
         """Tell a learning proposer how every idea of the night ended."""
         if isinstance(self.proposer, LearningProposer):
             self.proposer.learn(self.night.trials(self.notebook.source_of))
 
-    def turn(self) -> None:
-        """Try one idea, of the inbox first; or record that there was none; or run incumbent or baseline once more."""
+    def turn(self) -> bool:
+        """Try one idea, of the inbox first; or record that there was none; or run incumbent or baseline once more.
+
+        Return whether anything was run.
+        """
         notebook, runner = self.notebook, self.experimenter.runner
         incumbent, counters, now = notebook.incumbent, notebook.counters, notebook.estimates
         reruns = runs_needed(now.metric).reruns and not _runs(incumbent)
@@ -139,17 +142,17 @@ class Research:
             since = counted(counters.single_run_discards, "candidate")
             notebook.view.say(f"#{incumbent.n} runs again: {since} in a row came nowhere near; it may have been lucky")
             runner.rerun(incumbent)
-            return
+            return True
         reruns = reruns and incumbent.role != "baseline" and not _runs(notebook.baseline)
         if reruns and baseline_due(counters.since_baseline):
             notebook.view.say("the baseline runs again, which shows whether the machine has changed")
             runner.rerun(notebook.baseline)
-            return
+            return True
         try:
             candidate = self._posted_candidate() or self._next_candidate()
         except ProposerError as error:
             self._turn_failed(error)
-            return
+            return False
         self.failed_turns = 0
         x = self.experimenter.try_out(candidate)
         while self.experimenter.overtaken:
@@ -160,6 +163,7 @@ class Research:
             inbox.remove(notebook.layout, x.proposal.inbox_id)
         elif x.verdict == "crash" and x.proposal.mends is None and (failure := _mendable(x)) is not None:
             self._ask_repair(x, failure)
+        return True
 
     def attempt(self, source: str, message: str) -> Experiment:
         """Measure one candidate of a person or of an agent that drives itself, under the same rules as any other.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -101,8 +101,19 @@ def _lines(states: Iterator[LiveState], console: Console) -> None:
 
 
 def pause_command(root: Path, tag: str | None) -> None:
-    """Ask the running loop to pause: `loop.py pause`. Raises UsageError where none runs."""
-    layout = Layout(root, status.find_tag(root, tag))
+    """Ask the running loop to pause: `loop.py pause`, all lines of a fleet. Raises UsageError where none runs."""
+    for each in _meant(root, tag, lambda layout: live_state.running(layout) is not None):
+        _pause(Layout(root, each))
+
+
+def _meant(root: Path, tag: str | None, applies: Callable[[Layout], bool]) -> list[str]:
+    """Return the tags that a command means: all to which it applies, unless one is named or checked out."""
+    found = [each for each in journal.nights(root) if applies(Layout(root, each))]
+    lines = [each for each in found if tag is None or each.startswith(f"{tag}-")]
+    return lines if len(lines) > 1 else [status.find_tag(root, lines[0] if tag is not None and lines else tag)]
+
+
+def _pause(layout: Layout) -> None:
     state = live_state.running(layout)
     if state is None:
         raise UsageError(f"no loop is running on {layout.tag}, so there is nothing to pause")
@@ -116,8 +127,12 @@ def pause_command(root: Path, tag: str | None) -> None:
 
 
 def resume_command(root: Path, tag: str | None) -> None:
-    """End a pause: `loop.py resume`. Raises UsageError where there is none."""
-    layout = Layout(root, status.find_tag(root, tag))
+    """End a pause: `loop.py resume`, of all lines of a fleet. Raises UsageError where there is none."""
+    for each in _meant(root, tag, lambda layout: pause.asked(layout) is not None):
+        _resume(Layout(root, each))
+
+
+def _resume(layout: Layout) -> None:
     if not pause.end(layout):
         raise UsageError(f"{layout.tag} is not paused. To start a finished night again: {command('loop.py')}")
     if live_state.running(layout) is not None:

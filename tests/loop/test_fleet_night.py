@@ -80,7 +80,7 @@ def test_an_idea_whose_incumbent_was_replaced_is_tried_on_the_new_one(run: Calla
 
 
 def test_what_one_class_keeps_is_tried_by_the_other_under_its_own_rule(run: Callable[..., Made]) -> None:
-    made = run(LocalPool({"small": 1, "big": 1}, bowl), experiments=12)
+    made = run(LocalPool({"small": 1, "big": 1}, bowl, together=2), experiments=16)
     small, big = made.night("small"), made.night("big")
     travelled = [x for n in (small, big) for x in n.decided if x.proposal.origin is not None]
     assert travelled and {x.proposal.proposer for x in travelled} <= {"fleet:small", "fleet:big"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import tempfile
@@ -24,7 +25,7 @@ from autoresearch.invocation import CHECKOUT, command
 from autoresearch.loop import session, start
 from autoresearch.loop.fleet_night import Fleet
 from autoresearch.loop.session import Options
-from autoresearch.paths import Cache, Layout, checkout_lock, fleet_state, tree
+from autoresearch.paths import Cache, Layout, checkout_lock, fleet_key, fleet_state, tree
 from autoresearch.record.git import Repository
 from autoresearch.record.journal import read as read_night
 from autoresearch.records import Proposer
@@ -38,6 +39,7 @@ from autoresearch.tasks.task import Task
 ADDRESS = "AUTORESEARCH_FLEET"  # in the environment of a member's own process: the key is in no list of processes
 AGAIN_S, MOST_AGAIN_S = 2.0, 60.0  # before a member joins anew, doubled each time it is lost at once
 SCRATCH = "autoresearch-fleet-"  # of the folder with the fleet's certificate
+GONE_S = 60.0  # after which a coordinator that says nothing has been killed
 STEADY_S = 60.0  # after which a member that was lost had worked
 
 
@@ -46,17 +48,20 @@ def coordinate(root: Path, args: Namespace, options: Options, propose_with: Call
     transport.check_installed()
     from autoresearch.fleet.dask_pool import DaskPool
 
-    say = print
+    say, before = print, unfinished(root)
+    if args.resume and not before:
+        say("nothing to resume: the last night of a fleet ended by itself")
+        return 0
     with (
         hold(checkout_lock(root), "this checkout"),
         tempfile.TemporaryDirectory(prefix="autoresearch-fleet-") as folder,
     ):
         repo = Repository.at(tree(root))
-        tag = start.which_night(root, repo, options.tag, say)
+        tag = options.tag or before.get("tag") or start.which_night(root, repo, None, say)
         layout, facts = Layout(root, tag), machine.facts()
         task = session.open_task(layout, read_night(layout), facts, options, say)
         host = args.fleet_host or addresses.own_host()
-        where = Address(host, args.fleet_port, addresses.new_key())
+        where = Address(host, args.fleet_port, before["key"] if tag == before.get("tag") else addresses.new_key())
         pool = DaskPool(where, Welcome(task.facts, task.versions), Path(folder), say)
         fleet = Fleet(
             root=root,
@@ -69,6 +74,7 @@ def coordinate(root: Path, args: Namespace, options: Options, propose_with: Call
             say=say,
         )
         about = f" --task {args.task}" if getattr(args, "task", None) else ""
+        _remember(root, tag, where.key)
         say(f"fleet: on every other Mac run: {command(f'loop.py join {str(where)!r}{about}')}")
         if not args.coordinator_only:
             threading.Thread(target=_attend, args=(where, args.task, say), daemon=True).start()
@@ -77,12 +83,32 @@ def coordinate(root: Path, args: Namespace, options: Options, propose_with: Call
             publisher = threading.Thread(target=_publish, args=(root, pool, fleet.over), daemon=True)
             publisher.start()
             say(f"stopped: {fleet.run()}")
+            fleet_key(root).unlink(missing_ok=True)
         finally:
             pool.close(ended)
+            publisher.join()
             fleet_state(root).unlink(missing_ok=True)
             for key in fleet.lines:
                 say(status.text(read_night(Layout(root, f"{tag}-{key}"))))
     return 0
+
+
+def unfinished(root: Path) -> dict[str, str]:
+    """Return tag and key of the night that a fleet has not ended; nothing where there is none."""
+    try:
+        read = json.loads(fleet_key(root).read_bytes())
+        return {"tag": str(read["tag"]), "key": str(read["key"])}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _remember(root: Path, tag: str, key: str) -> None:
+    """Keep the key until the night ends: members come back by themselves to a coordinator that is started again."""
+    path = fleet_key(root)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(mode=0o600)
+    write_atomic(path, jsonable.to_json({"tag": tag, "key": key}))
+    path.chmod(0o600)
 
 
 def _publish(root: Path, pool: object, over: threading.Event) -> None:
@@ -91,19 +117,19 @@ def _publish(root: Path, pool: object, over: threading.Event) -> None:
 
     assert isinstance(pool, DaskPool)
     while not over.wait(1.0):
-        here = {known.name: known.key for known in pool.names()}
+        here = [[known.name, known.key] for known in pool.names()]
         write_atomic(fleet_state(root), jsonable.to_json({"members": here, "t": time.time()}), lasting=False)
 
 
 def machines(root: Path, args: Namespace) -> int:
     """List the members of the fleet that runs from this checkout."""
-    import json
-
     try:
         state = json.loads(fleet_state(root).read_bytes())
+        if time.time() - state["t"] > GONE_S:
+            raise ValueError
     except (OSError, ValueError):
         raise UsageError(f"no fleet runs from here. To begin one: {command('loop.py --fleet')}") from None
-    for name, key in sorted(state["members"].items()):
+    for name, key in sorted(state["members"]):
         print(f"{name}  {key}")
     print(f"{counted(len(state['members']), 'member')}, {time.time() - state['t']:.0f} s ago")
     return 0

@@ -49,7 +49,8 @@ Chooser = Callable[[Facts], Proposer]
 
 def run(root: Path, args: Namespace) -> int:
     """Research until a limit or Ctrl-C, and validate the winner where there is a deadline."""
-    if args.resume:
+    fleet = getattr(args, "fleet", False)
+    if args.resume and not fleet:
         args.tag = status.find_tag(root, args.tag)
         if not journal.read(Layout(root, args.tag)).interrupted:
             print("nothing to resume: the last night ended by itself")
@@ -60,7 +61,7 @@ def run(root: Path, args: Namespace) -> int:
         from autoresearch.loop.sharing import hinted
 
         given = hinted(root, args.findings)
-    if getattr(args, "fleet", False):
+    if fleet:
         from autoresearch.loop.commands.fleet import coordinate
 
         return coordinate(root, args, options, _chooser(root, args, PlainView()))
