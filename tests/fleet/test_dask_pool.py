@@ -96,3 +96,21 @@ def test_who_has_another_key_or_harness_stays_outside(pool: DaskPool, where: Add
             pool.measure(CLASS, job(8))
     finally:
         over.set()
+
+
+def test_a_member_that_cannot_make_runs_is_sent_away(pool: DaskPool, where: Address, tmp_path: Path) -> None:
+    over, ill = threading.Event(), tmp_path / "ill"
+    try:
+        keep_joining(where, ill, 0.1, over)
+        until(lambda: pool.classes().get(CLASS) == 1)
+        (ill / "runs").write_text("no folder")
+        failure = pool.measure(CLASS, job(1)).measurement.failure
+        assert failure is not None and failure.kind == "machine" and "ill: " in failure.message
+        keep_joining(where, tmp_path / "well", 0.1, over)
+        until(lambda: pool.classes().get(CLASS) == 2)
+        for seed in (2, 3):
+            pool.measure(CLASS, job(seed))
+        until(lambda: pool.classes().get(CLASS) == 1)
+        assert pool.measure(CLASS, job(4)).measurement.score == 4.0
+    finally:
+        over.set()

@@ -118,3 +118,27 @@ def test_a_stopped_fleet_resumes_where_it_was(repository: Path, toy_cache: Path)
     assert [x.verdict for x in after.experiments.values() if x.n in before.experiments].count(None) == 0
     assert all(after.experiments[x.n].verdict == x.verdict for x in before.decided)
     assert math.isfinite(after.experiments[max(after.experiments)].estimate or math.inf)
+
+
+def test_a_run_that_no_machine_can_make_any_more_does_not_hold_the_night(repository: Path, toy_cache: Path) -> None:
+    pool, said = LocalPool({"small": 1}, bowl, run_s=0.05), list[str]()
+    night = fleet(repository, pool, said, deadline=time.time() + 1.5)
+
+    def leave() -> None:
+        while not pool.made and not night.over.is_set():
+            time.sleep(0.01)
+        pool.members["small"] = 0
+
+    threading.Thread(target=leave).start()
+    assert night.run() == "the time is up"
+    line = journal.read(Layout(repository, "fleet-small"))
+    assert all(run.ended for x in line.experiments.values() for run in x.runs.values())
+
+
+def test_a_class_that_comes_late_tries_what_the_others_have_kept(repository: Path, toy_cache: Path) -> None:
+    first = fleet(repository, LocalPool({"small": 1}, bowl), [], experiments=6)
+    first.run()
+    kept = [x for x in journal.read(Layout(repository, "fleet-small")).decided if x.verdict == "keep"][1:]
+    fleet(repository, LocalPool({"small": 1, "big": 1}, bowl, together=2), [], experiments=4).run()
+    big = journal.read(Layout(repository, "fleet-big"))
+    assert kept and [x.proposal.origin for x in big.experiments.values()][1] == kept[0].n

@@ -74,7 +74,7 @@ def coordinate(root: Path, args: Namespace, options: Options, propose_with: Call
             say=say,
         )
         about = f" --task {args.task}" if getattr(args, "task", None) else ""
-        _remember(root, tag, where.key)
+        remember(root, tag, where.key)
         say(f"fleet: on every other Mac run: {command(f'loop.py join {str(where)!r}{about}')}")
         if not args.coordinator_only:
             threading.Thread(target=_attend, args=(where, args.task, say), daemon=True).start()
@@ -102,7 +102,7 @@ def unfinished(root: Path) -> dict[str, str]:
         return {}
 
 
-def _remember(root: Path, tag: str, key: str) -> None:
+def remember(root: Path, tag: str, key: str) -> None:
     """Keep the key until the night ends: members come back by themselves to a coordinator that is started again."""
     path = fleet_key(root)
     path.parent.mkdir(parents=True, exist_ok=True)

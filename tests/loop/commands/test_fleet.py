@@ -6,6 +6,7 @@ import re
 import socket
 import subprocess
 import sys
+import time
 from argparse import Namespace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from autoresearch import jsonable
 from autoresearch.errors import UsageError
 from autoresearch.files import write_atomic
 from autoresearch.loop.commands import fleet
-from autoresearch.paths import fleet_state
+from autoresearch.paths import fleet_key, fleet_state
 from testbed.toy import ROOT, git
 
 TASK = """\
@@ -38,12 +39,24 @@ def test_what_is_no_fleet_s_address_is_refused(tmp_path: Path) -> None:
 def test_the_members_are_listed_while_a_fleet_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UsageError, match="no fleet runs from here"):
         fleet.machines(tmp_path, Namespace())
-    state = {"members": {"mini:1": "apple-m4-10gpu-16gb", "air:2": "apple-m1-8gpu-8gb"}, "t": 0.0}
+    state = {"members": [["mini", "apple-m4-10gpu-16gb"], ["mini", "apple-m1-8gpu-8gb"]], "t": time.time()}
     fleet_state(tmp_path).parent.mkdir()
     write_atomic(fleet_state(tmp_path), jsonable.to_json(state))
     assert fleet.machines(tmp_path, Namespace()) == 0
     out = capsys.readouterr().out
-    assert out.startswith("air:2  apple-m1-8gpu-8gb\nmini:1  apple-m4-10gpu-16gb\n2 members, ")
+    assert out.startswith("mini  apple-m1-8gpu-8gb\nmini  apple-m4-10gpu-16gb\n2 members, ")
+    write_atomic(fleet_state(tmp_path), jsonable.to_json({**state, "t": time.time() - 3600}))
+    with pytest.raises(UsageError, match="no fleet runs from here"):
+        fleet.machines(tmp_path, Namespace())
+
+
+def test_a_fleet_that_has_not_ended_keeps_tag_and_key_for_the_user_alone(tmp_path: Path) -> None:
+    assert fleet.unfinished(tmp_path) == {}
+    fleet.remember(tmp_path, "nov27", "secret")
+    assert fleet.unfinished(tmp_path) == {"tag": "nov27", "key": "secret"}
+    assert fleet_key(tmp_path).stat().st_mode & 0o777 == 0o600
+    write_atomic(fleet_key(tmp_path), b"[")
+    assert fleet.unfinished(tmp_path) == {}
 
 
 @pytest.mark.slow
