@@ -44,7 +44,6 @@ class Experimenter:
     afterwards: Sequence[Callable[[Night], None]] = ()  # housekeeping after each decision
     overtaken: list[Proposal] = field(default_factory=list)  # ideas whose incumbent was replaced during their runs
     _stood: str = ""  # the commit of the branch at which it was last seen to hold the incumbent
-    _under: dict[int, int] = field(default_factory=dict)  # experiment -> the incumbent when it was proposed
 
     # --- one candidate ---
 
@@ -82,8 +81,6 @@ class Experimenter:
             parent_n=candidate.parent_n,
             parent_commit=self.branch.tip() if role == "baseline" else self._stood,
         )
-        if self.notebook.night.incumbent_n is not None:
-            self._under[n] = self.notebook.night.incumbent_n
         return self.notebook.night.experiments[n]
 
     def _reject(self, x: Experiment, violations: Sequence[str]) -> Experiment:
@@ -207,7 +204,7 @@ class Experimenter:
         if not x.scores:
             return Decision(None, "candidate", "not run yet")
         notebook, night = self.notebook, self.notebook.night
-        incumbent = night.experiments[self._under.get(x.n, notebook.incumbent.n)]
+        incumbent = notebook.incumbent if x.under is None else night.experiments[x.under]
         now = notebook.estimates
         simpler = simplifies(notebook.source_of(incumbent.n), notebook.source_of(x.n))
         given_up = estimates.given_up_sigma(night, now)

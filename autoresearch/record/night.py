@@ -56,6 +56,7 @@ class Experiment:
     source_sha256: str
     parent_n: int | None
     parent_commit: str
+    under: int | None = None  # the incumbent when it was proposed; in a fleet another one may stand at its verdict
     status: Status = "proposed"
     runs: Mapping[int, RunRecord] = field(default_factory=dict)
     verdict: Verdict | None = None

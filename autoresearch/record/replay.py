@@ -101,7 +101,7 @@ def _proposed(night: Night, e: Proposed) -> Night:
     _require(e.n not in night.experiments, f"experiment {e.n} exists")
     if e.proposal.inbox_id is not None:
         _require_new(night, e.proposal.inbox_id)
-    x = Experiment(e.n, e.role, e.proposal, e.source_sha256, e.parent_n, e.parent_commit)
+    x = Experiment(e.n, e.role, e.proposal, e.source_sha256, e.parent_n, e.parent_commit, night.incumbent_n)
     return replace(night, experiments={**night.experiments, e.n: x})
 
 
