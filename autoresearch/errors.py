@@ -13,6 +13,7 @@ AutoresearchError            exit code 1
     NothingNewError          the edits leave what the file does, or make what the turn has proposed already
       RepeatError            the edits make a source that this night has measured already
   ExhaustedError             no proposer has a new idea; the final validation still runs
+    NothingLeftError         the proposers have tried all that they have: the end of a night, and no fault
   CommandError               a subprocess failed; carries command, exit code and both streams
     GitError                 git failed
   ProposerError              a proposer has no proposal now; the loop continues with another
@@ -74,6 +75,10 @@ class RepeatError(NothingNewError):
 
 
 class ExhaustedError(AutoresearchError):
+    pass
+
+
+class NothingLeftError(ExhaustedError):
     pass
 
 

@@ -34,7 +34,7 @@ def decide(
 
     >>> metric = Metric(name="size", unit="kB", scatter="exact", min_gain=0.5)
     >>> decide(11.9, 12.0, metric).reason
-    '0.1000 kB better, less than the 0.5000 kB that a change has to gain'
+    '0.1 kB better, less than the 0.5 kB that a change has to gain'
     """
     delta = incumbent - candidate
 

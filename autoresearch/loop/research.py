@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from autoresearch.candidate import constants, edits
 from autoresearch.decide.keep_rule import baseline_due, incumbent_due
 from autoresearch.decide.kinds import runs_needed
-from autoresearch.errors import EditError, ExhaustedError, ProposerError, RepeatError, UsageError
+from autoresearch.errors import EditError, ExhaustedError, NothingLeftError, ProposerError, RepeatError, UsageError
 from autoresearch.failures import KINDS
 from autoresearch.findings import hints
 from autoresearch.formats import counted
@@ -256,7 +256,7 @@ class Research:
         self.notebook.journal.append("turn_failed", proposer=self.proposer.name, **told)
         self.notebook.view.say(f"no experiment: {error}")
         if error.reason == NOTHING_LEFT:
-            raise ExhaustedError(
+            raise NothingLeftError(
                 f"no ideas are left: {error}\nA model has more (--proposer ollama), and so has a coding agent "
                 "(--proposer command)"
             )

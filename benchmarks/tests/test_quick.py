@@ -69,8 +69,13 @@ TABLES: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 
 
+# These run whole nights, up to two minutes each: `pytest -m long` runs them.
+LONG = ("examples nights --examples bundle", "machines", "model_night", "null_night", "protocol recorded", "serve")
+COMMANDS = [pytest.param(name, marks=[pytest.mark.long] if name in LONG else []) for name in TABLES]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("command", TABLES)
+@pytest.mark.parametrize("command", COMMANDS)
 def test_the_quick_form_prints_its_table(command: str, tmp_path: Path) -> None:
     columns, texts = TABLES[command]
     argv = [sys.executable, "-m", "benchmarks", *command.split(), "--quick"]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from autoresearch import texts
 from autoresearch.decide import validation
-from autoresearch.errors import UsageError
+from autoresearch.errors import NothingLeftError, UsageError
 from autoresearch.findings import hints
 from autoresearch.loop import own_file
 from autoresearch.loop import validate as final
@@ -70,6 +70,10 @@ def run(root: Path, args: Namespace) -> int:
         research.hint(given)
         try:
             view.say(f"stopped: {final.run_night(research)}")
+        except NothingLeftError as error:
+            if not research.notebook.counters.decided:
+                raise
+            view.say(f"stopped: {error}")
         finally:
             view.close()
             view.say(status.text(research.night))

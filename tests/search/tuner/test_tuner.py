@@ -64,8 +64,8 @@ def test_the_night_begins_with_the_big_levers_both_ways() -> None:
     assert [trial.title for trial in history] == [
         "DEPTH 4 -> 2",
         "DEPTH 4 -> 6",
-        "TOTAL_BATCH_SIZE 2**15 -> 2**14",
-        "TOTAL_BATCH_SIZE 2**15 -> 2**16",
+        "TOTAL_BATCH_SIZE 2**14 -> 2**13",
+        "TOTAL_BATCH_SIZE 2**14 -> 2**15",
         "WIDTH 256 -> 128",
         "WIDTH 256 -> 384",
         "MATRIX_LR 0.04 -> 0.08",
@@ -197,7 +197,7 @@ def test_a_file_without_constants_is_said_to_have_none() -> None:
     bare = "def build_model(task): ...\ndef train(model, run): ...\n"
     with pytest.raises(ProposerError, match="found no constant that it can turn") as raised:
         Tuner().propose(context(bare))
-    assert raised.value.reason == "exhausted"
+    assert raised.value.reason == "nothing_left"
 
 
 def test_a_space_that_has_been_searched_is_said_to_be() -> None:
