@@ -9,6 +9,7 @@ from pathlib import Path
 import mlx.core as mx
 import pytest
 
+from autoresearch import invocation
 from autoresearch.decide import earlier_nights, kinds
 from autoresearch.decide.noise import Noise
 from autoresearch.records import TaskFacts
@@ -22,8 +23,8 @@ def pytest_configure() -> None:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Run single files in this process, where `--pdb` and `-s` work, and folders in four: many tests wait."""
-    return 0 if all(Path(argument.partition("::")[0]).is_file() for argument in config.args) else 4
+    """Run single files in this process, where `--pdb` and `-s` work, and folders in five: many tests wait."""
+    return 0 if all(Path(argument.partition("::")[0]).is_file() for argument in config.args) else 5
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -56,6 +57,13 @@ def uncompiled() -> Iterator[None]:
     mx.disable_compile()
     yield
     mx.enable_compile()
+
+
+@pytest.fixture(autouse=True)
+def no_task_is_named() -> Iterator[None]:
+    """Forget the declared task that a test named: messages of the next one would name it."""
+    yield
+    invocation.set_task(None)
 
 
 @pytest.fixture

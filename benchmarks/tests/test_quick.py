@@ -69,8 +69,12 @@ TABLES: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 
 
-# These run whole nights, up to two minutes each: `pytest -m long` runs them.
-LONG = ("examples nights --examples bundle", "machines", "model_night", "null_night", "protocol recorded", "serve")
+# These take half a minute and more, many of them whole nights: `pytest -m long` runs them.
+LONG = (
+    *("bad_night", "defaults", "examples nights --examples bundle", "gpu", "interface", "machines", "model_night"),
+    *("null_night", "preflight", "probes cost", "protocol real", "protocol recorded", "protocol turns"),
+    *("quality optimizers", "reading", "serve", "simulations search", "trainer scaling"),
+)
 COMMANDS = [pytest.param(name, marks=[pytest.mark.long] if name in LONG else []) for name in TABLES]
 
 
