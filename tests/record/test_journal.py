@@ -357,7 +357,8 @@ def test_kill_9_at_random_moments_of_a_night(checkout: Path) -> None:
     said: set[int] = set()
     for where in ("main", "autoresearch/t") * 3:  # what the user has checked out meanwhile
         if where == "main" or said:
-            run(["git", "switch", "-q", where], cwd=checkout)
+            # Git refuses where a kill came between the branch and its file: the next start brings the file to it.
+            run(["git", "switch", "-q", where], cwd=checkout, check=False)
         said.update(killed_night(checkout, chance.uniform(0.0, 0.5)))
         night = read(Layout(checkout, "t"))
         assert said <= {e.n for e in night.decided}
