@@ -31,29 +31,34 @@ def sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
-def write_atomic(path: Path, data: bytes, *, lasting: bool = True) -> None:
+def write_atomic(path: Path, data: bytes, *, lasting: bool = True, mode: int | None = None) -> None:
     """Replace the content of `path` by `data`. At every moment the file holds either the old or the new content.
 
-    The mode of an existing file stays. With `lasting=False` it does not wait for the disk, for content that need not
+    The mode of an existing file stays; with `mode`, such as 0o600 for a secret, the file has that one from its first
+    byte on. With `lasting=False` it does not wait for the disk, for content that need not
     survive a power cut. Raises OSError, with the path in it.
     """
     try:
-        _write_atomic(path, data, lasting)
+        _write_atomic(path, data, lasting, mode)
     except OSError as error:
         if error.filename is None and error.errno is not None:  # of a write or a sync
             raise OSError(error.errno, error.strerror, str(path)) from None
         raise
 
 
-def _write_atomic(path: Path, data: bytes, lasting: bool) -> None:
+def _write_atomic(path: Path, data: bytes, lasting: bool, mode: int | None) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    mode = path.stat().st_mode & 0o7777 if path.exists() else 0o644
+    kept = path.stat().st_mode & 0o7777 if path.exists() else 0o644
     temporary = path.with_name(f".{path.name}.tmp")  # always the same name, so that kills do not leave many files
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+    if mode is not None:  # a file that a kill left may have another mode
+        temporary.unlink(missing_ok=True)
+        flags |= os.O_EXCL
     try:
-        with temporary.open("wb") as file:
+        with os.fdopen(os.open(temporary, flags, 0o666 if mode is None else mode), "wb") as file:
             file.write(data)
             file.flush()
-            os.fchmod(file.fileno(), mode)
+            os.fchmod(file.fileno(), kept if mode is None else mode)
             if lasting:
                 sync(file.fileno())
         temporary.replace(path)

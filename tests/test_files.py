@@ -55,3 +55,13 @@ def test_files_and_folders_are_synced(tmp_path: Path) -> None:
     sync_folder(tmp_path)
     with pytest.raises(OSError):
         sync(fd)
+
+
+def test_a_secret_is_the_user_s_alone_whatever_stood_there(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    for old in (path, path.with_name(".key.tmp")):
+        old.write_bytes(b"old")
+        old.chmod(0o666)
+    write_atomic(path, b"secret", mode=0o600)
+    assert path.read_bytes() == b"secret" and path.stat().st_mode & 0o777 == 0o600
+    assert [found.name for found in tmp_path.iterdir()] == ["key"]

@@ -106,7 +106,5 @@ def write_certificate(key: str, folder: Path) -> tuple[Path, Path]:
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     for path, data in zip(paths, (certificate.public_bytes(serialization.Encoding.PEM), encoded), strict=True):
-        path.touch(mode=0o600)
-        write_atomic(path, data)
-        path.chmod(0o600)
+        write_atomic(path, data, mode=0o600)
     return paths

@@ -80,14 +80,14 @@ class DaskPool:
     # --- the pool ---
 
     def classes(self) -> Mapping[str, int]:
-        return Counter(known.key for url, known in list(self._members.items()) if url in self._present)
+        return Counter(known.key for known in self._here().values())
 
     def facts(self, key: str) -> Facts:
         return self._facts[key]
 
     def names(self) -> list[Known]:
         """Return the members that are there at this moment."""
-        return [known for url, known in list(self._members.items()) if url in self._present]
+        return list(self._here().values())
 
     def measure(self, key: str, job: Job) -> Done:
         """Let a free member of the class make the run; where that one is lost, another one makes it again."""
@@ -145,7 +145,11 @@ class DaskPool:
 
     def _of_class(self, key: str) -> list[str]:
         """Return the addresses of the members of a class that are there."""
-        return [url for url, known in list(self._members.items()) if known.key == key and url in self._present]
+        return [url for url, known in self._here().items() if known.key == key]
+
+    def _here(self) -> dict[str, Known]:
+        """Return the members that are there, by their addresses."""
+        return {url: known for url, known in list(self._members.items()) if url in self._present}
 
     def stop(self, key: str | None = None) -> None:
         if key is None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import json
-import os
 import re
 import secrets
 import socket
@@ -24,7 +23,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from autoresearch.errors import UsageError
-from autoresearch.files import sync, sync_folder
+from autoresearch.files import write_atomic
 
 MOST_BYTES = 400_000  # of a request's body; train_mlx.py has 22,000
 DRAINED_BYTES = 8_000_000  # of a longer one that are read before it is refused
@@ -78,17 +77,8 @@ def token(path: Path) -> tuple[str, bool]:
 
 
 def _make_token(path: Path) -> str:
-    made, temporary = secrets.token_urlsafe(24), path.with_name(f".{path.name}.tmp")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary.unlink(missing_ok=True)
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        os.write(fd, made.encode() + b"\n")
-        sync(fd)
-    finally:
-        os.close(fd)
-    temporary.replace(path)
-    sync_folder(path.parent)
+    made = secrets.token_urlsafe(24)
+    write_atomic(path, made.encode() + b"\n", mode=0o600)
     return made
 
 

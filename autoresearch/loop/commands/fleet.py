@@ -12,6 +12,7 @@ from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from autoresearch import jsonable
 from autoresearch.errors import UsageError
@@ -28,7 +29,7 @@ from autoresearch.loop.session import Options
 from autoresearch.paths import Cache, Layout, checkout_lock, fleet_key, fleet_state, tree
 from autoresearch.record.git import Repository
 from autoresearch.record.journal import read as read_night
-from autoresearch.records import Proposer
+from autoresearch.records import GPT, Proposer
 from autoresearch.report import status
 from autoresearch.report.console import PlainView
 from autoresearch.system import machine, process
@@ -36,9 +37,11 @@ from autoresearch.system.attended import attend
 from autoresearch.system.locks import hold
 from autoresearch.tasks.task import Task
 
+if TYPE_CHECKING:
+    from autoresearch.fleet.dask_pool import DaskPool
+
 ADDRESS = "AUTORESEARCH_FLEET"  # in the environment of a member's own process: the key is in no list of processes
 AGAIN_S, MOST_AGAIN_S = 2.0, 60.0  # before a member joins anew, doubled each time it is lost at once
-SCRATCH = "autoresearch-fleet-"  # of the folder with the fleet's certificate
 GONE_S = 60.0  # after which a coordinator that says nothing has been killed
 STEADY_S = 60.0  # after which a member that was lost had worked
 
@@ -104,18 +107,11 @@ def unfinished(root: Path) -> dict[str, str]:
 
 def remember(root: Path, tag: str, key: str) -> None:
     """Keep the key until the night ends: members come back by themselves to a coordinator that is started again."""
-    path = fleet_key(root)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch(mode=0o600)
-    write_atomic(path, jsonable.to_json({"tag": tag, "key": key}))
-    path.chmod(0o600)
+    write_atomic(fleet_key(root), jsonable.to_json({"tag": tag, "key": key}), mode=0o600)
 
 
-def _publish(root: Path, pool: object, over: threading.Event) -> None:
+def _publish(root: Path, pool: DaskPool, over: threading.Event) -> None:
     """Write who is there for `machines`, until the night ends."""
-    from autoresearch.fleet.dask_pool import DaskPool
-
-    assert isinstance(pool, DaskPool)
     while not over.wait(1.0):
         here = [[known.name, known.key] for known in pool.names()]
         write_atomic(fleet_state(root), jsonable.to_json({"members": here, "t": time.time()}), lasting=False)
@@ -164,7 +160,7 @@ def _member(root: Path, where: Address, args: Namespace) -> int:
     """Be the member's process."""
     with hold(Cache.default().machine_lock, "this machine"):
         process.end_orphans()
-        folder = Layout(root, "member").folder
+        layout = Layout(root, "member")
         facts = machine.facts()
 
         def open_task(welcome: Welcome) -> Task:
@@ -175,11 +171,11 @@ def _member(root: Path, where: Address, args: Namespace) -> int:
                 time_budget_s=asked.budget_s,
                 no_sandbox=args.no_sandbox,
             )
-            if (asked.name != "gpt") != Layout(root, "member").declared:
+            if (asked.name != GPT) != layout.declared:
                 raise UsageError(f"the fleet's task is {asked.name}; name its folder here: loop.py join --task FOLDER")
-            return session.open_task(Layout(root, "member"), read_night(Layout(root, "member")), facts, options, print)
+            return session.open_task(layout, read_night(layout), facts, options, print)
 
-        return member.serve(where, member.Member(folder, open_task, _say, facts=facts))
+        return member.serve(where, member.Member(layout.folder, open_task, _say, facts=facts))
 
 
 def _say(text: str) -> None:
