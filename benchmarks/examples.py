@@ -35,6 +35,7 @@ from testbed.toy import ROOT, git
 EXPERIMENTS = {"sql": 8, "routing": 12, "tests": 10, "bundle": 8, "lighthouse": 8, "agent": 10, "ab": 14, "any": 12}
 TAG = "night"
 
+TEAS = "// Fills the page: a banner, and a card for each tea."
 SALES = 'sales = ["price", "offer", "order", "buy"'
 
 # A change that changes nothing: (file, its line, the line in its place; {n} and {letter} tell the ideas apart).
@@ -44,6 +45,13 @@ NULLS = {
     "tests": ("suite/conftest.py", "import time", "import time\n\nUNUSED = {n}"),
     "agent": ("agent.py", "import re", "import re\n\nUNUSED = {n}"),
     "ab": ("ui.toml", "", "SET corner_px = {n}"),
+    "any": ("model.py", "import math", "import math\n\nUNUSED = {n}"),
+    "bundle": (
+        "assets/style.css",
+        "/* Teahouse: the style of the whole site.",
+        "/* Teahouse: {letter}he style of the whole site.",
+    ),
+    "lighthouse": ("site/app.js", TEAS, TEAS.replace("a card", "a card {letter}")),
 }
 
 
