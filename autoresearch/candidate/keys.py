@@ -29,13 +29,26 @@ def named(document: Any) -> Iterator[tuple[str, Path, Any]]:
     >>> [name for name, _, _ in named({"server": {"port": 80, "a.b": 1}, "rules": [{"x": 1}]})]
     ['server.port', 'server."a.b"']
     """
-    for path, value in _leaves(document, ()) if isinstance(document, Mapping) else ():
+    for path, value in _leaves(document, ()):
         if is_setting(value):
-            yield ".".join(part if _BARE.fullmatch(part) else json.dumps(part) for part in path), path, value
+            yield _name(path), path, value
 
 
-def _leaves(table: Mapping[str, Any], path: Path) -> Iterator[tuple[Path, Any]]:
-    for key, value in table.items():
+def names(document: Any) -> list[str]:
+    """Return the names of all keys of a document but of those that hold a table, settings or not.
+
+    >>> names({"port": float("nan"), "rules": [{"x": 1}]})
+    ['port', 'rules']
+    """
+    return [_name(path) for path, _ in _leaves(document, ())]
+
+
+def _name(path: Path) -> str:
+    return ".".join(part if _BARE.fullmatch(part) else json.dumps(part) for part in path)
+
+
+def _leaves(table: Any, path: Path) -> Iterator[tuple[Path, Any]]:
+    for key, value in table.items() if isinstance(table, Mapping) else ():
         if isinstance(value, Mapping):
             yield from _leaves(value, (*path, key))
         else:

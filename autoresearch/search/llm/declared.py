@@ -9,10 +9,10 @@ from collections.abc import Collection
 
 from autoresearch.candidate import constants, edits
 from autoresearch.candidate.constants import LANGUAGES
+from autoresearch.candidate.declared_values import told
 from autoresearch.candidate.pack import unpack
 from autoresearch.records import Brief, Context
 from autoresearch.search.llm.tokens import estimate
-from autoresearch.search.tuner.knobs import is_range
 
 READ_TOKENS = 4000  # of the files that are shown and may not change, at most
 LONGEST_CONSTANT = 600  # characters; a longer literal is a table, not a setting
@@ -125,9 +125,7 @@ def constant_lines(source: str, brief: Brief, names: Collection[str] | None = No
 def values_of(brief: Brief, name: str) -> str:
     """Say which values a task declares for a constant: "10 to 48", "one of a, b"; empty where it declares none."""
     spec = brief.knobs.get(name)
-    if spec is None:
-        return ""
-    return f"{spec[0]} to {spec[1]}" if is_range(spec) else f"one of {', '.join(map(str, spec))}"
+    return told(spec) if spec is not None else ""
 
 
 # --- the forms of an answer -------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 from autoresearch.candidate import constants, literals
+from autoresearch.candidate.declared_values import is_range
 from autoresearch.errors import EditError
 from autoresearch.search.tuner.axes import Axis, Value, whole_numbers
 
@@ -95,12 +96,6 @@ def _by_declaration(axis: Axis, spec: Sequence[Any]) -> Axis | None:
     if choices and isinstance(axis.value, int | float) and len(choices) > 1:
         return _on_grid(axis, [type(axis.value)(choice) for choice in choices])
     return replace(axis, grid=tuple(dict.fromkeys((*choices, axis.value))))
-
-
-def is_range(spec: Sequence[Any]) -> bool:
-    """Return whether a declaration is a range: two different numbers."""
-    numbers = [value for value in spec if isinstance(value, int | float) and not isinstance(value, bool)]
-    return len(spec) == len(numbers) == 2 and numbers[0] != numbers[1]
 
 
 def _ranged(axis: Axis, low: float, high: float) -> Axis:

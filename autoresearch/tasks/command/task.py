@@ -18,7 +18,7 @@ from autoresearch.record.night import Night
 from autoresearch.records import Brief, Failure, Measurement, Say, TaskFacts
 from autoresearch.system.sandbox import Sandbox, Unconfined, select
 from autoresearch.tasks.command import base as bases
-from autoresearch.tasks.command import briefs, contract, declaration, proof, runs, toolchain, tree
+from autoresearch.tasks.command import briefs, contract, declaration, knobs, proof, runs, toolchain, tree
 from autoresearch.tasks.command.base import Base
 from autoresearch.tasks.command.confined import Confinement
 from autoresearch.tasks.command.keys import metric_of
@@ -142,7 +142,8 @@ class CommandTask:
     def check(self, source: str, base: str) -> tuple[str, ...]:
         """Return what a source breaks of the task's contract; `base` is the baseline's source."""
         try:
-            return tuple(contract.violations(unpack(source), unpack(base)))
+            files, known = unpack(source), unpack(base)
+            return (*contract.violations(files, known), *knobs.violations(files, known, self.declared.knobs))
         except SourceError as error:
             return (str(error),)
 
