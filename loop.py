@@ -196,9 +196,9 @@ def _shared_options() -> list[argparse.ArgumentParser]:
     task.add_argument("--no-sandbox", action="store_true", help="run candidates unconfined")
     who.add_argument(
         "--proposer",
-        choices=["auto", "hybrid", "ollama", "tuner", "recipes", "command"],
+        choices=["auto", "hybrid", "ollama", "tuner", "recipes", "ideas", "command"],
         default="auto",
-        help="auto: the local model, the tuner and recipes in turns; without a model the last two",
+        help="auto: the local model, the tuner and recipes (a task's own ideas) in turns; without a model the last two",
     )
     who.add_argument("--model", help="of the Ollama server, or openai:NAME with --base-url")
     who.add_argument("--base-url", metavar="URL", help="an OpenAI-compatible server, e.g. http://127.0.0.1:8080/v1")

@@ -133,7 +133,7 @@ def _null_night(name: str, experiments: int) -> Row:
             (folder / "ideas" / f"{n:02}-null.txt").write_text(_null(name, n + 5))
         git(clone, "add", "-A")
         git(clone, "commit", "-q", "-m", "Try what changes nothing")
-        _loop(clone, name, "--experiments", str(experiments), "--proposer", "recipes")
+        _loop(clone, name, "--experiments", str(experiments), "--proposer", "ideas")
         _loop(clone, name, ok=(0, NOT_REAL), first="validate")
         return _told(name, _read(clone, name))
 

@@ -213,7 +213,7 @@ class Research:
         context = self.context()
         fresh = not self.drafts
         if fresh:
-            self.notebook.view.status(f"asking {self.proposer.name} for an idea")
+            self.notebook.view.status(f"looking for the next change ({self.proposer.name})")
             self.drafts.extend(self.proposer.propose(context, self.draft_count()))
         proposal = self.drafts.popleft()
         candidate = self._admitted(context, proposal, stale=not fresh)

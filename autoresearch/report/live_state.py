@@ -135,7 +135,7 @@ class LiveState:
         self.curve, self.since = [], time.monotonic()
 
     def wait(self, text: str) -> None:
-        """Show what the loop does between two runs: "asking tuner for an idea"."""
+        """Show what the loop does between two runs: "looking for the next change (tuner)"."""
         self.begin(RunStart(self.n, self.run, text))
         self.phase = "waiting"
 

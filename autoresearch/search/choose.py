@@ -17,7 +17,7 @@ from autoresearch.records import GPT, Proposer
 from autoresearch.search.command import Command
 from autoresearch.search.hybrid import Hybrid
 from autoresearch.search.llm import prompt
-from autoresearch.search.recipes.proposer import Recipes
+from autoresearch.search.recipes.proposer import Ideas, Recipes
 from autoresearch.search.recipes.recipe import catalogue
 from autoresearch.search.scorecard import Scorecard
 from autoresearch.search.tuner.tuner import Tuner
@@ -34,7 +34,7 @@ OPENAI = "openai:"  # the prefix of a --model behind an OpenAI-compatible endpoi
 class ProposerOptions:
     """The command line's choice of a proposer."""
 
-    kind: str = "auto"  # auto, hybrid, ollama, tuner, recipes or command
+    kind: str = "auto"  # auto, hybrid, ollama, tuner, recipes, ideas or command
     model: str | None = None  # the name of an Ollama model, or openai:NAME with base_url
     base_url: str | None = None  # of the OpenAI-compatible server; None: OPENAI_BASE_URL
     api_key_file: Path | None = None  # with the key for it; None: OPENAI_API_KEY
@@ -45,8 +45,8 @@ class ProposerOptions:
     ideas: int | None = None  # of a declared task's own; None: training, which has the catalogue
 
     @property
-    def recipes(self) -> str:
-        """The ready-made ideas, in a line to the person: a declared task's own, or the catalogue's."""
+    def ready_made(self) -> str:
+        """The ready-made changes, in a line to the person: a declared task's ideas, or the catalogue's recipes."""
         if self.ideas is None:
             return f"{len(catalogue())} recipes from public records"
         return f"{self.ideas or 'none'} of the task's own"
@@ -61,9 +61,10 @@ def choose(options: ProposerOptions, facts: Facts, say: Callable[[str], None], o
     if options.kind == "tuner":
         say("ideas: the built-in tuner")
         return tuner
-    recipes = Recipes()
-    if options.kind == "recipes":
-        say(f"ideas: {options.recipes}; the tuner when none is left")
+    recipes = Recipes() if options.ideas is None else Ideas()
+    if options.kind in ("recipes", "ideas"):
+        _check_kind(options, recipes)
+        say(f"ideas: {options.ready_made}; the tuner when none is left")
         return Hybrid([recipes], fallback=tuner, say=say)
     if options.kind == "command":
         if not options.command:
@@ -83,6 +84,13 @@ def choose(options: ProposerOptions, facts: Facts, say: Callable[[str], None], o
     if alone:
         return Hybrid([model], fallback=tuner, scorecard=scorecard, say=say)
     return _shared([tuner, model, recipes], recipes, options, scorecard, say)
+
+
+def _check_kind(options: ProposerOptions, recipes: Recipes) -> None:
+    """Raise UsageError for recipes of a declared task, which has ideas, and for ideas of training."""
+    if options.kind != recipes.name:
+        whose = "training" if options.ideas is None else f"the task {options.task}"
+        raise UsageError(f"--proposer {options.kind}: {whose} has {recipes.name}. Write --proposer {recipes.name}")
 
 
 def _shared(
@@ -106,14 +114,14 @@ def _shared(
 
 def _without_model(options: ProposerOptions) -> str:
     if options.ideas is None:
-        return f"the built-in tuner and {options.recipes}"
-    return f"{options.recipes}, then the built-in tuner" if options.ideas else "the built-in tuner"
+        return f"the built-in tuner and {options.ready_made}"
+    return f"{options.ready_made}, then the built-in tuner" if options.ideas else "the built-in tuner"
 
 
 def _beside_model(options: ProposerOptions) -> str:
     if options.ideas is None:
-        return f"shared with the tuner and {options.recipes.partition(' from ')[0]} by what each achieves"
-    after = f", after {options.recipes}" if options.ideas else ""
+        return f"shared with the tuner and {options.ready_made.partition(' from ')[0]} by what each achieves"
+    after = f", after {options.ready_made}" if options.ideas else ""
     return f"shared with the tuner by what each achieves{after}"
 
 

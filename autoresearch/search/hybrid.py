@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
@@ -106,7 +106,7 @@ class Hybrid:
             if failures:
                 self.say(f"{proposer.name} stands in")
             return [_with_cost(proposal, failures) for proposal in proposals]
-        told = "; ".join(f"{proposer.name}: {error}" for proposer, error in failures)
+        told = "; ".join(f"{one.name}: {error}" for one, error in [*failures, *self._silent(context, failures)])
         reasons = [error.reason for _, error in failures if error.reason != NOTHING_LEFT]
         raise ProposerError(told, reason=reasons[-1] if reasons else NOTHING_LEFT, usage=_cost(failures))
 
@@ -155,6 +155,17 @@ class Hybrid:
         turn = policy.whose_turn(counts, context.seed, min(self.floor, 1 / len(awake)))
         first = next(member for member in awake if member.name == turn)
         return list(dict.fromkeys([first, self.fallback, *awake, *able]))
+
+    def _silent(
+        self, context: Context, asked: Sequence[tuple[Proposer, ProposerError]]
+    ) -> Iterator[tuple[Proposer, ProposerError]]:
+        """Yield the members that were not asked for having no ideas, and why they have none."""
+        for member in self.members:
+            if isinstance(member, LimitedProposer) and member not in [proposer for proposer, _ in asked]:
+                try:
+                    member.propose(context)
+                except ProposerError as error:
+                    yield member, error
 
     def _plateau_turn(self, history: Sequence[Trial]) -> bool:
         """Return whether the turn is one of `on_plateau`'s: nothing was kept for long, and its last turn is over."""

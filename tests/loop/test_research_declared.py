@@ -30,7 +30,7 @@ def test_a_night_of_ideas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
         "ideas/20-one.txt": IDEA.format(title="One", old="2", new="1"),
     }
     folder = declare(tmp_path / "task", files)
-    assert loop.main(["--task", str(folder), "--experiments", "5", "--proposer", "recipes", "--no-sandbox"]) == 0
+    assert loop.main(["--task", str(folder), "--experiments", "5", "--proposer", "ideas", "--no-sandbox"]) == 0
     said = capsys.readouterr()
     assert "no ideas are left: tuner: the tuner has found no constant that it can turn" in said.out
     tag = next(path.parent.name for path in (folder / ".autoresearch" / "runs").glob("*/journal.jsonl"))

@@ -88,9 +88,9 @@ def test_a_declared_tasks_own_ideas_go_first(chosen: Callable[..., tuple[Propose
         proposer, said = chosen(fake.url, task="sql", ideas=1)
         assert said[0].endswith("; shared with the tuner by what each achieves, after 1 of the task's own")
         assert isinstance(proposer, Hybrid)
-        assert [p.name for p in proposer._in_order(declared.CONTEXT)][:2] == ["recipes", "tuner"]
+        assert [p.name for p in proposer._in_order(declared.CONTEXT)][:2] == ["ideas", "tuner"]
         done = replace(declared.CONTEXT, brief=replace(declared.BRIEF, ideas={}))
-        assert "recipes" not in [p.name for p in proposer._in_order(done)]
+        assert "ideas" not in [p.name for p in proposer._in_order(done)]
         bare = replace(declared.BARE, brief=declared.Brief(role=""))
         assert [p.name for p in proposer._in_order(bare)] == [f"ollama:{MODEL['name']}", "tuner"]  # nothing to turn
         proposer.close()
@@ -98,5 +98,9 @@ def test_a_declared_tasks_own_ideas_go_first(chosen: Callable[..., tuple[Propose
     assert said[0].startswith("ideas: 2 of the task's own, then the built-in tuner (")
     _, said = chosen("http://127.0.0.1:9", task="ab", ideas=0)
     assert said[0].startswith("ideas: the built-in tuner (")
-    _, said = chosen("http://127.0.0.1:9", task="ab", ideas=0, kind="recipes")
+    _, said = chosen("http://127.0.0.1:9", task="ab", ideas=0, kind="ideas")
     assert said == ["ideas: none of the task's own; the tuner when none is left"]
+    with pytest.raises(UsageError, match=r"the task ab has ideas\. Write --proposer ideas"):
+        chosen("http://127.0.0.1:9", task="ab", ideas=0, kind="recipes")
+    with pytest.raises(UsageError, match=r"training has recipes\. Write --proposer recipes"):
+        chosen("http://127.0.0.1:9", kind="ideas")

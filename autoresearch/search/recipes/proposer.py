@@ -1,8 +1,9 @@
-"""Propose recipes: changes that public records found to pay elsewhere, or a task's own ideas, not tried this night."""
+"""Propose ready-made changes: recipes, which public records found to pay elsewhere, or a declared task's own ideas."""
 
 from __future__ import annotations
 
 from autoresearch.errors import ProposerError
+from autoresearch.formats import counted
 from autoresearch.records import Context, Proposal
 from autoresearch.search.proposer import BaseProposer
 from autoresearch.search.recipes.recipe import Recipe, clash, offered, untried
@@ -12,6 +13,7 @@ class Recipes(BaseProposer):
     """Proposer of recipes, each once a night; those of the category that a turn asks for come first."""
 
     name = "recipes"
+    one = "recipe"
 
     def has_ideas(self, context: Context) -> bool:
         """Return whether a recipe applies to the context's source and has not been tried."""
@@ -21,10 +23,17 @@ class Recipes(BaseProposer):
         """Return up to n recipes. Raises ProposerError (`exhausted`) that says with what the untried ones clash."""
         found = untried(context)
         if not found:
-            raise ProposerError(_why(context), reason="exhausted")
+            raise ProposerError(_why(context, self.one), reason="exhausted")
         wanted = context.directive.category if context.directive else None
         found.sort(key=lambda recipe: recipe.category != wanted)  # stable: otherwise in the catalogue's order
         return [proposal_of(recipe, self.name) for recipe in found[:n]]
+
+
+class Ideas(Recipes):
+    """Proposer of what a declared task has in ideas/, as Recipes does with the catalogue."""
+
+    name = "ideas"
+    one = "idea"
 
 
 def proposal_of(recipe: Recipe, proposer: str) -> Proposal:
@@ -35,11 +44,12 @@ def proposal_of(recipe: Recipe, proposer: str) -> Proposal:
     return Proposal(recipe.edits, recipe.title, why, recipe.category, proposer)
 
 
-def _why(context: Context) -> str:
-    """Say why no recipe is left: all were tried, or what the first of the others clashes with."""
+def _why(context: Context, one: str) -> str:
+    """Say why no recipe is left, each called `one`: all were tried, or what the first of the others clashes with."""
     tried = {trial.title for trial in context.history}
     left = [recipe for recipe in offered(context) if recipe.title not in tried]
     if not left:
-        return "every recipe was tried"
+        return f"every {one} was tried" if tried else f"there is no {one}"
     why = clash(left[0], context.source) or ""
-    return f"{len(left)} untried recipes clash with the present file; {left[0].name}: {why.splitlines()[0]}"
+    clashing = f"{counted(len(left), f'untried {one}')} {'clashes' if len(left) == 1 else 'clash'}"
+    return f"{clashing} with the present file; {left[0].name}: {why.splitlines()[0]}"

@@ -10,7 +10,7 @@ from autoresearch.candidate import edits
 from autoresearch.candidate.pack import pack
 from autoresearch.errors import EditError
 from autoresearch.records import Brief, SearchReplace, Set, TaskFacts
-from autoresearch.search.recipes.proposer import Recipes
+from autoresearch.search.recipes.proposer import Ideas
 from autoresearch.search.recipes.recipe import untried
 from testbed.proposer_kit import CONTEXT
 
@@ -40,5 +40,5 @@ def test_an_idea_that_cannot_be_read_is_named() -> None:
 
 
 def test_a_source_is_named_where_there_is_one() -> None:
-    less, more = Recipes().propose(OWN, 2)
+    less, more = Ideas().propose(OWN, 2)
     assert less.hypothesis == "" and more.hypothesis == "Source: a book; claimed there: twice."

@@ -13,7 +13,7 @@ from autoresearch.metrics import Metric
 from autoresearch.records import Brief, Context, Set, TaskFacts, Trial
 from autoresearch.search.hybrid import Hybrid
 from autoresearch.search.proposer import NOTHING_LEFT
-from autoresearch.search.recipes.proposer import Recipes
+from autoresearch.search.recipes.proposer import Ideas
 from autoresearch.search.tuner.tuner import Tuner
 
 SOURCE = pack(
@@ -73,6 +73,11 @@ def test_there_may_be_nothing_to_turn() -> None:
     with pytest.raises(ProposerError, match="found no constant") as caught:
         tuner.propose(nothing)
     assert caught.value.reason == NOTHING_LEFT and not tuner.has_ideas(nothing) and tuner.has_ideas(CONTEXT)
-    with pytest.raises(ProposerError) as caught:
-        Hybrid([Recipes(), tuner], fallback=tuner).propose(nothing)
-    assert caught.value.reason == NOTHING_LEFT
+    clashing = replace(nothing, brief=Brief(role="", ideas={"10-x": "TITLE: X\nSET y = 1"}))
+    for context, why in (
+        (nothing, "ideas: there is no idea"),
+        (clashing, "1 untried idea clashes .*; x: SET y: there"),
+    ):
+        with pytest.raises(ProposerError, match=f"tuner: .*found no constant.*{why}") as caught:
+            Hybrid([Ideas(), tuner], fallback=tuner).propose(context)
+        assert caught.value.reason == NOTHING_LEFT
