@@ -9,11 +9,10 @@ from pathlib import Path
 import mlx.core as mx
 import pytest
 
-from autoresearch import invocation
 from autoresearch.decide import earlier_nights, kinds
 from autoresearch.decide.noise import Noise
 from autoresearch.records import TaskFacts
-from autoresearch.system import machine
+from autoresearch.system import invocation, machine
 from testbed.toy import make_repository, write_toy_data
 
 

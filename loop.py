@@ -22,8 +22,8 @@ from pathlib import Path
 
 from autoresearch import environment
 from autoresearch.errors import UsageError
-from autoresearch.exits import exit_code
-from autoresearch.invocation import runner, versions
+from autoresearch.system.exits import exit_code
+from autoresearch.system.invocation import runner, versions
 
 ROOT = Path(__file__).resolve().parent
 

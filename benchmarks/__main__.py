@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from autoresearch.exits import exit_code
+from autoresearch.system.exits import exit_code
 from benchmarks.cli import run_module
 
 NAMES = {

@@ -11,9 +11,9 @@ from unittest.mock import ANY
 import pytest
 
 import loop
-from autoresearch import invocation
 from autoresearch.errors import UsageError
 from autoresearch.loop.commands import COMMANDS, command, root_of
+from autoresearch.system import invocation
 from testbed.toy import ROOT
 
 pytestmark = pytest.mark.slow

@@ -28,7 +28,6 @@ from autoresearch.findings.finding import (
     TransferReport,
 )
 from autoresearch.findings.scrub import Scrubber, scrubber
-from autoresearch.invocation import command
 from autoresearch.paths import Layout
 from autoresearch.record import inbox, journal
 from autoresearch.record.codec import decode_all
@@ -36,6 +35,7 @@ from autoresearch.record.events import Decided, Quarantined
 from autoresearch.record.night import Experiment, Night, RunRecord
 from autoresearch.record.replay import apply
 from autoresearch.records import Measurement, SearchReplace, Set, TaskFacts, WholeFile
+from autoresearch.system.invocation import command
 
 SourceOf = Callable[[int], str]
 

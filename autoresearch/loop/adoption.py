@@ -14,10 +14,10 @@ from autoresearch.candidate import constants
 from autoresearch.candidate.pack import unpack
 from autoresearch.decide import validation
 from autoresearch.errors import EditError, UsageError
-from autoresearch.invocation import command
 from autoresearch.paths import EDITABLE
 from autoresearch.record.git import Repository
 from autoresearch.record.night import Experiment, Night
+from autoresearch.system.invocation import command
 
 
 @dataclass(frozen=True)

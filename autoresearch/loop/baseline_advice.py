@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from autoresearch.invocation import command
 from autoresearch.paths import EDITABLE, Layout
 from autoresearch.record.branch import Branch
 from autoresearch.record.night import Experiment
 from autoresearch.records import Failure
 from autoresearch.system import load
+from autoresearch.system.invocation import command
 
 FRAME = re.compile(r'^\s*File "([^"]+)", line \d+', re.MULTILINE)  # of a traceback
 

@@ -20,11 +20,11 @@ from packaging.requirements import Requirement
 
 from autoresearch.errors import AutoresearchError, LockedError
 from autoresearch.formats import GIB, counted
-from autoresearch.invocation import command
 from autoresearch.loop.checkup import FINE, NOTE, PROBLEM, Check, Host
 from autoresearch.paths import EDITABLE, runs_folder
 from autoresearch.record.git import Repository
 from autoresearch.system import awake, load, login, machine, orphans, process
+from autoresearch.system.invocation import command
 from autoresearch.system.sandbox import select, self_test
 from autoresearch.tasks.gpt.data import corpus
 from autoresearch.tasks.gpt.data.profiles import default_profile

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 from autoresearch.errors import AutoresearchError, ProposerError
 from autoresearch.formats import span
-from autoresearch.invocation import command
 from autoresearch.loop.notebook import Notebook
 from autoresearch.measure.workbench import FREE_DISK
 from autoresearch.record import pause
 from autoresearch.system import gpu, machine
+from autoresearch.system.invocation import command
 
 RELEASE_WAITS_S = (10.0, 30.0, 60.0, 120.0)  # between attempts to unload the language model
 ROOM_WAITS_S = (10.0, 30.0, 60.0, 120.0)  # between looks at the free memory and disk

@@ -13,16 +13,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from autoresearch import addresses, environment
+from autoresearch import environment
 from autoresearch.errors import BundleError, GitError, UsageError
 from autoresearch.files import write_atomic
 from autoresearch.findings import bundle
 from autoresearch.findings.bundle import MOST_FILE_BYTES, Bundle
 from autoresearch.formats import CONTROL, counted, shortened
-from autoresearch.invocation import command
 from autoresearch.paths import Cache
 from autoresearch.record import gitcall
 from autoresearch.records import Say
+from autoresearch.system import addresses
+from autoresearch.system.invocation import command
 from autoresearch.tasks.gpt.data import hub
 
 HUB, GIT = "hub", "git+"

@@ -17,7 +17,6 @@ from autoresearch.errors import EditError, ExhaustedError, NothingLeftError, Pro
 from autoresearch.failures import KINDS
 from autoresearch.findings import hints
 from autoresearch.formats import counted
-from autoresearch.invocation import command
 from autoresearch.loop import posted
 from autoresearch.loop.context import context_of
 from autoresearch.loop.experimenter import Experimenter, listed
@@ -28,6 +27,7 @@ from autoresearch.record.night import Experiment, Night
 from autoresearch.records import Candidate, Context, Failure, LearningProposer, Proposal, Proposer, Set, WholeFile
 from autoresearch.search import gate
 from autoresearch.search.proposer import NOTHING_LEFT
+from autoresearch.system.invocation import command
 
 MAX_FAILED_TURNS = 20  # turns in a row without a candidate: no proposer has anything left to say
 EARLY = 0.1  # of the budget; failures up to then may be mended

@@ -20,7 +20,6 @@ from autoresearch.decide import validation
 from autoresearch.errors import AutoresearchError, UsageError
 from autoresearch.files import write_atomic
 from autoresearch.formats import counted
-from autoresearch.invocation import command
 from autoresearch.measure import launch
 from autoresearch.measure import run_folder as rundir
 from autoresearch.measure.follower import Follower
@@ -33,6 +32,7 @@ from autoresearch.record.night import Experiment, Night
 from autoresearch.records import Say
 from autoresearch.report import live_state, status
 from autoresearch.report.samples import StoredTexts, pair, samples_of, stored
+from autoresearch.system.invocation import command
 from autoresearch.system.locks import hold
 from autoresearch.tasks.gpt.data import corpus, tokenizer
 from autoresearch.tasks.gpt.workbench import harness, workbench

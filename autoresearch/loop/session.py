@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from autoresearch import disk
 from autoresearch.decide import earlier_nights, early_stop, estimates
 from autoresearch.errors import AutoresearchError
 from autoresearch.files import write_atomic
@@ -35,7 +34,7 @@ from autoresearch.record.night import Night
 from autoresearch.records import Proposer, Say
 from autoresearch.report import status
 from autoresearch.report.console import View, published
-from autoresearch.system import awake, load, machine, orphans, process
+from autoresearch.system import awake, disk, load, machine, orphans, process
 from autoresearch.system.locks import hold
 from autoresearch.tasks.command.task import CommandTask
 from autoresearch.tasks.gpt.task import GptTask

@@ -18,7 +18,6 @@ from autoresearch.findings import bundle, compare, export, foreign, hints, trans
 from autoresearch.findings.bundle import Bundle
 from autoresearch.findings.finding import TransferReport
 from autoresearch.formats import counted
-from autoresearch.invocation import command
 from autoresearch.loop import remotes
 from autoresearch.paths import STATE, Cache, Layout
 from autoresearch.record import journal
@@ -26,6 +25,7 @@ from autoresearch.record.night import Night
 from autoresearch.report import comparison_page, comparison_tables, status
 from autoresearch.report.curves_csv import curves_csv
 from autoresearch.system import machine
+from autoresearch.system.invocation import command
 
 FOLDER = "findings"  # of the checkout: what people shared
 SHARE = """To share it, open a pull request that adds the file:

@@ -11,7 +11,6 @@ from autoresearch.errors import BundleError, UsageError
 from autoresearch.findings import bundle, compare, export
 from autoresearch.findings.bundle import Bundle
 from autoresearch.findings.transfer import Transfer, changes, sentences
-from autoresearch.invocation import command
 from autoresearch.loop.notebook import Notebook
 from autoresearch.loop.research import Research, Rules
 from autoresearch.loop.session import Options, open_night
@@ -20,6 +19,7 @@ from autoresearch.paths import Layout
 from autoresearch.records import COMPARABLE
 from autoresearch.report import comparison_tables
 from autoresearch.report.console import choose_view
+from autoresearch.system.invocation import command
 from autoresearch.tasks.gpt.data.profiles import PROFILES
 
 RULES = Rules(stops_losers=False, branching=False)  # each change is measured to its end, on top of what held so far

@@ -16,12 +16,12 @@ from autoresearch.decide.interval import RETESTS, ROUNDS, Interval, interleaved,
 from autoresearch.decide.kinds import RunsNeeded, runs_needed
 from autoresearch.errors import ExhaustedError
 from autoresearch.formats import counted
-from autoresearch.invocation import command
 from autoresearch.loop.notebook import Notebook
 from autoresearch.loop.research import Research
 from autoresearch.metrics import VAL_BPB
 from autoresearch.record.night import Experiment
 from autoresearch.records import Purpose
+from autoresearch.system.invocation import command
 
 Wanted = tuple[int, Purpose, int | None]  # one run: of which experiment, for what, and its seed or None
 RunAll = Callable[[Sequence[Wanted]], None]

@@ -21,10 +21,10 @@ from dataclasses import replace
 from typing import Any
 
 from autoresearch.errors import JournalError
-from autoresearch.invocation import command
 from autoresearch.jsonable import MalformedError, from_json, to_json
 from autoresearch.record.events import TYPES, Event
 from autoresearch.records import Measurement
+from autoresearch.system.invocation import command
 
 VERSION = 2  # of the schema; a reader of another version refuses
 CHECKSUM = re.compile(rb',"crc":"([0-9a-f]{8})"}$')

@@ -12,19 +12,9 @@ from statistics import fmean
 from typing import Any, Literal
 
 from autoresearch.errors import JournalError
-from autoresearch.invocation import command
 from autoresearch.record.events import Refused, TurnFailed
-from autoresearch.records import (
-    COMPARABLE,
-    Failure,
-    Measurement,
-    Proposal,
-    Purpose,
-    Role,
-    TaskFacts,
-    Trial,
-    Verdict,
-)
+from autoresearch.records import COMPARABLE, Failure, Measurement, Proposal, Purpose, Role, TaskFacts, Trial, Verdict
+from autoresearch.system.invocation import command
 
 MOVED_ON = "the branch has moved on without the loop"  # a reason for a new baseline
 INTERRUPTED = (None, "terminated", "an error")  # how a session ended that was not stopped by its user or its limits

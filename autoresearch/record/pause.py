@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from autoresearch.files import write_atomic
-from autoresearch.invocation import command
 from autoresearch.paths import Layout
+from autoresearch.system.invocation import command
 
 POLL_S = 1.0
 

@@ -12,7 +12,6 @@ from datetime import datetime
 from html import escape
 from pathlib import Path
 
-from autoresearch import invocation
 from autoresearch.decide import validation
 from autoresearch.files import write_atomic
 from autoresearch.findings.export import SourceOf, shared_machine
@@ -27,6 +26,7 @@ from autoresearch.report.analysis import Headline
 from autoresearch.report.markup import document, section, shown, signed, tiles
 from autoresearch.report.progress_chart import progress_png
 from autoresearch.report.samples import Sample, samples_of
+from autoresearch.system import invocation
 
 REFRESH_S = 60  # between two loads of the page in a browser while the night runs, which writes it as often
 

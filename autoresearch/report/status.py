@@ -13,7 +13,6 @@ from rich.text import Text
 from autoresearch.decide import early_stop, estimates, validation
 from autoresearch.errors import GitError, UsageError
 from autoresearch.formats import VERDICT_STYLES, counted, run_name, span
-from autoresearch.invocation import command
 from autoresearch.metrics import Metric
 from autoresearch.paths import Layout, runs_folder
 from autoresearch.record import journal, pause
@@ -21,6 +20,7 @@ from autoresearch.record.git import Repository, branch_name, tag_of
 from autoresearch.record.night import Experiment, Night
 from autoresearch.report import analysis, machine_night, proposer_record
 from autoresearch.report.analysis import Headline
+from autoresearch.system.invocation import command
 
 if TYPE_CHECKING:
     from autoresearch.report.live_state import LiveState

@@ -13,7 +13,6 @@ from rich.panel import Panel
 
 from autoresearch.errors import UsageError
 from autoresearch.formats import run_name, span
-from autoresearch.invocation import command
 from autoresearch.paths import Layout
 from autoresearch.record import journal, pause
 from autoresearch.report import live_state, status
@@ -21,6 +20,7 @@ from autoresearch.report.console import GONE
 from autoresearch.report.dashboard import draw, result_line
 from autoresearch.report.live_state import LiveState
 from autoresearch.system import process
+from autoresearch.system.invocation import command
 
 LOOK_S = 0.5  # between two looks at the file
 ALIVE_S = 5.0  # between two looks for the loop's process

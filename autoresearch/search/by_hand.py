@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from autoresearch.errors import ProposerError
-from autoresearch.invocation import command
 from autoresearch.records import Context, Proposal
 from autoresearch.search.proposer import BaseProposer
+from autoresearch.system.invocation import command
 
 
 class ByHand(BaseProposer):

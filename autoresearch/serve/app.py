@@ -16,13 +16,13 @@ from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Res
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from autoresearch.errors import AutoresearchError, UsageError
-from autoresearch.invocation import VERSION, command
 from autoresearch.jsonable import plain
 from autoresearch.record import inbox, pause, results_tsv
 from autoresearch.record.night import Experiment
 from autoresearch.serve import events, page, reference, views
 from autoresearch.serve.nights import NightReader, NoNightError
 from autoresearch.serve.posts import Posted, UnusableError, told
+from autoresearch.system.invocation import VERSION, command
 
 MOST_WAITING = 100  # hypotheses in the inbox
 MOST_STREAMS = 32  # open at once

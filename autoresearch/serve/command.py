@@ -7,9 +7,9 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autoresearch import invocation
 from autoresearch.errors import AutoresearchError, UsageError
 from autoresearch.paths import serve_token
+from autoresearch.system import invocation
 
 if TYPE_CHECKING:
     from uvicorn import Config

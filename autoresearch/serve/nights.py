@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from autoresearch.errors import UsageError
-from autoresearch.invocation import command
 from autoresearch.paths import Layout
 from autoresearch.record import inbox, journal
 from autoresearch.record.events import Refused
@@ -21,6 +20,7 @@ from autoresearch.records import Trial
 from autoresearch.report import live_state
 from autoresearch.report.live_state import LiveState
 from autoresearch.system import process
+from autoresearch.system.invocation import command
 
 ALIVE_S = 2.0  # between two looks for the loop's process
 

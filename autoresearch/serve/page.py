@@ -12,7 +12,6 @@ from html import escape
 from pathlib import Path
 
 from autoresearch import texts
-from autoresearch.invocation import command
 from autoresearch.metrics import Metric
 from autoresearch.record.night import Experiment, Night
 from autoresearch.report import analysis, page_changes, page_night
@@ -21,6 +20,7 @@ from autoresearch.report.markup import DASH, STYLE, number, section, table
 from autoresearch.report.samples import samples_of
 from autoresearch.serve import views
 from autoresearch.serve.nights import NightReader, NoNightError, Snapshot
+from autoresearch.system.invocation import command
 
 RESULTS_SHOWN = 12  # the latest
 POSTED_SHOWN = 10  # hypotheses from outside, the latest

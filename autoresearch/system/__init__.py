@@ -1,1 +1,1 @@
-"""Use the operating system: subprocesses, the sandbox, locks, the state of the machine, sleep, login."""
+"""Use the operating system: subprocesses, the sandbox, locks, addresses, exit codes, the machine, login."""

@@ -19,7 +19,7 @@ from typing import Any
 
 from autoresearch.errors import LockedError
 from autoresearch.formats import printable, shortened
-from autoresearch.invocation import command
+from autoresearch.system.invocation import command
 
 COMMAND_SHOWN = 300  # characters of the holder's command line
 

@@ -18,8 +18,8 @@ from autoresearch.environment import path as as_meant
 from autoresearch.environment import value
 from autoresearch.errors import UsageError
 from autoresearch.files import write_atomic
-from autoresearch.invocation import command
 from autoresearch.paths import resume_log
+from autoresearch.system.invocation import command
 
 SYSTEM_PATH = ("/usr/local/bin", "/opt/homebrew/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin")
 INHERITED = (  # settings of a night that the login item passes on; no secrets, since its file is plain text

@@ -11,9 +11,9 @@ from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 
-from autoresearch import invocation
 from autoresearch.errors import UsageError
 from autoresearch.paths import STATE, TASK_FILE
+from autoresearch.system import invocation
 
 Command = Callable[[Path, Namespace], int]
 

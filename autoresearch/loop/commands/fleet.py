@@ -22,7 +22,6 @@ from autoresearch.fleet import member, transport
 from autoresearch.fleet.address import Address
 from autoresearch.fleet.admission import Welcome
 from autoresearch.formats import counted
-from autoresearch.invocation import CHECKOUT, command
 from autoresearch.loop import session, start
 from autoresearch.loop.fleet_night import Fleet
 from autoresearch.loop.session import Options
@@ -34,6 +33,7 @@ from autoresearch.report import status
 from autoresearch.report.console import PlainView
 from autoresearch.system import machine, process
 from autoresearch.system.attended import attend
+from autoresearch.system.invocation import CHECKOUT, command
 from autoresearch.system.locks import hold
 from autoresearch.tasks.task import Task
 

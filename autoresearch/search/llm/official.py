@@ -6,8 +6,8 @@ The loop makes its clients with what addresses.py finds, and never uses that one
 
 from __future__ import annotations
 
-from autoresearch.addresses import PROXY_VARIABLES
 from autoresearch.environment import replaced
+from autoresearch.system.addresses import PROXY_VARIABLES
 
 with replaced(dict.fromkeys((*PROXY_VARIABLES, "OLLAMA_HOST", "SSL_CERT_FILE", "SSL_CERT_DIR"))):
     import ollama as ollama

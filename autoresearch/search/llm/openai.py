@@ -12,13 +12,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from autoresearch import addresses
 from autoresearch.errors import ProposerError
 from autoresearch.search.llm.backend import THINKING_TOKENS, Answer, Question, Schema, added, whole_text
 from autoresearch.search.llm.dialogue import Dialogue
 from autoresearch.search.llm.tokens import conversation_tokens
 from autoresearch.search.llm.transport import Http, Timeouts, positive, streamed_object
 from autoresearch.search.scorecard import FORMATS, Scorecard
+from autoresearch.system import addresses
 
 CONTEXT_TOKENS = 16384  # the assumed context of a server that reports none
 DONE = "[DONE]"

@@ -14,11 +14,10 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from autoresearch import addresses
 from autoresearch.errors import CommandError, ProposerError, UsageError
 from autoresearch.search.llm.ollama_server import OllamaServer
 from autoresearch.search.llm.transport import Timeouts
-from autoresearch.system import guard
+from autoresearch.system import addresses, guard
 from autoresearch.system.process import Child
 
 POLL_S = 0.1  # between looks at whether the server answers

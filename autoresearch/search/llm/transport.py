@@ -30,10 +30,10 @@ from typing import Any
 
 import httpx
 
-from autoresearch import addresses
 from autoresearch.errors import ProposerError, UsageError
 from autoresearch.search.llm.backend import TooLongError
 from autoresearch.search.llm.official import ollama
+from autoresearch.system import addresses
 
 MAX_LINE_BYTES = 4 * 2**20
 MAX_ERROR_BYTES = 64 * 2**10

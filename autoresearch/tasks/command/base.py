@@ -19,10 +19,10 @@ from pathlib import Path
 from autoresearch.errors import TaskError
 from autoresearch.files import write_atomic
 from autoresearch.formats import span
-from autoresearch.invocation import command
 from autoresearch.paths import TASK_FILE
 from autoresearch.record.gitcall import call
 from autoresearch.records import Say
+from autoresearch.system.invocation import command
 from autoresearch.tasks.command import checks, declaration, tree
 from autoresearch.tasks.command.checks import PYTHON
 from autoresearch.tasks.command.confined import Call, Confinement, execute

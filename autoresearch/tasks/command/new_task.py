@@ -8,8 +8,8 @@ from pathlib import Path
 
 from autoresearch.errors import UsageError
 from autoresearch.files import write_atomic
-from autoresearch.invocation import command
 from autoresearch.paths import TASK_FILE
+from autoresearch.system.invocation import command
 from autoresearch.tasks.command.tree import in_repository
 
 TEMPLATE = "examples/any"

@@ -12,12 +12,12 @@ from typing import Any
 from autoresearch import environment, texts
 from autoresearch.candidate.edits import apply
 from autoresearch.errors import GitError
-from autoresearch.exits import exit_code
-from autoresearch.invocation import versions
 from autoresearch.measure import experiment
 from autoresearch.paths import EDITABLE, Cache
 from autoresearch.record.git import Repository, tag_of
 from autoresearch.records import Measurement
+from autoresearch.system.exits import exit_code
+from autoresearch.system.invocation import versions
 from autoresearch.system.locks import hold
 from autoresearch.tasks.gpt.data.corpus import load_meta
 from autoresearch.tasks.gpt.starting import starting_edits

@@ -28,10 +28,10 @@ from pathlib import Path
 from typing import Any
 
 from autoresearch.errors import AutoresearchError, DataError, UsageError
-from autoresearch.exits import exit_code
-from autoresearch.invocation import command, versions
 from autoresearch.paths import Cache, DataFolder
 from autoresearch.records import Say
+from autoresearch.system.exits import exit_code
+from autoresearch.system.invocation import command, versions
 from autoresearch.tasks.gpt.data import sources
 from autoresearch.tasks.gpt.data.files import TEXT
 from autoresearch.tasks.gpt.data.hub import hub_problem, hub_reachable

@@ -10,10 +10,11 @@ import time
 from http import HTTPStatus
 from pathlib import Path
 
-from autoresearch import addresses, environment
+from autoresearch import environment
 from autoresearch.errors import DataError, UsageError
-from autoresearch.invocation import command
 from autoresearch.records import Say
+from autoresearch.system import addresses
+from autoresearch.system.invocation import command
 
 PROBE = ("karpathy/climbmix-400b-shuffle", "shard_06542.parquet")  # the file that hub_reachable asks for
 REDIRECTS = 5  # followed from a mirror to the hub

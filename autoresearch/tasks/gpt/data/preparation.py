@@ -24,9 +24,9 @@ import numpy as np
 
 from autoresearch.errors import DataError
 from autoresearch.files import write_atomic
-from autoresearch.invocation import command
 from autoresearch.paths import DataFolder
 from autoresearch.records import Say
+from autoresearch.system.invocation import command
 from autoresearch.tasks.gpt.data import tokenizer as bpe
 from autoresearch.tasks.gpt.data.corpus import fingerprint
 from autoresearch.tasks.gpt.data.packing import first_tokens, pack, write_rows, write_shuffled

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch import disk
 from autoresearch.files import write_atomic
 from autoresearch.paths import Layout
+from autoresearch.system import disk
 from testbed import nights
 from testbed.toy import git, make_repository, write_toy_data
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoresearch import addresses
 from autoresearch.errors import UsageError
+from autoresearch.system import addresses
 
 FORMS = {
     "": "http://127.0.0.1:11434",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch import invocation
+from autoresearch.system import invocation
 from testbed.toy import ROOT
 
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
@@ -55,7 +55,7 @@ def test_no_message_names_uv_by_itself() -> None:
         docs = {ast.get_docstring(node, clean=False) for node in ast.walk(tree) if isinstance(node, DOCUMENTED)}
         texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)} - docs
         found |= {path.relative_to(ROOT).as_posix() for text in texts if isinstance(text, str) and "uv run" in text}
-    assert found == {"autoresearch/__init__.py", "autoresearch/exits.py", "autoresearch/invocation.py"}
+    assert found == {"autoresearch/__init__.py", "autoresearch/system/exits.py", "autoresearch/system/invocation.py"}
 
 
 def test_the_version_is_that_of_the_project() -> None:

@@ -69,7 +69,7 @@ def test_without_a_cache_the_log_is_a_temporary_file(tmp_path: Path) -> None:
 
 
 def test_without_any_place_for_a_log_the_traceback_is_printed(tmp_path: Path) -> None:
-    code = "import tempfile; from autoresearch import exits; tempfile.tempdir = '/dev/null/no'; "
+    code = "import tempfile; from autoresearch.system import exits; tempfile.tempdir = '/dev/null/no'; "
     code += "raise SystemExit(exits.exit_code(lambda: 1 // 0, 'stopped'))"
     ended = run(ROOT, [sys.executable, "-c", code], AUTORESEARCH_CACHE="/dev/null/no")
     assert ended.returncode == 3 and "Traceback" in ended.stderr
@@ -171,7 +171,8 @@ def test_a_terminal_without_a_character_gets_a_question_mark(tmp_path: Path, set
 @pytest.mark.parametrize("columns", ["0", "²", "-5", "1e3", "99999999"])
 def test_a_width_that_no_terminal_has_is_not_used(columns: str) -> None:
     code = (
-        "from autoresearch import exits; exits.mend_streams(); from rich.console import Console; print(Console().width)"
+        "from autoresearch.system import exits; exits.mend_streams(); "
+        "from rich.console import Console; print(Console().width)"
     )
     assert run(ROOT, [sys.executable, "-c", code], COLUMNS=columns).stdout == "80\n"
 

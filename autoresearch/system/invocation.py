@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 VERSION = "0.1.0"  # as in pyproject.toml
-CHECKOUT = Path(__file__).resolve().parents[1]
+CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 _about: list[Path] = []  # the folder of the declared task that this process works on

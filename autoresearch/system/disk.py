@@ -7,7 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
-from autoresearch.invocation import command
+from autoresearch.system.invocation import command
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)

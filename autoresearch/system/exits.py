@@ -20,9 +20,9 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from autoresearch import disk
 from autoresearch.errors import AutoresearchError
 from autoresearch.paths import Cache
+from autoresearch.system import disk
 
 UNEXPECTED, INTERRUPTED, CLOSED = 3, 130, 141
 
