@@ -66,6 +66,29 @@ def from_plain(type: type[T], value: Any) -> T:
     return from_json(type, to_json(value))
 
 
+def exact(data: bytes) -> Any:
+    """Return the value in a text of JSON that all readers understand alike. Raises MalformedError.
+
+    Refused are other encodings than UTF-8, NaN, infinity, and a name that appears twice in one object.
+    """
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        entries = dict(pairs)
+        if len(entries) < len(pairs):
+            raise ValueError("a name appears twice in one object")
+        return entries
+
+    def refuse(text: str) -> None:
+        raise ValueError(f"{text} is not JSON")
+
+    try:
+        return json.loads(data.decode(), object_pairs_hook=unique, parse_constant=refuse)
+    except RecursionError:
+        raise MalformedError("it is nested too deeply") from None
+    except ValueError as error:
+        raise MalformedError(str(error)[:200]) from None
+
+
 def plain(value: Any) -> Any:
     """Convert a value to what `json.dumps` takes.
 

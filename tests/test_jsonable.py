@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from autoresearch.jsonable import MalformedError, from_json, from_plain, plain, to_json
+from autoresearch.jsonable import MalformedError, exact, from_json, from_plain, plain, to_json
 from testbed.toy import ROOT
 
 
@@ -59,6 +59,25 @@ def test_another_type_is_refused_with_its_place(value: Any, told: str) -> None:
 def test_damage_is_refused(data: bytes) -> None:
     with pytest.raises(MalformedError):
         from_json(Point, data)
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b'{"a": 1, "b": {"c": 1, "c": 2}}', "twice in one object"),
+        (b"[NaN]", "NaN is not JSON"),
+        (b"[-Infinity]", "-Infinity is not JSON"),
+        ("{}".encode("utf-16"), "decode byte"),
+        (b"\xef\xbb\xbf{}", "BOM"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b"9" * 10_000, "digits"),
+        (b"{} {}", "Extra data"),
+    ],
+)
+def test_what_readers_understand_differently_is_refused(data: bytes, told: str) -> None:
+    assert exact(b' {"a": [1, null, "\xc3\xbc"]}\n') == {"a": [1, None, "ü"]}
+    with pytest.raises(MalformedError, match=told):
+        exact(data)
 
 
 def test_what_json_has_no_word_for() -> None:

@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, with_config
 
+from autoresearch import jsonable
 from autoresearch.decide import validation
 from autoresearch.errors import BundleError
 from autoresearch.files import write_atomic
@@ -177,24 +178,11 @@ def loads(data: bytes) -> Bundle:
 
 
 def _json(data: bytes) -> Any:
-    """Return the JSON value in `data`. Raises BundleError for NaN too, and for a name that appears twice in an object.
-
-    Other readers of JSON disagree on what these mean.
-    """
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        entries = dict(pairs)
-        if len(entries) < len(pairs):
-            raise ValueError("a name appears twice in one object")
-        return entries
-
-    def refuse(text: str) -> None:
-        raise ValueError(f"{text} is not JSON")
-
+    """Return the JSON value in `data`. Raises BundleError."""
     try:
-        return json.loads(data.decode(), object_pairs_hook=unique, parse_constant=refuse)
-    except (ValueError, RecursionError) as error:
-        raise BundleError(f"not readable as JSON: {str(error)[:200] or type(error).__name__}") from None
+        return jsonable.exact(data)
+    except jsonable.MalformedError as error:
+        raise BundleError(f"not readable as JSON: {error}") from None
 
 
 def check(bundle: Bundle) -> None:

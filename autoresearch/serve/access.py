@@ -22,13 +22,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
+from autoresearch import jsonable
 from autoresearch.errors import UsageError
 from autoresearch.files import write_atomic
 
 MOST_BYTES = 400_000  # of a request's body; train_mlx.py has 22,000
+MOST_HEAD_BYTES = 16_000  # of its path and its headers
 DRAINED_BYTES = 8_000_000  # of a longer one that are read before it is refused
 TOO_LONG = f"the body is longer than the {MOST_BYTES:,} bytes that are allowed"
 BODY_S = 10.0  # a body that takes longer is given up
+WHERE = "it is in runs/serve.token, in a task's folder in .autoresearch/runs/serve.token"
 COOKIE_S = 30 * 86400
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 READS = ("GET", "HEAD")
@@ -38,6 +41,7 @@ HEADERS = {  # of every response
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
     "cache-control": "no-store",
+    "cross-origin-resource-policy": "same-origin",
 }
 PAGE = (
     '<!doctype html><html lang="en"><meta name="viewport" content="width=device-width"><title>autoresearch</title>'
@@ -129,6 +133,7 @@ class Guard:
         if scope["type"] != "http":
             return
         try:
+            _check_head(scope)
             if (answer := self._login(scope)) is not None:
                 await respond(send, *answer)
                 return
@@ -146,7 +151,7 @@ class Guard:
         if scope["path"] != "/" or "token" not in (query := parse_qs(scope["query_string"].decode("latin-1"))):
             return None
         if not self._is_token(query["token"][-1]):
-            raise DeniedError(401, "the token in this address is not this server's; it is in runs/serve.token")
+            raise DeniedError(401, f"the token in this address is not this server's; {WHERE}")
         cookie = f"{self.cookie}={self.token}; Path=/; HttpOnly; SameSite=Strict; Max-Age={COOKIE_S}"
         return 303, "see /", {"location": "/", "set-cookie": cookie}
 
@@ -157,9 +162,9 @@ class Guard:
             scheme, _, given = bearer.partition(" ")
             if scheme.lower() == "bearer" and self._is_token(given.strip()):
                 return
-            raise DeniedError(401, "this token is not this server's; it is in runs/serve.token")
+            raise DeniedError(401, f"this token is not this server's; {WHERE}")
         if not self._is_token(_cookie(_header(scope, "cookie") or "", self.cookie)):
-            why = "send the token of runs/serve.token: Authorization: Bearer TOKEN; a browser opens /?token=TOKEN"
+            why = f"send the token, Authorization: Bearer TOKEN; a browser opens /?token=TOKEN. {WHERE.capitalize()}"
             raise DeniedError(401, why)
         origin = f"{scope.get('scheme', 'http')}://{_header(scope, 'host')}"
         if scope["method"] not in READS and _header(scope, "origin") != origin:
@@ -169,9 +174,8 @@ class Guard:
         hosts = [value for name, value in scope["headers"] if name == b"host"]
         host = hosts[0].decode("latin-1") if len(hosts) == 1 else ""
         if not knows_host(host, self.bound):
-            raise DeniedError(
-                403, f"this server is not {host[:80] or 'without a name'}: open it by the address it printed"
-            )
+            who = f"this server is not {host[:80]}" if host else "the request names no host"
+            raise DeniedError(403, f"{who}: open the server by the address that it printed")
 
     def _is_token(self, given: str) -> bool:
         return secrets.compare_digest(given.encode("utf-8", "replace"), self.token.encode())
@@ -190,7 +194,7 @@ async def respond(
 
 
 def _challenge(status: int) -> dict[str, str]:
-    close = {"connection": "close"} if status in (408, 413) else {}  # what follows of the body is not read
+    close = {"connection": "close"} if status in (400, 408, 413, 431) else {}  # what follows of the body is not read
     return {"www-authenticate": "Bearer", **close} if status == 401 else close
 
 
@@ -207,8 +211,17 @@ def _cookie(header: str, name: str) -> str:
     return found.value if found else ""
 
 
+def _check_head(scope: Scope) -> None:
+    """Raise DeniedError for a head that is too long, and for a wish to leave HTTP."""
+    size = len(scope["path"]) + len(scope["query_string"]) + sum(len(k) + len(v) + 4 for k, v in scope["headers"])
+    if size > MOST_HEAD_BYTES:
+        raise DeniedError(431, f"the address and headers have {size:,} bytes; {MOST_HEAD_BYTES:,} are allowed")
+    if _header(scope, "upgrade") is not None:
+        raise DeniedError(400, "there are no WebSockets here: GET /events is a stream of server-sent events")
+
+
 async def _body(scope: Scope, receive: Receive) -> bytes:
-    """Return the whole body. Raises DeniedError for one that is too long, takes too long or is no JSON by its type."""
+    """Return the whole body. Raises DeniedError for one that is too long, takes too long or is no JSON."""
     declared = _header(scope, "content-length") or "0"
     if declared.isdecimal() and int(declared[:12]) > DRAINED_BYTES:
         raise DeniedError(413, TOO_LONG)
@@ -219,6 +232,13 @@ async def _body(scope: Scope, receive: Receive) -> bytes:
     kind = (_header(scope, "content-type") or "").partition(";")[0].strip().lower()
     if body and kind != "application/json":
         raise DeniedError(415, f"the body is {kind[:80] or 'of no type'}: send JSON, Content-Type: application/json")
+    if body and (coding := _header(scope, "content-encoding") or "identity") != "identity":
+        raise DeniedError(415, f"the body is packed by {coding[:80]}: send it as it is")
+    try:
+        if body:
+            jsonable.exact(body)
+    except jsonable.MalformedError as error:
+        raise DeniedError(400, f"the body is no JSON: {error}") from None
     return body
 
 

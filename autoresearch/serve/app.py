@@ -6,6 +6,8 @@ are those of the inbox and of a pause.
 
 from __future__ import annotations
 
+import re
+import threading
 from collections.abc import Callable
 from pathlib import Path as File
 from typing import Annotated, Any
@@ -13,6 +15,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
+from pydantic import BeforeValidator
+from pydantic_core import PydanticCustomError
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from autoresearch.errors import AutoresearchError, UsageError
@@ -35,6 +39,7 @@ on this machine.
 Send the token of `runs/serve.token` with each request: `Authorization: Bearer TOKEN`. An error is
 `{"error": "a sentence"}`; where fields are wrong, `fields` names them.
 """
+POSTING = threading.Lock()  # so that callers at one moment cannot exceed MOST_WAITING together
 STATIC = {"live.js": "text/javascript", "live.css": "text/css"}
 
 router = APIRouter()
@@ -45,8 +50,15 @@ def _reader(request: Request) -> NightReader:
     return found
 
 
+def _digits(text: str) -> str:
+    """Return a number's digits; pydantic alone would take "1_0" and "+1.0" too."""
+    if not re.fullmatch(r"[0-9]{1,9}", text):
+        raise PydanticCustomError("digits", "the number of an experiment, such as 7")
+    return text
+
+
 Reader = Annotated[NightReader, Depends(_reader)]
-Number = Annotated[int, Path(ge=0, le=MOST_N, description="The experiment's number.")]
+Number = Annotated[int, BeforeValidator(_digits), Path(ge=0, le=MOST_N, description="The experiment's number.")]
 Id = Annotated[str, Path(pattern=r"^[0-9]{8}-[0-9]{6}-[0-9a-f]{8}$", description="What POST /hypotheses returned.")]
 
 
@@ -77,14 +89,15 @@ def post_hypothesis(posted: Posted, reader: Reader) -> dict[str, Any]:
     """
     seen = reader.snapshot()
     layout = seen.layout
-    if len(inbox.waiting(layout)) >= MOST_WAITING:
-        raise HTTPException(429, f"{MOST_WAITING} hypotheses wait already. Post again when the loop has tried some")
     try:
         made = posted.made(seen.night.task)
     except UnusableError as error:
         wrong = {"loc": ("body", error.field), "msg": error.problem, "type": "unusable"}
         raise RequestValidationError([wrong]) from None
-    inbox.post(layout, made)
+    with POSTING:
+        if len(inbox.waiting(layout)) >= MOST_WAITING:
+            raise HTTPException(429, f"{MOST_WAITING} hypotheses wait already. Post again when the loop has tried some")
+        inbox.post(layout, made)
     runs = reader.live() is not None
     start = command(f"loop.py --tag {layout.tag}")
     why = (
@@ -164,12 +177,12 @@ def get_near_misses(reader: Reader) -> list[dict[str, Any]]:
 def get_next(reader: Reader) -> Response:
     """Return what a proposer is told for its next turn.
 
-    `directive` asks for a kind of change, `best` holds the source to edit, `program` the person's brief, `hints` what
-    other machines found, and `tried` every experiment so far: the loop refuses its repeats.
+    `directive` asks for a kind of change, one of `categories`; `best` holds the source to edit, `program` the person's
+    brief, `hints` what other machines found, and `tried` every experiment so far: the loop refuses its repeats.
     """
     seen = reader.snapshot()
-    program = page.program(seen.layout.program)
-    return JSONResponse(plain(seen.once("next", lambda: views.following(seen, ""))) | {"program": program})
+    found = seen.once("next", lambda: plain(views.following(seen)))
+    return JSONResponse(found | {"program": views.program(seen.layout), "waiting": len(inbox.waiting(seen.layout))})
 
 
 @router.get("/machines", tags=["the night"], summary="List the machines")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from autoresearch.serve.access import Guard
 
 NEEDS = "serve needs FastAPI and uvicorn. Run: uv sync --extra serve   (without uv: pip install fastapi uvicorn)"
+HEAD_BYTES = 1 << 18  # of a request that are read before the connection ends; access.py refuses shorter ones in words
 OPEN = (
     "warning: other machines can reach this server. Whoever has the token can have code tried here, in the sandbox, "
     "and nothing on the way is encrypted: use it in a network that you trust, or behind a tunnel (ssh -L)"
@@ -58,9 +59,11 @@ def settings(guard: Guard) -> Config:
     """Return how uvicorn runs: quietly, in one process, and done within two seconds when it is asked to end."""
     from uvicorn import Config
 
+    from autoresearch.serve.connection import Connection
+
     return Config(
-        guard, log_level="warning", access_log=False, server_header=False, lifespan="off", loop="asyncio", http="h11",
-        ws="none",
+        guard, log_level="error", access_log=False, server_header=False, lifespan="off", loop="asyncio",
+        http=Connection, h11_max_incomplete_event_size=HEAD_BYTES, ws="none",
         proxy_headers=False, limit_concurrency=200, timeout_graceful_shutdown=2,
     )  # fmt: skip
 

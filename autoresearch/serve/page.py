@@ -9,9 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from html import escape
-from pathlib import Path
 
-from autoresearch import texts
 from autoresearch.metrics import Metric
 from autoresearch.record.night import Experiment, Night
 from autoresearch.report import analysis, page_changes, page_night
@@ -103,14 +101,6 @@ def report(seen: Snapshot) -> str:
             return report_page.render(seen.night, seen.source_of, samples_of(seen.layout.samples, seen.night))
 
     return seen.once("report", made)
-
-
-def program(path: Path) -> str:
-    """Return the person's brief, word for word; empty where there is none that can be read."""
-    try:
-        return texts.decode(path.read_bytes())
-    except OSError:
-        return ""
 
 
 def _title(night: Night) -> str:

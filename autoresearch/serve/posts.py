@@ -101,10 +101,14 @@ class Posted(BaseModel):
     def _edits(self, task: TaskFacts) -> tuple[Edit, ...]:
         declared = () if task.name == GPT else task.files
         if self.files is None:
-            return replies.parse(self.edits or "", files=declared).edits
-        if not self.files or not self.files.keys() <= set(task.files):
+            change = replies.parse(self.edits or "", files=declared).edits
+            named = {edit.path for edit in change if edit.path is not None}
+        else:
+            change = tuple(WholeFile(text, path if declared else None) for path, text in self.files.items())
+            named = set(self.files)
+        if not change or not named <= set(task.files):
             raise EditError(f"the files that this night changes are {', '.join(task.files)}")
-        return tuple(WholeFile(text, path if declared else None) for path, text in self.files.items())
+        return change
 
 
 def told(errors: Any) -> list[dict[str, str]]:

@@ -8,22 +8,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from autoresearch import texts
 from autoresearch.candidate import edits
 from autoresearch.candidate.pack import is_packed, readable, unpack
 from autoresearch.errors import AutoresearchError, EditError
 from autoresearch.findings import hints
 from autoresearch.findings.export import shared_machine
 from autoresearch.formats import printable, run_name
-from autoresearch.paths import Layout
+from autoresearch.paths import TASK_FILE, Layout, tree
 from autoresearch.record import inbox
 from autoresearch.record.events import Refused
 from autoresearch.record.inbox import Hypothesis
 from autoresearch.record.night import Experiment, Night
-from autoresearch.records import Edit, Trial, WholeFile
+from autoresearch.records import CATEGORIES, Brief, Edit, Trial, WholeFile
 from autoresearch.report import live_state
 from autoresearch.report.summary_json import experiment_json
 from autoresearch.search import history, policy
 from autoresearch.serve.nights import NightReader, Snapshot
+from autoresearch.tasks.command import briefs, declaration
+from autoresearch.tasks.command.keys import Declaration
 
 LOG_BYTES = 20_000  # of the end of each log
 LISTED_EDITS = 4000  # characters; longer edits are in the experiment's diff
@@ -33,7 +36,10 @@ Json = dict[str, Any]
 def summary(seen: Snapshot, x: Experiment) -> Json:
     """Return an experiment with its figures and runs; `value` is its score as a person reads it."""
     metric, told = seen.night.task.metric, experiment_json(x)
-    return told | {"metric": metric.name, "value": None if x.estimate is None else metric.value(x.estimate)}
+    value = None if x.estimate is None else metric.value(x.estimate)
+    if value is not None and metric.scale == "log":
+        value = float(f"{value:.12g}")  # 1341 and not 1340.9999999999998
+    return told | {"metric": metric.name, "value": value}
 
 
 def experiment(seen: Snapshot, x: Experiment) -> Json:
@@ -106,10 +112,12 @@ def near_misses(seen: Snapshot) -> list[Json]:
     return [summary(seen, seen.night.experiments[t.n]) | {"edits": edit_text(t.edits)} for t in close]
 
 
-def following(seen: Snapshot, program: str) -> Json:
-    """Return what a proposer is told for its next turn, and what it need not try again."""
+def following(seen: Snapshot) -> Json:
+    """Return what a proposer is told for its next turn, and what it need not try again, but for the brief."""
     night = seen.night
-    directive = policy.next_directive(seen.trials, night.next_n)
+    categories = declared_categories(seen.layout)
+    brief = None if categories is None else Brief(role="", categories=categories)
+    directive = policy.next_directive(seen.trials, night.next_n, brief)
     return {
         "tag": night.tag,
         "experiment": night.next_n,
@@ -118,11 +126,30 @@ def following(seen: Snapshot, program: str) -> Json:
         "metric": night.task.metric,
         "task": night.task,
         "machine": shared_machine(night.machine).describe() if night.machine else None,
-        "program": program,
+        "categories": CATEGORIES if categories is None else categories,
         "hints": [line.text for line in hints.lines(night.hinted)],
         "tried": [_tried(t) for t in seen.trials],
-        "waiting": len(inbox.waiting(seen.layout)),
     }
+
+
+def declared_categories(layout: Layout) -> tuple[str, ...] | None:
+    """Return the kinds of change that a declared task names; None for training."""
+    declared = declaration_of(layout)
+    return (declared.categories if declared else ("other",)) if layout.declared else None
+
+
+def program(layout: Layout) -> str:
+    """Return the person's brief, word for word; empty where there is none that can be read."""
+    declared = declaration_of(layout)
+    return briefs.program(tree(layout.root), declared) if declared else texts.brief(layout.program)
+
+
+def declaration_of(layout: Layout) -> Declaration | None:
+    """Return what the task.toml of a night says now; None for training, and where a person has just broken it."""
+    try:
+        return declaration.read(texts.decode((tree(layout.root) / TASK_FILE).read_bytes())) if layout.declared else None
+    except (AutoresearchError, OSError):
+        return None
 
 
 def _tried(trial: Trial) -> Json:

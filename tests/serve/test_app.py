@@ -8,6 +8,7 @@ import re
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -111,10 +112,13 @@ def test_a_whole_file_may_be_posted(served: Served) -> None:
 
 def test_the_inbox_has_an_end(served: Served) -> None:
     served.layout.inbox.mkdir(exist_ok=True)
-    for i in range(app.MOST_WAITING):
+    for i in range(app.MOST_WAITING - 2):
         (served.layout.inbox / f"{i}.json").touch()
-    answer = served.client.post("/hypotheses", json=GOOD)
-    assert answer.status_code == 429 and "100 hypotheses wait already" in answer.json()["error"]
+    with ThreadPoolExecutor() as pool:
+        answers = list(pool.map(lambda _: served.client.post("/hypotheses", json=GOOD), range(8)))
+    assert sorted(answer.status_code for answer in answers) == [202] * 2 + [429] * 6
+    assert any("100 hypotheses wait already" in answer.text for answer in answers)
+    assert len(inbox.waiting(served.layout)) == app.MOST_WAITING
 
 
 def test_the_loop_pauses_and_resumes(running: Served) -> None:
@@ -168,22 +172,27 @@ REFUSALS: dict[str, Refusal] = {
     "a list": post([GOOD], 422, "body"),
     "null": post(None, 422, "body"),
     "no body": post(b"", 422, "body: Field required"),
-    "half a JSON": post(b'{"title": ', 422, "the body is no JSON"),
-    "no UTF-8": post(b'{"title": "\xff"}', 400, "body"),
+    "half a JSON": post(b'{"title": ', 400, "the body is no JSON"),
+    "no UTF-8": post(b'{"title": "\xff"}', 400, "no JSON: .*decode byte 0xff"),
+    "another encoding": post(json.dumps(GOOD).encode("utf-16"), 400, "the body is no JSON"),
+    "a name twice": post(b'{"title": "a", "title": "b"}', 400, "appears twice"),
+    "no number": post(b'{"title": NaN}', 400, "NaN is not JSON"),
     "half a character": post(b'{"title": "\\ud800", "category": "depth"}', 422, "title"),
-    "a deep JSON": post(b"[" * 100_000, 400, "body"),
-    "a long number": post(b'{"title": ' + b"9" * 10_000 + b"}", 400, "body"),
+    "a deep JSON": post(b"[" * 100_000, 400, "nested too deeply"),
+    "a long number": post(b'{"title": ' + b"9" * 10_000 + b"}", 400, "the body is no JSON"),
     "a huge body": post(b"x" * (MOST_BYTES + 1), 413, "allowed"),
     "a form": ("POST", "/hypotheses", {"data": {"title": "x"}}, 415, "send JSON"),
     "text": ("POST", "/hypotheses", {"content": b"{}", "headers": {"content-type": "text/plain"}}, 415, "text/plain"),
+    "a packed body": post(b"\x1f\x8b\x08\x00", 415, "packed by gzip", **{"content-encoding": "gzip"}),
     "an unknown hypothesis": ("GET", f"/hypotheses/{ID}", {}, 404, "no hypothesis"),
     "a path for an id": ("GET", "/hypotheses/..%2f..%2f..%2fetc%2fpasswd", {}, 404, "no such address"),
     "dots for an id": ("GET", "/hypotheses/%2e%2e", {}, 422, "id: .*pattern"),
     "a NUL for an id": ("GET", "/hypotheses/%00", {}, 422, "id: .*pattern"),
     "a line after an id": ("GET", f"/hypotheses/{ID}%0a", {}, 422, "id: .*pattern"),
     "a path for a number": ("GET", "/experiments/../../journal.jsonl", {}, 404, "no such address"),
-    "a word for a number": ("GET", "/experiments/best", {}, 422, "n: .*integer"),
-    "a negative number": ("GET", "/experiments/-1", {}, 422, "n: .*0"),
+    "a word for a number": ("GET", "/experiments/best", {}, 422, "n: the number of an experiment"),
+    "a negative number": ("GET", "/experiments/-1", {}, 422, "n: the number"),
+    "a number of another form": ("GET", "/experiments/1_0", {}, 422, "n: the number of an experiment"),
     "a huge number": ("GET", f"/experiments/{10**30}", {}, 422, "n: "),
     "a number that is none": ("GET", "/experiments/99", {}, 404, "it has 0 to 9"),
     "a wrong limit": ("GET", "/experiments?limit=0", {}, 422, "limit: "),
@@ -191,6 +200,13 @@ REFUSALS: dict[str, Refusal] = {
     "source code": ("GET", "/static/app.py", {}, 404, "no app.py"),
     "a wrong place in the stream": ("GET", "/events", {"headers": {"last-event-id": "7"}}, 400, "Last-Event-ID"),
     "another method": ("DELETE", "/experiments/1", {}, 405, "DELETE is not for this address"),
+    "a question for options": ("OPTIONS", "/best", {"headers": {"origin": "https://evil.example"}}, 405, "OPTIONS"),
+    "a trace": ("TRACE", "/", {}, 405, "TRACE is not for this address"),
+    "a long address": ("GET", "/experiments?" + "x" * 17_000, {}, 431, "16,000 are allowed"),
+    "long headers": ("GET", "/best", {"headers": {"x-long": "x" * 100_000}}, 431, "16,000 are allowed"),
+    "a web socket": (
+        "GET", "/events", {"headers": {"connection": "Upgrade", "upgrade": "websocket"}}, 400, "no WebSockets",
+    ),
     "an unknown address": ("GET", "/admin", {}, 404, "/docs lists them"),
 }  # fmt: skip
 

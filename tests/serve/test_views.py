@@ -10,6 +10,7 @@ import pytest
 
 from autoresearch.candidate import edits
 from autoresearch.jsonable import plain
+from autoresearch.paths import STATE
 from autoresearch.record import inbox
 from autoresearch.record.inbox import Hypothesis
 from autoresearch.record.journal import Journal
@@ -61,13 +62,27 @@ def test_edits_that_cannot_be_posted_again_are_left_out() -> None:
 
 def test_a_proposer_is_told_what_to_do_and_what_not_to_repeat(reader: NightReader) -> None:
     seen = reader.snapshot()
-    told = json.loads(json.dumps(plain(views.following(seen, "be bold"))))
+    told = json.loads(json.dumps(plain(views.following(seen))))
     incumbent = seen.night.incumbent
     assert incumbent is not None and told["best"]["n"] == incumbent.n
     assert told["best"]["files"] == {"train_mlx.py": seen.source_of(incumbent.n)}
-    assert told["directive"]["text"] and told["program"] == "be bold" and told["experiment"] == seen.night.next_n
+    assert told["directive"]["text"] and told["categories"][0] == "depth" and told["experiment"] == seen.night.next_n
     assert [one["n"] for one in told["tried"]] == [x.n for x in seen.night.decided if x.role == "candidate"]
     edits.apply(told["best"]["files"]["train_mlx.py"], replies.parse("SET ROWS = 77").edits)
+
+
+def test_a_declared_task_has_its_own_categories_and_brief(tmp_path: Path) -> None:
+    write_night(tmp_path / STATE)
+    seen = NightReader(tmp_path / STATE).snapshot()
+    toml = tmp_path / "task.toml"
+    metric = 'metric = { name = "n", from = "gzip:a.css", min_gain = 0.01 }'
+    toml.write_text(f'edit = ["a.css"]\nbrief = "b.md"\ncategories = ["values"]\n{metric}\n')
+    (tmp_path / "b.md").write_text("Be small.\n")
+    told = views.following(seen)
+    assert told["categories"] == ("values",) and "DEPTH" not in told["directive"]["text"]
+    assert views.program(seen.layout) == "Be small.\n"
+    toml.write_text("edit = [")  # a person is in the middle of it
+    assert views.following(seen)["categories"] == ("other",) and views.program(seen.layout) == ""
 
 
 def test_near_misses_are_discards_since_the_last_keep(reader: NightReader) -> None:
