@@ -28,19 +28,17 @@ from pathlib import Path
 from typing import Any
 
 from autoresearch.system import login
-from benchmarks.cli import parser, table
-from benchmarks.scene import LIMIT_S, TASK, TUNER, Scene, lost_s, time_of
+from benchmarks.cli import Row, parser, table
+from benchmarks.scene import LIMIT_S, TASK, TUNER, IncidentScene, lost_s, time_of
 from testbed.fake_ollama import FakeOllama
 
 FAKETIME = "/usr/lib/*/faketime/libfaketime.so.1"
 SMALL_DISK = 2**31  # bytes
 
-Row = dict[str, Any]
-
 
 def kills(folder: Path, count: int, rng: random.Random, latest_s: float = 12.0) -> Row:
     """Kill sessions by SIGKILL at random moments, from their first second on."""
-    scene, wasted = Scene(folder), 0.0
+    scene, wasted = IncidentScene(folder), 0.0
     for _ in range(count):
         began = time.time()
         process = scene.start()
@@ -62,7 +60,7 @@ def kills(folder: Path, count: int, rng: random.Random, latest_s: float = 12.0) 
 
 def terminal(folder: Path, count: int, rng: random.Random) -> Row:
     """Close the terminal: SIGHUP to the group and a pty whose other end is gone. The loop has to carry on."""
-    scene = Scene(folder)
+    scene = IncidentScene(folder)
     scene.run("--experiments", "1")
     before = len(scene.night().decided)
     master, slave = pty.openpty()
@@ -84,7 +82,7 @@ def terminal(folder: Path, count: int, rng: random.Random) -> Row:
 
 def reboot(folder: Path, count: int, rng: random.Random) -> Row:
     """Stop the machine in mid-run, then run the item that `install` wrote as a login would."""
-    scene = Scene(folder)
+    scene = IncidentScene(folder)
     argv = [sys.executable, str(scene.root / "loop.py"), "run", "--resume", *TUNER, *TASK, "1", "--experiments", "2"]
     login.install(scene.root, argv, home=folder, env=scene.env, system="Darwin")
     plist = plistlib.loads(login.login_item(scene.root, argv, home=folder, env=scene.env, system="Darwin").text)
@@ -122,7 +120,7 @@ def disk(folder: Path, count: int, rng: random.Random) -> Row | None:
     small.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SMALL_DISK}", "tmpfs", str(small)], check=True)
     try:
-        scene = Scene(small)
+        scene = IncidentScene(small)
         scene.run("--experiments", "1")
         before = len(scene.night().decided)
         scene.start()
@@ -163,7 +161,7 @@ def clock(folder: Path, count: int, rng: random.Random) -> Row | None:
     libraries = sorted(Path("/").glob(FAKETIME.lstrip("/")))
     if not libraries:
         return None
-    scene = Scene(folder)
+    scene = IncidentScene(folder)
     offset = folder / "offset"
     offset.write_text("+0")
     scene.env |= {
@@ -192,7 +190,7 @@ def clock(folder: Path, count: int, rng: random.Random) -> Row | None:
 
 def ollama(folder: Path, count: int, rng: random.Random) -> Row:
     """Stop the model's server for six experiments, then start it again."""
-    scene = Scene(folder)
+    scene = IncidentScene(folder)
 
     def script(body: dict[str, Any]) -> dict[str, Any]:
         fields = "TITLE: a step\nHYPOTHESIS: it helps\nCATEGORY: learning_rate"
@@ -243,7 +241,7 @@ raise SystemExit(loop.main())
 
 def swap(folder: Path, count: int, rng: random.Random) -> Row:
     """Report 700 MB of new swap during two runs, as a Mac's `vm.swapusage` would."""
-    scene = Scene(folder)
+    scene = IncidentScene(folder)
     program = folder / "swapping.py"
     program.write_text(SWAPPING.format(root=str(scene.root), when=(12, 18)))
     command = [sys.executable, str(program), *TUNER, *TASK, "1", "--experiments", "6"]

@@ -19,14 +19,14 @@ from pathlib import Path
 from autoresearch.records import Measurement
 from autoresearch.tasks.gpt import contract
 from benchmarks.cli import command_line, parser
-from testbed.hostile import Candidate, read_all
-from testbed.hostile.bench import BUDGET_S, FLOOR_BPB, Bench, measured, outcome, sandbox_here
+from testbed.hostile import HostileCandidate, read_all
+from testbed.hostile.bench import BUDGET_S, FLOOR_BPB, HostileBench, measured, outcome, sandbox_here
 from testbed.toy import HONEST
 
 QUICK = ("honest", "aborts", "looks_ahead", "hangs_at_import")
 
 
-def row(candidate: Candidate, refused: str, m: Measurement | None, folder: str) -> str:
+def row(candidate: HostileCandidate, refused: str, m: Measurement | None, folder: str) -> str:
     """Format a row of the table; `m` is None when the candidate was not run."""
     said = f"**{m.failure.kind}** {m.failure.message}" if m and m.failure else "measured" if m else "not run"
     cells = [candidate.kind, candidate.name, candidate.tries, short(refused or "passes", 70)]
@@ -35,7 +35,9 @@ def row(candidate: Candidate, refused: str, m: Measurement | None, folder: str) 
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
-def summary(candidates: Sequence[Candidate], refused: Mapping[str, str], outcomes: Mapping[str, str]) -> list[str]:
+def summary(
+    candidates: Sequence[HostileCandidate], refused: Mapping[str, str], outcomes: Mapping[str, str]
+) -> list[str]:
     """Format a row for each kind of candidate: how many, and how they ended."""
     rows = []
     for kind in sorted({c.kind for c in candidates}):
@@ -62,7 +64,7 @@ def main(argv: Sequence[str]) -> int:
     broken = {c.name: contract.check(c.source, HONEST.read_text()) for c in candidates}
     refused = {name: found[0].message if found else "" for name, found in broken.items()}
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(Path(folder), sandbox)
+        bench = HostileBench(Path(folder), sandbox)
         with measured(candidates, bench) as results:
             runs = {name: result.result() for name, result in results.items()}
         touched = bench.touched([c for c in candidates if c.name in runs])

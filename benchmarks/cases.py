@@ -24,7 +24,7 @@ AFTER_S = 10.0  # for a command before a case to take effect, as a display that 
 
 
 @dataclass(frozen=True)
-class Case:
+class StepCase:
     """Step to time. A value of None in `env` removes the variable."""
 
     what: str
@@ -38,7 +38,7 @@ class Case:
     seconds: float = 1.0  # to repeat the step for
 
 
-class Bench:
+class CaseTimer:
     """The rows of a run. Each case is timed in a child of its own and printed, as long as there is time."""
 
     def __init__(self, seconds: float) -> None:
@@ -49,7 +49,7 @@ class Bench:
     def left_s(self) -> float:
         return self.ends - time.monotonic()
 
-    def measure(self, case: Case) -> dict[str, Any]:
+    def measure(self, case: StepCase) -> dict[str, Any]:
         """Time the case and keep its row. What fails, or finds no time, is a row too, with the reason."""
         found = row(case, self.left_s) if self.left_s > LEAST_S else {"what": case.what, "failed": "no time was left"}
         self.rows.append(found)
@@ -61,7 +61,7 @@ class Bench:
         return any("failed" in found for found in self.rows)
 
 
-def row(case: Case, timeout: float) -> dict[str, Any]:
+def row(case: StepCase, timeout: float) -> dict[str, Any]:
     """Run the case in a child of its own; a failure is a row too, with the last line of its errors."""
     if case.before:
         process.run(case.before)
@@ -80,7 +80,7 @@ def row(case: Case, timeout: float) -> dict[str, Any]:
 # --- the child --------------------------------------------------------------------------------------------------------
 
 
-def ours(case: Case) -> dict[str, Any]:
+def ours(case: StepCase) -> dict[str, Any]:
     """Train as train() does: the next step's graph is built while the last one runs, and one is in flight."""
     from benchmarks.timing import fused_kernels, toy_task, trainer, training_step
 
@@ -93,7 +93,7 @@ def ours(case: Case) -> dict[str, Any]:
     return {"type": dtype, **found}
 
 
-def plain(case: Case) -> dict[str, Any]:
+def plain(case: StepCase) -> dict[str, Any]:
     from benchmarks.plain import plain_step
     from benchmarks.timing import random_batch, toy_task, trainer
 
@@ -102,7 +102,7 @@ def plain(case: Case) -> dict[str, Any]:
     return looped(case, plain_step(train_mlx, train_mlx.build_model(task), [batch]))
 
 
-def attention(case: Case) -> dict[str, Any]:
+def attention(case: StepCase) -> dict[str, Any]:
     """Time attention alone, forward and backward, in the trainer's own way."""
     import mlx.core as mx
 
@@ -117,7 +117,7 @@ def attention(case: Case) -> dict[str, Any]:
     return looped(case, lambda: gradients(q, k, v))
 
 
-def gradients(case: Case) -> dict[str, Any]:
+def gradients(case: StepCase) -> dict[str, Any]:
     """Compile and time the forward and backward pass alone."""
     import mlx.core as mx
     import mlx.nn as nn
@@ -130,7 +130,7 @@ def gradients(case: Case) -> dict[str, Any]:
     return looped(case, lambda: both(*batch))
 
 
-def optimizer(case: Case) -> dict[str, Any]:
+def optimizer(case: StepCase) -> dict[str, Any]:
     """Compile and time the optimizer alone."""
     import mlx.core as mx
 
@@ -149,7 +149,7 @@ def optimizer(case: Case) -> dict[str, Any]:
     return looped(case, step)
 
 
-def parity(case: Case) -> dict[str, Any]:
+def parity(case: StepCase) -> dict[str, Any]:
     """Compare loss and gradients with the plain port's: the largest ||ours - plain|| / ||plain|| of a parameter."""
     import mlx.core as mx
     import mlx.nn as nn
@@ -171,7 +171,7 @@ def parity(case: Case) -> dict[str, Any]:
     return {"loss_apart": abs(loss.item() - plain.item()), "gradient_apart": apart[worst], "parameter": worst}
 
 
-def looped(case: Case, step: Callable[[], Any], in_flight: bool = False) -> dict[str, Any]:
+def looped(case: StepCase, step: Callable[[], Any], in_flight: bool = False) -> dict[str, Any]:
     """Repeat a step for the case's seconds; its cost is the median. The first call, which compiles, stands apart.
 
     With `in_flight` the next step's graph is built while one runs, as train() does; the step's first array is its loss.
@@ -211,7 +211,7 @@ def kernel_files() -> int:
     return sum(len([*Path(f).rglob(f"*.{end}")]) for f in folders if f for end in ("ptx", "cubin", "so"))
 
 
-KINDS: dict[str, Callable[[Case], dict[str, Any]]] = {
+KINDS: dict[str, Callable[[StepCase], dict[str, Any]]] = {
     "step": ours,
     "plain": plain,
     "attention": attention,
@@ -221,5 +221,5 @@ KINDS: dict[str, Callable[[Case], dict[str, Any]]] = {
 }
 
 if __name__ == "__main__":
-    here = Case(**json.loads(sys.argv[1]))
+    here = StepCase(**json.loads(sys.argv[1]))
     print(json.dumps(KINDS[here.kind](here)))

@@ -12,7 +12,7 @@ from benchmarks.timing import REFERENCE_CONSTANTS, execute
 from testbed.toy import ROOT
 
 
-class Scale(NamedTuple):
+class SetupSize(NamedTuple):
     """A size of the reference setup, and the profile of the data that it trains on."""
 
     profile: str
@@ -20,10 +20,12 @@ class Scale(NamedTuple):
 
 
 REFERENCE = "reference"
-SCALES: Mapping[str, Scale] = {
-    "tiny": Scale("tiny", REFERENCE_CONSTANTS),
-    "wide": Scale("tiny", {**REFERENCE_CONSTANTS, "ASPECT_RATIO": 64}),  # twice the channels, four times the arithmetic
-    "mac": Scale("mac", {"BIGRAM_ROWS": 0, "TOTAL_BATCH_SIZE": 2**15, "DEVICE_BATCH_SIZE": 16}),
+SCALES: Mapping[str, SetupSize] = {
+    "tiny": SetupSize("tiny", REFERENCE_CONSTANTS),
+    "wide": SetupSize(
+        "tiny", {**REFERENCE_CONSTANTS, "ASPECT_RATIO": 64}
+    ),  # twice the channels, four times the arithmetic
+    "mac": SetupSize("mac", {"BIGRAM_ROWS": 0, "TOTAL_BATCH_SIZE": 2**15, "DEVICE_BATCH_SIZE": 16}),
 }
 
 # The places in train_mlx.py that changes of the code go to.

@@ -18,7 +18,7 @@ from autoresearch.system import machine, process
 from testbed.toy import ROOT
 
 Row = Mapping[str, Any]
-Command = Callable[[Sequence[str]], int]
+SubCommand = Callable[[Sequence[str]], int]
 
 
 def choose(command: str, names: Mapping[str, str], argv: Sequence[str]) -> tuple[str, Sequence[str]]:
@@ -38,7 +38,7 @@ def choose(command: str, names: Mapping[str, str], argv: Sequence[str]) -> tuple
     raise SystemExit(0 if asked_for_help else 2)
 
 
-def run_one(name: str, commands: Mapping[str, Command], argv: Sequence[str]) -> int:
+def run_one(name: str, commands: Mapping[str, SubCommand], argv: Sequence[str]) -> int:
     """Run the part of a benchmark that `argv` begins with; the first lines of docstrings are the parts' meanings."""
     meanings = {part: (command.__doc__ or "").partition("\n")[0].rstrip(".") for part, command in commands.items()}
     part, rest = choose(f"python -m benchmarks {name}", meanings, argv)

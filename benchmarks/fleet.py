@@ -30,7 +30,7 @@ from typing import Any
 import psutil
 
 from autoresearch.fleet import address
-from autoresearch.fleet.address import Address
+from autoresearch.fleet.address import FleetAddress
 from autoresearch.paths import Layout
 from autoresearch.record import journal
 from autoresearch.record.night import Night
@@ -100,7 +100,7 @@ class Scene:
 
     def start(self) -> None:
         """Start the coordinator, again where it was killed."""
-        line = str(Address("0.0.0.0" if self.linked else "127.0.0.1", self.port, self.key))
+        line = str(FleetAddress("0.0.0.0" if self.linked else "127.0.0.1", self.port, self.key))
         argv = [sys.executable, "-m", "testbed.fleet_coordinator", line, self.root, self.experiments, TTL_S]
         env = {**os.environ, "AUTORESEARCH_CACHE": str(self.folder / "cache")}
         with (self.folder / "said.txt").open("ab") as said:
@@ -114,7 +114,7 @@ class Scene:
             lay_link(name, link, number)
             within = ["ip", "netns", "exec", name]
         folder = self.folder / f"member{number}"
-        pids = keep_joining(Address(host, self.port, self.key), folder, self.run_s, self.over, within)
+        pids = keep_joining(FleetAddress(host, self.port, self.key), folder, self.run_s, self.over, within)
         self.macs.append(Mac(folder, pids, link))
 
     def night(self) -> Night:

@@ -26,7 +26,7 @@ from autoresearch.system.sandbox import Unconfined
 from autoresearch.tasks.gpt import calibrate, roofline
 from autoresearch.tasks.gpt.data.profiles import MAC, TINY
 from autoresearch.tasks.gpt.workbench import harness
-from benchmarks.cases import Bench, Case
+from benchmarks.cases import CaseTimer, StepCase
 from benchmarks.timing import ENVIRONMENT, TINY_CONSTANTS, arguments, report
 from benchmarks.trainer import random_data
 from testbed.toy import ROOT
@@ -35,12 +35,12 @@ TOKENS = 2**15  # a step
 PLAIN = {"MLX_DISABLE_COMPILE": "1"}  # the environment of a step that is not compiled
 
 
-def case(what: str, kind: str = "step", env: Mapping[str, str | None] | None = None, **constants: Any) -> Case:
+def case(what: str, kind: str = "step", env: Mapping[str, str | None] | None = None, **constants: Any) -> StepCase:
     constants = {"TOTAL_BATCH_SIZE": TOKENS, **constants}
-    return Case(what, MAC.seq_len, MAC.vocab_size, TOKENS, constants, env or {}, kind=kind)
+    return StepCase(what, MAC.seq_len, MAC.vocab_size, TOKENS, constants, env or {}, kind=kind)
 
 
-def uncompiled() -> Iterator[Case]:
+def uncompiled() -> Iterator[StepCase]:
     """Yield the steps as they come, ours beside the plain port's; then attention in types that have no fused kernel."""
     exact = {**PLAIN, "MLX_ENABLE_TF32": "0"}
     yield replace(case("gradients against the plain port's", "parity", exact, COMPUTE_DTYPE="float32"), tokens=2**12)
@@ -55,7 +55,7 @@ def uncompiled() -> Iterator[Case]:
             yield replace(found, T=T)
 
 
-def compiled() -> Iterator[Case]:
+def compiled() -> Iterator[StepCase]:
     for rows, chunks in ((16, (40, 28, 26)), (8, (28, 24, 40))):
         for chunk in chunks:
             name = "whole" if chunk == 40 else f"2^{chunk}"
@@ -65,7 +65,7 @@ def compiled() -> Iterator[Case]:
     yield case("bfloat16, 16 rows, chunk whole, a table of bigrams", **constants)
 
 
-def ahead() -> list[Case]:
+def ahead() -> list[StepCase]:
     """Return the parts of the compiled steps, to compile side by side."""
     eight, sixteen = {"DEVICE_BATCH_SIZE": 8, "LOSS_CHUNK": 2**24}, {"DEVICE_BATCH_SIZE": 16, "LOSS_CHUNK": 2**40}
     return [
@@ -75,19 +75,19 @@ def ahead() -> list[Case]:
     ]
 
 
-def tiny(found: Case) -> Case:
+def tiny(found: StepCase) -> StepCase:
     """Return the case on the tiny profile's scale, for a CPU."""
     constants = {**TINY_CONSTANTS, **found.constants, "TOTAL_BATCH_SIZE": 512, "DEVICE_BATCH_SIZE": 2}
     T = TINY.seq_len * MAC.seq_len // found.T
     return replace(found, T=T, V=512, tokens=512, constants=constants, seconds=0.0)
 
 
-def compiled_ahead(bench: Bench, cases: Sequence[Case], folder: Path) -> None:
+def compiled_ahead(bench: CaseTimer, cases: Sequence[StepCase], folder: Path) -> None:
     """Compile the cases' kernels side by side, each into a cache of its own, and merge these in folder/kernels."""
     kernels = folder / "kernels"
     kernels.mkdir(exist_ok=True)
 
-    def one(case: Case) -> None:
+    def one(case: StepCase) -> None:
         own = Path(tempfile.mkdtemp(dir=folder))
         shutil.copytree(kernels, own, dirs_exist_ok=True)
         bench.measure(replace(case, env={"MLX_PTX_CACHE_DIR": str(own)}, seconds=0.0))
@@ -127,7 +127,7 @@ def main(argv: Sequence[str]) -> int:
 def _measure(args: argparse.Namespace, folder: Path) -> int:
     on_gpu = mx.default_device() == mx.gpu
     cuda = on_gpu and not mx.metal.is_available()
-    bench = Bench(args.seconds)
+    bench = CaseTimer(args.seconds)
     plain, fused = list(uncompiled()), list(compiled()) if on_gpu else []
     if args.quick:
         plain, fused = plain[:2] + plain[-1:], fused[:1]

@@ -28,7 +28,7 @@ from autoresearch.search.scorecard import Scorecard
 from autoresearch.system import machine
 from autoresearch.tasks.gpt import roofline
 from autoresearch.tasks.gpt.data.profiles import MAC, TINY
-from benchmarks.cases import Bench, Case
+from benchmarks.cases import CaseTimer, StepCase
 from benchmarks.timing import ENVIRONMENT, TINY_CONSTANTS, arguments, report
 
 TOKENS, TINY_TOKENS = 2**14, 2**12  # a step
@@ -40,15 +40,15 @@ QUICK = ("baseline", "Newton-Schulz matrix by matrix")
 WIDTHS, CONTEXTS = (64, 128), (512, 1024, 2048)  # of attention alone
 
 
-def cases(device: str, quick: bool) -> Iterator[Case | str]:
+def cases(device: str, quick: bool) -> Iterator[StepCase | str]:
     """Yield the cases that exist on this device, and a text for each that does not, with the reason."""
     gpu = device == "gpu"
     T, V, tokens = (MAC.seq_len, MAC.vocab_size, TOKENS) if gpu else (TINY.seq_len, TINY.vocab_size, TINY_TOKENS)
     tokens //= 8 if quick else 1
     base = {**({} if gpu else TINY_CONSTANTS), "TOTAL_BATCH_SIZE": tokens, "DEVICE_BATCH_SIZE": tokens // T}
 
-    def case(what: str, env: Mapping[str, str | None] | None = None, **constants: Any) -> Case:
-        return Case(what, T, V, tokens, {**base, **constants}, env or {}, seconds=0.0 if quick else STEP_S)
+    def case(what: str, env: Mapping[str, str | None] | None = None, **constants: Any) -> StepCase:
+        return StepCase(what, T, V, tokens, {**base, **constants}, env or {}, seconds=0.0 if quick else STEP_S)
 
     yield case("baseline")
     if gpu:
@@ -76,14 +76,14 @@ def cases(device: str, quick: bool) -> Iterator[Case | str]:
     yield case("baseline again, for the heat")
 
 
-def attention(tokens: int) -> Iterator[Case]:
+def attention(tokens: int) -> Iterator[StepCase]:
     """Yield attention alone, forward and backward, with MLX's kernels and with their fallback, by width and context."""
     for D in WIDTHS:
         for T in CONTEXTS:
             for fallback, kernels in ("0", "MLX's kernels"), ("1", "fallback"):
                 what, env = f"attention, D {D}, T {T}, {kernels}", {"MLX_SDPA_VJP_FALLBACK": fallback}
                 constants = {"HEAD_DIM": D, "COMPUTE_DTYPE": "bfloat16"}
-                yield Case(what, T, MAC.vocab_size, tokens, constants, env, kind="attention")
+                yield StepCase(what, T, MAC.vocab_size, tokens, constants, env, kind="attention")
 
 
 def idle_rows(model: str, server: OllamaServer, run: Callable[[str], dict[str, Any]]) -> list[dict[str, Any]]:
@@ -112,7 +112,7 @@ def idle_cost(rows: Sequence[Mapping[str, Any]]) -> float | None:
     return round(statistics.median(costs), 4)
 
 
-def measure_idle(wanted: str | None, bench: Bench, case: Case, facts: machine.Facts) -> str:
+def measure_idle(wanted: str | None, bench: CaseTimer, case: StepCase, facts: machine.Facts) -> str:
     """Measure what an idle model costs this machine, note it on the model's card, and say it.
 
     The model is the one of that name, or the one that a night would choose. Raises ProposerError.
@@ -135,7 +135,7 @@ def measure_idle(wanted: str | None, bench: Bench, case: Case, facts: machine.Fa
     return f"{choice.model}, loaded and idle, costs {cost:.1%} of a step's speed"
 
 
-def display_asleep(case: Case, asked: bool) -> Iterator[Case | str]:
+def display_asleep(case: StepCase, asked: bool) -> Iterator[StepCase | str]:
     if sys.platform != "darwin":
         yield "display asleep: only a Mac's GPU watchdog minds a lit display"
     elif not asked:
@@ -145,11 +145,11 @@ def display_asleep(case: Case, asked: bool) -> Iterator[Case | str]:
         yield replace(case, what="display asleep", before=DISPLAY_SLEEP)
 
 
-def measured(bench: Bench, found: Iterable[Case | str]) -> list[str]:
+def measured(bench: CaseTimer, found: Iterable[StepCase | str]) -> list[str]:
     """Time the cases; return a line for each that does not exist here."""
     missing = []
     for case in found:
-        if isinstance(case, Case):
+        if isinstance(case, StepCase):
             bench.measure(case)
         else:
             missing.append(f"not run: {case}")
@@ -171,10 +171,10 @@ def main(argv: Sequence[str]) -> int:
     if not args.quick:
         print(f"this takes up to {SECONDS / 60:.0f} minutes; leave the machine alone meanwhile", file=sys.stderr)
     best, before = roofline.measure(ENVIRONMENT), machine.facts()
-    bench, found = Bench(SECONDS), list(cases(best.device, args.quick))
+    bench, found = CaseTimer(SECONDS), list(cases(best.device, args.quick))
     if args.quick:
         found = [case for case in found if isinstance(case, str) or case.what in QUICK]
-    base = next(case for case in found if isinstance(case, Case))
+    base = next(case for case in found if isinstance(case, StepCase))
     said = measured(bench, found)
     if args.quick and not args.model:
         said.append("not run: an idle model: not with --quick")

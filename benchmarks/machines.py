@@ -41,11 +41,11 @@ from testbed.toy import HONEST, ROOT, git, write_toy_data
 
 LEFT_OUT = shutil.ignore_patterns(".*", "runs", "__pycache__", "findings")
 
-Ideas = Sequence[tuple[str, str, Edit]]
+KnownChanges = Sequence[tuple[str, str, Edit]]
 
 SQUARED_RELU = "        return self.c_proj(prepare.relu_squared(self.c_fc(x)))"
 GELU = "        return self.c_proj(nn.gelu(self.c_fc(x)))"
-IDEAS: Ideas = (
+IDEAS: KnownChanges = (
     ("depth", "Half the layers: more steps", Set("DEPTH", "2")),
     ("batch", "Half the batch: twice the steps", Set("TOTAL_BATCH_SIZE", "2**11")),
     ("batch", "A quarter of the batch: four times the steps", Set("TOTAL_BATCH_SIZE", "2**10")),
@@ -59,7 +59,7 @@ IDEAS: Ideas = (
     ("schedule", "A longer warm-down", Set("WARMDOWN_RATIO", "0.8")),
     ("mlp", "A wider MLP", Set("MLP_RATIO", "8")),
 )
-TOY_IDEAS: Ideas = (("learning_rate", "A hundred times the rate", Set("LR", "0.02")),)
+TOY_IDEAS: KnownChanges = (("learning_rate", "A hundred times the rate", Set("LR", "0.02")),)
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Work:
     """Task and ideas that all machines share."""
 
     dataset: str
-    ideas: Ideas
+    ideas: KnownChanges
     budget_s: float
     data: Callable[[Path], object]  # writes the prepared data to a folder
     source: str  # of the editable file
@@ -114,7 +114,7 @@ class Listed(BaseProposer):
 
     name = "list"
 
-    def __init__(self, ideas: Ideas, folder: Path) -> None:
+    def __init__(self, ideas: KnownChanges, folder: Path) -> None:
         had = {x.proposal.title for x in journal.read(Layout.of(folder)).experiments.values()}
         self.left = [idea for idea in ideas if idea[1] not in had]
 
@@ -165,7 +165,7 @@ def checkout(root: Path, source: str) -> None:
 
 
 @dataclass(frozen=True)
-class Bench:
+class Study:
     """Folder of all machines, and the work to do there."""
 
     folder: Path
@@ -197,7 +197,7 @@ class Bench:
             return bundle.load(path)
         with constrained(machine, self.folder, self.work) as root:
             git(root, "switch", "-q", "main")
-            proposer = transfer.Transfer(there)
+            proposer = transfer.TransferProposer(there)
             transfer_night.begin(Layout(root, "transfer"), there)
             options, rules = self.options(machine, "transfer"), transfer_night.RULES
             with open_night(root, options, PlainView(), lambda facts: proposer, rules) as research:
@@ -222,7 +222,7 @@ def show(bundles: Sequence[Bundle], page: Path) -> None:
     print(f"wrote {page}")
 
 
-def run(bench: Bench, machines: Sequence[Constrained]) -> bool:
+def run(bench: Study, machines: Sequence[Constrained]) -> bool:
     """Run the nights, then the transfers; return whether everything is done."""
     nights = [found for machine in machines if (found := bench.night(machine)) is not None]
     if len(nights) < len(machines):
@@ -253,7 +253,7 @@ def main(argv: Sequence[str]) -> int:
         options.error(f"no machine {', '.join(missing)}; there are {', '.join(known)}")
     work = toy() if args.quick else real(args.dataset, args.budget, args.ideas)
     deadline = None if args.minutes is None else time.time() + 60 * args.minutes
-    if not run(Bench(folder, work, deadline), [known[name] for name in wanted]):
+    if not run(Study(folder, work, deadline), [known[name] for name in wanted]):
         print(f"not done yet; the same command resumes: --folder {folder}")
         return 1
     return 0

@@ -117,7 +117,7 @@ class Student:
         return f"SET {name} = {now[name] * self.rng.choice((0.7, 0.85, 1.2, 1.4)):.4g}"
 
 
-class Chooser(Student):
+class NumberChooser(Student):
     """Scripted model that keeps to a schema and knows nothing: it takes an entry of the menu at random."""
 
     def __call__(self, body: dict[str, Any]) -> dict[str, Any]:
@@ -183,7 +183,7 @@ def run_night(nights: Nights, name: str) -> None:
     command += ["--experiments", str(nights.experiments)] + (
         [] if name == "tuner" else ["--model", nights.model["name"]]
     )
-    student = (Chooser if nights.menu else Student)(nights.seed)
+    student = (NumberChooser if nights.menu else Student)(nights.seed)
     with FakeOllama(student, models=[nights.model]) as fake, (own / "night.log").open("w") as log:
         env = {**os.environ, "AUTORESEARCH_CACHE": str(own / "cache"), "OLLAMA_HOST": fake.url}
         code = subprocess.run(command, cwd=root, env=env, stdout=log, stderr=subprocess.STDOUT).returncode

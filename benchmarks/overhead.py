@@ -22,7 +22,7 @@ from autoresearch.record.codec import encode
 from benchmarks.cli import parser
 from testbed.night_builder import NightBuilder
 
-Event = Mapping[str, Any]
+JournalLine = Mapping[str, Any]
 
 WORK = ("training", "evaluation")
 MEANING = {
@@ -36,7 +36,7 @@ MEANING = {
 }
 
 
-def between_runs(events: Sequence[Event]) -> list[float]:
+def between_runs(events: Sequence[JournalLine]) -> list[float]:
     """Return the seconds from the end of each run to the start of the next, less the proposer's own."""
     gaps, end, proposing = [], None, 0.0
     for event in events:
@@ -52,7 +52,7 @@ def between_runs(events: Sequence[Event]) -> list[float]:
     return gaps
 
 
-def at(event: Event) -> float:
+def at(event: JournalLine) -> float:
     """Return an event's time in seconds since 1970."""
     return datetime.fromisoformat(event["t"]).timestamp()
 
@@ -68,13 +68,13 @@ PURPOSES = {
 }
 
 
-def by_purpose(events: Sequence[Event]) -> dict[str, tuple[int, float]]:
+def by_purpose(events: Sequence[JournalLine]) -> dict[str, tuple[int, float]]:
     """Return runs and seconds, from `started` to the run's end, of each of PURPOSES."""
     baselines = {e["n"] for e in events if e["type"] == "proposed" and e["role"] == "baseline"}
     searched = max((at(e) for e in events if e["type"] in ("proposed", "decided")), default=0.0)
     validated = any(e.get("purpose") == "final" for e in events)
     found = dict.fromkeys(PURPOSES, (0, 0.0))
-    begun: Event | None = None
+    begun: JournalLine | None = None
     for event in events:
         if event["type"] == "started":
             begun = event
@@ -92,13 +92,13 @@ def by_purpose(events: Sequence[Event]) -> dict[str, tuple[int, float]]:
     return found
 
 
-def night_s(events: Sequence[Event]) -> float:
+def night_s(events: Sequence[JournalLine]) -> float:
     """Return the seconds of all sessions, without the pauses between them."""
     pairs = itertools.pairwise(events)
     return sum(max(0.0, at(late) - at(early)) for early, late in pairs if late["type"] != "opened")
 
 
-def trust_table(events: Sequence[Event]) -> str:
+def trust_table(events: Sequence[JournalLine]) -> str:
     """Format what the night's seconds were spent on, and the share of runs that try nothing new."""
     total, found = night_s(events), by_purpose(events)
     rows = [(PURPOSES[key], runs, s) for key, (runs, s) in found.items() if runs]
@@ -116,7 +116,7 @@ def trust_table(events: Sequence[Event]) -> str:
     )
 
 
-def read_events(folder: Path) -> list[Event]:
+def read_events(folder: Path) -> list[JournalLine]:
     """Read the journal of runs/TAG. Raises AutoresearchError when it cannot be read."""
     path = folder / JOURNAL
     try:
@@ -125,7 +125,7 @@ def read_events(folder: Path) -> list[Event]:
         raise AutoresearchError(f"{path} cannot be read: {error.strerror}") from None
 
 
-def made_up() -> list[Event]:
+def made_up() -> list[JournalLine]:
     """Return the events of a night that never ran: two experiments and a final validation."""
     made = NightBuilder()
     for n in (1, 2):
@@ -138,7 +138,7 @@ def made_up() -> list[Event]:
     return [json.loads(encode(event)) for event in made.events]
 
 
-def parts_table(events: Sequence[Event]) -> str:
+def parts_table(events: Sequence[JournalLine]) -> str:
     """Format the medians of a run's parts. Raises AutoresearchError when there is no complete run."""
     runs = [e["measurement"]["seconds"] for e in events if e["type"] == "measured" and e["measurement"].get("score")]
     if not runs:

@@ -76,7 +76,7 @@ LEAKS = (
 )
 
 
-class Scene:
+class ProbeTask:
     """A task in one profile's shape: rows of a bigram process, and the model that knows that process."""
 
     def __init__(self, profile: Profile, rng: np.random.Generator) -> None:
@@ -175,7 +175,7 @@ def power(argv: Sequence[str]) -> int:
     profiles = [TINY] if args.quick else [TINY, MAC]
     table: dict[Leak, dict[str, Any]] = {leak: {"leak": str(leak)} for leak in rows}
     for profile in profiles:
-        scene = Scene(profile, np.random.default_rng(1))
+        scene = ProbeTask(profile, np.random.default_rng(1))
         cases = [(leak, bits) for leak in rows for bits in (False, True)]
         counts = dict.fromkeys(cases, 0)
         for _ in range(trials):

@@ -90,7 +90,7 @@ def columns_table(columns: Mapping[str, Mapping[str, Any]], head: str = "") -> s
     )
 
 
-class Model:
+class ScriptedModel:
     """Scripted model: a third of its replies are good, a third do not apply, a third are malformed."""
 
     def __init__(self, seed: int) -> None:
@@ -116,7 +116,7 @@ def played(count: int, seed: int, form: str, folder: Path) -> dict[str, Any]:
     """Play so many turns in one reply format; return the table's column."""
     history: list[Trial] = []
     prompts, answers, harness, tries = [], [], [], []
-    with FakeOllama(Model(seed), models=[MODEL]) as fake:
+    with FakeOllama(ScriptedModel(seed), models=[MODEL]) as fake:
         server = OllamaServer(fake.url, Timeouts(retry_s=0.0))
         own = OllamaProposer(server, MODEL["name"], Scorecard(folder / f"{form}.json", "here"), formats=(form,))
         for turn in range(1, count + 1):
@@ -218,7 +218,7 @@ def real(argv: Sequence[str]) -> int:
     options.add_argument("--json", type=Path, metavar="FILE", help="also write the replies to this file")
     args = options.parse_args(argv)
     if args.quick:
-        with FakeOllama(Model(args.seed), models=[MODEL]) as fake:
+        with FakeOllama(ScriptedModel(args.seed), models=[MODEL]) as fake:
             return asked(Recorded(f"{fake.url}/v1", MODEL["name"]), 5, args.minutes, args.seed, args.json)
     if not args.base_url or not args.model:
         options.error("name a server by --base-url and its model by --model")

@@ -40,7 +40,7 @@ def enrich(root: Path) -> None:
     git(root, "commit", "-q", "-am", "more constants")
 
 
-class Scene:
+class IncidentScene:
     """A repository, a cache and a loop in it; call `check` after each incident."""
 
     budget_s = 1.0  # of training a run

@@ -37,7 +37,7 @@ THREADS = 4
 JOURNAL_S = 57.0  # between two events of the night, which has six in 340 s
 
 
-class Server:
+class NightServer:
     """`loop.py serve` on a made-up night, in a process of its own."""
 
     def __init__(self, root: Path, experiments: int) -> None:
@@ -69,9 +69,9 @@ class Server:
 
 
 @contextmanager
-def serving(experiments: int) -> Iterator[Server]:
+def serving(experiments: int) -> Iterator[NightServer]:
     with TemporaryDirectory() as name:
-        server = Server(Path(name), experiments)
+        server = NightServer(Path(name), experiments)
         try:
             yield server
         finally:
@@ -82,7 +82,7 @@ def serving(experiments: int) -> Iterator[Server]:
 # --- requests ---------------------------------------------------------------------------------------------------------
 
 
-def request_row(server: Server, experiments: int, path: str, seconds: float) -> dict[str, Any]:
+def request_row(server: NightServer, experiments: int, path: str, seconds: float) -> dict[str, Any]:
     """Call an address from several threads for so many seconds."""
     connection = server.connect()
     first = time.perf_counter()
@@ -118,7 +118,7 @@ def request_row(server: Server, experiments: int, path: str, seconds: float) -> 
 # --- beside a training ------------------------------------------------------------------------------------------------
 
 
-def training_row(server: Server, name: str, polls_a_s: float, windows: int, seconds: float) -> dict[str, Any]:
+def training_row(server: NightServer, name: str, polls_a_s: float, windows: int, seconds: float) -> dict[str, Any]:
     """Train in windows, in every second one with an open page and so many requests a second."""
     step = warmed(lambda: training_step(trainer(**TINY_CONSTANTS), toy_task()))
     state, beat = write_live(server.layout), threading.Event()
@@ -168,7 +168,7 @@ def live(layout: Layout, state: LiveState, ended: threading.Event) -> None:
 
 
 @contextmanager
-def calling(server: Server, polls_a_s: float) -> Iterator[None]:
+def calling(server: NightServer, polls_a_s: float) -> Iterator[None]:
     """Keep a page open, which follows the events and fetches the night when it grows, and ask for what is next."""
     ended = threading.Event()
 

@@ -41,7 +41,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from testbed.fake_ollama_http import Server, Step
+from testbed.fake_ollama_http import FakeServer, ScriptStep
 from testbed.fake_ollama_wire import BYTES_PER_TOKEN, seconds
 
 MODEL = {
@@ -74,7 +74,7 @@ class FakeOllama:
 
     def __init__(
         self,
-        script: Sequence[Step] | Callable[[dict[str, Any]], Step] = (),
+        script: Sequence[ScriptStep] | Callable[[dict[str, Any]], ScriptStep] = (),
         *,
         models: Sequence[dict[str, Any]] = (MODEL,),
         cycle: bool = False,
@@ -115,7 +115,7 @@ class FakeOllama:
         self.resident: dict[str, dict[str, Any]] = {}  # model -> asked, shift, num_ctx, expires, leaving, dead
         self.lock = threading.Lock()
         self.played = 0
-        self._http = Server(("127.0.0.1", port), self)
+        self._http = FakeServer(("127.0.0.1", port), self)
         self.port = int(self._http.server_address[1])
         self.url = f"http://127.0.0.1:{self.port}"
 
@@ -136,7 +136,7 @@ class FakeOllama:
     def chats(self) -> list[dict[str, Any]]:
         return [body for path, body in self.requests if path in ("/api/chat", "/v1/chat/completions")]
 
-    def next_step(self, body: dict[str, Any]) -> Step:
+    def next_step(self, body: dict[str, Any]) -> ScriptStep:
         with self.lock:
             number, self.played = self.played, self.played + 1
         if callable(self.script):

@@ -17,14 +17,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from testbed import fake_ollama_wire as wire
-from testbed.fake_openai import OpenAIRoutes
+from testbed.fake_openai import OpenAIRoutes, ScriptStep
 
-Step = dict[str, Any]
 JSON, BARE_JSON, NDJSON = "application/json; charset=utf-8", "application/json", "application/x-ndjson"
 HEADED = ("/", "/api/version", "/api/tags")  # routes that answer HEAD
 
 
-class Server(ThreadingHTTPServer):
+class FakeServer(ThreadingHTTPServer):
     daemon_threads = True
     allow_reuse_address = True
 
@@ -42,7 +41,7 @@ class Server(ThreadingHTTPServer):
 
 class Handler(OpenAIRoutes, BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server: Server
+    server: FakeServer
 
     def log_message(self, format: str, *args: Any) -> None:
         """Print nothing among the output of a test."""
@@ -220,7 +219,7 @@ class Handler(OpenAIRoutes, BaseHTTPRequestHandler):
         pieces += [{"role": "assistant", "content": part} for part in said]
         self._play(model, step, pieces, reason, counts)
 
-    def _texts(self, body: dict[str, Any], model: dict[str, Any], step: Step, left: int) -> tuple[str, str, bool]:
+    def _texts(self, body: dict[str, Any], model: dict[str, Any], step: ScriptStep, left: int) -> tuple[str, str, bool]:
         """Return text and thinking, cut to num_predict, or to what is `left` of a context that may not shift."""
         thinks = "thinking" in model["capabilities"] and body.get("think") is not False
         thinking = step.get("thinking", "") if thinks else ""
@@ -232,7 +231,7 @@ class Handler(OpenAIRoutes, BaseHTTPRequestHandler):
     def _play(
         self,
         model: dict[str, Any],
-        step: Step,
+        step: ScriptStep,
         pieces: Sequence[dict[str, str]],
         reason: str,
         counts: dict[str, int],
@@ -256,7 +255,7 @@ class Handler(OpenAIRoutes, BaseHTTPRequestHandler):
 
     # --- what both forms share ---
 
-    def started(self, step: Step, content_type: str) -> bool:
+    def started(self, step: ScriptStep, content_type: str) -> bool:
         """Wait and send the head; return False where the step has an error instead of chunks."""
         time.sleep(step.get("delay_s", 0.0))
         if step.get("die"):
@@ -271,7 +270,7 @@ class Handler(OpenAIRoutes, BaseHTTPRequestHandler):
         self._begin(content_type)
         return True
 
-    def ended_early(self, step: Step) -> bool:
+    def ended_early(self, step: ScriptStep) -> bool:
         if step.get("cut") == "reset":
             self._hang_up()
         elif step.get("cut"):

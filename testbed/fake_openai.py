@@ -8,7 +8,7 @@ from typing import Any
 
 from testbed import fake_ollama_wire as wire
 
-Step = dict[str, Any]
+ScriptStep = dict[str, Any]
 FACTS = {"id": "chatcmpl-1", "created": 1_795_763_213, "system_fingerprint": "fp_ollama"}
 
 
@@ -16,8 +16,8 @@ class OpenAIRoutes:
     """Routes under /v1 for fake_ollama_http.Handler, which has the methods declared here."""
 
     fake: Any
-    started: Callable[[Step, str], bool]
-    ended_early: Callable[[Step], bool]
+    started: Callable[[ScriptStep, str], bool]
+    ended_early: Callable[[ScriptStep], bool]
     send_json: Callable[..., None]
     write: Callable[[bytes], None]
     event: Callable[[Any], None]
@@ -71,7 +71,7 @@ class OpenAIRoutes:
         return wire.too_long(tokens, limit) if tokens > limit else None
 
     def _stream(
-        self, body: dict[str, Any], step: Step, texts: tuple[str, str], reason: str, usage: dict[str, int]
+        self, body: dict[str, Any], step: ScriptStep, texts: tuple[str, str], reason: str, usage: dict[str, int]
     ) -> None:
         """Send the chunks of an answer that has begun."""
         thought, text = texts

@@ -72,7 +72,7 @@ class Waiting:
 
 
 def keep_joining(
-    where: address.Address, folder: Path, run_s: float, over: threading.Event, within: Sequence[str] = ()
+    where: address.FleetAddress, folder: Path, run_s: float, over: threading.Event, within: Sequence[str] = ()
 ) -> list[int]:
     """Start a member's process and start it again whenever it ends; return the list that its present pid is in.
 

@@ -15,7 +15,7 @@ from autoresearch.system.machine import Facts
 
 PATIENCE_S = 30.0  # of a run that waits for others
 
-Score = Callable[[str, Job], float]  # of a job on a member of a class
+JobScore = Callable[[str, Job], float]  # of a job on a member of a class
 
 
 @dataclass
@@ -23,7 +23,7 @@ class LocalPool:
     """Pool whose members are threads of the caller. `score` says what a job measures on a class."""
 
     members: dict[str, int]
-    score: Score
+    score: JobScore
     run_s: float = 0.002
     together: int = 1  # a candidate's run waits until as many run at once, however loaded the machine is
     made: list[tuple[str, str]] = field(default_factory=list)  # (class, id) of each job, in the order of their ends

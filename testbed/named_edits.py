@@ -20,12 +20,12 @@ REPEATED = re.compile(r"^(\d+) x (.*)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
-class Entry:
+class NamedEdits:
     about: tuple[str, ...]  # the lines between the name and the first edit
     edits: tuple[tuple[str, str], ...]  # (old text, new text)
 
 
-def parse(text: str) -> Mapping[str, Entry]:
+def parse(text: str) -> Mapping[str, NamedEdits]:
     """Return the entries by name. In a new text, the line "40 x TEXT" stands for 40 lines TEXT."""
     entries = {}
     for section in text.split("\n##### ")[1:]:
@@ -33,7 +33,9 @@ def parse(text: str) -> Mapping[str, Entry]:
         blocks = BLOCK.findall(body)
         assert len(blocks) == body.count("<<<<\n"), name
         about = body.partition("<<<<\n")[0].split("\n")
-        entries[name] = Entry(tuple(line for line in about if line), tuple((old, _repeat(new)) for old, new in blocks))
+        entries[name] = NamedEdits(
+            tuple(line for line in about if line), tuple((old, _repeat(new)) for old, new in blocks)
+        )
     return entries
 
 

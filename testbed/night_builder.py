@@ -54,7 +54,7 @@ IDEAS: list[tuple[str, tuple[Any, ...], str, float]] = [
 ]
 
 
-class Machine(Protocol):
+class RunSource(Protocol):
     """Machine on which the runs of a made-up night take place."""
 
     def measure(self, n: int, seed: int, bpb: float | None, failure: Failure | None, now: datetime) -> Measurement: ...
@@ -85,7 +85,7 @@ class NightBuilder:
         facts: Mapping[str, Any] = M4,
         task: Mapping[str, Any] = TASK,
         *,
-        machine: Machine | None = None,
+        machine: RunSource | None = None,
         baseline_score: float = 1.6,
         sigma_score: float = 0.004,
         seed: int = 0,

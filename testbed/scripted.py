@@ -12,7 +12,7 @@ from autoresearch.records import Context, Edit, Failure, Proposal, SearchReplace
 from autoresearch.report.console import PlainView
 from autoresearch.search.proposer import BaseProposer
 
-Idea = tuple[str, tuple[Edit, ...]]
+ScriptedIdea = tuple[str, tuple[Edit, ...]]
 
 
 class Scripted(BaseProposer):
@@ -20,7 +20,7 @@ class Scripted(BaseProposer):
 
     name = "scripted"
 
-    def __init__(self, *ideas: Idea, repairs: Sequence[Idea] = ()) -> None:
+    def __init__(self, *ideas: ScriptedIdea, repairs: Sequence[ScriptedIdea] = ()) -> None:
         self.ideas, self.repairs = list(ideas), list(repairs)
         self.failures: list[Failure] = []
         self.contexts: list[Context] = []
@@ -44,7 +44,7 @@ class Scripted(BaseProposer):
         self.released += 1
         return False
 
-    def _say(self, idea: Idea) -> Proposal:
+    def _say(self, idea: ScriptedIdea) -> Proposal:
         return Proposal(idea[1], idea[0], f"{idea[0]}: worth a try", "other", self.name)
 
 
@@ -56,6 +56,6 @@ def night(root: Path, proposer: Scripted, experiments: int = 1, **options: objec
 
 
 # Learning 100 times more slowly is worse by hundreds of sigma; a better initial head gains as many.
-WORSE: Idea = ("learn slowly", (Set("LR", "0.0001"),))
-SLOWER: Idea = ("learn very slowly", (Set("LR", "0.00001"),))
-BROKEN: Idea = ("forget a bracket", (SearchReplace("    opt = optim.Adam(LR)", "    opt = optim.Nothing(LR)"),))
+WORSE: ScriptedIdea = ("learn slowly", (Set("LR", "0.0001"),))
+SLOWER: ScriptedIdea = ("learn very slowly", (Set("LR", "0.00001"),))
+BROKEN: ScriptedIdea = ("forget a bracket", (SearchReplace("    opt = optim.Adam(LR)", "    opt = optim.Nothing(LR)"),))

@@ -28,7 +28,7 @@ def build_model(task):
 def train(model, run):
     return TOTAL_BATCH_SIZE, MATRIX_LR, WEIGHT_DECAY, WARMDOWN_RATIO, ADAM_BETAS
 """
-Score = Callable[[dict[str, Any]], float | None]  # val_bpb of the constants; None stands for a crash
+ConstantsScore = Callable[[dict[str, Any]], float | None]  # val_bpb of the constants; None stands for a crash
 
 
 def context(source: str, history: Sequence[Trial] = (), **more: Any) -> Context:
@@ -36,7 +36,7 @@ def context(source: str, history: Sequence[Trial] = (), **more: Any) -> Context:
     return Context(source, 1.0, SIGMA, "", task, "", tuple(history), turn=len(history) + 1, **more)
 
 
-def measured(n: int, parent: str, proposal: Proposal, incumbent_score: float, score: Score) -> Trial:
+def measured(n: int, parent: str, proposal: Proposal, incumbent_score: float, score: ConstantsScore) -> Trial:
     source = edits.apply(parent, proposal.edits)
     bpb = score(constants.read(source))
     trial = Trial(

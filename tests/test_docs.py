@@ -15,7 +15,7 @@ import pytest
 import loop
 from autoresearch.records import TaskFacts
 from autoresearch.report.dashboard import result_line
-from autoresearch.report.live_state import Result
+from autoresearch.report.live_state import ResultRow
 from autoresearch.serve import app as serve_app
 from autoresearch.serve import posts
 from autoresearch.serve.nights import NightReader
@@ -91,7 +91,7 @@ def test_the_readme_is_short_and_says_first_what_no_mac_has_shown() -> None:
 def test_the_readme_shows_a_line_as_the_program_prints_it() -> None:
     [shown] = re.findall(r"^    (#\d.*)$", (ROOT / "README.md").read_text(), re.MULTILINE)
     reason = "0.0182 bpb better = 2.6 sigma over 2 runs"
-    assert shown == result_line(Result(7, "keep", "Halve the batch", reason, "tuner", 1.402113, 2.6)).plain
+    assert shown == result_line(ResultRow(7, "keep", "Halve the batch", reason, "tuner", 1.402113, 2.6)).plain
 
 
 def test_the_program_prints_every_message_that_troubleshooting_explains() -> None:

@@ -5,10 +5,12 @@ No I/O.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from autoresearch.candidate import literals
+
+Knobs = Mapping[str, Sequence[Any]]  # constant, or element `name[i]` -> its range or its choices
 
 
 def is_range(spec: Sequence[Any]) -> bool:

@@ -70,14 +70,14 @@ def data(source: str) -> Any:
         raise SourceError(f"not valid JSON: {error}") from error
 
 
-def _places(source: str) -> Iterator[tuple[keys.Path, tuple[int, int]]]:
+def _places(source: str) -> Iterator[tuple[keys.KeyPath, tuple[int, int]]]:
     """Yield each value that is no object with its path, and where its text starts and ends; the source is valid."""
     at = _skip(source, 0)
     if source[at] == "{":
         yield from _in_object(source, at, ())
 
 
-def _in_object(source: str, at: int, path: keys.Path) -> Iterator[tuple[keys.Path, tuple[int, int]]]:
+def _in_object(source: str, at: int, path: keys.KeyPath) -> Iterator[tuple[keys.KeyPath, tuple[int, int]]]:
     """Yield the places of an object that opens at `at`."""
     at = _skip(source, at + 1)
     while source[at] != "}":

@@ -20,10 +20,10 @@ _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _WORD = re.compile(r"[A-Za-z_][\w-]*")
 _WORDS = {"true": True, "false": False}
 
-Path = tuple[str, ...]  # ("server", "port") of the key `server.port`
+KeyPath = tuple[str, ...]  # ("server", "port") of the key `server.port`
 
 
-def named(document: Any) -> Iterator[tuple[str, Path, Any]]:
+def named(document: Any) -> Iterator[tuple[str, KeyPath, Any]]:
     """Yield the keys of a document that have a name, with their paths and values, in order.
 
     >>> [name for name, _, _ in named({"server": {"port": 80, "a.b": 1}, "rules": [{"x": 1}]})]
@@ -43,11 +43,11 @@ def names(document: Any) -> list[str]:
     return [_name(path) for path, _ in _leaves(document, ())]
 
 
-def _name(path: Path) -> str:
+def _name(path: KeyPath) -> str:
     return ".".join(part if _BARE.fullmatch(part) else json.dumps(part) for part in path)
 
 
-def _leaves(table: Any, path: Path) -> Iterator[tuple[Path, Any]]:
+def _leaves(table: Any, path: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
     for key, value in table.items() if isinstance(table, Mapping) else ():
         if isinstance(value, Mapping):
             yield from _leaves(value, (*path, key))

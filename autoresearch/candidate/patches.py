@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from autoresearch.candidate import constants, edits, python_constants, syntax
+from autoresearch.candidate.matching import Lines
 from autoresearch.candidate.pack import is_packed, unpack
 from autoresearch.errors import EditError
 from autoresearch.records import Edit, SearchReplace, Set, WholeFile
 
 CONTEXTS = (0, 2, 6, 20)  # unchanged lines around a block, tried in turn
 
-Lines = Sequence[str]
 Literals = tuple[str | None, str | None]  # source text of a constant's value before and after; None: no such constant
 
 

@@ -104,17 +104,17 @@ def _parsed(source: str) -> TOMLDocument:
         raise SourceError(f"not valid TOML: {error}") from error
 
 
-def _at(document: Any, path: keys.Path) -> Any:
+def _at(document: Any, path: keys.KeyPath) -> Any:
     return reduce(lambda table, key: table[key], path, document)
 
 
-def _text(document: Any, path: keys.Path) -> str:
+def _text(document: Any, path: keys.KeyPath) -> str:
     """Return the text of the value at `path`."""
     item = _at(document, path)
     return spelled(item, "") if isinstance(item, bool) else str(item.as_string())  # tomlkit gives bools as Python's
 
 
-def _cut(source: str, path: keys.Path) -> tuple[str, str, str]:
+def _cut(source: str, path: keys.KeyPath) -> tuple[str, str, str]:
     """Return the source before, of and after the value at `path`."""
     document = _parsed(source)
     old = _text(document, path)

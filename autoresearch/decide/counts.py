@@ -19,7 +19,7 @@ from autoresearch.records import Measurement
 
 
 @dataclass(frozen=True, slots=True)
-class Count:
+class Proportion:
     """Successes and trials of some runs of one version, and the mean value that they make."""
 
     successes: float
@@ -46,14 +46,14 @@ class Count:
         return self.error * abs(scale) / (abs(self.value) or 1.0) if metric.scale == "log" else self.error * abs(scale)
 
 
-def count(runs: Sequence[Measurement], metric: Metric) -> Count | None:
+def count(runs: Sequence[Measurement], metric: Metric) -> Proportion | None:
     """Add up the counts of runs; None where a run has none."""
     made = [(m.figures.get("successes"), m.figures.get("trials"), m.score) for m in runs]
     whole = [(s, n, metric.value(score)) for s, n, score in made if s is not None and n and score is not None]
     if not whole or len(whole) < len(made):
         return None
     successes, trials, values = zip(*whole, strict=True)
-    return Count(sum(successes), sum(trials), fmean(values))
+    return Proportion(sum(successes), sum(trials), fmean(values))
 
 
 def sigma(runs: Sequence[Measurement], metric: Metric) -> float | None:
@@ -65,7 +65,7 @@ def sigma(runs: Sequence[Measurement], metric: Metric) -> float | None:
     return found.error_score(metric) * math.sqrt(len(runs)) if found else None
 
 
-def interval(baseline: Count, winner: Count, metric: Metric, rounds: int, level: float = LEVEL) -> Interval:
+def interval(baseline: Proportion, winner: Proportion, metric: Metric, rounds: int, level: float = LEVEL) -> Interval:
     """Compute the interval of the gain from the counts: Agresti and Caffo's (2000) for a difference of two rates."""
     gain = metric.score(baseline.value) - metric.score(winner.value)
     error = math.hypot(baseline.error_score(metric), winner.error_score(metric))

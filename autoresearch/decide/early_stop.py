@@ -30,7 +30,9 @@ from autoresearch.records import Measurement
 if TYPE_CHECKING:
     import numpy as np
 
-Curve = Sequence[tuple[float, float]]  # (progress 0..1, training loss in nats a token), as in Measurement.loss_curve
+LossCurve = Sequence[
+    tuple[float, float]
+]  # (progress 0..1, training loss in nats a token), as in Measurement.loss_curve
 
 AT = 0.5  # of the budget: when a candidate is compared, once
 WINDOW = 0.15  # of the budget before AT: the losses there are averaged, since single batches scatter
@@ -83,11 +85,11 @@ class EarlyStopRule:
 class EarlyStopCheck:
     """Limit and curve for the check of one run at half its budget. Without a limit the gap is only recorded."""
 
-    incumbent_curve: Curve
+    incumbent_curve: LossCurve
     limit_nats: float | None = None
     sample: bool = False  # runs to its end whatever its gap is
 
-    def behind(self, curve: Curve) -> float | None:
+    def behind(self, curve: LossCurve) -> float | None:
         """Return the gap to the incumbent in nats; None where one of the curves has no points in the window.
 
         With the incumbent at 3.0 nats and the candidate at 3.2 in the window -> 0.2.
@@ -147,7 +149,7 @@ def _limits(gaps: np.ndarray, floor: float) -> np.ndarray:
     return limits
 
 
-def _level(curve: Curve) -> float | None:
+def _level(curve: LossCurve) -> float | None:
     """Return the mean loss in the window before AT."""
     losses = [loss for progress, loss in curve if AT - WINDOW <= progress <= AT]
     return fmean(losses) if losses else None
@@ -166,7 +168,7 @@ def examples(night: Night) -> list[Example]:
     return found
 
 
-def curve(incumbent: Experiment) -> Curve:
+def curve(incumbent: Experiment) -> LossCurve:
     """Return the points of the incumbent's latest runs together; `EarlyStopCheck` averages over them."""
     runs = [m for m in incumbent.measurements if m.ok][-LATEST:]
     return [point for m in runs for point in m.loss_curve]

@@ -69,7 +69,7 @@ def _makes_its_source(f: Finding, patch: Sequence[Edit], bundle: Bundle) -> bool
         return False
 
 
-class Transfer(BaseProposer):
+class TransferProposer(BaseProposer):
     """Proposer of the changes in a bundle. It holds no state of the night, since the history shows what was tried."""
 
     def __init__(self, bundle: Bundle) -> None:

@@ -26,7 +26,7 @@ _FROM, _TO = datetime(2020, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC) 
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class FleetAddress:
     """Where a fleet's scheduler listens, and the fleet's key."""
 
     host: str
@@ -47,7 +47,7 @@ class Address:
         return f"{self.host}:{self.port}"
 
 
-def parse(text: str) -> Address:
+def parse(text: str) -> FleetAddress:
     """Read the line that a coordinator printed. Raises UsageError.
 
     >>> parse("autoresearch://10.0.0.5:8786#abcdefghijklmnopqrst").port
@@ -59,7 +59,7 @@ def parse(text: str) -> Address:
             "that is no fleet's address. Copy the whole line that the coordinator prints: "
             "loop.py join 'autoresearch://HOST:PORT#KEY'"
         )
-    return Address(found[1], int(found[2]), found[3])
+    return FleetAddress(found[1], int(found[2]), found[3])
 
 
 def new_key() -> str:

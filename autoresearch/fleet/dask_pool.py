@@ -16,7 +16,7 @@ from autoresearch import jsonable
 from autoresearch.errors import AutoresearchError
 from autoresearch.failures import KINDS
 from autoresearch.fleet import admission, member, transport
-from autoresearch.fleet.address import Address
+from autoresearch.fleet.address import FleetAddress
 from autoresearch.fleet.admission import Hello, Welcome
 from autoresearch.fleet.job import Job
 from autoresearch.fleet.pool import Done, StoppedError
@@ -44,7 +44,7 @@ class DaskPool:
     """Pool of the machines that have joined the scheduler at `address`. `welcome` says what they are to measure."""
 
     def __init__(
-        self, address: Address, welcome: Welcome, folder: Path, say: Say, *, ttl_s: float = transport.TTL_S
+        self, address: FleetAddress, welcome: Welcome, folder: Path, say: Say, *, ttl_s: float = transport.TTL_S
     ) -> None:
         import distributed
 

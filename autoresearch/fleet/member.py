@@ -22,7 +22,7 @@ from typing import Any
 from autoresearch import jsonable
 from autoresearch.errors import AutoresearchError
 from autoresearch.fleet import transport
-from autoresearch.fleet.address import Address
+from autoresearch.fleet.address import FleetAddress
 from autoresearch.fleet.admission import Hello, Welcome
 from autoresearch.fleet.job import Job, perform
 from autoresearch.records import Failure, Measurement, Say
@@ -50,7 +50,7 @@ class Member:
 _members: list[Member] = []  # the one of this process
 
 
-def serve(address: Address, member: Member) -> int:
+def serve(address: FleetAddress, member: Member) -> int:
     """Work for the fleet until it is over or out of reach; return DISMISSED or LOST. The machine's lock is held."""
     _members[:] = [member]
     try:
@@ -64,7 +64,7 @@ def serve(address: Address, member: Member) -> int:
     os._exit(code)  # the thread of that run ends with this process
 
 
-async def _work(address: Address, member: Member, folder: Path) -> None:
+async def _work(address: FleetAddress, member: Member, folder: Path) -> None:
     import distributed
 
     transport.configure()

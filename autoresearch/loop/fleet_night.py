@@ -53,7 +53,7 @@ class AtOnce(Readiness):
 
 
 @dataclass
-class Line:
+class ClassResearch:
     """Research on the machines of one class."""
 
     key: str  # of the class
@@ -83,7 +83,7 @@ class Fleet:
     view: Callable[[str], View]
     propose_with: Callable[[machine.Facts], Proposer]
     say: Say
-    lines: dict[str, Line] = field(default_factory=dict)
+    lines: dict[str, ClassResearch] = field(default_factory=dict)
     over: threading.Event = field(default_factory=threading.Event)
     threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(MOST_MEMBERS, "desk"))
 
@@ -133,7 +133,7 @@ class Fleet:
     # --- lines and desks ---
 
     @contextlib.contextmanager
-    def _line(self, key: str) -> Iterator[Line]:
+    def _line(self, key: str) -> Iterator[ClassResearch]:
         """Open the line of a class."""
         facts, turns = self.pool.facts(key), threading.Lock()
         task = RemoteTask(self.task, self.pool, key, turns, partial(self._first_commits, key))
@@ -146,7 +146,7 @@ class Fleet:
         ) as research:
             runner = research.experimenter.runner
             runner.readiness = AtOnce(research.notebook, runner.readiness.release)
-            line = Line(key, research, turns)
+            line = ClassResearch(key, research, turns)
             self._owe(line)
             research.draft_count = lambda: min(MOST_DRAFTS, 1 + line.waiting)
             yield line
@@ -161,7 +161,7 @@ class Fleet:
                 f"{key}: it begins with the shipped constants of speed, since only a machine of its kind could fit them"
             )
 
-    def _seat(self, line: Line, members: int) -> None:
+    def _seat(self, line: ClassResearch, members: int) -> None:
         """Give a line as many desks as its class has members; those that left leave theirs at their next turn."""
         for number in [number for number, desk in line.desks.items() if desk.done()]:
             line.desks.pop(number).result()  # raises what the desk raised
@@ -169,7 +169,7 @@ class Fleet:
             if number not in line.desks:
                 line.desks[number] = self.threads.submit(self._work, line, number)
 
-    def _work(self, line: Line, number: int) -> None:
+    def _work(self, line: ClassResearch, number: int) -> None:
         """Take turns until the end; the first desk measures the baseline before the others begin."""
         while not self.over.is_set():
             if pause.asked(line.research.notebook.layout) is not None:
@@ -188,7 +188,7 @@ class Fleet:
                     continue
             self.over.wait(LOOK_S)
 
-    def _turn(self, line: Line) -> bool:
+    def _turn(self, line: ClassResearch) -> bool:
         """Try an idea; where there is none, run the incumbent once more, and return False where that is well known."""
         research = line.research
         try:
@@ -215,7 +215,7 @@ class Fleet:
         kept_s = max((self._reserve_s(line) for line in lines if line.ready.is_set()), default=0.0)
         return Limits(self.options.experiments, self.options.deadline, run_s=kept_s).reached(decided)
 
-    def _arrived(self, line: Line) -> str | None:
+    def _arrived(self, line: ClassResearch) -> str | None:
         """Return that a line has reached the target, or None."""
         limits = line.research.limits
         if limits.target_score is None or not line.ready.is_set():
@@ -224,7 +224,7 @@ class Fleet:
         best_score = notebook.estimates.estimate(notebook.incumbent).mean
         return Limits(target_score=limits.target_score, metric=limits.metric).reached(0, best_score)
 
-    def _reserve_s(self, line: Line) -> float:
+    def _reserve_s(self, line: ClassResearch) -> float:
         """Return the seconds before the deadline that a line keeps for its last run and its validation."""
         if self.options.deadline is None:
             return 0.0
@@ -232,7 +232,7 @@ class Fleet:
         plan = validate.affordable_plan((self.options.deadline - line.began) * members, run_s)
         return run_s + (plan.runs * run_s / members if plan else 0.0)
 
-    def _validate(self, line: Line) -> None:
+    def _validate(self, line: ClassResearch) -> None:
         """Validate a line's winner; its members make the runs side by side."""
         assert self.options.deadline is not None
         notebook, runner = line.research.notebook, line.research.experimenter.runner
@@ -268,7 +268,7 @@ class Fleet:
         if others:
             self.say(f"{key} kept #{x.n} {x.proposal.title}: tried next on {counted(len(others), 'other class')}")
 
-    def _owe(self, line: Line) -> None:
+    def _owe(self, line: ClassResearch) -> None:
         """Give a line that opens what the others have kept before, unless it has been tried there."""
         tried = {(x.proposal.proposer, x.proposal.origin) for x in line.night.experiments.values()}
         for other in self.lines.values():

@@ -49,7 +49,7 @@ NO_REPOSITORY = (
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class FindingsSource:
     """A place that findings are fetched from: a dataset repository of the hub, or a git repository.
 
     `name` is OWNER/NAME or the address of the repository.
@@ -68,16 +68,16 @@ def is_remote(text: str) -> bool:
     return text == HUB or text.startswith((f"{HUB}:", GIT))
 
 
-def source_of(text: str | None) -> Source:
+def source_of(text: str | None) -> FindingsSource:
     """Return the place that `text` names; None and "hub" mean the repository of AUTORESEARCH_FINDINGS.
 
     Raises UsageError for a text that names none.
     """
     if text is None or text == HUB:
-        return Source(HUB, repository(None))
+        return FindingsSource(HUB, repository(None))
     if text.startswith(GIT):
-        return Source("git", _git_address(text.removeprefix(GIT)))
-    return Source(HUB, repository(text))
+        return FindingsSource("git", _git_address(text.removeprefix(GIT)))
+    return FindingsSource(HUB, repository(text))
 
 
 def repository(given: str | None) -> str:
@@ -105,7 +105,7 @@ def _git_address(text: str) -> str:
 # --- fetching ---------------------------------------------------------------------------------------------------------
 
 
-def pull(source: Source, say: Say) -> list[Bundle]:
+def pull(source: FindingsSource, say: Say) -> list[Bundle]:
     """Fetch the nights of a repository. Each file that is refused is told by name with the reason, and left out.
 
     Where the repository cannot be reached, the cached copy is used, and that is told. Raises BundleError where there is
@@ -135,7 +135,7 @@ def _files(folder: Path) -> list[Path]:
     return sorted(path for pattern in ("*.json", f"{FOLDER}/*.json") for path in folder.glob(pattern) if path.is_file())
 
 
-def _from_hub(source: Source, say: Say) -> tuple[Path | None, str | None]:
+def _from_hub(source: FindingsSource, say: Say) -> tuple[Path | None, str | None]:
     """Return the folder of a dataset repository's files, None where the cache has none, and why it is not up to date.
 
     Downloads are anonymous.
@@ -224,7 +224,7 @@ def _unreachable(error: Exception, endpoint: str, name: str) -> str:
     return f"the Hugging Face hub does not answer{at}: {shortened(_printable(hub.cause(error)), CAUSE)}"
 
 
-def _from_git(source: Source, say: Say) -> tuple[Path | None, str | None]:
+def _from_git(source: FindingsSource, say: Say) -> tuple[Path | None, str | None]:
     """Return the folder of a git repository's newest files, and why it is not up to date, as `_from_hub` does."""
     folder = Cache.default().findings / "git" / bundle.sha256(source.name)[:16]
     folder.mkdir(parents=True, exist_ok=True)
@@ -243,7 +243,7 @@ def _from_git(source: Source, say: Say) -> tuple[Path | None, str | None]:
     return folder, None
 
 
-def _of_git(error: GitError, source: Source) -> str:
+def _of_git(error: GitError, source: FindingsSource) -> str:
     """Return git's own reason in a line, without the password that an address may hold."""
     lines = [line.strip() for line in (error.stderr or str(error)).splitlines() if line.strip()]
     told = next((line for line in lines if line.startswith(("fatal:", "error:"))), lines[-1] if lines else "git failed")

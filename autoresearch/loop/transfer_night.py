@@ -10,7 +10,7 @@ from autoresearch.candidate import constants
 from autoresearch.errors import BundleError, UsageError
 from autoresearch.findings import bundle, compare, export
 from autoresearch.findings.bundle import Bundle
-from autoresearch.findings.transfer import Transfer, changes, sentences
+from autoresearch.findings.transfer import TransferProposer, changes, sentences
 from autoresearch.loop.notebook import Notebook
 from autoresearch.loop.research import Research, Rules
 from autoresearch.loop.session import Options, open_night
@@ -36,7 +36,7 @@ def transfer(root: Path, file: Path, options: Options, *, details: bool = False)
     options = options_for(there, options)
     layout, view = Layout(root, str(options.tag)), choose_view()
     begin(layout, there)
-    proposer = Transfer(there)
+    proposer = TransferProposer(there)
     try:
         with open_night(root, options, view, lambda facts: proposer, RULES) as research:
             research.experimenter.prepare()
@@ -60,7 +60,7 @@ def begin(layout: Layout, there: Bundle) -> Bundle:
     return stored
 
 
-def replay(research: Research, proposer: Transfer) -> str:
+def replay(research: Research, proposer: TransferProposer) -> str:
     """Try every change, or as many as the limits allow, and return why it ended. A later call resumes."""
     done = "every change that applies was tried"
     return research.run(done=lambda: None if proposer.left(research.context()) else done)

@@ -16,15 +16,14 @@ from autoresearch import jsonable
 from autoresearch.failures import KINDS, sayable
 from autoresearch.formats import printable, shortened
 from autoresearch.records import Failure
-
-ChildEvent = Mapping[str, Any]
+from autoresearch.system.pipes import ChildEvent
 
 TRUSTED = frozenset({"judge"})  # children whose word decides
 
 MOST_MESSAGE, MOST_DETAIL = 600, 3000  # characters of a failure
 MOST = 10**12  # of anything that is counted
-Count = Annotated[int, Ge(0), Le(MOST)]
-Amount = Annotated[float, Ge(0), Le(MOST)]  # seconds, megabytes
+_Count = Annotated[int, Ge(0), Le(MOST)]
+_Amount = Annotated[float, Ge(0), Le(MOST)]  # seconds, megabytes
 Nats = Annotated[float, Ge(-1e6), Le(1e6)]
 Word = Annotated[str, MaxLen(64)]
 
@@ -37,14 +36,14 @@ class IllFormedError(ValueError):
 class Importing:
     """The next thing is the candidate's code; before it a failure is the machine's."""
 
-    speed: Amount | None = None  # TFLOP/s
+    speed: _Amount | None = None  # TFLOP/s
 
 
 @dataclass(frozen=True)
 class Ready:
     """The model is built."""
 
-    num_params: Count | None = None
+    num_params: _Count | None = None
     flops_per_token: Annotated[float, Ge(0), Le(1e18)] | None = None
     depth: Annotated[int, Ge(0), Le(10**6)] | None = None
     parameters: Word | None = None  # hash of the parameters as build_model made them
@@ -55,24 +54,24 @@ class Ready:
 class WarmedUp:
     """The next thing is the first batch."""
 
-    peak_memory_mb: Amount
-    warmup_step_s: Amount
+    peak_memory_mb: _Amount
+    warmup_step_s: _Amount
 
 
 @dataclass(frozen=True)
 class Step:
-    step: Count
+    step: _Count
     loss: Nats
 
 
 @dataclass(frozen=True)
 class Trained:
-    steps: Count
-    peak_memory_mb: Amount
+    steps: _Count
+    peak_memory_mb: _Amount
 
 
 @dataclass(frozen=True)
-class Committed:
+class Hashed:
     """The hash of the parameters with which training ended, which will be saved."""
 
     parameters: Word
@@ -80,36 +79,36 @@ class Committed:
 
 @dataclass(frozen=True)
 class Saved:
-    speed: Amount  # TFLOP/s in float32
-    product: Amount | None = None  # the same in the type that the candidate computes in
+    speed: _Amount  # TFLOP/s in float32
+    product: _Amount | None = None  # the same in the type that the candidate computes in
 
 
 @dataclass(frozen=True)
 class Scored:
     """Rows that were evaluated or probed so far, of all."""
 
-    rows: Count
+    rows: _Count
     of: Annotated[int, Gt(0), Le(MOST)]
 
 
 @dataclass(frozen=True)
-class Result:
+class JudgeResult:
     """The judge's result."""
 
     val_bpb: Annotated[float, Gt(0), Le(1e6)]
     nats: Annotated[float, Ge(0), Le(1e18)]
-    bytes: Count
-    s: Amount
-    probes: Count
+    bytes: _Count
+    s: _Amount
+    probes: _Count
     probe_nats: Nats
-    probe_s: Amount
+    probe_s: _Amount
 
 
 @dataclass(frozen=True)
 class Texts:
     """What a checkpoint wrote: token ids, a list a prompt."""
 
-    texts: Annotated[list[Annotated[list[Count], MaxLen(10_000)]], MaxLen(1000)]
+    texts: Annotated[list[Annotated[list[_Count], MaxLen(10_000)]], MaxLen(1000)]
 
 
 @dataclass(frozen=True)
@@ -132,7 +131,7 @@ EVENTS: Mapping[str, Mapping[str, type]] = {
         "warmed_up": WarmedUp,
         "step": Step,
         "trained": Trained,
-        "committed": Committed,
+        "hashed": Hashed,
         "saved": Saved,
         "failed": Failed,
     },
@@ -141,7 +140,7 @@ EVENTS: Mapping[str, Mapping[str, type]] = {
         "evaluated": Scored,
         "scored": Mark,
         "probed": Scored,
-        "result": Result,
+        "result": JudgeResult,
         "failed": Failed,
     },
     "model": {"importing": Importing, "ready": Ready, "failed": Failed},

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from autoresearch.decide.early_stop import EarlyStopCheck
 from autoresearch.measure import checkpoint, feeder, outcome, run_folder
-from autoresearch.measure.child_events import ChildEvent
 from autoresearch.measure.clock import LATE, Clock
 from autoresearch.measure.follower import Follower, Judge, Listener
 from autoresearch.measure.launch import RESULT_S, start
@@ -21,6 +20,7 @@ from autoresearch.measure.scoring import Scoring, score
 from autoresearch.measure.timekeeper import Timekeeper
 from autoresearch.measure.workbench import RunSpec, Workbench
 from autoresearch.records import Failure, Measurement
+from autoresearch.system.pipes import ChildEvent
 
 PATIENT_S = 60.0  # overtime of a run whose val_bpb nobody compares
 
@@ -130,7 +130,7 @@ def _saved_otherwise(train: Outcome, folder: Path) -> Failure | None:
         found = checkpoint.fingerprint(saved)
     except checkpoint.CheckpointError as error:
         return Failure("checkpoint", f"the checkpoint is not as MLX writes it: {error}")
-    if found == train.get("committed", "parameters"):
+    if found == train.get("hashed", "parameters"):
         return None
     return Failure("tampered", "the checkpoint holds other parameters than those with which training ended")
 

@@ -10,11 +10,11 @@ from autoresearch.decide.early_stop import AT, EarlyStopCheck
 from autoresearch.failures import classify
 from autoresearch.formats import printable
 from autoresearch.measure import child_events, run_folder
-from autoresearch.measure.child_events import ChildEvent
 from autoresearch.measure.outcome import Outcome
 from autoresearch.measure.timekeeper import Timekeeper
 from autoresearch.measure.workbench import FREE_DISK, RunSpec
 from autoresearch.records import Failure
+from autoresearch.system.pipes import ChildEvent
 from autoresearch.system.process import Child
 
 Listener = Callable[[ChildEvent], None]

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from autoresearch.decide.early_stop import EarlyStopCheck
-from autoresearch.measure.child_events import ChildEvent
 from autoresearch.records import Failure, Measurement
+from autoresearch.system.pipes import ChildEvent
 
 CURVE_POINTS = 64  # of a loss curve that are stored, at most
 

@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 
 from autoresearch.failures import classify
 from autoresearch.measure import child_events, run_folder
-from autoresearch.measure.child_events import ChildEvent
 from autoresearch.measure.follower import Follower, Listener, exited
 from autoresearch.measure.launch import RESULT_S, start
 from autoresearch.measure.outcome import Outcome
 from autoresearch.measure.workbench import RunSpec
 from autoresearch.records import Failure
 from autoresearch.system.connection import End, connection
+from autoresearch.system.pipes import ChildEvent
 from autoresearch.system.process import Child
 
 SHARED_BYTES = 2**27  # of a connection: two chunks of logits and the tokens of two batches, with room to spare

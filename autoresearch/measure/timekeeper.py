@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 
-from autoresearch.measure.child_events import ChildEvent, IllFormedError
+from autoresearch.measure.child_events import IllFormedError
 from autoresearch.measure.clock import SHARE, Clock, computed_s
 from autoresearch.measure.outcome import Outcome
 from autoresearch.measure.workbench import Workbench
 from autoresearch.records import Failure
+from autoresearch.system.pipes import ChildEvent
 from autoresearch.system.process import Child
 
 # What must have come before an event.
-AFTER = {"step": "clock_started", "trained": "clock_started", "committed": "trained", "saved": "committed"}
+AFTER = {"step": "clock_started", "trained": "clock_started", "hashed": "trained", "saved": "hashed"}
 HASHED = 100 * 2**20  # bytes of parameters that a child hashes in a second, at least
 
 
@@ -81,11 +82,11 @@ class Timekeeper:
 
         `saved_bytes` is the size of the checkpoint.
         """
-        ended, committed = outcome.at("trained"), outcome.at("committed")
-        if ended is None or committed is None:
+        ended, hashed = outcome.at("trained"), outcome.at("hashed")
+        if ended is None or hashed is None:
             return None
         failure = self.clock.late(ended, computed_s(*self._looks) if len(self._looks) == 3 else None)
-        hashing_s = committed - ended
+        hashing_s = hashed - ended
         if failure is None and hashing_s > self.clock.most_s + saved_bytes / HASHED:
             return Failure("late", f"said which parameters it will save {hashing_s:.1f} s after it had trained")
         return failure

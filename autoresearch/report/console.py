@@ -26,7 +26,7 @@ from autoresearch.files import write_atomic
 from autoresearch.formats import run_name
 from autoresearch.paths import Layout
 from autoresearch.report.dashboard import draw, result_line
-from autoresearch.report.live_state import LiveState, Result, RunStart
+from autoresearch.report.live_state import LiveState, ResultRow, RunStart
 from autoresearch.system import machine
 from autoresearch.system.process import own_mark
 
@@ -62,7 +62,7 @@ class View(Protocol):
         """Show that a run begins."""
         ...
 
-    def decided(self, result: Result) -> None:
+    def decided(self, result: ResultRow) -> None:
         """Show the result of an experiment."""
         ...
 
@@ -116,7 +116,7 @@ class PlainView:
             speed = f"  {state.tok_s:,.0f} tok/s" if state.tok_s else ""
             self.put(f"           {state.progress:4.0%}  step {event['step']:5d}  loss {state.loss:.4f}{speed}")
 
-    def decided(self, result: Result) -> None:
+    def decided(self, result: ResultRow) -> None:
         value = self.state.metric.shown(result.score) if result.score is not None else "   —    "
         self.put(f"{time.strftime('%H:%M:%S')}  #{result.n} {result.verdict.upper():7s} {value}  {result.reason}")
 
@@ -177,7 +177,7 @@ class LiveView:
     def hear(self, event: Mapping[str, Any]) -> None:
         (self._plain or self.state).hear(event)
 
-    def decided(self, result: Result) -> None:
+    def decided(self, result: ResultRow) -> None:
         self._keep(result_line(result))
 
     @contextlib.contextmanager
@@ -292,7 +292,7 @@ class Published:
         if not often or time.monotonic() - self._written > PUBLISH_S:
             self.publish()
 
-    def decided(self, result: Result) -> None:
+    def decided(self, result: ResultRow) -> None:
         self.view.decided(result)
         self.publish()
 

@@ -17,10 +17,10 @@ from rich.console import Console, Group
 from rich.panel import Panel
 from rich.text import Text
 
-from autoresearch.decide.early_stop import Curve
+from autoresearch.decide.early_stop import LossCurve
 from autoresearch.formats import VERDICT_STYLES, counted, run_name, span
 from autoresearch.metrics import VAL_BPB, Metric
-from autoresearch.report.live_state import LiveState, Result
+from autoresearch.report.live_state import LiveState, ResultRow
 from autoresearch.report.markup import shown
 
 SPARKS = "▁▂▃▄▅▆▇█"
@@ -184,14 +184,14 @@ def _curves(state: LiveState, inner: int) -> list[Text]:
     return lines
 
 
-def scale(curves: Sequence[Curve]) -> tuple[float, float]:
+def scale(curves: Sequence[LossCurve]) -> tuple[float, float]:
     """Return the lowest and the highest loss, without the first steps, which would flatten the rest."""
     late = [loss for curve in curves for progress, loss in curve if progress >= LEARNT]
     known = late or [loss for curve in curves for _, loss in curve] or [0.0]
     return min(known), max(known)
 
 
-def sparkline(curve: Curve, columns: int, low: float, high: float) -> str:
+def sparkline(curve: LossCurve, columns: int, low: float, high: float) -> str:
     """Draw a column for each slice of the budget up to the last point: its mean loss, or the previous one.
 
     sparkline([(0.0, 3.0), (0.4, 2.0), (0.9, 1.0)], 3, 1.0, 3.0) -> "█▄▁"
@@ -209,7 +209,7 @@ def sparkline(curve: Curve, columns: int, low: float, high: float) -> str:
     return text
 
 
-def at(curve: Curve, progress: float) -> float | None:
+def at(curve: LossCurve, progress: float) -> float | None:
     """Return the loss of a curve at `progress`, interpolated between its points; None beyond them."""
     for (p0, a), (p1, b) in itertools.pairwise(curve):
         if p0 <= progress <= p1:
@@ -217,7 +217,7 @@ def at(curve: Curve, progress: float) -> float | None:
     return None
 
 
-def smoothed(curve: Curve) -> float:
+def smoothed(curve: LossCurve) -> float:
     """Return the loss at a curve's end: the mean over 5% of the budget, since one batch is noisy."""
     last = curve[-1][0]
     late = [loss for progress, loss in curve if progress >= last - 0.05]
@@ -254,7 +254,7 @@ def _history(state: LiveState, inner: int) -> list[Text]:
     return [_named("history", text, "dim")]
 
 
-def result_line(result: Result, metric: Metric = VAL_BPB) -> Text:
+def result_line(result: ResultRow, metric: Metric = VAL_BPB) -> Text:
     """Return a line like "#12 discard  1.410532  −0.8σ  Raise beta2  0.8 sigma worse"."""
     value = metric.shown(result.score) if result.score is not None else "   —    "
     line = Text().append(f"#{result.n:<4d}{result.verdict:8s}{value}  ", style=VERDICT_STYLES[result.verdict])

@@ -12,7 +12,7 @@ from typing import Any
 
 from autoresearch import jsonable
 from autoresearch.decide import validation
-from autoresearch.decide.early_stop import Curve
+from autoresearch.decide.early_stop import LossCurve
 from autoresearch.decide.estimates import Estimates
 from autoresearch.errors import AutoresearchError, JournalError
 from autoresearch.metrics import VAL_BPB, Metric
@@ -30,7 +30,7 @@ PHASES = {"ready": "warming up", "clock_started": "training", "trained": "saving
 
 
 @dataclass(frozen=True)
-class Result:
+class ResultRow:
     """One decided experiment, as a line of the view."""
 
     n: int
@@ -78,9 +78,9 @@ class LiveState:
     progress: float = 0.0
     step: int = 0
     loss: float | None = None
-    curve: list[tuple[float, float]] = field(default_factory=list)  # as early_stop.Curve
+    curve: list[tuple[float, float]] = field(default_factory=list)  # as early_stop.LossCurve
     tok_s: float | None = None
-    incumbent_curve: Curve = ()
+    incumbent_curve: LossCurve = ()
     incumbent_tok_s: float | None = None
     incumbent_score: float | None = None
     incumbent_n: int = 0
@@ -89,7 +89,7 @@ class LiveState:
     sigma_score: float | None = None
     history: list[tuple[int, float]] = field(default_factory=list)  # the running best: (experiment, score)
     counts: dict[str, int] = field(default_factory=lambda: {"keep": 0, "discard": 0, "crash": 0})
-    results: list[Result] = field(default_factory=list)
+    results: list[ResultRow] = field(default_factory=list)
     proposers: list[ProposerRecord] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     machine: str = ""
@@ -210,11 +210,11 @@ class LiveState:
             raise JournalError(f"the live state cannot be read: {error}") from None
 
 
-def result_of(experiment: Experiment) -> Result:
+def result_of(experiment: Experiment) -> ResultRow:
     """Return a decided experiment as a line of the view; a quarantined one counts as a crash."""
     x, verdict = experiment, experiment.verdict or "crash"
     sigmas = x.delta_score / x.sigma_score if x.delta_score is not None and x.sigma_score else None
-    return Result(x.n, verdict, x.proposal.title, x.reason, x.proposal.proposer, x.estimate, sigmas)
+    return ResultRow(x.n, verdict, x.proposal.title, x.reason, x.proposal.proposer, x.estimate, sigmas)
 
 
 def published(layout: Layout) -> LiveState | None:

@@ -17,8 +17,8 @@ from rich.text import Text
 
 from autoresearch.errors import ProposerError
 from autoresearch.formats import GIB, counted
-from autoresearch.search.llm.installed import LEAST_B, Model, size_text
-from autoresearch.search.llm.model_choice import Choice
+from autoresearch.search.llm.installed import LEAST_B, InstalledModel, size_text
+from autoresearch.search.llm.model_choice import ModelChoice
 from autoresearch.search.llm.ollama_server import OllamaServer
 from autoresearch.search.scorecard import Card, Scorecard
 
@@ -28,7 +28,7 @@ CAPTION = "applied: of its replies; warm, kept: of its experiments; all on this 
 SMALL = f"too small: under {LEAST_B:g}B the built-in tuner is better; only --model NAME takes such a model"
 
 
-def models_view(models: Sequence[Model], scorecard: Scorecard, width: int) -> Table | Text:
+def models_view(models: Sequence[InstalledModel], scorecard: Scorecard, width: int) -> Table | Text:
     """Return what `loop.py models` shows in `width` columns: each model's size, whether it fits, its record here."""
     if width >= WIDE:
         return _table(models, scorecard)
@@ -36,7 +36,7 @@ def models_view(models: Sequence[Model], scorecard: Scorecard, width: int) -> Ta
     return Text("\n").join(Text(_described(model, cards.get(f"ollama:{model.name}", Card()))) for model in models)
 
 
-def _described(model: Model, card: Card) -> str:
+def _described(model: InstalledModel, card: Card) -> str:
     """Return "gemma4:12b: 7.6 GB, 12B, context 131072, fits; 10 turns, 50% of its replies applied, ..."."""
     size = [f"{model.size / GIB:.1f} GB"] + ([size_text(model.parameters_b)] if model.parameters_b else [])
     size += [f"context {model.context}"] if model.context else []
@@ -50,7 +50,7 @@ def _described(model: Model, card: Card) -> str:
     return f"{model.name}: {', '.join(size)}; {', '.join(record)}"
 
 
-def _table(models: Sequence[Model], scorecard: Scorecard) -> Table:
+def _table(models: Sequence[InstalledModel], scorecard: Scorecard) -> Table:
     caption = f"{CAPTION}\n{SMALL}" if any(model.fits and model.small for model in models) else CAPTION
     view = Table(box=None, collapse_padding=True, pad_edge=False, caption=caption, caption_justify="left")
     view.add_column("model", overflow="fold", min_width=17)  # names stay whole in a terminal of 80 columns
@@ -84,7 +84,9 @@ def ask_user(question: str, stdin: TextIO | None = None, wait_s: float = ANSWER_
     return stdin.readline() if ready else ""
 
 
-def offer_pull(server: OllamaServer, choice: Choice, console: Console, ask: Callable[[str], str] = ask_user) -> bool:
+def offer_pull(
+    server: OllamaServer, choice: ModelChoice, console: Console, ask: Callable[[str], str] = ask_user
+) -> bool:
     """Ask the user whether to pull the model of `choice`, and do it. Return whether it is installed now."""
     model = choice.pull or ""
     console.print(f"{choice.line.partition('. Run:')[0]}.", markup=False, highlight=False)

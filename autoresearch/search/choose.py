@@ -14,7 +14,7 @@ from autoresearch import environment
 from autoresearch.errors import ProposerError, UsageError
 from autoresearch.paths import Cache
 from autoresearch.records import GPT, Proposer
-from autoresearch.search.command import Command
+from autoresearch.search.command import CommandProposer
 from autoresearch.search.hybrid import Hybrid
 from autoresearch.search.llm import prompt
 from autoresearch.search.recipes.proposer import Ideas, Recipes
@@ -70,7 +70,7 @@ def choose(options: ProposerOptions, facts: Facts, say: Callable[[str], None], o
         if not options.command:
             raise UsageError("--proposer command needs --command 'PROGRAM ARGUMENTS', e.g. --command 'claude -p'")
         say(f"ideas: `{options.command}`; the tuner when it has none")
-        return Hybrid([Command(options.command, say=say)], fallback=tuner, say=say)
+        return Hybrid([CommandProposer(options.command, say=say)], fallback=tuner, say=say)
     scorecard = Scorecard(Cache.default().scorecard, facts.slug(), options.task)
     model, line = _model(options, facts, scorecard, offer)
     if model is None:

@@ -52,7 +52,7 @@ _FIELD = re.compile(r"\W*(TITLE|HYPOTHESIS|CATEGORY)[^\w:]*:(.*\S.*)", re.IGNORE
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")  # a terminal's colours
 
 
-class Command(BaseProposer):
+class CommandProposer(BaseProposer):
     """Proposer that runs an outside command for each proposal."""
 
     name = "command"

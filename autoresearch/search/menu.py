@@ -22,7 +22,7 @@ MOST = 80  # entries of a menu, some 1,000 tokens
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class MenuEntry:
     """A change that can be chosen."""
 
     title: str  # "DEPTH = 2, ASPECT_RATIO = 128", or a recipe's title; unique in its menu
@@ -32,7 +32,7 @@ class Entry:
     rank: int = 0  # the largest are left out of a menu that is too long
 
 
-def entries(context: Context, drafted: Sequence[Proposal] = ()) -> list[Entry]:
+def entries(context: Context, drafted: Sequence[Proposal] = ()) -> list[MenuEntry]:
     """Return the changes that are new to the night and to the turn's proposals `drafted`, in the order of the file.
 
     Where the turn asks for a category, only its changes are returned, if there are FEWEST or more.
@@ -47,12 +47,12 @@ def entries(context: Context, drafted: Sequence[Proposal] = ()) -> list[Entry]:
     return [entry for entry in listed if entry in first]
 
 
-def _recipes(context: Context) -> Iterator[Entry]:
+def _recipes(context: Context) -> Iterator[MenuEntry]:
     for recipe in untried(context):
-        yield Entry(recipe.title, recipe.category, recipe.edits, recipe.hypothesis)
+        yield MenuEntry(recipe.title, recipe.category, recipe.edits, recipe.hypothesis)
 
 
-def _steps(context: Context) -> Iterator[Entry]:
+def _steps(context: Context) -> Iterator[MenuEntry]:
     """Yield the new single steps of each constant that matters."""
     space, now = infer(context.source, context.task.seq_len, context.brief), version(context.source)
     for axis in [axis for axis in space.axes if not axis.minor]:
@@ -60,7 +60,7 @@ def _steps(context: Context) -> Iterator[Entry]:
             settled = space.settle({**space.current, axis.name: value})
             change = space.edits(settled) if settled is not None else ()
             if settled is not None and change and _is_new(space, settled, now, context):
-                yield Entry(_title(change), axis.category, change, rank=rank)
+                yield MenuEntry(_title(change), axis.category, change, rank=rank)
 
 
 def _values(axis: Axis) -> dict[Value, int]:

@@ -12,10 +12,10 @@ from autoresearch.report.markup import table
 from autoresearch.serve import page
 from autoresearch.serve.posts import EXAMPLE
 
-Json = Mapping[str, Any]
+OpenApi = Mapping[str, Any]
 
 
-def render(api: Json, address: str) -> str:
+def render(api: OpenApi, address: str) -> str:
     """Return the page; `address` is the server's, for the examples: "http://127.0.0.1:8765"."""
     groups: dict[str, list[str]] = {}
     for path, methods in api["paths"].items():
@@ -30,7 +30,7 @@ def render(api: Json, address: str) -> str:
     return page.document("autoresearch: interface", about + "".join(sections), live=False)
 
 
-def _operation(method: str, path: str, operation: Json, api: Json, address: str) -> str:
+def _operation(method: str, path: str, operation: OpenApi, api: OpenApi, address: str) -> str:
     fields = [*_parameters(operation), *_body(operation, api)]
     rows = table(("field", "type", "meaning"), fields, "ttx") if fields else ""
     return (
@@ -52,13 +52,13 @@ def curl(method: str, path: str, address: str) -> str:
     return " ".join(words)
 
 
-def _parameters(operation: Json) -> Iterator[tuple[str, str, str]]:
+def _parameters(operation: OpenApi) -> Iterator[tuple[str, str, str]]:
     for one in operation.get("parameters", ()):
         kind = _kind(one["schema"])
         yield f"<code>{escape(one['name'])}</code>", kind, prose(one.get("description", "") or "")
 
 
-def _body(operation: Json, api: Json) -> Iterator[tuple[str, str, str]]:
+def _body(operation: OpenApi, api: OpenApi) -> Iterator[tuple[str, str, str]]:
     content = operation.get("requestBody", {}).get("content", {})
     for one in content.values():
         schema = api["components"]["schemas"][one["schema"]["$ref"].rpartition("/")[2]]
@@ -68,7 +68,7 @@ def _body(operation: Json, api: Json) -> Iterator[tuple[str, str, str]]:
             yield f"<code>{escape(name)}</code>{needed}", _kind(field), prose(field.get("description", "") + choices)
 
 
-def _kind(schema: Json) -> str:
+def _kind(schema: OpenApi) -> str:
     """Return a schema's type in a word or two: "string, at most 79"."""
     for part in schema.get("anyOf", ()):
         if part.get("type") != "null":

@@ -10,6 +10,7 @@ import os
 import queue
 import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,7 +21,7 @@ EVENT_BYTES_PER_S = 1024 * 1024  # on average; more is dropped
 BURST_BYTES = 8 * EVENT_BYTES_PER_S
 EVENT_COST_BYTES = 512  # counted for each event beside its length, for the time that parsing takes
 
-ChildEvent = dict[str, Any]
+ChildEvent = Mapping[str, Any]
 
 
 class CappedLog:

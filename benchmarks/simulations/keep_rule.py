@@ -52,7 +52,7 @@ PRIORS: dict[str, Gains] = {
 
 
 @dataclass
-class Nights:
+class NightArrays:
     """State of all nights, as arrays over nights.
 
     val_bpb is in sigma, and lower is better. The baseline's true value is 0.
@@ -84,14 +84,14 @@ class Rule:
     margin: float = 0.0
     baseline: int = 3
 
-    def act(self, s: Nights) -> NDArray[np.int64]:
+    def act(self, s: NightArrays) -> NDArray[np.int64]:
         return np.where(s.incumbent - s.runs[:, 0] > self.margin * s.sigma, KEEP, DISCARD)
 
-    def estimate(self, s: Nights) -> tuple[Array, Array]:
+    def estimate(self, s: NightArrays) -> tuple[Array, Array]:
         """Return (total, weight) of the candidate as the new incumbent."""
         return s.runs.sum(1), s.n.astype(float)
 
-    def rerun_due(self, s: Nights, in_a_row: Array) -> NDArray[np.bool_]:
+    def rerun_due(self, s: NightArrays, in_a_row: Array) -> NDArray[np.bool_]:
         """Return whether the incumbent runs again, after so many discards on one run in a row."""
         return np.zeros(len(s.n), dtype=bool)
 
@@ -105,7 +105,7 @@ class Rule:
 class MadScore(Rule):
     """Rule that keeps what is better by `margin` times the median absolute deviation of all the night's results."""
 
-    def act(self, s: Nights) -> NDArray[np.int64]:
+    def act(self, s: NightArrays) -> NDArray[np.int64]:
         spread = np.median(np.abs(s.results - np.median(s.results, axis=1, keepdims=True)), axis=1)
         return np.where(s.incumbent - s.runs[:, 0] > self.margin * spread, KEEP, DISCARD)
 
@@ -114,7 +114,7 @@ class MadScore(Rule):
 class Bootstrap(Rule):
     """Rule of three seeds each, which keeps when the resampled means are better with probability `margin`."""
 
-    def act(self, s: Nights) -> NDArray[np.int64]:
+    def act(self, s: NightArrays) -> NDArray[np.int64]:
         action = np.where(s.n < 3, CANDIDATE, DISCARD)
         ready = np.flatnonzero(s.n == 3)
         if len(ready):
@@ -138,7 +138,7 @@ class FirstLeftOut(Rule):
 
     margin: float = 0.7
 
-    def act(self, s: Nights) -> NDArray[np.int64]:
+    def act(self, s: NightArrays) -> NDArray[np.int64]:
         delta, first = s.incumbent - s.mean, s.incumbent - s.runs[:, 0]
         z = delta / s.sigma / np.sqrt(1 / np.maximum(s.n, 1) + 1 / s.weight)
         action = np.where(z >= self.margin, KEEP, np.where(s.n >= 3, DISCARD, CANDIDATE))
@@ -146,7 +146,7 @@ class FirstLeftOut(Rule):
         action = np.where(first >= 2 * s.sigma, np.where(delta >= 0.3 * s.sigma, KEEP, DISCARD), action)
         return np.where(delta <= 0, DISCARD, np.where(s.n == 1, CANDIDATE, action))
 
-    def estimate(self, s: Nights) -> tuple[Array, Array]:
+    def estimate(self, s: NightArrays) -> tuple[Array, Array]:
         return s.runs.sum(1) - s.runs[:, 0], s.n - 1.0
 
 
@@ -154,7 +154,7 @@ class FirstLeftOut(Rule):
 class KeepRule(Rule):
     """The rule of autoresearch/decide/keep_rule.py, with its bars for keeping raised by `margin`."""
 
-    def act(self, s: Nights) -> NDArray[np.int64]:
+    def act(self, s: NightArrays) -> NDArray[np.int64]:
         z = (s.incumbent - s.mean) / s.sigma / np.sqrt(1 / np.maximum(s.n, 1) + 1 / s.weight)
         known, where = np.unique(s.df, return_inverse=True)
         zs = (keep_rule.SECOND_RUN_Z, *(z + self.margin for z in keep_rule.KEEP_Z.values()))
@@ -163,11 +163,11 @@ class KeepRule(Rule):
         last = s.n == max(keep_rule.KEEP_Z)
         return np.where(z < second, DISCARD, np.where(z >= bar, KEEP, np.where(last, DISCARD, CANDIDATE)))
 
-    def estimate(self, s: Nights) -> tuple[Array, Array]:
+    def estimate(self, s: NightArrays) -> tuple[Array, Array]:
         step = np.clip(s.incumbent - s.mean, 0.0, keep_rule.MOST_SHRINKAGE_SIGMA * s.sigma)
         return s.runs.sum(1) + s.mean + step, s.n + 1.0
 
-    def rerun_due(self, s: Nights, in_a_row: Array) -> NDArray[np.bool_]:
+    def rerun_due(self, s: NightArrays, in_a_row: Array) -> NDArray[np.bool_]:
         return in_a_row >= keep_rule.DISCARDS_PER_RUN * (1 + s.weight)
 
     @property
@@ -179,7 +179,7 @@ class KeepRule(Rule):
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RuleOutcome:
     """Result of a rule: means over nights, in sigma."""
 
     gain: float  # true
@@ -198,7 +198,7 @@ class Outcome:
 
 
 @dataclass
-class Scatter:
+class SigmaEstimate:
     """Running estimate of each night's sigma from runs that were not selected, as noise.pool makes it."""
 
     guess: float | None  # at sigma, which counts like one degree of freedom
@@ -223,7 +223,7 @@ class Scatter:
         self.mean = np.where(where, (self.mean * self.n + value) / (self.n + 1), self.mean)
         self.n += where
 
-    def replace(self, kept: NDArray[np.bool_], s: Nights) -> None:
+    def replace(self, kept: NDArray[np.bool_], s: NightArrays) -> None:
         """Make the candidate the incumbent: all of its runs but the first count."""
         second, third = s.runs[:, 1], np.where(s.n == 3, s.runs[:, 2], s.runs[:, 1])
         self.squares += np.where(kept, (second - third) ** 2 / 2, 0.0)
@@ -241,7 +241,7 @@ def simulate(
     known: bool = True,
     guess: float | None = None,
     seed: int = 0,
-) -> Outcome:
+) -> RuleOutcome:
     """Simulate nights of `runs` runs, or of `proposals` proposals.
 
     With `known` false the rule estimates sigma as it goes, from replicates and from `guess`.
@@ -249,10 +249,12 @@ def simulate(
     rng = np.random.default_rng(seed)
     base = rng.normal(size=(nights, rule.baseline))
     zero = np.zeros(nights)
-    spread = Scatter(guess, base.var(1) * rule.baseline, zero + rule.baseline - 1, base.mean(1), zero + rule.baseline)
+    spread = SigmaEstimate(
+        guess, base.var(1) * rule.baseline, zero + rule.baseline - 1, base.mean(1), zero + rule.baseline
+    )
     own = np.column_stack([base] * 3)[:, :3]
     well_known = zero + noise.WELL_KNOWN_DF
-    s = Nights(
+    s = NightArrays(
         base.sum(1), zero + rule.baseline, np.zeros((nights, 3)), zero.astype(int), zero + 1, well_known, base, own
     )
     if not known:
@@ -297,7 +299,7 @@ def simulate(
         rerun = (action == INCUMBENT) | (idle & rule.rerun_due(s, in_a_row))
     claimed = np.where(keeps > 0, first_total / first_weight - s.incumbent, 0.0)
     means = [float(a.mean()) for a in (claimed - true, keeps, false, decided, used, last_kept, early)]
-    return Outcome(float(true.mean()), float(true.std() / nights**0.5), *means)
+    return RuleOutcome(float(true.mean()), float(true.std() / nights**0.5), *means)
 
 
 # --- tables ----------------------------------------------------------------------------------------------------------
@@ -324,7 +326,7 @@ def probe(gain: float, at: int = 40) -> Gains:
     return lambda rng, decided: np.where(decided == at, gain, 0.0)
 
 
-def table(title: str, rows: dict[str, dict[str, Outcome]]) -> None:
+def table(title: str, rows: dict[str, dict[str, RuleOutcome]]) -> None:
     """Print one line a rule: true gain (keeps, share of them false; claimed gain that is not there)."""
     print(f"\n{title}")
     columns = list(next(iter(rows.values())))
@@ -339,7 +341,7 @@ def main(argv: Sequence[str]) -> int:
     options.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to this file")
     args = options.parse_args(argv)
     nights = 100 if args.quick else 4000
-    figures: dict[str, dict[str, dict[str, Outcome]]] = {}
+    figures: dict[str, dict[str, dict[str, RuleOutcome]]] = {}
 
     print("True gain in sigma (keeps, share of them no better, claimed gain that is not there)")
     for title, budget in (
@@ -376,7 +378,7 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def first_nights(nights: int) -> dict[str, dict[str, Outcome]]:
+def first_nights(nights: int) -> dict[str, dict[str, RuleOutcome]]:
     """Print what nights gain and keep falsely where nothing is known of sigma beforehand, and return the outcomes."""
     rule = KeepRule("ours")
     print("\nFirst nights: true gain (false keeps among the first ten, of the night)")

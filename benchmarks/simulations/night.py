@@ -22,7 +22,7 @@ from autoresearch.decide.keep_rule import Estimate, after_keep, baseline_due, de
 from autoresearch.decide.noise import Noise
 from benchmarks.cli import parser
 
-Drift = Callable[[float], float]  # share of the night -> what every file's val_bpb is moved by, in sigma
+DriftFunction = Callable[[float], float]  # share of the night -> what every file's val_bpb is moved by, in sigma
 # Kind of night -> share of ideas that gain, their mean gain, share that lose, their mean loss; in sigma.
 KINDS = {"null": (0, 0, 0, 0), "early": (0.25, 1, 0.5, 2), "mixed": (0.10, 1, 0.6, 2), "late": (0.04, 0.6, 0.5, 2)}
 
@@ -41,11 +41,11 @@ class File:
 
 
 @dataclass
-class Machine:
+class SimulatedMachine:
     """Machine that adds noise to every run, and drifts over the night's runs."""
 
     rng: np.random.Generator
-    drift: Drift = steady
+    drift: DriftFunction = steady
     runs: int = 100
     used: int = 0
 
@@ -57,10 +57,10 @@ class Machine:
 
 
 @dataclass
-class Search:
+class SimulatedSearch:
     """Night as the loop plays it, on a machine whose truth is known."""
 
-    machine: Machine
+    machine: SimulatedMachine
     kind: str = "mixed"
     loss: float | None = None  # every idea is a simplification that loses this much
     watch: bool = True  # for drift
@@ -76,7 +76,7 @@ class Search:
         self.best = self.files[0].estimate.mean
         self.in_a_row = self.since_baseline = 0
 
-    def go(self) -> Search:
+    def go(self) -> SimulatedSearch:
         while self.machine.used < self.machine.runs:
             if baseline_due(self.since_baseline):
                 self.rerun(self.files[0])
@@ -147,7 +147,7 @@ class Search:
 # --- the questions ---------------------------------------------------------------------------------------------------
 
 
-def validate(search: Search, rounds: int = interval.ROUNDS) -> tuple[float, interval.Interval]:
+def validate(search: SimulatedSearch, rounds: int = interval.ROUNDS) -> tuple[float, interval.Interval]:
     """Re-test the top three, then run baseline and winner in rounds; return the winner's true gain and the interval."""
     machine, files = search.machine, dict(enumerate(search.files))
     names = interval.top({n: file.estimate.mean for n, file in files.items()})
@@ -165,7 +165,7 @@ def coverage(nights: int, rng: np.random.Generator) -> dict[str, Any]:
     """Check intervals and claims, by kind of night."""
     rows = {}
     for kind in KINDS:
-        searches = [Search(Machine(rng), kind).go() for _ in range(nights)]
+        searches = [SimulatedSearch(SimulatedMachine(rng), kind).go() for _ in range(nights)]
         results = [validate(search) for search in searches for _ in range(5)]
         rows[kind] = {
             "true gain of the last kept": fmean(s.files[-1].gain for s in searches),
@@ -182,7 +182,7 @@ def coverage(nights: int, rng: np.random.Generator) -> dict[str, Any]:
 
 def drifting(nights: int, rng: np.random.Generator) -> dict[str, Any]:
     """Compare nights on drifting machines, with and without a watch on drift."""
-    drifts: dict[str, Drift] = {
+    drifts: dict[str, DriftFunction] = {
         "steady": steady,
         "slow +2": lambda u: 2 * u,
         "slow +4": lambda u: 4 * u,
@@ -193,8 +193,8 @@ def drifting(nights: int, rng: np.random.Generator) -> dict[str, Any]:
     }
     rows = {}
     for name, drift in drifts.items():
-        blind = [Search(Machine(rng, drift), watch=False).go() for _ in range(nights)]
-        seeing = [Search(Machine(rng, drift)).go() for _ in range(nights)]
+        blind = [SimulatedSearch(SimulatedMachine(rng, drift), watch=False).go() for _ in range(nights)]
+        seeing = [SimulatedSearch(SimulatedMachine(rng, drift)).go() for _ in range(nights)]
         rows[name] = {
             "seen": fmean(bool(s.alarms) for s in seeing),
             "true gain, not watching": fmean(s.files[-1].gain for s in blind),
@@ -209,14 +209,14 @@ def simplifying(nights: int, rng: np.random.Generator) -> dict[str, Any]:
     """Play nights of nothing but simplifications."""
     rows = {}
     for loss in (0.0, 0.1, 0.25, 0.5, 1.0):
-        searches = [Search(Machine(rng), loss=loss).go() for _ in range(nights)]
+        searches = [SimulatedSearch(SimulatedMachine(rng), loss=loss).go() for _ in range(nights)]
         gains = [s.files[-1].gain for s in searches]
         rows[f"each loses {loss:g}"] = {"kept": fmean(len(s.files) - 1 for s in searches), "true gain": fmean(gains)}
     return rows
 
 
 @dataclass
-class Idea:
+class SimulatedIdea:
     """Change as half the budget and as the whole budget show it, in units where sigma is 0.01 bpb."""
 
     gain: float
@@ -224,13 +224,13 @@ class Idea:
     delta_score: float
 
 
-def idea(rng: np.random.Generator) -> Idea:
+def idea(rng: np.random.Generator) -> SimulatedIdea:
     """Draw an idea: a tenth of them gain; the gap at half the budget is the final one, blurred, in nats a token."""
     luck, size = rng.random(), float(rng.exponential())
     gain = 0.01 * (size if luck < 0.1 else -2 * size if luck < 0.7 else 0.0)
     blur = 0.75 * abs(gain) + 0.01
     behind = -2.2 * (gain + blur * float(rng.normal())) + 0.005 * float(rng.normal())
-    return Idea(gain, behind, gain + 0.01 * float(rng.normal()))
+    return SimulatedIdea(gain, behind, gain + 0.01 * float(rng.normal()))
 
 
 @dataclass
@@ -243,7 +243,7 @@ class Stopper:
     stopped: int = 0
     on: int = 0  # experiments for which it was on
 
-    def take(self, new: Idea) -> bool | None:
+    def take(self, new: SimulatedIdea) -> bool | None:
         """Return whether a winner was stopped; None when the idea is no winner or the rule was off."""
         rule = early_stop.calibrate(self.known)
         self.on += rule is not None

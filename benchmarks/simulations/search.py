@@ -32,26 +32,26 @@ from autoresearch.search.tuner.tpe import suggestions
 from autoresearch.search.tuner.tuner import Tuner
 from autoresearch.system import machine
 from benchmarks.cli import command_line, parser
-from benchmarks.simulations.surface import BASELINE, SEQ_LEN, Crash, Surface, descent
+from benchmarks.simulations.surface import BASELINE, SEQ_LEN, SimulatedCrash, Surface, descent
 
 MARKS = (12, 25, 50, 100)  # runs
 
 
 # --- the searches -----------------------------------------------------------------------------------------------------
 
-Search = Callable[[Context], Proposal]
+SearchFunction = Callable[[Context], Proposal]
 
 
-def tuner(seed: int, **options: Any) -> Search:
+def tuner(seed: int, **options: Any) -> SearchFunction:
     return lambda context: Tuner(seed, **options).propose(context)[0]
 
 
-def random_search(seed: int) -> Search:
+def random_search(seed: int) -> SearchFunction:
     """Move all constants at once, anywhere in their ranges."""
     return lambda context: _anywhere(context, _rng(seed, context))
 
 
-def uniform_tpe(seed: int) -> Search:
+def uniform_tpe(seed: int) -> SearchFunction:
     """Search as Optuna does: ten settings anywhere in the ranges, then TPE over all constants."""
 
     def search(context: Context) -> Proposal:
@@ -64,7 +64,7 @@ def uniform_tpe(seed: int) -> Search:
     return search
 
 
-def steps(seed: int) -> Search:
+def steps(seed: int) -> SearchFunction:
     """Move one to three constants from the incumbent, at random: evolution without a model of what helps."""
 
     def moves(context: Context) -> Iterator[Values]:
@@ -76,7 +76,7 @@ def steps(seed: int) -> Search:
     return lambda context: _first_possible(context, moves(context))
 
 
-class Chooser(BaseProposer):
+class MenuChooser(BaseProposer):
     """Proposer that takes an entry of a small model's menu at random: a model that knows nothing."""
 
     name = "menu"
@@ -92,10 +92,10 @@ class Chooser(BaseProposer):
         return [Proposal(chosen.edits, chosen.title, "", chosen.category, self.name)]
 
 
-def beside_the_menu(seed: int) -> Search:
-    """Share the turns of a night between the tuner and a Chooser by what each achieves, as a hybrid night does."""
+def beside_the_menu(seed: int) -> SearchFunction:
+    """Share the turns of a night between the tuner and a MenuChooser by what each achieves, as a hybrid night does."""
     own = Tuner(seed)
-    both = Hybrid([own, Chooser(seed)], fallback=own)
+    both = Hybrid([own, MenuChooser(seed)], fallback=own)
     return lambda context: both.propose(context)[0]
 
 
@@ -136,7 +136,7 @@ def _first_possible(context: Context, settings: Iterator[Values]) -> Proposal:
     raise AssertionError("settings never end")
 
 
-SEARCHES: Mapping[str, Callable[[int], Search]] = {
+SEARCHES: Mapping[str, Callable[[int], SearchFunction]] = {
     "tuner": tuner,
     "tuner, at most three constants at once": partial(tuner, most_knobs=3),
     "tuner, TPE from the start": partial(tuner, levers=()),
@@ -151,7 +151,7 @@ SEARCHES: Mapping[str, Callable[[int], Search]] = {
 
 
 @dataclass(frozen=True)
-class Result:
+class NightResult:
     """Result of one night."""
 
     gains: tuple[float, ...]  # noise-free gain over the baseline at each mark, as a share of the descent's
@@ -159,7 +159,7 @@ class Result:
     crashes: int
 
 
-class Night:
+class SimulatedNight:
     """Night of a search on one surface, under the real keep rule and policy."""
 
     def __init__(self, name: str, sigma: float, seed: int) -> None:
@@ -172,7 +172,7 @@ class Night:
         self.estimate = Estimate(tuple(self._run(self.incumbent) for _ in range(3)))
         self.curve = [(0, self.incumbent)]
 
-    def play(self, marks: Sequence[int]) -> Result:
+    def play(self, marks: Sequence[int]) -> NightResult:
         """Play until the last mark, in runs, and return the gains at each."""
         while self.used < marks[-1]:
             if incumbent_due(self.estimate, self.single_run_discards):
@@ -185,7 +185,7 @@ class Night:
         reached = [[source for at, source in self.curve if at <= mark][-1] for mark in marks]
         gains = [(start - self.surface.bpb(constants.read(source))) / reachable for source in reached]
         crashes = sum(trial.verdict == "crash" for trial in self.history)
-        return Result(tuple(gains), self.proposing_s / len(self.history), crashes)
+        return NightResult(tuple(gains), self.proposing_s / len(self.history), crashes)
 
     def _turn(self) -> None:
         n, parent = len(self.history) + 1, self._parent()
@@ -201,7 +201,7 @@ class Night:
         )
         try:
             decision, values = self._decide(source)
-        except Crash as crash:
+        except SimulatedCrash as crash:
             self.history.append(replace(trial, failure=Failure("diverged", str(crash))))
             return
         self.single_run_discards = 0 if len(values) > 1 else self.single_run_discards + 1
@@ -234,13 +234,13 @@ class Night:
         return self.surface.bpb(constants.read(source)) + self.rng.gauss(0, self.noise.sigma_score)
 
 
-def night(job: tuple[str, float, int, Sequence[int]]) -> Result:
+def night(job: tuple[str, float, int, Sequence[int]]) -> NightResult:
     """Play one night in a process of its own: name of the search, sigma, seed, marks."""
     *setting, marks = job
-    return Night(*setting).play(marks)
+    return SimulatedNight(*setting).play(marks)
 
 
-def table(nights: Mapping[str, Sequence[Result]], sigma: float, marks: Sequence[int]) -> str:
+def table(nights: Mapping[str, Sequence[NightResult]], sigma: float, marks: Sequence[int]) -> str:
     """Format a row a search: mean share of the reachable gain at each mark, and the difference to the tuner's."""
     ours = nights["tuner"]
     columns = ["search", *(f"{mark} runs" for mark in marks), "difference to the tuner", "crashes", "s a proposal"]

@@ -79,7 +79,7 @@ def train(model, run): ...
 """
 
 
-class Crash(Exception):
+class SimulatedCrash(Exception):
     """Raised when the simulated run has no val_bpb."""
 
 
@@ -114,12 +114,12 @@ class Surface:
         self.windows = rng.uniform(-0.006, 0.006)  # what short windows cost or give
 
     def bpb(self, c: Mapping[str, Any]) -> float:
-        """Return the val_bpb of a setting. Raises Crash when it needs too much memory or diverges."""
+        """Return the val_bpb of a setting. Raises SimulatedCrash when it needs too much memory or diverges."""
         width = math.ceil(c["DEPTH"] * c["ASPECT_RATIO"] / c["HEAD_DIM"]) * c["HEAD_DIM"]
         body = (8 + 2 * c["MLP_RATIO"]) / 16 * 12 * c["DEPTH"] * width**2 / 1e6  # M parameters
         embeddings = 2 * 8192 * width / 1e6
         if c["DEPTH"] * width * c["DEVICE_BATCH_SIZE"] > 8 * 4 * 256 * 16:
-            raise Crash("out of memory")
+            raise SimulatedCrash("out of memory")
         steps = 300 * self._tokens_a_second(c, body, embeddings) / c["TOTAL_BATCH_SIZE"]
         size = 0.15 + 0.75 * (body + 0.5 * embeddings) ** -0.12 + 0.03 * max(0, 2 - c["DEPTH"]) ** 2
         progress = 4 * steps**-0.5 * (1 + 0.03 * c["DEPTH"]) + 0.03 * (2**14 / c["TOTAL_BATCH_SIZE"]) ** 0.5
@@ -138,7 +138,7 @@ class Surface:
         for name, (weight, _, _) in self.WEIGHTS.items():
             octaves = math.log2(max(c[name], 1e-6)) - self.optimum[name] - shift.get(name, 0.0)
             if name == "MATRIX_LR" and octaves > 2.6:
-                raise Crash("diverged")
+                raise SimulatedCrash("diverged")
             total += _bowl(weight, octaves)
         return total
 
@@ -194,5 +194,5 @@ def _other(axis: Axis) -> Value:
 def _without_noise(surface: Surface, source: str) -> float:
     try:
         return surface.bpb(constants.read(source))
-    except Crash:
+    except SimulatedCrash:
         return math.inf

@@ -6,7 +6,7 @@ import pytest
 
 from autoresearch.search.llm.ollama_server import OllamaServer
 from autoresearch.tasks.gpt.roofline import Roofline
-from benchmarks.cases import Bench, Case
+from benchmarks.cases import CaseTimer, StepCase
 from benchmarks.mac import IDLE_PAIRS, cases, idle_cost, idle_rows, with_mfu
 from testbed.fake_ollama import MODEL, FakeOllama
 from testbed.trainer_support import trainer
@@ -14,7 +14,7 @@ from testbed.trainer_support import trainer
 
 @pytest.mark.slow
 def test_the_cases_of_a_gpu_are_whole_steps_of_the_trainer() -> None:
-    found = [case for case in cases("gpu", quick=False) if isinstance(case, Case)]
+    found = [case for case in cases("gpu", quick=False) if isinstance(case, StepCase)]
     alone = [case for case in found if case.kind == "attention"]
     asked = {(case.constants["HEAD_DIM"], case.T, case.env["MLX_SDPA_VJP_FALLBACK"]) for case in alone}
     assert asked == {(D, T, f) for D in (64, 128) for T in (512, 1024, 2048) for f in "01"}
@@ -29,7 +29,7 @@ def test_the_cases_of_a_gpu_are_whole_steps_of_the_trainer() -> None:
 def test_what_a_cpu_lacks_is_said() -> None:
     found = list(cases("cpu", quick=True))
     steps = ["baseline", "no table of bigrams", "Newton-Schulz matrix by matrix", "baseline again, for the heat"]
-    assert [case.what for case in found if isinstance(case, Case)] == steps
+    assert [case.what for case in found if isinstance(case, StepCase)] == steps
     assert any("no fused attention" in text for text in found if isinstance(text, str))
 
 
@@ -41,12 +41,15 @@ def test_the_arithmetic_is_compared_with_the_product_of_the_type_that_trains() -
 
 
 def test_a_case_that_fails_or_finds_no_time_is_a_row_with_the_reason() -> None:
-    bench = Bench(seconds=60.0)
+    bench = CaseTimer(seconds=60.0)
     assert (
-        "must be bfloat16 or float32" in bench.measure(Case("broken", 64, 512, 64, {"COMPUTE_DTYPE": "int8"}))["failed"]
+        "must be bfloat16 or float32"
+        in bench.measure(StepCase("broken", 64, 512, 64, {"COMPUTE_DTYPE": "int8"}))["failed"]
     )
     bench.ends = 0.0
-    assert bench.measure(Case("late", 64, 512, 64)) == {"what": "late", "failed": "no time was left"} and bench.failed
+    assert (
+        bench.measure(StepCase("late", 64, 512, 64)) == {"what": "late", "failed": "no time was left"} and bench.failed
+    )
 
 
 def test_pairs_of_steps_alternate_without_and_with_the_loaded_model() -> None:

@@ -17,7 +17,7 @@ def test_the_simulated_rule_is_the_real_one():
     runs[np.arange(3) >= n[:, None]] = 0.0
     weight, sigma = rng.integers(2, 7, nights).astype(float), np.exp(rng.normal(scale=0.5, size=nights))
     df = rng.choice([2.0, 5.0, 1e6], nights)
-    state = keep_rule.Nights(rng.normal(size=nights), weight, runs, n, sigma, df, runs, runs)
+    state = keep_rule.NightArrays(rng.normal(size=nights), weight, runs, n, sigma, df, runs, runs)
     rule = keep_rule.KeepRule("real")
     actions, (total, after_weight) = rule.act(state), rule.estimate(state)
     names = {

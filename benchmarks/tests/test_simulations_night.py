@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from benchmarks.simulations.night import Machine, Search, Stopper, idea
+from benchmarks.simulations.night import SimulatedMachine, SimulatedSearch, Stopper, idea
 
 
 def test_simplifications_cannot_ratchet_down():
-    search = Search(Machine(np.random.default_rng(1), runs=400), loss=0.25)
+    search = SimulatedSearch(SimulatedMachine(np.random.default_rng(1), runs=400), loss=0.25)
     assert -2.5 <= search.go().files[-1].gain < 0
 
 

@@ -22,7 +22,7 @@ FOLDER = Path(__file__).parent
 
 
 @dataclass(frozen=True)
-class Candidate:
+class HostileCandidate:
     name: str
     kind: str  # the file's name: metric, judge, clock, events, contract, sandbox or interface
     source: str
@@ -32,7 +32,7 @@ class Candidate:
     needs_sandbox: bool  # without one it could do real harm to this machine
 
 
-def read_all() -> list[Candidate]:
+def read_all() -> list[HostileCandidate]:
     """Build every candidate of the folder."""
     base = (FOLDER / "base.py").read_text()
     found = [
@@ -44,7 +44,9 @@ def read_all() -> list[Candidate]:
     return found
 
 
-def _candidate(kind: str, name: str, entry: named_edits.Entry, source: str) -> Candidate:
+def _candidate(kind: str, name: str, entry: named_edits.NamedEdits, source: str) -> HostileCandidate:
     tries, expected, *needs = entry.about
     words = frozenset(expected.removeprefix("expect:").split())
-    return Candidate(name, kind, source, tries, "contract" in words, words - {"contract"}, "needs: sandbox" in needs)
+    return HostileCandidate(
+        name, kind, source, tries, "contract" in words, words - {"contract"}, "needs: sandbox" in needs
+    )

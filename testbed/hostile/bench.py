@@ -16,7 +16,7 @@ from autoresearch.paths import DataFolder
 from autoresearch.records import Measurement
 from autoresearch.system.sandbox import Sandbox, Unconfined, select
 from autoresearch.tasks.gpt.workbench import openblas, snapshot
-from testbed.hostile import Candidate
+from testbed.hostile import HostileCandidate
 from testbed.toy import ROOT, write_toy_data
 
 FLOOR_BPB = 1.5  # the toy's text has log2(3) = 1.585 bits a byte, so a lower score is a cheat's
@@ -31,7 +31,7 @@ def sandbox_here() -> Sandbox:
         return Unconfined()
 
 
-class Bench:
+class HostileBench:
     """A night's folder with a journal and another run's checkpoint in it, and runs of candidates beside them."""
 
     def __init__(self, folder: Path, sandbox: Sandbox) -> None:
@@ -62,7 +62,7 @@ class Bench:
         (self.runs / "0001" / "checkpoint.safetensors").write_bytes(b"another run's")
         self.before = self.state()
 
-    def measure(self, candidate: Candidate) -> Measurement:
+    def measure(self, candidate: HostileCandidate) -> Measurement:
         """Measure a candidate; again where it only stalled, as anything does on a machine that stalls."""
         home = self.runs / candidate.name
         home.mkdir()
@@ -74,7 +74,7 @@ class Bench:
                 break
         return m
 
-    def limited(self, candidate: Candidate) -> Workbench:
+    def limited(self, candidate: HostileCandidate) -> Workbench:
         """Set short limits for what breaks them and long ones for the rest: a loaded machine changes no outcome."""
         hangs = candidate.outcomes & {"startup", "hang"}
         return replace(
@@ -93,7 +93,7 @@ class Bench:
         files += [*self.harness, *self.runs.glob("*.jsonl"), *self.runs.glob("0001/*")]
         return {str(p): p.read_bytes() for p in files}
 
-    def touched(self, candidates: Sequence[Candidate]) -> list[str]:
+    def touched(self, candidates: Sequence[HostileCandidate]) -> list[str]:
         """List what differs from the beginning: files, and sources of candidates."""
         now = self.state()
         changed = [p for p in self.before.keys() | now.keys() if self.before.get(p) != now.get(p)]
@@ -109,14 +109,14 @@ def outcome(m: Measurement) -> str:
     return "harmless" if m.score >= FLOOR_BPB else "FOOLED"
 
 
-def runnable(candidate: Candidate, sandbox: Sandbox) -> bool:
+def runnable(candidate: HostileCandidate, sandbox: Sandbox) -> bool:
     """Return whether the candidate may run here as if the contract had let it pass."""
     return bool(candidate.outcomes) and not (candidate.needs_sandbox and isinstance(sandbox, Unconfined))
 
 
 @contextmanager
 def measured(
-    candidates: Sequence[Candidate], bench: Bench, workers: int = 3
+    candidates: Sequence[HostileCandidate], bench: HostileBench, workers: int = 3
 ) -> Iterator[dict[str, Future[Measurement]]]:
     """Measure all candidates, a few at a time, and yield their results to come by name."""
     with ThreadPoolExecutor(workers) as pool:

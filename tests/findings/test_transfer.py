@@ -19,11 +19,11 @@ from testbed.transfers import BASE, SHARP, THERE, idea
 
 
 class Here:
-    """Made-up night that asks a Transfer for ideas as the loop does."""
+    """Made-up night that asks a TransferProposer for ideas as the loop does."""
 
     def __init__(self, found: Bundle = THERE, source: str = BASE) -> None:
         self.made = NightBuilder(M1, TASK, sigma_score=SHARP, source=source, tag="transfer")
-        self.bundle, self.proposer = found, transfer.Transfer(found)
+        self.bundle, self.proposer = found, transfer.TransferProposer(found)
 
     @property
     def context(self) -> Context:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from autoresearch.fleet import address
-from autoresearch.fleet.address import Address
+from autoresearch.fleet.address import FleetAddress
 from autoresearch.fleet.admission import Welcome
 from autoresearch.fleet.dask_pool import DaskPool
 from autoresearch.fleet.job import Job
@@ -38,14 +38,14 @@ def until(condition: Callable[[], object], limit_s: float = 90.0) -> None:
 
 
 @pytest.fixture
-def where() -> Address:
+def where() -> FleetAddress:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return Address("127.0.0.1", probe.getsockname()[1], address.new_key())
+        return FleetAddress("127.0.0.1", probe.getsockname()[1], address.new_key())
 
 
 @pytest.fixture
-def pool(where: Address, tmp_path: Path) -> Iterator[DaskPool]:
+def pool(where: FleetAddress, tmp_path: Path) -> Iterator[DaskPool]:
     made = DaskPool(where, Welcome(FACTS, VERSIONS), tmp_path / "tls", print, ttl_s=4.0)
     try:
         yield made
@@ -59,7 +59,7 @@ def begun(folder: Path, seed: int) -> bool:
 
 
 def test_a_killed_and_a_sleeping_member_lose_no_run_and_none_counts_twice(
-    pool: DaskPool, where: Address, tmp_path: Path
+    pool: DaskPool, where: FleetAddress, tmp_path: Path
 ) -> None:
     over, folders = threading.Event(), [tmp_path / "one", tmp_path / "two"]
     pids = [keep_joining(where, folder, 1.5, over) for folder in folders]
@@ -82,10 +82,10 @@ def test_a_killed_and_a_sleeping_member_lose_no_run_and_none_counts_twice(
         over.set()
 
 
-def test_who_has_another_key_or_harness_stays_outside(pool: DaskPool, where: Address, tmp_path: Path) -> None:
+def test_who_has_another_key_or_harness_stays_outside(pool: DaskPool, where: FleetAddress, tmp_path: Path) -> None:
     over = threading.Event()
     try:
-        stranger = Address(where.host, where.port, address.new_key())
+        stranger = FleetAddress(where.host, where.port, address.new_key())
         keep_joining(stranger, tmp_path / "stranger", 0.1, over)
         keep_joining(where, tmp_path / "friend", 0.1, over)
         until(lambda: pool.classes().get(CLASS) == 1)
@@ -98,7 +98,7 @@ def test_who_has_another_key_or_harness_stays_outside(pool: DaskPool, where: Add
         over.set()
 
 
-def test_a_member_that_cannot_make_runs_is_sent_away(pool: DaskPool, where: Address, tmp_path: Path) -> None:
+def test_a_member_that_cannot_make_runs_is_sent_away(pool: DaskPool, where: FleetAddress, tmp_path: Path) -> None:
     over, ill = threading.Event(), tmp_path / "ill"
     try:
         keep_joining(where, ill, 0.1, over)

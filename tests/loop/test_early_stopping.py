@@ -21,7 +21,7 @@ from autoresearch.search import history
 from autoresearch.search.tuner.observations import observe
 from autoresearch.search.tuner.space import infer
 from autoresearch.system import machine
-from testbed.scripted import Idea, Scripted
+from testbed.scripted import Scripted, ScriptedIdea
 from testbed.toy import HONEST
 
 pytestmark = pytest.mark.slow
@@ -32,13 +32,18 @@ TASK = TaskFacts(dataset="toy", profile="tiny", fingerprint="toy0" * 4, budget_s
 EARLIER = [early_stop.Example(0.005 * (k % 5), 0.01) for k in range(20)] + [early_stop.Example(0.5, -0.1)]
 
 
-NARROW: list[Idea] = [(f"width {k}", (Set("WIDTH", str(k)),)) for k in (1, 2, 3, 4)]  # worse at half and at the end
+NARROW: list[ScriptedIdea] = [
+    (f"width {k}", (Set("WIDTH", str(k)),)) for k in (1, 2, 3, 4)
+]  # worse at half and at the end
 
 
 BUILD = "    return Toy(task.vocab_size, WIDTH)"
 
 
-GPU_FAILS: Idea = ("a kernel too long", (SearchReplace(BUILD, '    raise RuntimeError("Caused GPU Timeout Error")'),))
+GPU_FAILS: ScriptedIdea = (
+    "a kernel too long",
+    (SearchReplace(BUILD, '    raise RuntimeError("Caused GPU Timeout Error")'),),
+)
 
 
 def test_losers_are_stopped_and_one_in_eight_runs_on(

@@ -16,10 +16,10 @@ from autoresearch.record.inbox import Hypothesis
 from autoresearch.record.night import Experiment
 from autoresearch.records import Edit, Proposal, Purpose, SearchReplace, Set
 from testbed.given import Given, research
-from testbed.scripted import Idea, Scripted
+from testbed.scripted import Scripted, ScriptedIdea
 from testbed.toy import git
 
-IDEA: Idea = ("the proposer's own", (Set("LR", "0.5"),))
+IDEA: ScriptedIdea = ("the proposer's own", (Set("LR", "0.5"),))
 GAIN = {1: [1.56, 1.56]}  # against a baseline of 1.60
 FORBIDDEN = (SearchReplace("import prepare", "import os\nimport prepare"),)
 

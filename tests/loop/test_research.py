@@ -17,13 +17,13 @@ from autoresearch.paths import Layout
 from autoresearch.record import journal
 from autoresearch.records import SearchReplace, Set
 from testbed.program import TASK, loop
-from testbed.scripted import BROKEN, SLOWER, WORSE, Idea, Scripted, night
+from testbed.scripted import BROKEN, SLOWER, WORSE, Scripted, ScriptedIdea, night
 from testbed.toy import HONEST, git
 
 pytestmark = [pytest.mark.usefixtures("toy_cache"), pytest.mark.slow]
 
 
-FORBIDDEN: Idea = ("look around", (SearchReplace("import prepare", "import os\nimport prepare"),))
+FORBIDDEN: ScriptedIdea = ("look around", (SearchReplace("import prepare", "import os\nimport prepare"),))
 
 
 def test_a_night_leaves_a_record(repository: Path) -> None:
@@ -68,7 +68,7 @@ def test_a_night_leaves_a_record(repository: Path) -> None:
 
 def test_what_fails_on_small_arrays_is_mended_within_its_turn(repository: Path) -> None:
     """The end of the traceback goes back to the proposer; what it gives then is the turn's one experiment."""
-    fixed: Idea = ("forget nothing", (SearchReplace("    opt = optim.Adam(LR)", "    opt = optim.AdamW(LR)"),))
+    fixed: ScriptedIdea = ("forget nothing", (SearchReplace("    opt = optim.Adam(LR)", "    opt = optim.AdamW(LR)"),))
     proposer = Scripted(BROKEN, repairs=[fixed])
     x = night(repository, proposer, experiments=1).experiments[1]
     assert x.proposal.title == "forget nothing" and x.scores and x.proposal.usage["preflight_s"] > 0

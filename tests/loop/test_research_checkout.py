@@ -10,19 +10,19 @@ import pytest
 from autoresearch.loop.research import Limits
 from autoresearch.records import Context, Proposal, Set
 from testbed.given import research
-from testbed.scripted import Idea, Scripted, night
+from testbed.scripted import Scripted, ScriptedIdea, night
 from testbed.toy import HONEST, git
 
-FASTER: Idea = ("learn faster", (Set("LR", "0.02"),))
-FASTEST: Idea = ("learn fastest", (Set("LR", "0.03"),))
-ODD: Idea = ("learn oddly", (Set("LR", "0.5"),))
+FASTER: ScriptedIdea = ("learn faster", (Set("LR", "0.02"),))
+FASTEST: ScriptedIdea = ("learn fastest", (Set("LR", "0.03"),))
+ODD: ScriptedIdea = ("learn oddly", (Set("LR", "0.5"),))
 GAINS = {1: [1.56, 1.56], 2: [1.53, 1.53], 3: [1.9]}  # against a baseline of 1.60
 
 
 class Meanwhile(Scripted):
     """Proposer of scripted ideas, before each of which the person does something in the checkout."""
 
-    def __init__(self, *steps: tuple[Callable[[], object], Idea]) -> None:
+    def __init__(self, *steps: tuple[Callable[[], object], ScriptedIdea]) -> None:
         super().__init__(*(idea for _, idea in steps))
         self.deeds = [deed for deed, _ in steps]
 

@@ -11,12 +11,12 @@ from autoresearch.loop.research import Limits
 from autoresearch.record.night import Experiment
 from autoresearch.records import Context, Failure, Proposal, SearchReplace, Set
 from testbed.given import research
-from testbed.scripted import Idea, Scripted
+from testbed.scripted import Scripted, ScriptedIdea
 
 LINE = "    opt = optim.Adam(LR)"
 
 
-def code(title: str, line: str) -> Idea:
+def code(title: str, line: str) -> ScriptedIdea:
     return title, (SearchReplace(LINE, line),)
 
 
@@ -54,7 +54,7 @@ def test_what_is_mended_is_the_turns_one_experiment_with_the_cost_of_both_answer
 
 
 @pytest.mark.parametrize(("repairs", "title"), [([AGAIN], "broken again"), ([], "broken")])
-def test_what_fails_again_is_a_crash_that_never_ran(repository: Path, repairs: list[Idea], title: str) -> None:
+def test_what_fails_again_is_a_crash_that_never_ran(repository: Path, repairs: list[ScriptedIdea], title: str) -> None:
     proposer = Scripted(BROKEN, repairs=repairs)
     x = tried(repository, proposer)
     assert (x.proposal.title, x.verdict, x.runs) == (title, "crash", {})

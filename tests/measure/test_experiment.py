@@ -36,7 +36,7 @@ def test_an_honest_candidate_is_measured(bench: Workbench, tmp_path: Path) -> No
     assert m.score is not None and 1.5 < m.score < 6.5
     assert m.training_s is not None and m.training_s > 0
     assert m.num_steps and m.total_tokens and m.total_tokens // (16 * 64) - m.num_steps in (0, 1)
-    assert [e for e in heard if e not in {"importing", "committed", "step", "evaluated", "probed"}] == [
+    assert [e for e in heard if e not in {"importing", "hashed", "step", "evaluated", "probed"}] == [
         "ready", "warmed_up", "clock_started", "trained", "saved", "ready", "scored", "result",
     ]  # fmt: skip
     assert math.isclose(sum(m.seconds.values()), m.total_s, abs_tol=0.02)

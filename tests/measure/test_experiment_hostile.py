@@ -19,8 +19,8 @@ import pytest
 from autoresearch.records import Measurement
 from autoresearch.system.process import MARK
 from autoresearch.tasks.gpt import contract
-from testbed.hostile import Candidate, read_all
-from testbed.hostile.bench import Bench, measured, outcome, runnable, sandbox_here
+from testbed.hostile import HostileCandidate, read_all
+from testbed.hostile.bench import HostileBench, measured, outcome, runnable, sandbox_here
 from testbed.toy import HONEST
 
 pytestmark = pytest.mark.xdist_group("hostile")  # one worker measures them all, a few at a time
@@ -39,12 +39,12 @@ MEASURED = (
 
 
 @pytest.fixture(scope="module")
-def night(request: pytest.FixtureRequest) -> Iterator[tuple[Bench, dict[str, Future[Measurement]]]]:
+def night(request: pytest.FixtureRequest) -> Iterator[tuple[HostileBench, dict[str, Future[Measurement]]]]:
     """Yield the bench and the futures of the measurements of those candidates whose tests were selected."""
     own = [item for item in request.session.items if item.path == request.path and hasattr(item, "callspec")]
     chosen = {item.callspec.params.get("name") for item in own}
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(Path(folder), SANDBOX)
+        bench = HostileBench(Path(folder), SANDBOX)
         with measured([CANDIDATES[name] for name in MEASURED if name in chosen], bench) as results:
             yield bench, results
 
@@ -64,7 +64,7 @@ def test_the_contract_refuses_what_it_must_and_nothing_else(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MEASURED)
 def test_without_the_contract_it_gets_nothing_unearned(
-    name: str, night: tuple[Bench, dict[str, Future[Measurement]]]
+    name: str, night: tuple[HostileBench, dict[str, Future[Measurement]]]
 ) -> None:
     bench, results = night
     candidate = CANDIDATES[name]
@@ -87,10 +87,10 @@ def test_without_the_contract_it_gets_nothing_unearned(
 
 
 @pytest.mark.slow
-def test_nothing_was_touched_and_nothing_survived(night: tuple[Bench, dict[str, Future[Measurement]]]) -> None:
+def test_nothing_was_touched_and_nothing_survived(night: tuple[HostileBench, dict[str, Future[Measurement]]]) -> None:
     """After all candidates have run, the files that none may touch are unchanged, and no process is left."""
     bench, results = night
-    finished: list[Candidate] = [CANDIDATES[name] for name, result in results.items() if result.result()]
+    finished: list[HostileCandidate] = [CANDIDATES[name] for name, result in results.items() if result.result()]
     assert bench.touched(finished) == []
     for folder in ("/tmp", "/var/tmp", "/dev/shm", bench.data.parents[2], bench.runs):
         assert not (Path(folder) / "autoresearch-memory").exists()
@@ -105,7 +105,7 @@ def test_nothing_was_touched_and_nothing_survived(night: tuple[Bench, dict[str, 
 
 
 @pytest.mark.slow
-def test_what_a_candidate_says_of_itself_is_checked(night: tuple[Bench, dict[str, Future[Measurement]]]) -> None:
+def test_what_a_candidate_says_of_itself_is_checked(night: tuple[HostileBench, dict[str, Future[Measurement]]]) -> None:
     results = night[1]
     if "lies_about_itself" not in results:
         pytest.skip("its measurement was not selected")

@@ -30,7 +30,7 @@ def event(name: Any, **fields: Any) -> dict[str, Any]:
 
 
 STEPS = [event("step", step=k, loss=3.0, ago=450.0 - 50 * k) for k in range(10)]  # up to half of 1000 s
-COMMITTED = event("committed", parameters="0" * 32)
+HASHED = event("hashed", parameters="0" * 32)
 READY, SAVED = event("ready"), event("saved", speed=1.0)
 WARM, TRAINED = event("warmed_up", peak_memory_mb=1.0, warmup_step_s=0.1), event("trained", steps=9, peak_memory_mb=1.0)
 
@@ -86,11 +86,11 @@ def keeper(spec: RunSpec, child: ScriptedChild, *, used_s: float, batches: int =
 
 def test_a_child_that_saves_and_ends_is_no_failure(spec: RunSpec) -> None:
     heard: list[str] = []
-    child = ScriptedChild(READY, WARM, *STEPS, TRAINED, COMMITTED, SAVED)
+    child = ScriptedChild(READY, WARM, *STEPS, TRAINED, HASHED, SAVED)
     kept = keeper(spec, child, used_s=500.0)
     done = follow(child, spec, LONG, listen=lambda e: heard.append(e["event"]), timekeeper=kept)
     assert done.failure is None and not done.stopped
-    assert heard == ["ready", "warmed_up", "clock_started", *["step"] * 10, "trained", "committed", "saved"]
+    assert heard == ["ready", "warmed_up", "clock_started", *["step"] * 10, "trained", "hashed", "saved"]
     assert done.curve[-1] == (pytest.approx(0.5, abs=0.05), 3.0) and done.started <= done.ended
     assert (done.get("trained", "tokens"), done.get("trained", "epochs")) == (1280, 1.28)
 
@@ -101,7 +101,7 @@ def test_lines_without_the_token_do_not_count(spec: RunSpec) -> None:
 
 
 @pytest.mark.parametrize(
-    ("events", "kind"), [([], "startup"), ([WARM], "overrun"), ([WARM, TRAINED, COMMITTED, SAVED], "hang")]
+    ("events", "kind"), [([], "startup"), ([WARM], "overrun"), ([WARM, TRAINED, HASHED, SAVED], "hang")]
 )
 def test_silence_past_a_limit_is_named_by_the_last_event(events: list[Any], kind: str, spec: RunSpec) -> None:
     child = ScriptedChild(*events, returncode=None)
@@ -190,7 +190,7 @@ def test_the_early_stop_ends_a_run_that_is_behind_at_half_the_budget(
 ) -> None:
     incumbent = [(k / 20, 2.0) for k in range(1, 21)]
     check = EarlyStopCheck(incumbent, limit_nats, sample)
-    child = ScriptedChild(READY, WARM, *STEPS, TRAINED, COMMITTED, SAVED)
+    child = ScriptedChild(READY, WARM, *STEPS, TRAINED, HASHED, SAVED)
     done = follow(child, spec, LONG, early_stop=check, timekeeper=keeper(spec, child, used_s=500.0))
     assert done.behind_nats == pytest.approx(1.0)
     assert done.stopped == stopped and done.failure is None

@@ -71,7 +71,7 @@ def test_a_step_has_a_batch_and_gets_the_parents_counts(bench: Workbench) -> Non
     for event in ({"event": "step", "step": 4, "loss": 2.0}, {"event": "trained", "steps": 5}):
         with pytest.raises(IllFormedError, match="of 5 steps after 4 batches"):
             keeper.counted(event, 60.0, outcome)
-    for name, before in (("trained", "clock_started"), ("step", "clock_started"), ("committed", "trained")):
+    for name, before in (("trained", "clock_started"), ("step", "clock_started"), ("hashed", "trained")):
         with pytest.raises(IllFormedError, match=f"`{name}` before `{before}`"):
             keeper.counted({"event": name, "steps": 0, "step": 0}, 60.0, Outcome())
 
@@ -91,14 +91,14 @@ def test_a_run_that_computed_nothing_after_its_budget_was_held_up(bench: Workben
         keeper.counted({"event": "trained", "steps": 0}, 0.0, outcome)
         outcome.events["trained"] = (keeper.clock.end + 0.9, {})
         keeper._looks[0] = (keeper.clock.end - 2.0, 0.0)  # 0.95 processor seconds a second
-        outcome.events["committed"] = (keeper.clock.end + 1.0, {})
+        outcome.events["hashed"] = (keeper.clock.end + 1.0, {})
         failure = keeper.late(outcome, 0)
         assert (failure.kind if failure else None) == kind
 
 
 def test_a_promise_that_comes_late_is_late_by_more_than_hashing_takes(bench: Workbench) -> None:
     keeper, _ = kept(replace(bench, overtime_s=0.25), began=0.0, batches=9)
-    outcome = Outcome({"clock_started": (0.0, {}), "trained": (100.0, {}), "committed": (104.0, {})})
+    outcome = Outcome({"clock_started": (0.0, {}), "trained": (100.0, {}), "hashed": (104.0, {})})
     failure = keeper.late(outcome, 0)
     assert failure is not None and failure.kind == "late" and "4.0 s after it had trained" in failure.message
     assert keeper.late(outcome, 400 * 2**20) is None

@@ -17,7 +17,7 @@ from rich.progress import Progress
 
 from autoresearch.paths import Layout
 from autoresearch.report.console import LiveView, PlainView, choose_view, published
-from autoresearch.report.live_state import LiveState, Result, RunStart
+from autoresearch.report.live_state import LiveState, ResultRow, RunStart
 from testbed.live_states import STEP
 from testbed.toy import ROOT
 
@@ -33,7 +33,7 @@ def test_plain_lines_without_a_terminal() -> None:
     view.hear({**STEP, "progress": 0.04})
     view.hear(STEP)
     view.hear({**STEP, "progress": 0.55})
-    view.decided(Result(1, "keep", "Deeper", "2 sigma", "tuner", 1.25))
+    view.decided(ResultRow(1, "keep", "Deeper", "2 sigma", "tuner", 1.25))
     lines = stream.getvalue().splitlines()
     assert len(lines) == 3 and "#1 run 1: Deeper" in lines[0] and " 50% " in lines[1]
     assert "KEEP" in lines[2] and "1.250000" in lines[2]

@@ -15,7 +15,7 @@ from autoresearch.candidate import edits
 from autoresearch.errors import ProposerError, UsageError
 from autoresearch.records import Context, Directive, Failure, Proposal, SearchReplace, Set, TaskFacts, Trial, WholeFile
 from autoresearch.search import command
-from autoresearch.search.command import Command
+from autoresearch.search.command import CommandProposer
 
 SOURCE = """DEPTH = 4  # layers
 LR = 0.1
@@ -37,11 +37,11 @@ text = file.read_text()
 """
 
 
-def agent(tmp_path: Path, script: str, *, timeout_s: float = 30.0) -> Command:
+def agent(tmp_path: Path, script: str, *, timeout_s: float = 30.0) -> CommandProposer:
     """Return a command that runs a Python script, in which `file` and `text` are the train_mlx.py of its folder."""
     path = tmp_path / "the agent.py"
     path.write_text(EDIT + script)
-    return Command(f"{shlex.quote(sys.executable)} {shlex.quote(str(path))}", timeout_s=timeout_s)
+    return CommandProposer(f"{shlex.quote(sys.executable)} {shlex.quote(str(path))}", timeout_s=timeout_s)
 
 
 def context(source: str = SOURCE, **more: object) -> Context:
@@ -288,13 +288,15 @@ time.sleep(60)
 )
 def test_a_command_that_cannot_be_run_is_refused_at_once(line: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        Command(line)
+        CommandProposer(line)
 
 
 def test_no_shell_stands_between(tmp_path: Path) -> None:
     path = tmp_path / "agent.py"
     path.write_text(EDIT + 'import sys; print(sys.argv[1:]); file.write_text(text + "X = 1\\n")')
-    (proposal,) = Command(f"{shlex.quote(sys.executable)} {shlex.quote(str(path))} 'a b' $HOME ; *").propose(context())
+    (proposal,) = CommandProposer(f"{shlex.quote(sys.executable)} {shlex.quote(str(path))} 'a b' $HOME ; *").propose(
+        context()
+    )
     assert proposal.title == "['a b', '$HOME', ';', '*']"
 
 

@@ -13,17 +13,17 @@ from autoresearch.candidate import edits
 from autoresearch.candidate.pack import unpack
 from autoresearch.errors import ProposerError
 from autoresearch.records import Edit, Failure, Proposal, SearchReplace, Set, WholeFile
-from autoresearch.search.command import Command
+from autoresearch.search.command import CommandProposer
 from testbed.declared_context import CONTEXT, FILES, SOURCE
 
 HEAD = "import pathlib\nsql, conf, run = map(pathlib.Path, ('query.sql', 'conf.toml', 'run.py'))\n"
 SQL = "SELECT id\nFROM people\nWHERE age > 3\n"
 
 
-def agent(folder: Path, script: str) -> Command:
+def agent(folder: Path, script: str) -> CommandProposer:
     path = folder / "agent.py"
     path.write_text(HEAD + script)
-    return Command(f"{shlex.quote(sys.executable)} {shlex.quote(str(path))}", timeout_s=30.0)
+    return CommandProposer(f"{shlex.quote(sys.executable)} {shlex.quote(str(path))}", timeout_s=30.0)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from autoresearch.errors import UsageError
 from autoresearch.paths import STATE, TASK_FILE
 from autoresearch.system import invocation
 
-Command = Callable[[Path, Namespace], int]
+CommandFunction = Callable[[Path, Namespace], int]
 
 COMMANDS = {  # name on the command line -> module:function, below autoresearch.loop
     "run": "commands.night:run",
@@ -66,7 +66,7 @@ def root_of(checkout: Path, args: Namespace) -> Path:
     return folder.resolve() / STATE
 
 
-def command(name: str) -> Command:
+def command(name: str) -> CommandFunction:
     """Import and return a command: command("status") -> autoresearch.loop.commands.reading.status"""
-    found: Command = pkgutil.resolve_name(f"autoresearch.loop.{COMMANDS[name]}")
+    found: CommandFunction = pkgutil.resolve_name(f"autoresearch.loop.{COMMANDS[name]}")
     return found

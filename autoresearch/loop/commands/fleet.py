@@ -19,7 +19,7 @@ from autoresearch.errors import UsageError
 from autoresearch.files import write_atomic
 from autoresearch.fleet import address as addresses
 from autoresearch.fleet import member, transport
-from autoresearch.fleet.address import Address
+from autoresearch.fleet.address import FleetAddress
 from autoresearch.fleet.admission import Welcome
 from autoresearch.formats import counted
 from autoresearch.loop import session, start
@@ -64,7 +64,7 @@ def coordinate(root: Path, args: Namespace, options: Options, propose_with: Call
         layout, facts = Layout(root, tag), machine.facts()
         task = session.open_task(layout, read_night(layout), facts, options, say)
         host = args.fleet_host or addresses.own_host()
-        where = Address(host, args.fleet_port, before["key"] if tag == before.get("tag") else addresses.new_key())
+        where = FleetAddress(host, args.fleet_port, before["key"] if tag == before.get("tag") else addresses.new_key())
         pool = DaskPool(where, Welcome(task.facts, task.versions), Path(folder), say)
         fleet = Fleet(
             root=root,
@@ -142,7 +142,7 @@ def join(root: Path, args: Namespace) -> int:
     return 0
 
 
-def _attend(where: Address, task: Path | None, say: Callable[[str], object]) -> None:
+def _attend(where: FleetAddress, task: Path | None, say: Callable[[str], object]) -> None:
     """Keep a member's process running until it is dismissed."""
     argv = [sys.executable, str(CHECKOUT / "loop.py"), "join", *(["--task", str(task)] if task else [])]
     wait_s = AGAIN_S
@@ -156,7 +156,7 @@ def _attend(where: Address, task: Path | None, say: Callable[[str], object]) -> 
         time.sleep(wait_s)
 
 
-def _member(root: Path, where: Address, args: Namespace) -> int:
+def _member(root: Path, where: FleetAddress, args: Namespace) -> int:
     """Be the member's process."""
     with hold(Cache.default().machine_lock, "this machine"):
         process.end_orphans()

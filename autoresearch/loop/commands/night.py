@@ -38,13 +38,13 @@ from autoresearch.tasks.command import briefs
 from autoresearch.tasks.gpt.data.profiles import PROFILES, default_profile
 
 if TYPE_CHECKING:
-    from autoresearch.search.llm.model_choice import Choice
+    from autoresearch.search.llm.model_choice import ModelChoice
     from autoresearch.search.llm.ollama_server import OllamaServer
 
 EXIT = {"keep": 0, "discard": 10, "crash": 11, None: 1}  # of `try`, by its verdict
 NOT_REAL = 10  # exit code of `validate` where the winner is no better than the baseline
 
-Chooser = Callable[[Facts], Proposer]
+ProposerChooser = Callable[[Facts], Proposer]
 
 
 def run(root: Path, args: Namespace) -> int:
@@ -179,7 +179,7 @@ def options_of(args: Namespace, *, deadline: float | None = None, by_hand: bool 
 
 @contextlib.contextmanager
 def _night(
-    root: Path, options: Options, chooser: Callable[[View], Chooser], rules: Rules = DEFAULT_RULES
+    root: Path, options: Options, chooser: Callable[[View], ProposerChooser], rules: Rules = DEFAULT_RULES
 ) -> Iterator[Research]:
     view = choose_view()
     try:
@@ -189,7 +189,7 @@ def _night(
         view.close()
 
 
-def _chooser(root: Path, args: Namespace, view: View) -> Chooser:
+def _chooser(root: Path, args: Namespace, view: View) -> ProposerChooser:
     """Return what chooses the proposer once the machine is known; in a terminal it may offer to pull a model."""
     program = texts.brief(tree(root) / PROGRAM)
     if why := texts.complaint(program, PROGRAM):
@@ -200,7 +200,7 @@ def _chooser(root: Path, args: Namespace, view: View) -> Chooser:
     if tree(root) != root:
         wanted = replace(wanted, task=tree(root).name, ideas=len(briefs.ideas(tree(root))))
 
-    def offer(server: OllamaServer, choice: Choice) -> bool:
+    def offer(server: OllamaServer, choice: ModelChoice) -> bool:
         from autoresearch.report.models import offer_pull
 
         with view.aside() as console:
@@ -216,5 +216,5 @@ def _profile_constants(profile: str | None) -> Mapping[str, str]:
     return known.constants if known else {}
 
 
-def _by_hand(view: View) -> Chooser:
+def _by_hand(view: View) -> ProposerChooser:
     return lambda facts: ByHand()

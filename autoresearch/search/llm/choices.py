@@ -17,14 +17,14 @@ from autoresearch.records import CATEGORIES, HYPOTHESIS_CHARS
 from autoresearch.search.llm import channels, fields, replies
 from autoresearch.search.llm.backend import Schema
 from autoresearch.search.llm.replies import ParsedReply
-from autoresearch.search.menu import Entry
+from autoresearch.search.menu import MenuEntry
 
 BECAUSE_CHARS = 300
 _CHOICE = re.compile(r"[\s*_#`>\"'-]*CHOICE[\"'*_ ]*[:=](.*)", re.IGNORECASE)  # of one line
 _NUMBER = re.compile(r"[\s*_#`>\"'\[(-]*(\d{1,3})(?![\d.]*\d)[\])\"'*_`:.]*(?:\s(.*))?")  # a line that begins with one
 
 
-def schema(entries: Sequence[Entry]) -> Schema:
+def schema(entries: Sequence[MenuEntry]) -> Schema:
     """Return the JSON schema of an answer."""
     titles = [entry.title for entry in entries]
     because = {"type": "string", "maxLength": BECAUSE_CHARS}
@@ -36,17 +36,17 @@ def schema(entries: Sequence[Entry]) -> Schema:
     }
 
 
-def listed(entries: Sequence[Entry]) -> str:
+def listed(entries: Sequence[MenuEntry]) -> str:
     """Return the numbered menu: "1. DEPTH = 2\\n2. DEPTH = 3"."""
     return "\n".join(f"{number}. {entry.title}" for number, entry in enumerate(entries, start=1))
 
 
 def read(
-    text: str, entries: Sequence[Entry], *, files: Sequence[str] = (), categories: Sequence[str] = CATEGORIES
+    text: str, entries: Sequence[MenuEntry], *, files: Sequence[str] = (), categories: Sequence[str] = CATEGORIES
 ) -> ParsedReply:
     """Return the entry that an answer chooses, with its reason as the hypothesis.
 
-    >>> shallower = Entry("DEPTH = 2", "depth", (Set("DEPTH", "2"),))
+    >>> shallower = MenuEntry("DEPTH = 2", "depth", (Set("DEPTH", "2"),))
     >>> read('{"because": "More steps.", "choice": "DEPTH = 2"}', [shallower]).hypothesis
     'More steps.'
 
@@ -91,7 +91,7 @@ def _is_choice(value: object) -> bool:
     return isinstance(value, int | str) and not isinstance(value, bool)
 
 
-def _chosen(choice: int | str, entries: Sequence[Entry]) -> Entry | None:
+def _chosen(choice: int | str, entries: Sequence[MenuEntry]) -> MenuEntry | None:
     """Return the entry with that title or number; "12", "12. DEPTH = 2" and "depth=2" are understood."""
     if isinstance(choice, int):
         return entries[choice - 1] if 1 <= choice <= len(entries) else None
@@ -104,7 +104,7 @@ def _chosen(choice: int | str, entries: Sequence[Entry]) -> Entry | None:
     return known.get(said) if said else _chosen(int(match[1]), entries)
 
 
-def _in_prose(text: str, entries: Sequence[Entry]) -> Entry | None:
+def _in_prose(text: str, entries: Sequence[MenuEntry]) -> MenuEntry | None:
     """Return the one entry that a text without JSON chooses, on a CHOICE line, else on a line of its own."""
     lines = text.split("\n")
     for line in lines:

@@ -12,7 +12,7 @@ from autoresearch.candidate import constants
 from autoresearch.records import Context, Proposal
 from autoresearch.search import gate, menu
 from autoresearch.search.llm.backend import Message, Schema
-from autoresearch.search.menu import Entry
+from autoresearch.search.menu import MenuEntry
 
 
 class TaskOfReply(TypedDict, total=False):
@@ -41,7 +41,7 @@ class Draft:
     unread: int = 0  # answers in which no edit was found
 
     @cached_property
-    def menu(self) -> list[Entry]:
+    def menu(self) -> list[MenuEntry]:
         """The changes that are new."""
         return menu.entries(self.context, self.earlier)
 

@@ -56,7 +56,7 @@ EMBEDDERS = re.compile(r"embed|minilm|rerank|\bbge\b|bert", re.I)  # in names an
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
+class InstalledModel:
     """Installed model that can write text on this machine."""
 
     name: str
@@ -86,7 +86,7 @@ def memory_limit(memory_bytes: int) -> int:
     return int(memory_bytes * (0.75 if memory_bytes > 36 * GIB else 0.67))
 
 
-def installed(server: OllamaServer, memory_bytes: int, scorecard: Scorecard | None = None) -> list[Model]:
+def installed(server: OllamaServer, memory_bytes: int, scorecard: Scorecard | None = None) -> list[InstalledModel]:
     """Return the installed models that write text and run here, best first; those that do not fit come last."""
     cards = scorecard.known() if scorecard else {}
     models = [_model(server, entry, memory_bytes, cards) for entry in server.models() if _local(entry)]
@@ -108,7 +108,7 @@ def measured(card: Card | None, file_bytes: int) -> int | None:
 
 def _model(
     server: OllamaServer, entry: Mapping[str, Any], memory_bytes: int, cards: Mapping[str, Card]
-) -> Model | None:
+) -> InstalledModel | None:
     """Describe an installed model; None for one that does not write text."""
     name, size = str(entry.get("name") or entry.get("model") or ""), positive(entry, "size") or 0
     try:
@@ -126,7 +126,7 @@ def _model(
     num_ctx = min(tier(memory_bytes).num_ctx, trained or tier(memory_bytes).num_ctx)
     need = measured(cards.get(f"ollama:{name}"), size) or room(num_ctx)
     larger = [step for step in CONTEXT_STEPS if step <= (trained or 0) and room(step) <= limit]
-    return Model(name, size, parameters_b(show), trained, need, need <= limit, max(larger, default=None))
+    return InstalledModel(name, size, parameters_b(show), trained, need, need <= limit, max(larger, default=None))
 
 
 def _writes(name: str, show: Mapping[str, Any], capabilities: Any) -> bool:
@@ -172,7 +172,7 @@ def _cache_bytes(info: Mapping[str, Any], num_ctx: int, size: int) -> int:
     return size // 10
 
 
-def _worth(model: Model) -> float:
+def _worth(model: InstalledModel) -> float:
     """Return the parameters of a model in billions, weighted by its family; gigabytes if unknown."""
     family = model.name.rpartition("/")[2].partition(":")[0].lower()
     return (model.parameters_b or model.size / GIB) * FAMILY_WORTH.get(family, OTHER_WORTH)

@@ -14,7 +14,15 @@ from pathlib import Path
 from autoresearch import environment
 from autoresearch.errors import ProposerError
 from autoresearch.formats import GIB
-from autoresearch.search.llm.installed import LEAST_B, Model, installed, measured, memory_limit, size_text, tier
+from autoresearch.search.llm.installed import (
+    LEAST_B,
+    InstalledModel,
+    installed,
+    measured,
+    memory_limit,
+    size_text,
+    tier,
+)
 from autoresearch.search.llm.ollama import (
     MOST_IDLE_COST,
     OllamaProposer,
@@ -25,7 +33,7 @@ from autoresearch.search.scorecard import Card, Scorecard
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class ModelChoice:
     """Model to use, or None, with the reason."""
 
     model: str | None
@@ -33,7 +41,7 @@ class Choice:
     pull: str | None = None  # the model to offer for download if there is none
 
 
-Offer = Callable[[OllamaServer, Choice], bool]  # returns whether the offered model is installed now
+Offer = Callable[[OllamaServer, ModelChoice], bool]  # returns whether the offered model is installed now
 
 
 def how_to_begin(memory_bytes: int) -> str:
@@ -54,8 +62,8 @@ def shared_bytes(memory_bytes: int, card: Card) -> int:
 
 
 def choose_model(
-    models: Sequence[Model], memory_bytes: int, wanted: str | None = None, others: Sequence[str] = ()
-) -> Choice:
+    models: Sequence[InstalledModel], memory_bytes: int, wanted: str | None = None, others: Sequence[str] = ()
+) -> ModelChoice:
     """Choose among `models`, the installed ones, best first; `wanted` is the name that the user asked for.
 
     `others` are installed, too, and write no text here.
@@ -63,19 +71,21 @@ def choose_model(
     if wanted:
         found = _named(models, wanted)
         if found is None and full_name(wanted) in map(full_name, others):
-            return Choice(None, f"{wanted} writes no text on this machine: it makes embeddings, or runs elsewhere")
+            return ModelChoice(None, f"{wanted} writes no text on this machine: it makes embeddings, or runs elsewhere")
         if found is None:
-            return Choice(None, f"{wanted} is not installed{_listed(models)}. Run: ollama pull {wanted}", wanted)
+            return ModelChoice(None, f"{wanted} is not installed{_listed(models)}. Run: ollama pull {wanted}", wanted)
         asked = "as asked" if full_name(found.name) == full_name(wanted) else f"the only installed {wanted}"
         doubt = "" if found.fits else f"; {_too_large(found)}"
         doubt += f"; {_too_small([found])}" if found.small else ""
-        return Choice(found.name, f"{found.name}, {asked}{doubt}")
+        return ModelChoice(found.name, f"{found.name}, {asked}{doubt}")
     best = next((m for m in models if m.fits and not m.small), None)
     if best is not None:
-        return Choice(best.name, f"{best.name}, the best of {len(models)} installed for {memory_bytes / GIB:.0f} GB")
+        return ModelChoice(
+            best.name, f"{best.name}, the best of {len(models)} installed for {memory_bytes / GIB:.0f} GB"
+        )
     offer, fitting = tier(memory_bytes).models[0], [m for m in models if m.fits]
     why = _too_small(fitting) if fitting else _none_fits(len(models), others)
-    return Choice(None, f"{why}. Run: ollama pull {offer}", offer)
+    return ModelChoice(None, f"{why}. Run: ollama pull {offer}", offer)
 
 
 def _none_fits(count: int, others: Sequence[str] = ()) -> str:
@@ -86,14 +96,14 @@ def _none_fits(count: int, others: Sequence[str] = ()) -> str:
     return f"none of the {count} installed models fits"
 
 
-def _named(models: Sequence[Model], wanted: str) -> Model | None:
+def _named(models: Sequence[InstalledModel], wanted: str) -> InstalledModel | None:
     """Return the model of that name, else the only one that differs from it by its tag, or by capital letters."""
     exact = [m for m in models if full_name(m.name) == full_name(wanted)]
     close = [m for m in models if wanted.lower() in (m.name.lower(), m.name.lower().rpartition(":")[0])]
     return exact[0] if exact else close[0] if len(close) == 1 else None
 
 
-def _listed(models: Sequence[Model]) -> str:
+def _listed(models: Sequence[InstalledModel]) -> str:
     """Return what is installed, for a person: " (installed: a:7b, b:9b)"; empty where nothing is."""
     return f" (installed: {', '.join(m.name for m in models[:6])})" if models else ""
 
@@ -127,7 +137,7 @@ def open_ollama(
         try:
             choice, proposer = _chosen(server, memory_bytes, scorecard, wanted, offer, measure)
         except ProposerError as error:
-            choice, proposer = Choice(None, str(error)), None
+            choice, proposer = ModelChoice(None, str(error)), None
         if proposer is None:
             return None, f"no local model: {choice.line}"
         stack.pop_all()
@@ -141,7 +151,7 @@ def _chosen(
     wanted: str | None,
     offer: Offer | None,
     measure: bool,
-) -> tuple[Choice, OllamaProposer | None]:
+) -> tuple[ModelChoice, OllamaProposer | None]:
     """Choose until a model fits, the user declines to pull one, or none is left."""
     while True:
         found = installed(server, memory_bytes, scorecard)
@@ -168,10 +178,10 @@ def _chosen(
             return choice, proposer
 
 
-def _too_small(models: Sequence[Model]) -> str:
+def _too_small(models: Sequence[InstalledModel]) -> str:
     names = ", ".join(f"{m.name} ({size_text(m.parameters_b) or f'{m.size / GIB:.1f} GB'})" for m in models)
     return f"the built-in tuner is better than a model under {LEAST_B:g}B: {names}"
 
 
-def _too_large(model: Model) -> str:
+def _too_large(model: InstalledModel) -> str:
     return f"it needs about {model.need / GIB:.1f} GB, which is more than this machine has for a model"

@@ -20,7 +20,7 @@ from autoresearch.search import history
 from autoresearch.search.llm import choices, declared, forms, functions, script
 from autoresearch.search.llm.backend import Message
 from autoresearch.search.llm.tokens import BYTES_PER_TOKEN, conversation_tokens, estimate
-from autoresearch.search.menu import Entry
+from autoresearch.search.menu import MenuEntry
 
 HISTORY_TOKENS = 2500  # for history, at most; more costs time and helps little
 HINT_TOKENS = 700  # for hints, at most
@@ -64,7 +64,7 @@ _HOW = re.compile(r"^## How to answer\b")  # the section of program.md about for
 class Subject:
     """What an answer is to be about, beside the form: a menu to choose from, or a function to rewrite."""
 
-    entries: Sequence[Entry] = ()
+    entries: Sequence[MenuEntry] = ()
     target: str = ""  # name of a function
 
 
@@ -164,7 +164,7 @@ def after_edit_error(
 
 
 def after_nothing_new(
-    messages: Sequence[Message], refused: Sequence[str], entries: Sequence[Entry], form: str
+    messages: Sequence[Message], refused: Sequence[str], entries: Sequence[MenuEntry], form: str
 ) -> tuple[Message, ...]:
     """Ask again, with what was refused and what is new. The model's own answers are left out: it would repeat them."""
     shown = [entry.title for entry in entries if form == "menu" or not entry.why][:MOST_NEW]
@@ -175,7 +175,7 @@ def after_nothing_new(
 
 
 def after_other_category(
-    messages: Sequence[Message], title: str, category: str, wanted: str, entries: Sequence[Entry]
+    messages: Sequence[Message], title: str, category: str, wanted: str, entries: Sequence[MenuEntry]
 ) -> tuple[Message, ...]:
     """Ask again after a change of another category than the turn's; the model's own answer is left out."""
     shown = [entry.title for entry in entries if entry.category == wanted and not entry.why][:MOST_NEW]

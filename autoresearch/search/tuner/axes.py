@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 Value = bool | int | float | str
-Scale = Literal["log", "linear", "complement", "choice"]
+AxisScale = Literal["log", "linear", "complement", "choice"]
 
 LONGEST_TUPLE = 4  # longer ones are tables of coefficients, not settings
 CHOICES: Mapping[str, tuple[str, ...]] = {"PATTERN": ("L", "SL", "SSL", "SSSL"), "DTYPE": ("bfloat16", "float32")}
@@ -27,7 +27,7 @@ class Axis:
     constant: str
     value: Value  # the incumbent's
     category: str  # one of records.CATEGORIES
-    scale: Scale
+    scale: AxisScale
     low: float = 0.0
     high: float = 0.0
     step: float = 1.0  # one coarse move

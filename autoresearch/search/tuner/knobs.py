@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 from autoresearch.candidate import constants, literals
-from autoresearch.candidate.declared_values import is_range
+from autoresearch.candidate.declared_values import Knobs, is_range
 from autoresearch.errors import EditError
 from autoresearch.search.tuner.axes import Axis, Value, whole_numbers
-
-Knobs = Mapping[str, Sequence[Any]]  # constant, or element `name[i]` -> its range or its choices
 
 LONGEST_LIST = 16  # elements of a list that are searched one by one
 WIDE = 8.0  # ratio of a range's ends from which on it is searched on a log scale

@@ -5,8 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from difflib import get_close_matches
-from pathlib import Path as Folder
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from autoresearch.candidate import constants
 from autoresearch.candidate.pack import pack
@@ -15,7 +14,7 @@ from autoresearch.paths import TASK_FILE
 from autoresearch.tasks.command.declaration import Problem
 from autoresearch.tasks.command.globs import matches, matching
 from autoresearch.tasks.command.keys import Declaration, words
-from autoresearch.tasks.command.toml_lines import Path
+from autoresearch.tasks.command.toml_lines import TomlPath
 from autoresearch.tasks.command.tree import OUT
 
 PYTHON = ("python", "python3")  # the Python that runs the loop
@@ -60,7 +59,7 @@ def script_of(command: str) -> str | None:
     return script.removeprefix("./") if script and script.endswith(".py") else None
 
 
-def before_preparing(declared: Declaration, folder: Folder, files: Collection[str]) -> Iterator[Problem]:
+def before_preparing(declared: Declaration, folder: Path, files: Collection[str]) -> Iterator[Problem]:
     """Yield what is wrong with a folder that holds `files`, before anything is run."""
     yield from _edit_problems(declared, folder, files)
     for i, pattern in enumerate(declared.link):
@@ -112,7 +111,7 @@ def knob_problems(declared: Declaration, edited: Mapping[str, bytes]) -> Iterato
             yield Problem(("knobs", knob), f"no editable file has a constant {name}", mend)
 
 
-def _edit_problems(declared: Declaration, folder: Folder, files: Collection[str]) -> Iterator[Problem]:
+def _edit_problems(declared: Declaration, folder: Path, files: Collection[str]) -> Iterator[Problem]:
     for i, pattern in enumerate(declared.edit):
         found = matching([pattern], files)
         if not found:
@@ -130,7 +129,7 @@ def _edit_problems(declared: Declaration, folder: Folder, files: Collection[str]
 
 
 def _program_problems(
-    declared: Declaration, where: Path, command: str, folder: Folder, files: Collection[str]
+    declared: Declaration, where: TomlPath, command: str, folder: Path, files: Collection[str]
 ) -> Iterator[Problem]:
     first = words(command)[0]
     script = script_of(command)
@@ -143,17 +142,17 @@ def _program_problems(
     if "/" in first:
         own = first.removeprefix("./")
         linked = any(matches(link, own) for link in declared.link) and (folder / first).exists()
-        elsewhere = Folder(first).is_absolute() and Folder(first).is_file()
+        elsewhere = Path(first).is_absolute() and Path(first).is_file()
         if not (linked or made or elsewhere or own in files):
             yield Problem(where, f"there is no program {first}", "Name one that is there, or one below `link`")
     elif shutil.which(first) is None:
         yield Problem(where, f"the program `{first}` is not installed", "Install it, or name another")
 
 
-def _nothing(path: Path, pattern: str, files: Iterable[str]) -> Problem:
+def _nothing(path: TomlPath, pattern: str, files: Iterable[str]) -> Problem:
     near = sorted(files, key=lambda name: (PurePosixPath(name).suffix != PurePosixPath(pattern).suffix, name))[:4]
     return Problem(path, f"`{pattern}` matches no file that git has here", f"There are {', '.join(near) or 'none'}")
 
 
-def _parents(folder: Folder, path: str) -> list[Folder]:
+def _parents(folder: Path, path: str) -> list[Path]:
     return [folder / parent for parent in PurePosixPath(path).parents if str(parent) != "."]

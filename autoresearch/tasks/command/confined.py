@@ -216,7 +216,7 @@ def _held_bytes(pid: int) -> int:
     return 0
 
 
-def _ended(child: Child, facts: list[dict[str, object]], printed: str, limit_s: float) -> Ended:
+def _ended(child: Child, facts: list[Mapping[str, object]], printed: str, limit_s: float) -> Ended:
     """Combine what the observer reported with how its own process ended."""
     ended = Ended(code=None, printed=printed, log=child.log_end)
     too_late = f"did not end within its {limit_s:g} s"

@@ -28,14 +28,14 @@ from autoresearch.tasks.command.keys import (
     split_source,
     words,
 )
-from autoresearch.tasks.command.toml_lines import Path, key_lines, line_of
+from autoresearch.tasks.command.toml_lines import TomlPath, key_lines, line_of
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
     """Something in task.toml that has to be mended: where, what, and how."""
 
-    path: Path
+    path: TomlPath
     what: str
     mend: str
 
@@ -113,7 +113,7 @@ _EXAMPLES = {
 }
 
 
-def _place(path: Path) -> str:
+def _place(path: TomlPath) -> str:
     tables = {"guard": "[[guard]]", "limit": "[[limit]]"}
     return tables.get(str(path[0]), f"[{path[0]}]") if len(path) > 1 else TASK_FILE
 
@@ -135,7 +135,9 @@ _SHELL = ("|", "||", "&&", "&", ";", "<", "<<")
 _SOURCES = "score:json:KEY, run:line:NAME, run:regex:PATTERN, wall, cpu, peak_rss, size:GLOB or gzip:GLOB"
 
 
-def _source_problems(declared: Declaration, path: Path, source: str, kinds: tuple[str, ...] = ()) -> Iterable[Problem]:
+def _source_problems(
+    declared: Declaration, path: TomlPath, source: str, kinds: tuple[str, ...] = ()
+) -> Iterable[Problem]:
     try:
         kind, _ = split_source(source)
     except ValueError as error:
@@ -185,7 +187,7 @@ def _other_problems(declared: Declaration) -> Iterable[Problem]:
         what = "[test] changes nothing: it has neither `run` nor `score`"
         yield Problem(("test",), what, "Give it a command that measures on what was hidden")
     patterns = {"edit": declared.edit, "read": declared.read, "hide": declared.hide, "link": declared.link}
-    named: list[tuple[Path, str]] = [((key, i), p) for key, found in patterns.items() for i, p in enumerate(found)]
+    named: list[tuple[TomlPath, str]] = [((key, i), p) for key, found in patterns.items() for i, p in enumerate(found)]
     if declared.test:
         named += [(("test", "hide", i), p) for i, p in enumerate(declared.test.hide)]
         named += [(("test", "show", i), p) for i, p in enumerate(declared.test.show)]

@@ -19,7 +19,7 @@ from autoresearch.tasks.command.keys import split_source
 from autoresearch.tasks.command.task import CommandTask
 from autoresearch.tasks.task import RunOrder
 
-Outcome = Literal["refused", "no better", "better", "forgeable"]
+TrickOutcome = Literal["refused", "no better", "better", "forgeable"]
 MARGIN = 3.0  # times the difference of the baseline's two runs, by which a version has to be better
 GARBAGE = "}{ \u2603 not what anything expects [[[ 0x\n" * 3
 
@@ -29,7 +29,7 @@ class Trick:
     """A version that does nothing of use, and what came of it."""
 
     name: str  # "an empty model.py"
-    outcome: Outcome
+    outcome: TrickOutcome
     message: str
 
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from autoresearch.metrics import Direction, Metric, Scale, Scatter, Trust
 from autoresearch.system.sandbox import Network
-from autoresearch.tasks.command.toml_lines import Path
+from autoresearch.tasks.command.toml_lines import TomlPath
 
 CATEGORIES = ("approach", "values", "structure", "removal", "simplification", "other")
 
@@ -110,16 +110,16 @@ class Declaration(Table):
         return (*self.hide, *(self.test.hide if self.test else ()))
 
     @cached_property
-    def commands(self) -> Mapping[Path, str]:
+    def commands(self) -> Mapping[TomlPath, str]:
         """Every command that is not empty, by its place."""
-        named: dict[Path, str] = {(name,): getattr(self, name) for name in ("prepare", "build", "run", "score")}
+        named: dict[TomlPath, str] = {(name,): getattr(self, name) for name in ("prepare", "build", "run", "score")}
         named |= {("guard", i, "run"): guard.run for i, guard in enumerate(self.guard)}
         if self.test:
             named |= {("test", "run"): self.test.run or "", ("test", "score"): self.test.score or ""}
         return {path: text for path, text in named.items() if text.strip()}
 
     @cached_property
-    def judging(self) -> Mapping[Path, str]:
+    def judging(self) -> Mapping[TomlPath, str]:
         """The commands that a candidate must not be able to change: those that judge, and the one that prepares."""
         trusted = {"prepare", "score"}
         return {

@@ -12,11 +12,9 @@ from typing import Any
 
 from autoresearch.candidate import constants, json_keys, keys, syntax, toml_keys
 from autoresearch.candidate.constants import Place
-from autoresearch.candidate.declared_values import admits, told
+from autoresearch.candidate.declared_values import Knobs, admits, told
 from autoresearch.candidate.pack import pack
 from autoresearch.errors import EditError, SourceError
-
-Knobs = Mapping[str, Sequence[Any]]  # constant, or element `name[i]` -> its range or its choices
 
 
 def violations(files: Mapping[str, str], base: Mapping[str, str], knobs: Knobs) -> Iterator[str]:

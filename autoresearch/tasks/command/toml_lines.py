@@ -7,21 +7,21 @@ import tomllib
 from collections import Counter
 from typing import Any
 
-Path = tuple[str | int, ...]  # of a key: ("metric", "from"), ("guard", 0, "run")
+TomlPath = tuple[str | int, ...]  # of a key: ("metric", "from"), ("guard", 0, "run")
 
 _HEADER = re.compile(r"\s*(\[\[?)(.+?)\]\]?\s*(#.*)?$")
 
 
-def key_lines(text: str) -> dict[Path, int]:
+def key_lines(text: str) -> dict[TomlPath, int]:
     """Return the line, counted from 1, of each key and header of a valid TOML text.
 
     >>> key_lines('edit = ["a"]\\n[metric]\\nname = "ms"\\n')
     {('edit',): 1, ('edit', 0): 1, ('metric',): 2, ('metric', 'name'): 3}
     """
     lines = text.splitlines()
-    found: dict[Path, int] = {}
-    counts: Counter[Path] = Counter()
-    prefix: Path = ()
+    found: dict[TomlPath, int] = {}
+    counts: Counter[TomlPath] = Counter()
+    prefix: TomlPath = ()
     at = 0
     while at < len(lines):
         header = _HEADER.match(lines[at])
@@ -40,7 +40,7 @@ def key_lines(text: str) -> dict[Path, int]:
     return found
 
 
-def line_of(lines: dict[Path, int], path: Path) -> int | None:
+def line_of(lines: dict[TomlPath, int], path: TomlPath) -> int | None:
     """Return the line of a key, or that of the nearest table around it; None where neither is in the text."""
     while path:
         if path in lines:
@@ -49,7 +49,7 @@ def line_of(lines: dict[Path, int], path: Path) -> int | None:
     return None
 
 
-def _names(dotted: str) -> Path:
+def _names(dotted: str) -> TomlPath:
     """Return the keys of a header: `a."b.c"` -> ("a", "b.c")."""
     value: Any = tomllib.loads(f"{dotted} = 0")
     path: list[str] = []
@@ -69,7 +69,7 @@ def _assignment(lines: list[str], at: int) -> tuple[int, dict[str, Any]]:
     return 1, {}
 
 
-def _paths(value: Any) -> list[Path]:
+def _paths(value: Any) -> list[TomlPath]:
     """Return the path of every key and element within a value, the outer ones first."""
     items: list[tuple[str | int, Any]] = []
     if isinstance(value, dict):

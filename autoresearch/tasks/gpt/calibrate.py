@@ -64,14 +64,14 @@ class Fit:
 
 
 @dataclass(frozen=True)
-class Known:
+class StoredFit:
     """A stored fit: the edits, and the text that says why."""
 
     edits: tuple[Set, ...]
     text: str
 
 
-def measure(bench: Workbench, source: str, folder: Path, facts: machine.Facts, path: Path, say: Say) -> Known:
+def measure(bench: Workbench, source: str, folder: Path, facts: machine.Facts, path: Path, say: Say) -> StoredFit:
     """Measure the roofline, then fit `source`; say both as they come and store them in the file `path`.
 
     Raises CommandError where MLX does not run.
@@ -82,7 +82,7 @@ def measure(bench: Workbench, source: str, folder: Path, facts: machine.Facts, p
     say(found := efficiency(fitted, best, facts, source))
     text = "\n".join([best.table(facts), *(f"  {trial}" for trial in fitted.trials), found])
     remember(path, source, bench, fitted, text)
-    return Known(fitted.edits, text)
+    return StoredFit(fitted.edits, text)
 
 
 def efficiency(fitted: Fit, best: Roofline, facts: machine.Facts, source: str) -> str:
@@ -232,7 +232,7 @@ def _reason(trial: SpeedTrial, best: SpeedTrial | None) -> str:
 # --- what is known already --------------------------------------------------------------------------------------------
 
 
-def known(path: Path, source: str, bench: Workbench) -> Known | None:
+def known(path: Path, source: str, bench: Workbench) -> StoredFit | None:
     """Return what was found earlier for this source and data on this machine, None where it was not fitted yet."""
     return _read(path).get(_key(source, bench))
 
@@ -245,8 +245,8 @@ def remember(path: Path, source: str, bench: Workbench, found: Fit, text: str) -
     if found.fastest() is None:
         return
     fitted = edits.apply(source, found.edits) if found.edits else source
-    stored = {**_read(path), _key(fitted, bench): Known((), text)}
-    stored[_key(source, bench)] = Known(found.edits, text)
+    stored = {**_read(path), _key(fitted, bench): StoredFit((), text)}
+    stored[_key(source, bench)] = StoredFit(found.edits, text)
     write_atomic(path, to_json(stored, indent=1))
 
 
@@ -255,8 +255,8 @@ def _key(source: str, bench: Workbench) -> str:
     return f"{bench.data.dataset}/{bench.data.profile} mlx-{mlx} {sha256}"
 
 
-def _read(path: Path) -> dict[str, Known]:
+def _read(path: Path) -> dict[str, StoredFit]:
     try:
-        return from_json(dict[str, Known], path.read_bytes())
+        return from_json(dict[str, StoredFit], path.read_bytes())
     except (OSError, MalformedError):
         return {}

@@ -18,7 +18,7 @@ import mlx.core as mx
 import mlx.nn as nn
 
 Part = TypeVar("Part")
-Result = TypeVar("Result")
+Returned = TypeVar("Returned")
 
 GPU_LOGITS = 2**24  # bytes of logits in a chunk of training, where the caller names no number
 CPU_LOGITS = 2**21  # the same on a CPU, always: MLX runs some 30 such arrays ahead, and more do not fit its caches
@@ -222,7 +222,7 @@ def even_streams(parts: int) -> int:
     return max(n for n in range(1, len(streams()) + 1) if parts % n == 0)
 
 
-def parallel(function: Callable[[Part], Result], parts: Iterable[Part]) -> list[Result]:
+def parallel(function: Callable[[Part], Returned], parts: Iterable[Part]) -> list[Returned]:
     """Return [function(part) for part in parts], computed by MLX on all streams (CPU cores) at the same time.
 
     The parts are dealt to the streams in turn; within a stream, operations run one after another.

@@ -36,7 +36,7 @@ def main(args: argparse.Namespace, emit: Reporter) -> None:
     parameters = dict(tree_flatten(model.parameters()))  # they are saved, whatever the candidate replaces later
     mx.eval(parameters)
     emit("trained", steps=run._steps, peak_memory_mb=mx.get_peak_memory() / 2**20)
-    emit("committed", parameters=prepare.array_hash(parameters))
+    emit("hashed", parameters=prepare.array_hash(parameters))
     emit.phase = "save"
     if not all(mx.isfinite(v).all().item() for v in parameters.values()):
         raise Failed("nonfinite", "the trained parameters are not all finite")

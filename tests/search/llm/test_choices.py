@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from autoresearch.errors import EditError
 from autoresearch.records import Set
 from autoresearch.search.llm import choices
-from autoresearch.search.menu import Entry
+from autoresearch.search.menu import MenuEntry
 
 MENU = [
-    Entry("DEPTH = 2", "depth", (Set("DEPTH", "2"),)),
-    Entry("DEPTH = 3, ASPECT_RATIO = 85", "depth", (Set("DEPTH", "3"), Set("ASPECT_RATIO", "85"))),
-    Entry("WINDOW_PATTERN = 'SL'", "attention", (Set("WINDOW_PATTERN", "'SL'"),)),
-    Entry("Cube the ReLU", "mlp", (Set("POWER", "3"),), "It is sparser."),
+    MenuEntry("DEPTH = 2", "depth", (Set("DEPTH", "2"),)),
+    MenuEntry("DEPTH = 3, ASPECT_RATIO = 85", "depth", (Set("DEPTH", "3"), Set("ASPECT_RATIO", "85"))),
+    MenuEntry("WINDOW_PATTERN = 'SL'", "attention", (Set("WINDOW_PATTERN", "'SL'"),)),
+    MenuEntry("Cube the ReLU", "mlp", (Set("POWER", "3"),), "It is sparser."),
 ]
 
 

@@ -40,7 +40,7 @@ def test_a_model_that_does_not_work_here_goes_to_the_end(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(("size", "small"), [(200 * 2**20, True), (2 * GIB, False)])
 def test_a_model_of_unknown_parameters_is_judged_by_its_file(size: int, small: bool) -> None:
-    assert installed.Model("x:latest", size, None, None, size, True).small is small
+    assert installed.InstalledModel("x:latest", size, None, None, size, True).small is small
 
 
 @pytest.mark.parametrize(

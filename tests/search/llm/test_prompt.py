@@ -15,7 +15,7 @@ from autoresearch.records import Context, Directive, Failure, Proposal, Set, Tas
 from autoresearch.search.llm import prompt, script
 from autoresearch.search.llm.prompt import Subject
 from autoresearch.search.llm.tokens import conversation_tokens
-from autoresearch.search.menu import Entry
+from autoresearch.search.menu import MenuEntry
 from testbed.reply_cases import SOURCE
 from testbed.trials import SIGMA, trial
 
@@ -78,7 +78,7 @@ def test_it_holds_what_a_proposer_may_know() -> None:
     ],
 )
 def test_formats(form: str, present: list[str], absent: list[str]) -> None:
-    subject = Subject([Entry("DEPTH = 6", "depth", (Set("DEPTH", "6"),))], "MLP.__call__")
+    subject = Subject([MenuEntry("DEPTH = 6", "depth", (Set("DEPTH", "6"),))], "MLP.__call__")
     text = text_of(prompt.build(context(), form, budget=10**6, subject=subject))
     assert all(part in text for part in present)
     assert not any(part in text for part in absent)
@@ -165,7 +165,7 @@ def test_a_menu_needs_no_section_on_how_to_answer() -> None:
 
 def test_after_nothing_new_it_says_what_is_new_and_not_what_the_model_said() -> None:
     made = prompt.build(context(), "set", budget=10**6)
-    new = [Entry("DEPTH = 6", "depth", (Set("DEPTH", "6"),)), Entry("Cube it", "mlp", (), "a recipe")]
+    new = [MenuEntry("DEPTH = 6", "depth", (Set("DEPTH", "6"),)), MenuEntry("Cube it", "mlp", (), "a recipe")]
     *first, last = prompt.after_nothing_new(made.messages, ["DEPTH = 8: it has that value"], new, "set")
     assert tuple(first) == made.messages[:-1] and last["role"] == "user"
     assert last["content"].startswith(made.messages[-1]["content"])  # a server's prompt cache holds it

@@ -17,14 +17,14 @@ from autoresearch.records import CATEGORIES, Directive, Proposal, SearchReplace,
 from autoresearch.search.tuner.space import infer
 from autoresearch.search.tuner.tuner import Tuner
 from testbed.toy import ROOT
-from testbed.tuning import SEQ_LEN, SMALL, Score, context, measured, trial
+from testbed.tuning import SEQ_LEN, SMALL, ConstantsScore, context, measured, trial
 
 pytestmark = pytest.mark.slow
 
 REAL = (ROOT / "train_mlx.py").read_text()
 
 
-def night(source: str, score: Score, turns: int, seed: int = 0) -> list[Trial]:
+def night(source: str, score: ConstantsScore, turns: int, seed: int = 0) -> list[Trial]:
     """Return a night without noise, which keeps what is better. Every turn asks a new tuner."""
     history: list[Trial] = []
     bpb = score(constants.read(source))

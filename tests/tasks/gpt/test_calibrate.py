@@ -14,7 +14,17 @@ from autoresearch.records import Set
 from autoresearch.system import machine
 from autoresearch.system.sandbox import Unconfined
 from autoresearch.tasks.gpt import calibrate
-from autoresearch.tasks.gpt.calibrate import Fit, Known, SpeedAxis, SpeedTrial, axes, efficiency, fit, known, remember
+from autoresearch.tasks.gpt.calibrate import (
+    Fit,
+    SpeedAxis,
+    SpeedTrial,
+    StoredFit,
+    axes,
+    efficiency,
+    fit,
+    known,
+    remember,
+)
 from autoresearch.tasks.gpt.roofline import Roofline
 from testbed.recorded import replay
 from testbed.toy import HONEST, toy_bench
@@ -62,8 +72,8 @@ def test_the_faster_choice_is_taken_and_remembered(bench: Workbench, tmp_path: P
     path = tmp_path / "fits.json"
     assert known(path, source, bench) is None
     remember(path, source, bench, found, "why")
-    assert known(path, source, bench) == Known((Set("STACK_MATRICES", "False"),), "why")
-    assert known(path, source.replace("STACK_MATRICES = True", "STACK_MATRICES = False"), bench) == Known((), "why")
+    assert known(path, source, bench) == StoredFit((Set("STACK_MATRICES", "False"),), "why")
+    assert known(path, source.replace("STACK_MATRICES = True", "STACK_MATRICES = False"), bench) == StoredFit((), "why")
     path.write_text("not json")
     assert known(path, source, bench) is None
 

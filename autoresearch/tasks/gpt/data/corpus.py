@@ -171,7 +171,7 @@ def prepare(
 
 
 def _prepare(
-    source: sources.Source, scale: Profile, folder: Path, request: dict[str, Any], offline: bool, report: Say
+    source: sources.Corpus, scale: Profile, folder: Path, request: dict[str, Any], offline: bool, report: Say
 ) -> None:
     from autoresearch.tasks.gpt.data.preparation import Preparation  # NumPy and rich, which a second call does without
 

@@ -64,7 +64,7 @@ def download(repo: str, filenames: list[str], report: Say, offline: bool = False
     """
     problem = "no network is wanted" if offline else _wait_for_hub()
     with environment.replaced({} if problem else addresses.proxy_environment(environment.hub_endpoint())):
-        transfer = Transfer(repo, report, problem is not None)
+        transfer = HubFiles(repo, report, problem is not None)
         paths: list[Path] = []
         for filename in filenames:
             try:
@@ -85,8 +85,8 @@ def _wait_for_hub() -> str | None:
     return hub_problem()
 
 
-class Transfer:
-    """Transfers of one repository's files. With `offline`, only the hub's cache is looked into."""
+class HubFiles:
+    """Files of one repository of the hub, fetched one by one. With `offline`, only the hub's cache is looked into."""
 
     def __init__(self, repo: str, report: Say, offline: bool) -> None:
         self.repo, self.report, self.offline = repo, report, offline

@@ -31,7 +31,7 @@ from autoresearch.tasks.gpt.data import tokenizer as bpe
 from autoresearch.tasks.gpt.data.corpus import fingerprint
 from autoresearch.tasks.gpt.data.packing import first_tokens, pack, write_rows, write_shuffled
 from autoresearch.tasks.gpt.data.profiles import Profile
-from autoresearch.tasks.gpt.data.sources import HELD_OUT, Source, text_hash
+from autoresearch.tasks.gpt.data.sources import HELD_OUT, Corpus, text_hash
 from autoresearch.tasks.gpt.data.tokenizer import Tokens
 
 EVALUATION_SHARE = 0.05  # largest share of the corpus that one held-out split may be
@@ -45,7 +45,7 @@ Record = dict[str, Any]
 class Preparation:
     """A data set in the making, in a folder of its own; `request` says which data set it is."""
 
-    def __init__(self, source: Source, profile: Profile, folder: Path, request: Record, report: Say) -> None:
+    def __init__(self, source: Corpus, profile: Profile, folder: Path, request: Record, report: Say) -> None:
         self.source, self.profile, self.folder, self.request, self.report = source, profile, folder, request, report
         self.data = DataFolder(folder)
         self.stages: dict[str, Record] = {}

@@ -35,7 +35,7 @@ STORIES = 10_000  # rows of tinystories' test split, and of its validation split
 Documents = Iterator[tuple[str, str]]  # (split, text)
 
 
-class Source(Protocol):
+class Corpus(Protocol):
     """A corpus of documents."""
 
     @property
@@ -71,7 +71,7 @@ class Source(Protocol):
         ...
 
 
-def find(dataset: str, shards: int, column: str = TEXT) -> Source:
+def find(dataset: str, shards: int, column: str = TEXT) -> Corpus:
     """Find the source that `--dataset` names; `column` is where a person's own tables hold the text.
 
     Raises UsageError where `dataset` is no known name, file or folder.
@@ -196,7 +196,7 @@ class TinyStories:
 
 
 @dataclass
-class Files:
+class TextFiles:
     """Text files below a folder, read in the order of their hashed names: the first part of them is a fair sample."""
 
     name: str
@@ -232,7 +232,7 @@ class Files:
         return path.relative_to(self.root).as_posix()
 
 
-def own_text(path: Path, column: str = TEXT) -> Files:
+def own_text(path: Path, column: str = TEXT) -> TextFiles:
     """Take a file, or the .txt, .md, .jsonl and .parquet files below a folder except hidden ones.
 
     Raises DataError where there are none.
@@ -250,10 +250,10 @@ def own_text(path: Path, column: str = TEXT) -> Files:
             " field)"
         )
     title = f"{printable(str(path))} ({len(paths):,} file{'s' if len(paths) > 1 else ''})"
-    return Files(folder_name(str(path)), str(path), title, root, paths, column=column)
+    return TextFiles(folder_name(str(path)), str(path), title, root, paths, column=column)
 
 
-def standard_library() -> Files:
+def standard_library() -> TextFiles:
     """Take the sources of the running Python's standard library, without its tests and its generated tables."""
     root = Path(sysconfig.get_paths()["stdlib"])
     paths = [
@@ -263,7 +263,7 @@ def standard_library() -> Files:
     ]
     python = f"{platform.python_implementation()} {platform.python_version()}"
     title = f"the standard library of {python} ({len(paths):,} files)"
-    return Files("stdlib", "stdlib", title, root, paths, {"python": python})
+    return TextFiles("stdlib", "stdlib", title, root, paths, {"python": python})
 
 
 _NOT_LIBRARY = {
