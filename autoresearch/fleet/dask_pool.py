@@ -122,12 +122,12 @@ class DaskPool:
         """Return what a member measured; None where it is lost."""
         name = f"{job.id} {next(self._numbers)}"
         future = self._client.submit(member.measure, job.to_json(), key=name, workers=[url], pure=False)
-        known, problem = self._members.get(url), None
+        answer, known, problem = transport.answer(future), self._members.get(url), None
         try:
             while problem is None and not self._gone(url):
                 self._raise_if_stopped(key)
                 with contextlib.suppress(TimeoutError):
-                    return jsonable.from_json(Measurement, future.result(timeout=LOOK_S))
+                    return jsonable.from_json(Measurement, answer.result(timeout=LOOK_S))
         except StoppedError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever one member does, the others go on
@@ -239,11 +239,11 @@ class DaskPool:
         """Return a member's answer, which may take as long as its data takes. Raises TimeoutError without one."""
         text, key = jsonable.to_json(self._welcome).decode(), f"hello {url} {next(self._numbers)}"
         future = self._client.submit(member.hello, text, workers=[url], key=key, pure=False)
-        end = time.monotonic() + HELLO_S
+        answer, end = transport.answer(future), time.monotonic() + HELLO_S
         try:
             while time.monotonic() < end and not self._gone(url):
                 with contextlib.suppress(TimeoutError):
-                    return str(future.result(timeout=LOOK_S))
+                    return str(answer.result(timeout=LOOK_S))
             raise TimeoutError(f"no answer in {HELLO_S / 60:.0f} minutes")
         finally:
             future.cancel()

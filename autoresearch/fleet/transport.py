@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import threading
+from concurrent.futures import Future
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -54,3 +56,21 @@ def security(key: str, folder: Path) -> Any:
         for what, path in (("cert", certificate), ("key", private))
     }
     return dask.Security(tls_ca_file=certificate, require_encryption=True, **roles)
+
+
+def answer(future: Any) -> Future[Any]:
+    """Return a future of the standard library that brings what one of Dask's brings or raises.
+
+    Its result may be waited for with a timeout. Dask's own timeout cancels the fetch that all threads of a client
+    share; where that has not begun, no result of any member arrives ever after.
+    """
+    told: Future[Any] = Future()
+
+    def fetch() -> None:
+        try:
+            told.set_result(future.result())
+        except BaseException as error:  # noqa: BLE001 - it is raised by whoever waits
+            told.set_exception(error)
+
+    threading.Thread(target=fetch, daemon=True).start()
+    return told

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import contextlib
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import dask
 import pytest
@@ -26,3 +30,30 @@ def test_where_dask_is_missing_a_sentence_says_what_to_install(monkeypatch: pyte
     monkeypatch.setattr(transport, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match="uv sync --extra fleet"):
         transport.check_installed()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_wait_that_ends_too_early_keeps_no_other_from_its_result() -> None:
+    import distributed
+
+    made: Any = distributed
+    with (
+        made.LocalCluster(n_workers=3, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
+        made.Client(cluster) as client,
+    ):
+        urls = list(cluster.scheduler.workers)
+
+        def desk(number: int) -> list[int]:
+            found = []
+            for i in range(10):
+                job = client.submit(lambda i=i: time.sleep(0.01) or i, workers=[urls[number]], pure=False)
+                answer = transport.answer(job)
+                while not answer.done():
+                    with contextlib.suppress(TimeoutError):
+                        answer.result(timeout=0.003)
+                found.append(answer.result())
+            return found
+
+        with ThreadPoolExecutor(3) as desks:
+            assert list(desks.map(desk, range(3))) == [list(range(10))] * 3
