@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
 import time
 from collections.abc import Mapping
@@ -79,6 +80,7 @@ def task(root: Path) -> LedTask:
 
 def main(line: str, root: str, experiments: str, ttl_s: str) -> int:
     os.environ["MLX_DISABLE_COMPILE"] = "1"
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     where, here = address.parse(line), task(Path(root))
     pool = DaskPool(where, Welcome(here.facts, VERSIONS), Path(root).parent / "tls", print, ttl_s=float(ttl_s))
     try:

@@ -1,37 +1,37 @@
-"""Be a member of a fleet on a task whose runs only wait, and log when each run begins and ends.
+"""Be a member of a fleet on a task whose runs only wait, each of which keeps a record of its own.
 
     python -m testbed.fleet_member ADDRESS FOLDER RUN_S
 
-FOLDER gets log.txt: lines of "<time> <pid> begin|end <seed>". It is started again by `keep_joining`, as `loop.py join`
-starts its member.
+FOLDER gets trainings.jsonl (testbed/fleet_training.py). The process is started again by `keep_joining`; it locks its
+machine, ends orphans and takes signals as `loop.py join` does.
 """
 
 from __future__ import annotations
 
 import os
-import random
 import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from autoresearch.candidate import constants
 from autoresearch.fleet import address, member
 from autoresearch.fleet.admission import Welcome
-from autoresearch.records import Measurement, TaskFacts
+from autoresearch.records import Failure, Measurement, TaskFacts
 from autoresearch.system import process
+from autoresearch.system.exits import exit_code
+from autoresearch.system.locks import hold
 from autoresearch.system.process import Child
 from autoresearch.tasks.task import RunOrder
 from testbed.toy import ROOT
 
 FACTS = TaskFacts(name="waiting", dataset="waiting", fingerprint="w0")
 VERSIONS = {"python": "3.12.1", "harness": "h"}
+TRAINING = ROOT / "testbed" / "fleet_training.py"
+LOG = "trainings.jsonl"
 
 
 class Waiting:
@@ -40,60 +40,57 @@ class Waiting:
     def __init__(
         self, folder: Path, run_s: float, facts: TaskFacts = FACTS, versions: Mapping[str, str] = VERSIONS
     ) -> None:
-        self.log, self.run_s, self.facts, self.versions = folder / "log.txt", run_s, facts, versions
+        self.folder, self.run_s, self.facts, self.versions = folder, run_s, facts, versions
 
     def limit_candidates(self, baseline: Sequence[Measurement]) -> None:
         """Limit nothing."""
 
     def measure(self, order: RunOrder, listen: Callable[[Any], None]) -> Measurement:
-        script = f'echo "$(date +%s.%N) $$ begin {order.seed}" >> {self.log}; sleep {self.run_s}; '
-        script += f'echo "$(date +%s.%N) $$ end {order.seed}" >> {self.log}'
-        self._look_for_another()
-        with Child(
-            ["sh", "-c", script], cwd=self.log.parent, env=os.environ, log_path=self.log.parent / "run.log"
-        ) as run:
-            run.wait()
-        return Measurement(order.seed, self._score(order), total_s=self.run_s)
-
-    def _look_for_another(self) -> None:
-        """Write a line of "two" where the run before still goes on."""
-        lines = self.log.read_text().splitlines() if self.log.exists() else []
-        _, pid, what, _ = lines[-1].split() if lines else ("", "0", "end", "")
-        if what == "begin" and psutil.pid_exists(int(pid)) and psutil.Process(int(pid)).status() != "zombie":
-            with self.log.open("a") as file:
-                file.write(f"{time.time():.3f} {pid} two 0\n")
-
-    @staticmethod
-    def _score(order: RunOrder) -> float:
         width = constants.read(order.source.read_text()).get("WIDTH")
-        if width is None:
-            return float(order.seed)
-        return 2.0 + 0.02 * abs(int(width) - 60) + random.Random(order.seed).gauss(0, 0.01)
+        result = order.folder.with_name("result")
+        given = [self.folder, order.folder.parent.name, order.seed, order.purpose, width or 0, self.run_s, result]
+        argv = [sys.executable, "-I", "-S", TRAINING, *map(str, given)]
+        with Child(argv, cwd=self.folder, env=os.environ, log_path=self.folder / "run.log") as run:
+            code = run.wait()
+        if code or not result.exists():
+            return Measurement(order.seed, failure=Failure("exited", f"the training exited with {code}"))
+        score = float(order.seed) if width is None else float(result.read_text())
+        return Measurement(order.seed, score, total_s=self.run_s)
 
 
 def keep_joining(
-    where: address.FleetAddress, folder: Path, run_s: float, over: threading.Event, within: Sequence[str] = ()
+    where: address.FleetAddress,
+    folder: Path,
+    run_s: float,
+    over: threading.Event,
+    within: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
+    away: threading.Event | None = None,
 ) -> list[int]:
     """Start a member's process and start it again whenever it ends; return the list that its present pid is in.
 
-    `within` is a command that it is started by, such as one that enters a network namespace.
+    `within` is a command that it is started by, such as one that enters a network namespace. While `away` is set it is
+    not started again. The list is empty once the member was dismissed.
     """
     pids: list[int] = []
     folder.mkdir(parents=True, exist_ok=True)
 
     def work() -> None:
         while not over.is_set():
+            if away is not None and away.is_set():
+                over.wait(0.05)
+                continue
             argv = [*within, sys.executable, "-m", "testbed.fleet_member", str(where), str(folder), str(run_s)]
             with (folder / "said.txt").open("ab") as said:
-                started = subprocess.Popen(argv, cwd=ROOT, stdout=said, stderr=said)
+                started = subprocess.Popen(argv, cwd=ROOT, stdout=said, stderr=said, env={**os.environ, **(env or {})})
             pids[:] = [started.pid]
             while started.poll() is None and not over.wait(0.05):
                 pass
             if started.poll() is None:
                 started.send_signal(signal.SIGCONT)
                 started.kill()
-            code = started.wait()
-            if code == member.DISMISSED:
+            if started.wait() == member.DISMISSED:
+                pids.clear()
                 return
 
     threading.Thread(target=work, daemon=True).start()
@@ -101,14 +98,21 @@ def keep_joining(
 
 
 def main(line: str, folder: str, run_s: str) -> int:
+    where, home = address.parse(line), Path(folder)
+
     def open_task(welcome: Welcome) -> Any:
-        return Waiting(Path(folder), float(run_s), welcome.task, welcome.versions)
+        return Waiting(home, float(run_s), welcome.task, welcome.versions)
 
-    process.end_orphans()
+    def terminated(*_: object) -> None:
+        raise KeyboardInterrupt("terminated")
 
-    me = member.Member(Path(folder) / "runs", open_task, lambda text: print(text, flush=True), name=Path(folder).name)
-    return member.serve(address.parse(line), me)
+    signal.signal(signal.SIGTERM, terminated)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with hold(home / "machine.lock", "this machine"):
+        process.end_orphans()
+        me = member.Member(home / "runs", open_task, lambda text: print(text, flush=True), name=home.name)
+        return member.serve(where, me)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(*sys.argv[1:]))
+    raise SystemExit(exit_code(lambda: main(*sys.argv[1:]), "stopped"))

@@ -24,6 +24,7 @@ TABLES: dict[str, tuple[str, tuple[str, ...]]] = {
         "proposer | s an idea | members | decided in 8 hours | busy, % | stale, %",
         ("| model | 20 | 16 |",),
     ),
+    "fleet incidents": ("incident | times | runs struck", ("| all | 3 |", "lost 0, twice 0, unmeasured 0")),
     "gpu": (
         "what | loss_apart | gradient_apart",
         ("| plain port, bfloat16 |", "| attention, bfloat16, D 256, T 4096 |"),
@@ -71,7 +72,16 @@ TABLES: dict[str, tuple[str, tuple[str, ...]]] = {
 
 # These take half a minute and more, many of them whole nights: `pytest -m long` runs them.
 LONG = (
-    *("bad_night", "defaults", "examples nights --examples bundle", "gpu", "interface", "machines", "model_night"),
+    *(
+        "bad_night",
+        "defaults",
+        "examples nights --examples bundle",
+        "fleet incidents",
+        "gpu",
+        "interface",
+        "machines",
+        "model_night",
+    ),
     *("null_night", "preflight", "probes cost", "protocol real", "protocol recorded", "protocol turns"),
     *("quality optimizers", "reading", "serve", "simulations search", "trainer scaling"),
 )

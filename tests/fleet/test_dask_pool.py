@@ -20,7 +20,8 @@ from autoresearch.fleet.dask_pool import DaskPool
 from autoresearch.fleet.job import Job
 from autoresearch.fleet.pool import StoppedError
 from autoresearch.system import machine
-from testbed.fleet_member import FACTS, VERSIONS, keep_joining
+from testbed.fleet_evidence import read_trainings
+from testbed.fleet_member import FACTS, LOG, VERSIONS, keep_joining
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 CLASS = machine.facts().slug()
@@ -54,8 +55,7 @@ def pool(where: FleetAddress, tmp_path: Path) -> Iterator[DaskPool]:
 
 
 def begun(folder: Path, seed: int) -> bool:
-    log = folder / "log.txt"
-    return log.exists() and any(line.endswith(f"begin {seed}") for line in log.read_text().splitlines())
+    return any(training.seed == seed for training in read_trainings([folder], LOG))
 
 
 def test_a_killed_and_a_sleeping_member_lose_no_run_and_none_counts_twice(
