@@ -14,6 +14,7 @@ A step of the script describes the answer to one chat request:
   reply, thinking      the texts; thinking is sent unless the request turns it off
   chunks               number of pieces in which the reply is sent (default 4)
   delay_s, pause_s     seconds before the first byte, and between chunks
+  late_s               seconds between the headers and the first chunk, for servers that send headers at once
   status, error        an error before the first chunk, e.g. 500 and "llama runner process has terminated"
   error_after          send so many chunks, then an {"error"} line although the status was 200
   cut                  end the stream without its last chunk; with "reset", break the connection

@@ -268,6 +268,7 @@ class Handler(OpenAIRoutes, BaseHTTPRequestHandler):
             self.send_json(step["status"], {"error": step.get("error", "failed")})
             return False
         self._begin(content_type)
+        time.sleep(step.get("late_s", 0.0))
         return True
 
     def ended_early(self, step: ScriptStep) -> bool:

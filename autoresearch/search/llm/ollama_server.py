@@ -182,7 +182,7 @@ class OllamaServer:
             yield client
 
     def _pulled(self, model: str) -> Generator[ollama.ProgressResponse, None, None]:
-        with self.http.long_call() as options, self._client(options) as client:
+        with self.http.long_call(self.timeouts.chunk_s) as options, self._client(options) as client:
             yield from client.pull(model, stream=True)
 
     def _stream(self, path: str, body: Mapping[str, Any], prompt_tokens: int = 0) -> tuple[str, str, dict[str, Any]]:

@@ -21,10 +21,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
+import queue
 import re
 import socket
+import threading
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,7 +55,7 @@ class Timeouts:
     """Time limits, in seconds."""
 
     connect_s: float = 5.0
-    first_byte_s: float = 300.0  # to load the model; reading the prompt comes on top
+    first_byte_s: float = 300.0  # until the first chunk: to load the model; reading the prompt comes on top
     token_s: float = 0.15  # to read a token of the prompt: two slow cores take 0.06 in a long one
     chunk_s: float = 180.0  # between chunks
     answer_s: float = 900.0  # from the first token of an answer to its last
@@ -71,7 +74,7 @@ class Http:
     def __init__(self, base_url: str, timeouts: Timeouts, headers: Mapping[str, str] | None = None) -> None:
         self.base_url, self.timeouts, self.headers = base_url.rstrip("/"), timeouts, dict(headers or {})
         self._socket: socket.socket | None = None
-        self._cancelled = False
+        self._cancelled = self._stalled = False
 
     def options(self) -> dict[str, Any]:
         """Return the arguments of an httpx.Client for a short call."""
@@ -83,25 +86,22 @@ class Http:
         }
 
     @contextlib.contextmanager
-    def long_call(self, prompt_tokens: int = 0) -> Iterator[dict[str, Any]]:
+    def long_call(self, silence_s: float) -> Iterator[dict[str, Any]]:
         """Yield the arguments of an httpx.Client for one long call, which `cancel` can end.
 
-        A server sends its headers with the first token of an answer: until then it loads the model and reads
-        `prompt_tokens`.
+        It fails where no byte comes for `silence_s`.
         """
-        t = self.timeouts
-        hooks = {
-            "request": [lambda request: request.extensions.update(trace=self._keep_socket)],
-            # httpx looks up the read timeout again when the body begins
-            "response": [lambda response: response.request.extensions["timeout"].update(read=t.chunk_s)],
-        }
-        timeout = httpx.Timeout(t.connect_s, read=t.first_byte_s + prompt_tokens * t.token_s)
-        self._cancelled = False
+        hooks = {"request": [lambda request: request.extensions.update(trace=self._keep_socket)]}
+        timeout = httpx.Timeout(self.timeouts.connect_s, read=silence_s)
+        self._cancelled = self._stalled = False
         try:
             yield {**self.options(), "timeout": timeout, "event_hooks": hooks}
         except ProposerError as error:
             if self._cancelled:
                 raise ProposerError("the call was cancelled", reason="cancelled") from error
+            if self._stalled:
+                why = f"{self.base_url} sent nothing more for {self.timeouts.chunk_s:g} s"
+                raise ProposerError(why, reason="timeout") from error
             raise
         finally:
             self._socket = None
@@ -115,21 +115,33 @@ class Http:
             return response.json()
 
     def lines(self, path: str, body: Any, prompt_tokens: int = 0) -> Generator[str, None, None]:
-        """POST `body` and yield the answer's non-empty lines as they come. Closing the iterator cancels the call."""
-        answer_s = self.timeouts.answer_s
+        """POST `body` and yield the answer's non-empty lines as they come. Closing the iterator cancels the call.
+
+        Until the first chunk a server loads the model and reads `prompt_tokens`. Ollama sends its headers with that
+        chunk, others at once.
+        """
+        t = self.timeouts
         with (
-            self.long_call(prompt_tokens) as options,
+            self.long_call(t.first_byte_s + prompt_tokens * t.token_s) as options,
             named_failures(self.base_url),
             httpx.Client(**options) as client,
             client.stream("POST", self.base_url + path, json=body) as response,
         ):
             if response.status_code >= 300:
                 raise _http_error(self.base_url, response.status_code, _beginning(response))
-            yield from _split(response.iter_bytes(), time.monotonic() + answer_s, answer_s)
+            with _watched(t.chunk_s, self._stall) as heard:
+                yield from _split(response.iter_bytes(), t.answer_s, heard)
 
     def cancel(self) -> None:
         """End the long call that is under way, from any thread or a signal handler."""
         self._cancelled = True
+        self._hang_up()
+
+    def _stall(self) -> None:
+        self._stalled = True
+        self._hang_up()
+
+    def _hang_up(self) -> None:
         if (connected := self._socket) is not None:
             with contextlib.suppress(OSError):
                 connected.shutdown(socket.SHUT_RDWR)
@@ -138,6 +150,29 @@ class Http:
         """Remember the connection's socket for `cancel`; httpcore calls this with its trace events."""
         if event.startswith("connection.") and event.endswith((".connect_tcp.complete", ".start_tls.complete")):
             self._socket = info["return_value"].get_extra_info("socket")
+
+
+@contextlib.contextmanager
+def _watched(limit_s: float, stall: Callable[[], None]) -> Iterator[Callable[[], None]]:
+    """Yield a function to call with every chunk; call `stall` once the next one takes longer than `limit_s`.
+
+    httpx has one limit for all of a body, and the first chunk may take much longer than the others.
+    """
+    heard = queue.SimpleQueue[bool]()
+
+    def wait() -> None:
+        if heard.get():
+            with contextlib.suppress(queue.Empty):
+                while heard.get(timeout=limit_s):
+                    pass
+                return
+            stall()
+
+    threading.Thread(target=wait, daemon=True).start()
+    try:
+        yield lambda: heard.put(True)
+    finally:
+        heard.put(False)
 
 
 @contextlib.contextmanager
@@ -238,11 +273,16 @@ def _beginning(response: httpx.Response) -> bytes:
     return content
 
 
-def _split(chunks: Iterator[bytes], deadline: float, answer_s: float) -> Iterator[str]:
-    """Yield the non-empty lines of a stream. Raises ProposerError for a late or endless one."""
-    waiting = b""
+def _split(chunks: Iterator[bytes], answer_s: float, heard: Callable[[], None]) -> Iterator[str]:
+    """Yield the non-empty lines of a stream, and call `heard` with every chunk.
+
+    Raises ProposerError for an endless stream, and for one that lasts longer than `answer_s` from its first chunk on.
+    """
+    waiting, began = b"", math.inf
     for chunk in chunks:
-        if time.monotonic() > deadline:
+        heard()
+        began = min(began, time.monotonic())
+        if time.monotonic() - began > answer_s:
             raise ProposerError(f"the answer was not complete after {answer_s:g} s", reason="timeout")
         *complete, waiting = (waiting + chunk).split(b"\n")
         if len(waiting) > MAX_LINE_BYTES:

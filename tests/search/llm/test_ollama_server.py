@@ -116,9 +116,10 @@ def test_failures_of_a_chat_by_their_reason(step: dict[str, Any], expected: str)
         assert reason(lambda: ask(OllamaServer(fake.url, QUICK))) == expected
 
 
-def test_the_first_byte_may_take_longer_than_the_next_chunk() -> None:
-    limits = Timeouts(first_byte_s=5, chunk_s=0.25)
-    with FakeOllama([{"reply": "in time", "delay_s": 0.5}, {"reply": "stalled", "pause_s": 3.0}]) as fake:
+@pytest.mark.parametrize("when", ["delay_s", "late_s"], ids=["before the headers", "after the headers"])
+def test_the_first_chunk_may_take_longer_than_the_next_one(when: str) -> None:
+    limits = Timeouts(first_byte_s=5, chunk_s=0.25, answer_s=0.4)
+    with FakeOllama([{"reply": "in time", when: 0.5}, {"reply": "stalled", "pause_s": 3.0}]) as fake:
         server = OllamaServer(fake.url, limits)
         assert ask(server).text == "in time"
         began = time.monotonic()

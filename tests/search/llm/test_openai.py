@@ -54,6 +54,12 @@ def test_thinking_is_kept_apart() -> None:
     assert (answer.text, answer.thinking, answer.done_reason) == ("SET DEPTH = 6", "Hm. ", "stop")
 
 
+def test_a_server_that_sends_headers_at_once_may_read_for_longer_than_between_chunks() -> None:
+    with FakeOllama([{"reply": "SET DEPTH = 6", "late_s": 0.5}]) as fake:
+        backend = OpenAIBackend(fake.url, "m", timeouts=replace(QUICK, first_byte_s=5, chunk_s=0.25))
+        assert backend.ask(Question([{"role": "user", "content": "hello"}], 100, 0.8, 1)).text == "SET DEPTH = 6"
+
+
 def test_an_answer_that_was_cut_says_length() -> None:
     with FakeOllama([{"reply": "word " * 500}]) as fake:
         assert ask(fake).done_reason == "length"
@@ -70,6 +76,7 @@ def test_an_answer_that_was_cut_says_length() -> None:
         ({"status": 404, "error": "model not found"}, "no_model"),
         ({"status": 503, "error": "Loading model"}, "server_busy"),
         ({"delay_s": 1.5}, "timeout"),
+        ({"late_s": 1.5}, "timeout"),
     ],
 )
 def test_failures_by_their_reason(step: dict[str, Any], reason: str) -> None:
