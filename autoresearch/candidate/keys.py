@@ -71,11 +71,12 @@ def checked(name: str, literal: str, known: Mapping[str, Any], written: Any) -> 
     """
     if name not in known:
         raise EditError(_unknown(name, known))
-    old = known[name]
-    value, shown = written, textwrap.shorten(literal, 60)
+    old, shown = known[name], textwrap.shorten(literal, 60)
+    plain = lit.unquoted(literal.strip(), old)
+    value = written if plain == literal.strip() else None
     if value is None:
         try:
-            value = _value(literal.strip(), old, known)
+            value = _value(plain, old, known)
         except ValueError as error:
             raise EditError(f"SET {name} = {shown}: the value has to be a literal such as {old!r}.") from error
     if not is_setting(value):

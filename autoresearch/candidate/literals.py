@@ -95,6 +95,22 @@ def without_names(text: str, values: Callable[[], dict[str, Any]]) -> str:
     return text
 
 
+def unquoted(text: str, old: Any) -> str:
+    """Return a number without the quotes around it where it replaces a number; any other text as it is.
+
+    >>> unquoted('"0.05"', 0.04), unquoted('"8"', "L")
+    ('0.05', '"8"')
+    """
+    inner = text[1:-1].strip()
+    if isinstance(old, bool) or not isinstance(old, int | float) or f"{text[:1]}{text[-1:]}" not in ('""', "''"):
+        return text
+    try:
+        number(expression(inner))
+    except (SyntaxError, ValueError, ArithmeticError, RecursionError, MemoryError):
+        return text
+    return inner
+
+
 def finite(literal: Any) -> bool:
     """Return whether a value holds neither NaN nor infinity."""
     if isinstance(literal, tuple | list):

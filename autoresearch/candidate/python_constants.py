@@ -108,7 +108,8 @@ def _read_or_none(source: str, name: str) -> Any:
 
 def _literal(name: str, literal: str, old: Any, source: str) -> tuple[str, Any]:
     """Return the source text and the value of `literal` as a new value for the constant `name`, which is `old` now."""
-    text = lit.without_names(_spelled_as_python(literal.strip(), old), partial(read, source))
+    plain = lit.unquoted(literal.strip(), old)
+    text = lit.without_names(_spelled_as_python(plain, old), partial(read, source))
     literal = textwrap.shorten(literal, 60)
     try:
         value = lit.evaluate(text)
@@ -121,6 +122,9 @@ def _literal(name: str, literal: str, old: Any, source: str) -> tuple[str, Any]:
     if type(old) is int and isinstance(value, float) and value.is_integer():  # DEPTH / 2, or 6.0
         value = int(value)
         text = str(value)
+    if isinstance(old, tuple) and isinstance(value, list):  # [0.8, 0.95], as JSON has it
+        value = tuple(value)
+        text = repr(value)
     if not lit.same_kind(old, value):
         raise EditError(
             f"SET {name} = {literal}: {name} is {lit.kind(old)} ({old!r}) and the new value is {lit.kind(value)}. "

@@ -46,6 +46,7 @@ def test_reads_scalars_and_lists_of_them_by_their_place() -> None:
         ("title", "plain", '"A \\u0022title\\u0022"', '"plain"'),
         ("words", '["c"]', '[ "a",\n    "b" ]', '["c"]'),
         ("server.port", "2**13 + 1", "8080", "8193"),
+        ("server.port", '"81"', "8080", "81"),
         ('server."a.b".deep', "(3, 4)", "[1, 2.5]", "[3, 4.0]"),
         ("none", "3", "null", "3"),
     ],

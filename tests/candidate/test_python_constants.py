@@ -70,6 +70,8 @@ def test_reads_literals_and_their_arithmetic_in_order() -> None:
         ("NEGATIVE", "-3.0", "NEGATIVE = -3.0"),
         ("DEPTH", "DEPTH / 2", "DEPTH = 4  # layers, not channels"),
         ("DEPTH", "6.0", "DEPTH = 6  # layers, not channels"),
+        ("DEPTH", '"6"', "DEPTH = 6  # layers, not channels"),
+        ("BETAS", "[0.9, 0.99]", "BETAS = (0.9, 0.99)  # é: columns are bytes"),
     ],
 )
 def test_assign_replaces_only_the_value(name: str, literal: str, line: str) -> None:
@@ -87,7 +89,8 @@ def test_assign_replaces_only_the_value(name: str, literal: str, line: str) -> N
         ("HEADS", "6", "it is computed (line 13: HEADS = DEPTH // 2)"),
         ("TWICE", "6", "it is assigned on lines 15 and 16"),
         ("DEPTH", "6.5", "DEPTH is a whole number (8) and the new value is a number"),
-        ("DEPTH", '"6"', "the new value is a string"),
+        ("DEPTH", '"six"', "the new value is a string"),
+        ("COMPILE", '"1"', "the new value is a string"),
         ("DEPTH", "True", "the new value is True or False"),
         ("DEPTH", "RATE * 2", "has to be a literal such as 8"),
         ("DEPTH", "LR * 2", "the new value is a number"),
@@ -102,7 +105,7 @@ def test_assign_replaces_only_the_value(name: str, literal: str, line: str) -> N
         ("LR", "(-8) ** 0.5", "has to be a literal"),
         ("BETAS", "0.9", "BETAS is a tuple of 2"),
         ("BETAS", "(0.9, 0.99, 0.999)", "the new value is a tuple of 3"),
-        ("BETAS", "[0.9, 0.99]", "the new value is a list of 2"),
+        ("BETAS", "[0.9]", "the new value is a tuple of 1"),
         ("COMPILE", "0", "COMPILE is True or False"),
     ],
 )

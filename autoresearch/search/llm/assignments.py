@@ -26,7 +26,9 @@ _UNMARKED_REMARK = re.compile(r"\s(?:\(|//(?!\s*\d+\s*\Z)|<-|—|–|-\s+[A-Za-z
 _RANGE = re.compile(r"[\d.]+\s*[-–—]\s*[\d.]+")
 _ARROW = re.compile(r"->|→")
 _MARK = re.compile(r"\s*(?:<{3,}|>{3,})\s*\w*\s*")
-_QUOTES = str.maketrans("“”‘’", "\"\"''")
+# Signs that models write for those of ASCII: in Chinese and Japanese the wide ones, in mathematics − and ×.
+_PLAIN = {code + 0xFEE0: code for code in range(0x21, 0x7F)} | str.maketrans("“”‘’−×", "\"\"''-*")
+_NEXT = re.compile(r"[,;\s][A-Za-z_]\w*\s*=(?!=)")  # another setting behind a value
 MAX_LITERAL_CHARS = 4000
 
 _HEADER = re.compile(r"(?:diff --git |index [0-9a-f]|--- |\+\+\+ |@@).*")
@@ -67,8 +69,8 @@ def plain_literal(text: str) -> str:
 
     Raises EditError for a range, since Python would read `4-6` as -2.
     """
-    text = text[:MAX_LITERAL_CHARS].strip("`* \t").translate(_QUOTES)
-    text = _REMARK.sub("", text).strip("`* \t").rstrip(";,.")
+    text = _REMARK.sub("", text[:MAX_LITERAL_CHARS].strip("`* \t")).strip("`* \t").rstrip(";,.")
+    text = text if is_literal(text) else text.translate(_PLAIN)  # a string keeps its signs
     if not is_literal(text) and (remark := _UNMARKED_REMARK.search(text)):
         text = text[: remark.start()].rstrip(" `*;,.")
     before, arrow, after = _ARROW.sub("→", text, count=1).partition("→")
@@ -77,6 +79,12 @@ def plain_literal(text: str) -> str:
     if _RANGE.fullmatch(text):
         raise EditError(f"`{text[:40]}` reads as a range. Give one value.")
     return text
+
+
+def check_single(literal: str) -> None:
+    """Raise EditError where a value is followed by another setting: "6, MATRIX_LR = 0.05"."""
+    if _NEXT.search(literal) and not is_literal(literal):
+        raise EditError(f"`{literal[:60]}` holds two settings. Write each SET on a line of its own.")
 
 
 def is_literal(text: str) -> bool:

@@ -40,7 +40,7 @@ _LEAD = r"[\s>*+#_`\-\d.)]*"  # bullets, quotes, numbers, emphasis
 _FIELD = re.compile(_LEAD + r"(HYPOTHESIS|CATEGORY|TITLE)[*_\s]*(?:[:：](.*)|$)", re.IGNORECASE)
 _KEY = r"(?:[\w-]{1,120}|\"[^\"\n]{0,120}\")"  # a part of a key's name
 _SET = re.compile(
-    _LEAD + r"SET[\s`*:]+([A-Za-z_][\w.]*)[`*\s]*(?::\s*\w+\s*)?(:?=|→|->|\bto\b)(.*)",
+    _LEAD + r"SET[\s`*:]+([A-Za-z_][\w.]*)[`*\s]*(?::\s*\w+\s*)?(:?[=＝]|→|->|\bto\b)(.*)",
     re.IGNORECASE,
 )
 _SET_KEY = re.compile(
@@ -49,11 +49,12 @@ _SET_KEY = re.compile(
     + _KEY
     + r"(?:\."
     + _KEY
-    + r"){0,9}(?:\[\d{1,4}\])?)[`*\s]*(:?=|→|->|\bto\b)(.*)",
+    + r"){0,9}(?:\[\d{1,4}\])?)[`*\s]*(:?[=＝]|→|->|\bto\b)(.*)",
     re.IGNORECASE,
 )
 _FROM_TO = re.compile(_LEAD + r"SET[\s`*:]+([A-Za-z_][\w.]*)[`*\s]*\bfrom\b(.*?)\bto\b(.*)", re.IGNORECASE)
 _SET_BY = re.compile(_LEAD + r"SET[\s`*:]+([A-Z][A-Z0-9_]*)[`*\s]*(\*\*|//|[-+*/])=(?!=)(.*)")  # SET DEPTH //= 2
+_SET_COLON = re.compile(_LEAD + r"SET[\s`*:]+([A-Z][A-Z0-9_]*)[`*\s]*:(?!=)([^=]+)")  # SET DEPTH: 6
 _SET_WITHOUT_SIGN = re.compile(r"\s*SET\s+[A-Z][A-Z0-9_]*(?:\s+[-\d.\"'].*|\s*)")
 _DEFINITION = re.compile(
     _LEAD + r"REPLACE\s+(def|class|function|method)\s+`?([A-Za-z_][\w.]*)(?:\([^()]*\))?[`*\s:]*(?:with[`*\s:]*)?",
@@ -208,8 +209,9 @@ def _edit_at(fences: Fences, at: int, path: str | None) -> tuple[Edit | None, in
     plain = _TAGS.sub("", _INVISIBLE.sub("", line))
     if fences.files and not any(path.endswith(WITH_CONSTANTS) for path in fences.files):
         return None, at + 1
-    if (match := _FROM_TO.fullmatch(plain)) and assignments.is_literal(literal := assignments.plain_literal(match[3])):
-        return Set(match[1], literal), at + 1
+    for told in filter(None, (_FROM_TO.fullmatch(plain), _SET_COLON.fullmatch(plain))):
+        if assignments.is_literal(literal := assignments.plain_literal(told[told.lastindex or 0])):
+            return Set(told[1], literal), at + 1
     if (match := _SET_BY.fullmatch(plain)) and assignments.is_literal(literal := assignments.plain_literal(match[3])):
         return Set(match[1], f"{match[1]} {match[2]} ({literal})"), at + 1
     if match := _settings(fences.files).fullmatch(plain):
@@ -217,6 +219,7 @@ def _edit_at(fences: Fences, at: int, path: str | None) -> tuple[Edit | None, in
         if assignments.is_stated(match[3].replace(literal, "", 1)):
             return None, at + 1
         if match[2].lower() != "to" or assignments.is_literal(literal):  # else prose: "set DEPTH to something smaller"
+            assignments.check_single(literal)
             return Set(match[1], literal), at + 1
     if _SET_WITHOUT_SIGN.fullmatch(line):
         raise EditError(f"`{line.strip()[:80]}` is not complete. Write it as `SET NAME = literal`.")
