@@ -45,10 +45,16 @@ def run_one(name: str, commands: Mapping[str, SubCommand], argv: Sequence[str]) 
     return commands[part](rest)
 
 
-def run_module(package: str, names: Mapping[str, str], argv: Sequence[str]) -> int:
-    """Run the `main` of the module in `package` that `argv` begins with; `names` gives meanings."""
+def run_module(
+    package: str, names: Mapping[str, str], argv: Sequence[str], where: Mapping[str, str] | None = None
+) -> int:
+    """Run the benchmark in `package` that `argv` begins with; `names` gives meanings.
+
+    `where` names its function as "module:function"; else that is `main` in the module of its name.
+    """
     name, rest = choose(f"python -m {package.replace('.', ' ')}", names, argv)
-    code: int = import_module(f"{package}.{name}").main(rest)
+    module, _, function = (where or {}).get(name, name).partition(":")
+    code: int = getattr(import_module(f"{package}.{module}"), function or "main")(rest)
     return code
 
 

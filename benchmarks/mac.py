@@ -28,8 +28,8 @@ from autoresearch.search.scorecard import Scorecard
 from autoresearch.system import machine
 from autoresearch.tasks.gpt import roofline
 from autoresearch.tasks.gpt.data.profiles import MAC, TINY
-from benchmarks.cases import CaseTimer, StepCase
 from benchmarks.timing import ENVIRONMENT, TINY_CONSTANTS, arguments, report
+from benchmarks.trainer.cases import CaseTimer, StepCase
 
 TOKENS, TINY_TOKENS = 2**14, 2**12  # a step
 SECONDS = 600.0

@@ -3,27 +3,44 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from benchmarks import __main__ as benchmarks
-from benchmarks import cli, compare, simulations
+from benchmarks import cli, compare
 from testbed.toy import ROOT
 
 FOLDER = ROOT / "benchmarks"
 
 
-@pytest.mark.parametrize("names", [benchmarks.NAMES, simulations.PARTS])
+PACKAGES = {p.parent.name: import_module(f"benchmarks.{p.parent.name}") for p in FOLDER.glob("[a-z]*/__init__.py")}
+del PACKAGES["tests"]
+
+
+@pytest.mark.parametrize("names", [benchmarks.NAMES, *(package.PARTS for package in PACKAGES.values())])
 def test_names_are_in_order(names: dict[str, str]) -> None:
     assert list(names) == sorted(names)
 
 
-def test_every_script_has_a_name_and_a_line_in_the_readme() -> None:
-    readme = (FOLDER / "README.md").read_text()
+def test_every_benchmark_has_a_name_a_line_in_the_readme_and_a_quick_form_that_is_tested() -> None:
     scripts = {p.stem for p in FOLDER.glob("*.py") if "def main(argv" in p.read_text()}
-    assert scripts | {"simulations"} == set(benchmarks.NAMES)
-    assert [name for name in benchmarks.NAMES if f"`{name}" not in readme] == []
+    assert scripts | PACKAGES.keys() == set(benchmarks.NAMES)
+    readme, tested = (FOLDER / "README.md").read_text(), (FOLDER / "tests" / "test_quick.py").read_text()
+    commands = [name for name in benchmarks.NAMES if name not in PACKAGES]
+    commands += [f"{name} {part}" for name, package in PACKAGES.items() for part in package.PARTS]
+    assert [command for command in commands if f"`{command}" not in readme] == []
+    assert [command for command in commands if command != "compare" and f'"{command}' not in tested] == []
+
+
+@pytest.mark.parametrize("package", PACKAGES.values(), ids=PACKAGES)
+def test_every_part_of_a_package_can_be_started(package: ModuleType) -> None:
+    for part in package.PARTS:
+        module, _, function = getattr(package, "WHERE", {}).get(part, part).partition(":")
+        source = (FOLDER / package.__name__.rpartition(".")[2] / f"{module}.py").read_text()
+        assert f"\ndef {function or 'main'}(argv" in source
 
 
 def test_without_a_name_the_names_are_listed(capsys: pytest.CaptureFixture[str]) -> None:

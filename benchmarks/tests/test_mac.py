@@ -6,8 +6,8 @@ import pytest
 
 from autoresearch.search.llm.ollama_server import OllamaServer
 from autoresearch.tasks.gpt.roofline import Roofline
-from benchmarks.cases import CaseTimer, StepCase
 from benchmarks.mac import IDLE_PAIRS, cases, idle_cost, idle_rows, with_mfu
+from benchmarks.trainer.cases import CaseTimer, StepCase
 from testbed.fake_ollama import MODEL, FakeOllama
 from testbed.trainer_support import trainer
 

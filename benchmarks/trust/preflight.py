@@ -59,7 +59,7 @@ def row(what: str, tried: Sequence[str], bench: Workbench, folder: Path) -> Row:
 
 
 def main(argv: Sequence[str]) -> int:
-    options = parser("preflight", __doc__)
+    options = parser("trust preflight", __doc__)
     options.add_argument("--json", type=Path, metavar="FILE", help="also write the rows to this file")
     args = options.parse_args(argv)
     with tempfile.TemporaryDirectory() as name:

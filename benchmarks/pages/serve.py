@@ -195,7 +195,7 @@ def calling(server: NightServer, polls_a_s: float) -> Iterator[None]:
 
 
 def main(argv: Sequence[str]) -> int:
-    options = arguments("serve", __doc__)
+    options = arguments("pages serve", __doc__)
     options.add_argument("--seconds", type=float, default=10.0, help="of each window of a training (10)")
     options.add_argument("--windows", type=int, default=12, help="pairs of windows (12)")
     options.add_argument("--only", choices=["requests", "training"])

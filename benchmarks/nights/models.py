@@ -283,7 +283,7 @@ def winners(found: Mapping[str, Sequence[float | None]]) -> list[str]:
 
 
 def main(argv: Sequence[str]) -> int:
-    options = parser("model_night", __doc__)
+    options = parser("nights models", __doc__)
     options.add_argument("--experiments", type=int, default=40)
     options.add_argument("--time-budget", type=float, default=4.0, metavar="S")
     options.add_argument("--seed", type=int, default=0)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.defaults import gains, part
+from benchmarks.quality.defaults import gains, part
 
 
 def run(change: str, seed: int, val_bpb: float | None) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from autoresearch.record.codec import encode
-from benchmarks.overhead import by_purpose, night_s, trust_table
+from benchmarks.nights.overhead import by_purpose, night_s, trust_table
 from testbed.night_builder import NightBuilder
 
 

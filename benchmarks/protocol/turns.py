@@ -31,8 +31,8 @@ from autoresearch.search.llm.replies import parse
 from autoresearch.search.llm.transport import Timeouts
 from autoresearch.search.scorecard import Card, Scorecard
 from autoresearch.system import machine
-from benchmarks import recorded_turns
-from benchmarks.cli import command_line, parser, run_one
+from benchmarks.cli import command_line, parser
+from benchmarks.protocol import recorded_turns
 from testbed.fake_ollama import MODEL, FakeOllama
 from testbed.proposer_kit import CONTEXT, GOOD, proposer
 from testbed.reply_cases import APPLIED, REFUSED, Case
@@ -294,7 +294,3 @@ def recorded(argv: Sequence[str]) -> int:
     print(f"`{command_line()}` ({date.today()}; the counts depend on no machine)\n")
     print(columns_table(recorded_turns.columns()))
     return 0
-
-
-def main(argv: Sequence[str]) -> int:
-    return run_one("protocol", {"turns": turns, "replies": replies, "recorded": recorded, "real": real}, argv)

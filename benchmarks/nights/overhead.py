@@ -154,7 +154,7 @@ def parts_table(events: Sequence[JournalLine]) -> str:
 
 
 def main(argv: Sequence[str]) -> int:
-    options = parser("overhead", __doc__)
+    options = parser("nights overhead", __doc__)
     options.add_argument("folder", type=Path, nargs="?", help="runs/TAG of a night")
     args = options.parse_args(argv)
     if args.folder is None and not args.quick:

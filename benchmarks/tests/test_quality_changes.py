@@ -7,7 +7,7 @@ import math
 import mlx.core as mx
 import pytest
 
-from benchmarks import changes
+from benchmarks.quality import changes
 from benchmarks.timing import random_batch, toy_task
 
 

@@ -36,9 +36,9 @@ from autoresearch.tasks.gpt.model_child import forward, plain
 from autoresearch.tasks.gpt.probes import Copier, cuts_needed
 from autoresearch.tasks.gpt.wire import HELLO, JudgesEnd, ModelsEnd, Sizes
 from autoresearch.tasks.gpt.workbench import harness as harness_files
-from benchmarks.cli import Row, run_one
+from benchmarks.cli import Row
 from benchmarks.timing import ENVIRONMENT, TINY_CONSTANTS, arguments, report, toy_task, trainer
-from benchmarks.trainer import random_data
+from benchmarks.trainer.steps import random_data
 from testbed.hostile.bench import sandbox_here
 from testbed.judging import Model, largest_change, replaying
 from testbed.toy import ROOT
@@ -170,7 +170,7 @@ def power(argv: Sequence[str]) -> int:
     Each evaluation draws as many cuts as the judge does. Only a position that sees a replaced token can change, so
     only those are computed. The last row is a model that replays: it answers a row with a known beginning as before.
     """
-    args = arguments("probes power", power.__doc__).parse_args(argv)
+    args = arguments("trust power", power.__doc__).parse_args(argv)
     trials, rows = (3, LEAKS[3:5]) if args.quick else (2000, LEAKS)
     profiles = [TINY] if args.quick else [TINY, MAC]
     table: dict[Leak, dict[str, Any]] = {leak: {"leak": str(leak)} for leak in rows}
@@ -263,7 +263,7 @@ def honest(argv: Sequence[str]) -> int:
     Rows of 64 tokens in batches of 4, at the smallest tolerance that a night can have. Printed is the largest change of
     any target's loss. The last row is train_mlx.py in the tiny profile's own shape.
     """
-    args = arguments("probes honest", honest.__doc__).parse_args(argv)
+    args = arguments("trust honest", honest.__doc__).parse_args(argv)
     kinds = dict(list(HONEST.items())[-2:]) if args.quick else HONEST
     each = 2 if args.quick else 125
     rows = [honest_row(name, make, SHAPE, each) for name, make in kinds.items()]
@@ -318,7 +318,7 @@ def cost(argv: Sequence[str]) -> int:
     a machine that does other work as well. Passing on is timed with a model that costs nothing: its logits are there
     before they are asked for.
     """
-    args = arguments("probes cost", cost.__doc__).parse_args(argv)
+    args = arguments("trust cost", cost.__doc__).parse_args(argv)
     repeats, eval_rows = (1, 32) if args.quick else (3, 4 * TINY.eval_rows)
     with tempfile.TemporaryDirectory() as name:
         spec = trained_run(Path(name), eval_rows)
@@ -459,7 +459,3 @@ def passes_on(theirs: End, mine: End, sizes: Sizes, logits: np.ndarray) -> None:
             end.answer(logits)
     finally:
         os._exit(0)
-
-
-def main(argv: Sequence[str]) -> int:
-    return run_one("probes", {"power": power, "honest": honest, "cost": cost}, argv)

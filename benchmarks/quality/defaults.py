@@ -1,8 +1,8 @@
 """Try changes of the reference's constants and code: val_bpb after the same number of tokens, by text, scale and seed.
 
 Each run is compared with one of the same seed without the change, on the same rows in the same order. A change is one
-of benchmarks/changes.py, a recipe (autoresearch/search/recipes/catalogue), a constant with a value ("MATRIX_LR 0.02"),
-or several joined by " + ". A run is one line of the log, and is not made again when it stands there. `s_ratio` is the
+of quality/changes.py, a recipe (autoresearch/search/recipes/catalogue), a constant with a value ("MATRIX_LR 0.02"), or
+several joined by " + ". A run is one line of the log, and is not made again when it stands there. `s_ratio` is the
 processor's seconds a token relative to the run without the change: what costs more has to gain more than the steps
 that it costs would. Where one run does not fill a GPU, start the command several times, each with its own --part.
 """
@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from autoresearch.decide.interval import paired
-from benchmarks.changes import CHANGES, RECIPES, REFERENCE, SCALES, changed
-from benchmarks.quality import datasets, prepared, trained
+from benchmarks.quality.changes import CHANGES, RECIPES, REFERENCE, SCALES, changed
+from benchmarks.quality.optimizers import datasets, prepared, trained
 from benchmarks.timing import arguments, report
 
 
@@ -83,7 +83,7 @@ def part(text: str) -> tuple[int, int]:
 
 
 def main(argv: Sequence[str]) -> int:
-    options = arguments("defaults", __doc__)
+    options = arguments("quality defaults", __doc__)
     options.add_argument("--dataset", nargs="+", default=[], help="prepared data sets: names, or paths")
     options.add_argument("--scale", nargs="+", choices=SCALES, default=["tiny"])
     options.add_argument("--seeds", type=int, nargs="+", default=[42, 43, 44])

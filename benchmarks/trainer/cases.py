@@ -1,6 +1,6 @@
 """Time one step, in a child process of its own: a case names the step, its size, constants and environment.
 
-`python -m benchmarks.cases JSON` measures the case here and prints one JSON line.
+`python -m benchmarks.trainer.cases JSON` measures the case here and prints one JSON line.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def row(case: StepCase, timeout: float) -> dict[str, Any]:
         process.run(case.before)
         time.sleep(AFTER_S)
     env = {name: value for name, value in {**os.environ, **case.env}.items() if value is not None}
-    argv = [sys.executable, "-m", "benchmarks.cases", json.dumps(asdict(case))]
+    argv = [sys.executable, "-m", "benchmarks.trainer.cases", json.dumps(asdict(case))]
     try:
         done = process.run(argv, cwd=ROOT, env=env, timeout=timeout, check=False)
     except CommandError:
@@ -94,8 +94,8 @@ def ours(case: StepCase) -> dict[str, Any]:
 
 
 def plain(case: StepCase) -> dict[str, Any]:
-    from benchmarks.plain import plain_step
     from benchmarks.timing import random_batch, toy_task, trainer
+    from benchmarks.trainer.plain import plain_step
 
     train_mlx, task = trainer(**case.constants), toy_task(case.T, case.V)
     batch = random_batch(task, case.tokens // case.T)
@@ -155,8 +155,8 @@ def parity(case: StepCase) -> dict[str, Any]:
     import mlx.nn as nn
     from mlx.utils import tree_flatten, tree_map
 
-    from benchmarks.plain import plain_loss
     from benchmarks.timing import random_batch, toy_task, trainer
+    from benchmarks.trainer.plain import plain_loss
 
     train_mlx, task = trainer(**case.constants), toy_task(case.T, case.V)
     model = train_mlx.build_model(task)

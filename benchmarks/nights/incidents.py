@@ -29,7 +29,7 @@ from typing import Any
 
 from autoresearch.system import login
 from benchmarks.cli import Row, parser, table
-from benchmarks.scene import LIMIT_S, TASK, TUNER, IncidentScene, lost_s, time_of
+from benchmarks.nights.scene import LIMIT_S, TASK, TUNER, IncidentScene, lost_s, time_of
 from testbed.fake_ollama import FakeOllama
 
 FAKETIME = "/usr/lib/*/faketime/libfaketime.so.1"
@@ -267,7 +267,7 @@ SCENES: Mapping[str, Callable[[Path, int, random.Random], Row | None]] = {
 
 
 def main(argv: Sequence[str]) -> int:
-    options = parser("bad_night", __doc__)
+    options = parser("nights incidents", __doc__)
     options.add_argument("--kills", type=int, default=50)
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--only", default=",".join(SCENES), help="some of: " + ", ".join(SCENES))

@@ -169,7 +169,7 @@ def check_same_loss(model: Any, batch: tuple[mx.array, mx.array]) -> None:
 
 
 def main(argv: Sequence[str]) -> int:
-    args = arguments("plain", __doc__).parse_args(argv)
+    args = arguments("trainer plain", __doc__).parse_args(argv)
     cases = [(256, "L")] if args.quick else [(256, "L"), (512, "L"), (1024, "L"), (1024, "SSSL"), (2048, "L")]
     repeats, tokens = (1, QUICK_TOKENS) if args.quick else (10, TOKENS)
     return report([row(T, pattern, repeats, tokens) for T, pattern in cases], args)

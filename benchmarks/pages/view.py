@@ -140,7 +140,7 @@ def source_of(n: int) -> str:
 
 
 def main(argv: Sequence[str]) -> int:
-    options = arguments("interface", __doc__)
+    options = arguments("pages view", __doc__)
     options.add_argument("--seconds", type=float, default=60.0, help="of each row of the live view (60)")
     options.add_argument("--only", choices=["view", "report"])
     args = options.parse_args(argv)

@@ -8,7 +8,7 @@ import pytest
 
 from autoresearch.candidate import constants
 from autoresearch.tasks.gpt import contract
-from benchmarks.null_night import exchangeable, exchanged
+from benchmarks.nights.nulls import exchangeable, exchanged
 from testbed.toy import ROOT
 
 TRAINER = (ROOT / "train_mlx.py").read_text()

@@ -30,7 +30,6 @@ from autoresearch.tasks.gpt.data import corpus, tokenizer
 from autoresearch.tasks.gpt.data.packing import pack
 from autoresearch.tasks.gpt.data.profiles import PROFILES, TINY, Profile, default_profile
 from autoresearch.tasks.gpt.workbench import harness as harness_files
-from benchmarks.cli import run_one
 from benchmarks.texts import quick_data
 from benchmarks.timing import (
     ENVIRONMENT,
@@ -391,8 +390,3 @@ def batch_rows(folder: Path, tokens_a_batch: int) -> list[dict[str, Any]]:
             }
         )
     return rows
-
-
-def main(argv: Sequence[str]) -> int:
-    parts = {"step": step, "breakdown": breakdown, "scaling": scaling, "warmup": warmup, "batches": batches}
-    return run_one("trainer", parts, argv)

@@ -31,7 +31,7 @@ from autoresearch.report.console import PlainView
 from autoresearch.search.proposer import BaseProposer
 from benchmarks.cli import parser
 from benchmarks.machines import checkout
-from benchmarks.overhead import read_events, trust_table
+from benchmarks.nights.overhead import read_events, trust_table
 from benchmarks.texts import QUICK_CHARACTERS, SMALLER_START, excerpt, prepare
 from testbed.toy import ROOT
 
@@ -102,7 +102,7 @@ def verdict(night: Night, interval: Interval | None) -> str:
 
 
 def main(argv: Sequence[str]) -> int:
-    options = parser("null_night", __doc__)
+    options = parser("nights nulls", __doc__)
     options.add_argument("--text", default="stdlib", help="as --dataset of loop.py (default: stdlib)")
     options.add_argument("--characters", type=int, default=600_000, help="of the text that are used")
     options.add_argument("--experiments", type=int, default=60)

@@ -20,7 +20,7 @@ from autoresearch.search.llm.ollama import OllamaProposer
 from autoresearch.search.llm.ollama_server import OllamaServer
 from autoresearch.search.scorecard import Scorecard
 from benchmarks.cli import Row, parser, report
-from benchmarks.protocol import SIGMA, SOURCE, context
+from benchmarks.protocol.turns import SIGMA, SOURCE, context
 from testbed.fake_ollama import MODEL, FakeOllama
 from testbed.fake_ollama_wire import BYTES_PER_TOKEN
 
@@ -80,7 +80,7 @@ def row(what: str, form: str, read: Sequence[int], prompts: Sequence[str], loads
 
 
 def main(argv: Sequence[str]) -> int:
-    options = parser("reading", __doc__)
+    options = parser("protocol reading", __doc__)
     options.add_argument("--turns", type=int, default=40)
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--json", type=Path, metavar="FILE", help="also write the rows to this file")

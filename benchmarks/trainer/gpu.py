@@ -26,9 +26,9 @@ from autoresearch.system.sandbox import Unconfined
 from autoresearch.tasks.gpt import calibrate, roofline
 from autoresearch.tasks.gpt.data.profiles import MAC, TINY
 from autoresearch.tasks.gpt.workbench import harness
-from benchmarks.cases import CaseTimer, StepCase
 from benchmarks.timing import ENVIRONMENT, TINY_CONSTANTS, arguments, report
-from benchmarks.trainer import random_data
+from benchmarks.trainer.cases import CaseTimer, StepCase
+from benchmarks.trainer.steps import random_data
 from testbed.toy import ROOT
 
 TOKENS = 2**15  # a step
@@ -115,7 +115,7 @@ def fitted(folder: Path, seconds: float, device: str) -> None:
 
 
 def main(argv: Sequence[str]) -> int:
-    options = arguments("gpu", __doc__)
+    options = arguments("trainer gpu", __doc__)
     options.add_argument("--seconds", type=float, default=480.0, help="begin no case after this long (default: 480)")
     options.add_argument("--kernels", type=Path, help="keep the compiled kernels in this folder")
     options.add_argument("--fit", action="store_true", help="also run calibrate's walk")

@@ -24,10 +24,9 @@ from mlx.utils import tree_flatten, tree_unflatten
 
 import prepare
 from autoresearch.tasks.gpt.data import corpus
-from benchmarks.cli import run_one
-from benchmarks.plain import PlainAdamW, adamw_rule
 from benchmarks.texts import quick_data
 from benchmarks.timing import REFERENCE_CONSTANTS, arguments, report, trainer
+from benchmarks.trainer.plain import PlainAdamW, adamw_rule
 from testbed import reference
 
 
@@ -200,7 +199,3 @@ def optimizer_row(name: str, seed: int, steps: int, dataset: str) -> dict[str, A
         train = partial(train_adamw, train_mlx)
     bpb, _ = trained(train_mlx, train, prepared(dataset), seed, steps)
     return {"optimizer": name, "seed": seed, "steps": steps, "val_bpb": bpb}
-
-
-def main(argv: Sequence[str]) -> int:
-    return run_one("quality", {"optimizers": optimizers}, argv)

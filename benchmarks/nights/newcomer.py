@@ -39,7 +39,7 @@ LINES = {
 
 
 def main(argv: Sequence[str]) -> int:
-    arguments = parser("newcomer", __doc__)
+    arguments = parser("nights newcomer", __doc__)
     arguments.add_argument("--install", action="store_true", help="time the installation, too; needs the network")
     arguments.add_argument("--time-budget", type=float, default=20.0, metavar="S", help="of training a run (20)")
     arguments.add_argument("--json", type=Path, metavar="FILE")

@@ -56,7 +56,7 @@ def short(text: str, length: int) -> str:
 
 
 def main(argv: Sequence[str]) -> int:
-    options = parser("candidates", __doc__)
+    options = parser("trust candidates", __doc__)
     options.add_argument("names", nargs="*", help="only these candidates")
     args = options.parse_args(argv)
     sandbox, names = sandbox_here(), args.names or (QUICK if args.quick else ())

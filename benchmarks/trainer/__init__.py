@@ -1,0 +1,28 @@
+"""Measure the speed and the memory of a training step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from benchmarks.cli import run_module
+
+PARTS = {
+    "batches": "what a batch costs",
+    "breakdown": "the parts of a step",
+    "gpu": "the step on a GPU: chunks, rows, types, compiling, against a plain port of the model",
+    "plain": "the trainer against a plain port of the same model",
+    "scaling": "how a step's time and memory grow with the model",
+    "step": "tokens a second and memory of a step",
+    "warmup": "how well the warm-up forecasts the run",
+}
+WHERE = {
+    "batches": "steps:batches",
+    "breakdown": "steps:breakdown",
+    "scaling": "steps:scaling",
+    "step": "steps:step",
+    "warmup": "steps:warmup",
+}
+
+
+def main(argv: Sequence[str]) -> int:
+    return run_module(__name__, PARTS, argv, WHERE)

@@ -1,0 +1,24 @@
+"""Measure what keeps the numbers honest: the contract, the probes of an evaluation, the try on small arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from benchmarks.cli import run_module
+
+PARTS = {
+    "candidates": "how each hostile or broken candidate is stopped",
+    "cost": "what a judge in a process of its own and the probes cost",
+    "honest": "whom the probes accuse, among honest models",
+    "power": "which leaks the probes find",
+    "preflight": "what a try on small arrays finds, whom it accuses, what it costs a turn",
+}
+WHERE = {
+    "cost": "probes:cost",
+    "honest": "probes:honest",
+    "power": "probes:power",
+}
+
+
+def main(argv: Sequence[str]) -> int:
+    return run_module(__name__, PARTS, argv, WHERE)
