@@ -1,4 +1,4 @@
-"""Measure a fleet on one machine: what incidents cost, how many experiments members decide, how far that goes."""
+"""Measure how many experiments the members of a fleet decide: 1 to 3 on one machine, and up to 16 simulated ones."""
 
 from __future__ import annotations
 
@@ -10,14 +10,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from benchmarks import incidents
-from benchmarks.cli import parser, report, run_one
-from benchmarks.fleet_scene import scene
-
-Row = dict[str, Any]
-
+from benchmarks.cli import Row, parser, report
+from benchmarks.fleet.scene import scene
 
 # --- experiments an hour ----------------------------------------------------------------------------------------------
 
@@ -108,7 +103,3 @@ def growth(argv: Sequence[str]) -> int:
                 "busy, %": 100 * statistics.fmean(c.busy for c in found), "stale, %": 100 * stale / decided,
             })  # fmt: skip
     return report(rows, args, nights=str(nights))
-
-
-def main(argv: Sequence[str]) -> int:
-    return run_one("fleet", {"incidents": incidents.main, "rate": rate, "growth": growth}, argv)

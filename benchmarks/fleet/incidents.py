@@ -24,10 +24,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
-from benchmarks.cli import parser, report
-from benchmarks.fleet_scene import FAKETIME, TTL_S, Mac, Scene, can_cut, scene, send
+from benchmarks.cli import Row, parser, report
+from benchmarks.fleet.scene import FAKETIME, TTL_S, Mac, Scene, can_cut, scene, send
 from testbed import fleet_evidence as evidence
 
 MEMBERS = 3
@@ -36,7 +35,6 @@ LIMITS_S = (2, 5, 10, 15, 30)  # of the distribution of the seconds until a stru
 STANDSTILL_S = 90.0  # without a decision
 GOODBYE_S = 30.0  # that members may take to leave once the night has ended
 CLOCK_S = (-10800, -600, -30, 30, 600, 10800)  # by which a clock is set
-Row = dict[str, Any]
 
 
 @dataclass

@@ -1,0 +1,18 @@
+"""Measure a fleet: what incidents cost, how many experiments members decide, how far that goes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from benchmarks.cli import run_module
+
+PARTS = {
+    "growth": "how many experiments up to 16 equal members decide, and the share wasted on stale parents (simulated)",
+    "incidents": "what incidents at random instants do to three members and their coordinator",
+    "rate": "how many experiments 1, 2 and 3 members decide in an hour",
+}
+WHERE = {"growth": "growth:growth", "rate": "growth:rate"}
+
+
+def main(argv: Sequence[str]) -> int:
+    return run_module(__name__, PARTS, argv, WHERE)
