@@ -13,12 +13,7 @@ PARTS = {
     "power": "which leaks the probes find",
     "preflight": "what a try on small arrays finds, whom it accuses, what it costs a turn",
 }
-WHERE = {
-    "cost": "probes:cost",
-    "honest": "probes:honest",
-    "power": "probes:power",
-}
 
 
 def main(argv: Sequence[str]) -> int:
-    return run_module(__name__, PARTS, argv, WHERE)
+    return run_module(__name__, PARTS, argv)
