@@ -37,6 +37,23 @@ MENU = [
         ('{"choice": "WINDOW_PATTERN = \\"SL\\""}', 3),
         ('<think>{"choice": 1}</think>{"choice": 2}', 2),
         ('Sure!\n{"hypothesis": "a", "change": "SET DEPTH = 2"}', 1),
+        ('{"choice": 2.0}', 2),
+        ('{"choice": [1]}', 1),
+        ('{"choice": "Option 3"}', 3),
+        ('{"choice": "5. Cube the ReLU"}', 4),  # the number of an older menu
+        ('{"choice": "2 - DEPTH = 3, ASPECT_RATIO = 85"}', 2),
+        ('{"choice": "DEPTH = 2 (fewer layers)"}', 1),
+        ('{"choice": "Set DEPTH to 3, ASPECT_RATIO to 85"}', 2),
+        ('{"choice": "depth -> 2"}', 1),
+        ('{"answer": {"because": "a", "choice": "4"}}', 4),
+        ('{"choice": "2"}\nOr in other words:\n{"choice": 2}', 2),
+        ('{"because": "the "best" one", "choice": "DEPTH = 2"}', 1),
+        ('{"because": "a\nb", "choice": "DEPTH = 2",}', 1),
+        ("{'because': 'a', 'choice': 'DEPTH = 2'}", 1),
+        ('{because: "a", choice: 4', 4),
+        ("I would choose number 3, because it is cheap.", 3),
+        ("4 because it is sparser", 4),
+        ("Since the run is short, the best one is **DEPTH = 2**: more steps.", 1),
     ],
 )
 def test_choices_that_are_understood(text: str, number: int) -> None:
@@ -50,19 +67,45 @@ def test_the_reason_is_the_hypothesis_and_a_recipe_adds_its_own() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ['{"because": "x", "choice": "DEPTH = 7"}', "SET DEPTH = 7", '{"choice": "SET DEPTH = 7"}']
+    ("text", "why"),
+    [
+        ('{"because": "x", "choice": "DEPTH = 7"}', "x"),
+        ("SET DEPTH = 7", ""),
+        ('{"choice": "SET DEPTH = 7"}', ""),
+        ("HYPOTHESIS: x\nSET DEPTH = 7", "x"),
+    ],
 )
-def test_a_value_that_is_not_listed_is_read_as_a_setting(text: str) -> None:
-    assert choices.read(text, MENU).edits == (Set("DEPTH", "7"),)
+def test_a_value_that_is_not_listed_is_read_as_a_setting(text: str, why: str) -> None:
+    reply = choices.read(text, MENU)
+    assert (reply.edits, reply.hypothesis) == ((Set("DEPTH", "7"),), why)
+
+
+def test_settings_of_which_one_is_listed_stay_together() -> None:
+    assert choices.read("SET DEPTH = 2\nSET POWER = 4", MENU).edits == (Set("DEPTH", "2"), Set("POWER", "4"))
 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "0.02", "true", '{"choice": true}', '{"choice": 99}', '{"choice": [1]}', '{"because": "x"}', "[[1, 2]]",
-     "1. DEPTH = 2\n2. DEPTH = 3, ASPECT_RATIO = 85", '{"because": "x", "choice": "DEP', "[" * 99_999, '{"a":' * 9999],
+    ["", "0.02", "true", '{"choice": true}', '{"choice": 99}', '{"choice": 0}', '{"choice": "-1"}', '{"choice": 2.5}',
+     '{"choice": [1, 2]}', '{"because": "x"}', "[[1, 2]]", '{"choice": "1 and 2"}', '{"choice": "DEPTH"}', "5",
+     '{"because": "x", "choice": "DEP', '{"because": "x", "choice": "DEPTH = 2', '{\n"choice": "DEPTH = 2',
+     "[" * 99_999, '{"a":' * 9999, '"choice": "' * 9999],
 )  # fmt: skip
 def test_what_is_no_choice_is_refused(text: str) -> None:
     with pytest.raises(EditError, match="Choose one of the 4 changes"):
+        choices.read(text, MENU)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1. DEPTH = 2\n2. DEPTH = 3, ASPECT_RATIO = 85",
+        '{"choice": 1}\n{"choice": 2}',
+        "Cube the ReLU or DEPTH = 2? Both may help.",
+    ],
+)
+def test_two_choices_are_named(text: str) -> None:
+    with pytest.raises(EditError, match=r"chooses .* and .* Choose one change"):
         choices.read(text, MENU)
 
 
