@@ -33,6 +33,7 @@ class Headline:
     elapsed_s: float
     metric: Metric = VAL_BPB
     unseen: str = ""  # by what the validation judged: TaskFacts.unseen
+    failed: str = ""  # why the baseline gave no number
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +129,7 @@ def headline(night: Night) -> Headline:
     last = now.estimate(best).mean if best and best.scores else None
     interval = validation.validated(night)
     search_gain = first - last if first is not None and last is not None else None
+    latest = next((x for x in reversed(night.decided) if x.role == "baseline"), None)
     return Headline(
         baseline_score=first,
         best_score=last,
@@ -141,6 +143,7 @@ def headline(night: Night) -> Headline:
         elapsed_s=night.elapsed_s,
         metric=night.task.metric,
         unseen=night.task.unseen,
+        failed=latest.reason if first is None and latest is not None and latest.verdict == "crash" else "",
     )
 
 

@@ -62,7 +62,7 @@ class RunStart:
 class LiveState:
     """State of the live view, serialised to runs/TAG/live.json for `watch`.
 
-    Fields ending in `_at` are by time.time(); `started` and `since` are by time.monotonic().
+    Fields ending in `_at` are by time.time(); `started`, `began` and `since` are by time.monotonic().
     """
 
     tag: str = ""
@@ -82,6 +82,7 @@ class LiveState:
     tok_s: float | None = None
     incumbent_curve: LossCurve = ()
     incumbent_tok_s: float | None = None
+    incumbent_run_s: float | None = None  # that its latest run took
     incumbent_score: float | None = None
     incumbent_n: int = 0
     incumbent_title: str = ""
@@ -103,7 +104,8 @@ class LiveState:
     earlier_s: float = 0.0  # research time of earlier sessions of the night
     paused_at: float | None = None
     started: float = field(default_factory=time.monotonic)
-    since: float = field(default_factory=time.monotonic)  # the beginning of the present phase
+    began: float = field(default_factory=time.monotonic)  # the beginning of the present run
+    since: float = field(default_factory=time.monotonic)  # of its present phase
     over: str | None = None  # the reason why the session ended
     mark: str = ""  # process.own_mark() of the loop
 
@@ -132,7 +134,8 @@ class LiveState:
         self.n, self.run, self.title, self.hypothesis = run.n, run.run, run.title, run.hypothesis
         self.category, self.proposer = run.category, run.proposer
         self.phase, self.progress, self.step, self.loss, self.tok_s = "starting", 0.0, 0, None, None
-        self.curve, self.since = [], time.monotonic()
+        self.curve, self.began = [], time.monotonic()
+        self.since = self.began
 
     def wait(self, text: str) -> None:
         """Show what the loop does between two runs: "looking for the next change (tuner)"."""
@@ -195,6 +198,7 @@ class LiveState:
         last = next((m for m in reversed(incumbent.measurements) if m.ok), None)
         if last is not None:
             self.incumbent_curve, self.incumbent_tok_s = last.loss_curve, last.tok_s
+            self.incumbent_run_s = last.total_s
 
     # --- as JSON ---
 

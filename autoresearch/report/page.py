@@ -90,7 +90,7 @@ def head(night: Night) -> str:
 
 def _title(h: Headline) -> str:
     if h.baseline_score is None:
-        return "Nothing measured yet"
+        return "The baseline failed" if h.failed else "Nothing measured yet"
     if h.keeps == 0:
         return "No improvement found" if h.experiments else "Only the baseline has been measured"
     if h.interval is not None and not h.interval.real:
@@ -102,6 +102,8 @@ def _title(h: Headline) -> str:
 
 def _claim(h: Headline) -> str:
     if h.baseline_score is None or h.best_score is None:
+        if h.failed:
+            return f"Nothing can be compared before it runs. {escape(h.failed)}"
         return "The first numbers appear here when the baseline has run."
     metric, name = h.metric, escape(h.metric.name)
     values = f"{name} <b>{shown(h.baseline_score, metric)}</b> → <b>{shown(h.best_score, metric)}</b>"

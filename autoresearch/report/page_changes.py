@@ -172,7 +172,7 @@ def proposers(night: Night) -> str:
         "a turn",
     )
     lines = "".join(f"<p>{escape(str(line))}.</p>" for line in proposer_record.added(night))
-    return section("Who had the ideas", table(names, rows, "tTnnNNNnNN") + lines) if rows else ""
+    return section("Who had the ideas", table(names, rows, "xTnnNNNnNN") + lines) if rows else ""
 
 
 def _gain_heading(metric: Metric) -> str:

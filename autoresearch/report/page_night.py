@@ -26,7 +26,7 @@ UNDISTURBED = "no reboot, no sleep, no heat, no swapping"
 def progress(night: Night) -> str:
     """Return the section with the progress picture."""
     picture = progress_picture(night)
-    if not picture.points:
+    if all(point.score is None for point in picture.points):
         return ""
     legend = PROGRESS_LEGEND + (OFF_THE_SCALE if progress_chart.off_the_scale(picture) else "")
     drawn = pictures(lambda size: progress_chart.progress_svg(picture, size))

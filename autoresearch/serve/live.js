@@ -47,9 +47,7 @@ function show(state) {
   what.textContent = state.running ? (idle ? state.title : [state.proposer, state.hypothesis].filter(Boolean).join(": "))
     : what.dataset.idle;
   const inRun = state.running && !idle;
-  at("now-bar").hidden = !inRun;
-  at("now-bar").setAttribute("aria-valuenow", Math.round(100 * (state.progress || 0)));
-  at("now-bar").firstElementChild.style.width = `${100 * (state.progress || 0)}%`;
+  at("now-bar").hidden = !inRun || !(state.budget_s || state.usual_s);
   at("now-loss").hidden = !(inRun && state.curve.length > 1);
   const button = at("pause");
   button.hidden = !state.running;
@@ -65,7 +63,11 @@ function facts() {
   if (live.phase === "training") {
     const left = Math.max(0, live.budget_s * (1 - live.progress) - since);
     parts.push(`${span(left)} left of ${span(live.budget_s)}`, `step ${counted(live.step)}`);
-  } else parts.push(span((live.phase_s || 0) + since));
+  } else if (live.budget_s) parts.push(`for ${span(live.phase_s + since)}`);
+  else parts.push(`${span(live.run_s + since)} ${live.usual_s ? `of about ${span(live.usual_s)}` : "so far"}`);
+  const used = live.budget_s ? live.progress : live.usual_s ? Math.min(1, (live.run_s + since) / live.usual_s) : 0;
+  at("now-bar").setAttribute("aria-valuenow", Math.round(100 * used));
+  at("now-bar").firstElementChild.style.width = `${100 * used}%`;
   if (live.loss != null) parts.push(`loss ${live.loss.toFixed(3)}`);
   const best = lossAt(live.incumbent_curve, live.progress);
   if (live.loss != null && best != null && live.phase === "training") {
@@ -73,6 +75,7 @@ function facts() {
     parts.push(`${Math.abs(lead).toFixed(3)} ${lead >= 0 ? "below" : "above"} the best version`);
   }
   if (live.tok_s) parts.push(`${counted(live.tok_s)} tokens/s`);
+  if (live.to_beat) parts.push(`to beat: ${live.to_beat}`);
   at("now-facts").textContent = parts.join(" · ");
 }
 

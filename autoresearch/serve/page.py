@@ -12,6 +12,7 @@ from html import escape
 
 from autoresearch.metrics import Metric
 from autoresearch.record.night import Experiment, Night
+from autoresearch.records import GPT
 from autoresearch.report import analysis, page_changes, page_night
 from autoresearch.report import page as report_page
 from autoresearch.report.markup import DASH, STYLE, number, section, table
@@ -81,11 +82,16 @@ def render(reader: NightReader) -> str:
         text = f"<header><h1>No night yet</h1><p>{why[:1].upper()}{why[1:]}</p></header>"
         text += '<div id="night" data-seen=""></div>'
         return document("autoresearch", text, live=True)
-    runs, start = reader.live(), command(f"loop.py --tag {seen.layout.tag}")
-    idle = f"No loop runs. Start it: {start}"
+    runs, idle = reader.live(), _idle(seen.night)
     now = NOW.format(what=escape(runs.title if runs else idle), idle=escape(idle))
     first, rest = _parts(reader, seen)
     return document(_title(seen.night), f"{first}{now}{rest}", live=True)
+
+
+def _idle(night: Night) -> str:
+    """Say why no loop runs and how to go on."""
+    why = f" ({night.closed})" if night.closed else ""
+    return f"No loop runs{why}. To go on: {command(f'loop.py --tag {night.tag}')}"
 
 
 def night(reader: NightReader) -> str:
@@ -146,7 +152,9 @@ def results(night: Night) -> str:
 
 
 def _result(x: Experiment, metric: Metric) -> tuple[str, ...]:
-    verdict = "baseline" if x.role == "baseline" else analysis.verdict_of(x)
+    verdict = analysis.verdict_of(x)
+    if x.role == "baseline" and verdict != "crash":
+        verdict = "baseline"
     style = page_changes.VERDICT_CLASSES.get(verdict, "note")
     why = f'<br><span class="note">{escape(x.reason)}</span>' if x.reason else ""
     return (
@@ -178,17 +186,18 @@ def _posted(reader: NightReader) -> str:
 
 def _machines(reader: NightReader, seen: Snapshot) -> str:
     """Return the section on the machines."""
-    found = views.machines(seen.night, reader.live())
+    found, trains = views.machines(seen.night, reader.live()), seen.night.task.name == GPT
     rows = [
         (
             escape(" · ".join(filter(None, (one["describe"] or one["machine"], one["member"])))),
             str(one["runs"]),
-            number(one.get("tok_s"), ",.0f"),
+            *([number(one.get("tok_s"), ",.0f")] if trains else []),
             _doing(one["running"]),
         )
         for one in found
     ]
-    return section("Machines", table(("machine", "runs", "tokens/s", "now"), rows, "xnnt")) if rows else ""
+    names, kinds = (("machine", "runs", "tokens/s", "now"), "xnnt") if trains else (("machine", "runs", "now"), "xnt")
+    return section("Machines", table(names, rows, kinds)) if rows else ""
 
 
 def _doing(run: dict[str, int] | None) -> str:

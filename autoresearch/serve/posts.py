@@ -15,6 +15,7 @@ from autoresearch.record.inbox import Hypothesis
 from autoresearch.records import CATEGORIES, GPT, HYPOTHESIS_CHARS, TITLE_CHARS, Edit, TaskFacts, WholeFile
 from autoresearch.search.llm import replies
 
+MOST_TOLD = 20  # wrong fields of one request that an answer names
 MOST_CHARS = 200_000  # of edits or of a file
 AUTHOR = r"^[\w.:@/+-]([\w .:@/+-]{0,38}[\w.:@/+-])?$"
 MEASURED_HERE = "not a field of a hypothesis; every result is measured by this machine's loop and taken from no caller"
@@ -113,7 +114,7 @@ class Posted(BaseModel):
 
 def told(errors: Any) -> list[dict[str, str]]:
     """Return what is wrong with a request, by field: [{"field": "val_bpb", "problem": "not a field ..."}]"""
-    return [_told(error) for error in errors]
+    return [_told(error) for error in errors[:MOST_TOLD]]
 
 
 def _told(error: dict[str, Any]) -> dict[str, str]:

@@ -116,7 +116,8 @@ def test_a_night_of_crashes() -> None:
         elif event["type"] == "decided":
             event |= {"verdict": "crash", "estimate": None, "delta_score": None, "sigma_score": None, "z": None}
 
-    assert Page(report.render(changed(crash), SOURCE_OF)).loads == []
+    page = report.render(changed(crash), SOURCE_OF)
+    assert Page(page).loads == [] and "The baseline failed" in page and "<h2>Progress" not in page
 
 
 def titled(titles: list[str]) -> Night:

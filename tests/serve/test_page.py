@@ -81,6 +81,13 @@ def test_results_are_written_in_the_nights_metric(reader: NightReader) -> None:
     assert ">accuracy<" in html and f">{metric.number(night.experiments[1].estimate or 0.0)}<" in html
 
 
+def test_a_night_without_a_loop_says_why_it_ended(reader: NightReader) -> None:
+    assert "No loop runs. To go on: uv run loop.py --tag nov23" in page.render(reader)
+    with Journal(reader.layout()) as journal:
+        journal.append("closed", why="the time is up")
+    assert "No loop runs (the time is up). To go on" in page.render(reader)
+
+
 def test_the_picture_is_drawn_again_only_when_it_changes(reader: NightReader) -> None:
     page.night(reader)
     drawn = reader.snapshot().shared["progress"]
@@ -117,6 +124,12 @@ def test_in_a_browser_the_page_follows_the_night(tmp_path: Path) -> None:
                     b.dress(width, height, scheme, "reduce")
                     assert b.run("document.documentElement.scrollWidth") == width
                     assert b.run(FAINT) == []
+            declared = {"phase": "judging", "loss": None, "tok_s": None, "curve": [], "budget_s": 0.0}
+            write_live(layout, title="unbroken" * 20, incumbent_run_s=40.0, incumbent_score=1.25, **declared)
+            b.wait(
+                "/^\\d+ s of about 40 s · to beat: val_bpb 1.25/.test(document.getElementById('now-facts').textContent)"
+            )
+            assert b.run("document.documentElement.scrollWidth") == width
             b.move(*b.run(POINT))
             b.wait("/^\\d+ .*val_bpb \\d/.test(document.getElementById('tip')?.textContent)")
             settle(reader, "A new idea")
