@@ -146,7 +146,7 @@ def file_of(files: Iterable[str], path: str) -> str:
     found = [file for file in known if file == wanted] or [file for file in known if file.endswith(f"/{wanted}")]
     if len(found) == 1:
         return found[0]
-    raise EditError(f"There is no file {path} to change. Files that may change: {', '.join(known)}.")
+    raise EditError(f"There is no file {path} to change. Files that may change: {', '.join(known)}; none can be added.")
 
 
 def _assigned(text: str, edit: Set, original: str) -> str:

@@ -38,7 +38,8 @@ val_bpb is {bpb:.4f}; one run's noise (sigma) is {sigma:.4f}.
 ANY = """\
 {role}
 
-Make ONE change to these files in this folder, in place, and nothing else: {files}. {program} says what matters; \
+Make ONE change to these files in this folder, in place, and nothing else: {files}. A file that you \
+add is not taken. {program} says what matters; \
 {history} says what has been tried. Nothing else of the task is here, so do not run it.
 
 Then write {note} with these three lines:

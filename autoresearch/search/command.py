@@ -19,7 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from autoresearch.candidate import constants, edits, syntax
 from autoresearch.candidate.pack import is_packed, pack, unpack
@@ -101,6 +101,7 @@ class CommandProposer(BaseProposer):
             ended = self._call(folder, folder / own.prompt)
             try:
                 changed, note = _source(folder, source), _note(folder / own.note)
+                _check_added(folder, source, changed)
                 change = _edits(context.source, source, changed)
             except (SourceError, EditError) as error:
                 raise self._unusable(ended, error, time.monotonic() - started) from error
@@ -164,6 +165,20 @@ def _source(folder: Path, given: str) -> str:
     if not is_packed(given):
         return _text(folder / EDITABLE)
     return pack({path: _text(folder / path) for path in unpack(given)})
+
+
+def _check_added(folder: Path, given: str, changed: str) -> None:
+    """Raise EditError where the edited files name a file that the command added, since a version cannot have it.
+
+    Any other file that it left, such as a note or a cache, is nobody's concern.
+    """
+    endings = {PurePosixPath(path).suffix for path in agent_folder.files(given)}
+    known = set(re.findall(r"\w+", given))
+    named = set(re.findall(r"\w+", changed)) - known
+    for path in sorted(folder.rglob("*")):
+        if path.stem in named and path.suffix in endings and path.is_file():
+            name = path.relative_to(folder).as_posix()
+            raise EditError(f"it added {name}, and a version has no other files than before: put it into one of them")
 
 
 def _text(path: Path) -> str:

@@ -32,6 +32,11 @@ def agent(folder: Path, script: str) -> CommandProposer:
         ("conf.write_text(conf.read_text().replace('10', '20').replace('cache', 'page cache'))", (Set("pages", "20"),)),
         ("sql.write_text(sql.read_text().replace('name', 'id'))", (WholeFile(SQL, "query.sql"),)),
         (
+            "run.write_text(run.read_text().replace('8', '9'))\n"
+            "pathlib.Path('try.py').write_text('import run')",  # a scratch file that nothing names
+            (Set("LIMIT", "9"),),
+        ),
+        (
             "sql.write_bytes(sql.read_bytes().replace(b'name', b'id').replace(b'\\n', b'\\r\\n'))\n"
             "run.write_text(run.read_text().replace('8', '9'))",
             (WholeFile(SQL, "query.sql"), WholeFile(FILES["run.py"].replace("8", "9"), "run.py")),
@@ -53,6 +58,10 @@ def test_what_it_leaves_is_the_proposal(tmp_path: Path, script: str, change: tup
         ("sql.unlink()", "left no readable query.sql"),
         ("conf.write_text('pages = ')", "With these edits conf.toml is not valid TOML"),
         ("pathlib.Path('schema.sql').write_text('x')", "were left as they were"),
+        (
+            "pathlib.Path('helpers.py').write_text('y = 1')\nrun.write_text(run.read_text() + 'import helpers\\n')",
+            "it added helpers.py, and a version has no other files than before",
+        ),
     ],
 )
 def test_what_is_no_change_is_refused(tmp_path: Path, script: str, why: str) -> None:

@@ -106,7 +106,7 @@ def shown(context: Context, form: str, names: Collection[str]) -> str:
     files = [f"### {path}\n\n{edits.fenced(text.strip(), path)}" for path, text in unpack(context.source).items()]
     ranges = [f"{name}: {values_of(brief, name)}" for name in brief.knobs]
     told = ["## Knobs and their values", "\n".join(ranges)] if ranges else []
-    return "\n\n".join(["## The files that you change", *files, *told]) + "\n"
+    return "\n\n".join(["## The files that you change (none can be added)", *files, *told]) + "\n"
 
 
 def constant_lines(source: str, brief: Brief, names: Collection[str] | None = None) -> str:
