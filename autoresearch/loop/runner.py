@@ -7,7 +7,7 @@ of the incumbent decides: if that fails as well, the machine is at fault.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from autoresearch.decide.disturbances import ATTEMPTS, disturbance, usual
@@ -42,6 +42,7 @@ class Runner:
     patience_s: tuple[float, ...] = PATIENCE_S
     usual_since: float = field(default_factory=time.time)  # POSIX time; runs since then show the machine's usual speed
     since_power: MachineState | None = None  # the first one on the present source of power
+    sample: Callable[[], MachineState] = machine.sample
 
     def run(self, n: int, purpose: Purpose, seed: int | None = None) -> Experiment:
         """Make one more run of experiment n that counts, and return the experiment with it.
@@ -140,11 +141,11 @@ class Runner:
             raise
         if m.member is not None:  # another machine made the run, and tells of its own state
             return m
-        return replace(m, machine_before=before, machine_after=machine.sample())
+        return replace(m, machine_before=before, machine_after=self.sample())
 
     def _observe(self) -> MachineState:
         """Sample the machine and show it, with what is left of the battery."""
-        now = machine.sample()
+        now = self.sample()
         if self.since_power is None or now.power != self.since_power.power:
             self.since_power = now
         self.notebook.view.state.observe(now, awake.battery_outlook(now, self.since_power))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 from collections.abc import Sequence
@@ -46,7 +47,13 @@ def which_night(root: Path, repo: Repository, tag: str | None, say: Say, *, by_h
     if today not in tags and tags and _goes_on(root, repo, tags[-1]):
         say(f"{tags[-1]} has not ended and is resumed; to begin another night: --tag {today}")
         return tags[-1]
-    return today
+    return _free(repo, today) if declared and today not in tags else today
+
+
+def _free(repo: Repository, tag: str) -> str:
+    """Return a tag that no branch has: `tag`, or one with a number where another folder of that name has a night."""
+    names = itertools.chain([tag], (f"{tag}-{n}" for n in itertools.count(2)))
+    return next(name for name in names if repo.resolve(f"refs/heads/{branch_name(name)}") is None)
 
 
 def _goes_on(root: Path, repo: Repository, tag: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,12 +51,12 @@ def checks(folder: Path, *, no_sandbox: bool = False) -> Iterator[Check]:
 
 def _committed(task: CommandTask) -> Iterator[Check]:
     """Check that a night, which takes the commit, will see what was checked here."""
+    place = shlex.quote(str(task.folder))
     if not in_repository(task.folder):
-        yield Check(
-            "git", PROBLEM, "the folder is in no repository", f"git init {task.folder} && git add . && git commit"
-        )
+        how = f"git -C {place} init && git -C {place} add . && git -C {place} commit -m task"
+        yield Check("git", PROBLEM, "the folder is in no repository, and a night works on what is committed", how)
     elif changed := uncommitted(task.folder):
-        advice = f"git -C {task.folder} add . && git -C {task.folder} commit"
+        advice = f"git -C {place} add . && git -C {place} commit -m task"
         yield Check("git", NOTE, f"not committed, and a night takes what is: {', '.join(changed[:5])}", advice)
     else:
         yield Check("git", FINE, "all files are committed")

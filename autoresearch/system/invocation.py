@@ -28,13 +28,14 @@ def command(line: str) -> str:
 
     For a declared task it names the task's folder, and this checkout where the person is elsewhere.
     """
-    if not _about or not line.startswith("loop.py") or "--task" in line or "new-task" in line:
+    names_task = "--task" in line or "new-task" in line
+    if not line.startswith("loop.py") or not (_about or names_task):
         return f"{runner()} {line}"
     here = Path.cwd()
     checkout = "" if here == CHECKOUT else f"{shlex.quote(str(CHECKOUT))}/"
     uv = f" --project {shlex.quote(str(CHECKOUT))}" if checkout and runner() == "uv run" else ""
-    folder = Path(os.path.relpath(_about[0], here))
-    return f"{runner()}{uv} {checkout}{line} --task {shlex.quote(str(folder))}"
+    folder = "" if names_task else f" --task {shlex.quote(os.path.relpath(_about[0], here))}"
+    return f"{runner()}{uv} {checkout}{line}{folder}"
 
 
 def runner(environ: Mapping[str, str] | None = None, python: str | None = None) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from autoresearch.errors import UsageError
 from autoresearch.loop import start
-from autoresearch.paths import Layout
+from autoresearch.paths import STATE, Layout
 from autoresearch.record import journal
 from autoresearch.record.git import Repository
 from autoresearch.record.journal import Journal
@@ -78,6 +78,17 @@ def test_a_new_night_is_named_today_where_the_last_one_ended_or_the_person_has_a
     (checkout / "train_mlx.py").write_text("LR = 2\n")
     git(checkout, "commit", "-qam", "adopted")
     assert start.which_night(checkout, repo, None, silent) == TODAY
+
+
+def test_folders_of_one_name_in_a_repository_have_branches_of_their_own(checkout: Path) -> None:
+    repo, folders = Repository.at(checkout), [checkout / side / "bench" / STATE for side in ("a", "b")]
+    for folder, tag in zip(folders, (f"bench-{TODAY}", f"bench-{TODAY}-2"), strict=True):
+        folder.mkdir(parents=True)
+        assert start.which_night(folder, repo, None, silent) == tag
+        begun(folder, tag)
+        git(checkout, "branch", f"autoresearch/{tag}")
+        assert start.which_night(folder, repo, f"bench-{TODAY}", silent) == f"bench-{TODAY}"
+    assert start.which_night(folders[0], repo, None, silent) == f"bench-{TODAY}"
 
 
 def test_by_hand_the_only_night_is_meant_and_of_several_one_is_to_be_named(checkout: Path) -> None:

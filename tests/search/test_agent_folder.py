@@ -24,7 +24,7 @@ def test_a_declared_task_has_its_files_at_their_paths_and_its_own_words() -> Non
     context = replace(declared.CONTEXT, history=declared.HISTORY)
     told = agent_folder.task(context)
     assert told.startswith("You make a report faster.\n\nMake ONE change to these files in this folder, in place")
-    assert "query.sql, conf.toml, run.py. A file that you add is not taken. program.md says what matters; HISTORY.md" in told
+    assert "query.sql, conf.toml, run.py. A file that you add is not taken. program.md says what matters" in told
     assert "why p50_ms falls\nCATEGORY: one of query, index, other" in told
     assert "- pages: 1 to 1000\n- mode: one of wal, off" in told
     assert "p50_ms 12.5 ms, and lower is better; one run's noise (sigma) is 2.0%." in told

@@ -44,6 +44,7 @@ def test_a_declared_task_is_named_wherever_the_person_is(tmp_path: Path, monkeyp
         assert invocation.command("loop.py") == f"uv run --project {ROOT} {ROOT}/loop.py --task ."
     finally:
         invocation.set_task(None)
+    assert invocation.command("loop.py new-task x") == f"uv run --project {ROOT} {ROOT}/loop.py new-task x"
     assert invocation.command("loop.py") == "uv run loop.py"
 
 
