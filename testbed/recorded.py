@@ -8,7 +8,7 @@ from pathlib import Path
 from autoresearch.system import machine
 
 FOLDER = Path(__file__).parent / "recordings"
-MACHINES = sorted(path.name for path in FOLDER.iterdir() if path.is_dir())
+MACHINES = sorted(path.name for path in FOLDER.iterdir() if (path / "sysctl.txt").is_file())
 FILES = {
     machine.SYSCTL: "sysctl.txt",
     machine.SYSCTL_MEMORY: "sysctl_memory.txt",
