@@ -1,6 +1,6 @@
 """Be a member of a fleet on a task whose runs only wait, each of which keeps a record of its own.
 
-    python -m testbed.fleet_member ADDRESS FOLDER RUN_S
+    python -m testbed.fleet_member ADDRESS FOLDER RUN_S TTL_S
 
 FOLDER gets trainings.jsonl (testbed/fleet_training.py). The process is started again by `keep_joining`; it locks its
 machine, ends orphans and takes signals as `loop.py join` does.
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from autoresearch.candidate import constants
-from autoresearch.fleet import address, member
+from autoresearch.fleet import address, member, transport
 from autoresearch.fleet.admission import Welcome
 from autoresearch.records import Failure, Measurement, TaskFacts
 from autoresearch.system import process
@@ -66,6 +66,7 @@ def keep_joining(
     within: Sequence[str] = (),
     env: Mapping[str, str] | None = None,
     away: threading.Event | None = None,
+    ttl_s: float = transport.TTL_S,
 ) -> list[int]:
     """Start a member's process and start it again whenever it ends; return the list that its present pid is in.
 
@@ -80,7 +81,16 @@ def keep_joining(
             if away is not None and away.is_set():
                 over.wait(0.05)
                 continue
-            argv = [*within, sys.executable, "-m", "testbed.fleet_member", str(where), str(folder), str(run_s)]
+            argv = [
+                *within,
+                sys.executable,
+                "-m",
+                "testbed.fleet_member",
+                str(where),
+                str(folder),
+                str(run_s),
+                str(ttl_s),
+            ]
             with (folder / "said.txt").open("ab") as said:
                 started = subprocess.Popen(argv, cwd=ROOT, stdout=said, stderr=said, env={**os.environ, **(env or {})})
             pids[:] = [started.pid]
@@ -97,7 +107,7 @@ def keep_joining(
     return pids
 
 
-def main(line: str, folder: str, run_s: str) -> int:
+def main(line: str, folder: str, run_s: str, ttl_s: str) -> int:
     where, home = address.parse(line), Path(folder)
 
     def open_task(welcome: Welcome) -> Any:
@@ -110,7 +120,8 @@ def main(line: str, folder: str, run_s: str) -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with hold(home / "machine.lock", "this machine"):
         process.end_orphans()
-        me = member.Member(home / "runs", open_task, lambda text: print(text, flush=True), name=home.name)
+        say: Callable[[str], object] = lambda text: print(text, flush=True)  # noqa: E731
+        me = member.Member(home / "runs", open_task, say, name=home.name, ttl_s=float(ttl_s))
         return member.serve(where, me)
 
 

@@ -43,6 +43,7 @@ class Member:
     say: Say
     name: str = field(default_factory=platform.node)
     facts: machine.Facts = field(default_factory=machine.facts)
+    ttl_s: float = transport.TTL_S  # after which the coordinator, where it is silent, is looked for anew
     task: Task | None = None
     over: threading.Event = field(default_factory=threading.Event)  # it was dismissed
 
@@ -67,7 +68,7 @@ def serve(address: FleetAddress, member: Member) -> int:
 async def _work(address: FleetAddress, member: Member, folder: Path) -> None:
     import distributed
 
-    transport.configure()
+    transport.configure(member.ttl_s)
     dask: Any = distributed  # it has few types
     worker = dask.Worker(
         address.url,

@@ -13,7 +13,7 @@ from autoresearch.errors import UsageError
 from autoresearch.fleet.address import write_certificate
 
 TTL_S = 90.0  # after which a silent member's job runs elsewhere
-TCP_S = 30.0  # without an answer on a connection; Dask takes no less than 10
+TCP_S = 11.0  # without an answer on a connection, at least: Dask takes no less
 JOIN_S = 30.0  # that a member waits for the scheduler before it is started again
 LOSSES = 100  # of members during one run, before Dask would blame the run
 WHERE = "uv sync --extra fleet   (without uv: .venv/bin/pip install 'distributed>=2026.3' 'cryptography>=42')"
@@ -41,7 +41,8 @@ def configure(ttl_s: float = TTL_S) -> None:
             "distributed.admin.tick.limit": "60 s",
         }
     )
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters is raised, or told by us
+    for name in ("distributed", "tornado.application"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what matters is raised, or told by us
 
 
 def security(key: str, folder: Path) -> Any:

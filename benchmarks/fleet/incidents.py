@@ -26,13 +26,15 @@ from itertools import chain
 from pathlib import Path
 
 from benchmarks.cli import Row, parser, report
-from benchmarks.fleet.scene import FAKETIME, TTL_S, Mac, Scene, can_cut, scene, send
+from benchmarks.fleet.scene import TTL_S, Mac, Scene, can_cut, can_set, scene, send
 from testbed import fleet_evidence as evidence
 
 MEMBERS = 3
-RUN_S = 2.0
+RUN_S = 4.0
+GAP_S = (0.3, 8.0)  # between two incidents
 LIMITS_S = (2, 5, 10, 15, 30)  # of the distribution of the seconds until a struck run goes on
 STANDSTILL_S = 90.0  # without a decision
+BACK_S = 120.0  # after the last incident, in which each member makes a run again
 GOODBYE_S = 30.0  # that members may take to leave once the night has ended
 CLOCK_S = (-10800, -600, -30, 30, 600, 10800)  # by which a clock is set
 
@@ -182,6 +184,20 @@ class Watch:
             time.sleep(min(0.25, left_s))
             self.count()
 
+    def settle(self) -> dict[str, float]:
+        """Wait until every member has made a run, and one more decision has come; return each one's seconds."""
+        began, decided, back = time.monotonic(), len(self.decisions), dict[str, float]()
+        while (len(back) < len(self.scene.macs) or len(self.decisions) == decided) and not self.stuck:
+            ended = {t.member: t.last for t in self.scene.trainings() if t.score is not None and t.start > began}
+            back = {**{member: last - began for member, last in ended.items()}, **back}
+            self.sleep(0.5)
+            if time.monotonic() - began > BACK_S:
+                missing = {mac.folder.name for mac in self.scene.macs} - back.keys()
+                self.faults.append(f"absent: no run in {BACK_S:.0f} s by {', '.join(sorted(missing)) or 'any'}")
+                break
+        self.look()
+        return back
+
     @property
     def stuck(self) -> bool:
         return any(fault.startswith(("standstill", "ended")) for fault in self.faults)
@@ -189,26 +205,21 @@ class Watch:
 
 def piece(seed: int, count: int, minutes: float, *, quick: bool = False) -> Row:
     """Let incidents come over a fleet, and return them with what was found."""
-    rng, linked, clocked = random.Random(seed), can_cut() and not quick, bool(FAKETIME) and not quick
+    rng, linked, clocked = random.Random(seed), can_cut() and not quick, can_set() and not quick
     made = list[Incident]()
     began = time.monotonic()
     with scene(0.3 if quick else RUN_S, 10**6, 1 if quick else MEMBERS, linked=linked, clocked=clocked) as s:
         s.wait(lambda: b'"decided"' in s.journal(), "the baseline")
         watch, end = Watch(s, decisions=[time.monotonic()]), time.monotonic() + minutes * 60
         while len(made) < count and time.monotonic() < end and not watch.stuck:
-            watch.sleep(rng.uniform(0.3, 5.0))
+            watch.sleep(rng.uniform(*GAP_S))
             watch.look()
             well = [mac for mac in s.macs if time.monotonic() > mac.until and mac.pids]
             at_top = rng.random() < COORDINATOR_SHARE or not well
             made.append(come_over_coordinator(s, rng) if at_top else come_over_member(s, rng, well))
             watch.look()
-        struck = max((mac.until for mac in s.macs), default=0.0)
-        watch.sleep(max(0.0, struck - time.monotonic()))
-        last, decided = time.monotonic(), len(watch.decisions)
-        while len(watch.decisions) < decided + MEMBERS and not watch.stuck:
-            watch.sleep(1.0)
-        watch.look()
-        settle_s = time.monotonic() - last
+        watch.sleep(max(mac.until for mac in s.macs) - time.monotonic())
+        back_s = watch.settle()
         _end(s, watch)
         journal, trainings = s.journal(), s.trainings()
         if watch.faults:
@@ -228,7 +239,7 @@ def piece(seed: int, count: int, minutes: float, *, quick: bool = False) -> Row:
         "decided": types["decided"], "measured": types["measured"], "trainings": len(trainings),
         "verdicts": dict(Counter(event["verdict"] for event in read if event["type"] == "decided")),
         "refusals": evidence.refusals(journal), "quarantined": types["quarantined"], "folders left": folders,
-        "longest gap_s": max(gaps, default=0.0), "settle_s": settle_s, "minutes": (time.monotonic() - began) / 60,
+        "longest gap_s": max(gaps, default=0.0), "back_s": back_s, "minutes": (time.monotonic() - began) / 60,
         "linked": linked, "clocked": clocked,
     }  # fmt: skip
 
@@ -305,7 +316,19 @@ def distribution(pieces: Sequence[Row]) -> str:
     return f"{', '.join(within)}, {len(seconds)} in all"
 
 
-KINDS_OF_FAULTS = ("lost", "twice", "unmeasured", "value", "overlap", "standstill", "ended", "left", "open", "git")
+KINDS_OF_FAULTS = (
+    "lost",
+    "twice",
+    "unmeasured",
+    "value",
+    "overlap",
+    "standstill",
+    "absent",
+    "ended",
+    "left",
+    "open",
+    "git",
+)
 
 
 def main(argv: Sequence[str]) -> int:

@@ -2,7 +2,7 @@
 
 The coordinator is real (journal, branch, decisions, Dask's scheduler over TLS); a member's runs are processes that only
 wait. Where this user is root on Linux each member has a network namespace, whose link is cut and healed and whose
-address changes. Sleep is SIGSTOP. Clocks are set by libfaketime, where that is installed.
+address changes. Sleep is SIGSTOP. Clocks are set by a small library, where Linux has a C compiler.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -34,9 +35,8 @@ from testbed.fleet_evidence import Training, read_trainings
 from testbed.fleet_member import LOG, keep_joining
 from testbed.toy import ROOT, make_repository, write_toy_data
 
-TTL_S = 5.0  # short, since an incident comes every few seconds
+TTL_S = 8.0  # short, since an incident comes every few seconds
 LIMIT_S = 180.0  # for anything that is waited for
-FAKETIME = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
 NET = f"10.{100 + os.getpid() % 100}"  # each member's link is a network of its own: NET.N.0/24
 
 
@@ -95,23 +95,24 @@ class WallClock:
     """The wall clock of one machine, which can be set; the monotonic one stays."""
 
     file: Path
+    library: Path  # testbed/wall_clock.c, compiled
 
     def __post_init__(self) -> None:
-        self.set(0)
+        self.file.write_bytes(bytes(8))
 
     def set(self, ahead_s: int) -> None:
-        self.file.write_text(f"{ahead_s:+d}")
+        with self.file.open("r+b") as file:
+            file.write(struct.pack("q", ahead_s))
 
     @property
     def env(self) -> dict[str, str]:
         """What a process needs in its environment to go by this clock."""
-        settings = {
-            "TIMESTAMP_FILE": str(self.file),
-            "CACHE_DURATION": "1",
-            "DONT_FAKE_MONOTONIC": "1",
-            "DONT_RESET": "1",
-        }
-        return {"LD_PRELOAD": str(FAKETIME[0]), **{f"FAKETIME_{name}": text for name, text in settings.items()}}
+        return {"LD_PRELOAD": str(self.library), "WALL_CLOCK": str(self.file)}
+
+
+def can_set() -> bool:
+    """Return whether clocks can be set here."""
+    return sys.platform == "linux" and shutil.which("cc") is not None
 
 
 @dataclass
@@ -172,7 +173,11 @@ class Scene:
     def __post_init__(self) -> None:
         write_toy_data(self.folder / "cache" / "data" / "toy" / "tiny")
         self.root = make_repository(self.folder / "repository")
-        self.clock = WallClock(self.folder / "clock") if self.clocked else None
+        self.library = self.folder / "wall_clock.so"
+        if self.clocked:
+            built = ["cc", "-shared", "-fPIC", "-O1", "-o", str(self.library), str(ROOT / "testbed" / "wall_clock.c")]
+            subprocess.run(built, check=True)
+        self.clock = WallClock(self.folder / "clock", self.library) if self.clocked else None
         self.env = {"TMPDIR": str(self.folder / "tmp")}
         (self.folder / "tmp").mkdir()
         with socket.socket() as probe:
@@ -192,11 +197,12 @@ class Scene:
         """Let one more member join, by a link of its own where links can be cut."""
         folder, away = self.folder / f"member{number}", threading.Event()
         folder.mkdir()
-        link, clock = Link(number) if self.linked else None, WallClock(folder / "clock") if self.clocked else None
+        link = Link(number) if self.linked else None
+        clock = WallClock(folder / "clock", self.library) if self.clocked else None
         within = ["ip", "netns", "exec", link.name] if link else []
         env = {**self.env, **(clock.env if clock else {})}
         where = FleetAddress(link.host if link else "127.0.0.1", self.port, self.key)
-        pids = keep_joining(where, folder, self.run_s, self.over, within, env, away)
+        pids = keep_joining(where, folder, self.run_s, self.over, within, env, away, TTL_S)
         self.macs.append(Mac(folder, pids, link, clock, away))
 
     @property
