@@ -81,16 +81,8 @@ def keep_joining(
             if away is not None and away.is_set():
                 over.wait(0.05)
                 continue
-            argv = [
-                *within,
-                sys.executable,
-                "-m",
-                "testbed.fleet_member",
-                str(where),
-                str(folder),
-                str(run_s),
-                str(ttl_s),
-            ]
+            given = map(str, (where, folder, run_s, ttl_s))
+            argv = [*within, sys.executable, "-m", "testbed.fleet_member", *given]
             with (folder / "said.txt").open("ab") as said:
                 started = subprocess.Popen(argv, cwd=ROOT, stdout=said, stderr=said, env={**os.environ, **(env or {})})
             pids[:] = [started.pid]

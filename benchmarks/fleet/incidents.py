@@ -31,7 +31,7 @@ from testbed import fleet_evidence as evidence
 
 MEMBERS = 3
 RUN_S = 4.0
-GAP_S = (0.3, 8.0)  # between two incidents
+GAP_S = (0.3, 10.0)  # between two incidents
 LIMITS_S = (2, 5, 10, 15, 30)  # of the distribution of the seconds until a struck run goes on
 STANDSTILL_S = 90.0  # without a decision
 BACK_S = 120.0  # after the last incident, in which each member makes a run again
@@ -101,14 +101,15 @@ def clock_set(mac: Mac, lasts_s: float, rng: random.Random) -> None:
     mac.clock.set(rng.choice(CLOCK_S))
 
 
-MEMBER_KINDS: dict[str, tuple[Callable[[Mac, float, random.Random], None], float]] = {  # with the longest, in TTL_S
-    "member asleep (SIGSTOP), and awake again": (asleep, 3.0),
-    "member killed (kill -9)": (killed, 0.0),
-    "only its training killed (kill -9)": (training_killed, 0.0),
-    "member leaves (Ctrl-C), and joins again": (leaves, 1.5),
-    "link cut and healed": (link_cut, 3.0),
-    "address changed": (address_changed, 0.0),
-    "clock of a member set": (clock_set, 0.0),
+Come = Callable[[Mac, float, random.Random], None]
+MEMBER_KINDS: dict[str, tuple[Come, float, int]] = {  # with the longest that it lasts, in TTL_S, and its weight
+    "member asleep (SIGSTOP), and awake again": (asleep, 3.0, 3),
+    "member killed (kill -9)": (killed, 0.0, 3),
+    "only its training killed (kill -9)": (training_killed, 0.0, 2),
+    "member leaves (Ctrl-C), and joins again": (leaves, 1.5, 2),
+    "link cut and healed": (link_cut, 3.0, 3),
+    "address changed": (address_changed, 0.0, 1),
+    "clock of a member set": (clock_set, 0.0, 1),
 }
 COORDINATOR_KINDS = ("coordinator killed and restarted", "coordinator asleep (SIGSTOP)", "clock of the coordinator set")
 COORDINATOR_SHARE = 0.15
@@ -118,8 +119,9 @@ def come_over_member(s: Scene, rng: random.Random, well: Sequence[Mac]) -> Incid
     mac, lacking = rng.choice(well), set[str]()
     lacking |= {"link cut and healed", "address changed"} if mac.link is None else set()
     lacking |= {"clock of a member set"} if mac.clock is None else set()
-    kind = rng.choice([kind for kind in MEMBER_KINDS if kind not in lacking])
-    come, longest = MEMBER_KINDS[kind]
+    kinds = [kind for kind in MEMBER_KINDS if kind not in lacking]
+    (kind,) = rng.choices(kinds, [MEMBER_KINDS[kind][2] for kind in kinds])
+    come, longest, _ = MEMBER_KINDS[kind]
     lasts_s = rng.uniform(0.3, longest * TTL_S) if longest else 0.0
     training = mac.training()
     made = Incident(kind, time.monotonic(), mac.folder.name, lasts_s, [training.uid] if training else [])
