@@ -20,7 +20,7 @@ from autoresearch.candidate import constants, edits
 from autoresearch.errors import EditError, NothingNewError, ProposerError
 from autoresearch.records import Context, Failure, Proposal, Trial
 from autoresearch.search import gate
-from autoresearch.search.llm import choices, functions, prompt, replies, reply_forms
+from autoresearch.search.llm import channels, choices, functions, prompt, replies, reply_forms
 from autoresearch.search.llm.backend import Answer, Backend, Message, Question, TooLongError
 from autoresearch.search.llm.draft import Draft, Request
 from autoresearch.search.llm.prompt import Subject
@@ -258,7 +258,10 @@ class Dialogue:
                 raise EditError(cut)
             if form == "menu":
                 return choices.read(answer.text, draft.menu, **draft.task)
-            return replies.parse(answer.text, whole_file=form == "file", **draft.task)
+            text = answer.text
+            if form == "function" and (name := functions.target(draft.context)):
+                text = functions.addressed(channels.answer(text), name)
+            return replies.parse(text, whole_file=form == "file", **draft.task)
         except EditError:
             self.card.replies(form).asked += 1
             draft.unread += 1

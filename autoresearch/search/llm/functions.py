@@ -28,6 +28,12 @@ WORDS = {
 }
 
 
+# The heading of a replaced function up to its name, a fence that begins with a function, and a SEARCH/REPLACE block.
+_HEADING = r"^([ \t>*+#_`\-\d.)]{0,20}REPLACE\s{1,4}(?:def|function|method)\s{1,4}`?)"
+_FENCED = r"^[ \t]{0,20}(?:`{3,}|~{3,})[^\n`]*\n(?=(?:[ \t]*@[^\n]*\n)*[ \t]*def[ \t]+(\w+))"
+_BLOCK = r"^[ \t]{0,20}<{5,9}"
+
+
 def target(context: Context) -> str | None:
     """Return the name of a function for a turn that asks for code, or None; turns rotate through those that fit."""
     directive = context.directive
@@ -40,6 +46,21 @@ def target(context: Context) -> str | None:
         return None
     chosen = fitting or names
     return chosen[(context.seed + context.turn) % len(chosen)] if chosen else None
+
+
+def addressed(text: str, name: str) -> str:
+    """Return the answer to a question for the function `name` with the line `REPLACE def NAME` that it may lack.
+
+    Small models leave the line out, or the name of a method's class in it. The one fence that begins with that function
+    gets the line; an answer with edits in other forms stays as it is.
+    """
+    flags, short = re.MULTILINE | re.IGNORECASE, re.escape(name.rpartition(".")[2])
+    if re.search(_HEADING, text, flags):
+        return re.sub(rf"{_HEADING}{short}\b(?!\.)", lambda match: f"{match[1]}{name}", text, flags=flags)
+    fences = [match.start() for match in re.finditer(_FENCED, text, re.MULTILINE) if re.fullmatch(short, match[1])]
+    if len(fences) != 1 or re.search(_BLOCK, text, flags):
+        return text
+    return f"{text[: fences[0]]}REPLACE def {name}\n{text[fences[0] :]}"
 
 
 def _is_worth_it(name: str, node: Definition) -> bool:

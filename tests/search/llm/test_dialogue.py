@@ -333,9 +333,10 @@ def test_a_turn_about_a_constant_shows_no_code(make: Make) -> None:
         assert "class MLP" not in seen(fake, 0)
 
 
-def test_a_turn_about_code_shows_one_function(make: Make) -> None:
+@pytest.mark.parametrize("heading", ["REPLACE def lr_scale\n", ""])
+def test_a_turn_about_code_shows_one_function(heading: str, make: Make) -> None:
     directive = Directive("new category", "Something else.", category="schedule")
-    rewrite = "CATEGORY: schedule\nTITLE: Square it\nREPLACE def lr_scale\n```\ndef lr_scale(p):\n    return p * p\n```"
+    rewrite = f"CATEGORY: schedule\nTITLE: Square it\n{heading}```\ndef lr_scale(p):\n    return p * p\n```"
     with FakeOllama([{"reply": rewrite}]) as fake:
         proposer = make(fake)
         (proposal,) = proposer.propose(replace(CONTEXT, directive=directive))

@@ -44,3 +44,24 @@ def test_it_is_shown_with_what_it_uses_and_nothing_else() -> None:
     assert "MATRIX_LR" not in functions.shown(SOURCE, "lr_scale")
     for name, node in syntax.definitions(syntax.parse(TRAINER)):
         assert len(functions.shown(TRAINER, name)) < functions.MOST_CHARS + 12_000, node
+
+
+BODY = "```python\n@twice\ndef __call__(self, x):\n    return x\n```\n"
+HEADED = f"TITLE: Nothing\nREPLACE def MLP.__call__\n{BODY}"
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (HEADED, HEADED),
+        (HEADED.replace("MLP.", ""), HEADED),
+        (f"TITLE: Nothing\n{BODY}", HEADED),
+        (f"```\nx = 1\n```\n{HEADED}", f"```\nx = 1\n```\n{HEADED}"),
+        (BODY.replace("__call__", "other"), BODY.replace("__call__", "other")),
+        (f"{BODY}or\n{BODY}", f"{BODY}or\n{BODY}"),
+        (f"<<<<<<< SEARCH\n{BODY}", f"<<<<<<< SEARCH\n{BODY}"),
+        ("SET DEPTH = 6", "SET DEPTH = 6"),
+    ],
+)
+def test_a_function_without_its_heading_gets_it(answer: str, expected: str) -> None:
+    assert functions.addressed(answer, "MLP.__call__") == expected
