@@ -59,7 +59,9 @@ def line(trial: Trial, sigma_score: float, metric: Metric | None = None) -> str:
         gain = f" {sigmas:+.1f}s"
     else:
         gain = f" ({_one_line(trial.reason)})" if trial.reason else ""
-    changes = _listed(dict(islice(_changes(trial).items(), MOST_LISTED)))
+    changed = dict(islice(_changes(trial).items(), MOST_LISTED))
+    told = " -> " in title and all(name in title for name in changed)  # as titles of constants alone do
+    changes = "" if told else _listed(changed)
     return f"#{trial.n} {trial.verdict}{gain} {trial.category}: {title}" + (f" ({changes})" if changes else "")
 
 

@@ -50,6 +50,8 @@ def test_values_of_other_types_and_of_code_changes() -> None:
 def test_a_line_a_trial() -> None:
     kept = trial(12, [Set("MATRIX_LR", "0.05")], "keep", 2.1)
     assert history.line(kept, SIGMA) == "#12 keep +2.1s learning_rate: Idea 12 (MATRIX_LR .04 -> .05)"
+    titled = replace(kept, title="MATRIX_LR 0.04 -> 0.05")
+    assert history.line(titled, SIGMA) == "#12 keep +2.1s learning_rate: MATRIX_LR 0.04 -> 0.05"
     crash = trial(13, [Set("DEPTH", "16")], "crash", None, Failure("memory", "held 14.2 GB\nof memory"))
     assert history.line(crash, SIGMA) == "#13 crash: memory (held 14.2 GB of memory): Idea 13"
     early = replace(trial(14, [Set("DEPTH", "9")], "discard", None), reason="stopped half-way: too slow")

@@ -199,7 +199,7 @@ class Dialogue:
                     messages = prompt.after_nothing_new(asked, refused, draft.menu, request.form)
                     temperature = max(request.temperature, NEW_TEMPERATURE)
                 else:
-                    told = request.messages, answer.text, str(error), draft.context.brief is not None
+                    told = request.messages, answer.text, str(error), request.form, draft.context.brief is not None
                     messages = prompt.after_edit_error(*told)
                     temperature = REPAIR_TEMPERATURE
         raise AssertionError("the last answer returns or raises")

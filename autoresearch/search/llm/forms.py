@@ -38,7 +38,8 @@ Then the whole new function, all of its lines, with the same name and arguments.
 math and prepare, and no new import:
 REPLACE def {target}
 ```python
-def ...
+{head}
+    all of its new lines
 ```
 """,
     "file": """\

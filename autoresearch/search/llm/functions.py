@@ -48,6 +48,16 @@ def target(context: Context) -> str | None:
     return chosen[(context.seed + context.turn) % len(chosen)] if chosen else None
 
 
+def head(source: str, name: str) -> str:
+    """Return the lines of a function up to its body: "@property\\ndef windows(self) -> list[int]:"."""
+    node = dict(syntax.definitions(syntax.parse(source)))[name]
+    first, start = node.body[0].lineno, min(n.lineno for n in [node, *node.decorator_list])
+    lines = _text(source, node).split("\n")[: max(1, first - start)]
+    while lines[-1].lstrip().startswith("#") or not lines[-1].strip():
+        lines.pop()
+    return "\n".join(lines)
+
+
 def addressed(text: str, name: str) -> str:
     """Return the answer to a question for the function `name` with the line `REPLACE def NAME` that it may lack.
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from autoresearch.candidate import constants
 from autoresearch.errors import ProposerError
-from autoresearch.records import CATEGORIES, Context, Failure, Proposal, Set
+from autoresearch.records import CATEGORIES, Context, Directive, Failure, Proposal, Set
 from autoresearch.search import history
 from autoresearch.search.llm import choices, declared, forms, functions, script
 from autoresearch.search.llm.backend import Message
@@ -29,6 +29,7 @@ LONGEST_CONSTANT = 160  # characters; a longer literal is a table, not a setting
 ERROR_CHARS = 1500  # of an error that is sent back
 MOST_NEW = 40  # changes that are listed after an answer with nothing new
 FAILURE_CHARS = 1800  # of a failure's detail that is sent back
+NOT_ON_MENUS = ("combine", "simplify")  # kinds of turns
 
 INSTRUCTIONS = """\
 You are the researcher in an automated loop. You change one small language-model training script, the loop trains it \
@@ -155,10 +156,10 @@ def _system(context: Context, form: str) -> str:
 
 
 def after_edit_error(
-    messages: Sequence[Message], reply: str, error: str, declared_task: bool = False
+    messages: Sequence[Message], reply: str, error: str, form: str, declared_task: bool = False
 ) -> tuple[Message, ...]:
     """Continue the conversation with a reply that could not be used and its error."""
-    again = _AGAIN_ANY if declared_task else _AGAIN
+    again = _AGAIN_MENU if form == "menu" else _AGAIN_ANY if declared_task else _AGAIN
     request = f"Your answer could not be used:\n{error[:ERROR_CHARS]}\n\nNothing was changed. {again}"
     return _answered(messages, reply or "(empty)", request)
 
@@ -171,7 +172,8 @@ def after_nothing_new(
     new = "\n".join(["These are new:", *shown]) if shown else ""
     more = "" if form in ("set", "menu") else " So is a change of the code that was not tried."
     again = "Answer again in the form asked for, with a change that is new."
-    return _extended(messages, "\n".join(filter(None, ["## Not these", "", *refused, "", new + more, "", again])))
+    parts = ["## Not these", *dict.fromkeys(refused), f"\n{new}{more}" if new or more else "", f"\n{again}"]
+    return _extended(messages, "\n".join(filter(None, parts)))
 
 
 def after_other_category(
@@ -216,6 +218,7 @@ def _answered(messages: Sequence[Message], reply: str, request: str) -> tuple[Me
 
 _AGAIN = "Answer again in the form asked for, with all edits, corrected, against the script as shown above."
 _AGAIN_ANY = _AGAIN.replace("script", "files")
+_AGAIN_MENU = "Answer again with one JSON object, in the form asked for."
 
 
 def program_warning(program: str, num_ctx: int) -> str | None:
@@ -306,14 +309,12 @@ def _fitting_hints(context: Context, room: int, bytes_per_token: float) -> list[
 
 def _turn(context: Context, form: str, drafted: Sequence[Proposal], subject: Subject) -> str:
     """Describe the incumbent, the machine and the turn's directive, and the form of the answer."""
-    directive = context.directive
     bpb = f"val_bpb is {context.incumbent_score:.4f}; one run's noise (sigma) is {context.sigma_score:.4f}."
     parts = [
         "## Now\n",
         bpb if context.brief is None else declared.now(context),
         f"The machine: {context.machine}" if context.machine else "",
-        directive.text if directive else "",
-        f"The category has to be {directive.category}." if directive and directive.category else "",
+        *_asked(context.directive, form, subject.entries),
     ]
     if drafted:
         titles = "; ".join(proposal.title for proposal in drafted)
@@ -326,5 +327,18 @@ def _turn(context: Context, form: str, drafted: Sequence[Proposal], subject: Sub
         return f"{now}\n\n## Answer in this form\n\n{declared.answer_form(context, context.brief, form)}"
     if form == "menu":
         return f"{now}\n\n{forms.MENU.format(menu=menu)}"
-    body = forms.FORMS[form].replace("{target}", subject.target)
+    body = forms.FORMS[form]
+    if form == "function":
+        body = body.format(target=subject.target, head=functions.head(context.source, subject.target))
     return f"{now}\n\n## Answer in this form\n\n{forms.HEAD.format(categories=', '.join(CATEGORIES))}{body}"
+
+
+def _asked(directive: Directive | None, form: str, entries: Sequence[MenuEntry]) -> list[str]:
+    """Return what the turn asks for; where there is a menu, nothing that is not on it."""
+    if directive is None:
+        return []
+    wanted = directive.category
+    if form != "menu":
+        return [directive.text, f"The category has to be {wanted}." if wanted else ""]
+    elsewhere = wanted is not None and any(entry.category != wanted for entry in entries)
+    return [] if elsewhere or directive.kind in NOT_ON_MENUS else [directive.text]

@@ -46,6 +46,12 @@ def test_it_is_shown_with_what_it_uses_and_nothing_else() -> None:
         assert len(functions.shown(TRAINER, name)) < functions.MOST_CHARS + 12_000, node
 
 
+def test_the_head_of_a_function_is_that_of_its_answer() -> None:
+    assert functions.head(TRAINER, "GPTConfig.windows") == "@property\ndef windows(self) -> list[int]:"
+    for name, node in syntax.definitions(syntax.parse(TRAINER)):
+        assert functions.head(TRAINER, name).rstrip().endswith(":"), node
+
+
 BODY = "```python\n@twice\ndef __call__(self, x):\n    return x\n```\n"
 HEADED = f"TITLE: Nothing\nREPLACE def MLP.__call__\n{BODY}"
 

@@ -135,11 +135,11 @@ def test_repair_turns_carry_the_exact_error_and_the_reply() -> None:
     made = prompt.build(context(), "blocks", budget=10**6)
     with pytest.raises(EditError) as caught:
         edits.apply(SOURCE, [Set("DEPHT", "6")])
-    messages = prompt.after_edit_error(made.messages, "SET DEPHT = 6", str(caught.value))
+    messages = prompt.after_edit_error(made.messages, "SET DEPHT = 6", str(caught.value), "blocks")
     assert messages[:2] == made.messages
     assert messages[2] == {"role": "assistant", "content": "SET DEPHT = 6"}
     assert str(caught.value) in messages[3]["content"]
-    assert prompt.after_edit_error(made.messages, "", "x")[2]["content"] == "(empty)"
+    assert prompt.after_edit_error(made.messages, "", "x", "blocks")[2]["content"] == "(empty)"
 
 
 def test_failures_before_training_carry_the_end_of_the_traceback() -> None:
@@ -163,11 +163,32 @@ def test_a_menu_needs_no_section_on_how_to_answer() -> None:
     assert "In blocks." in text_of(prompt.build(context(program=program), "set", budget=10**6))
 
 
+MENU = [MenuEntry("DEPTH = 6", "depth", (Set("DEPTH", "6"),)), MenuEntry("Cube it", "mlp", (), "a recipe")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "category", "entries", "told"),
+    [
+        ("bold", None, MENU, True),
+        ("new category", "depth", MENU[:1], True),
+        ("new category", "speed", MENU, False),  # too few of that category: all are listed
+        ("combine", None, MENU, False),  # one line can be chosen
+    ],
+)
+def test_a_menus_turn_asks_for_nothing_that_is_not_on_it(
+    kind: str, category: str | None, entries: list[MenuEntry], told: bool
+) -> None:
+    asked = context(directive=Directive(kind, "Do something.", category))
+    made = prompt.build(asked, "menu", budget=10**6, subject=prompt.Subject(entries))
+    assert ("Do something." in text_of(made)) == told and "category has to be" not in text_of(made)
+    again = prompt.after_edit_error(made.messages, "x", "y", "menu")[-1]["content"]
+    assert "one JSON object" in again and "edits" not in again
+
+
 def test_after_nothing_new_it_says_what_is_new_and_not_what_the_model_said() -> None:
     made = prompt.build(context(), "set", budget=10**6)
-    new = [MenuEntry("DEPTH = 6", "depth", (Set("DEPTH", "6"),)), MenuEntry("Cube it", "mlp", (), "a recipe")]
-    *first, last = prompt.after_nothing_new(made.messages, ["DEPTH = 8: it has that value"], new, "set")
+    *first, last = prompt.after_nothing_new(made.messages, ["DEPTH = 8: it has that value"] * 2, MENU, "set")
     assert tuple(first) == made.messages[:-1] and last["role"] == "user"
     assert last["content"].startswith(made.messages[-1]["content"])  # a server's prompt cache holds it
-    assert "DEPTH = 8: it has that value" in last["content"] and "DEPTH = 6" in last["content"]
+    assert last["content"].count("DEPTH = 8: it has that value") == 1 and "DEPTH = 6" in last["content"]
     assert "Cube it" not in last["content"]  # a recipe is no setting of a constant
