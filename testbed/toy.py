@@ -75,7 +75,7 @@ def make_repository(root: Path) -> Path:
     for name in ("prepare.py", "loop.py", "program.md", "results.tsv", ".gitignore", ".gitattributes"):
         if (ROOT / name).exists():
             shutil.copy(ROOT / name, root / name)
-    shutil.copytree(ROOT / "autoresearch", root / "autoresearch", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "autoresearch", root / "autoresearch")  # with what is compiled, which git ignores
     shutil.copy(HONEST, root / "train_mlx.py")
     git(root, "init", "-q", "-b", "main")
     git(root, "config", "user.name", "A Person")

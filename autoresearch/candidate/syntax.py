@@ -35,12 +35,12 @@ def parse(source: str) -> ast.Module:
 
 def _is_deep(tree: ast.AST) -> bool:
     """Return whether the tree has more than MOST_NESTED levels, without recursion."""
-    level = [tree]
+    level: list[ast.AST] = [tree]
     for _ in range(MOST_NESTED):
-        fields = [value for node in level for value in vars(node).values()]
-        level = [value for value in fields if isinstance(value, ast.AST)]
-        level += [item for value in fields if isinstance(value, list) for item in value if isinstance(item, ast.AST)]
-    return bool(level)
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+        if not level:
+            return False
+    return True
 
 
 def definitions(tree: ast.Module) -> Iterator[tuple[str, Definition]]:

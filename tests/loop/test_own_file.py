@@ -14,7 +14,7 @@ from autoresearch.errors import UsageError
 from autoresearch.loop import own_file
 from autoresearch.loop.own_file import OwnFile
 from autoresearch.tasks.gpt.data.profiles import TINY
-from testbed.toy import HONEST, ROOT, make_repository
+from testbed.toy import HONEST, ROOT
 
 TREE = "DEPTH = 8\nLR = 0.01\nNAME = 'a'\n"
 
@@ -66,8 +66,7 @@ def test_what_computes_the_same_or_breaks_the_contract_is_refused(tmp_path: Path
     assert "import os" in (own_file.refusal("import os\n" + honest, honest, Path("x.py")) or "")
 
 
-def test_a_file_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:
-    root = make_repository(tmp_path / "repository")
+def test_a_file_that_is_not_there_is_a_usage_error(repository: Path, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "long.py").write_bytes(b"#" * 2**21)
     for name, why in (
@@ -76,10 +75,10 @@ def test_a_file_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:
         ("long.py", "2,097,152 bytes"),
     ):
         with pytest.raises(UsageError, match=why):
-            own_file.read(root, tmp_path / name)
+            own_file.read(repository, tmp_path / name)
     for path in (Path("/dev/zero"), tmp_path):
         with pytest.raises(UsageError, match="is not a file"):
-            own_file.read(root, path)
+            own_file.read(repository, path)
 
 
 # --- of a declared task -----------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from autoresearch.files import write_atomic
 from autoresearch.paths import Layout
 from autoresearch.system import disk
 from testbed import nights
-from testbed.toy import git, make_repository, write_toy_data
+from testbed.toy import git
 
 
 @pytest.mark.parametrize("code", disk.FULL)
@@ -57,13 +57,11 @@ def test_a_write_that_fails_names_its_file(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def checkout(tmp_path: Path) -> Path:
+def checkout(repository: Path, toy_data: Path) -> Path:
     """Return a checkout with a night and data that are prepared."""
-    root = make_repository(tmp_path / "checkout")
-    write_toy_data(tmp_path / "cache" / "data" / "toy" / "tiny")
-    nights.long_night(4, validate=False).write(Layout(root, "nov23").folder)
-    git(root, "branch", "autoresearch/nov23")
-    return root
+    nights.long_night(4, validate=False).write(Layout(repository, "nov23").folder)
+    git(repository, "branch", "autoresearch/nov23")
+    return repository
 
 
 def ended(root: Path, argv: list[str], around: list[str], **options: object) -> subprocess.CompletedProcess[str]:

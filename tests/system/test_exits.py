@@ -27,7 +27,7 @@ def checkout(folder: Path, command: str, body: str) -> list[str]:
     """Copy the checkout with `body` in place of what `command` does, and return the command's arguments."""
     for name in ("loop.py", "prepare.py", "train_mlx.py"):
         shutil.copy(ROOT / name, folder)
-    shutil.copytree(ROOT / "autoresearch", folder / "autoresearch", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "autoresearch", folder / "autoresearch")
     file, definition = PROGRAMS[command]
     with (folder / file).open("a") as module:
         module.write(f"\n\ndef broken():\n    {body}\n\n\n{definition}\n")
