@@ -20,11 +20,12 @@ class SetupSize(NamedTuple):
 
 
 REFERENCE = "reference"
+SMALL = {"ASPECT_RATIO": 16, "HEAD_DIM": 32, "TOTAL_BATCH_SIZE": 2**10, "DEVICE_BATCH_SIZE": 4}
+WIDE = {"ASPECT_RATIO": 64}  # twice the channels, four times the arithmetic
 SCALES: Mapping[str, SetupSize] = {
     "tiny": SetupSize("tiny", REFERENCE_CONSTANTS),
-    "wide": SetupSize(
-        "tiny", {**REFERENCE_CONSTANTS, "ASPECT_RATIO": 64}
-    ),  # twice the channels, four times the arithmetic
+    "wide": SetupSize("tiny", {**REFERENCE_CONSTANTS, **WIDE}),
+    "small": SetupSize("tiny", {**REFERENCE_CONSTANTS, **SMALL}),  # for many pairs on few cores
     "mac": SetupSize("mac", {"BIGRAM_ROWS": 0, "TOTAL_BATCH_SIZE": 2**15, "DEVICE_BATCH_SIZE": 16}),
 }
 
@@ -34,12 +35,18 @@ HEAD = "def head(x, weight):\n"
 LOSS = (
     "        return prepare.chunked_cross_entropy(head, self.features(idx), self.lm_head.weight, targets, LOSS_CHUNK)\n"
 )
+MATRIX_STATE = '            self.state["muon"][name] = [mx.zeros((n, rows, cols)), mx.zeros(second)]\n'
 MOMENTS = '        m, v = self.state["adam"][path]\n'
 PAIRED = """\
             before = mx.pad(idx[:, :-1], [(0, 0), (1, 0)])
             x = x + self.bigrams((36313 * before + idx) % len(self.bigrams.weight), dtype)
 """
 RULES = "        rules = {"
+MUON_STATE = '        buffer, second = self.state["muon"][name]\n'
+MUON_DONE = """\
+        self.state["muon"][name] = [buffer, second]
+        return p - lr * g - lr * decay * p * (g * p >= 0)  # cautious: decay only where the step shrinks p as well
+"""
 SPLIT = (
     "        q, k = mx.split(norm(rotate(qk.transpose(0, 2, 1, 3))), [self.n_head], axis=1)  # (B, H or H_kv, T, D)\n"
 )
@@ -86,6 +93,47 @@ CHANGES: Mapping[str, Mapping[str, str]] = {  # name -> texts in train_mlx.py an
             x = x + self.widen(entry)
 """,
         RULES: f'{RULES}\n            "widen": (UNEMBEDDING_LR * width_scale, ADAM_BETAS),',
+    },
+    "EMA-Nesterov": {  # gradients where the mean of past steps leads, until the learning rate has halved
+        MATRIX_STATE: MATRIX_STATE.replace(
+            "mx.zeros(second)]", "mx.zeros(second), mx.zeros((n, rows, cols)), mx.zeros((n, rows, cols))]"
+        ),
+        MUON_STATE: MUON_STATE.replace("buffer, second", "buffer, second, drift, lead"),
+        MUON_DONE: """\
+        at = p - lead
+        new = p - lr * g - lr * decay * p * (g * p >= 0)
+        drift = drift + 0.05 * (new - at - drift)
+        scale = lr / (MATRIX_LR * max(1, p.shape[-2] / p.shape[-1]) ** 0.5)
+        lead = 0.6 * scale * (scale > 0.5) * drift
+        self.state["muon"][name] = [buffer, second, drift, lead]
+        return new + lead
+""",
+    },
+    "Muown": {  # rows as a length, which Adam moves, times a direction, which Muon moves
+        MATRIX_STATE: """\
+            p = mx.stack([params[path] for path in paths])
+            size = mx.sqrt(mx.square(p).sum(axis=-1, keepdims=True))
+            free = mx.random.uniform(-1, 1, p.shape, key=mx.random.key(7)) * math.sqrt(3 / cols)
+            moments = [mx.zeros_like(size), mx.zeros_like(size)]
+            self.state["muon"][name] = [mx.zeros((n, rows, cols)), mx.zeros(second), mx.where(size > 0, p, free), size]
+            self.state["muon"][name] += moments
+""",
+        MUON_STATE: """\
+        buffer, second, direction, size, first, square = self.state["muon"][name]
+        norm = mx.sqrt(mx.square(direction).sum(axis=-1, keepdims=True))
+        unit = direction / norm
+        along = (g * unit).sum(axis=-1, keepdims=True)
+        g = (size / norm) * (g - unit * along)
+        first, square = first + 0.2 * (along - first), square + 0.05 * (mx.square(along) - square)
+        step, rate = self.state["step"], lr / 5
+        moved = first / (1 - 0.8**step) / (mx.sqrt(square / (1 - 0.95**step)) + 1e-10)
+        size = size - rate * moved - rate * decay * size
+""",
+        MUON_DONE: """\
+        direction = direction - lr * g
+        self.state["muon"][name] = [buffer, second, direction, size, first, square]
+        return size * direction / mx.sqrt(mx.square(direction).sum(axis=-1, keepdims=True))
+""",
     },
     "sampled softmax": {  # the first sixteenth of the tokens, and an eighth of the others, which changes with the batch
         LOSS: """\
