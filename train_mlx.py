@@ -150,7 +150,7 @@ def attend_last(q, k, v, window):
 
 
 def attend(q, k, v, window):
-    """Attend from all T positions, in memory linear in T."""
+    """Attend from all T positions, for long rows in memory linear in T."""
     T, block = q.shape[2], QUERY_BLOCK * (4 if on_gpu() else 1)
     if 2 * block >= T or (window >= T - 1 and prepare.has_fused_attention(q)):
         return attend_last(q, k, v, window)

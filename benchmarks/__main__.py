@@ -18,7 +18,7 @@ NAMES = {
     "protocol": "a language model's turns: their cost, broken replies, a real model's answers (5 benchmarks)",
     "quality": "what the trainer learns: its defaults, recipes, the parts of its optimizer (2 benchmarks)",
     "simulations": "simulated nights: the keep rule, the statistics, the search (4 benchmarks)",
-    "trainer": "a training step: speed, parts, scaling, a GPU, a plain port (7 benchmarks)",
+    "trainer": "a training step: speed, parts, scaling, a GPU, a plain port (8 benchmarks)",
     "trust": "hostile candidates, the probes of an evaluation, the try on small arrays (5 benchmarks)",
 }
 

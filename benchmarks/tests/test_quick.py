@@ -56,6 +56,7 @@ TABLES: dict[str, tuple[str, tuple[str, ...]]] = {
         "what | loss_apart | gradient_apart",
         ("| plain port, bfloat16 |", "| attention, bfloat16, D 256, T 4096 |"),
     ),
+    "trainer operations": ("whose | type | table | attention", ("| the plain port | float32 |", "| ours | float32 |")),
     "trainer plain": ("T | pattern | plain_tok_s | ours_tok_s | speedup", ("| 256 | L |",)),
     "trainer scaling": ("depth | C | T | V | rows | s | peak_mib | tok_s | s_ratio | memory_ratio", ()),
     "trainer step": ("depth | C | T | type | tok_s | peak_mib | mfu_percent | ops_plain", ("| float32 |",)),

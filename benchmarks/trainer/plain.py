@@ -38,8 +38,8 @@ def rms_norm(x: mx.array) -> mx.array:
     return x * mx.rsqrt(mx.mean(x * x, axis=-1, keepdims=True) + 1e-6)
 
 
-def plain_logits(model: Any, idx: mx.array) -> mx.array:
-    """Compute logits from the trainer's parameters by a plain forward pass: (B, T) -> (B, T, V)."""
+def plain_features(model: Any, idx: mx.array) -> mx.array:
+    """Compute the head's input from the trainer's parameters by a plain forward pass: (B, T) -> (B, T, C)."""
     p = {path: a.astype(model.config.dtype) for path, a in tree_flatten(model.parameters())}
     B, T = idx.shape
     D = model.config.n_embd // model.config.n_head
@@ -58,11 +58,22 @@ def plain_logits(model: Any, idx: mx.array) -> mx.array:
         q, k, v = (a.transpose(0, 2, 1, 3) for a in (q, k, v))
         q, k = (mx.fast.rope(a, D, traditional=False, base=1e4, scale=-1.0, offset=0) for a in (q, k))
         q, k = (rms_norm(a) for a in (q, k))
-        y = mx.fast.scaled_dot_product_attention(q, k, v, scale=D**-0.5, mask=additive_mask(T, window, q.dtype))
+        y = plain_attention(q, k, v, window)
         x = x + y.transpose(0, 2, 1, 3).reshape(B, T, -1) @ p[f"h.{i}.attn.c_proj.weight"].T
         y = rms_norm(x) @ p[f"h.{i}.mlp.c_fc.weight"].T
         x = x + mx.maximum(y, 0) ** 2 @ p[f"h.{i}.mlp.c_proj.weight"].T
-    logits = rms_norm(x) @ p["lm_head.weight"].T
+    return rms_norm(x)
+
+
+def plain_attention(q: mx.array, k: mx.array, v: mx.array, window: int) -> mx.array:
+    mask = additive_mask(q.shape[2], window, q.dtype)
+    return mx.fast.scaled_dot_product_attention(q, k, v, scale=q.shape[-1] ** -0.5, mask=mask)
+
+
+def plain_logits(model: Any, idx: mx.array) -> mx.array:
+    """Compute logits by a plain forward pass: (B, T) -> (B, T, V)."""
+    x = plain_features(model, idx)
+    logits = x @ model.lm_head.weight.astype(x.dtype).T
     return 15 * mx.tanh(logits.astype(mx.float32) / 15)
 
 

@@ -11,7 +11,7 @@ import itertools
 import math
 import os
 import platform
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import mlx.core as mx
@@ -23,6 +23,7 @@ Returned = TypeVar("Returned")
 GPU_LOGITS = 2**24  # bytes of logits in a chunk of training, where the caller names no number
 CPU_LOGITS = 2**21  # the same on a CPU, always: MLX runs some 30 such arrays ahead, and more do not fit its caches
 POW_FOR_EXP = platform.machine() == "x86_64"  # a CPU where MLX's exp and tanh take three times as long as C's pow
+CPU_SCORES, GPU_SCORES = 2**26, 2**29  # bytes of a layer's attention scores that are kept for its backward pass
 METAL_HEADS = frozenset({64, 72, 80, 96, 128, 192, 256})  # head dimensions with fused attention, also backward
 CUDA_HEAD = 128  # the largest head dimension that cuDNN's attention takes, in multiples of 8 and in 16-bit types
 
@@ -105,20 +106,36 @@ def soft_cap(logits: mx.array, limit: float) -> mx.array:
 def attention(q: mx.array, k: mx.array, v: mx.array, mask: str | mx.array) -> mx.array:
     """Compute softmax(q k^T / sqrt(D)) v over what `mask` lets see: q (B, H, n, D), k and v (B, H_kv, m, D).
 
-    `mask` is (n, m) of bool, or "causal", where the last of the n positions is the last of the m. On a GPU this is
-    mx.fast.scaled_dot_product_attention. Raises ValueError where H is no multiple of H_kv.
+    `mask` is (n, m) of bool, or "causal", where the last of the n positions is the last of the m. Where a GPU has a
+    fused kernel this is mx.fast.scaled_dot_product_attention. Raises ValueError where H is no multiple of H_kv.
     """
     (B, H, n, D), (_, H_kv, m, _) = q.shape, k.shape
     if H % H_kv:
         raise ValueError(f"attention of n_heads {H} for n_kv_heads {H_kv}, which do not divide them")
-    scale = D**-0.5
-    if not _pow_is_faster():
-        return mx.fast.scaled_dot_product_attention(q, k, v, scale=scale, mask=mask)
+    if has_fused_attention(q):
+        return mx.fast.scaled_dot_product_attention(q, k, v, scale=D**-0.5, mask=mask)
     if isinstance(mask, str):
         mask = mx.arange(m - n, m)[:, None] >= mx.arange(m)
-    q = (scale * q).reshape(B, H_kv, -1, n, D)  # the heads that share keys and values stand together
-    scores = q @ k[:, :, None].swapaxes(-1, -2) + mx.where(mask, 0.0, -math.inf).astype(q.dtype)
-    return (_softmax(scores) @ v[:, :, None]).reshape(B, H, n, -1)
+    bias = mx.where(mask, 0.0, -math.inf).astype(q.dtype)
+    # The heads that share keys and values become rows of one product.
+    q, bias = (D**-0.5 * q).reshape(B, H_kv, -1, D), mx.concatenate([bias] * (H // H_kv))
+    return _weighted(q, k, v, bias)[0].reshape(B, H, n, -1)
+
+
+@mx.custom_function
+def _weighted(q: mx.array, k: mx.array, v: mx.array, bias: mx.array) -> tuple[mx.array, mx.array]:
+    """Return the sums of values and their weights, softmax(q k^T + bias)."""
+    weights = _softmax(mx.addmm(bias, q, k.swapaxes(-1, -2)))
+    return weights @ v, weights
+
+
+@_weighted.vjp
+def _weighted_vjp(primals: Any, gradients: Any, outputs: Any) -> tuple[mx.array, ...]:
+    (q, k, v, bias), gradient, (output, weights) = primals, gradients[0], outputs
+    mean = (gradient * output).sum(axis=-1, keepdims=True)  # that of dw by the weights, in fewer passes over T x T
+    dw = gradient @ v.swapaxes(-1, -2)
+    ds = weights * (dw - mean)
+    return ds @ k, ds.swapaxes(-1, -2) @ q, weights.swapaxes(-1, -2) @ gradient, mx.zeros_like(bias)
 
 
 def _pow_is_faster() -> bool:
@@ -139,16 +156,11 @@ def _tanh(x: mx.array) -> mx.array:
     return 1 - 2 / (mx.power(math.e, 2 * x) + 1) if _pow_is_faster() else mx.tanh(x)
 
 
-@mx.custom_function
 def _softmax(x: mx.array) -> mx.array:
+    if not _pow_is_faster():
+        return mx.softmax(x, axis=-1, precise=True)
     powers = mx.power(math.e, x - x.max(axis=-1, keepdims=True))
     return powers / powers.sum(axis=-1, keepdims=True)
-
-
-@_softmax.vjp
-def _softmax_vjp(_: mx.array, gradient: mx.array, output: mx.array) -> mx.array:
-    product = gradient * output
-    return product - output * product.sum(axis=-1, keepdims=True)
 
 
 def has_fused_attention(q: mx.array) -> bool:
@@ -165,23 +177,29 @@ def has_fused_attention(q: mx.array) -> bool:
 def attend_in_blocks(
     attend: Callable[..., mx.array], q: mx.array, k: mx.array, v: mx.array, window: int, size: int
 ) -> mx.array:
-    """Compute attend(q, k, v, window) of `size` queries at a time, in memory linear in T.
+    """Compute attend(q, k, v, window) of `size` queries at a time, one block after another.
 
     q is (B, H, T, D), k and v are (B, H_kv, T, D). `attend` gets n queries and the m keys and values that they see: the
-    last n of them stand at the queries' own positions. It must compute with no other learned array. A block waits for
-    the one before, and the backward pass computes scores again, so that the scores of one block exist at a time.
+    last n of them stand at the queries' own positions. It must compute with no other learned array. Where the scores of
+    all blocks are more than CPU_SCORES or GPU_SCORES bytes, the backward pass computes them again, so that those of
+    one block exist at a time and memory is linear in T.
     """
     _require_explicit_arrays("attend_in_blocks", attend)
-    T = q.shape[2]
-    spans = [(slice(s, s + size), slice(max(0, s - window), s + size)) for s in range(0, T, size)]
+    B, H, T, _ = q.shape
+    spans = [(slice(s, min(T, s + size)), slice(max(0, s - window), min(T, s + size))) for s in range(0, T, size)]
+    scores = B * H * q.dtype.size * sum((i.stop - i.start) * (j.stop - j.start) for i, j in spans)
 
-    @mx.custom_function
-    def in_blocks(q: mx.array, k: mx.array, v: mx.array) -> mx.array:
+    def in_order(q: mx.array, k: mx.array, v: mx.array) -> mx.array:
         blocks: list[mx.array] = []
-        for queries, keys in spans:
+        seen = _beginnings(k, spans), _beginnings(v, spans)
+        for (queries, keys), k, v in zip(spans, *seen, strict=True):
             block = mx.depends(q[:, :, queries], blocks[-1:])
             blocks.append(attend(block, k[:, :, keys], v[:, :, keys], window))
         return mx.concatenate(blocks, axis=2)
+
+    if scores <= (GPU_SCORES if mx.default_device() == mx.gpu else CPU_SCORES):
+        return in_order(q, k, v)
+    in_blocks = mx.custom_function(in_order)
 
     @in_blocks.vjp
     def in_blocks_vjp(primals: Any, gradient: mx.array, _: mx.array) -> tuple[mx.array, ...]:
@@ -197,6 +215,14 @@ def attend_in_blocks(
         return mx.concatenate(dq, axis=2), dk, dv
 
     return in_blocks(q, k, v)
+
+
+def _beginnings(x: mx.array, spans: Sequence[tuple[slice, slice]]) -> list[mx.array]:
+    """Return x (B, H, T, D) up to the end of each span, each cut from the next, so that gradients are copied least."""
+    found = [x]
+    for queries, _ in reversed(spans[1:]):
+        found.append(mx.split(found[-1], [queries.start], axis=2)[0])
+    return found[::-1]
 
 
 def _require_explicit_arrays(caller: str, function: Callable[..., Any]) -> None:
