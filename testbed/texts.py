@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from autoresearch.errors import DataError
-from autoresearch.tasks.gpt.data import corpus
+from autoresearch.tasks.gpt.data import corpus, prepared
 from autoresearch.tasks.gpt.data.profiles import PROFILES
 from testbed.toy import ROOT
 
@@ -69,8 +69,8 @@ def copied(own: tuple[Path, Path], tmp_path: Path) -> tuple[Path, Path]:
 
 
 def rows(folder: Path, split: str) -> np.ndarray:
-    meta = corpus.load_meta(folder)
-    return np.fromfile(folder / meta["splits"][split]["file"], dtype="<u2").reshape(-1, meta["seq_len"] + 1)
+    meta = prepared.load_meta(folder)
+    return np.fromfile(folder / meta.splits[split].file, dtype="<u2").reshape(-1, meta.seq_len + 1)
 
 
 def command(*arguments: str, **environment: str) -> subprocess.Popen[str]:

@@ -6,18 +6,19 @@ answers of another machine can be checked as well.
 
 from __future__ import annotations
 
-import json
 import platform
 import re
 import shutil
 import sys
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from packaging.requirements import Requirement
 
+from autoresearch import jsonable
 from autoresearch.errors import AutoresearchError, LockedError
 from autoresearch.formats import GIB, counted
 from autoresearch.loop.checkup import FINE, NOTE, PROBLEM, Check, Host
@@ -26,7 +27,7 @@ from autoresearch.record.git import Repository
 from autoresearch.system import awake, load, login, machine, orphans, process
 from autoresearch.system.invocation import command
 from autoresearch.system.sandbox import select, self_test
-from autoresearch.tasks.gpt.data import corpus
+from autoresearch.tasks.gpt.data import prepared
 from autoresearch.tasks.gpt.data.profiles import default_profile
 from autoresearch.tasks.gpt.workbench import openblas
 
@@ -46,6 +47,16 @@ info = mx.device_info() if metal else {}
 limit = info.get("max_recommended_working_set_size", 0)
 print(json.dumps({"version": mx.__version__, "right": product == 64**3, "metal": metal, "limit": limit}))
 """
+
+
+@dataclass(frozen=True)
+class MlxFound:
+    """What MLX_PROBE prints."""
+
+    version: str
+    right: bool
+    metal: bool
+    limit: int  # bytes that the GPU should hold at the most
 
 
 def checks(host: Host) -> Iterator[Check]:
@@ -158,11 +169,11 @@ def _existing(folder: Path) -> Path:
 def check_data(host: Host) -> Iterator[Check]:
     """Name the prepared data, or what the first start will prepare. Raises DataError for damaged data."""
     profile = default_profile()
-    found = [data for data in corpus.prepared(host.cache) if data.profile == profile]
+    found = [data for data in prepared.folders(host.cache) if data.profile == profile]
     for data in found:
-        meta = corpus.load_meta(data.folder)  # raises DataError with the command that mends it
+        meta = prepared.load_meta(data.folder)  # raises DataError with the command that mends it
         taken = ", prepared last: what a new night takes" if data == found[0] and len(found) > 1 else ""
-        yield Check("data", FINE, f"{corpus.argument(data)}/{profile}, {meta['splits']['train']['rows']} rows{taken}")
+        yield Check("data", FINE, f"{prepared.argument(data)}/{profile}, {meta.splits['train'].rows} rows{taken}")
     if not found and host.hub():
         yield Check("data", NOTE, "no data is prepared yet; the first start downloads climbmix", command("prepare.py"))
     elif not found:
@@ -296,7 +307,7 @@ def check_mlx(host: Host) -> Iterator[Check]:
     """Run MLX in a process of its own, since this one holds no Metal memory."""
     done = process.run([host.python, "-P", "-c", MLX_PROBE], timeout=120, check=False)
     try:
-        said = json.loads(done.stdout.splitlines()[-1])
+        said = jsonable.from_json(MlxFound, done.stdout.splitlines()[-1])
     except (ValueError, IndexError):
         last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
         yield Check(
@@ -306,13 +317,13 @@ def check_mlx(host: Host) -> Iterator[Check]:
             REINSTALL,
         )
         return
-    if not said["right"]:
+    if not said.right:
         yield Check("mlx", PROBLEM, "the product of two matrices of ones is wrong", "uv sync --reinstall-package mlx")
-    elif host.mac and not said["metal"]:
+    elif host.mac and not said.metal:
         yield Check("mlx", PROBLEM, "Metal is not available: no GPU, or a session without one (ssh, a virtual machine)")
     else:
-        limit = f", {said['limit'] / GIB:.1f} GB for the GPU" if said["metal"] else ""
-        yield Check("mlx", FINE, f"{said['version']} on {'Metal' if said['metal'] else 'the CPU'}{limit}")
+        limit = f", {said.limit / GIB:.1f} GB for the GPU" if said.metal else ""
+        yield Check("mlx", FINE, f"{said.version} on {'Metal' if said.metal else 'the CPU'}{limit}")
 
 
 def check_training(host: Host) -> Iterator[Check]:

@@ -34,7 +34,7 @@ from autoresearch.report import live_state, status
 from autoresearch.report.samples import StoredTexts, pair, samples_of, stored
 from autoresearch.system.invocation import command
 from autoresearch.system.locks import hold
-from autoresearch.tasks.gpt.data import corpus, tokenizer
+from autoresearch.tasks.gpt.data import corpus, prepared, tokenizer
 from autoresearch.tasks.gpt.workbench import harness, workbench
 
 MOST_BEGINNINGS = 200  # that are looked at
@@ -105,7 +105,7 @@ def workplace(layout: Layout, night: Night, no_sandbox: bool, say: Say) -> Itera
     """
     cache = Cache.default()
     data = corpus.locate(str(night.task.dataset), str(night.task.profile))
-    if data is None or corpus.load_meta(data)["fingerprint"] != night.task.fingerprint:
+    if data is None or prepared.load_meta(data).fingerprint != night.task.fingerprint:
         known = f"{night.task.dataset}/{night.task.profile} {night.task.fingerprint}"
         raise UsageError(f"the data of {night.tag} ({known}) is not in {cache.folder}. Run: {command('prepare.py')}")
     live = live_state.running(layout)
@@ -146,10 +146,10 @@ def _make(bench: Workbench, layout: Layout, both: Sequence[Experiment]) -> None:
 
 def beginnings(data: DataFolder) -> list[str]:
     """Return the beginnings of documents of the validation split, which suit any data as prompts."""
-    meta, codec = corpus.load_meta(data.folder), tokenizer.load(data.tokenizer)
-    rows = np.fromfile(data.rows("val"), "<u2").reshape(-1, meta["seq_len"] + 1)
+    meta, codec = prepared.load_meta(data.folder), tokenizer.load(data.tokenizer)
+    rows = np.fromfile(data.rows("val"), "<u2").reshape(-1, meta.seq_len + 1)
     found: dict[str, None] = {}
-    bos_id = meta["bos_id"]
+    bos_id = meta.bos_id
     for row, i in np.argwhere(rows == bos_id)[:MOST_BEGINNINGS]:
         ids = rows[row, i + 1 : i + 1 + PROMPT_TOKENS]
         text = codec.encoding.decode(ids.tolist(), errors="replace") if (ids < bos_id).all() else ""

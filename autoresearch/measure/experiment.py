@@ -5,11 +5,11 @@ All times are by the parent's clock. A run ends in a val_bpb or in a Failure of 
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import replace
 from pathlib import Path
 
+from autoresearch import jsonable
 from autoresearch.decide.early_stop import EarlyStopCheck
 from autoresearch.measure import checkpoint, feeder, outcome, run_folder
 from autoresearch.measure.clock import LATE, Clock
@@ -100,7 +100,7 @@ def evaluate(
 
 def _train(spec: RunSpec, listen: Listener, *, early_stop: EarlyStopCheck | None = None) -> Outcome:
     bench = spec.bench
-    seq_len = json.loads(bench.data.meta.read_bytes())["seq_len"]
+    seq_len = jsonable.from_json(feeder.RowShape, bench.data.meta.read_bytes()).seq_len
     rows = feeder.load_rows(bench.data.train, seq_len)
     clock = Clock(bench.budget_s, len(rows) * seq_len, bench.overtime_s)
     limits = {

@@ -14,6 +14,7 @@ import struct
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -31,6 +32,13 @@ REQUESTS_FD, BATCHES_FD = "AUTORESEARCH_REQUESTS_FD", "AUTORESEARCH_BATCHES_FD"
 TICK_MS = 200  # between two looks whether the feeder is to stop
 
 Rows = np.ndarray[Any, np.dtype[np.uint16]]
+
+
+@dataclass(frozen=True, slots=True)
+class RowShape:
+    """What the feeder reads of the data's meta.json."""
+
+    seq_len: int
 
 
 def load_rows(path: Path, seq_len: int) -> Rows:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
+from autoresearch import jsonable
 from autoresearch.errors import CommandError
 from autoresearch.system import process
 
@@ -30,6 +30,14 @@ class Gpu:
     memory_mb: int
 
 
+@dataclass(frozen=True, slots=True)
+class _DeviceInfo:
+    """What is read of the JSON that DEVICE_INFO prints."""
+
+    device_name: str
+    total_memory: int  # bytes
+
+
 @cache
 def find() -> Gpu | None:
     """Return the GPU that MLX computes on here; None on a Mac, whose chip holds it, and where MLX runs on a CPU."""
@@ -45,10 +53,10 @@ def parse(text: str) -> Gpu | None:
     Gpu(name='NVIDIA H100 80GB HBM3', memory_mb=81559)
     """
     try:
-        found = json.loads(text)
-        return Gpu(str(found["device_name"]), int(found["total_memory"]) >> 20)
-    except (ValueError, KeyError, TypeError):
+        found = jsonable.from_json(_DeviceInfo, text)
+    except jsonable.MalformedError:
         return None
+    return Gpu(found.device_name, found.total_memory >> 20)
 
 
 def _ask(argv: Sequence[str]) -> str:

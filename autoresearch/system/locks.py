@@ -7,21 +7,31 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import shlex
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
+from autoresearch import jsonable
 from autoresearch.errors import LockedError
 from autoresearch.formats import printable, shortened
 from autoresearch.system.invocation import command
 
 COMMAND_SHOWN = 300  # characters of the holder's command line
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The process that holds a lock, as its file names it."""
+
+    pid: int
+    since: float  # by time.time()
+    folder: str
+    command: str = ""
 
 
 @contextlib.contextmanager
@@ -52,19 +62,19 @@ def _take(fd: int, path: Path, what: str) -> None:
     except OSError as error:
         raise LockedError(f"cannot lock {what}: {path}: {error}") from None
     argv = shortened(shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]), COMMAND_SHOWN)
-    holder = {"pid": os.getpid(), "since": time.time(), "folder": str(Path.cwd()), "command": argv}
+    holder = Holder(os.getpid(), time.time(), str(Path.cwd()), argv)
     with contextlib.suppress(OSError):  # on a full disk the lock works without the text
         os.ftruncate(fd, 0)
-        os.pwrite(fd, json.dumps(holder).encode(), 0)
+        os.pwrite(fd, jsonable.to_json(holder), 0)
 
 
 def _refusal(content: bytes, path: Path, what: str) -> str:
     """Describe the holder from the lock file's content, which may be incomplete while the holder writes it."""
     try:
-        holder: dict[str, Any] = json.loads(content)
-        pid, since = int(holder["pid"]), datetime.fromtimestamp(holder["since"]).astimezone()
-        program = f" ({printable(holder['command'])})" if holder.get("command") else ""
-        who = f"process {pid}{program}, since {since:%Y-%m-%d %H:%M}, in {holder['folder']}"
-        return f"another process holds {what}: {who}. See: {command('loop.py status')}. To end it: kill -INT {pid}"
-    except (ValueError, KeyError, TypeError, OverflowError):
+        holder = jsonable.from_json(Holder, content)
+        since = datetime.fromtimestamp(holder.since).astimezone()
+    except (ValueError, OSError, OverflowError):
         return f"another process holds {what} ({path}). Wait for it, or look for it: lsof {path}"
+    program = f" ({printable(holder.command)})" if holder.command else ""
+    who = f"process {holder.pid}{program}, since {since:%Y-%m-%d %H:%M}, in {printable(holder.folder)}"
+    return f"another process holds {what}: {who}. See: {command('loop.py status')}. To end it: kill -INT {holder.pid}"

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
+from autoresearch import jsonable
 from autoresearch.errors import CommandError, SandboxError
 from autoresearch.system.limits import environment, limits
 from autoresearch.system.process import run
@@ -296,7 +297,7 @@ def self_test(sandbox: Sandbox, python: str, write_dir: Path) -> list[str]:
             done = run(argv, cwd=folder, env=environment(folder), timeout=120)
         except CommandError as error:
             return [f"the test does not run in it: {error}"]
-        found = [str(what) for what in json.loads(done.stdout.splitlines()[-1])]
+        found = jsonable.from_json(list[str], done.stdout.splitlines()[-1])
         return found + (["a file outside can be written"] if outside.exists() else [])
 
 

@@ -20,13 +20,13 @@ from typing import Any
 
 from autoresearch.decide.interval import paired
 from benchmarks.quality.changes import CHANGES, RECIPES, REFERENCE, SCALES, changed
-from benchmarks.quality.optimizers import datasets, prepared, trained
+from benchmarks.quality.optimizers import data_set, datasets, trained
 from benchmarks.timing import arguments, report
 
 
 def row(dataset: str, scale: str, name: str, seed: int, steps: int) -> dict[str, Any]:
     """Train one version of the trainer; `steps` are the reference's, and a smaller batch has more of them."""
-    data, train_mlx = prepared(dataset, SCALES[scale].profile), changed(name, scale)
+    data, train_mlx = data_set(dataset, SCALES[scale].profile), changed(name, scale)
     own_steps = round(steps * SCALES[scale].constants["TOTAL_BATCH_SIZE"] / train_mlx.TOTAL_BATCH_SIZE)
     bpb, step_s = trained(train_mlx, train_mlx.train, data, seed, own_steps)
     made = {"dataset": data[1].dataset, "scale": scale, "change": name, "seed": seed, "steps": steps}
@@ -102,7 +102,7 @@ def main(argv: Sequence[str]) -> int:
         names = list(dict.fromkeys([args.against, *args.only]))
         runs = list(itertools.product(texts, args.scale, args.seeds, names))
         for dataset, scale, seed, name in runs[args.part[0] :: args.part[1]]:
-            place = (prepared(dataset, SCALES[scale].profile)[1].dataset, scale, args.steps, seed, name)
+            place = (data_set(dataset, SCALES[scale].profile)[1].dataset, scale, args.steps, seed, name)
             if place not in map(key, done(args.log)):
                 run = row(dataset, scale, name, seed, args.steps)
                 with args.log.open("a") as file:

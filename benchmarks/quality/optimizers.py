@@ -23,7 +23,7 @@ import numpy as np
 from mlx.utils import tree_flatten, tree_unflatten
 
 import prepare
-from autoresearch.tasks.gpt.data import corpus
+from autoresearch.tasks.gpt.data import corpus, prepared
 from benchmarks.texts import quick_data
 from benchmarks.timing import REFERENCE_CONSTANTS, arguments, report, trainer
 from benchmarks.trainer.plain import PlainAdamW, adamw_rule
@@ -102,7 +102,7 @@ def cross_entropies(model: Any, x: mx.array, y: mx.array) -> mx.array:
 
 
 @cache
-def prepared(dataset: str, profile: str = "tiny") -> tuple[Path, prepare.Task, np.ndarray]:
+def data_set(dataset: str, profile: str = "tiny") -> tuple[Path, prepare.Task, np.ndarray]:
     """Return folder, task and training rows of a data set of a profile.
 
     `dataset` is its name, the path that it was prepared from, or the folder of prepared data. Exits when it is not
@@ -111,8 +111,8 @@ def prepared(dataset: str, profile: str = "tiny") -> tuple[Path, prepare.Task, n
     folder = Path(dataset) if (Path(dataset) / "meta.json").exists() else corpus.locate(dataset, profile)
     if folder is None:
         raise SystemExit(f"not prepared: python prepare.py --dataset {dataset} --profile {profile}")
-    meta = corpus.load_meta(folder)
-    task = prepare.Task(**{field: meta[field] for field in prepare.Task.__dataclass_fields__})
+    meta = prepared.load_meta(folder)
+    task = prepare.Task(**{field: getattr(meta, field) for field in prepare.Task.__dataclass_fields__})
     return folder, task, prepare.load_rows(folder / "train.u16", task.seq_len)
 
 
@@ -125,7 +125,7 @@ def trained(
 ) -> tuple[float | None, float]:
     """Return val_bpb after so many steps (None when training diverged) and a step's seconds of processor.
 
-    `data` is what `prepared` returns.
+    `data` is what `data_set` returns.
     """
     folder, task, rows = data
     mx.random.seed(seed)
@@ -197,5 +197,5 @@ def optimizer_row(name: str, seed: int, steps: int, dataset: str) -> dict[str, A
         train = train_reference
     elif name in ADAMW:
         train = partial(train_adamw, train_mlx)
-    bpb, _ = trained(train_mlx, train, prepared(dataset), seed, steps)
+    bpb, _ = trained(train_mlx, train, data_set(dataset), seed, steps)
     return {"optimizer": name, "seed": seed, "steps": steps, "val_bpb": bpb}

@@ -26,7 +26,7 @@ from autoresearch.measure import experiment
 from autoresearch.measure.workbench import Workbench
 from autoresearch.paths import DataFolder
 from autoresearch.system.sandbox import Unconfined
-from autoresearch.tasks.gpt.data import corpus, tokenizer
+from autoresearch.tasks.gpt.data import corpus, prepared, tokenizer
 from autoresearch.tasks.gpt.data.packing import pack
 from autoresearch.tasks.gpt.data.profiles import PROFILES, TINY, Profile, default_profile
 from autoresearch.tasks.gpt.workbench import harness as harness_files
@@ -270,7 +270,7 @@ def random_data(folder: Path, profile: Profile = TINY) -> Path:
         name: getattr(profile, name) for name in ("seq_len", "vocab_size", "eval_tokens", "eval_rows", "budget_s")
     }
     task = {"dataset": "random", "profile": "tiny", "fingerprint": "0" * 16, "bos_id": profile.vocab_size - 4}
-    layout = {"version": corpus.VERSION, "splits": {}}
+    layout = {"version": prepared.VERSION, "splits": {}}
     (folder / "meta.json").write_text(json.dumps({**task, **numbers, **layout}))
     return folder
 
@@ -365,10 +365,10 @@ def batches(argv: Sequence[str]) -> int:
 
 
 def batch_rows(folder: Path, tokens_a_batch: int) -> list[dict[str, Any]]:
-    meta = corpus.load_meta(folder)
-    tokens, length = tokenizer.load(folder / "tokenizer.json"), meta["seq_len"] + 1
+    meta = prepared.load_meta(folder)
+    tokens, length = tokenizer.load(folder / "tokenizer.json"), meta.seq_len + 1
     data = np.memmap(folder / "train.u16", dtype="<u2", mode="r").reshape(-1, length)
-    count = max(1, tokens_a_batch // meta["seq_len"])
+    count = max(1, tokens_a_batch // meta.seq_len)
     documents = texts(data, tokens)
     encoded = list(tokens.encode(documents))
     ways = {

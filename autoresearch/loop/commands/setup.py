@@ -26,7 +26,7 @@ from autoresearch.system import login, machine
 from autoresearch.system.locks import hold
 from autoresearch.tasks.gpt import calibrate as fitting
 from autoresearch.tasks.gpt.by_hand import with_profile
-from autoresearch.tasks.gpt.data import corpus
+from autoresearch.tasks.gpt.data import prepared
 from autoresearch.tasks.gpt.workbench import choose_data, workbench
 
 DOCTOR_S = 10.0  # of training
@@ -62,7 +62,7 @@ def _train_briefly(root: Path, args: Namespace) -> Measurement:
         data, folder = choose_data(args.dataset, args.profile, print), Layout(root, "doctor").folder
         bench = workbench(data, folder, root, DOCTOR_S, args.no_sandbox, lambda text: None, anew=True)
         source = folder / EDITABLE
-        source.write_bytes(with_profile(root / EDITABLE, corpus.load_meta(data).get("constants", {})).encode())
+        source.write_bytes(with_profile(root / EDITABLE, prepared.load_meta(data).constants).encode())
         return experiment.measure(replace(bench, min_steps=0), source, folder / "run", seed=0)  # ten seconds are few
 
 
@@ -73,7 +73,7 @@ def calibrate(root: Path, args: Namespace) -> int:
     with hold(cache.machine_lock, "this machine"):
         data = choose_data(args.dataset, args.profile, print)
         bench = workbench(data, layout.folder, root, None, args.no_sandbox, print, anew=True)
-        source = with_profile(root / EDITABLE, corpus.load_meta(data).get("constants", {}))
+        source = with_profile(root / EDITABLE, prepared.load_meta(data).constants)
         path = cache.fits(facts.slug())
         found = None if args.again else fitting.known(path, source, bench)
         if found is not None:

@@ -6,6 +6,7 @@ import json
 import sys
 from pathlib import Path
 
+from autoresearch import jsonable
 from autoresearch.errors import SandboxError
 from autoresearch.system.sandbox import Unconfined
 from autoresearch.tasks.command import tree
@@ -77,10 +78,9 @@ def _look(bench: Bench, base: Base, folder: Path, scratch: Path) -> tuple[list[s
 
 def _answer(ended: Ended) -> tuple[list[str], list[str]]:
     try:
-        seen, changed = json.loads(ended.printed)
-    except ValueError:
+        return jsonable.from_json(tuple[list[str], list[str]], ended.printed)
+    except jsonable.MalformedError:
         raise SandboxError(f"a run does not work in the sandbox: it {ended.how}\n{ended.detail}") from None
-    return list(seen), list(changed)
 
 
 def _hidden(base: Base) -> list[str]:

@@ -19,7 +19,7 @@ from autoresearch.records import Measurement
 from autoresearch.system.exits import exit_code
 from autoresearch.system.invocation import versions
 from autoresearch.system.locks import hold
-from autoresearch.tasks.gpt.data.corpus import load_meta
+from autoresearch.tasks.gpt.data.prepared import load_meta
 from autoresearch.tasks.gpt.starting import starting_edits
 from autoresearch.tasks.gpt.workbench import choose_data, workbench
 
@@ -62,7 +62,7 @@ def _run_alone(source: Path, harness: Path) -> int:
     # A person may wait for what the loop would not.
     bench = replace(bench, min_steps=0, overtime_s=experiment.PATIENT_S)
     candidate = folder / EDITABLE
-    candidate.write_bytes(with_profile(source, load_meta(data).get("constants", {})).encode())
+    candidate.write_bytes(with_profile(source, load_meta(data).constants).encode())
     print(f"task: {data.parent.name}/{data.name}, {bench.budget_s:g} s of training, seed {seed}")
     measurement = experiment.measure(bench, candidate, folder / "run", seed, StepPrinter().hear, keep_kernels=True)
     print(summary(measurement))

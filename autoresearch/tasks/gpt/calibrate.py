@@ -23,7 +23,7 @@ from autoresearch.paths import EDITABLE
 from autoresearch.records import Say, Set
 from autoresearch.system import chips, machine
 from autoresearch.tasks.gpt import roofline
-from autoresearch.tasks.gpt.data import corpus
+from autoresearch.tasks.gpt.data import prepared
 from autoresearch.tasks.gpt.roofline import Roofline
 
 TRIAL_S = 3.0  # seconds of training in a trial, at most
@@ -206,7 +206,7 @@ def axes(source: str, bench: Workbench, device: str) -> Iterator[SpeedAxis]:
         yield SpeedAxis(CHUNK, (larger, smaller))  # before the rows: with small chunks more rows bring nothing
     if isinstance(rows := now.get(ROWS), int):
         tokens, pieces = now.get("TOTAL_BATCH_SIZE"), now.get("TRAIN_ROW_PIECES", 1)
-        seq_len = corpus.load_meta(bench.data.folder)["seq_len"]
+        seq_len = prepared.load_meta(bench.data.folder).seq_len
         whole = tokens * pieces // seq_len if isinstance(tokens, int) else rows
         fewer = tuple(str(rows >> k) for k in (1, 2, 3) if rows >> k)
         more = tuple(str(rows << k) for k in range(1, 6) if rows << k <= whole)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from autoresearch import texts
 from autoresearch.candidate import edits
@@ -14,20 +12,19 @@ from autoresearch.record.branch import Branch
 from autoresearch.records import Say
 from autoresearch.system import machine
 from autoresearch.tasks.gpt import calibrate
+from autoresearch.tasks.gpt.data.prepared import Meta
 from autoresearch.tasks.gpt.starting import starting_edits
 
 
-def from_profile(branch: Branch, meta: Mapping[str, Any], say: Say) -> None:
+def from_profile(branch: Branch, meta: Meta, say: Say) -> None:
     """Commit the constants that the data's profile starts from, where the file still has the shipped ones."""
     source = texts.source(branch.read(EDITABLE), EDITABLE)
-    wanted = starting_edits(
-        source, meta.get("constants", {}), lambda: texts.source(branch.repo.first_version(EDITABLE), EDITABLE)
-    )
+    wanted = starting_edits(source, meta.constants, lambda: texts.source(branch.repo.first_version(EDITABLE), EDITABLE))
     if wanted:
         new = edits.apply(source, wanted)
         listing = ", ".join(f"{edit.name} = {edit.literal}" for edit in wanted)
-        say(f"constants of the {meta['profile']} profile: {listing}")
-        branch.commit({EDITABLE: new.encode()}, f"Start from the {meta['profile']} profile's constants\n\n{listing}\n")
+        say(f"constants of the {meta.profile} profile: {listing}")
+        branch.commit({EDITABLE: new.encode()}, f"Start from the {meta.profile} profile's constants\n\n{listing}\n")
 
 
 def fit_to_machine(

@@ -11,7 +11,6 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
-from typing import Any
 
 from autoresearch import texts
 from autoresearch.errors import AutoresearchError
@@ -25,7 +24,8 @@ from autoresearch.records import Brief, Failure, Measurement, Say, TaskFacts
 from autoresearch.system import gpu
 from autoresearch.system.machine import Facts
 from autoresearch.tasks.gpt import contract, first_commits
-from autoresearch.tasks.gpt.data import corpus
+from autoresearch.tasks.gpt.data import corpus, prepared
+from autoresearch.tasks.gpt.data.prepared import Meta
 from autoresearch.tasks.gpt.workbench import choose_data, workbench
 from autoresearch.tasks.task import RunOrder
 
@@ -45,7 +45,7 @@ class GptTask:
 
     layout: Layout
     bench: Workbench
-    meta: Mapping[str, Any]  # of the prepared data
+    meta: Meta  # of the prepared data
     machine: Facts
 
     @classmethod
@@ -67,7 +67,7 @@ class GptTask:
         """
         data = choose_data(dataset or before.dataset, profile or before.profile, say)
         bench = workbench(data, layout.folder, layout.root, budget_s or before.budget_s, no_sandbox, say)
-        meta = corpus.load_meta(data)
+        meta = prepared.load_meta(data)
         if changed := corpus.changed_source(meta):
             say(f"data: {changed}")
         return cls(layout, bench, meta, machine)
@@ -76,7 +76,7 @@ class GptTask:
 
     @property
     def facts(self) -> TaskFacts:
-        return TaskFacts(**{name: self.meta[name] for name in TASK_FACTS}, budget_s=self.bench.budget_s)
+        return TaskFacts(**{name: getattr(self.meta, name) for name in TASK_FACTS}, budget_s=self.bench.budget_s)
 
     @property
     def versions(self) -> Mapping[str, str]:

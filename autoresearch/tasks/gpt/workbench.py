@@ -16,7 +16,7 @@ from autoresearch.paths import DataFolder
 from autoresearch.records import Say
 from autoresearch.system import gpu, machine
 from autoresearch.system.sandbox import prove, select
-from autoresearch.tasks.gpt.data import corpus
+from autoresearch.tasks.gpt.data import corpus, prepared
 from autoresearch.tasks.gpt.data.profiles import default_profile
 
 # The files that judge, the children's program first: a child can read no other file of the project.
@@ -58,10 +58,10 @@ def choose_data(dataset: str | None, profile: str | None, say: Say, cache: Path 
     """
     profile = profile or default_profile()
     if dataset is None:
-        known = corpus.prepared(cache)
+        known = prepared.folders(cache)
         if known and known[0].profile != profile:
             latest = known[0]
-            say(f"data: {corpus.argument(latest)} was prepared last, for another profile: --profile {latest.profile}")
+            say(f"data: {prepared.argument(latest)} was prepared last, for another profile: --profile {latest.profile}")
         if here := [data for data in known if data.profile == profile]:
             say(f"data: {_prepared_last(here)}")
             return here[0].folder
@@ -77,7 +77,7 @@ def choose_data(dataset: str | None, profile: str | None, say: Say, cache: Path 
 
 def _prepared_last(known: Sequence[DataFolder]) -> str:
     """Return "climbmix", or "/home/me/my notes, prepared last; also prepared: climbmix (choose with --dataset)"."""
-    first, *others = [corpus.argument(data) for data in known]
+    first, *others = [prepared.argument(data) for data in known]
     if not others:
         return first
     return f"{first}, prepared last; also prepared: {', '.join(others)} (choose with --dataset)"
@@ -135,8 +135,8 @@ def workbench(
     The harness is copied to `folder`, so that a checkout in mid-night changes nothing; `anew` replaces an earlier copy.
     Raises UsageError for a budget out of range, and a SandboxError where the sandbox does not hold.
     """
-    meta = corpus.verify(data, quick=True)
-    budget_s = float(budget_s or meta["budget_s"])
+    meta = prepared.verify(data, quick=True)
+    budget_s = float(budget_s or meta.budget_s)
     if not 1 <= budget_s <= 24 * 3600:
         raise UsageError(f"--time-budget {budget_s:g}: 1 to 86400 seconds of training")
     sandbox = select(no_sandbox)

@@ -10,15 +10,18 @@ from autoresearch.paths import DataFolder, Layout
 from autoresearch.records import Measurement
 from autoresearch.system import machine
 from autoresearch.system.sandbox import select
-from autoresearch.tasks.gpt.task import TASK_FACTS, GptTask
+from autoresearch.tasks.gpt.data.prepared import load_meta
+from autoresearch.tasks.gpt.task import GptTask
 from autoresearch.tasks.task import Task
+from testbed.toy import write_toy_data
 
 
 @pytest.fixture
 def task(tmp_path: Path) -> GptTask:
     env = {"MLX_DISABLE_COMPILE": "1"}
-    bench = Workbench((), DataFolder(tmp_path / "data"), 300.0, select(allow_none=True), env=env)
-    return GptTask(Layout(tmp_path, "nov23"), bench, dict.fromkeys(TASK_FACTS), machine.facts())
+    data = write_toy_data(tmp_path / "data" / "toy" / "tiny")
+    bench = Workbench((), DataFolder(data), 300.0, select(allow_none=True), env=env)
+    return GptTask(Layout(tmp_path, "nov23"), bench, load_meta(data), machine.facts())
 
 
 def test_candidates_are_limited_by_the_baseline(task: GptTask) -> None:

@@ -17,8 +17,6 @@ import contextlib
 import dataclasses
 import errno
 import fcntl
-import hashlib
-import json
 import os
 import shlex
 import shutil
@@ -27,6 +25,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from autoresearch import jsonable
 from autoresearch.errors import AutoresearchError, DataError, UsageError
 from autoresearch.paths import Cache, DataFolder
 from autoresearch.records import Say
@@ -35,23 +34,18 @@ from autoresearch.system.invocation import command, versions
 from autoresearch.tasks.gpt.data import sources
 from autoresearch.tasks.gpt.data.files import TEXT
 from autoresearch.tasks.gpt.data.hub import hub_problem, hub_reachable
+from autoresearch.tasks.gpt.data.prepared import VERSION, Meta, Request, load_meta, verify
 from autoresearch.tasks.gpt.data.profiles import PROFILES, Profile, default_profile
 
 __all__ = [
-    "argument",
     "changed_source",
     "command_line",
     "hub_problem",
     "hub_reachable",
-    "load_meta",
     "locate",
     "prepare",
-    "prepared",
-    "verify",
 ]
 
-VERSION = 2  # of the layout above
-NUMBERS = ("seq_len", "vocab_size", "bos_id", "eval_tokens", "eval_rows")  # of meta.json that decide what is measured
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR)
 
@@ -60,75 +54,6 @@ def locate(dataset: str, profile: str, cache: Path | None = None) -> Path | None
     """Find a prepared folder by a known name, a path of text, or a name in the cache. Return None without one."""
     data = _data(sources.folder_name(dataset), profile, cache)
     return data.folder if data.meta.is_file() else None
-
-
-def prepared(cache: Path | None = None) -> list[DataFolder]:
-    """Return all that is prepared, for any profile, the latest first; a `prepare` of ready data counts anew."""
-    root = (Cache(cache) if cache else Cache.default()).folder / "data"
-    metas = [path for path in root.glob("*/[!.]*/meta.json") if not path.parts[-3].startswith(".")]
-    return [DataFolder(path.parent) for path in sorted(metas, key=_changed, reverse=True)]
-
-
-def _changed(path: Path) -> float:
-    return path.stat().st_mtime if path.exists() else 0.0
-
-
-def argument(data: DataFolder) -> str:
-    """Return what `--dataset` takes for a prepared folder: a known name, or the path of a person's text."""
-    try:
-        return str(json.loads(data.meta.read_text("utf-8")).get("argument", data.dataset))
-    except (OSError, ValueError, AttributeError):  # damaged: what uses it will say so
-        return data.dataset
-
-
-def load_meta(folder: Path) -> dict[str, Any]:
-    """Read meta.json of a prepared folder, and compare the size of every file with it.
-
-    Raises DataError, with the command that mends it, where a file is missing or has another size than when written.
-    """
-    data = DataFolder(folder)
-    try:
-        meta: dict[str, Any] = json.loads(data.meta.read_text("utf-8"))
-        mend = _mend(meta)
-        sizes = {folder / name: entry["bytes"] for name, entry in _files(meta).items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        mend = _mend({"dataset": data.dataset, "profile": data.profile})
-        raise DataError(f"{data.meta} is missing or corrupt ({error!r}). {mend}") from error
-    if meta["version"] != VERSION:
-        raise DataError(f"{folder} has layout {meta['version']}, and this version reads {VERSION}. {mend}")
-    for path, expected in sizes.items():
-        size = path.stat().st_size if path.is_file() else None
-        if size != expected:
-            found = "is missing" if size is None else f"is corrupt: {size:,} bytes, not {expected:,}"
-            raise DataError(f"{path} {found}. {mend}")
-    return meta
-
-
-def verify(folder: Path, *, quick: bool = False) -> dict[str, Any]:
-    """Do as load_meta does, and compare every byte with its SHA-256, and meta.json with its fingerprint.
-
-    With `quick` the training rows, the one large file, are read only where they were written since they were prepared.
-    Raises DataError.
-    """
-    meta, data = load_meta(folder), DataFolder(folder)
-    hashes = {name: entry["sha256"] for name, entry in _files(meta).items()}
-    for name, expected in hashes.items():
-        path = folder / name
-        if not expected or (quick and path == data.train and path.stat().st_mtime_ns == meta.get("train_mtime_ns")):
-            continue
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-        if found != expected:
-            raise DataError(f"{path} is corrupt: SHA-256 {found[:12]}, not {expected[:12]}. {_mend(meta)}")
-    if all(hashes.values()) and fingerprint(meta, hashes) != meta["fingerprint"]:
-        raise DataError(f"{data.meta} was changed: its numbers are not those of its fingerprint. {_mend(meta)}")
-    return meta
-
-
-def fingerprint(numbers: Mapping[str, Any], hashes: Mapping[str, str]) -> str:
-    """Hash the NUMBERS of a task and the hashes of its files, by their names, into 16 hex digits."""
-    content = {**{name: numbers.get(name) for name in NUMBERS}, **hashes}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def prepare(
@@ -153,7 +78,7 @@ def prepare(
     source = sources.find(dataset, scale.shards if shards is None else shards, column or _column(folder))
     try:
         numbers = dataclasses.asdict(scale)
-        request = json.loads(json.dumps({"version": VERSION, "numbers": numbers, **source.identity}))
+        request = jsonable.plain({"version": VERSION, "numbers": numbers, **source.identity})
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _lock(folder, report):
             if force:
@@ -171,7 +96,7 @@ def prepare(
 
 
 def _prepare(
-    source: sources.Corpus, scale: Profile, folder: Path, request: dict[str, Any], offline: bool, report: Say
+    source: sources.Corpus, scale: Profile, folder: Path, request: Request, offline: bool, report: Say
 ) -> None:
     from autoresearch.tasks.gpt.data.preparation import Preparation  # NumPy and rich, which a second call does without
 
@@ -179,11 +104,11 @@ def _prepare(
     report(f"preparing {source.title}, profile {scale.name}")
     Preparation(source, scale, DataFolder(folder).partial.folder, request, report).run(offline)
     _publish(folder)
-    fingerprint = load_meta(folder)["fingerprint"]
+    fingerprint = load_meta(folder).fingerprint
     report(f"prepared in {time.monotonic() - start:.1f} s: {folder} (fingerprint {fingerprint})")
 
 
-def _is_ready(folder: Path, request: dict[str, Any], any_shards: bool, report: Say) -> bool:
+def _is_ready(folder: Path, request: Request, any_shards: bool, report: Say) -> bool:
     if not folder.exists():
         return False
     try:
@@ -191,8 +116,8 @@ def _is_ready(folder: Path, request: dict[str, Any], any_shards: bool, report: S
     except DataError as error:
         report(f"{error}\nPreparing it again.")
         return False
-    report(f"{folder} is ready (fingerprint {meta['fingerprint']})")
-    changed = _changes(meta["request"], request)
+    report(f"{folder} is ready (fingerprint {meta.fingerprint})")
+    changed = _changes(meta.request, request)
     if any_shards and "shards" in changed:
         changed.remove("shards")
     if changed:
@@ -204,7 +129,7 @@ def _is_ready(folder: Path, request: dict[str, Any], any_shards: bool, report: S
 def _column(folder: Path) -> str:
     """Return the column from which the data in a folder was prepared; `text` where none is told."""
     try:
-        return str(load_meta(folder)["request"].get("column", TEXT))
+        return str(load_meta(folder).request.get("column", TEXT))
     except DataError:
         return TEXT
 
@@ -213,22 +138,19 @@ def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     return [key for key in {**before, **now} if before.get(key) != now.get(key)]
 
 
-def changed_source(meta: Mapping[str, Any]) -> str | None:
+def changed_source(meta: Meta) -> str | None:
     """Return a line on a person's text that has changed since it was prepared; None where it has not, or is gone."""
-    request = meta.get("request", {})
-    if "state" not in request:
+    if "state" not in meta.request:
         return None
     try:
-        found = sources.find(str(meta["argument"]), 0, str(request.get("column", TEXT)))
-        identity = json.loads(json.dumps(found.identity))
+        found = sources.find(meta.argument, 0, str(meta.request.get("column", TEXT)))
+        identity = jsonable.plain(found.identity)
     except (AutoresearchError, OSError):
         return None
-    if not _changes({key: request.get(key) for key in identity}, identity):
+    if not _changes({key: meta.request.get(key) for key in identity}, identity):
         return None
-    again = command(f"prepare.py --dataset {shlex.quote(meta['argument'])} --profile {meta['profile']} --force")
-    return (
-        f"{meta['source']} has changed since it was prepared; what was prepared is used. To prepare it again: {again}"
-    )
+    again = command(f"prepare.py --dataset {shlex.quote(meta.argument)} --profile {meta.profile} --force")
+    return f"{meta.source} has changed since it was prepared; what was prepared is used. To prepare it again: {again}"
 
 
 CHANGES = {  # what a changed key of the request is called
@@ -250,10 +172,6 @@ def _data(name: str, profile: str, cache: Path | None) -> DataFolder:
 
 def _replaced(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.old")
-
-
-def _files(meta: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    return {**meta.get("files", {}), **{entry["file"]: entry for entry in meta["splits"].values()}}
 
 
 def _publish(folder: Path) -> None:
@@ -298,13 +216,6 @@ def _explained(error: OSError, folder: Path) -> DataError:
     )
 
 
-def _mend(meta: dict[str, Any]) -> str:
-    dataset = shlex.quote(meta.get("argument", meta["dataset"]))
-    shards = meta.get("request", {}).get("shards")
-    option = "" if shards is None else f" --shards {shards}"
-    return "Run: " + command(f"prepare.py --dataset {dataset} --profile {meta['profile']}{option} --force")
-
-
 # --- the command line ------------------------------------------------------------------------------------------------
 
 
@@ -347,4 +258,4 @@ def _verify_prepared(dataset: str, profile: str) -> None:
     if folder is None:
         how = command(f"prepare.py --dataset {shlex.quote(dataset)} --profile {profile}")
         raise DataError(f"{dataset} is not prepared for the profile {profile}. Run: {how}")
-    print(f"{folder} is whole (fingerprint {verify(folder)['fingerprint']})")
+    print(f"{folder} is whole (fingerprint {verify(folder).fingerprint})")

@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import heapq
 import io
-import json
 import math
 import shutil
 import sys
@@ -22,14 +21,15 @@ from typing import Any
 
 import numpy as np
 
+from autoresearch import jsonable
 from autoresearch.errors import DataError
 from autoresearch.files import write_atomic
 from autoresearch.paths import DataFolder
 from autoresearch.records import Say
 from autoresearch.system.invocation import command
 from autoresearch.tasks.gpt.data import tokenizer as bpe
-from autoresearch.tasks.gpt.data.corpus import fingerprint
 from autoresearch.tasks.gpt.data.packing import first_tokens, pack, write_rows, write_shuffled
+from autoresearch.tasks.gpt.data.prepared import Meta, Request, Split, StoredFile, Unfinished, fingerprint
 from autoresearch.tasks.gpt.data.profiles import Profile
 from autoresearch.tasks.gpt.data.sources import HELD_OUT, Corpus, text_hash
 from autoresearch.tasks.gpt.data.tokenizer import Tokens
@@ -45,7 +45,7 @@ Record = dict[str, Any]
 class Preparation:
     """A data set in the making, in a folder of its own; `request` says which data set it is."""
 
-    def __init__(self, source: Corpus, profile: Profile, folder: Path, request: Record, report: Say) -> None:
+    def __init__(self, source: Corpus, profile: Profile, folder: Path, request: Request, report: Say) -> None:
         self.source, self.profile, self.folder, self.request, self.report = source, profile, folder, request, report
         self.data = DataFolder(folder)
         self.stages: dict[str, Record] = {}
@@ -68,9 +68,9 @@ class Preparation:
 
     def _resume(self) -> None:
         with contextlib.suppress(OSError, ValueError):
-            state = json.loads(self.data.state.read_text("utf-8"))
-            if state["request"] == self.request:
-                self.stages = state["stages"]
+            found = jsonable.from_json(Unfinished, self.data.state.read_bytes())
+            if found.request == self.request:
+                self.stages = {name: dict(stage) for name, stage in found.stages.items()}
         if self.stages:
             self.report(f"continuing after: {', '.join(self.stages)}")
         else:
@@ -80,15 +80,15 @@ class Preparation:
     def _stage(self, name: str, work: Callable[[], Record]) -> None:
         if not self._finished(name):
             self.stages[name] = work()
-            self._write_json(self.data.state, {"request": self.request, "stages": self.stages})
+            self._write_json(self.data.state, Unfinished(request=self.request, stages=self.stages))
 
     def _finished(self, stage: str) -> bool:
         files: dict[str, Record] = self.stages.get(stage, {}).get("files", {})
         sizes = [(self.folder / name, entry["bytes"]) for name, entry in files.items()]
         return bool(sizes) and all(path.is_file() and path.stat().st_size == size for path, size in sizes)
 
-    def _write_json(self, path: Path, value: Record) -> None:
-        write_atomic(path, (json.dumps(value, indent=1) + "\n").encode())
+    def _write_json(self, path: Path, value: Meta | Unfinished) -> None:
+        write_atomic(path, jsonable.to_json(value, indent=1) + b"\n")
 
     # --- text -> tokenizer ---
 
@@ -194,7 +194,7 @@ class Preparation:
 
     # --- what the folder says about itself ---
 
-    def _meta(self) -> Record:
+    def _meta(self) -> Meta:
         profile = self.profile
         train, held_out = self.stages["train"], self.stages["held_out"]
         rows = {**train["files"], **held_out["files"]}
@@ -207,27 +207,27 @@ class Preparation:
             "eval_rows": held_out["rows"] // self._batches(held_out["rows"]),
         }
         content = {name: entry["sha256"] for name, entry in {**files, **rows}.items()}
-        return {
-            "version": self.request["version"],
-            "dataset": self.source.name,
-            "argument": self.source.argument,
-            "source": self.source.title,
-            "profile": profile.name,
-            "fingerprint": fingerprint(numbers, content),
+        return Meta(
+            version=self.request["version"],
+            dataset=self.source.name,
+            argument=self.source.argument,
+            source=self.source.title,
+            profile=profile.name,
+            fingerprint=fingerprint(numbers, content),
             **numbers,
-            "budget_s": profile.budget_s,
-            "constants": dict(profile.constants),
-            "splits": {Path(name).stem: {"file": name, **entry} for name, entry in rows.items()},
-            "files": files,
-            "train_mtime_ns": self.data.train.stat().st_mtime_ns,
-            "documents": {
+            budget_s=profile.budget_s,
+            constants=dict(profile.constants),
+            splits={Path(name).stem: Split(file=name, **entry) for name, entry in rows.items()},
+            files={name: StoredFile(**entry) for name, entry in files.items()},
+            train_mtime_ns=self.data.train.stat().st_mtime_ns,
+            documents={
                 "train": train["documents"],
                 "characters": train["characters"],
                 "characters_per_token": round(held_out["characters_per_token"], 3),
             },
-            "request": self.request,
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        }
+            request=self.request,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
 
 
 class HashSample:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import base64
-import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, islice
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from autoresearch import jsonable
 from autoresearch.errors import DataError
 
 if TYPE_CHECKING:
@@ -30,6 +30,15 @@ WINDOW = 100_000  # characters encoded at once: a run of a million spaces overfl
 BATCH_CHARACTERS = 4_000_000  # characters given to the encoding threads at a time
 
 Tokens = NDArray[np.uint16]
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """A tokenizer as JSON: the bytes of the ranks in base64."""
+
+    pattern: str
+    special: Mapping[str, int]
+    ranks: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -76,13 +85,13 @@ class Tokenizer:
 
     def to_json(self) -> str:
         ranks = [base64.b64encode(token).decode() for token in self.ranks]
-        return json.dumps({"pattern": self.pattern, "special": dict(self.special), "ranks": ranks})
+        return jsonable.to_json(_Stored(self.pattern, self.special, ranks)).decode()
 
 
 def load(path: Path) -> Tokenizer:
     """Read a tokenizer from a file that holds what `to_json` returned."""
-    stored = json.loads(path.read_text("utf-8"))
-    return Tokenizer(stored["pattern"], tuple(map(base64.b64decode, stored["ranks"])), stored["special"])
+    stored = jsonable.from_json(_Stored, path.read_bytes())
+    return Tokenizer(stored.pattern, tuple(map(base64.b64decode, stored.ranks)), stored.special)
 
 
 def train(documents: Iterable[str], vocab_size: int) -> Tokenizer:

@@ -7,15 +7,17 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from autoresearch import jsonable
 from autoresearch.errors import DataError, UsageError
-from autoresearch.tasks.gpt.data import corpus, sources, tokenizer
+from autoresearch.tasks.gpt.data import corpus, prepared, sources, tokenizer
 from testbed.texts import TINY, copied, invented, refused, rows
-from testbed.toy import ROOT
+from testbed.toy import ROOT, write_toy_data
 
 pytestmark = pytest.mark.slow
 
@@ -24,21 +26,21 @@ pytestmark = pytest.mark.slow
 
 def test_the_folder_is_what_it_says(own: tuple[Path, Path]) -> None:
     text, folder = own
-    meta = corpus.verify(folder)
-    assert folder.parent.name == meta["dataset"] == sources.folder_name(str(text))
-    assert meta["dataset"].startswith("my-text-")
-    assert meta["argument"] == str(text)
+    meta = prepared.verify(folder)
+    assert folder.parent.name == meta.dataset == sources.folder_name(str(text))
+    assert meta.dataset.startswith("my-text-")
+    assert meta.argument == str(text)
     expected = {"version": 2, "profile": "tiny", "seq_len": 256, "vocab_size": 1024, "bos_id": 1020, "budget_s": 60}
-    assert {key: meta[key] for key in expected} == expected
-    assert meta["constants"] == TINY.constants
+    assert {key: getattr(meta, key) for key in expected} == expected
+    assert meta.constants == TINY.constants
     for split in ("train", "val", "test"):
         data = rows(folder, split)
-        assert data.shape == (meta["splits"][split]["rows"], 257)
+        assert data.shape == (meta.splits[split].rows, 257)
         assert (data[:, 0] == 1020).all()
         assert data.max() <= 1020
-    assert meta["splits"]["val"]["rows"] == meta["splits"]["test"]["rows"] == meta["eval_tokens"] // 256
-    assert meta["splits"]["val"]["rows"] % meta["eval_rows"] == 0
-    assert meta["eval_tokens"] <= 0.05 * (rows(folder, "train").size + rows(folder, "val").size)
+    assert meta.splits["val"].rows == meta.splits["test"].rows == meta.eval_tokens // 256
+    assert meta.splits["val"].rows % meta.eval_rows == 0
+    assert meta.eval_tokens <= 0.05 * (rows(folder, "train").size + rows(folder, "val").size)
     sizes = np.load(folder / "token_bytes.npy")
     assert sizes.dtype == np.int32
     assert np.array_equal(sizes, tokenizer.load(folder / "tokenizer.json").token_bytes())
@@ -66,9 +68,9 @@ def test_every_split_holds_its_own_documents_and_no_hidden_ones(own: tuple[Path,
 def test_training_rows_are_shuffled_and_the_whole_repeats(own: tuple[Path, Path], tmp_path: Path) -> None:
     text, folder = own
     again = corpus.prepare(str(text), "tiny", cache=tmp_path, report=lambda line: None)
-    first, second = corpus.load_meta(folder), corpus.load_meta(again)
-    assert first["fingerprint"] == second["fingerprint"]
-    assert first["splits"] == second["splits"]
+    first, second = prepared.load_meta(folder), prepared.load_meta(again)
+    assert first.fingerprint == second.fingerprint
+    assert first.splits == second.splits
 
 
 def test_adding_text_moves_no_document(own: tuple[Path, Path], tmp_path: Path) -> None:
@@ -94,10 +96,10 @@ def test_a_second_call_does_nothing_quickly(own: tuple[Path, Path]) -> None:
     os.utime(folder / "meta.json", (0, 0))
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.name != "meta.json"}
     script = (
-        "import sys, time; start = time.perf_counter()\n"
+        "import sys, time; start = time.process_time()\n"
         "from pathlib import Path; from autoresearch.tasks.gpt.data import corpus\n"
         "corpus.prepare(sys.argv[1], 'tiny', cache=Path(sys.argv[2]))\n"
-        "print(time.perf_counter() - start, [m for m in ('numpy', 'pyarrow', 'tiktoken', 'rich') if m in sys.modules])"
+        "print(time.process_time() - start, [m for m in ('numpy', 'pyarrow', 'tiktoken', 'rich') if m in sys.modules])"
     )
     arguments = [sys.executable, "-c", script, str(text), str(folder.parents[2])]
     done = subprocess.run(arguments, capture_output=True, text=True, check=True, cwd=ROOT)
@@ -123,7 +125,7 @@ def test_damage_is_named_with_the_command_that_mends_it(
     else:
         path.write_bytes(raw[:-1] if damage == "short" else raw[:-1] + bytes([raw[-1] ^ 1]))
     with pytest.raises(DataError) as caught:
-        corpus.verify(folder, quick=True)
+        prepared.verify(folder, quick=True)
     assert str(path) in str(caught.value)
     assert f"Run: uv run prepare.py --dataset '{text}' --profile tiny --force" in str(caught.value)
 
@@ -132,26 +134,27 @@ def test_a_changed_number_of_the_task_is_noticed_and_the_training_rows_are_read_
     own: tuple[Path, Path], tmp_path: Path
 ) -> None:
     _, folder = copied(own, tmp_path)
-    meta, train = json.loads((folder / "meta.json").read_text()), folder / "train.u16"
-    os.utime(train, ns=(meta["train_mtime_ns"],) * 2)
+    meta, train = prepared.load_meta(folder), folder / "train.u16"
+    os.utime(train, ns=(meta.train_mtime_ns,) * 2)
     bad = bytearray(train.read_bytes())
     bad[0] ^= 1
     train.write_bytes(bad)
-    os.utime(train, ns=(meta["train_mtime_ns"],) * 2)
-    assert corpus.verify(folder, quick=True) == meta
+    os.utime(train, ns=(meta.train_mtime_ns,) * 2)
+    assert prepared.verify(folder, quick=True) == meta
     with pytest.raises(DataError, match=r"train\.u16 is corrupt: SHA-256"):
-        corpus.verify(folder)
-    (folder / "meta.json").write_text(json.dumps({**meta, "eval_rows": meta["eval_rows"] // 2}))
+        prepared.verify(folder)
+    (folder / "meta.json").write_bytes(jsonable.to_json(replace(meta, eval_rows=meta.eval_rows // 2)))
     with pytest.raises(DataError, match=r"meta\.json was changed: .* Run: uv run prepare\.py .* --force"):
-        corpus.verify(folder, quick=True)
+        prepared.verify(folder, quick=True)
 
 
 def test_text_that_has_changed_since_is_said(tmp_path: Path) -> None:
     text = tmp_path / "notes.txt"
     text.write_text("one\n")
-    request = {"version": 2, "numbers": {}, **json.loads(json.dumps(sources.find(str(text), 0).identity))}
-    meta = {"argument": str(text), "source": "notes.txt", "profile": "tiny", "request": request}
-    assert corpus.changed_source(meta) is None and corpus.changed_source({"request": {"shards": 2}}) is None
+    request = {"version": 2, "numbers": {}, **jsonable.plain(sources.find(str(text), 0).identity)}
+    toy = prepared.load_meta(write_toy_data(tmp_path / "toy"))
+    meta = replace(toy, argument=str(text), source="notes.txt", request=request)
+    assert corpus.changed_source(meta) is None and corpus.changed_source(replace(meta, request={"shards": 2})) is None
     text.write_text("one and two\n")
     assert "notes.txt has changed since it was prepared" in (corpus.changed_source(meta) or "")
     text.unlink()
@@ -160,17 +163,17 @@ def test_text_that_has_changed_since_is_said(tmp_path: Path) -> None:
 
 def test_preparing_mends_damage(own: tuple[Path, Path], tmp_path: Path) -> None:
     text, folder = copied(own, tmp_path)
-    fingerprint = corpus.load_meta(folder)["fingerprint"]
+    fingerprint = prepared.load_meta(folder).fingerprint
     (folder / "eval" / "val.u16").write_bytes(b"")
     said: list[str] = []
     corpus.prepare(str(text), "tiny", cache=tmp_path / "cache", report=said.append)
     assert "val.u16 is corrupt: 0 bytes" in said[0]
-    assert corpus.verify(folder)["fingerprint"] == fingerprint
+    assert prepared.verify(folder).fingerprint == fingerprint
     (folder / "meta.json").write_text('{"version": 1')
     with pytest.raises(DataError, match=r"meta\.json is missing or corrupt"):
-        corpus.load_meta(folder)
+        prepared.load_meta(folder)
     corpus.prepare(str(text), "tiny", cache=tmp_path / "cache", report=said.append)
-    assert corpus.verify(folder)["fingerprint"] == fingerprint
+    assert prepared.verify(folder).fingerprint == fingerprint
 
 
 def test_changed_text_is_said_and_prepared_again_only_by_force(tmp_path: Path) -> None:
@@ -179,15 +182,15 @@ def test_changed_text_is_said_and_prepared_again_only_by_force(tmp_path: Path) -
     said: list[str] = []
     folder = corpus.prepare(str(text), "tiny", cache=tmp_path, report=said.append)
     assert folder.parent.name.startswith("text-")
-    first = corpus.load_meta(folder)["fingerprint"]
+    first = prepared.load_meta(folder).fingerprint
     with text.open("a") as file:
         file.write("\n" + "\n".join(json.dumps({"text": t}) for t in invented(40, 6)))
     said.clear()
     corpus.prepare(str(text), "tiny", cache=tmp_path, report=said.append)
     assert "the files changed. With --force" in said[-1]
-    assert corpus.load_meta(folder)["fingerprint"] == first
+    assert prepared.load_meta(folder).fingerprint == first
     corpus.prepare(str(text), "tiny", cache=tmp_path, report=said.append, force=True)
-    assert corpus.load_meta(folder)["fingerprint"] != first
+    assert prepared.load_meta(folder).fingerprint != first
     assert sorted(path.name for path in folder.parent.iterdir()) == [".tiny.lock", "tiny"]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch.tasks.gpt.data import corpus, sources, tokenizer
+from autoresearch.tasks.gpt.data import corpus, prepared, sources, tokenizer
 from testbed.fake_hub import FakeHub
 from testbed.texts import command, finished, invented, parquet, rows
 from testbed.toy import ROOT
@@ -45,8 +45,8 @@ def test_climbmix_then_offline_from_the_hubs_cache(hub: FakeHub, tmp_path: Path)
         "shard_00001.parquet",
     ]
     folder = tmp_path / "data" / "climbmix" / "tiny"
-    meta = corpus.verify(folder)
-    assert meta["source"] == f"{CLIMBMIX}, 2 training shards"
+    meta = prepared.verify(folder)
+    assert meta.source == f"{CLIMBMIX}, 2 training shards"
     encoding = tokenizer.load(folder / "tokenizer.json").encoding
     held_out, train = " ".join(invented(300, 6542)), " ".join(invented(300, 0) + invented(300, 1))
     for split, expected in (("val", held_out), ("test", held_out), ("train", train)):
@@ -55,7 +55,7 @@ def test_climbmix_then_offline_from_the_hubs_cache(hub: FakeHub, tmp_path: Path)
     code, _, err = from_hub(hub, tmp_path, "--shards", "2", "--force", HF_HUB_OFFLINE="1")
     assert code == 0, err
     assert len(hub.transfers) == 3
-    assert corpus.load_meta(folder)["fingerprint"] == meta["fingerprint"]
+    assert prepared.load_meta(folder).fingerprint == meta.fingerprint
 
 
 @pytest.mark.slow

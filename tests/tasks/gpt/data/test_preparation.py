@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch.tasks.gpt.data import corpus
+from autoresearch.tasks.gpt.data import corpus, prepared
 from testbed.texts import COMMAND, command, copied, finished, invented
 from testbed.toy import ROOT
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 @pytest.mark.slow
 def test_kill_at_any_moment_then_the_same_data(own: tuple[Path, Path], tmp_path: Path) -> None:
     text, folder = own
-    fingerprint = corpus.load_meta(folder)["fingerprint"]
+    fingerprint = prepared.load_meta(folder).fingerprint
     rng = random.Random(0)
     start = time.monotonic()
     corpus.prepare(str(text), "tiny", cache=tmp_path / "once", report=lambda line: None)
@@ -35,11 +35,11 @@ def test_kill_at_any_moment_then_the_same_data(own: tuple[Path, Path], tmp_path:
         process.send_signal(signal.SIGKILL)
         process.communicate()
         found = corpus.locate(str(text), "tiny", cache)
-        assert found is None or corpus.verify(found)["fingerprint"] == fingerprint
+        assert found is None or prepared.verify(found).fingerprint == fingerprint
         if found:
             subprocess.run(["rm", "-r", str(found)], check=True)
     ready = corpus.prepare(str(text), "tiny", cache=cache, report=lambda line: None)
-    assert corpus.verify(ready)["fingerprint"] == fingerprint
+    assert prepared.verify(ready).fingerprint == fingerprint
     assert sorted(path.name for path in ready.parent.iterdir()) == [".tiny.lock", "tiny"]
 
 
@@ -63,7 +63,7 @@ def test_finished_stages_are_kept(own: tuple[Path, Path], tmp_path: Path) -> Non
     said: list[str] = []
     ready = corpus.prepare(str(text), "tiny", cache=tmp_path, report=said.append)
     assert said[1] == "continuing after: tokenizer, held_out"
-    assert corpus.verify(ready)["fingerprint"] == corpus.load_meta(folder)["fingerprint"]
+    assert prepared.verify(ready).fingerprint == prepared.load_meta(folder).fingerprint
 
 
 def test_changed_text_does_not_continue_old_work(own: tuple[Path, Path], tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_two_at_once_prepare_once(own: tuple[Path, Path], tmp_path: Path) -> Non
     assert "prepared in" in outputs[1]
     ready = corpus.locate(str(text), "tiny", tmp_path)
     assert ready is not None
-    assert corpus.verify(ready)["fingerprint"] == corpus.load_meta(folder)["fingerprint"]
+    assert prepared.verify(ready).fingerprint == prepared.load_meta(folder).fingerprint
 
 
 def test_a_full_disk_is_said_and_the_same_command_continues(own: tuple[Path, Path], tmp_path: Path) -> None:
