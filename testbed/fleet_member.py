@@ -15,7 +15,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from autoresearch.candidate import constants
 from autoresearch.fleet import address, member, transport
@@ -99,7 +99,7 @@ def keep_joining(
     return pids
 
 
-def main(line: str, folder: str, run_s: str, ttl_s: str) -> int:
+def main(line: str, folder: str, run_s: str, ttl_s: str) -> NoReturn:
     where, home = address.parse(line), Path(folder)
 
     def open_task(welcome: Welcome) -> Any:
@@ -114,7 +114,7 @@ def main(line: str, folder: str, run_s: str, ttl_s: str) -> int:
         process.end_orphans()
         say: Callable[[str], object] = lambda text: print(text, flush=True)  # noqa: E731
         me = member.Member(home / "runs", open_task, say, name=home.name, ttl_s=float(ttl_s))
-        return member.serve(where, me)
+        member.serve(where, me)
 
 
 if __name__ == "__main__":

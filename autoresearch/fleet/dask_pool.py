@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from concurrent.futures import wait
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -20,16 +21,22 @@ from autoresearch.fleet.address import FleetAddress
 from autoresearch.fleet.admission import Hello, Welcome
 from autoresearch.fleet.job import Job
 from autoresearch.fleet.pool import Done, StoppedError
+from autoresearch.formats import span
 from autoresearch.records import Failure, Measurement, Say
 from autoresearch.system.machine import Facts
 
 LOOK_S = 0.5  # between two looks at the scheduler
 HELLO_S = 3600.0  # that a member may take to prepare the data
-GREETINGS = 3  # of a member that a fault of the network keeps from answering
-GREET_AGAIN_S = 2.0
+SLOW_HELLO_S = 60.0  # after which the coordinator says whom it waits for
+GREET_AGAIN_S, MOST_GREET_AGAIN_S = 2.0, 60.0  # before a member is asked again that could not answer, doubled each time
 ALONE_S = 120.0  # that a job waits for a member of its class before the coordinator says so
 STRIKES = 2  # runs in a row that a member cannot make, after which it is sent away
-GOODBYE_S = 5.0
+GOODBYE_S = 5.0  # for the members' answers when the night has ended
+CLOSE_S = 20.0  # for the end of the scheduler
+
+
+class _GoneError(Exception):
+    """The member has left the scheduler."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +74,10 @@ class DaskPool:
         self._client = dask.Client(self._cluster, security=security)
         self._welcome, self._say = welcome, say
         self._members: dict[str, Known] = {}  # by Dask's address
-        self._greeted: set[str] = set()
         self._busy: set[str] = set()  # those that make a run
         self._freed = threading.Condition()
         self._strikes: Counter[str] = Counter()  # by the name of a member
         self._facts: dict[str, Facts] = {}
-        self._present: frozenset[str] = frozenset()
         self._stopped, self._given_up, self._numbers = threading.Event(), set[str](), count()
         self._watcher = threading.Thread(target=self._watch, daemon=True)
         self._watcher.start()
@@ -119,27 +124,50 @@ class DaskPool:
             return free[0]
 
     def _measure_on(self, url: str, key: str, job: Job) -> Measurement | None:
-        """Return what a member measured; None where it is lost."""
-        name = f"{job.id} {next(self._numbers)}"
-        future = self._client.submit(member.measure, job.to_json(), key=name, workers=[url], pure=False)
-        answer, known, problem = transport.answer(future), self._members.get(url), None
+        """Return what a member measured, or that it could not; None where it is lost."""
+        known = self._members.get(url)
         try:
-            while problem is None and not self._gone(url):
-                self._raise_if_stopped(key)
-                with contextlib.suppress(TimeoutError):
-                    return jsonable.from_json(Measurement, answer.result(timeout=LOOK_S))
+            told = self._ask(url, member.measure, job.to_json(), job.id, job.patience_s, key)
+            return jsonable.from_json(Measurement, told)
         except StoppedError:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever one member does, the others go on
-            problem = str(error) or type(error).__name__
-        finally:
-            future.cancel()
-        self._raise_if_stopped(key)
-        if problem is None or known is None or self._gone(url):
+        except _GoneError:
             return None
+        except Exception as error:  # noqa: BLE001 - whatever one member does, the others go on
+            self._raise_if_stopped(key)
+            if known is None or self._gone(url):
+                return None
+            problem = str(error) or type(error).__name__
+            if isinstance(error, TimeoutError):
+                self._members.pop(url, None)
+                self._in_thread(self._tell, url, member.restart, f"{job.id}: {problem}; it starts again")
         return Measurement(job.seed, failure=Failure(member.CANNOT, f"{known.name}: {problem}"), member=known.name)
 
-    def _raise_if_stopped(self, key: str) -> None:
+    def _ask(
+        self, url: str, what: Callable[[str], str], text: str, name: str, limit_s: float, key: str | None = None
+    ) -> str:
+        """Return what a member answers. Raises what it raises, TimeoutError, _GoneError and StoppedError."""
+        numbered = f"{name} {next(self._numbers)}"
+        future = self._client.submit(what, text, workers=[url], key=numbered, pure=False)
+        answer, end = transport.answer(future), time.monotonic() + limit_s
+        try:
+            while time.monotonic() < end:
+                self._raise_if_stopped(key)
+                if self._gone(url):
+                    raise _GoneError
+                if not wait([answer], LOOK_S).done:
+                    continue
+                if answer.exception() is None or future.status == "error":  # the member's own
+                    return str(answer.result())
+                if future.status not in ("pending", "finished"):
+                    raise _GoneError
+                self._stopped.wait(LOOK_S)
+                answer = transport.answer(future)  # the network failed, not the member
+            raise TimeoutError(f"no answer in {span(limit_s)}")
+        finally:
+            future.cancel()
+
+    def _raise_if_stopped(self, key: str | None) -> None:
         if self._stopped.is_set() or key in self._given_up:
             raise StoppedError
 
@@ -149,7 +177,8 @@ class DaskPool:
 
     def _here(self) -> dict[str, Known]:
         """Return the members that are there, by their addresses."""
-        return {url: known for url, known in list(self._members.items()) if url in self._present}
+        there = self._scheduled()
+        return {url: known for url, known in list(self._members.items()) if url in there}
 
     def stop(self, key: str | None = None) -> None:
         if key is None:
@@ -161,10 +190,13 @@ class DaskPool:
         """Send the members away and end the scheduler."""
         self.stop()
         self._watcher.join()
-        goodbyes = [self._in_thread(self._dismiss, url, why) for url in self._present]
+        goodbyes = [self._in_thread(self._tell, url, member.dismiss, why) for url in self._scheduled()]
         end = time.monotonic() + GOODBYE_S
         for goodbye in goodbyes:
             goodbye.join(max(0.0, end - time.monotonic()))
+        self._in_thread(self._end).join(CLOSE_S)  # Dask may wait for a member that answers no more
+
+    def _end(self) -> None:
         self._client.close()
         self._cluster.close()
 
@@ -182,51 +214,56 @@ class DaskPool:
         self._say(f"{name} is sent away, since it cannot make runs: {failure.message}")
         for url in urls:
             self._members.pop(url, None)
-            self._in_thread(self._dismiss, url, f"it cannot make runs: {failure.message}")
+            self._in_thread(self._tell, url, member.dismiss, f"it cannot make runs: {failure.message}")
 
     # --- who joins ---
 
     def _watch(self) -> None:
         """Greet who is new and forget who has gone, until the pool is stopped."""
+        greeted = frozenset[str]()
         while not self._stopped.wait(LOOK_S):
-            before, self._present = self._present, self._scheduled()
-            for url in self._present - self._greeted:
-                self._greeted.add(url)
+            before, greeted = greeted, self._scheduled()
+            for url in greeted - before:
                 self._in_thread(self._greet, url)
-            for url in before - self._present:
-                self._greeted.discard(url)
+            for url in before - greeted:
                 if known := self._members.pop(url, None):
                     self._say(f"{known.name} is out of reach; its run, if any, goes on elsewhere")
 
     def _scheduled(self) -> frozenset[str]:
         """Return the addresses of the members that the scheduler counts on."""
-        try:
-            return frozenset(self._client.scheduler_info(n_workers=-1)["workers"])
-        except (OSError, TimeoutError):  # it is busy
-            return self._present
+        return frozenset(list(self._cluster.scheduler.workers))
 
     def _greet(self, url: str) -> None:
-        """Ask a machine what it is, and admit it or send it away."""
-        for left in reversed(range(GREETINGS)):
+        """Ask a machine what it is, again where it cannot answer, and admit it or send it away."""
+        wait_s, told = GREET_AGAIN_S, False
+        while not self._gone(url):
             try:
                 self._admit(url)
                 return
+            except (_GoneError, StoppedError):
+                return
             except Exception as error:  # noqa: BLE001 - whatever one member does, the others go on
-                if self._gone(url):
-                    return
-                if not left:
-                    why = f"cannot join: {error or type(error).__name__}"
-                    self._say(f"{url.rpartition('/')[2]} {why}")
-                    self._dismiss(url, why)
-                self._stopped.wait(GREET_AGAIN_S)
+                if not told and not self._gone(url):
+                    told = True
+                    self._say(f"{_place(url)} has come, but does not answer: {error or type(error).__name__}")
+            self._stopped.wait(wait_s)
+            wait_s = min(2 * wait_s, MOST_GREET_AGAIN_S)
 
     def _admit(self, url: str) -> None:
-        hello = jsonable.from_json(Hello, self._hello(url))
+        waited = f"{_place(url)} has come, and prepares its data, it seems: no answer in {SLOW_HELLO_S:.0f} s"
+        slow = threading.Timer(SLOW_HELLO_S, self._say, [waited])
+        slow.daemon = True
+        slow.start()
+        try:
+            text = jsonable.to_json(self._welcome).decode()
+            hello = jsonable.from_json(Hello, self._ask(url, member.hello, text, f"hello {url}", HELLO_S))
+        finally:
+            slow.cancel()
         facts = Facts.from_dict(hello.facts)
-        name, key = f"{hello.name} ({url.rpartition('/')[2]})", admission.class_of(facts)
+        name, key = f"{hello.name} ({_place(url)})", admission.class_of(facts)
         if (why := admission.refusal(self._welcome, hello)) is not None:
             self._say(f"{name} {why}")
-            self._dismiss(url, why)
+            self._tell(url, member.dismiss, why)
             return
         self._facts.setdefault(key, facts)
         self._client.run(member.admit, key, workers=[url])
@@ -235,28 +272,21 @@ class DaskPool:
             self._freed.notify_all()
         self._say(f"{name} joined: {facts.describe()}")
 
-    def _hello(self, url: str) -> str:
-        """Return a member's answer, which may take as long as its data takes. Raises TimeoutError without one."""
-        text, key = jsonable.to_json(self._welcome).decode(), f"hello {url} {next(self._numbers)}"
-        future = self._client.submit(member.hello, text, workers=[url], key=key, pure=False)
-        answer, end = transport.answer(future), time.monotonic() + HELLO_S
-        try:
-            while time.monotonic() < end and not self._gone(url):
-                with contextlib.suppress(TimeoutError):
-                    return str(answer.result(timeout=LOOK_S))
-            raise TimeoutError(f"no answer in {HELLO_S / 60:.0f} minutes")
-        finally:
-            future.cancel()
-
     def _gone(self, url: str) -> bool:
-        return self._stopped.is_set() or url not in self._present
+        return self._stopped.is_set() or url not in self._scheduled()
 
-    def _dismiss(self, url: str, why: str) -> None:
+    def _tell(self, url: str, what: Callable[[str], None], why: str) -> None:
+        """Let a member leave, for good or to come back."""
         with contextlib.suppress(Exception):  # a member that is out of reach finds the scheduler gone
-            self._client.run(member.dismiss, why, workers=[url])
+            self._client.run(what, why, workers=[url])
 
-    def _in_thread(self, work: Callable[..., None], *given: str) -> threading.Thread:
+    def _in_thread(self, work: Callable[..., None], *given: Any) -> threading.Thread:
         """Start work that may wait for a member, also for one that never answers."""
         thread = threading.Thread(target=work, args=given, daemon=True)
         thread.start()
         return thread
+
+
+def _place(url: str) -> str:
+    """Return where a member is, for people: _place("tls://10.0.0.6:40123") -> "10.0.0.6:40123"."""
+    return url.rpartition("/")[2]

@@ -5,6 +5,7 @@ A job holds sources and numbers only: no paths, no code of ours and no pickled o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,9 +34,12 @@ class Job:
     early_stop: EarlyStopCheck | None = None
     ceiling_score: float | None = None
     baseline: tuple[Measurement, ...] = ()  # runs of the baseline, by which a candidate is limited
+    patience_s: float = math.inf  # after which a member that has not answered hangs
 
     @classmethod
-    def of(cls, id: str, fingerprint: str, order: RunOrder, baseline: Sequence[Measurement]) -> Job:
+    def of(
+        cls, id: str, fingerprint: str, order: RunOrder, baseline: Sequence[Measurement], patience_s: float = math.inf
+    ) -> Job:
         """Return the job of an order, whose sources it reads."""
         return cls(
             id=id,
@@ -49,6 +53,7 @@ class Job:
             early_stop=order.early_stop,
             ceiling_score=order.ceiling_score,
             baseline=tuple(replace(m, loss_curve=()) for m in baseline),
+            patience_s=patience_s,
         )
 
     def to_json(self) -> str:

@@ -1,23 +1,23 @@
 """Be a member of a fleet: a Dask worker that measures one job at a time, in a process that is started again and again.
 
 `serve` is that process. It ends when the scheduler has gone, or has given it up because this Mac slept; whoever started
-it (loop/commands/fleet.py) ends what it left running and starts it again, so that it joins anew. The coordinator calls
-the functions at the end of this file by their names; what they take and return is JSON.
+it (loop/commands/fleet.py) starts it again, so that it joins anew. The coordinator calls the functions at the end of
+this file by their names; what they take and return is JSON.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import platform
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from autoresearch import jsonable
 from autoresearch.errors import AutoresearchError
@@ -27,10 +27,13 @@ from autoresearch.fleet.admission import Hello, Welcome
 from autoresearch.fleet.job import Job, perform
 from autoresearch.records import Failure, Measurement, Say
 from autoresearch.system import awake, machine, process
+from autoresearch.system.exits import INTERRUPTED
 from autoresearch.tasks.task import Task
 
 OpenTask = Callable[[Welcome], Task]
 DISMISSED, LOST = 0, 75  # exit codes of `serve`: the coordinator sent it away; start it again
+LOOK_S = 0.2  # between two looks at the process that started this one
+ANSWER_S = 0.2  # for the answer to `dismiss`, before the process ends
 CANNOT = "machine"  # kind of the failure of a run that this machine cannot make, e.g. because its disk is full
 
 
@@ -45,27 +48,50 @@ class Member:
     facts: machine.Facts = field(default_factory=machine.facts)
     ttl_s: float = transport.TTL_S  # after which the coordinator, where it is silent, is looked for anew
     task: Task | None = None
-    over: threading.Event = field(default_factory=threading.Event)  # it was dismissed
+    over: threading.Event = field(default_factory=threading.Event)  # it was told to end
+    code: int = LOST  # with which it ends
 
 
 _members: list[Member] = []  # the one of this process
 
 
-def serve(address: FleetAddress, member: Member) -> int:
-    """Work for the fleet until it is over or out of reach; return DISMISSED or LOST. The machine's lock is held."""
+def serve(address: FleetAddress, member: Member) -> NoReturn:
+    """Work for the fleet until it is over or out of reach, then end this process: with DISMISSED, LOST or INTERRUPTED.
+
+    The caller holds the machine's lock.
+    """
     _members[:] = [member]
+    folder = Path(tempfile.mkdtemp(prefix="autoresearch-member-"))
+    threading.Thread(target=_follow, args=(member, folder, os.getppid()), daemon=True).start()
     try:
-        with _scratch() as folder:
-            asyncio.run(_work(address, member, folder))
-    except OSError as error:
-        member.say(f"the coordinator at {address.name} does not answer: {error}")
+        asyncio.new_event_loop().run_until_complete(_work(address, member, folder))
+    except KeyboardInterrupt:
+        member.code = INTERRUPTED
+    except (OSError, RuntimeError) as error:  # the second is Dask's, for any reason that it cannot start
+        member.say(f"the coordinator at {address.name} does not answer: {error.__cause__ or error}")
+    _end(member, folder)
+
+
+def _follow(member: Member, folder: Path, parent: int) -> NoReturn:
+    """End this process once it is told to, or the process that started it has gone."""
+    while os.getppid() == parent and not member.over.wait(LOOK_S):
+        pass
+    time.sleep(ANSWER_S)
+    _end(member, folder)
+
+
+def _end(member: Member, folder: Path) -> NoReturn:
+    """End this process and its run. Dask's own end is not waited for, since a task of it may outlive a cancellation."""
+    try:
+        member.over.set()  # before its run is killed, whose end would look like the candidate's failure
+        process.end_orphans(own_too=True)
+        shutil.rmtree(folder, ignore_errors=True)
     finally:
-        process.end_orphans(own_too=True)  # a run that is still under way: nobody wants its result
-    code = DISMISSED if member.over.is_set() else LOST
-    os._exit(code)  # the thread of that run ends with this process
+        os._exit(member.code)
 
 
 async def _work(address: FleetAddress, member: Member, folder: Path) -> None:
+    """Join and make runs until the scheduler has gone. Raises OSError or RuntimeError where it does not answer."""
     import distributed
 
     transport.configure(member.ttl_s)
@@ -80,21 +106,13 @@ async def _work(address: FleetAddress, member: Member, folder: Path) -> None:
         dashboard=False,
         death_timeout=transport.JOIN_S,
     )
-    await worker
+    joining = asyncio.ensure_future(worker.start())
+    await asyncio.wait([joining], timeout=2 * transport.JOIN_S)  # Dask waits without a limit where it closes again
+    if not joining.done():
+        raise TimeoutError(f"no connection in {2 * transport.JOIN_S:.0f} s")
+    await joining
     member.say(f"joined {address.name}")
-    lost = asyncio.create_task(worker.finished())
-    parent = os.getppid()
-    while not lost.done() and not member.over.is_set() and os.getppid() == parent:
-        await asyncio.wait([lost], timeout=0.2)
-
-
-@contextlib.contextmanager
-def _scratch() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="autoresearch-member-"))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    await worker.finished()
 
 
 # --- what the coordinator calls ---------------------------------------------------------------------------------------
@@ -119,8 +137,19 @@ def admit(key: str) -> None:
 
 def dismiss(why: str) -> None:
     """Leave the fleet for good."""
-    _members[0].say(why)
-    _members[0].over.set()
+    _leave(why, DISMISSED)
+
+
+def restart(why: str) -> None:
+    """Leave the fleet and come back in a new process."""
+    _leave(why, LOST)
+
+
+def _leave(why: str, code: int) -> None:
+    me = _members[0]
+    me.say(why)
+    me.code = code
+    me.over.set()
 
 
 def measure(text: str) -> str:
@@ -142,6 +171,8 @@ def measure(text: str) -> str:
         done = Measurement(job.seed, failure=Failure(CANNOT, f"{me.name}: {error}"))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+    while me.over.is_set():
+        time.sleep(LOOK_S)  # until the process has ended: what was killed with it is no result
     return jsonable.to_json(replace(done, member=me.name)).decode()
 
 

@@ -14,6 +14,8 @@ from autoresearch.record.branch import Branch
 from autoresearch.records import Brief, Failure, Measurement, Say, TaskFacts
 from autoresearch.tasks.task import RunOrder, Task
 
+PATIENCE, LEAST_PATIENCE_S = 10, 1800.0  # a member hangs after so many times a usual run, and not before half an hour
+
 
 @dataclass
 class RemoteTask:
@@ -72,7 +74,9 @@ class RemoteTask:
 
     def measure(self, order: RunOrder, listen: Listener) -> Measurement:
         """Let a member make the run. Raises KeyboardInterrupt where the fleet is stopped meanwhile."""
-        job = Job.of("/".join(order.folder.parts[-3:]), self.facts.fingerprint or "", order, self.baseline)
+        id, usual_s = "/".join(order.folder.parts[-3:]), max((m.total_s for m in self.baseline), default=self.run_s)
+        patience_s = max(LEAST_PATIENCE_S, PATIENCE * usual_s)
+        job = Job.of(id, self.facts.fingerprint or "", order, self.baseline, patience_s)
         with _let_go(self.turns):
             try:
                 done = self.pool.measure(self.key, job)

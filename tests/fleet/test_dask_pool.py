@@ -9,8 +9,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from autoresearch.fleet import address
@@ -75,7 +77,7 @@ def test_a_killed_and_a_sleeping_member_lose_no_run_and_none_counts_twice(
             time.sleep(6.0)
             os.kill(asleep, signal.SIGCONT)
             done = [run.result(timeout=120) for run in runs]
-        assert [d.measurement.score for d in done] == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+        assert [d.measurement.score or d.measurement.failure for d in done] == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
         assert {d.member for d in done} <= {"one", "two"}
         until(lambda: pool.classes().get(CLASS) == 2)
     finally:
@@ -112,5 +114,30 @@ def test_a_member_that_cannot_make_runs_is_sent_away(pool: DaskPool, where: Flee
             pool.measure(CLASS, job(seed))
         until(lambda: pool.classes().get(CLASS) == 1)
         assert pool.measure(CLASS, job(4)).measurement.score == 4.0
+    finally:
+        over.set()
+
+
+def test_a_member_that_hangs_is_started_again(pool: DaskPool, where: Address, tmp_path: Path) -> None:
+    over = threading.Event()
+    pids = keep_joining(where, tmp_path / "hanging", 600.0, over)
+    try:
+        until(lambda: pool.classes().get(CLASS) == 1)
+        first = pids[0]
+        failure = pool.measure(CLASS, replace(job(1), patience_s=1.0)).measurement.failure
+        assert failure is not None and failure.kind == "machine" and "no answer in 1 s" in failure.message
+        until(lambda: pids[0] != first and pool.classes().get(CLASS) == 1)
+    finally:
+        over.set()
+
+
+def test_members_end_with_the_night(pool: DaskPool, where: Address, tmp_path: Path) -> None:
+    over = threading.Event()
+    pids = [keep_joining(where, tmp_path / name, 0.1, over) for name in ("one", "two")]
+    try:
+        until(lambda: pool.classes().get(CLASS) == 2)
+        pool.measure(CLASS, job(1))
+        pool.close("the night has ended")
+        until(lambda: not any(psutil.pid_exists(pid) for (pid,) in pids))
     finally:
         over.set()

@@ -19,7 +19,7 @@ def order(folder: Path) -> RunOrder:
 
 
 def remote(pool: LocalPool, turns: threading.Lock) -> RemoteTask:
-    local: Any = type("Local", (), {"facts": TaskFacts(fingerprint="toy0")})
+    local: Any = type("Local", (), {"facts": TaskFacts(fingerprint="toy0"), "run_s": 0.0})
     return RemoteTask(local, pool, "small", turns, lambda branch, say: None)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -12,7 +13,7 @@ from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from autoresearch import jsonable
 from autoresearch.errors import UsageError
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 ADDRESS = "AUTORESEARCH_FLEET"  # in the environment of a member's own process: the key is in no list of processes
 AGAIN_S, MOST_AGAIN_S = 2.0, 60.0  # before a member joins anew, doubled each time it is lost at once
 GONE_S = 60.0  # after which a coordinator that says nothing has been killed
+OWN_END_S = 10.0  # for the end of the coordinator's own member, whose process is dismissed as any other
 STEADY_S = 60.0  # after which a member that was lost had worked
 
 
@@ -51,7 +53,7 @@ def coordinate(root: Path, args: Namespace, options: Options, propose_with: Call
     transport.check_installed()
     from autoresearch.fleet.dask_pool import DaskPool
 
-    say, before = print, unfinished(root)
+    say, before = PlainView().put, unfinished(root)
     if args.resume and not before:
         say("nothing to resume: the last night of a fleet ended by itself")
         return 0
@@ -79,8 +81,9 @@ def coordinate(root: Path, args: Namespace, options: Options, propose_with: Call
         about = f" --task {args.task}" if getattr(args, "task", None) else ""
         remember(root, tag, where.key)
         say(f"fleet: on every other Mac run: {command(f'loop.py join {str(where)!r}{about}')}")
+        own = threading.Thread(target=_attend, args=(where, args.task, say), daemon=True)
         if not args.coordinator_only:
-            threading.Thread(target=_attend, args=(where, args.task, say), daemon=True).start()
+            own.start()
         ended = "the night has ended on the coordinator"
         try:
             publisher = threading.Thread(target=_publish, args=(root, pool, fleet.over), daemon=True)
@@ -89,6 +92,8 @@ def coordinate(root: Path, args: Namespace, options: Options, propose_with: Call
             fleet_key(root).unlink(missing_ok=True)
         finally:
             pool.close(ended)
+            if own.ident is not None:
+                own.join(OWN_END_S)  # it ends with this process in any case
             publisher.join()
             fleet_state(root).unlink(missing_ok=True)
             for key in fleet.lines:
@@ -114,7 +119,8 @@ def _publish(root: Path, pool: DaskPool, over: threading.Event) -> None:
     """Write who is there for `machines`, until the night ends."""
     while not over.wait(1.0):
         here = [[known.name, known.key] for known in pool.names()]
-        write_atomic(fleet_state(root), jsonable.to_json({"members": here, "t": time.time()}), lasting=False)
+        with contextlib.suppress(OSError):  # a full disk: `machines` shows nothing new, and the night continues
+            write_atomic(fleet_state(root), jsonable.to_json({"members": here, "t": time.time()}), lasting=False)
 
 
 def machines(root: Path, args: Namespace) -> int:
@@ -135,10 +141,10 @@ def join(root: Path, args: Namespace) -> int:
     """Be a member until the fleet is over: start the member's process again whenever it ends."""
     transport.check_installed()
     if (inherited := os.environ.pop(ADDRESS, None)) is not None:
-        return _member(root, addresses.parse(inherited), args)
+        _member(root, addresses.parse(inherited), args)
     if not args.address:
         raise UsageError("which fleet? Copy the line that the coordinator prints: loop.py join 'autoresearch://...'")
-    _attend(addresses.parse(args.address), args.task, print)
+    _attend(addresses.parse(args.address), args.task, PlainView().put)
     return 0
 
 
@@ -156,12 +162,11 @@ def _attend(where: FleetAddress, task: Path | None, say: Callable[[str], object]
         time.sleep(wait_s)
 
 
-def _member(root: Path, where: FleetAddress, args: Namespace) -> int:
+def _member(root: Path, where: FleetAddress, args: Namespace) -> NoReturn:
     """Be the member's process."""
     with hold(Cache.default().machine_lock, "this machine"):
         process.end_orphans()
-        layout = Layout(root, "member")
-        facts = machine.facts()
+        layout, facts, say = Layout(root, "member"), machine.facts(), PlainView().put
 
         def open_task(welcome: Welcome) -> Task:
             asked = welcome.task
@@ -173,10 +178,6 @@ def _member(root: Path, where: FleetAddress, args: Namespace) -> int:
             )
             if (asked.name != GPT) != layout.declared:
                 raise UsageError(f"the fleet's task is {asked.name}; name its folder here: loop.py join --task FOLDER")
-            return session.open_task(layout, read_night(layout), facts, options, print)
+            return session.open_task(layout, read_night(layout), facts, options, say)
 
-        return member.serve(where, member.Member(layout.folder, open_task, _say, facts=facts))
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)
+        member.serve(where, member.Member(layout.folder, open_task, say, facts=facts))

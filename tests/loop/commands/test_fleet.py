@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import socket
-import subprocess
 import sys
 import time
 from argparse import Namespace
@@ -17,6 +16,7 @@ from autoresearch.errors import UsageError
 from autoresearch.files import write_atomic
 from autoresearch.loop.commands import fleet
 from autoresearch.paths import fleet_key, fleet_state
+from testbed.bounded import finished
 from testbed.toy import ROOT, git
 
 TASK = """\
@@ -74,9 +74,8 @@ def test_a_fleet_of_one_researches_a_declared_task(tmp_path: Path, monkeypatch: 
         port = probe.getsockname()[1]
     options = ["--fleet", "--fleet-host", "127.0.0.1", "--fleet-port", str(port), "--experiments", "2", "--tag", "n"]
     argv = [sys.executable, str(ROOT / "loop.py"), "--task", str(task), *options, "--proposer", "tuner"]
-    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(r"join 'autoresearch://127\.0\.0\.1:\d+#[\w-]{20,}' --task ", done.stdout)
-    assert " joined: " in done.stdout and "stopped: " in done.stdout and "experiments done" in done.stdout
+    said = finished(argv, tmp_path, limit_s=200)
+    assert re.search(r"join 'autoresearch://127\.0\.0\.1:\d+#[\w-]{20,}' --task ", said)
+    assert " joined: " in said and "stopped: " in said and "experiments done" in said
     assert git(task, "branch", "--list", "autoresearch/n-*").strip()
     assert not fleet_state(task / ".autoresearch").exists()
