@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-import psutil
 import pytest
 
 from autoresearch.fleet import address
@@ -118,7 +117,7 @@ def test_a_member_that_cannot_make_runs_is_sent_away(pool: DaskPool, where: Flee
         over.set()
 
 
-def test_a_member_that_hangs_is_started_again(pool: DaskPool, where: Address, tmp_path: Path) -> None:
+def test_a_member_that_hangs_is_started_again(pool: DaskPool, where: FleetAddress, tmp_path: Path) -> None:
     over = threading.Event()
     pids = keep_joining(where, tmp_path / "hanging", 600.0, over)
     try:
@@ -131,13 +130,13 @@ def test_a_member_that_hangs_is_started_again(pool: DaskPool, where: Address, tm
         over.set()
 
 
-def test_members_end_with_the_night(pool: DaskPool, where: Address, tmp_path: Path) -> None:
+def test_members_end_with_the_night(pool: DaskPool, where: FleetAddress, tmp_path: Path) -> None:
     over = threading.Event()
     pids = [keep_joining(where, tmp_path / name, 0.1, over) for name in ("one", "two")]
     try:
         until(lambda: pool.classes().get(CLASS) == 2)
         pool.measure(CLASS, job(1))
         pool.close("the night has ended")
-        until(lambda: not any(psutil.pid_exists(pid) for (pid,) in pids))
+        until(lambda: not any(pids))  # each was dismissed
     finally:
         over.set()
