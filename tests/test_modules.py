@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -41,3 +43,27 @@ def test_no_test_file_is_longer_than_can_be_read(file: Path) -> None:
 @pytest.mark.parametrize("module", [path for path in MODULES if (PACKAGE / path).with_suffix(".py").is_file()], ids=str)
 def test_no_module_is_longer_than_can_be_read(module: Path) -> None:
     assert len((PACKAGE / module).with_suffix(".py").read_text().splitlines()) <= 350
+
+
+def test_a_class_or_type_has_a_name_of_its_own() -> None:
+    found: dict[str, list[str]] = defaultdict(list)
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.parse(path.read_text()).body:
+            targets = node.targets if isinstance(node, ast.Assign) else []
+            names = [target.id for target in targets if isinstance(target, ast.Name) and not target.id.isupper()]
+            names += [node.name] if isinstance(node, ast.ClassDef) else []
+            for name in names:
+                if name[0].isupper():
+                    found[name].append(str(path.relative_to(PACKAGE)))
+    assert {name: paths for name, paths in found.items() if len(paths) > 1} == {}
+
+
+def test_a_function_that_is_imported_by_its_bare_name_has_that_name_alone() -> None:
+    """Functions of one name in several modules are called by their module's: journal.read(), bundle.read()."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (ROOT / f"{(node.module or '').replace('.', '/')}.py").is_file():
+                for alias in node.names:
+                    found[alias.asname or alias.name].add(node.module or "")
+    assert {name: modules for name, modules in found.items() if name.islower() and len(modules) > 1} == {}

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 from autoresearch.candidate import json_keys, keys, plain_text, python_constants, toml_keys
 from autoresearch.candidate import literals as lit
-from autoresearch.candidate.pack import is_packed, replaced, unpack
+from autoresearch.candidate.pack import is_packed, unpack, with_file
 from autoresearch.errors import EditError, SourceError
 
 CACHED = 256  # files that are read and hashed; most versions of a night differ in one file
@@ -189,7 +189,7 @@ def assign(source: str, name: str, literal: str, path: str | None = None) -> str
     if place is None:
         raise EditError(_unknown(source, name))
     text = files[place.path]
-    return replaced(source, place.path, language(place.path, text).assign(text, place.name, literal))
+    return with_file(source, place.path, language(place.path, text).assign(text, place.name, literal))
 
 
 def spelled(source: str, name: str, value: Any) -> str:

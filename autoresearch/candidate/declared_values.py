@@ -18,7 +18,7 @@ def is_range(spec: Sequence[Any]) -> bool:
     return len(spec) == 2 and all(map(_is_number, spec)) and spec[0] != spec[1]
 
 
-def told(spec: Sequence[Any]) -> str:
+def values_text(spec: Sequence[Any]) -> str:
     """Say which values are declared: [10, 48] -> "10 to 48", ["a", "b"] -> "one of a, b"."""
     return f"{spec[0]} to {spec[1]}" if is_range(spec) else f"one of {', '.join(map(_written, spec))}"
 

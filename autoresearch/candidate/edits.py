@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 
 from autoresearch.candidate import constants, edit_markers, file_edits, syntax
 from autoresearch.candidate.file_edits import TextEdit
-from autoresearch.candidate.pack import is_packed, replaced, unpack
+from autoresearch.candidate.pack import is_packed, unpack, with_file
 from autoresearch.errors import EditError, NothingNewError, SourceError
 from autoresearch.records import Edit, ReplaceDefinition, SearchReplace, Set, WholeFile
 
@@ -120,7 +120,7 @@ def _applied(text: str, edit: TextEdit, label: str, original: str) -> str:
     files = unpack(text)
     path = _path(files, edit, label)
     label = label if len(files) == 1 else path if isinstance(edit, WholeFile) else f"{label} in {path}"
-    return replaced(text, path, file_edits.applied(files[path], edit, label, unpack(original)[path], path))
+    return with_file(text, path, file_edits.applied(files[path], edit, label, unpack(original)[path], path))
 
 
 def _path(files: Mapping[str, str], edit: TextEdit, label: str) -> str:

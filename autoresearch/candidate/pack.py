@@ -69,6 +69,6 @@ def readable(source: str) -> str:
     return "".join(f"### {path}\n{text}" for path, text in unpack(source).items())
 
 
-def replaced(source: str, path: str, text: str) -> str:
+def with_file(source: str, path: str, text: str) -> str:
     """Return a packed source with another text of one of its files."""
     return pack({**unpack(source), path: text})

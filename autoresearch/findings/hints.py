@@ -172,19 +172,19 @@ def _evidence(finding: Finding, bundle: Bundle) -> Evidence:
 # --- telling ----------------------------------------------------------------------------------------------------------
 
 
-def to_json(given: Sequence[Hint]) -> list[dict[str, Any]]:
+def for_journal(given: Sequence[Hint]) -> list[dict[str, Any]]:
     """Return hints as the journal holds them."""
     return [jsonable.plain(hint) for hint in given]
 
 
-def from_json(hinted: Sequence[Mapping[str, Any]]) -> list[Hint]:
-    """Return the hints in a journal: the inverse of `to_json`. Raises jsonable.MalformedError."""
+def from_journal(hinted: Sequence[Mapping[str, Any]]) -> list[Hint]:
+    """Return the hints in a journal: the inverse of `for_journal`. Raises jsonable.MalformedError."""
     return [jsonable.from_plain(Hint, hint) for hint in hinted]
 
 
 def lines(hinted: Sequence[Mapping[str, Any]]) -> tuple[HintLine, ...]:
     """Return what a proposer may know of the hints in a journal."""
-    return tuple(_line(hint) for hint in from_json(hinted))
+    return tuple(_line(hint) for hint in from_journal(hinted))
 
 
 def _line(hint: Hint) -> HintLine:
@@ -213,7 +213,7 @@ def _number(literal: str | None) -> Any:
 
 def outcomes_of(night: Night, source_of: Callable[[int], str]) -> list[HintOutcome]:
     """Return what the night made of each hint that it was given."""
-    given = from_json(night.hinted)
+    given = from_journal(night.hinted)
     if not given:
         return []
     tried = [x for x in night.decided if x.role == "candidate" and x.parent_n is not None]
@@ -244,7 +244,7 @@ def _outcome(hint: Hint, here: Mapping[Any, Finding]) -> HintOutcome:
 def reported(hinted: Sequence[Mapping[str, Any]], findings: Sequence[Finding]) -> tuple[SharedHint, ...]:
     """Return what a night's own findings say of each hint in its journal that it tried, to be shared again."""
     candidates = [finding for finding in findings if finding.role == "candidate"]
-    results = outcomes(from_json(hinted), candidates)
+    results = outcomes(from_journal(hinted), candidates)
     by_number = {finding.n: finding for finding in candidates}
     return tuple(_reported(one, by_number[one.n]) for one in results if one.n is not None)
 

@@ -57,7 +57,7 @@ class Host:
         return self.facts.system == "Darwin"
 
 
-def exit_code(done: Iterable[Check]) -> int:
+def checks_exit_code(done: Iterable[Check]) -> int:
     """Return 1 when something is in the way of a night, else 0."""
     return int(any(check.level is PROBLEM for check in done))
 

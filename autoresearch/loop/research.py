@@ -183,7 +183,7 @@ class Research:
 
     def hint(self, given: Sequence[hints.Hint]) -> None:
         """Put findings of other machines into the journal; every later context tells them to the proposers."""
-        told = hints.to_json(given)
+        told = hints.for_journal(given)
         if told and told != list(self.night.hinted):
             self.notebook.journal.append("hinted", findings=told)
             self.notebook.view.say(

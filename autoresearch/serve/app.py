@@ -25,7 +25,7 @@ from autoresearch.record import inbox, pause, results_tsv
 from autoresearch.record.night import Experiment
 from autoresearch.serve import events, page, reference, views
 from autoresearch.serve.nights import NightReader, NoNightError
-from autoresearch.serve.posts import Posted, UnusableError, told
+from autoresearch.serve.posts import Posted, UnusableError, problems
 from autoresearch.system.invocation import VERSION, command
 
 MOST_WAITING = 100  # hypotheses in the inbox
@@ -286,7 +286,7 @@ def get_static(name: str) -> Response:
 
 async def _invalid(request: Request, error: Any) -> Response:
     """Answer a request whose parts are wrong: 422, with a line for each field."""
-    fields = told(error.errors())
+    fields = problems(error.errors())
     text = "; ".join(f"{one['field']}: {one['problem']}" for one in fields)
     return JSONResponse({"error": text, "fields": fields}, 422)
 

@@ -95,10 +95,10 @@ def journal_messages(seen: Snapshot, since: tuple[str, int] | None) -> Iterator[
     first = min(count, len(seen.lines)) if tag == seen.layout.tag else 0
     for number, line in enumerate(seen.lines[first:], start=first + 1):
         said = json.loads(line)
-        yield message(str(said.get("type")), told(said), f"{seen.layout.tag}:{number}")
+        yield message(str(said.get("type")), for_stream(said), f"{seen.layout.tag}:{number}")
 
 
-def told(said: Mapping[str, Any]) -> dict[str, Any]:
+def for_stream(said: Mapping[str, Any]) -> dict[str, Any]:
     """Return an event of the journal without its long parts; runs are counted from 1."""
     found = {name: _inside(value) for name, value in said.items() if name not in LEFT_OUT}
     if isinstance(found.get("run"), int):

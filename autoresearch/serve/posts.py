@@ -112,7 +112,7 @@ class Posted(BaseModel):
         return change
 
 
-def told(errors: Any) -> list[dict[str, str]]:
+def problems(errors: Any) -> list[dict[str, str]]:
     """Return what is wrong with a request, by field: [{"field": "val_bpb", "problem": "not a field ..."}]"""
     return [_told(error) for error in errors[:MOST_TOLD]]
 

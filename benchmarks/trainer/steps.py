@@ -27,7 +27,7 @@ from autoresearch.measure.workbench import Workbench
 from autoresearch.paths import DataFolder
 from autoresearch.system.sandbox import Unconfined
 from autoresearch.tasks.gpt.data import corpus, prepared, tokenizer
-from autoresearch.tasks.gpt.data.packing import pack
+from autoresearch.tasks.gpt.data.packing import pack_rows
 from autoresearch.tasks.gpt.data.profiles import PROFILES, TINY, Profile, default_profile
 from autoresearch.tasks.gpt.workbench import harness as harness_files
 from benchmarks.texts import quick_data
@@ -373,8 +373,10 @@ def batch_rows(folder: Path, tokens_a_batch: int) -> list[dict[str, Any]]:
     encoded = list(tokens.encode(documents))
     ways = {
         "memory-mapped rows": mapped(data, count),
-        "packing tokens on the fly": packed(pack(chain.from_iterable(repeat(encoded)), length), count),
-        "tokenizing and packing": packed(pack(tokens.encode(chain.from_iterable(repeat(documents))), length), count),
+        "packing tokens on the fly": packed(pack_rows(chain.from_iterable(repeat(encoded)), length), count),
+        "tokenizing and packing": packed(
+            pack_rows(tokens.encode(chain.from_iterable(repeat(documents))), length), count
+        ),
     }
     rows = []
     for name, batch in ways.items():

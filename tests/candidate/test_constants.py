@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from autoresearch.candidate import constants, python_constants
-from autoresearch.candidate.pack import pack, replaced, unpack
+from autoresearch.candidate.pack import pack, unpack, with_file
 from autoresearch.errors import EditError, SourceError
 
 FILES = {
@@ -44,7 +44,7 @@ def test_a_name_that_two_files_have_gets_the_path() -> None:
     ],
 )
 def test_a_constant_is_set_in_its_file(name: str, path: str | None, literal: str, file: str, text: str) -> None:
-    assert constants.assign(SOURCE, name, literal, path) == replaced(SOURCE, file, text)
+    assert constants.assign(SOURCE, name, literal, path) == with_file(SOURCE, file, text)
 
 
 @pytest.mark.parametrize(
@@ -73,16 +73,16 @@ def test_what_its_language_refuses_is_plain_text() -> None:
     )
     assert constants.read(source) == {"x": 1}
     assert constants.normalised(source) != constants.normalised(
-        replaced(source, "tsconfig.json", '{"a": 2, /* why */}')
+        with_file(source, "tsconfig.json", '{"a": 2, /* why */}')
     )
     assert constants.problem("c.toml", "x = ") and constants.problem("query.sql", "x = ") is None
 
 
 def test_hashes_are_of_all_files() -> None:
-    same = replaced(SOURCE, "query.sql", "SELECT 1;  \n\n")
+    same = with_file(SOURCE, "query.sql", "SELECT 1;  \n\n")
     assert constants.normalised(same) == constants.normalised(SOURCE)
     for path, text in unpack(SOURCE).items():
-        other = replaced(
+        other = with_file(
             SOURCE, path, text.replace("8", "7").replace("3", "4").replace("true", "false").replace("1;", "2;")
         )
         assert constants.normalised(other) != constants.normalised(SOURCE)

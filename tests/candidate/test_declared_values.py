@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from autoresearch.candidate.declared_values import admits, is_range, told
+from autoresearch.candidate.declared_values import admits, is_range, values_text
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,6 @@ from autoresearch.candidate.declared_values import admits, is_range, told
 def test_a_declaration_admits_what_it_says(
     spec: tuple[Any, ...], words: str, within: list[Any], beyond: list[Any]
 ) -> None:
-    assert told(spec) == words and is_range(spec) == (" to " in words)
+    assert values_text(spec) == words and is_range(spec) == (" to " in words)
     assert all(admits(spec, value) for value in within)
     assert not any(admits(spec, value) for value in beyond)

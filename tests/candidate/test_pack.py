@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoresearch.candidate.pack import is_packed, pack, readable, replaced, unpack
+from autoresearch.candidate.pack import is_packed, pack, readable, unpack, with_file
 from autoresearch.errors import SourceError
 
 PATHS = st.text(st.characters(exclude_characters="\n\r", exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12)
@@ -33,7 +33,7 @@ def test_a_packed_source_that_was_cut_is_refused(cut: int) -> None:
 
 
 def test_one_file_is_replaced() -> None:
-    assert unpack(replaced(pack({"a": "1", "b": "2"}), "b", "3")) == {"a": "1", "b": "3"}
+    assert unpack(with_file(pack({"a": "1", "b": "2"}), "b", "3")) == {"a": "1", "b": "3"}
 
 
 def test_a_python_file_is_not_packed() -> None:

@@ -39,7 +39,7 @@ def context(hints: Sequence[HintLine], source: str = BASE) -> Context:
 
 
 def told(*bundles: Bundle) -> tuple[HintLine, ...]:
-    return hints.lines(hints.to_json(hints.choose(bundles)))
+    return hints.lines(hints.for_journal(hints.choose(bundles)))
 
 
 # --- what is worth telling --------------------------------------------------------------------------------------------
@@ -83,7 +83,7 @@ def test_replications_on_machines_like_this_one_come_first() -> None:
     assert hints.choose(nights, here=newer_system)[0].finding.title.startswith("DEPTH")
     (lr,) = (hint for hint in hints.choose(nights) if hint.finding.title.startswith("LR"))
     assert lr.nulls == 3 and str(lr).endswith("; no clear difference on 3")
-    assert hints.from_json(hints.to_json([lr])) == [lr]
+    assert hints.from_journal(hints.for_journal([lr])) == [lr]
 
 
 def test_many_nights_of_one_machine_count_once() -> None:
@@ -105,12 +105,12 @@ def test_what_only_fits_a_machine_is_no_hint() -> None:
 
 def test_the_journal_holds_them() -> None:
     given = hints.choose([A, B])
-    assert hints.from_json(hints.to_json(given)) == given
+    assert hints.from_journal(hints.for_journal(given)) == given
     night = NightBuilder()
-    night.add("hinted", findings=hints.to_json(given))
-    assert hints.from_json(night.night.hinted) == given
+    night.add("hinted", findings=hints.for_journal(given))
+    assert hints.from_journal(night.night.hinted) == given
     with pytest.raises(ValueError, match=r"finding: Field required"):
-        hints.from_json([{}])
+        hints.from_journal([{}])
     night.add("hinted", findings=["no object"])
     with pytest.raises(JournalError, match="`hinted`"):
         _ = night.night
@@ -210,14 +210,14 @@ def test_hints_are_journaled_and_survive_a_resume(repository: Path, tmp_path: Pa
         research.hint(given)  # the same hints, which are not journaled again
     events = (repository / "runs" / tag / JOURNAL).read_text()
     assert events.count('"type":"hinted"') == 1
-    assert [hint.finding.title for hint in hints.from_json(journal.read(Layout(repository, tag)).hinted)] == [
+    assert [hint.finding.title for hint in hints.from_journal(journal.read(Layout(repository, tag)).hinted)] == [
         "DEPTH -> 4", "GELU", "LR -> 0.02",
     ]  # fmt: skip
 
 
 def hinted_night(gains: Mapping[str, float]) -> NightBuilder:
     made = NightBuilder(M1, sigma_score=1e-9)
-    made.add("hinted", findings=hints.to_json(hints.choose([A])))
+    made.add("hinted", findings=hints.for_journal(hints.choose([A])))
     for name, value in (("LR", 0.05), ("LR", 0.02), ("DEPTH", 4)):
         gain = gains[f"{name} {value}"]
         made.candidate(set_to(name, value), gain, "keep" if gain > 0 else "discard")
@@ -240,7 +240,7 @@ def test_the_report_says_how_many_held() -> None:
 
 def test_the_same_change_speaks_first_then_one_constant_moved_the_same_way() -> None:
     made = NightBuilder(M1, sigma_score=1e-9)
-    made.add("hinted", findings=hints.to_json(hints.choose([A])))
+    made.add("hinted", findings=hints.for_journal(hints.choose([A])))
     made.candidate(set_to("LR", 0.05), 0.01, "keep")
     (kin,) = [outcome for outcome in hints.outcomes_of(made.night, made.sources.__getitem__) if outcome.n is not None]
     assert (kin.hint.finding.title, kin.n, kin.verdict) == ("LR -> 0.02", 1, "keep")

@@ -81,7 +81,7 @@ def test_this_machine_and_a_real_checkout(checkout: Path) -> None:
     assert done[-1] == Check(
         "training", FINE, "90 steps in 10 s, val_bpb 1.500, 5,000 tokens a second, peak memory 0.5 GB"
     )
-    assert checkup.exit_code(done) == int(any(check.level is PROBLEM for check in done))
+    assert checkup.checks_exit_code(done) == int(any(check.level is PROBLEM for check in done))
     assert all(check.advice for check in done if check.level is PROBLEM)
     assert "mlx" in [check.name for check in done] and ("on Metal" in str(done) or "on the CPU" in str(done))
 
@@ -142,7 +142,7 @@ def test_a_mac_on_battery_with_everything_against_it(checkout: Path) -> None:
     p = mac("macbook-air-m4", checkout, {awake.LID: '"AppleClamshellCausesSleep" = Yes'})
     said = "\n".join(map(checkup.line, doctor.check_power(p)))
     assert all(word in said for word in ("on battery (77%)", "low-power mode", "keep the lid open", "trapping"))
-    assert checkup.exit_code(doctor.check_power(p)) == 0
+    assert checkup.checks_exit_code(doctor.check_power(p)) == 0
 
 
 def test_a_display_that_never_sleeps_is_named(checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

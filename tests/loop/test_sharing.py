@@ -151,7 +151,7 @@ def test_places_on_the_net_are_compared_and_told_of(
 def test_an_export_says_what_became_of_the_hints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUTORESEARCH_CACHE", str(tmp_path / "cache"))
     made = NightBuilder(tag="nov23")
-    made.add("hinted", findings=hints.to_json(hints.choose([A])))
+    made.add("hinted", findings=hints.for_journal(hints.choose([A])))
     made.candidate(set_to("DEPTH", 4), 0.1, "keep")
     made.write(tmp_path / "runs" / "nov23")
     (told,) = sharing.bundle_of(Layout(tmp_path, "nov23")).hints

@@ -44,7 +44,7 @@ def test_more_crashes_than_are_shown_are_counted() -> None:
 
 def test_hints_are_shown_with_what_came_of_them_here() -> None:
     made = NightBuilder()
-    made.add("hinted", findings=hints.to_json(hints.choose([A])))
+    made.add("hinted", findings=hints.for_journal(hints.choose([A])))
     made.candidate(set_to("DEPTH", 4), 0.1, "keep")
     section = page_changes.hinted(made.night, made.sources.__getitem__)
     assert '<span class="good">keep</span>' in section and "not tried" in section and '<a href="#e1">#1</a>' in section

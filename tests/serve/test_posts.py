@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from autoresearch.errors import EditError
 from autoresearch.records import CATEGORIES, SearchReplace, Set, TaskFacts, WholeFile
-from autoresearch.serve.posts import EXAMPLE, MEASURED_HERE, Posted, UnusableError, told
+from autoresearch.serve.posts import EXAMPLE, MEASURED_HERE, Posted, UnusableError, problems
 
 GOOD = {k: v for k, v in EXAMPLE.items() if k != "author"}
 TASK = TaskFacts()
@@ -22,10 +22,10 @@ def post(**changes: Any) -> Posted:
     return Posted.model_validate({k: v for k, v in {**GOOD, **changes}.items() if v is not None})
 
 
-def problems(**changes: Any) -> dict[str, str]:
+def told(**changes: Any) -> dict[str, str]:
     with pytest.raises(ValidationError) as caught:
         post(**changes)
-    return {one["field"]: one["problem"] for one in told(caught.value.errors())}
+    return {one["field"]: one["problem"] for one in problems(caught.value.errors())}
 
 
 def test_edits_are_read_as_a_models_are() -> None:
@@ -60,7 +60,7 @@ def test_in_another_task_files_and_edits_name_their_paths_and_categories_are_its
     "field", ["val_bpb", "score", "value", "result", "verdict", "sigma", "n", "seed", "measurement"]
 )
 def test_a_number_from_the_caller_is_refused_by_its_name(field: str) -> None:
-    assert problems(**{field: 0.9}) == {field: MEASURED_HERE}
+    assert told(**{field: 0.9}) == {field: MEASURED_HERE}
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_a_number_from_the_caller_is_refused_by_its_name(field: str) -> None:
     ],
 )
 def test_what_is_wrong_is_named(changes: dict[str, Any], field: str) -> None:
-    assert list(problems(**changes)) == [field]
+    assert list(told(**changes)) == [field]
 
 
 def test_edits_that_are_none_are_refused_with_their_form() -> None:

@@ -43,7 +43,7 @@ def doctor(root: Path, args: Namespace) -> int:
     for check in examination.checks(host):
         print(checkup.line(check), flush=True)
         done.append(check)
-    return checkup.exit_code(done)
+    return checkup.checks_exit_code(done)
 
 
 def find_model(facts: machine.Facts, cache: Cache) -> tuple[bool, str]:

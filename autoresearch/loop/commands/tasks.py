@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from autoresearch.loop.checkup import Check, exit_code, line
+from autoresearch.loop.checkup import Check, checks_exit_code, line
 from autoresearch.tasks.command import new_task as template
 
 
@@ -24,4 +24,4 @@ def doctor(folder: Path, *, no_sandbox: bool) -> int:
     for check in task_doctor.checks(folder, no_sandbox=no_sandbox):
         print(line(check), flush=True)
         done.append(check)
-    return exit_code(done)
+    return checks_exit_code(done)

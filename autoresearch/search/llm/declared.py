@@ -9,7 +9,7 @@ from collections.abc import Collection
 
 from autoresearch.candidate import constants, edits
 from autoresearch.candidate.constants import LANGUAGES
-from autoresearch.candidate.declared_values import told
+from autoresearch.candidate.declared_values import values_text
 from autoresearch.candidate.pack import unpack
 from autoresearch.records import Brief, Context
 from autoresearch.search.llm.tokens import estimate
@@ -105,8 +105,8 @@ def shown(context: Context, form: str, names: Collection[str]) -> str:
         return f"## The constants and keys\n\n```\n{lines}\n```\n" if lines else ""
     files = [f"### {path}\n\n{edits.fenced(text.strip(), path)}" for path, text in unpack(context.source).items()]
     ranges = [f"{name}: {values_of(brief, name)}" for name in brief.knobs]
-    told = ["## Knobs and their values", "\n".join(ranges)] if ranges else []
-    return "\n\n".join(["## The files that you change (none can be added)", *files, *told]) + "\n"
+    knobs = ["## Knobs and their values", "\n".join(ranges)] if ranges else []
+    return "\n\n".join(["## The files that you change (none can be added)", *files, *knobs]) + "\n"
 
 
 def constant_lines(source: str, brief: Brief, names: Collection[str] | None = None) -> str:
@@ -125,7 +125,7 @@ def constant_lines(source: str, brief: Brief, names: Collection[str] | None = No
 def values_of(brief: Brief, name: str) -> str:
     """Say which values a task declares for a constant: "10 to 48", "one of a, b"; empty where it declares none."""
     spec = brief.knobs.get(name)
-    return told(spec) if spec is not None else ""
+    return values_text(spec) if spec is not None else ""
 
 
 # --- the forms of an answer -------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from typing import Any
 
 from autoresearch.errors import ProposerError
 from autoresearch.formats import GIB
-from autoresearch.search.llm.ollama import CONTEXT_STEPS, context_length, family, parameters_b
+from autoresearch.search.llm.ollama import CONTEXT_STEPS, context_length, model_family, parameters_b
 from autoresearch.search.llm.ollama_server import OllamaServer
 from autoresearch.search.llm.transport import positive
 from autoresearch.search.scorecard import FORMATS, Card, Scorecard
@@ -135,7 +135,7 @@ def _writes(name: str, show: Mapping[str, Any], capabilities: Any) -> bool:
         return "completion" in capabilities
     info = show.get("model_info") or {}
     pools = any(str(key).endswith(".pooling_type") for key in info)
-    return not pools and not EMBEDDERS.search(f"{name} {family(show)}")
+    return not pools and not EMBEDDERS.search(f"{name} {model_family(show)}")
 
 
 def _estimate(info: Mapping[str, Any], size: int, num_ctx: int) -> int:

@@ -229,7 +229,7 @@ class OllamaBackend:
         capable = "thinking" in (self._show().get("capabilities") or ())
         if not capable:
             return False
-        if family(self._show()).startswith("gptoss"):  # its thinking has levels and cannot be turned off
+        if model_family(self._show()).startswith("gptoss"):  # its thinking has levels and cannot be turned off
             return self._think if isinstance(self._think, str) else "low"
         return self._think if self._think is not None else False
 
@@ -315,7 +315,7 @@ def context_length(show: Mapping[str, Any]) -> int | None:
     return positive(info, f"{info.get('general.architecture')}.context_length")
 
 
-def family(show: Mapping[str, Any]) -> str:
+def model_family(show: Mapping[str, Any]) -> str:
     """Return the architecture without separators: "gpt-oss" -> "gptoss"."""
     info, details = show.get("model_info") or {}, show.get("details") or {}
     return str(info.get("general.architecture") or details.get("family") or "").replace("-", "").replace("_", "")

@@ -12,7 +12,7 @@ from typing import Any
 
 from autoresearch.candidate import constants, json_keys, keys, syntax, toml_keys
 from autoresearch.candidate.constants import Place
-from autoresearch.candidate.declared_values import Knobs, admits, told
+from autoresearch.candidate.declared_values import Knobs, admits, values_text
 from autoresearch.candidate.pack import pack
 from autoresearch.errors import EditError, SourceError
 
@@ -32,10 +32,10 @@ def violations(files: Mapping[str, str], base: Mapping[str, str], knobs: Knobs) 
         at = int(index.rstrip("]")) if bracket else None
         where = f"{place.path}: {place.name}{bracket}{index}"
         if _places(new, place) > (0 if after is None else max(1, _places(old, place))):
-            yield f"{where} has to stay one plain value, {told(spec)} ([knobs] of task.toml)"
+            yield f"{where} has to stay one plain value, {values_text(spec)} ([knobs] of task.toml)"
             continue
         for value in _beyond(before, after, at, spec):
-            yield f"{where} is {value!r} and may be {told(spec)} ([knobs] of task.toml)"
+            yield f"{where} is {value!r} and may be {values_text(spec)} ([knobs] of task.toml)"
 
 
 def _place(source: str, name: str) -> Place | None:

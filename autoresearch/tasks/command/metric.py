@@ -39,10 +39,10 @@ class Observed:
     sizes: Mapping[str, float] = field(default_factory=dict)  # bytes by source, of those that match a file
 
 
-def number(source: str, seen: Observed) -> float:
+def source_number(source: str, seen: Observed) -> float:
     """Return the number that a source names. Raises MissingError.
 
-    >>> number("score:json:ms", Observed(judged='warming up\\n{"ms": 12.5}\\n'))
+    >>> source_number("score:json:ms", Observed(judged='warming up\\n{"ms": 12.5}\\n'))
     12.5
     """
     kind, argument = split_source(source)

@@ -14,7 +14,7 @@ from autoresearch.measure.follower import Listener
 from autoresearch.metrics import Metric
 from autoresearch.records import Failure, Measurement
 from autoresearch.tasks.command.keys import LimitTable, metric_kind
-from autoresearch.tasks.command.metric import MissingError, Observed, cases, figures, number
+from autoresearch.tasks.command.metric import MissingError, Observed, cases, figures, source_number
 from autoresearch.tasks.command.phases import Bench, FailedError, Side, needs_run
 from autoresearch.tasks.task import RunOrder
 
@@ -159,7 +159,7 @@ class _Run:
 
     def _score(self, seen: Observed) -> float:
         try:
-            return self.metric.score(number(self.declared.metric.source, seen))
+            return self.metric.score(source_number(self.declared.metric.source, seen))
         except (MissingError, ValueError) as error:
             raise FailedError(Failure("metric", str(error), (seen.judged or seen.printed or "")[-1500:])) from None
 
@@ -196,7 +196,7 @@ class _Run:
 
     def _number(self, source: str, seen: Sequence[Observed]) -> float:
         try:
-            return median(number(source, each) for each in seen)
+            return median(source_number(source, each) for each in seen)
         except MissingError as error:
             raise FailedError(Failure("metric", str(error))) from None
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from autoresearch import environment, texts
-from autoresearch.candidate.edits import apply
+from autoresearch.candidate import edits
 from autoresearch.errors import GitError
 from autoresearch.measure import experiment
 from autoresearch.paths import EDITABLE, Cache
@@ -87,10 +87,10 @@ def with_profile(path: Path, wanted: Mapping[str, str]) -> str:
         except GitError:  # no repository, or not committed yet
             return source
 
-    edits = [] if ours else starting_edits(source, wanted, first)
-    if edits:
-        print(f"constants of the profile: {', '.join(f'{edit.name} = {edit.literal}' for edit in edits)}")
-    return apply(source, edits) if edits else source
+    changes = [] if ours else starting_edits(source, wanted, first)
+    if changes:
+        print(f"constants of the profile: {', '.join(f'{edit.name} = {edit.literal}' for edit in changes)}")
+    return edits.apply(source, changes) if changes else source
 
 
 class StepPrinter:

@@ -19,7 +19,7 @@ import numpy as np
 
 import prepare
 from autoresearch.tasks.gpt.children import Reporter
-from autoresearch.tasks.gpt.probes import Copier, Copies, changes, cuts_needed
+from autoresearch.tasks.gpt.probes import Copier, Copies, changed_nats, cuts_needed
 from autoresearch.tasks.gpt.wire import PLACES, Garbled, Gone, JudgesEnd, Sizes, inherited
 from prepare import Failed, Task, evaluate_bpb, fixed_tokens
 
@@ -168,7 +168,7 @@ def probe(
     largest, done = 0.0, 0
     for copies in copier.batches(count):
         nats = answer(model, copies, targets)
-        found = changes(copies, nats, scored)
+        found = changed_nats(copies, nats, scored)
         largest, done = max(largest, float(found.max())), done + int((copies.rows >= 0).sum())
         if largest > tolerance:
             raise diagnosed(model, copier, copies, targets, nats, float(found.max()), tolerance)

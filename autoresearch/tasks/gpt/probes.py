@@ -100,7 +100,7 @@ class Copier:
         tail[:] = self.training[row, start : start + len(tail)]
 
 
-def changes(copies: Copies, nats: np.ndarray, scored: np.ndarray) -> np.ndarray:
+def changed_nats(copies: Copies, nats: np.ndarray, scored: np.ndarray) -> np.ndarray:
     """Return by how much the nats of the true targets differ, where tokens are kept: (B, T), 0 elsewhere.
 
     `nats` (B, T) belongs to the copies, `scored` (N, T) to the rows themselves.

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoresearch.tasks.command.metric import MissingError, Observed, cases, figures, number, sizes
+from autoresearch.tasks.command.metric import MissingError, Observed, cases, figures, sizes, source_number
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ from autoresearch.tasks.command.metric import MissingError, Observed, cases, fig
     ],
 )
 def test_a_number_is_found(source: str, seen: Observed, wanted: float) -> None:
-    assert number(source, seen) == wanted
+    assert source_number(source, seen) == wanted
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_a_number_is_found(source: str, seen: Observed, wanted: float) -> None:
 )
 def test_a_number_that_is_not_there_is_an_error(source: str, seen: Observed) -> None:
     with pytest.raises(MissingError):
-        number(source, seen)
+        source_number(source, seen)
 
 
 def test_sizes_are_those_of_the_files_and_of_what_gzip_makes_of_them(tmp_path: Path) -> None:
@@ -86,6 +86,6 @@ def test_the_judges_numbers_are_figures() -> None:
 def test_no_text_of_a_judge_or_a_run_is_an_unexpected_error(text: str) -> None:
     for source in ("score:json:a.b", "run:line:ms", "run:regex:a(.)"):
         try:
-            assert math.isfinite(number(source, Observed(judged=text, printed=text)))
+            assert math.isfinite(source_number(source, Observed(judged=text, printed=text)))
         except MissingError as error:
             assert str(error)

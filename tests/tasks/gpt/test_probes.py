@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoresearch.tasks.gpt.probes import Copier, changes, cuts_needed
+from autoresearch.tasks.gpt.probes import Copier, changed_nats, cuts_needed
 
 
 def copier(seed: int, size: int, length: int, batch_rows: int, vocab: int = 50) -> Copier:
@@ -58,9 +58,9 @@ def test_only_kept_positions_of_copies_count() -> None:
     scored = np.ones((3, 6), np.float32)
     nats = np.ones((4, 6), np.float32)
     nats[~copies.kept] = 9.0
-    assert changes(copies, nats, scored).max() == 0.0
+    assert changed_nats(copies, nats, scored).max() == 0.0
     nats[1, 4] = 0.75  # the last kept position, whose target is replaced
-    found = changes(copies, nats, scored)
+    found = changed_nats(copies, nats, scored)
     assert found[1, 4] == 0.25 and np.count_nonzero(found) == 1
 
 

@@ -34,7 +34,7 @@ from autoresearch.system.invocation import command, versions
 from autoresearch.tasks.gpt.data import sources
 from autoresearch.tasks.gpt.data.files import TEXT
 from autoresearch.tasks.gpt.data.hub import hub_problem, hub_reachable
-from autoresearch.tasks.gpt.data.prepared import VERSION, Meta, Request, load_meta, verify
+from autoresearch.tasks.gpt.data.prepared import VERSION, DataRequest, Meta, load_meta, verify
 from autoresearch.tasks.gpt.data.profiles import PROFILES, Profile, default_profile
 
 __all__ = [
@@ -96,7 +96,7 @@ def prepare(
 
 
 def _prepare(
-    source: sources.Corpus, scale: Profile, folder: Path, request: Request, offline: bool, report: Say
+    source: sources.Corpus, scale: Profile, folder: Path, request: DataRequest, offline: bool, report: Say
 ) -> None:
     from autoresearch.tasks.gpt.data.preparation import Preparation  # NumPy and rich, which a second call does without
 
@@ -108,7 +108,7 @@ def _prepare(
     report(f"prepared in {time.monotonic() - start:.1f} s: {folder} (fingerprint {fingerprint})")
 
 
-def _is_ready(folder: Path, request: Request, any_shards: bool, report: Say) -> bool:
+def _is_ready(folder: Path, request: DataRequest, any_shards: bool, report: Say) -> bool:
     if not folder.exists():
         return False
     try:

@@ -24,7 +24,7 @@ BUFFER = 1000  # documents to choose from
 REFILL = 128  # documents read at a time
 
 
-def pack(documents: Iterable[Tokens], length: int) -> Iterator[Tokens]:
+def pack_rows(documents: Iterable[Tokens], length: int) -> Iterator[Tokens]:
     """Yield rows of `length` tokens from documents that each begin with BOS, until the last row cannot be filled.
 
     With BOS = 0, [0 1 2 3], [0 4], [0 5 6] at length 5 -> [0 1 2 3 0], [0 5 6 0 4]: no document fits into the one free

@@ -28,8 +28,8 @@ from autoresearch.paths import DataFolder
 from autoresearch.records import Say
 from autoresearch.system.invocation import command
 from autoresearch.tasks.gpt.data import tokenizer as bpe
-from autoresearch.tasks.gpt.data.packing import first_tokens, pack, write_rows, write_shuffled
-from autoresearch.tasks.gpt.data.prepared import Meta, Request, Split, StoredFile, Unfinished, fingerprint
+from autoresearch.tasks.gpt.data.packing import first_tokens, pack_rows, write_rows, write_shuffled
+from autoresearch.tasks.gpt.data.prepared import DataRequest, Meta, Split, StoredFile, Unfinished, fingerprint
 from autoresearch.tasks.gpt.data.profiles import Profile
 from autoresearch.tasks.gpt.data.sources import HELD_OUT, Corpus, text_hash
 from autoresearch.tasks.gpt.data.tokenizer import Tokens
@@ -45,7 +45,7 @@ Record = dict[str, Any]
 class Preparation:
     """A data set in the making, in a folder of its own; `request` says which data set it is."""
 
-    def __init__(self, source: Corpus, profile: Profile, folder: Path, request: Request, report: Say) -> None:
+    def __init__(self, source: Corpus, profile: Profile, folder: Path, request: DataRequest, report: Say) -> None:
         self.source, self.profile, self.folder, self.request, self.report = source, profile, folder, request, report
         self.data = DataFolder(folder)
         self.stages: dict[str, Record] = {}
@@ -157,7 +157,7 @@ class Preparation:
 
     def _first_rows(self, documents: list[Tokens], count: int) -> list[Tokens]:
         length = self.profile.seq_len + 1
-        return list(islice(pack(first_tokens(documents, count * length), length), count))
+        return list(islice(pack_rows(first_tokens(documents, count * length), length), count))
 
     def _evaluation_rows(self, available: int, corpus_tokens: int) -> int:
         """Reduce `available` rows to a number that fills batches of one size, which may be below the profile's.
@@ -186,7 +186,7 @@ class Preparation:
         with progress("packing", "tokens", min(expected, self.profile.train_tokens)) as advance:
             texts = (text for _, text in self.source.documents(("train",)))
             documents = first_tokens(self.tokenizer.encode(read.counted(texts)), self.profile.train_tokens)
-            record = write_shuffled(path, watched(pack(documents, length), advance), length, ORDER_SEED)
+            record = write_shuffled(path, watched(pack_rows(documents, length), advance), length, ORDER_SEED)
         if not record["rows"]:
             raise DataError(f"{self.source.title}: {read} do not fill one training row of {length} tokens")
         self.report(f"train: {record['rows']:,} rows, {record['rows'] * length / 1e6:.1f}M tokens, from {read}")

@@ -19,7 +19,7 @@ from autoresearch.system.invocation import command
 VERSION = 2  # of the layout that corpus.py describes
 NUMBERS = ("seq_len", "vocab_size", "bos_id", "eval_tokens", "eval_rows")  # of meta.json that decide what is measured
 
-Request = Mapping[str, Any]  # what was asked for: the profile's numbers, and what identifies the text
+DataRequest = Mapping[str, Any]  # what was asked for: the profile's numbers, and what identifies the text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +65,7 @@ class Meta(_Versioned):
     files: Mapping[str, StoredFile] = field(default_factory=dict)  # beside the splits
     train_mtime_ns: int | None = None  # of the training rows when they were written
     documents: Mapping[str, float] = field(default_factory=dict)
-    request: Request = field(default_factory=dict)
+    request: DataRequest = field(default_factory=dict)
     created: str = ""
 
     def all_files(self) -> dict[str, StoredFile]:
@@ -77,7 +77,7 @@ class Meta(_Versioned):
 class Unfinished:
     """The stages of a preparation that are finished, each with its files and counts."""
 
-    request: Request
+    request: DataRequest
     stages: Mapping[str, Mapping[str, Any]]
 
 

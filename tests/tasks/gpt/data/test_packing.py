@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoresearch.tasks.gpt.data import packing
-from autoresearch.tasks.gpt.data.packing import first_tokens, pack, write_rows, write_shuffled
+from autoresearch.tasks.gpt.data.packing import first_tokens, pack_rows, write_rows, write_shuffled
 
 BOS = 0
 bodies = st.lists(st.lists(st.integers(1, 999), min_size=1, max_size=40), max_size=60)
@@ -58,14 +58,14 @@ def test_the_same_lengths_as_the_plain_rule(bodies: list[list[int]], length: int
     def shape(row: list[int]) -> list[int]:
         return [i for i, token in enumerate(row) if token == BOS]
 
-    assert [shape(list(row)) for row in pack(documents, length)] == [
+    assert [shape(list(row)) for row in pack_rows(documents, length)] == [
         shape(row) for row in plain_pack(documents, length)
     ]
 
 
 @given(bodies, st.integers(2, 30))
 def test_nothing_is_lost_but_an_unfinished_row(bodies: list[list[int]], length: int) -> None:
-    rows = list(pack(with_bos(bodies), length))
+    rows = list(pack_rows(with_bos(bodies), length))
     assert all(len(row) == length and row[0] == BOS and row.dtype == np.uint16 for row in rows)
     packed = Counter(int(token) for row in rows for token in row if token != BOS)
     given_tokens = Counter(chain.from_iterable(bodies))
@@ -75,7 +75,7 @@ def test_nothing_is_lost_but_an_unfinished_row(bodies: list[list[int]], length: 
 
 def test_documents_longer_than_a_row_are_cut_and_kept_in_order() -> None:
     body = np.arange(1, 1001, dtype=np.uint16)
-    rows = list(pack([np.concatenate([[BOS], body]).astype(np.uint16)], 101))
+    rows = list(pack_rows([np.concatenate([[BOS], body]).astype(np.uint16)], 101))
     assert len(rows) == 10
     assert np.array_equal(np.concatenate([row[1:] for row in rows]), body)
 
@@ -84,14 +84,14 @@ def test_more_documents_than_the_buffer_holds() -> None:
     rng = np.random.default_rng(0)
     lengths = rng.integers(1, 700, 3 * packing.BUFFER)
     documents = [np.concatenate([[BOS], np.full(n, 7)]).astype(np.uint16) for n in lengths]
-    rows = np.stack(list(pack(documents, 257)))
+    rows = np.stack(list(pack_rows(documents, 257)))
     kept = int((rows == 7).sum())
     assert lengths.sum() - 257 < kept <= lengths.sum()
     assert (rows == BOS).mean() < 0.01  # pieces stay long: 350 tokens a document, 257 a row
 
 
 def test_the_documented_example() -> None:
-    rows = list(pack(with_bos([[1, 2, 3], [4], [5, 6]]), 5))
+    rows = list(pack_rows(with_bos([[1, 2, 3], [4], [5, 6]]), 5))
     assert [list(map(int, row)) for row in rows] == [[0, 1, 2, 3, 0], [0, 5, 6, 0, 4]]
 
 
