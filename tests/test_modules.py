@@ -63,7 +63,8 @@ def test_a_function_that_is_imported_by_its_bare_name_has_that_name_alone() -> N
     found: dict[str, set[str]] = defaultdict(set)
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ImportFrom) and (ROOT / f"{(node.module or '').replace('.', '/')}.py").is_file():
+            module = (node.module or "").split(".") if isinstance(node, ast.ImportFrom) else []
+            if module[:1] == [PACKAGE.name] and ROOT.joinpath(*module).with_suffix(".py").is_file():
                 for alias in node.names:
-                    found[alias.asname or alias.name].add(node.module or "")
+                    found[alias.asname or alias.name].add(".".join(module))
     assert {name: modules for name, modules in found.items() if name.islower() and len(modules) > 1} == {}
