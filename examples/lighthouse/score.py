@@ -27,7 +27,7 @@ FLAGS = (
 )  # the loop's sandbox is around it
 AUDITS = {"fcp_ms": "first-contentful-paint", "lcp_ms": "largest-contentful-paint", "tbt_ms": "total-blocking-time"}
 SLOWER = ["--throttling.cpuSlowdownMultiplier=6", "--throttling.rttMs=300", "--throttling.throughputKbps=900"]
-PATIENCE_S = 120.0
+PATIENCE_S = 240.0
 TMP = "/tmp" if os.access("/tmp", os.W_OK) else tempfile.gettempdir()  # a socket's path may have 107 characters
 
 
