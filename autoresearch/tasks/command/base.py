@@ -24,7 +24,7 @@ from autoresearch.record.gitcall import call
 from autoresearch.records import Say
 from autoresearch.system.invocation import command
 from autoresearch.tasks.command import checks, declaration, tree
-from autoresearch.tasks.command.checks import PYTHON
+from autoresearch.tasks.command.command_words import PYTHON, named_files
 from autoresearch.tasks.command.confined import Call, Confinement, execute
 from autoresearch.tasks.command.declaration import Problem, refuse
 from autoresearch.tasks.command.globs import matching
@@ -158,5 +158,5 @@ def _shown_last(declared: Declaration, hidden: frozenset[str]) -> list[str]:
     """Return the hidden files that the final validation's run sees: those that it names, and those of `show`."""
     if declared.test is None:
         return []
-    named = checks.named_files(declared.test.run, hidden) if declared.test.run else []
+    named = named_files(declared.test.run, hidden) if declared.test.run else []
     return [*named, *matching(declared.test.show, hidden)]

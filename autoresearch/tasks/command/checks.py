@@ -11,52 +11,12 @@ from autoresearch.candidate import constants
 from autoresearch.candidate.pack import pack
 from autoresearch.errors import EditError
 from autoresearch.paths import TASK_FILE
+from autoresearch.tasks.command.command_words import PYTHON, named_files, programs, script_of
 from autoresearch.tasks.command.declaration import Problem
 from autoresearch.tasks.command.globs import matches, matching
 from autoresearch.tasks.command.keys import Declaration, words
 from autoresearch.tasks.command.toml_lines import TomlPath
 from autoresearch.tasks.command.tree import OUT
-
-PYTHON = ("python", "python3")  # the Python that runs the loop
-
-
-def named_files(command: str, files: Collection[str]) -> list[str]:
-    """Return the files that a command's words name, a module after -m as well.
-
-    >>> named_files("python -I ./score.py --db=data/a.db", {"score.py", "data/a.db", "b"})
-    ['score.py', 'data/a.db']
-    """
-    found, before = [], ""
-    for word in words(command):
-        candidates = [word.removeprefix("./"), word.partition("=")[2].removeprefix("./")]
-        if before == "-m":
-            module = word.replace(".", "/")
-            candidates += [f"{module}.py", f"{module}/__main__.py", f"{module}/__init__.py"]
-        found += [path for path in candidates if path in files]
-        before = word
-    return found
-
-
-def programs(command: str, files: Collection[str]) -> list[str]:
-    """Return the files that a command runs, and not only reads: the program, its script, or a module's files.
-
-    >>> programs("python -I score.py query.sql", {"score.py", "query.sql"})
-    ['score.py']
-    """
-    first, *rest = words(command)
-    if "-m" in rest:
-        return named_files(f"{first} -m {rest[rest.index('-m') + 1]}", files)
-    script = next((word for word in rest if not word.startswith("-")), "")
-    return [path for path in (first.removeprefix("./"), script.removeprefix("./")) if path in files]
-
-
-def script_of(command: str) -> str | None:
-    """Return the script that a Python command runs, None for another command: "python -I a/b.py x" -> "a/b.py"."""
-    first, *rest = words(command)
-    if first not in PYTHON:
-        return None
-    script = next((word for word in rest if not word.startswith("-")), None)
-    return script.removeprefix("./") if script and script.endswith(".py") else None
 
 
 def before_preparing(declared: Declaration, folder: Path, files: Collection[str]) -> Iterator[Problem]:
@@ -123,9 +83,12 @@ def _edit_problems(declared: Declaration, folder: Path, files: Collection[str]) 
                 yield Problem(("edit", i), f"{path} cannot be edited by a candidate", "Name other files, one by one")
     editable = set(matching(declared.edit, files))
     for where, command in declared.judging.items():
-        for path in programs(command, editable):
+        for path in [path for path in programs(command, files) if path in editable]:
             what = f"`{command}` runs {path}, which a candidate may change"
-            yield Problem(where, what, "Take the file out of `edit`: what judges is never edited")
+            mend = "Take the file out of `edit`: what judges is never edited"
+            if where[0] == "guard":
+                mend += "; or write candidate = true, so that the guard sees what a candidate sees"
+            yield Problem(where, what, mend)
 
 
 def _program_problems(

@@ -21,7 +21,7 @@ from pathlib import Path
 from autoresearch.formats import shortened
 from autoresearch.records import Failure, Purpose
 from autoresearch.tasks.command import tree as trees
-from autoresearch.tasks.command.checks import PYTHON, script_of
+from autoresearch.tasks.command.command_words import PYTHON, script_of
 from autoresearch.tasks.command.confined import Call, Confinement, Ended, execute
 from autoresearch.tasks.command.keys import Declaration, GuardTable, metric_kind, split_source, words
 from autoresearch.tasks.command.metric import SIZES, Observed, sizes

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from autoresearch.tasks.command.checks import PYTHON
+from autoresearch.tasks.command.command_words import PYTHON
 from autoresearch.tasks.command.keys import Declaration, words
 
 TOO_MUCH = ("", ".local", ".config", "Library", "Documents")  # folders of a home that hold more than a program

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from autoresearch.errors import TaskError
-from autoresearch.tasks.command.checks import named_files, programs, script_of
+from autoresearch.tasks.command import declaration
+from autoresearch.tasks.command.checks import before_preparing
 from testbed.declared import FILES, TOML, declare, opened
 from testbed.toy import git
 
@@ -67,20 +68,9 @@ def test_an_editable_file_is_no_link(tmp_path: Path) -> None:
         opened(folder)
 
 
-@pytest.mark.parametrize(
-    ("command", "run", "named"),
-    [
-        ("python -I ./score.py query.sql", ["score.py"], ["score.py", "query.sql"]),
-        ("python -m judge.score --db=query.sql", ["judge/score.py"], ["judge/score.py", "query.sql"]),
-        ("./score.py x", ["score.py"], ["score.py"]),
-        ("node score.py", ["score.py"], ["score.py"]),
-        ("true", [], []),
-    ],
-)
-def test_a_command_runs_some_of_the_files_that_it_names(command: str, run: list[str], named: list[str]) -> None:
-    files = {"score.py", "query.sql", "judge/score.py"}
-    assert (programs(command, files), named_files(command, files)) == (run, named)
-
-
-def test_the_script_of_a_python_command() -> None:
-    assert [script_of(c) for c in ("python -I a/b.py x", "node b.js", "python -c pass")] == ["a/b.py", None, None]
+def test_a_guard_that_runs_what_is_edited_may_say_so(tmp_path: Path) -> None:
+    text = TOML.replace("config.toml", "run.py", 1) + '[[guard]]\nrun = "python -m pytest"\n'
+    [problem] = before_preparing(declaration.read(text), tmp_path, {"run.py", "score.py"})
+    assert problem.what == "`python -m pytest` runs run.py, which a candidate may change"
+    assert "or write candidate = true" in problem.mend
+    assert not list(before_preparing(declaration.read(f"{text}candidate = true\n"), tmp_path, {"run.py", "score.py"}))
