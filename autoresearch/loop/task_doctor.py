@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import shutil
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ from autoresearch.errors import AutoresearchError
 from autoresearch.formats import counted
 from autoresearch.loop.checkup import FINE, NOTE, PROBLEM, Check
 from autoresearch.paths import STATE, TASK_FILE
+from autoresearch.search.recipes import recipe
+from autoresearch.tasks.command import briefs
 from autoresearch.tasks.command.floor import Baseline, Floor, Trick
 from autoresearch.tasks.command.task import CommandTask
 from autoresearch.tasks.command.toml_lines import key_lines, line_of
@@ -29,12 +32,13 @@ def checks(folder: Path, *, no_sandbox: bool = False) -> Iterator[Check]:
     try:
         task = CommandTask.open(folder, folder / STATE, said.append, no_sandbox=no_sandbox, revision=None)
     except AutoresearchError as error:
-        yield from (Check("task.toml", PROBLEM, text) for text in str(error).splitlines())
+        yield from (Check("task.toml", PROBLEM, text) for text in _problems(str(error)))
         return
     yield Check("task.toml", FINE, f"{counted(len(task.base.edited), 'file')} to edit: {', '.join(task.base.edited)}")
     yield from _committed(task)
     yield _sandbox(task, said)
     yield _trust(task)
+    yield from _ideas(task)
     scratch = folder / STATE / "doctor"
     try:
         floor = Floor(task, scratch.resolve())
@@ -47,6 +51,27 @@ def checks(folder: Path, *, no_sandbox: bool = False) -> Iterator[Check]:
             yield _test(task, floor)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _problems(text: str) -> list[str]:
+    """Return the problems of a declaration that an error tells, each with the lines that belong to it."""
+    return re.split(rf"\n(?={re.escape(TASK_FILE)})", text)
+
+
+def _ideas(task: CommandTask) -> Iterator[Check]:
+    """Check that the task's own ideas can be read, and say which of them apply now."""
+    texts, files = briefs.ideas(task.folder), tuple(task.base.edited)
+    found, problems = recipe.ideas(tuple(texts.items()), files, task.declared.categories)
+    yield from (Check("ideas", PROBLEM, problem, "the form of an idea: docs/tasks.md") for problem in problems)
+    source = task.read(lambda path: task.base.edited[path])
+    clashing = [idea for idea in found if recipe.clash(idea, source) is not None]
+    if clashing and len(clashing) == len(found):
+        why = str(recipe.clash(clashing[0], source)).splitlines()[0]
+        message = f"none of {counted(len(found), 'idea')} applies to the files as they are; {clashing[0].name}: {why}"
+        yield Check("ideas", NOTE, message, "copy the lines of SEARCH from the file")
+    elif found:
+        later = f", {len(clashing)} once others are kept" if clashing else ""
+        yield Check("ideas", FINE, f"{counted(len(found), 'idea')} to try{later}")
 
 
 def _committed(task: CommandTask) -> Iterator[Check]:

@@ -8,7 +8,7 @@ import pytest
 
 from autoresearch.loop.checkup import FINE, NOTE, PROBLEM, Check
 from autoresearch.loop.task_doctor import checks
-from testbed.declared import TOML, declare
+from testbed.declared import FILES, TOML, declare
 from testbed.toy import git
 
 SIZE = 'edit = ["config.toml"]\n[metric]\nname = "bytes"\nfrom = "size:config.toml"\nmin_gain = 1\n'
@@ -26,6 +26,18 @@ def test_a_declaration_that_does_not_fit_ends_it_with_each_problem(tmp_path: Pat
     said = found(folder)
     assert list(said) == ["task.toml"] and [c.level for c in said["task.toml"]] == [PROBLEM, PROBLEM]
     assert said["task.toml"][0].message.startswith("task.toml, line 2: ")
+
+
+def test_a_problem_keeps_the_lines_that_belong_to_it_and_ideas_are_read(tmp_path: Path) -> None:
+    prepare = TOML.replace("timeout_s", 'prepare = "python prep.py"\ntimeout_s')
+    folder = declare(tmp_path / "1", task_toml=prepare, prep_py="import sys\nprint('looking')\nsys.exit('no disk')\n")
+    [problem] = found(folder)["task.toml"]
+    assert problem.message.startswith("task.toml, line 4: ") and problem.message.endswith("looking\nno disk")
+    ideas = {"ideas/10-x.txt": "TITLE: X\n", "ideas/20-y.txt": "TITLE: Y\nSET x = 2\n", "ideas/30-z.txt": "SET y = 1\n"}
+    folder = declare(tmp_path / "2", {**FILES, **ideas}, run_py="raise SystemExit(1)")
+    said = found(folder)["ideas"]
+    assert [c.level for c in said] == [PROBLEM, FINE] and said[0].message.startswith("ideas/10-x.txt: ")
+    assert said[1].message == "2 ideas to try, 1 once others are kept"
 
 
 def test_what_is_fine_and_what_a_guard_lets_through_is_told(tmp_path: Path) -> None:

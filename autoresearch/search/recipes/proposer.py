@@ -6,7 +6,7 @@ from autoresearch.errors import ProposerError
 from autoresearch.formats import counted
 from autoresearch.records import Context, Proposal
 from autoresearch.search.proposer import BaseProposer
-from autoresearch.search.recipes.recipe import Recipe, clash, offered, untried
+from autoresearch.search.recipes.recipe import Recipe, offered, unfit, untried
 
 
 class Recipes(BaseProposer):
@@ -50,6 +50,6 @@ def _why(context: Context, one: str) -> str:
     left = [recipe for recipe in offered(context) if recipe.title not in tried]
     if not left:
         return f"every {one} was tried" if tried else f"there is no {one}"
-    why = clash(left[0], context.source) or ""
-    clashing = f"{counted(len(left), f'untried {one}')} {'clashes' if len(left) == 1 else 'clash'}"
-    return f"{clashing} with the present file; {left[0].name}: {why.splitlines()[0]}"
+    why = unfit(left[0], context) or ""
+    verb = "clashes with the present file, or repeats" if len(left) == 1 else "clash with the present file, or repeat"
+    return f"{counted(len(left), f'untried {one}')} {verb} what was tried; {left[0].name}: {why.splitlines()[0]}"

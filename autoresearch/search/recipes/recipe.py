@@ -31,12 +31,13 @@ from pathlib import Path
 from autoresearch.candidate import edits
 from autoresearch.errors import EditError
 from autoresearch.records import CATEGORIES, Context, Edit
+from autoresearch.search import policy
 from autoresearch.search.llm import replies
 
 CATALOGUE = Path(__file__).parent / "catalogue"
 ABOUT = re.compile(r"^(SOURCE|CLAIM): (.+)\n", re.MULTILINE)
 
-REMEMBERED = 256  # answers of `clash`: of every recipe, for the latest versions of the file
+REMEMBERED = 256  # what recipes make: every one, for the latest versions of the file
 
 
 @dataclass(frozen=True)
@@ -66,24 +67,24 @@ def _read(path: Path) -> Recipe:
 
 
 def offered(context: Context) -> tuple[Recipe, ...]:
-    """Return the recipes for a context: the catalogue, or the ideas of a declared task. Raises EditError."""
+    """Return the recipes for a context: the catalogue, or the ideas of a declared task that can be read."""
     if context.brief is None:
         return catalogue()
-    return ideas(tuple(context.brief.ideas.items()), context.task.files, context.brief.categories)
+    return ideas(tuple(context.brief.ideas.items()), context.task.files, context.brief.categories)[0]
 
 
 @lru_cache(4)
 def ideas(
     texts: tuple[tuple[str, str], ...], files: tuple[str, ...], categories: tuple[str, ...]
-) -> tuple[Recipe, ...]:
-    """Return a declared task's ideas, given by name and text. Raises EditError for one that cannot be read."""
-    found = []
+) -> tuple[tuple[Recipe, ...], tuple[str, ...]]:
+    """Return a declared task's ideas, given by name and text, and a sentence for each that cannot be read."""
+    found, problems = [], []
     for name, text in texts:
         try:
             found.append(_parsed(name, text, files, categories))
         except EditError as error:
-            raise EditError(f"ideas/{name}.txt: {error}") from error
-    return tuple(found)
+            problems.append(f"ideas/{name}.txt: {error}")
+    return tuple(found), tuple(problems)
 
 
 def _parsed(name: str, text: str, files: Sequence[str], categories: Sequence[str]) -> Recipe:
@@ -94,17 +95,29 @@ def _parsed(name: str, text: str, files: Sequence[str], categories: Sequence[str
     return Recipe(short, parsed.title, parsed.hypothesis, parsed.category, parsed.edits, source, claim)
 
 
-@lru_cache(REMEMBERED)
 def clash(recipe: Recipe, source: str) -> str | None:
     """Say why a recipe does not apply to a source, None where it does."""
-    try:
-        edits.apply(source, recipe.edits)
-    except EditError as error:
-        return str(error)
-    return None
+    return _applied(recipe, source)[1]
+
+
+def unfit(recipe: Recipe, context: Context) -> str | None:
+    """Say why a recipe is nothing new for a context: it clashes, or makes what was measured; None where it is new."""
+    changed, why = _applied(recipe, context.source)
+    if why is None and (trial := policy.repeat_of(changed, context.source, context.history)) is not None:
+        return policy.repeat_sentence(changed, trial)
+    return why
 
 
 def untried(context: Context) -> list[Recipe]:
-    """Return the recipes that apply to the context's source and that no experiment of the night has tried, in order."""
+    """Return the recipes that are new for the context, in order: none that an experiment of the night has tried."""
     tried = {trial.title for trial in context.history}
-    return [r for r in offered(context) if r.title not in tried and clash(r, context.source) is None]
+    return [r for r in offered(context) if r.title not in tried and unfit(r, context) is None]
+
+
+@lru_cache(REMEMBERED)
+def _applied(recipe: Recipe, source: str) -> tuple[str, str | None]:
+    """Return the source that a recipe makes, or why it does not apply."""
+    try:
+        return edits.apply(source, recipe.edits), None
+    except EditError as error:
+        return "", str(error)

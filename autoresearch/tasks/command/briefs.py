@@ -7,6 +7,7 @@ from pathlib import Path
 from autoresearch import texts
 from autoresearch.metrics import Metric
 from autoresearch.records import Brief
+from autoresearch.search.recipes import recipe
 from autoresearch.tasks.command import tree
 from autoresearch.tasks.command.base import IDEAS, Base
 from autoresearch.tasks.command.globs import matching
@@ -62,6 +63,11 @@ def ideas(folder: Path) -> dict[str, str]:
     """Return the ready-made changes of ideas/*.txt by their names, in the order of the names."""
     found = sorted((folder / IDEAS).glob("*.txt"))
     return {path.stem: path.read_bytes().decode("utf-8", "replace") for path in found if path.is_file()}
+
+
+def unreadable(folder: Path, files: tuple[str, ...], declared: Declaration) -> tuple[str, ...]:
+    """Return a sentence for each idea of the folder that cannot be read."""
+    return recipe.ideas(tuple(ideas(folder).items()), files, declared.categories)[1]
 
 
 def _shown(path: Path) -> str:

@@ -11,6 +11,9 @@ from autoresearch.tasks.command.keys import words
 
 PYTHON = ("python", "python3")  # the Python that runs the loop
 
+CODE = (".py", ".js", ".mjs", ".cjs", ".ts", ".sh", ".bash", ".rb", ".pl", ".php", ".lua", ".r", ".jl")
+READERS = ("grep", "cat", "wc", "diff", "cmp", "test", "head", "tail", "jq", "sed", "awk", "sort")  # run no file
+
 # What a program runs although no word names it: build files, and the code that a test runner finds.
 FINDS = {
     "make": ("Makefile", "makefile", "GNUmakefile"),
@@ -50,10 +53,11 @@ def programs(command: str, files: Collection[str]) -> list[str]:
     >>> programs("env -i python -W ignore score.py query.sql", {"score.py", "query.sql"})
     ['score.py']
 
-    These are the program, the first file that it is given, a module's files, and what a program finds by itself. Of a
-    shell's text every file counts.
+    These are the program, the first file of code that it is given, a module's files, and what a program finds by
+    itself. Of a shell's text every file counts.
     """
-    return list(dict.fromkeys(_run_by(words(command), files)))
+    found = words(command)
+    return [] if found[0] in READERS else list(dict.fromkeys(_run_by(found, files)))
 
 
 def _run_by(found: list[str], files: Collection[str]) -> Iterator[str]:
@@ -64,11 +68,12 @@ def _run_by(found: list[str], files: Collection[str]) -> Iterator[str]:
         if before == "-m" and any(PurePosixPath(one).name.startswith("python") for one in found[:i]):
             yield from named_files(f"python -m {word}", files)
             return
-        if name in files and given in ("", PurePosixPath(name).suffix):
+        ending = PurePosixPath(name).suffix
+        if name in files and given in ("", ending) and (i == 0 or before in PYTHON or ending.lower() in CODE):
             yield name
             if not before.startswith("-") or found[0] in PYTHON:
                 return  # what follows is given to it
-            given = PurePosixPath(name).suffix
+            given = ending
         elif re.search(r"\s", word):
             yield from (path for path in files if re.search(rf"(?<![\w.-]){re.escape(path)}(?![\w.-])", word))
 

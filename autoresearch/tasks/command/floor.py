@@ -7,20 +7,23 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from autoresearch.metrics import Metric
 from autoresearch.records import Failure, Measurement, Purpose, Role
-from autoresearch.tasks.command import proof
+from autoresearch.tasks.command import proof, tree
 from autoresearch.tasks.command.keys import split_source
 from autoresearch.tasks.command.task import CommandTask
 from autoresearch.tasks.task import RunOrder
 
 TrickOutcome = Literal["refused", "no better", "better", "forgeable"]
 MARGIN = 3.0  # times the difference of the baseline's two runs, by which a version has to be better
+MOST_BYTES, MOST_LEFT = 200_000, 20  # of a file that is read for names of files in ./out; of such names
 GARBAGE = "}{ \u2603 not what anything expects [[[ 0x\n" * 3
 
 
@@ -79,8 +82,18 @@ class Floor:
 
     def adversaries(self, baseline: Baseline) -> Iterator[Trick]:
         """Measure each version that does nothing of use."""
-        for name, texts in versions(self.texts, self.task.metric, self.task.declared.metric.source).items():
+        source = self.task.declared.metric.source
+        for name, texts in versions(self.texts, self.task.metric, source, self._left()).items():
             yield self._found(name, texts, baseline)
+
+    def _left(self) -> list[str]:
+        """Return the files in ./out that the task's files and commands name, which its judge may read."""
+        if not self.task.declared.score:
+            return []
+        fixed = tree.files_below(self.task.base.folder).values()
+        texts = [path.read_bytes().decode("utf-8", "ignore") for path in fixed if path.stat().st_size < MOST_BYTES]
+        found = re.findall(rf"\b{tree.OUT}/[\w.-]+(?:/[\w.-]+)*", "\n".join([*self.texts.values(), *texts]))
+        return sorted(set(found))[:MOST_LEFT]
 
     def hidden(self) -> Iterator[Trick]:
         """Look for each hidden file with the eyes of a run: in its tree, in the folder, and in the base."""
@@ -123,11 +136,13 @@ def _worst(m: Measurement) -> float:
     return math.inf if m.score is None else m.score
 
 
-def versions(texts: Mapping[str, str], metric: Metric, source: str) -> dict[str, dict[str, str]]:
+def versions(
+    texts: Mapping[str, str], metric: Metric, source: str, left: Sequence[str] = ()
+) -> dict[str, dict[str, str]]:
     """Return the versions that do nothing of use, by a name for a person.
 
     Of each file an empty one and one of garbage; of the main one a program that claims a wonderful number and ends
-    well, one that ends at once, and one that only waits.
+    well, one that ends at once, one that only waits, and one that writes the claim into the files `left` in ./out.
     """
     main = next(iter(texts))
     found: dict[str, dict[str, str]] = {}
@@ -135,18 +150,21 @@ def versions(texts: Mapping[str, str], metric: Metric, source: str) -> dict[str,
         found[f"an empty {path}"] = {**texts, path: ""}
         found[f"garbage as {path}"] = {**texts, path: GARBAGE}
     claim = _claim(metric, source)
-    for name, body in programs(PurePosixPath(main).suffix, claim).items():
+    for name, body in programs(PurePosixPath(main).suffix, claim, left).items():
         found[f"{main} that {name}"] = {**texts, main: body}
     return found
 
 
-def programs(suffix: str, claim: str) -> dict[str, str]:
+def programs(suffix: str, claim: str, left: Sequence[str] = ()) -> dict[str, str]:
     """Return programs by what they do, in the language of a file; a file of data gets the claim as its text."""
-    quoted = json.dumps(claim)
+    quoted, data = json.dumps(claim), json.dumps(claim.splitlines()[-1])
     match suffix:
         case ".py":
             leave = "import os, sys\nsys.stdout.flush()\nos._exit(0)\n"
+            write = f"from pathlib import Path\nfor path in map(Path, {json.dumps(list(left))}):\n"
+            write += f"    path.parent.mkdir(parents=True, exist_ok=True)\n    path.write_text({data})\n{leave}"
             return {
+                **({"writes a wonderful number into what it leaves": write} if left else {}),
                 "claims a wonderful number and exits with 0": f"print({quoted})\n{leave}",
                 "exits with 0 at once": leave,
                 "only waits a moment": "import time\ntime.sleep(0.2)\n",
@@ -157,7 +175,11 @@ def programs(suffix: str, claim: str) -> dict[str, str]:
                 "exits with 0 at once": "process.exit(0);\n",
             }
         case ".sh" | ".bash":
+            write = "".join(
+                f"mkdir -p $(dirname {path}) && printf %s {shlex.quote(json.loads(data))} > {path}\n" for path in left
+            )
             return {
+                **({"writes a wonderful number into what it leaves": write} if left else {}),
                 "claims a wonderful number and exits with 0": f"cat <<'END'\n{claim}\nEND\nexit 0\n",
                 "exits with 0 at once": "exit 0\n",
             }

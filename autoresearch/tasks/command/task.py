@@ -85,6 +85,8 @@ class CommandTask:
             score_limit_s=declared.score_timeout_s,
         )
         proof.prove(bench, base, folder, state)
+        for problem in briefs.unreadable(folder, tuple(base.edited), declared):
+            say(f"warning: this idea is passed over: {problem.splitlines()[0]}")
         return cls(folder, base, bench)
 
     # --- what it is ---

@@ -36,7 +36,10 @@ def test_the_category_of_the_turn_comes_first() -> None:
 
 def test_where_none_applies_it_says_why_and_is_not_asked() -> None:
     assert not Recipes().has_ideas(CONTEXT)
-    with pytest.raises(ProposerError, match="untried recipes clash with the present file; late-keys: SEARCH block 1"):
+    with pytest.raises(
+        ProposerError,
+        match="untried recipes clash with the present file, or repeat what was tried; late-keys: SEARCH block 1",
+    ):
         Recipes().propose(CONTEXT)
     recipes, tuner = Recipes(), Tuner()
     hybrid = Hybrid([recipes, tuner], fallback=tuner, on_plateau=recipes)

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
-
 from autoresearch.candidate import edits
 from autoresearch.candidate.pack import pack
-from autoresearch.errors import EditError
 from autoresearch.records import Brief, SearchReplace, Set, TaskFacts
 from autoresearch.search.recipes.proposer import Ideas
-from autoresearch.search.recipes.recipe import untried
-from testbed.proposer_kit import CONTEXT
+from autoresearch.search.recipes.recipe import ideas, unfit, untried
+from testbed.proposer_kit import CONTEXT, discarded
 
 SQL = pack({"query.sql": "SELECT a\nFROM t\n", "conf.toml": "size = 1\n"})
 IDEAS = {
@@ -34,9 +31,19 @@ def test_a_declared_task_has_its_own_ideas_instead_of_the_catalogue() -> None:
     assert untried(replace(OWN, brief=Brief(role=""))) == []
 
 
-def test_an_idea_that_cannot_be_read_is_named() -> None:
-    with pytest.raises(EditError, match=r"ideas/x\.txt: The reply holds no edit"):
-        untried(replace(OWN, brief=Brief(role="", ideas={"x": "TITLE: nothing"})))
+def test_an_idea_that_cannot_be_read_is_named_and_passed_over() -> None:
+    texts = {"x": "TITLE: nothing", **IDEAS}
+    found, [problem] = ideas(tuple(texts.items()), TASK.files, ())
+    assert problem.startswith("ideas/x.txt: The reply holds no edit") and len(found) == len(IDEAS)
+    assert len(untried(replace(OWN, brief=Brief(role="", ideas=texts)))) == 2
+
+
+def test_an_idea_that_makes_what_was_measured_is_passed_over() -> None:
+    less, _ = untried(OWN)
+    made = discarded(1, Set("DEPTH", "6"), title="By a model")
+    now = replace(OWN, history=(replace(made, source=edits.apply(SQL, less.edits), parent_source=SQL),))
+    assert [idea.title for idea in untried(now)] == ["More"]
+    assert str(unfit(less, now)).startswith('That is experiment 1 again, "By a model"')
 
 
 def test_a_source_is_named_where_there_is_one() -> None:

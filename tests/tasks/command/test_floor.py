@@ -57,6 +57,24 @@ def test_a_hidden_file_is_out_of_a_runs_sight(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".py", ".sh"])
+def test_a_program_writes_the_claim_where_a_judge_may_look(suffix: str, tmp_path: Path) -> None:
+    body = programs(suffix, "METRIC m 1\n{}", ["out/a.json", "out/b/c"])[
+        "writes a wonderful number into what it leaves"
+    ]
+    interpreter = {".py": [sys.executable, "-c"], ".sh": ["sh", "-c"]}[suffix]
+    subprocess.run([*interpreter, body], cwd=tmp_path, check=True)
+    assert (tmp_path / "out/a.json").read_text() == (tmp_path / "out/b/c").read_text() == "{}"
+
+
+def test_a_judge_that_repeats_what_a_run_left_is_named(tmp_path: Path) -> None:
+    toml = TOML.replace("config.toml", "run.py", 1).replace("python score.py", "cat out/said.json")
+    run = "import json\njson.dump({'loss': 3.0}, open('out/said.json', 'w'))\n"
+    found = findings(tmp_path, toml, run_py=run)
+    assert found["run.py that writes a wonderful number into what it leaves"] == "better"
+    assert found["run.py that claims a wonderful number and exits with 0"] == "refused"
+
+
+@pytest.mark.parametrize("suffix", [".py", ".sh"])
 def test_the_programs_run_and_claim(suffix: str) -> None:
     claim = 'METRIC m 1e-09\n{"m": 1e-09}'
     interpreter = {".py": [sys.executable, "-c"], ".sh": ["sh", "-c"]}[suffix]
