@@ -27,6 +27,7 @@ from autoresearch.report.console import PlainView
 from autoresearch.search.proposer import BaseProposer
 from autoresearch.system import machine
 from testbed.given import GivenTask
+from testbed.toy import META
 
 VERSIONS = {"mlx": "1", "harness": "h"}
 
@@ -73,9 +74,7 @@ def fleet(root: Path, pool: Pool, said: list[str], **options: Any) -> Fleet:
 
 def task(root: Path) -> LedTask:
     bench: Any = type("Bench", (), {"budget_s": 1.0})
-    meta = {"dataset": "toy", "profile": "tiny", "fingerprint": "toy0", "constants": {}}
-    names = ("seq_len", "vocab_size", "eval_tokens", "eval_rows", "source")
-    return LedTask(Layout(root, "fleet"), bench, {**dict.fromkeys(names), **meta}, machine.facts())
+    return LedTask(Layout(root, "fleet"), bench, META, machine.facts())
 
 
 def main(line: str, root: str, experiments: str, ttl_s: str) -> int:

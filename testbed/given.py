@@ -18,8 +18,9 @@ from autoresearch.record.night import Experiment
 from autoresearch.records import Failure, Measurement, Proposer, Purpose, TaskFacts
 from autoresearch.report.console import PlainView
 from autoresearch.system import machine
-from autoresearch.tasks.gpt.task import TASK_FACTS, GptTask
+from autoresearch.tasks.gpt.task import GptTask
 from autoresearch.tasks.task import RunOrder
+from testbed.toy import META
 
 VERSIONS = {"mlx": "1", "harness": "h"}
 
@@ -46,7 +47,7 @@ class Given:
     def __init__(self, notebook: Notebook, values: Mapping[int, list[float | Failure]]) -> None:
         self.notebook, self.values = notebook, {n: list(found) for n, found in values.items()}
         bench: Any = type("Bench", (), {"budget_s": 1.0})
-        self.task = GivenTask(notebook.layout, bench, dict.fromkeys(TASK_FACTS), machine.facts())
+        self.task = GivenTask(notebook.layout, bench, META, machine.facts())
 
     def run(self, n: int, purpose: Purpose, seed: int | None = None) -> Experiment:
         run, value = self.notebook.night.experiments[n].next_run, self.values[n].pop(0)

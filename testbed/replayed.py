@@ -19,7 +19,7 @@ from typing import Any
 
 from autoresearch.errors import ProposerError
 from autoresearch.loop.research import DEFAULT_RULES
-from autoresearch.loop.session import Options, open_line
+from autoresearch.loop.session import Options, open_research
 from autoresearch.loop.validate import ValidationPlan, validate
 from autoresearch.measure.follower import Listener
 from autoresearch.paths import EDITABLE, JOURNAL, Layout
@@ -30,7 +30,7 @@ from autoresearch.records import Context, Failure, Measurement, Proposal
 from autoresearch.report.console import PlainView
 from autoresearch.search.proposer import BaseProposer
 from autoresearch.system.machine import Facts
-from autoresearch.tasks.gpt.data import corpus
+from autoresearch.tasks.gpt.data import prepared
 from autoresearch.tasks.gpt.task import GptTask
 from autoresearch.tasks.task import RunOrder
 from testbed.recorded import FOLDER
@@ -105,12 +105,12 @@ def _run(layout: Layout, data: Path, night: Sequence[Event]) -> None:
     assert isinstance(opened, Opened)
     facts = Facts.from_dict(opened.machine)
     runs = [e.measurement for e in night if isinstance(e, Measured | Abandoned) and e.measurement is not None]
-    meta = corpus.load_meta(data)
+    meta = prepared.load_meta(data)
     task = RecordedTask(layout, toy_bench(data), meta, facts, opened.versions, iter(runs), _broken(night))
     ideas = [e.proposal for e in night if isinstance(e, Proposed) and e.role == "candidate"]
     options, view = Options(**opened.options), PlainView(io.StringIO())
     proposer = RecordedIdeas(ideas)
-    with open_line(
+    with open_research(
         Repository.at(layout.root), layout, task, facts, options, view, lambda facts: proposer, DEFAULT_RULES
     ) as research:
         states = iter([state for m in runs for state in (m.machine_before, m.machine_after) if state is not None])

@@ -5,19 +5,37 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from autoresearch import jsonable
 from autoresearch.measure.workbench import Workbench
 from autoresearch.paths import DataFolder
 from autoresearch.system.sandbox import Sandbox, select
+from autoresearch.tasks.gpt.data import prepared
+from autoresearch.tasks.gpt.data.prepared import Meta, Split
 from autoresearch.tasks.gpt.workbench import harness
 
 ROOT = Path(__file__).resolve().parent.parent
 HONEST = ROOT / "testbed" / "toy_trainer.py"
 VOCAB, SEQ_LEN = 64, 64
+META = Meta(
+    version=prepared.VERSION,
+    dataset="toy",
+    source="a noisy counter",
+    profile="tiny",
+    fingerprint="toy0" * 4,
+    seq_len=SEQ_LEN,
+    vocab_size=VOCAB,
+    bos_id=60,
+    eval_tokens=64 * SEQ_LEN,
+    eval_rows=32,
+    budget_s=1.0,
+    splits={},
+)
 
 
 def write_toy_data(folder: Path, *, budget_s: float = 1.0) -> Path:
@@ -33,28 +51,14 @@ def write_toy_data(folder: Path, *, budget_s: float = 1.0) -> Path:
         tokens = (np.cumsum(rng.integers(0, 3, (rows, SEQ_LEN + 1)), axis=1) % 60).astype("<u2")
         tokens[:, 0] = 60
         tokens.tofile(folder / file)
-        splits[name] = {"file": file, "rows": rows, "bytes": tokens.nbytes, "sha256": ""}
+        splits[name] = Split(file=file, rows=rows, bytes=tokens.nbytes)
     token_bytes = np.ones(VOCAB, dtype=np.int32)
     token_bytes[60:] = 0
     np.save(folder / "token_bytes.npy", token_bytes)
     ranks = {"pattern": ".", "special": {f"<|special_{i}|>": 60 + i for i in range(4)}, "ranks": []}
     (folder / "tokenizer.json").write_text(json.dumps(ranks))
-    meta = {
-        "version": 2,
-        "dataset": "toy",
-        "source": "a noisy counter",
-        "profile": "tiny",
-        "fingerprint": "toy0" * 4,
-        "seq_len": SEQ_LEN,
-        "vocab_size": VOCAB,
-        "bos_id": 60,
-        "eval_tokens": 64 * SEQ_LEN,
-        "eval_rows": 32,
-        "budget_s": budget_s,
-        "constants": {},
-        "splits": splits,
-    }
-    (folder / "meta.json").write_text(json.dumps(meta))
+    meta = replace(META, budget_s=budget_s, splits=splits)
+    (folder / "meta.json").write_bytes(jsonable.to_json(meta))
     return folder
 
 

@@ -21,7 +21,7 @@ PATIENCE, LEAST_PATIENCE_S = 10, 1800.0  # a member hangs after so many times a 
 class RemoteTask:
     """A task whose runs the members of one class make.
 
-    `measure` is called by threads that hold `turns`, the lock of their line of research, and lets go of it while a
+    `measure` is called by threads that hold `turns`, the lock of their class's night, and lets go of it while a
     member works.
     """
 

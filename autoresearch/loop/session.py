@@ -86,12 +86,12 @@ def open_night(
         before, facts = read_night(layout), machine.facts()
         task = open_task(layout, before, facts, options, view.say)
         warn_of_load(view.say)
-        with open_line(repo, layout, task, facts, options, view, propose_with, rules) as research:
+        with open_research(repo, layout, task, facts, options, view, propose_with, rules) as research:
             yield research
 
 
 @contextlib.contextmanager
-def open_line(
+def open_research(
     repo: Repository,
     layout: Layout,
     task: Task,
@@ -103,7 +103,7 @@ def open_line(
     *,
     afterwards: Callable[[Night], None] = lambda night: None,
 ) -> Iterator[Research]:
-    """Yield one line of research ready to run, on one branch with one journal; the caller holds the locks.
+    """Yield research ready to run on one branch with one journal; the caller holds the locks.
 
     `facts` are of the machine that the runs are made on, and `afterwards` is called after each decision.
     """
@@ -123,16 +123,7 @@ def open_line(
         if not journal.night.sessions:
             task.first_commits(branch, view.say)
         earlier_s = journal.night.elapsed_s
-        settings = {key: value for key, value in vars(options).items() if value is not None}
-        journal.append(
-            "opened",
-            tag=layout.tag,
-            task=task.facts,
-            versions=task.versions,
-            machine=facts.to_dict(),
-            base_commit=base,
-            options=settings,
-        )
+        _note_opening(journal, layout, task, facts, options, base)
         proposer = propose_with(facts)
         stack.callback(proposer.close)
         warn(facts, options, view.say)
@@ -157,6 +148,21 @@ def open_line(
         view.say(f"night: {layout.tag} on {task.describe()}")
         with closing(research, known, notifier):
             yield research
+
+
+def _note_opening(
+    journal: Journal, layout: Layout, task: Task, facts: machine.Facts, options: Options, base: str
+) -> None:
+    """Record the start of a session on top of the commit `base`."""
+    journal.append(
+        "opened",
+        tag=layout.tag,
+        task=task.facts,
+        versions=task.versions,
+        machine=facts.to_dict(),
+        base_commit=base,
+        options={key: value for key, value in vars(options).items() if value is not None},
+    )
 
 
 def open_task(layout: Layout, before: Night, facts: machine.Facts, options: Options, say: Say) -> Task:

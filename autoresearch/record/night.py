@@ -160,7 +160,7 @@ class Night:
         found = (x for x in self.experiments.values() if x.proposal.inbox_id == id)
         return next(found, None) or next((r for r in self.refused if r.inbox_id == id), None)
 
-    def line(self, x: Experiment) -> list[Experiment]:
+    def ancestry(self, x: Experiment) -> list[Experiment]:
         """Return the experiments that `x` grew from, the baseline first and `x` last."""
         found = [x]
         while (parent_n := found[-1].parent_n) is not None:

@@ -170,7 +170,7 @@ def kept_changes(night: Night) -> list[KeptChange]:
     if night.incumbent is None:
         return []
     now = estimates.read(night)
-    return [_kept_change(x, now) for x in night.line(night.incumbent) if x.role == "candidate"]
+    return [_kept_change(x, now) for x in night.ancestry(night.incumbent) if x.role == "candidate"]
 
 
 def _kept_change(x: Experiment, now: Estimates) -> KeptChange:

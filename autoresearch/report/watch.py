@@ -101,7 +101,7 @@ def _lines(states: Iterator[LiveState], console: Console) -> None:
 
 
 def pause_command(root: Path, tag: str | None) -> None:
-    """Ask the running loop to pause: `loop.py pause`, all lines of a fleet. Raises UsageError where none runs."""
+    """Ask the running loop to pause: `loop.py pause`, all nights of a fleet. Raises UsageError where none runs."""
     for each in _meant(root, tag, lambda layout: live_state.running(layout) is not None):
         _pause(Layout(root, each))
 
@@ -127,7 +127,7 @@ def _pause(layout: Layout) -> None:
 
 
 def resume_command(root: Path, tag: str | None) -> None:
-    """End a pause: `loop.py resume`, of all lines of a fleet. Raises UsageError where there is none."""
+    """End a pause: `loop.py resume`, of all nights of a fleet. Raises UsageError where there is none."""
     for each in _meant(root, tag, lambda layout: pause.asked(layout) is not None):
         _resume(Layout(root, each))
 

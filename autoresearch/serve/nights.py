@@ -73,7 +73,7 @@ class Snapshot:
 class NightReader:
     """Reader of the night `tag` of a checkout, or of the one that was written last. Threads may share it.
 
-    Of several nights that run, the lines of a fleet, it stays with the one that it found first.
+    Of several nights that run, those of a fleet's classes, it stays with the one that it found first.
     """
 
     def __init__(self, root: Path, tag: str | None = None) -> None:

@@ -56,7 +56,7 @@ def test_the_validated_winner_is_adopted_even_where_the_branch_went_further() ->
     made.candidate(set_to("LR", 0.02), 0.001, "keep")
     winner, figures = adoption.chosen(made.night, anyway=False)
     assert winner.n == 1 and "not the branch's last" in figures
-    assert [x.n for x in made.night.line(made.night.experiments[2])] == [0, 1, 2]
+    assert [x.n for x in made.night.ancestry(made.night.experiments[2])] == [0, 1, 2]
 
 
 # --- a declared task --------------------------------------------------------------------------------------------------

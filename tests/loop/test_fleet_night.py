@@ -1,4 +1,4 @@
-"""Several lines of research with several desks each, on members that measure in milliseconds."""
+"""Nights of several classes with several threads each, on members that measure in milliseconds."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_an_idea_whose_incumbent_was_replaced_is_tried_on_the_new_one(run: Calla
     assert overtaken and all(x.verdict == "discard" for x in overtaken)
     keeps = [x for x in night.decided if x.verdict == "keep" and x.role == "candidate"]
     assert all(x.parent_n in {0, *(k.n for k in keeps)} for x in keeps)
-    line = night.line(keeps[-1])
+    line = night.ancestry(keeps[-1])
     assert [x.n for x in line] == [0, *(x.n for x in keeps)], "each keep was measured on the one before"
 
 
@@ -90,7 +90,7 @@ def test_what_one_class_keeps_is_tried_by_the_other_under_its_own_rule(run: Call
     assert small.incumbent is not None and small.incumbent.reason.endswith("runs")
 
 
-def test_what_a_desk_meets_ends_the_night_and_is_told(repository: Path, toy_cache: Path) -> None:
+def test_what_a_thread_meets_ends_the_night_and_is_told(repository: Path, toy_cache: Path) -> None:
     def broken(key: str, job: Job) -> float:
         raise AutoresearchError("the disk is full")
 

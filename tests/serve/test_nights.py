@@ -76,7 +76,7 @@ def test_without_a_tag_it_follows_the_night_that_was_written_last(tmp_path: Path
 
 
 def test_of_two_nights_that_run_it_stays_with_one(tmp_path: Path) -> None:
-    """The lines of a fleet write their journals in turn."""
+    """The nights of a fleet's classes write their journals in turn."""
     reader, layouts = NightReader(tmp_path), [Layout(tmp_path, tag) for tag in ("t-m1", "t-m4")]
     for layout in layouts:
         NightBuilder(tag=layout.tag).write(layout.folder)

@@ -96,7 +96,7 @@ def coordinate(root: Path, args: Namespace, options: Options, propose_with: Call
                 own.join(OWN_END_S)  # it ends with this process in any case
             publisher.join()
             fleet_state(root).unlink(missing_ok=True)
-            for key in fleet.lines:
+            for key in fleet.nights:
                 say(status.text(read_night(Layout(root, f"{tag}-{key}"))))
     return 0
 

@@ -38,7 +38,7 @@ def adopt(root: Path, args: Namespace) -> int:
         named = " ".join(map(shlex.quote, changed))
         raise UsageError(f"{named}: uncommitted changes. Commit them first, or: git checkout -- {named}")
     winner, figures = adoption.chosen(night, args.anyway)
-    line = night.line(winner)
+    line = night.ancestry(winner)
     before, after = (journal.read_source(layout, x) for x in (line[0], winner))
     branch, sentences = branch_name(layout.tag), list[str]()
     if layout.declared:
