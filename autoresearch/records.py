@@ -124,7 +124,7 @@ class Proposal:
     usage: Mapping[str, float] = field(default_factory=dict)  # prompt_tokens, answer_tokens, seconds, repairs, ...
     mends: int | None = None  # the experiment whose failure it mends; its own number where only the contract refused it
     origin: int | None = None  # the experiment on another machine that it repeats, when a transfer proposed it
-    instead_of: tuple[str, ...] = ()  # the proposers whose turn it was and that had no idea
+    instead_of: Mapping[str, str] = field(default_factory=dict)  # proposer whose turn it was -> why it had no idea
     inbox_id: str | None = None  # of the hypothesis in the night's inbox that it tests
 
 

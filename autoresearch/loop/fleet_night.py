@@ -283,4 +283,4 @@ def _travelling(key: str, x: Experiment) -> Proposal | None:
     whole = any(isinstance(edit, WholeFile) for edit in x.proposal.edits)
     if x.role == "baseline" or x.proposal.origin is not None or whole:
         return None
-    return replace(x.proposal, proposer=f"fleet:{key}", origin=x.n, usage={}, mends=None, inbox_id=None, instead_of=())
+    return replace(x.proposal, proposer=f"fleet:{key}", origin=x.n, usage={}, mends=None, inbox_id=None, instead_of={})

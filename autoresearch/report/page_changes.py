@@ -171,7 +171,8 @@ def proposers(night: Night) -> str:
         "tokens",
         "a turn",
     )
-    lines = "".join(f"<p>{escape(str(line))}.</p>" for line in proposer_record.added(night))
+    why = [f"The latest failed turn of {r.name}: {r.last_failure}" for r in found if r.last_failure]
+    lines = "".join(f"<p>{escape(line.rstrip('.'))}.</p>" for line in [*why, *map(str, proposer_record.added(night))])
     return section("Who had the ideas", table(names, rows, "xTnnNNNnNN") + lines) if rows else ""
 
 

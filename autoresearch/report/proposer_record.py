@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import quantiles
 
@@ -16,6 +17,7 @@ TUNER = "tuner"
 LEAST_TURNS = 5  # of both, below which nothing is said of what a model added
 RESAMPLES = 500
 LEVEL = 0.9  # of the interval
+WHY_CHARS = 120  # of the reason of a failed turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class ProposerRecord:
     prompt_tokens: int
     answer_tokens: int
     seconds: float  # of proposing
+    last_failure: str  # why the latest failed turn brought nothing; empty without one
     metric: Metric = VAL_BPB
 
     @property
@@ -49,7 +52,8 @@ class ProposerRecord:
         tokens = self.prompt_tokens + self.answer_tokens
         parts += [f"{tokens / 1000:.0f}k tokens"] if tokens else []
         parts += [span(self.seconds)] if self.seconds >= 1 else []
-        return ", ".join(parts)
+        why = f"; the latest failure: {textwrap.shorten(self.last_failure, WHY_CHARS, placeholder='...')}"
+        return ", ".join(parts) + (why if self.last_failure else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +80,22 @@ class _Turn:
     seconds: float  # of proposing and of the candidate's own runs
 
 
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    proposer: str
+    usage: Mapping[str, float]
+    why: str
+
+
 def records(night: Night) -> list[ProposerRecord]:
     """Return the record of each proposer, the one with the most turns first."""
     tried, failures = analysis.candidates(night), _failures(night)
-    names = dict.fromkeys([*(x.proposal.proposer for x in tried), *(name for name, _ in failures)])
+    names = dict.fromkeys([*(x.proposal.proposer for x in tried), *(failure.proposer for failure in failures)])
     found = [
         _record(
             name,
             [x for x in tried if x.proposal.proposer == name],
-            [usage for proposer, usage in failures if proposer == name],
+            [failure for failure in failures if failure.proposer == name],
             len(tried) + len(failures),
             night.task.metric,
         )
@@ -102,8 +113,8 @@ def added(night: Night) -> list[Added]:
     turns: dict[str, list[_Turn]] = {}
     for x in analysis.candidates(night):
         turns.setdefault(x.proposal.proposer, []).append(_turn(x))
-    for name, usage in _failures(night):
-        turns.setdefault(name, []).append(_Turn(0.0, usage.get("seconds", 0.0)))
+    for failure in _failures(night):
+        turns.setdefault(failure.proposer, []).append(_Turn(0.0, failure.usage.get("seconds", 0.0)))
     tuner = turns.pop(TUNER, [])
     return [
         _compared(name, theirs, tuner, night.task.metric)
@@ -130,21 +141,21 @@ def _turn(x: Experiment) -> _Turn:
     return _Turn(gain, x.proposal.usage.get("seconds", 0.0) + runs_s)
 
 
-def _failures(night: Night) -> list[tuple[str, dict[str, float]]]:
-    """Return (proposer, usage) of each failed turn: those that brought nothing, and those in which another stood in."""
-    found = [(turn.proposer, dict(turn.usage)) for turn in night.turns_failed]
+def _failures(night: Night) -> list[_Failure]:
+    """Return the failed turns: those that brought nothing, and those in which another stood in."""
+    found = [_Failure(turn.proposer, turn.usage, turn.reason) for turn in night.turns_failed]
     for x in analysis.candidates(night):
         lost = {k.removeprefix("failed_"): v for k, v in x.proposal.usage.items() if k.startswith("failed_")}
-        for i, name in enumerate(x.proposal.instead_of):
-            found.append((name, lost if i == 0 else {}))  # the cost of several is counted with the first
+        for i, (name, why) in enumerate(x.proposal.instead_of.items()):
+            found.append(_Failure(name, lost if i == 0 else {}, why))  # the cost of several is counted with the first
     return found
 
 
 def _record(
-    name: str, own: Sequence[Experiment], failed: Sequence[dict[str, float]], turns: int, metric: Metric
+    name: str, own: Sequence[Experiment], failed: Sequence[_Failure], turns: int, metric: Metric
 ) -> ProposerRecord:
-    """Return the record of a proposer by its experiments and the usage of its failed turns; `turns` are everybody's."""
-    usages = [*(x.proposal.usage for x in own), *failed]
+    """Return the record of a proposer by its experiments and its failed turns; `turns` are everybody's."""
+    usages = [*(x.proposal.usage for x in own), *(failure.usage for failure in failed)]
 
     def total(kind: str) -> float:
         return sum(usage.get(kind, 0.0) for usage in usages)
@@ -162,5 +173,6 @@ def _record(
         int(total("prompt_tokens")),
         int(total("answer_tokens")),
         total("seconds"),
+        failed[-1].why if failed else "",
         metric,
     )

@@ -20,6 +20,7 @@ from autoresearch.search.scorecard import Scorecard
 
 FAILURES_BEFORE_REST = 2  # failures in a row after which a proposer is not asked for 1, 2, 4, 8, 8, ... turns
 LONGEST_REST = 8  # turns
+WHY_CHARS = 300  # of the reason why a proposer had no idea
 
 
 @runtime_checkable
@@ -211,5 +212,5 @@ def _with_cost(proposal: Proposal, failures: Sequence[tuple[Proposer, ProposerEr
     if not failures:
         return proposal
     lost = {f"failed_{kind}": amount for kind, amount in _cost(failures).items()}
-    names = tuple(proposer.name for proposer, _ in failures)
-    return replace(proposal, usage={**proposal.usage, **lost}, instead_of=names)
+    why = {proposer.name: str(error)[:WHY_CHARS] for proposer, error in failures}
+    return replace(proposal, usage={**proposal.usage, **lost}, instead_of=why)

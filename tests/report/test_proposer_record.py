@@ -38,12 +38,17 @@ def test_records_add_up() -> None:
 
 def test_a_turn_in_which_another_stood_in_is_a_failed_one_with_its_cost() -> None:
     usage = {"seconds": 1.0, "failed_seconds": 90.0, "failed_prompt_tokens": 4000.0, "failed_repairs": 2.0}
-    night = with_proposals(NIGHT, {1: {"proposer": "tuner", "usage": usage, "instead_of": ("ollama:slow",)}})
+    night = with_proposals(
+        NIGHT, {1: {"proposer": "tuner", "usage": usage, "instead_of": {"ollama:slow": "no reply."}}}
+    )
     found = {r.name: r for r in proposer_record.records(night)}
     slow = found["ollama:slow"]
     assert (slow.turns, slow.tried, slow.failed_turns, slow.repairs) == (1, 0, 1, 2)
     assert (slow.prompt_tokens, slow.seconds) == (4000, 90.0)
-    assert str(slow) == "ollama:slow: 1 turn (2%), 0 tried, 0 kept, 1 failed, 2 repairs, 4k tokens, 1:30 min"
+    assert str(slow) == (
+        "ollama:slow: 1 turn (2%), 0 tried, 0 kept, 1 failed, 2 repairs, 4k tokens, 1:30 min; "
+        "the latest failure: no reply."
+    )
 
 
 def made(model_gain: float, seed: int = 0) -> Night:

@@ -119,7 +119,7 @@ def test_the_fallback_stands_in_and_it_is_said() -> None:
     hybrid = Hybrid([model], fallback=tuner, say=said.append)
     (proposal,) = hybrid.propose(context())
     assert (proposal.proposer, proposal.title) == ("tuner", "DEPTH 4 -> 2")
-    assert proposal.instead_of == ("ollama:x",)
+    assert proposal.instead_of == {"ollama:x": "the server is gone"}
     assert (proposal.usage["failed_seconds"], proposal.usage["failed_answer_tokens"]) == (2.0, 7.0)
     assert said == ["ollama:x has no idea now (the server is gone)", "tuner stands in"]
     assert {name: (account.asked, account.failed) for name, account in hybrid.accounts.items()} == {
