@@ -19,8 +19,8 @@ from autoresearch.files import write_atomic
 from autoresearch.findings import bundle
 from autoresearch.findings.bundle import MOST_FILE_BYTES, Bundle
 from autoresearch.formats import CONTROL, counted, shortened
+from autoresearch.loop import remote_git
 from autoresearch.paths import Cache
-from autoresearch.record import gitcall
 from autoresearch.records import Say
 from autoresearch.system import addresses
 from autoresearch.system.invocation import command
@@ -35,13 +35,6 @@ MOST_FILES = 1000
 MOST_BYTES = 1 << 30  # of all files that are fetched from one repository
 TIMEOUT_S = 20.0  # until the hub's answer begins
 CAUSE = 300  # characters of what an error says
-GIT_SETTINGS = {
-    "core.symlinks": "false",  # a link in somebody's repository becomes a small text file
-    "core.autocrlf": "false",
-    "protocol.ext.allow": "never",
-    "http.lowSpeedLimit": "1000",
-    "http.lowSpeedTime": "20",
-}
 NO_REPOSITORY = (
     "name the dataset repository that you share with: `share --repo OWNER/NAME`, hub:OWNER/NAME elsewhere, or "
     "AUTORESEARCH_FINDINGS=OWNER/NAME for all. There is no default one"
@@ -119,13 +112,11 @@ def pull(source: FindingsSource, say: Say) -> list[Bundle]:
             raise BundleError(f"{source} cannot be fetched: {problem}. Nothing of it is in the cache; later: {again}")
         say(f"{source} cannot be fetched: {problem}; the cached copy is used")
     found = []
-    for path in files[:MOST_FILES]:
+    for path in files:
         try:
             found.append(bundle.load(path))
         except BundleError as error:
             say(f"left out: {_printable(path.name)}: {str(error).removeprefix(f'{path}: ')}")
-    if len(files) > MOST_FILES:
-        say(f"left out: {counted(len(files) - MOST_FILES, 'file')} beyond the first {MOST_FILES}")
     if not found:
         raise BundleError(f"{source} holds no findings (*.json, at its top or in {FOLDER}/)")
     return found
@@ -181,18 +172,22 @@ def _snapshot(repo: str, endpoint: str, patterns: list[str], *, offline: bool = 
 
 def _wanted(files: Sequence[tuple[str, int]], say: Say) -> list[str]:
     """Return the names of the findings among (name, bytes); too large ones and odd names are told and left out."""
-    names, total = list[str](), 0
+    names, total, late = list[str](), 0, 0
     for name, size in sorted(files):
         if not SHARED_NAME.fullmatch(name):
             continue
         if not PLAIN_NAME.fullmatch(name) or ".." in name:
             say(f"left out: {_printable(name)}: no name for a file")
             continue
-        if size > MOST_FILE_BYTES or total + size > MOST_BYTES or len(names) == MOST_FILES:
+        if len(names) == MOST_FILES:
+            late += 1
+        elif size > MOST_FILE_BYTES or total + size > MOST_BYTES:
             say(f"left out: {_printable(name)}: {size >> 20} MB, and more than is fetched from one repository")
-            continue
-        names.append(name)
-        total += size
+        else:
+            names.append(name)
+            total += size
+    if late:
+        say(f"left out: {counted(late, 'file')} beyond the first {MOST_FILES:,}")
     return names
 
 
@@ -227,20 +222,17 @@ def _unreachable(error: Exception, endpoint: str, name: str) -> str:
 def _from_git(source: FindingsSource, say: Say) -> tuple[Path | None, str | None]:
     """Return the folder of a git repository's newest files, and why it is not up to date, as `_from_hub` does."""
     folder = Cache.default().findings / "git" / bundle.sha256(source.name)[:16]
-    folder.mkdir(parents=True, exist_ok=True)
     write_atomic(folder.with_suffix(".url"), f"{source}\n".encode())
 
-    def git(*args: str) -> str:
-        return gitcall.call(folder, args, settings=GIT_SETTINGS).stdout.strip()
+    def refuse(name: str, kind: str) -> None:
+        if SHARED_NAME.fullmatch(name):
+            say(f"left out: {_printable(name)}: {kind}")
 
     try:
-        if not (folder / ".git").is_dir():
-            git("init", "--quiet")
-        git("fetch", "--quiet", "--depth=1", "--no-tags", "--no-recurse-submodules", "--", source.name, "HEAD")
-        git("reset", "--quiet", "--hard", "FETCH_HEAD")
+        remote_git.update(folder, source.name, FOLDER, lambda files: _wanted(files, say), refuse)
     except GitError as error:
-        return folder, _of_git(error, source)
-    return folder, None
+        return folder / "files", _of_git(error, source)
+    return folder / "files", None
 
 
 def _of_git(error: GitError, source: FindingsSource) -> str:
