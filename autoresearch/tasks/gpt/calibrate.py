@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -27,8 +28,10 @@ from autoresearch.tasks.gpt.data import prepared
 from autoresearch.tasks.gpt.roofline import Roofline
 
 TRIAL_S = 3.0  # seconds of training in a trial, at most
-MOST_S = 100.0  # no trial is begun after this long
+MOST_S = 100.0  # no trial is begun after this long, beside the first, which compiles what every run needs
 WORTH = 1.03  # a choice is taken when it is this much faster
+KERNELS = 31  # that are compiled for a first step where none are kept
+SLOW_COMPILE_S = 10.0  # in all; what is compiled sooner is not worth a line
 MEMORY_SHARE = 0.6  # of the machine's memory that training may hold: the rest is the system's and the page cache's
 ROWS = "DEVICE_BATCH_SIZE"
 CHUNK, CHUNKS = "LOSS_CHUNK", (22, 26, 28, 40)  # powers of two in bytes; the last is all logits at once
@@ -54,10 +57,14 @@ class SpeedTrial:
 
 @dataclass(frozen=True)
 class Fit:
-    """The changes that make a source faster here, and the trials that say so."""
+    """The changes that make a source faster here, and the trials that say so.
+
+    It is cut short where the time ended before every constant had been tried.
+    """
 
     edits: tuple[Set, ...]
     trials: tuple[SpeedTrial, ...]
+    cut_short: bool = False
 
     def fastest(self) -> SpeedTrial | None:
         return max((t for t in self.trials if t.tok_s), key=lambda t: t.tok_s or 0.0, default=None)
@@ -78,11 +85,23 @@ def measure(bench: Workbench, source: str, folder: Path, facts: machine.Facts, p
     """
     best = roofline.measure(bench.env)
     say(best.table(facts))
+    if warning := compiling(best):
+        say(warning)
     fitted = fit(bench, source, folder, facts.training_memory_mb, best.device, say)
     say(found := efficiency(fitted, best, facts, source))
     text = "\n".join([best.table(facts), *(f"  {trial}" for trial in fitted.trials), found])
     remember(path, source, bench, fitted, text)
     return StoredFit(fitted.edits, text)
+
+
+def compiling(best: Roofline) -> str | None:
+    """Say how long a first step compiles, where that is worth a line.
+
+    -> "compiling a first step takes about 152 s, once: its kernels are kept"
+    """
+    seconds = KERNELS * (best.compile_s or 0.0)
+    slow = best.device == "gpu" and seconds > SLOW_COMPILE_S
+    return f"compiling a first step takes about {seconds:.0f} s, once: its kernels are kept" if slow else None
 
 
 def efficiency(fitted: Fit, best: Roofline, facts: machine.Facts, source: str) -> str:
@@ -101,6 +120,9 @@ def efficiency(fitted: Fit, best: Roofline, facts: machine.Facts, source: str) -
     return text + (f", {trial.tflops / tabled:.0%} of the chip's tabled peak" if tabled else "")
 
 
+Train = Callable[[str, str, str], SpeedTrial]  # of a source, for the constant and the literal that it tries
+
+
 def fit(
     bench: Workbench,
     source: str,
@@ -110,79 +132,99 @@ def fit(
     say: Say = lambda text: None,
     trial_s: float | None = None,
 ) -> Fit:
-    """Try one constant after the other, each on top of the choices so far; keep what is clearly faster.
+    """Fit `source` by short runs in `folder`; a source without these constants needs none.
 
-    A trial trains for `trial_s`: for TRIAL_S by default, or for the budget of a run where that is shorter. A source
-    without these constants needs no trial. `folder` is where the short runs happen.
+    A trial trains for `trial_s`: for TRIAL_S by default, or for the budget of a run where that is shorter.
     """
     trial_s = min(TRIAL_S, bench.budget_s) if trial_s is None else trial_s
-    fitting = _Fitting(replace(bench, budget_s=trial_s, min_steps=0), source, folder, memory_mb, say)
-    for axis in axes(source, bench, device):
-        if fitting.out_of_time():
+    train = partial(_train, replace(bench, budget_s=trial_s, min_steps=0), folder, memory_mb)
+    return walk(source, axes(source, bench, device), train, say)
+
+
+def walk(
+    source: str,
+    constants_to_try: Iterable[SpeedAxis],
+    train: Train,
+    say: Say = lambda text: None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Fit:
+    """Try one constant after the other, each on top of the choices so far; keep what is clearly faster."""
+    walker = _Walk(source, train, say, clock)
+    for axis in constants_to_try:
+        if walker.out_of_time():
             say(f"  {axis.name} stays: {MOST_S:g} s of trials are over")
-            break
-        fitting.choose(axis)
+            walker.cut_short = True
+        else:
+            walker.choose(axis)
     now = constants.literals(source)
-    found = [Set(name, literal) for name, literal in fitting.chosen.items() if now[name] != literal]
-    return Fit(tuple(found), tuple(fitting.trials))
+    found = [Set(name, literal) for name, literal in walker.chosen.items() if now[name] != literal]
+    return Fit(tuple(found), tuple(walker.trials), walker.cut_short)
 
 
-class _Fitting:
+class _Walk:
     """A fit under way: the trials so far, and the literal chosen for each constant that was tried."""
 
-    def __init__(self, bench: Workbench, source: str, folder: Path, memory_mb: int, say: Say) -> None:
-        self.bench, self.source, self.folder, self.memory_mb, self.say = bench, source, folder, memory_mb, say
-        self.started = time.monotonic()
+    def __init__(self, source: str, train: Train, say: Say, clock: Callable[[], float]) -> None:
+        self.source, self.train, self.say, self.clock = source, train, say, clock
+        self.began: float | None = None  # when the first trial was done
         self.chosen: dict[str, str] = {}
         self.trials: list[SpeedTrial] = []
+        self.cut_short = False
 
     def out_of_time(self) -> bool:
         """Return whether no further trial is to be begun."""
-        return time.monotonic() - self.started > MOST_S
+        return self.began is not None and self.clock() - self.began > MOST_S
 
     def choose(self, axis: SpeedAxis) -> None:
         """Try the value that stands, then each direction until one has found something faster."""
         stands = best = self._try(axis.name, constants.literals(self.source)[axis.name])
         for direction in axis.directions:
-            best = self._walk(axis.name, direction, best)
-            if best is not stands or not best.tok_s:
+            best = self._along(axis, direction, best)
+            if best is not stands or not best.tok_s or self.cut_short:
                 break
         self.chosen[axis.name] = best.literal
 
-    def _walk(self, name: str, direction: Sequence[str], best: SpeedTrial) -> SpeedTrial:
-        """Go along the values until one is no faster; past those that do not run."""
+    def _along(self, axis: SpeedAxis, direction: Sequence[str], best: SpeedTrial) -> SpeedTrial:
+        """Go along the values until the axis's patience is over, or one does not run though one before it did."""
+        missed = 0
         for literal in direction:
             if self.out_of_time():
+                self.say(f"  {axis.name} = {literal} is not tried: {MOST_S:g} s of trials are over")
+                self.cut_short = True
                 break
-            trial = self._try(name, literal, best)
+            trial = self._try(axis.name, literal, best)
             if trial.tok_s and trial.tok_s > WORTH * (best.tok_s or 0.0):
-                best = trial
+                best, missed = trial, 0
             elif best.tok_s:
+                missed += 1 if trial.tok_s else axis.patience
+            if missed >= axis.patience:
                 break
         return best
 
     def _try(self, name: str, literal: str, best: SpeedTrial | None = None) -> SpeedTrial:
         now, wanted = constants.literals(self.source), {**self.chosen, name: literal}
         changes = [Set(k, v) for k, v in wanted.items() if now.get(k) != v]
-        text = edits.apply(self.source, changes) if changes else self.source
-        trial = self._train(text, name, literal)
+        trial = self.train(edits.apply(self.source, changes) if changes else self.source, name, literal)
+        if self.began is None:
+            self.began = self.clock()
         trial = replace(trial, note=trial.note or _reason(trial, best))
         self.say(f"  {trial}")
         self.trials.append(trial)
         return trial
 
-    def _train(self, source: str, name: str, literal: str) -> SpeedTrial:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / EDITABLE
-        path.write_bytes(source.encode())
-        m = experiment.rehearse(self.bench, path, self.folder / "run", seed=0)
-        if m.failure is not None:
-            return SpeedTrial(name, literal, None, m.peak_memory_mb, f"{m.failure.kind}: {m.failure.message[:80]}")
-        if m.peak_memory_mb and m.peak_memory_mb > MEMORY_SHARE * self.memory_mb:
-            note = f"more than {MEMORY_SHARE:.0%} of {self.memory_mb / 1024:.0f} GB"
-            return SpeedTrial(name, literal, None, m.peak_memory_mb, note)
-        tflops = m.mfu_percent / 100 * m.product_tflops if m.mfu_percent and m.product_tflops else None
-        return SpeedTrial(name, literal, m.tok_s, m.peak_memory_mb, tflops=tflops)
+
+def _train(bench: Workbench, folder: Path, memory_mb: int, source: str, name: str, literal: str) -> SpeedTrial:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / EDITABLE
+    path.write_bytes(source.encode())
+    m = experiment.rehearse(bench, path, folder / "run", seed=0)
+    if m.failure is not None:
+        return SpeedTrial(name, literal, None, m.peak_memory_mb, f"{m.failure.kind}: {m.failure.message[:80]}")
+    if m.peak_memory_mb and m.peak_memory_mb > MEMORY_SHARE * memory_mb:
+        note = f"more than {MEMORY_SHARE:.0%} of {memory_mb / 1024:.0f} GB"
+        return SpeedTrial(name, literal, None, m.peak_memory_mb, note)
+    tflops = m.mfu_percent / 100 * m.product_tflops if m.mfu_percent and m.product_tflops else None
+    return SpeedTrial(name, literal, m.tok_s, m.peak_memory_mb, tflops=tflops)
 
 
 @dataclass(frozen=True)
@@ -191,6 +233,7 @@ class SpeedAxis:
 
     name: str
     directions: tuple[tuple[str, ...], ...]
+    patience: int = 1  # values in a row that are no faster end a direction; on a GPU runs differ by some 10%
 
 
 def axes(source: str, bench: Workbench, device: str) -> Iterator[SpeedAxis]:
@@ -203,14 +246,16 @@ def axes(source: str, bench: Workbench, device: str) -> Iterator[SpeedAxis]:
     if device == "gpu" and isinstance(chunk := now.get(CHUNK), int):  # a CPU's chunks are the harness's
         larger = tuple(f"2**{k}" for k in CHUNKS if 2**k > chunk)
         smaller = tuple(f"2**{k}" for k in reversed(CHUNKS) if 2**k < chunk)
-        yield SpeedAxis(CHUNK, (larger, smaller))  # before the rows: with small chunks more rows bring nothing
+        yield SpeedAxis(
+            CHUNK, (larger, smaller), patience=2
+        )  # before the rows: with small chunks more rows bring nothing
     if isinstance(rows := now.get(ROWS), int):
         tokens, pieces = now.get("TOTAL_BATCH_SIZE"), now.get("TRAIN_ROW_PIECES", 1)
         seq_len = prepared.load_meta(bench.data.folder).seq_len
         whole = tokens * pieces // seq_len if isinstance(tokens, int) else rows
         fewer = tuple(str(rows >> k) for k in (1, 2, 3) if rows >> k)
         more = tuple(str(rows << k) for k in range(1, 6) if rows << k <= whole)
-        yield SpeedAxis(ROWS, (more, fewer) if device == "gpu" else (fewer, more))
+        yield SpeedAxis(ROWS, (more, fewer), patience=2) if device == "gpu" else SpeedAxis(ROWS, (fewer, more))
     if isinstance(stacked := now.get("STACK_MATRICES"), bool):
         yield SpeedAxis("STACK_MATRICES", ((str(not stacked),),))
     if device == "gpu" and now.get("COMPUTE_DTYPE") in ("bfloat16", "float32"):  # a CPU computes in float32
@@ -240,9 +285,10 @@ def known(path: Path, source: str, bench: Workbench) -> StoredFit | None:
 def remember(path: Path, source: str, bench: Workbench, found: Fit, text: str) -> None:
     """Store what was found for `source`, and that the fitted source needs nothing more.
 
-    A fit of which no trial trained is not stored.
+    A fit of which no trial trained is not stored, nor one that was cut short: the next start continues it, with the
+    kernels that it has compiled.
     """
-    if found.fastest() is None:
+    if found.fastest() is None or found.cut_short:
         return
     fitted = edits.apply(source, found.edits) if found.edits else source
     stored = {**_read(path), _key(fitted, bench): StoredFit((), text)}

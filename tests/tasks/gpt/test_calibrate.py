@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from autoresearch.candidate import constants
 from autoresearch.measure.workbench import Workbench
 from autoresearch.records import Set
 from autoresearch.system import machine
@@ -24,6 +25,7 @@ from autoresearch.tasks.gpt.calibrate import (
     fit,
     known,
     remember,
+    walk,
 )
 from autoresearch.tasks.gpt.roofline import Roofline
 from testbed.recorded import replay
@@ -40,8 +42,8 @@ def bench(toy_data: Path) -> Workbench:
 def test_only_what_leaves_the_mathematics_alone_is_tried(bench: Workbench) -> None:
     source = 'DEPTH = 4\nDEVICE_BATCH_SIZE = 8\nLOSS_CHUNK = 2**24\nSTACK_MATRICES = True\nCOMPUTE_DTYPE = "bfloat16"\n'
     assert list(axes(source, bench, "gpu")) == [
-        SpeedAxis("LOSS_CHUNK", (("2**26", "2**28", "2**40"), ("2**22",))),
-        SpeedAxis("DEVICE_BATCH_SIZE", ((), ("4", "2", "1"))),
+        SpeedAxis("LOSS_CHUNK", (("2**26", "2**28", "2**40"), ("2**22",)), patience=2),
+        SpeedAxis("DEVICE_BATCH_SIZE", ((), ("4", "2", "1")), patience=2),
         SpeedAxis("STACK_MATRICES", (("False",),)),
         SpeedAxis("COMPUTE_DTYPE", (('"float32"',),)),
     ]
@@ -90,6 +92,85 @@ def test_a_choice_that_takes_too_much_memory_is_none(bench: Workbench, tmp_path:
     found = fit(bench, source, tmp_path / "fit", 1, "cpu", trial_s=0.3)
     assert found.edits == () and all("more than" in trial.note for trial in found.trials)
     assert calibrate.MEMORY_SHARE < 1
+
+
+# --- the walk, over a machine that is made up -----------------------------------------------------------------------
+
+GPU = """\
+TOTAL_BATCH_SIZE = 8192  # 128 rows of 64 tokens
+DEVICE_BATCH_SIZE = 8
+LOSS_CHUNK = 2**24
+STACK_MATRICES = True
+COMPUTE_DTYPE = "bfloat16"
+"""
+
+
+class Machine:
+    """A made-up GPU: a step takes longer with more micro-batches and chunks, and memory grows with both sizes."""
+
+    def __init__(self, memory_mb: float = 80_000, first_s: float = 0.0, trial_s: float = 5.0) -> None:
+        self.memory_mb, self.now, self.took = memory_mb, 0.0, iter([first_s])
+        self.trial_s, self.said = trial_s, list[str]()
+
+    def train(self, source: str, name: str, literal: str) -> SpeedTrial:
+        """Time a step: more is lost with chunks of 2^26 bytes, as no model of the machine would have it."""
+        self.now += next(self.took, self.trial_s) or self.trial_s
+        c = constants.read(source)
+        rows, chunk = int(c["DEVICE_BATCH_SIZE"]), min(int(c["LOSS_CHUNK"]), int(c["DEVICE_BATCH_SIZE"]) * 2**26)
+        peak_mb = 1000 + 500 * rows + chunk / 2**20
+        if peak_mb > self.memory_mb:
+            return SpeedTrial(name, literal, None, peak_mb, "memory")
+        step_s = 1 + 0.2 * 128 / rows + 0.05 * rows * 2**26 / chunk * 8 / rows
+        step_s *= 1.6 if chunk == 2**26 else 1.0
+        step_s *= 1.0 if c["STACK_MATRICES"] and c["COMPUTE_DTYPE"] == "bfloat16" else 1.2
+        return SpeedTrial(name, literal, 1e6 / step_s, peak_mb)
+
+    def fit(self, bench: Workbench) -> Fit:
+        return walk(GPU, axes(GPU, bench, "gpu"), self.train, self.said.append, lambda: self.now)
+
+
+def tried(found: Fit, name: str) -> list[str]:
+    return [trial.literal for trial in found.trials if trial.name == name]
+
+
+def test_the_walk_goes_past_one_slower_chunk_and_up_to_the_whole_batch(bench: Workbench) -> None:
+    found = Machine().fit(bench)
+    assert tried(found, "LOSS_CHUNK") == ["2**24", "2**26", "2**28", "2**40"]
+    assert tried(found, "DEVICE_BATCH_SIZE") == ["8", "16", "32", "64", "128"]
+    assert found.edits == (Set("LOSS_CHUNK", "2**28"), Set("DEVICE_BATCH_SIZE", "128"))
+    assert not found.cut_short and len(found.trials) == 13
+
+
+def test_the_walk_ends_where_memory_does(bench: Workbench) -> None:
+    found = Machine(memory_mb=20_000).fit(bench)
+    assert tried(found, "DEVICE_BATCH_SIZE") == ["8", "16", "32", "64"]
+    assert Set("DEVICE_BATCH_SIZE", "32") in found.edits
+
+
+def test_the_time_is_looked_at_before_each_trial_and_a_first_compilation_does_not_count(
+    bench: Workbench, tmp_path: Path
+) -> None:
+    machine = Machine(first_s=150.0, trial_s=30.0)
+    found = machine.fit(bench)
+    assert tried(found, "LOSS_CHUNK") == ["2**24", "2**26", "2**28", "2**40"]  # 90 s after the first
+    assert tried(found, "DEVICE_BATCH_SIZE") == ["8"]
+    assert machine.said[-3:] == [
+        "  DEVICE_BATCH_SIZE = 16 is not tried: 100 s of trials are over",
+        "  STACK_MATRICES stays: 100 s of trials are over",
+        "  COMPUTE_DTYPE stays: 100 s of trials are over",
+    ]
+    assert found.edits == (Set("LOSS_CHUNK", "2**28"),)
+    remember(tmp_path / "fits.json", GPU, bench, found, "why")
+    assert known(tmp_path / "fits.json", GPU, bench) is None, "the next start goes on"
+
+
+@pytest.mark.parametrize(
+    ("device", "compile_s", "said"),
+    [("gpu", 4.9, "about 152 s"), ("gpu", 0.1, ""), ("cpu", 5.0, ""), ("gpu", None, "")],
+)
+def test_a_long_compilation_is_announced(device: str, compile_s: float | None, said: str) -> None:
+    text = calibrate.compiling(Roofline(device, {"float32": 6.0}, 200.0, compile_s))
+    assert (said in text) if said and text else text is None
 
 
 # --- the roofline -----------------------------------------------------------------------------------------------------
