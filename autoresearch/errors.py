@@ -3,7 +3,7 @@
 AutoresearchError            exit code 1
   UsageError                 exit code 2: the command line asks for something impossible
   DataError                  the data is missing, corrupt or too small; names the command that mends it
-  TaskError                  task.toml cannot be used; names its line and the mend
+  TaskError                  task.toml cannot be used; names its line and a remedy
   JournalError               the journal is damaged, or belongs to another data set, budget or version
   BundleError                a file of findings cannot be read, or a night cannot be exported as one
   LockedError                another process trains on this machine, or a loop holds this checkout

@@ -1,9 +1,9 @@
-"""Take the noise of a rate from its counts: how much successes in trials scatter by chance. No I/O.
+"""Compute the noise of a rate from its counts of successes and trials, by the binomial distribution. No I/O.
 
 A run of such a metric reports `successes` and `trials` among its figures (Measurement.figures), and its value is
 proportional to their quotient, or to 1 minus it. Then the standard deviation of one run need not be measured: that of
 the rate p is sqrt(p * (1 - p) / trials). Where runs of one version scatter more than that, trials of one run depend on
-each other, and the larger figure is believed.
+each other, and the larger figure is used.
 """
 
 from __future__ import annotations

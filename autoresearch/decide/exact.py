@@ -1,6 +1,6 @@
-"""Decide on a metric whose runs do not scatter: there is no sigma, and one run says all that a run can say. No I/O.
+"""Decide on candidates by a metric whose runs do not scatter, so that one run of a version is enough. No I/O.
 
-A rule that divides by sigma would keep every last digit here. What takes sigma's place:
+With a sigma of 0, the rule for noisy metrics would keep any difference, however small. Instead of sigma it takes:
 
 - With scores by case the question is whether the candidate would also be better on other cases. The paired test
   (cases.py) answers it: a candidate is kept at a one-sided p of 0.05 or less. Of candidates that change nothing it

@@ -1,7 +1,7 @@
-"""Tell how the runs of one version differ, and how many runs each kind of metric needs. No I/O.
+"""Find how the runs of one version differ, and how many runs each kind of metric needs. No I/O.
 
-A task declares `Metric.scatter`, and its runs have the last word. A metric is exact where all replicates agree: three
-of one version, or two where it is declared exact. It is noisy where replicates of a declared exact one differ.
+A task declares `Metric.scatter`, and measured runs override it. A metric is exact where all replicates agree: three of
+one version, or two where it is declared exact. It is noisy where replicates of a declared exact one differ.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SCATTERS: Mapping[Scatter, str] = {  # what runs of one version show
 
 @dataclass(frozen=True, slots=True)
 class RunsNeeded:
-    """How many runs a night of one metric is made of."""
+    """Numbers of runs of which a night by one metric consists."""
 
     baseline: int  # of the unchanged files, before the first candidate
     retests: int  # further runs of each of the top three before the validation
@@ -33,10 +33,10 @@ class RunsNeeded:
 
 
 def runs_needed(metric: Metric, prior: Noise | None = None) -> RunsNeeded:
-    """Return the runs that a metric needs; pass it with the scatter that its runs show (`Estimates.metric`).
+    """Return the runs that a metric needs. Its `scatter` has to be the one that runs show (`Estimates.metric`).
 
-    Three baseline runs are the first look at sigma. Two are enough where earlier nights know it (`prior`), where it is
-    binomial, and to see that a declared exact metric is exact. An exact metric says nothing new in a second run.
+    Three baseline runs give the first estimate of sigma. Two are enough where earlier nights know it (`prior`), where
+    it is binomial, and to see that a declared exact metric is exact, whose further runs would tell nothing new.
     """
     if metric.scatter == "exact":
         return RunsNeeded(2, 0, 1, reruns=False)

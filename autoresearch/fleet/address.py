@@ -1,9 +1,9 @@
-"""Name a fleet in one line, and derive from its key what encrypts it.
+"""Define a fleet's address, and derive from the key in it the certificate that encrypts its traffic.
 
     autoresearch://10.0.0.5:8786#Zk3v...
 
-Whoever has the line can run code on every member. Both sides derive the same certificate from the key, so that nothing
-else has to be copied between machines; a night has a key of its own.
+Whoever has the address can run code on every member. Both sides derive the same certificate from the key, so that
+nothing else has to be copied between machines. Each night has a key of its own.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class FleetAddress:
 
 
 def parse(text: str) -> FleetAddress:
-    """Read the line that a coordinator printed. Raises UsageError.
+    """Read the address that a coordinator printed. Raises UsageError.
 
     >>> parse("autoresearch://10.0.0.5:8786#abcdefghijklmnopqrst").port
     8786

@@ -1,4 +1,4 @@
-"""Be the coordinator's pool of machines: a Dask scheduler in this process, which members join over TLS."""
+"""Run the coordinator's pool of machines: a Dask scheduler in this process, which members join over TLS."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Describe one run as data that goes over the network, and make it where it arrives.
+"""Define a run that is sent to a member as JSON (Job), and make it there (perform).
 
-A job holds sources and numbers only: no paths, no code of ours and no pickled object.
+A job holds sources and numbers only: no path, no code of the harness and no pickled object.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Job:
     early_stop: EarlyStopCheck | None = None
     ceiling_score: float | None = None
     baseline: tuple[Measurement, ...] = ()  # runs of the baseline, by which a candidate is limited
-    patience_s: float = math.inf  # after which a member that has not answered hangs
+    patience_s: float = math.inf  # after which a member without an answer counts as hanging
 
     @classmethod
     def of(

@@ -1,4 +1,4 @@
-"""Be a member of a fleet: a Dask worker that measures one job at a time, in a process that is started again and again.
+"""Run a member of a fleet: a Dask worker that measures one job at a time, in a process that is restarted when it ends.
 
 `serve` is that process. It ends when the scheduler has gone, or has given it up because this Mac slept; whoever started
 it (loop/commands/fleet.py) starts it again, so that it joins anew. The coordinator calls the functions at the end of
@@ -131,7 +131,7 @@ def hello(welcome: str) -> str:
 
 
 def admit(key: str) -> None:
-    """Learn that jobs of the class `key` may come from now on."""
+    """Tell the person that this member was admitted to the class `key`."""
     _members[0].say(f"admitted as {key}")
 
 

@@ -19,7 +19,7 @@ PATIENCE, LEAST_PATIENCE_S = 10, 1800.0  # a member hangs after so many times a 
 
 @dataclass
 class RemoteTask:
-    """A task whose runs the members of one class make.
+    """Task whose runs the members of one class make.
 
     `measure` is called by threads that hold `turns`, the lock of their class's night, and lets go of it while a
     member works.

@@ -1,7 +1,7 @@
 """Try a changed file on small arrays in a confined child, within the turn of the model that changed it.
 
-It takes seconds, while the model's prompt is still in its server's cache. Nothing is measured, and the machine need not
-be ready: what the machine causes, a lack of time or memory above all, is no answer.
+It takes seconds, while the model's prompt is still in its server's cache. Nothing is measured, so the machine need not
+be idle. A failure that the machine causes, such as a lack of time or memory, counts as no result.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ SIZES: tuple[tuple[str, ...], ...] = ((), ("--own-size",))  # options of the chi
 def preflight(bench: Workbench, source: str, folder: Path) -> Failure | None:
     """Return why a source cannot work, or None where it may.
 
-    Only what fails on small arrays and at the task's own size is a failure, the latter's. Nothing stays in `folder`.
+    A source fails where it fails on small arrays and again at the task's own size; that second failure is returned.
+    Nothing stays in `folder`.
     """
     bench = replace(bench, memory_limit=min(bench.memory_limit, MEMORY))
     folder.mkdir(parents=True, exist_ok=True)

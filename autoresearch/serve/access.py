@@ -94,8 +94,8 @@ def is_loopback(host: str) -> bool:
 def knows_host(header: str, bound: str) -> bool:
     """Return whether a Host header names a server that is bound to `bound`.
 
-    Any port will do, since a tunnel may change it. A server for other machines also goes by their numbers for it,
-    which no one can rebind, and by this machine's name.
+    Any port will do, since a tunnel may change it. A server that other machines reach may also be named by an
+    IP address, which no one can rebind, and by this machine's name.
 
     >>> knows_host("127.0.0.1:8765", "127.0.0.1"), knows_host("evil.example", "127.0.0.1")
     (True, False)
@@ -212,7 +212,7 @@ def _cookie(header: str, name: str) -> str:
 
 
 def _check_head(scope: Scope) -> None:
-    """Raise DeniedError for a head that is too long, and for a wish to leave HTTP."""
+    """Raise DeniedError for a head that is too long, and for a request to switch to another protocol."""
     size = len(scope["path"]) + len(scope["query_string"]) + sum(len(k) + len(v) + 4 for k, v in scope["headers"])
     if size > MOST_HEAD_BYTES:
         raise DeniedError(431, f"the address and headers have {size:,} bytes; {MOST_HEAD_BYTES:,} are allowed")
@@ -258,7 +258,7 @@ async def _read(receive: Receive) -> bytes:
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
-    """Return a `receive` that gives the body once, and then what the connection still says."""
+    """Return an ASGI `receive` that gives the body once, and then passes on what the connection receives."""
     waiting = [body]
 
     async def replayed() -> MutableMapping[str, Any]:

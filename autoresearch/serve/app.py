@@ -1,6 +1,6 @@
-"""Answer requests: the routes of the REST interface and of the page, as a FastAPI application.
+"""Define the routes of the REST interface and of the page, as a FastAPI application.
 
-Nothing here trains, decides or waits for the loop. Reading goes through nights.py, and the only files that are written
+No route trains, decides or waits for the loop. Nights are read through nights.py, and the only files that are written
 are those of the inbox and of a pause.
 """
 
@@ -308,5 +308,5 @@ async def _failed(request: Request, error: Any) -> Response:
 
 
 async def _unexpected(request: Request, error: Any) -> Response:
-    """Answer where this program is wrong; uvicorn logs the traceback."""
+    """Answer 500 for an unexpected exception; uvicorn logs the traceback."""
     return JSONResponse({"error": f"an error of the server, please report it: {type(error).__name__}"}, 500)

@@ -1,4 +1,4 @@
-"""Give up a connection whose next request does not come: uvicorn itself waits for the rest of a head without end."""
+"""Close a connection whose next request does not come in time; uvicorn itself would wait for the rest for ever."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Connection(H11Protocol):
         super().connection_lost(exc)
 
     def _watch(self) -> None:
-        """Start the clock where no request is being answered, unless it runs; else stop it."""
+        """Run the timer while no request is being answered, and stop it meanwhile."""
         if self.cycle is not None and not self.cycle.response_complete:
             self._stop()
         elif self._clock is None:

@@ -88,7 +88,7 @@ def message(type: str, data: Mapping[str, Any], id: str | None = None) -> str:
 
 
 def journal_messages(seen: Snapshot, since: tuple[str, int] | None) -> Iterator[str]:
-    """Yield the journal's events behind the place `since`; all of them where that is of another night, None none."""
+    """Yield the journal's events after the place `since`: all if it is of another night, none if it is None."""
     if since is None:
         return
     tag, count = since

@@ -34,7 +34,7 @@ class NoNightError(UsageError):
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A night as its journal was at one moment, and what callers made of it."""
+    """A night as its journal was at one moment, with the results that callers computed from it."""
 
     layout: Layout
     night: Night
@@ -62,7 +62,7 @@ class Snapshot:
         return source
 
     def once(self, name: str, make: Callable[[], T]) -> T:
-        """Return what `make` makes of this night; it is called once, however many ask."""
+        """Return the result of `make` for this night; it is called once, and its result is kept under `name`."""
         with self._lock:
             if name not in self._made:
                 self._made[name] = make()
@@ -96,7 +96,7 @@ class NightReader:
             return self._found
 
     def stamp(self) -> tuple[Layout, Stamp]:
-        """Return what changes whenever the journal does. Raises NoNightError."""
+        """Return the journal's paths and its stamp, which changes whenever the file does. Raises NoNightError."""
         layout = self.layout()
         return layout, _stamp(layout.journal)
 

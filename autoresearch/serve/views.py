@@ -113,7 +113,7 @@ def near_misses(seen: Snapshot) -> list[Json]:
 
 
 def following(seen: Snapshot) -> Json:
-    """Return what a proposer is told for its next turn, and what it need not try again, but for the brief."""
+    """Return what a proposer is told for its next turn, except the brief; `tried` is what it need not try again."""
     night = seen.night
     categories = declared_categories(seen.layout)
     brief = None if categories is None else Brief(role="", categories=categories)

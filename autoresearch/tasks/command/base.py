@@ -49,7 +49,7 @@ class Base:
 
 
 def read_text(folder: Path, revision: str | None) -> str:
-    """Return the text of a folder's task.toml, in a commit or as it is now. Raises TaskError, with the mend."""
+    """Return the text of a folder's task.toml, in a commit or as it is now. Raises TaskError, with a remedy."""
     file, place = folder / TASK_FILE, shlex.quote(str(folder))
     there = file.is_file()
     if revision is None:

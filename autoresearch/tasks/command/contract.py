@@ -1,4 +1,4 @@
-"""Check a version's files before it runs: the same paths, text, not too long, and what can be parsed does. No I/O."""
+"""Check a version's files before it runs: the same paths, valid text, a limited length, no syntax errors. No I/O."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Read task.toml, which declares a task, and refuse what makes no sense in it with its line and the mend. No I/O.
+"""Read task.toml, which declares a task, and refuse an invalid one with the line and a remedy. No I/O.
 
-What a text alone can tell is checked here; checks.py compares it with the folder.
+Only the text is checked here; checks.py compares it with the folder.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def read(text: str) -> Declaration:
 
 
 def refuse(text: str, problems: Iterable[Problem]) -> None:
-    """Raise TaskError where there are problems, with the line of task.toml and the mend of each."""
+    """Raise TaskError where there are problems, with the line of task.toml and a remedy for each."""
     lines = key_lines(text)
     said = []
     for problem in problems:

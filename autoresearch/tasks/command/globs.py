@@ -27,7 +27,7 @@ def matches(pattern: str, path: str) -> bool:
 
 
 def matching(patterns: Iterable[str], paths: Iterable[str]) -> list[str]:
-    """Return the paths that any pattern names: by the order of the patterns, each pattern's in order of their names."""
+    """Return the paths that any pattern names, in the order of the patterns, and for each pattern sorted."""
     known = sorted(paths)
     found = (path for pattern in patterns for path in known if matches(pattern, path))
     return list(dict.fromkeys(found))

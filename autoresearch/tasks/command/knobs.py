@@ -1,7 +1,7 @@
-"""Hold a version's constants to the values that `[knobs]` declares for them. No I/O.
+"""Refuse constants outside the values that `[knobs]` declares for them. No I/O.
 
-A proposer may write a constant as it likes, and a person may declare a range that a guard does not check: a page's
-button of 5,000 pixels, say. What the baseline has is allowed, also where it lies outside.
+A proposer can set a constant to any value, and no guard need check it (a page's button of 5,000 pixels, say). The
+baseline's own value is always allowed.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def violations(files: Mapping[str, str], base: Mapping[str, str], knobs: Knobs) 
 
 
 def _place(source: str, name: str) -> Place | None:
-    """Return where the baseline has a constant, None where nobody can say."""
+    """Return where the baseline has a constant, None where that is not certain."""
     try:
         return constants.places(source).get(constants.named(source, name))
     except EditError:

@@ -24,7 +24,7 @@ SHOWN = 120  # characters of a text in a message
 
 
 class MissingError(Exception):
-    """The number is not there, or is none. The text says why."""
+    """A number is missing, or is no finite number. The text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ def figures(seen: Observed) -> dict[str, float]:
 
 
 def judged_value(key: str, seen: Observed) -> Any:
-    """Return a value of the last JSON object that the judge printed; dots lead inward. Raises MissingError."""
+    """Return a value of the judge's last JSON object: `a.b` is key b of object a. Raises MissingError."""
     found: Any = _last_object(seen.judged or "")
     if key in found:
         return found[key]

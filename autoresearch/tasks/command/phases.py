@@ -76,7 +76,7 @@ class Side:
         final = purpose == "final"
         test = bench.declared.test if final else None
         self.run_command = (test.run if test else None) or bench.declared.run
-        # The final validation has other data, so that the baseline's time on the search's says nothing of it.
+        # The final validation has other data, for which the baseline's time on the search's does not count.
         self.run_limit_s = bench.declared.timeout_s if final else bench.run_limit_s
         self.score_limit_s = bench.declared.score_timeout_s if final else bench.score_limit_s
         self.score_command = (test.score if test else None) or bench.declared.score

@@ -1,4 +1,4 @@
-"""Look at a task with the eyes of a run: what is hidden must not be seen, and nothing outside of ./out be changed."""
+"""Check from inside the sandbox that a run can read no hidden file and change nothing outside of ./out."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ print(json.dumps([seen, changed]))
 
 
 def readable(bench: Bench, base: Base, folder: Path, scratch: Path) -> dict[str, list[str]]:
-    """Return where a process in the place of a run can read each hidden file: at most MOST of them are looked for."""
+    """Return the paths at which a run could read each hidden file; at most MOST files are tried."""
     seen, _ = _look(bench, base, folder, scratch)
     return {path: [place for place in _places(path, base, folder) if place in seen] for path in _hidden(base)}
 

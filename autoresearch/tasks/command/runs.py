@@ -1,4 +1,4 @@
-"""Make one run of a declared task: every phase, the number, and its limits. No candidate makes it raise."""
+"""Make one run of a declared task: every phase, the number, and its limits. A candidate's failure never raises."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class _Run:
             self._blameless(beside.build)
 
     def repeat(self) -> None:
-        """Take the values, each version's in turn, so that both see the same machine."""
+        """Take the values, each version's in turn, so that both meet the machine in the same state."""
         table = self.declared.metric
         for _ in range(table.warmup if self.declared.run else 0):
             for side in self.sides:
@@ -131,7 +131,7 @@ class _Run:
         return median(self.scores)
 
     def _is_hopeless(self) -> bool:
-        """Return whether a first run is so far behind that further values lead nowhere."""
+        """Return whether a first run is so far behind that further values cannot make it a keep."""
         order = self.order
         return order.purpose == "search" and order.ceiling_score is not None and self._so_far() > order.ceiling_score
 
@@ -167,7 +167,7 @@ class _Run:
         return action() if side is self.sides[0] else self._blameless(action)
 
     def _blameless(self, action: Callable[[], T]) -> T:
-        """Let no candidate pay for a failure of the incumbent that ran beside it."""
+        """Turn a failure of the incumbent, which ran beside the candidate, into one of the machine."""
         try:
             return action()
         except FailedError as error:

@@ -1,8 +1,8 @@
 """Rehearse one candidate on small random arrays, in a child of the harness, before anything is trained.
 
-The candidate's own build_model and train() run for a few steps, and its model is looked at as scoring would. What
-cannot work fails here within seconds. The numbers are small where no code path depends on them: a failure that only
-the small numbers cause does not come back at the task's own size (--own-size).
+The candidate's own build_model and train() run for a few steps, and its model is called as in scoring. What cannot
+work fails here within seconds. Sizes are reduced only where no code path depends on them; a failure that the small
+sizes cause does not come back at the task's own size (--own-size).
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def main(args: argparse.Namespace, emit: Reporter) -> None:
 
 
 def small(this: Task) -> Task:
-    """Return the task with short rows and few tokens, of which as many are special."""
+    """Return the task with short rows and a small vocabulary, which has as many special tokens."""
     vocab_size = min(this.vocab_size, VOCAB)
     special = this.vocab_size - this.bos_id
     return replace(this, seq_len=min(this.seq_len, SEQ_LEN), vocab_size=vocab_size, bos_id=vocab_size - special)
@@ -117,7 +117,7 @@ def rehearse(module: types.ModuleType, model: nn.Module, run: Rehearsal) -> None
 
 
 def look(model: nn.Module, task: Task) -> None:
-    """Raise Failed where the logits of several rows are none, or those of a row's beginning show its end."""
+    """Raise Failed where the model gives no logits for several rows, or logits that depend on later tokens."""
     V, half = task.vocab_size, max(1, task.seq_len // 2)
     rows = mx.array(np.random.default_rng(5).integers(0, V, (ROWS, task.seq_len), dtype=np.int32))
     logits = model(rows)
