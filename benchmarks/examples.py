@@ -42,10 +42,10 @@ SALES = 'sales = ["price", "offer", "order", "buy"'
 NULLS = {
     "sql": ("query.sql", "SELECT c.region,", "SELECT c.region, -- {n}"),
     "routing": ("router.toml", f"{SALES}]", f'{SALES}, "zz{{letter}}"]'),
-    "tests": ("suite/conftest.py", "import time", "import time\n\nUNUSED = {n}"),
-    "agent": ("agent.py", "import re", "import re\n\nUNUSED = {n}"),
+    "tests": ("suite/conftest.py", "import time", "import time\n\nUNUSED = '{letter}'"),
+    "agent": ("agent.py", "import re", "import re\n\nUNUSED = '{letter}'"),
     "ab": ("ui.toml", "", "SET corner_px = {n}"),
-    "any": ("model.py", "import math", "import math\n\nUNUSED = {n}"),
+    "any": ("model.py", "import math", "import math\n\nUNUSED = '{letter}'"),
     "bundle": (
         "assets/style.css",
         "/* Teahouse: the style of the whole site.",
