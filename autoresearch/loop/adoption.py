@@ -94,7 +94,7 @@ def chosen(night: Night, anyway: bool) -> tuple[Experiment, str]:
         why = f"the winner of {night.tag}, #{last.n}, was not validated, and the search's own figure is optimistic"
     if not anyway:
         again = f"loop.py validate --tag {night.tag}"
-        raise UsageError(f"{why}. To measure it: {command(again)}. To adopt it all the same: add --anyway")
+        raise UsageError(f"{why}. To adopt it all the same, add --anyway; to measure it: {command(again)}")
     return last, why
 
 

@@ -67,7 +67,7 @@ def _ideas(task: CommandTask) -> Iterator[Check]:
     clashing = [idea for idea in found if recipe.clash(idea, source) is not None]
     if clashing and len(clashing) == len(found):
         why = str(recipe.clash(clashing[0], source)).splitlines()[0]
-        message = f"none of {counted(len(found), 'idea')} applies to the files as they are; {clashing[0].name}: {why}"
+        message = f"none of the ideas applies to the files as they are; {clashing[0].name}: {why}"
         yield Check("ideas", NOTE, message, "copy the lines of SEARCH from the file")
     elif found:
         later = f", {len(clashing)} once others are kept" if clashing else ""
