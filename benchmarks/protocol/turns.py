@@ -250,7 +250,8 @@ def talk(backend: Recorded, folder: Path, count: int, deadline: float, seed: int
             ends["a proposal at once" if proposal.usage["answers"] == 1 else "a proposal after a repair"] += 1
         except ProposerError as error:
             ends["given up"] += 1
-            what = str(error).partition(": ")[2] or str(error)
+            told = str(error).partition("; the last one begins ")[0]
+            what = told.partition(": ")[2] or told
             errors[re.sub(r"`[^`]*`|\d+|(?<=SET )\S+.*?(?=:)", "...", what)[:80]] += 1
     return own.card, ends, errors
 

@@ -81,10 +81,10 @@ def read(
         edit = f"SET {choice.removeprefix('SET ')}" if isinstance(choice, str) else text
         parsed = replies.parse(edit, whole_file=False, files=files, categories=categories)
     except EditError as error:
-        shown = f"`{str(choice)[:60]}` is not on the list. " if choice else ""
+        shown = f"`{str(choice)[:60]}`" if choice is not None else "The answer"
         raise EditError(
-            f"{shown}Choose one of the {counted(len(entries), 'change')} that are listed, by line or number, "
-            'like this: {"because": "...", "choice": "' + entries[0].title + '"}'
+            f"{shown} names none of the {counted(len(entries), 'change')} that are listed. Choose one by its line or "
+            'number, like this: {"because": "...", "choice": "' + entries[0].title + '"}'
         ) from error
     return replace(parsed, hypothesis=parsed.hypothesis or fields.plain_line(because, HYPOTHESIS_CHARS))
 

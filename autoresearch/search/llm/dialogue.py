@@ -20,7 +20,7 @@ from autoresearch.candidate import constants, edits
 from autoresearch.errors import EditError, NothingNewError, ProposerError
 from autoresearch.records import Context, Failure, Proposal, Trial
 from autoresearch.search import gate
-from autoresearch.search.llm import channels, choices, functions, prompt, replies, reply_forms
+from autoresearch.search.llm import channels, choices, fields, functions, prompt, replies, reply_forms
 from autoresearch.search.llm.backend import Answer, Backend, Message, Question, TooLongError
 from autoresearch.search.llm.draft import Draft, Request
 from autoresearch.search.llm.prompt import Subject
@@ -34,6 +34,7 @@ TEMPERATURE, REPAIR_TEMPERATURE, NEW_TEMPERATURE = 0.8, 0.5, 0.9
 ANSWER_TOKENS = {"menu": 300, "set": 600, "blocks": 2000, "function": 2000}  # format -> room for an answer
 FILE_GROWTH = 1.1  # room for an answer that is a whole file, relative to the script
 ERROR_TOKENS = 700  # room for an error that is sent back
+BEGINNING_CHARS = 60  # of an answer that is shown to a person
 LONG_TRIES = 3  # prompts refused as too long before the draft is given up
 
 # reason -> further attempts at the same request
@@ -163,11 +164,7 @@ class Dialogue:
         try:
             return self._attempt(draft, simpler, repairs)
         except EditError as error:
-            raise ProposerError(
-                f"no usable reply in {draft.answers}: {str(error).splitlines()[0]}",
-                reason="unparseable",
-                detail=draft.reply[:500],
-            ) from error
+            raise ProposerError(_given_up(draft, error), reason="unparseable", detail=draft.reply[:500]) from error
 
     def _attempt(self, draft: Draft, form: str, repairs: int) -> Proposal:
         """Return a proposal in one format, with shorter prompts while the server refuses them as too long."""
@@ -327,6 +324,13 @@ class Dialogue:
         card.prompt_tokens += draft.prompt_tokens
         card.answer_tokens += draft.answer_tokens
         self.scorecard.save(self.name)
+
+
+def _given_up(draft: Draft, error: EditError) -> str:
+    """Say to a person why a draft is given up: the last error, and how the last answer begins."""
+    begins = fields.plain_line(draft.reply, BEGINNING_CHARS)
+    told = f'; the last one begins "{begins}"' if begins else ""
+    return f"no usable reply in {draft.answers}: {str(error).splitlines()[0].partition('. ')[0].rstrip('.')}{told}"
 
 
 def _seed(context: Context, index: int) -> int:

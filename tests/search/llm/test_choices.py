@@ -92,7 +92,7 @@ def test_settings_of_which_one_is_listed_stay_together() -> None:
      "[" * 99_999, '{"a":' * 9999, '"choice": "' * 9999],
 )  # fmt: skip
 def test_what_is_no_choice_is_refused(text: str) -> None:
-    with pytest.raises(EditError, match="Choose one of the 4 changes"):
+    with pytest.raises(EditError, match=r"names none of the 4 changes that are listed\. Choose one"):
         choices.read(text, MENU)
 
 

@@ -89,7 +89,9 @@ def test_then_the_turn_is_given_up_with_its_reason(make: Make) -> None:
         with pytest.raises(ProposerError, match="no usable reply in 4: The reply holds no edit") as caught:
             proposer.propose(CONTEXT)
     error = caught.value
-    assert error.reason == "unparseable" and error.detail == BAD["reply"]
+    assert (
+        error.reason == "unparseable" and error.detail == BAD["reply"] and f'begins "{BAD["reply"][:-1]}' in str(error)
+    )
     assert (error.usage["answers"], error.usage["repairs"]) == (4, 2) and error.usage["prompt_tokens"] > 1000
     assert (proposer.card.turns, proposer.card.proposals) == (1, 0)
 
