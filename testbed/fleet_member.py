@@ -9,6 +9,7 @@ machine, ends orphans and takes signals as `loop.py join` does.
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -75,28 +76,55 @@ def keep_joining(
     """
     pids: list[int] = []
     folder.mkdir(parents=True, exist_ok=True)
+    argv = [*within, sys.executable, "-m", "testbed.fleet_member", *map(str, (where, folder, run_s, ttl_s))]
 
     def work() -> None:
-        while not over.is_set():
-            if away is not None and away.is_set():
-                over.wait(0.05)
-                continue
-            given = map(str, (where, folder, run_s, ttl_s))
-            argv = [*within, sys.executable, "-m", "testbed.fleet_member", *given]
-            with (folder / "said.txt").open("ab") as said:
-                started = subprocess.Popen(argv, cwd=ROOT, stdout=said, stderr=said, env={**os.environ, **(env or {})})
-            pids[:] = [started.pid]
-            while started.poll() is None and not over.wait(0.05):
-                pass
-            if started.poll() is None:
-                started.send_signal(signal.SIGCONT)
-                started.kill()
-            if started.wait() == member.DISMISSED:
-                pids.clear()
-                return
+        with subprocess.Popen(
+            argv, cwd=ROOT, env={**os.environ, **(env or {})}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as starter:
+            assert starter.stdin is not None and starter.stdout is not None
+            while not over.is_set():
+                if away is not None and away.is_set():
+                    over.wait(0.05)
+                    continue
+                print("start", file=starter.stdin, flush=True)
+                pids[:] = [int(starter.stdout.readline())]
+                while not select.select([starter.stdout], [], [], 0.05)[0] and not over.is_set():
+                    pass
+                if not over.is_set() and int(starter.stdout.readline()) == member.DISMISSED:
+                    pids.clear()
+                    return
+            starter.stdin.close()  # on which it ends the member as well
 
     threading.Thread(target=work, daemon=True).start()
     return pids
+
+
+def starter(*given: str) -> int:
+    """Start a member for each line that comes, and print its pid, then its exit code; at the end of input, kill it.
+
+    A member is forked where that is safe, so that it needs no second for its imports however loaded the machine is.
+    """
+    import distributed  # noqa: F401 - here, before the fork
+
+    for _ in sys.stdin:
+        pid = os.fork()
+        if pid == 0:
+            said = os.open(Path(given[1]) / "said.txt", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+            os.dup2(said, 1)
+            os.dup2(said, 2)
+            os.close(0)
+            if sys.platform == "linux":
+                os._exit(exit_code(lambda: main(*given), "stopped"))
+            os.execv(sys.executable, [sys.executable, "-m", "testbed.fleet_member", *given, "member"])
+        print(pid, flush=True)
+        while not (ended := os.waitpid(pid, os.WNOHANG))[0]:
+            if select.select([sys.stdin], [], [], 0.05)[0]:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+                return 0
+        print(os.waitstatus_to_exitcode(ended[1]), flush=True)
+    return 0
 
 
 def main(line: str, folder: str, run_s: str, ttl_s: str) -> NoReturn:
@@ -118,4 +146,6 @@ def main(line: str, folder: str, run_s: str, ttl_s: str) -> NoReturn:
 
 
 if __name__ == "__main__":
-    raise SystemExit(exit_code(lambda: main(*sys.argv[1:]), "stopped"))
+    if sys.argv[5:] == ["member"]:
+        raise SystemExit(exit_code(lambda: main(*sys.argv[1:5]), "stopped"))
+    raise SystemExit(starter(*sys.argv[1:]))

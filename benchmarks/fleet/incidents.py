@@ -103,11 +103,11 @@ def clock_set(mac: Mac, lasts_s: float, rng: random.Random) -> None:
 
 Come = Callable[[Mac, float, random.Random], None]
 MEMBER_KINDS: dict[str, tuple[Come, float, int]] = {  # with the longest that it lasts, in TTL_S, and its weight
-    "member asleep (SIGSTOP), and awake again": (asleep, 3.0, 3),
+    "member asleep (SIGSTOP), and awake again": (asleep, 1.5, 3),
     "member killed (kill -9)": (killed, 0.0, 3),
     "only its training killed (kill -9)": (training_killed, 0.0, 2),
-    "member leaves (Ctrl-C), and joins again": (leaves, 1.5, 2),
-    "link cut and healed": (link_cut, 3.0, 3),
+    "member leaves (Ctrl-C), and joins again": (leaves, 1.0, 2),
+    "link cut and healed": (link_cut, 1.5, 3),
     "address changed": (address_changed, 0.0, 1),
     "clock of a member set": (clock_set, 0.0, 1),
 }
@@ -143,7 +143,7 @@ def come_over_coordinator(s: Scene, rng: random.Random) -> Incident:
         time.sleep(made.lasts_s)
         s.start()
     elif kind == COORDINATOR_KINDS[1]:
-        made.lasts_s = rng.uniform(0.3, 3 * TTL_S)
+        made.lasts_s = rng.uniform(0.3, 1.5 * TTL_S)
         send(s.coordinator.pid, signal.SIGSTOP)
         time.sleep(made.lasts_s)
         send(s.coordinator.pid, signal.SIGCONT)
