@@ -226,7 +226,8 @@ class Scene:
     def wait(self, reached: Callable[[], object], what: str, limit_s: float = LIMIT_S) -> None:
         end = time.monotonic() + limit_s
         while not reached():
-            assert time.monotonic() < end, f"waited in vain for {what}\n{self.said()}"
+            ended = self.coordinator is not None and self.coordinator.poll() is not None
+            assert time.monotonic() < end and not ended, f"waited in vain for {what}\n{self.said()}"
             time.sleep(0.2)
 
     def leftovers(self) -> list[str]:
