@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import math
 import subprocess
 import sys
@@ -94,3 +95,30 @@ def test_what_json_has_no_word_for() -> None:
 def test_a_program_that_reads_nothing_does_not_wait_for_pydantic() -> None:
     code = "import sys, autoresearch.record.journal, autoresearch.jsonable; assert 'pydantic' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+# Why a module reads JSON by itself: from_json and exact read all else.
+BY_HAND = {
+    "candidate/constants": "a literal of a candidate's file",
+    "measure/checkpoint": "the header of a safetensors file, where a key may not stand twice",
+    "record/codec": "an event's type says which dataclass the rest of it is",
+    "search/llm/choices": "a model's answer, of any shape",
+    "search/llm/transport": "what a model server streams",
+    "serve/events": "an event of the journal is passed on as it is",
+    "system/machine": "system_profiler's report",
+    "system/pipes": "an event of a child, which child_events.py checks",
+    "tasks/command/contract": "whether a candidate's file is JSON",
+    "tasks/command/floor": "a text of a program that it writes",
+    "tasks/command/metric": "what the judge of a declared task prints",
+    "tasks/gpt/data/files": "a row of a person's text, in the column that they name",
+    "tasks/gpt/sample_child": "a child that holds no package beside the harness",
+}
+
+
+def test_json_is_read_by_hand_only_for_a_reason() -> None:
+    found = set()
+    for path in (ROOT / "autoresearch").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute) and node.attr in ("load", "loads") and ast.unparse(node.value) == "json":
+                found.add(path.relative_to(ROOT / "autoresearch").with_suffix("").as_posix())
+    assert found - {"jsonable"} == BY_HAND.keys()

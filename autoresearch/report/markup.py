@@ -6,6 +6,7 @@ The functions return HTML. They escape the plain texts that they take and leave 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from html import escape
 from pathlib import Path
@@ -84,27 +85,24 @@ def pictures(draw: Callable[[Size], str]) -> str:
     return f'<figure class="wide">{draw(WIDE)}</figure><figure class="narrow">{draw(NARROW)}</figure>'
 
 
-def signed(gain: float | None, metric: Metric = VAL_BPB) -> str:
-    """Write a gain in scores with its sign: signed(-0.0123) -> "−0.0123"; a dash for a gain that is not known.
+def _on_page(metric: Metric) -> Metric:
+    """Return a metric as pages write it: val_bpb has four decimals, and its unit stands in the heading."""
+    return replace(metric, unit="", decimals=4) if metric == VAL_BPB else metric
 
-    The unit of val_bpb is left out, since it stands in the heading.
-    """
-    if gain is None:
-        return DASH
-    text = f"{gain:+.4f}" if metric == VAL_BPB else metric.signed(gain)
-    return text.replace("-", "−")
+
+def signed(gain: float | None, metric: Metric = VAL_BPB) -> str:
+    """Write a gain in scores with its sign: signed(-0.0123) -> "−0.0123"; a dash for a gain that is not known."""
+    return DASH if gain is None else _on_page(metric).signed(gain).replace("-", "−")
 
 
 def shown(score: float | None, metric: Metric = VAL_BPB) -> str:
     """Write a score as its value: shown(1.60123) -> "1.6012"; a dash for a score that is not known."""
-    if score is None:
-        return DASH
-    return f"{score:.4f}" if metric == VAL_BPB else metric.shown(score)
+    return DASH if score is None else _on_page(metric).shown(score)
 
 
 def shown_size(difference: float, metric: Metric = VAL_BPB) -> str:
     """Write the size of a difference of scores: shown_size(-0.0123) -> "0.0123"."""
-    return f"{abs(difference):.4f}" if metric == VAL_BPB else metric.size(difference)
+    return _on_page(metric).size(difference)
 
 
 def number(value: float | None, form: str) -> str:

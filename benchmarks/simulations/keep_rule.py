@@ -231,6 +231,17 @@ class SigmaEstimate:
         self.mean, self.n = np.where(kept, (second + third) / 2, self.mean), np.where(kept, s.n - 1.0, self.n)
 
 
+def _begin(rule: Rule, base: Array, guess: float | None) -> tuple[NightArrays, SigmaEstimate]:
+    """Return the state of nights whose baselines gave `base` (nights, runs of the baseline)."""
+    zero = np.zeros(len(base))
+    runs = zero + rule.baseline
+    spread = SigmaEstimate(guess, base.var(1) * rule.baseline, runs - 1, base.mean(1), runs)
+    own = np.column_stack([base] * 3)[:, :3]
+    well_known = zero + noise.WELL_KNOWN_DF
+    tried = np.zeros((len(base), 3)), zero.astype(int)
+    return NightArrays(base.sum(1), runs.copy(), *tried, zero + 1, well_known, base, own), spread
+
+
 def simulate(
     rule: Rule,
     gains: Gains,
@@ -247,16 +258,8 @@ def simulate(
     With `known` false the rule estimates sigma as it goes, from replicates and from `guess`.
     """
     rng = np.random.default_rng(seed)
-    base = rng.normal(size=(nights, rule.baseline))
     zero = np.zeros(nights)
-    spread = SigmaEstimate(
-        guess, base.var(1) * rule.baseline, zero + rule.baseline - 1, base.mean(1), zero + rule.baseline
-    )
-    own = np.column_stack([base] * 3)[:, :3]
-    well_known = zero + noise.WELL_KNOWN_DF
-    s = NightArrays(
-        base.sum(1), zero + rule.baseline, np.zeros((nights, 3)), zero.astype(int), zero + 1, well_known, base, own
-    )
+    s, spread = _begin(rule, rng.normal(size=(nights, rule.baseline)), guess)
     if not known:
         s.sigma, s.df = spread.sigma()
     true, keeps, false, early, decided, in_a_row, since_baseline, last_kept = (zero.copy() for _ in range(8))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sys
 import tempfile
@@ -11,7 +10,7 @@ import threading
 import time
 from argparse import Namespace
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -48,6 +47,22 @@ OWN_END_S = 10.0  # for the end of the coordinator's own member, whose process i
 STEADY_S = 60.0  # after which a member that was lost had worked
 
 
+@dataclass(frozen=True, slots=True)
+class NightKey:
+    """Tag and key of a fleet's night, kept until it ends."""
+
+    tag: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Attendance:
+    """The members of a running fleet, for `loop.py machines`."""
+
+    members: tuple[tuple[str, str], ...]  # name and class of each
+    t: float  # by time.time()
+
+
 def coordinate(root: Path, args: Namespace, options: Options, propose_with: Callable[[machine.Facts], Proposer]) -> int:
     """Research with the machines that join, this one among them unless --coordinator-only is given."""
     transport.check_installed()
@@ -62,11 +77,11 @@ def coordinate(root: Path, args: Namespace, options: Options, propose_with: Call
         tempfile.TemporaryDirectory(prefix="autoresearch-fleet-") as folder,
     ):
         repo = Repository.at(tree(root))
-        tag = options.tag or before.get("tag") or start.which_night(root, repo, None, say)
+        tag = options.tag or (before.tag if before else None) or start.which_night(root, repo, None, say)
         layout, facts = Layout(root, tag), machine.facts()
         task = session.open_task(layout, read_night(layout), facts, options, say)
         host = args.fleet_host or addresses.own_host()
-        where = FleetAddress(host, args.fleet_port, before["key"] if tag == before.get("tag") else addresses.new_key())
+        where = FleetAddress(host, args.fleet_port, before.key if before and tag == before.tag else addresses.new_key())
         pool = DaskPool(where, Welcome(task.facts, task.versions), Path(folder), say)
         fleet = Fleet(
             root=root,
@@ -101,39 +116,38 @@ def coordinate(root: Path, args: Namespace, options: Options, propose_with: Call
     return 0
 
 
-def unfinished(root: Path) -> dict[str, str]:
-    """Return tag and key of the night that a fleet has not ended; nothing where there is none."""
+def unfinished(root: Path) -> NightKey | None:
+    """Return tag and key of the night that a fleet has not ended; None where there is none."""
     try:
-        read = json.loads(fleet_key(root).read_bytes())
-        return {"tag": str(read["tag"]), "key": str(read["key"])}
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
+        return jsonable.from_json(NightKey, fleet_key(root).read_bytes())
+    except (OSError, jsonable.MalformedError):
+        return None
 
 
 def remember(root: Path, tag: str, key: str) -> None:
     """Keep the key until the night ends: members come back by themselves to a coordinator that is started again."""
-    write_atomic(fleet_key(root), jsonable.to_json({"tag": tag, "key": key}), mode=0o600)
+    write_atomic(fleet_key(root), jsonable.to_json(NightKey(tag, key)), mode=0o600)
 
 
 def _publish(root: Path, pool: DaskPool, over: threading.Event) -> None:
     """Write who is there for `machines`, until the night ends."""
     while not over.wait(1.0):
-        here = [[known.name, known.key] for known in pool.names()]
+        here = Attendance(tuple((known.name, known.key) for known in pool.names()), time.time())
         with contextlib.suppress(OSError):  # a full disk: `machines` shows nothing new, and the night continues
-            write_atomic(fleet_state(root), jsonable.to_json({"members": here, "t": time.time()}), lasting=False)
+            write_atomic(fleet_state(root), jsonable.to_json(here), lasting=False)
 
 
 def machines(root: Path, args: Namespace) -> int:
     """List the members of the fleet that runs from this checkout."""
     try:
-        state = json.loads(fleet_state(root).read_bytes())
-        if time.time() - state["t"] > GONE_S:
+        state = jsonable.from_json(Attendance, fleet_state(root).read_bytes())
+        if time.time() - state.t > GONE_S:
             raise ValueError
     except (OSError, ValueError):
         raise UsageError(f"no fleet runs from here. To begin one: {command('loop.py --fleet')}") from None
-    for name, key in sorted(state["members"]):
+    for name, key in sorted(state.members):
         print(f"{name}  {key}")
-    print(f"{counted(len(state['members']), 'member')}, {time.time() - state['t']:.0f} s ago")
+    print(f"{counted(len(state.members), 'member')}, {time.time() - state.t:.0f} s ago")
     return 0
 
 

@@ -51,12 +51,12 @@ def test_the_members_are_listed_while_a_fleet_runs(tmp_path: Path, capsys: pytes
 
 
 def test_a_fleet_that_has_not_ended_keeps_tag_and_key_for_the_user_alone(tmp_path: Path) -> None:
-    assert fleet.unfinished(tmp_path) == {}
+    assert fleet.unfinished(tmp_path) is None
     fleet.remember(tmp_path, "nov27", "secret")
-    assert fleet.unfinished(tmp_path) == {"tag": "nov27", "key": "secret"}
+    assert fleet.unfinished(tmp_path) == fleet.NightKey("nov27", "secret")
     assert fleet_key(tmp_path).stat().st_mode & 0o777 == 0o600
     write_atomic(fleet_key(tmp_path), b"[")
-    assert fleet.unfinished(tmp_path) == {}
+    assert fleet.unfinished(tmp_path) is None
 
 
 @pytest.mark.slow
