@@ -16,6 +16,7 @@ from autoresearch.records import Set
 from autoresearch.search.recipes.recipe import Recipe, catalogue, clash, untried
 from autoresearch.tasks.gpt import contract
 from testbed.proposer_kit import CONTEXT, discarded
+from testbed.toy import ROOT
 from testbed.trainer_support import SMALL, SOURCE, TASK, ScriptedRun
 
 RECIPES = {recipe.name: recipe for recipe in catalogue()}
@@ -50,6 +51,9 @@ def test_there_are_enough_and_each_names_its_record() -> None:
     assert len({recipe.title for recipe in RECIPES.values()}) == len(RECIPES)
     for recipe in RECIPES.values():
         assert recipe.source and recipe.claim and recipe.hypothesis, recipe.name
+        assert not recipe.source.startswith("benchmarks/"), recipe.name  # what was measured here is no public record
+    for page in ("README.md", "docs/agents.md"):
+        assert f"{len(RECIPES)} " in (ROOT / page).read_text(), page
 
 
 @pytest.mark.parametrize("name", RECIPES)
