@@ -279,7 +279,8 @@ class HintLine:
 
     text: str  # one line, in the words of its finder
     constants: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)  # numbers that it changed: (old, new)
-    gains_sigma: tuple[float, ...] = ()  # per machine; negative where it lost
+    gains: tuple[float, ...] = ()  # per machine; negative where it lost
+    unit: str = "s"  # of the gains: sigma of one run, percent of the value, or the metric's own
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,13 +34,13 @@ from autoresearch.record.codec import decode_all
 from autoresearch.record.events import Decided, Quarantined
 from autoresearch.record.night import Experiment, Night, RunRecord
 from autoresearch.record.replay import apply
-from autoresearch.records import Measurement, SearchReplace, Set, TaskFacts, WholeFile
+from autoresearch.records import GPT, Measurement, SearchReplace, Set, TaskFacts, WholeFile
 from autoresearch.system.invocation import command
 
 SourceOf = Callable[[int], str]
 
 PUBLIC = frozenset({"climbmix", "tinystories", "stdlib"})  # any other name is made from a path of the user's
-OWN_TEXT = "own text"
+OWN_TEXT, OWN_FILES = "own text", "own files"  # of training, and of a declared task
 TITLE, PROSE, LINE = 300, 4000, 300  # characters
 FIGURES = (  # of a Measurement
     *("score", "training_s", "num_steps", "total_tokens", "num_params"),
@@ -138,7 +138,8 @@ def own_text(facts: TaskFacts) -> list[str]:
 def shared_task(facts: TaskFacts) -> SharedTask:
     """Return the task of a night from the facts in its journal, without the name of a user's own text."""
     names = ("profile", "fingerprint", "seq_len", "vocab_size", "eval_tokens", "eval_rows", "budget_s")
-    dataset = facts.dataset if facts.dataset in PUBLIC else OWN_TEXT
+    private = OWN_TEXT if facts.name == GPT else OWN_FILES
+    dataset = facts.dataset if facts.dataset in PUBLIC else private
     return SharedTask(dataset, metric=SharedMetric.of(facts.metric), **{name: getattr(facts, name) for name in names})
 
 

@@ -86,7 +86,7 @@ class SharedMetric:
 class SharedTask:
     """What was optimised, on what. Figures compare within one fingerprint, profile and budget only."""
 
-    dataset: Line | None = None  # a public name, or "own text"
+    dataset: Line | None = None  # a public name, "own text" or "own files"
     profile: Line | None = None
     fingerprint: Line | None = None  # of the prepared data
     seq_len: Count | None = None

@@ -16,7 +16,7 @@ from autoresearch.errors import AutoresearchError
 from autoresearch.findings.agreement import change_id, change_key, described, direction_key, in_sigma, verdict
 from autoresearch.findings.bundle import Bundle
 from autoresearch.findings.export import change
-from autoresearch.findings.finding import Finding, SharedHint, SharedMachine
+from autoresearch.findings.finding import Effect, Finding, SharedHint, SharedMachine
 from autoresearch.formats import counted, shortened
 from autoresearch.record.night import Experiment, Night
 from autoresearch.records import CATEGORIES, HintLine
@@ -24,6 +24,7 @@ from autoresearch.tasks.gpt.calibrate import MACHINE_FIT
 
 MOST = 12  # hints in a prompt
 MACHINES_TOLD = 3  # of those that measured one change
+SIGMA, PERCENT = "sigma", "%"
 TITLE, VALUES, MACHINE = 80, 160, 80  # characters of a hint's parts
 
 
@@ -33,11 +34,13 @@ class Evidence:
 
     machine: str  # "Apple M4 Pro, 20 GPU cores, 24 GB, macOS 26.2"
     task: str  # "mac, 300 s"
-    gain_sigma: float
+    gain: float
+    unit: str = SIGMA  # of the gain; "%" or the metric's own where runs do not scatter
 
     def __str__(self) -> str:
         """Return "+4.1 sigma on Apple M4 Pro, 20 GPU cores, 24 GB, macOS 26.2 (mac, 300 s)"."""
-        return f"{self.gain_sigma:+.1f} sigma on {self.machine} ({self.task})"
+        task = f" ({self.task})" if self.task else ""
+        return f"{self.gain:+,.1f}{'' if self.unit == PERCENT else ' '}{self.unit} on {self.machine}{task}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +57,12 @@ class Hint:
     @property
     def gains(self) -> bool:
         """Whether every machine measured a gain."""
-        return all(one.gain_sigma > 0 for one in self.evidence)
+        return all(one.gain > 0 for one in self.evidence)
 
     @property
     def claim(self) -> int:
         """1 where the largest effect is a gain, -1 where it is a loss."""
-        return 1 if self.evidence[0].gain_sigma > 0 else -1
+        return 1 if self.evidence[0].gain > 0 else -1
 
     @property
     def change(self) -> str:
@@ -117,8 +120,8 @@ class _Group:
 
         Machines that contradict the largest effect count against it. A machine counts once, however many nights it had.
         """
-        lead = self.clear[0][1].gain_sigma
-        sides = {machine.describe(): gain.gain_sigma * lead > 0 for _, gain, machine in reversed(self.clear)}
+        lead = self.clear[0][1].gain
+        sides = {machine.describe(): one.gain * lead > 0 for _, one, machine in reversed(self.clear)}
         like = here is not None and any(
             machine.kind == here.kind and sides[machine.describe()] for _, _, machine in self.clear
         )
@@ -141,7 +144,7 @@ def choose(bundles: Iterable[Bundle], most: int = MOST, here: SharedMachine | No
                 groups.setdefault(change_key(finding), _Group()).nulls.add(bundle.machine.describe())
     told = [group for group in groups.values() if group.clear]
     for group in told:
-        group.clear.sort(key=lambda found: -abs(found[1].gain_sigma))
+        group.clear.sort(key=lambda found: -abs(found[1].gain))
     told.sort(key=lambda group: group.rank(here))
     return [Hint(g.clear[0][0], tuple(found[1] for found in g.clear), len(g.nulls)) for g in told[:most]]
 
@@ -164,9 +167,18 @@ def _without_bulk(finding: Finding) -> Finding:
 
 def _evidence(finding: Finding, bundle: Bundle) -> Evidence:
     parts = [bundle.task.profile, f"{bundle.task.budget_s:g} s" if bundle.task.budget_s else None]
-    gain = in_sigma(finding.effect.gain_score if finding.effect else None, bundle)
     machine = shortened(bundle.machine.describe(), MACHINE)
-    return Evidence(machine, ", ".join(filter(None, parts)), round(gain or 0.0, 2))
+    return Evidence(machine, ", ".join(filter(None, parts)), *_gain(finding.effect, bundle))
+
+
+def _gain(effect: Effect | None, bundle: Bundle) -> tuple[float, str]:
+    """Return a gain and its unit: in sigma; where runs do not scatter in percent of the value, or the metric's own."""
+    score, metric = effect.gain_score if effect else 0.0, bundle.task.metric.metric
+    if (gain := in_sigma(score, bundle)) is not None:
+        return round(gain, 2), SIGMA
+    if metric.scale == "log":
+        return round(metric.percent(0.0, -score) or 0.0, 2), PERCENT
+    return score, metric.unit
 
 
 # --- telling ----------------------------------------------------------------------------------------------------------
@@ -188,7 +200,12 @@ def lines(hinted: Sequence[Mapping[str, Any]]) -> tuple[HintLine, ...]:
 
 
 def _line(hint: Hint) -> HintLine:
-    return HintLine(str(hint), _moves(hint.finding), tuple(one.gain_sigma for one in hint.evidence))
+    return HintLine(str(hint), _moves(hint.finding), tuple(one.gain for one in hint.evidence), _unit(hint))
+
+
+def _unit(hint: Hint) -> str:
+    unit = hint.evidence[0].unit
+    return "s" if unit == SIGMA else unit
 
 
 def _moves(finding: Finding) -> dict[str, tuple[Any, Any]]:

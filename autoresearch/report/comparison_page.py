@@ -18,6 +18,7 @@ from autoresearch.report.comparison_tables import (
     category_cells,
     constant_cells,
     cost_cells,
+    gain_heading,
     headings,
     night_cells,
     outcome_text,
@@ -48,7 +49,7 @@ def html(comparison: Comparison, written: datetime | None = None) -> str:
             "What gained",
             "category",
             nights,
-            [category_cells(row) for row in comparison.categories],
+            [category_cells(row, nights) for row in comparison.categories],
             "Kept of tried, and the sum of the gains of the kept in sigma of one run.",
         ),
         _columns(
@@ -114,7 +115,7 @@ def _shared_table(rows: Sequence[SharedRow], nights: Sequence[NightRow]) -> str:
     for row in rows:
         change, together, each = map(_coloured, shared_cells(row, nights))
         cells.append([f'{change}<br><span class="note">{together}</span>', each])
-    return table(("change, and what they say together", "gain in bpb with its 95% interval"), cells, "bl")
+    return table(("change, and what they say together", f"{gain_heading(nights)} with its 95% interval"), cells, "bl")
 
 
 def _coloured(cell: str) -> str:
@@ -135,7 +136,7 @@ def _transfer(row: TransferRow, nights: Sequence[NightRow]) -> Cells:
     for night, cell in zip(nights, row.cells, strict=True):
         if cell is not None:
             css = COLOUR_CLASSES.get(VERDICT_COLOURS.get(cell.verdict, ""), "note")
-            rest = escape(outcome_text(cell).removeprefix(cell.verdict))
+            rest = escape(outcome_text(cell, night.metric).removeprefix(cell.verdict))
             here.append(f'{night.key} <span class="{css}">{escape(cell.verdict)}</span>{rest}')
     return [of, change, there, "<br>".join(here)]
 

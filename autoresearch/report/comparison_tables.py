@@ -67,6 +67,11 @@ def headings(nights: Sequence[NightRow]) -> Cells:
     return ["σ" if name == NIGHTS[-3] else "value" if name == NIGHTS[-2] else name for name in NIGHTS]
 
 
+def gain_heading(nights: Sequence[NightRow]) -> str:
+    """Return "gain in bpb", and "gain" where a night is judged by another number."""
+    return "gain in bpb" if all(night.metric == VAL_BPB for night in nights) else "gain"
+
+
 def night_cells(night: NightRow) -> Cells:
     """Return the cells of a night under NIGHTS."""
     task = night.task
@@ -110,9 +115,9 @@ def cost_cells(night: NightRow) -> Cells:
     ]
 
 
-def category_cells(row: CategoryRow, nights: int | None = None) -> Cells:
-    """Return a category and its cells in the first `nights` nights."""
-    return [row.name, *map(_category, row.cells[:nights])]
+def category_cells(row: CategoryRow, nights: Sequence[NightRow]) -> Cells:
+    """Return a category and its cells in the nights, or in the first ones."""
+    return [row.name, *(_category(cell, night.metric) for cell, night in zip(row.cells, nights, strict=False))]
 
 
 def constant_cells(row: ConstantRow, nights: int | None = None) -> Cells:
@@ -146,16 +151,19 @@ def ledger_lines(row: SharedRow, nights: Sequence[NightRow]) -> list[str]:
 def transfer_cells(row: TransferRow, nights: Sequence[NightRow]) -> Cells:
     """Return the night that found a change, the change, its effect there, and a line for each night here."""
     here = [
-        f"{night.key} {outcome_text(cell)}" for night, cell in zip(nights, row.cells, strict=True) if cell is not None
+        f"{night.key} {outcome_text(cell, night.metric)}"
+        for night, cell in zip(nights, row.cells, strict=True)
+        if cell is not None
     ]
     change = row.title if row.n is None else f"#{row.n} {row.title}"
-    return [row.of, change, effect_text(row.there), "\n".join(here)]
+    metric = next((night.metric for night, cell in zip(nights, row.cells, strict=True) if cell is not None), VAL_BPB)
+    return [row.of, change, effect_text(row.there, metric), "\n".join(here)]
 
 
-def outcome_text(outcome: TransferOutcome) -> str:
+def outcome_text(outcome: TransferOutcome, metric: Metric = VAL_BPB) -> str:
     """Return "transfers +0.0210 [...]", or "cannot run: SEARCH block 1: ..."."""
     if outcome.here is not None:
-        return f"{outcome.verdict} {effect_text(outcome.here)}"
+        return f"{outcome.verdict} {effect_text(outcome.here, metric)}"
     return shortened(f"{outcome.verdict}: {outcome.reason}", CANNOT_RUN)
 
 
@@ -176,11 +184,11 @@ def _constant(ends: Ends | None) -> str:
     return first if ends.first == ends.last else f"{first} → {last}"
 
 
-def _category(result: CategoryResult) -> str:
+def _category(result: CategoryResult, metric: Metric) -> str:
     """Return "3/8 +6.1σ": kept of tried, and the sum of the gains of the keeps."""
     if not result.tried:
         return DASH
-    gain = f"{result.gain_sigma:+.1f}σ" if result.gain_sigma is not None else signed(result.gain_score)
+    gain = f"{result.gain_sigma:+.1f}σ" if result.gain_sigma is not None else signed(result.gain_score, metric)
     return f"{result.kept}/{result.tried}" + (f" {gain.replace('-', '−')}" if result.kept else "")
 
 
@@ -207,7 +215,7 @@ def show(comparison: Comparison, console: Console | None = None) -> None:
     shared = [shared_cells(row, nights) for row in comparison.shared[:SHARED_SHOWN]]
     rest = len(comparison.shared) - len(shared)
     more = f" ({rest} more in the page)" if rest > 0 else ""
-    title = f"Changes that several nights tried, gain in bpb with its 95% interval{more}"
+    title = f"Changes that several nights tried, {gain_heading(nights)} with its 95% interval{more}"
     _print(console, title, ["change", "together", "each"], shared)
     _show_transfers(comparison, console, "Transfers")
     if shared:
@@ -220,15 +228,17 @@ def _show_columns(comparison: Comparison, console: Console) -> None:
     fitting = max(1, (console.width - NAMES_WIDTH) // NIGHT_WIDTH)
     keys = [night.key for night in nights][:fitting]
     more = f"; {counted(len(nights) - fitting, 'more night')} in the page: --html FILE" if len(nights) > fitting else ""
-    categories = [category_cells(row, fitting) for row in comparison.categories]
-    _print(console, f"What gained: kept/tried, gain of the keeps in sigma{more}", ["category", *keys], categories)
+    categories = [category_cells(row, nights[:fitting]) for row in comparison.categories]
+    unit = " in sigma" if all(night.sigma_score for night in nights) else ""
+    _print(console, f"What gained: kept/tried, gain of the keeps{unit}{more}", ["category", *keys], categories)
     moved = [constant_cells(row, fitting) for row in comparison.constants[:CONSTANTS_SHOWN]]
     _print(console, f"Constants, first → last{more}", ["constant", *keys], moved)
 
 
 def show_transfers(comparison: Comparison, console: Console | None = None) -> None:
     """Print what each change gained where it was found, and in each night that replayed it."""
-    _show_transfers(comparison, console or Console(), "Transfers, gain in bpb with its 95% interval")
+    title = f"Transfers, {gain_heading(comparison.nights)} with its 95% interval"
+    _show_transfers(comparison, console or Console(), title)
 
 
 def _show_transfers(comparison: Comparison, console: Console, title: str) -> None:

@@ -14,9 +14,10 @@ from autoresearch.errors import BundleError, JournalError, ProposerError
 from autoresearch.findings import bundle, compare, hints
 from autoresearch.findings.agreement import change_id
 from autoresearch.findings.bundle import Bundle
-from autoresearch.findings.finding import Change, Finding
+from autoresearch.findings.finding import Change, Finding, SharedMetric
 from autoresearch.loop import sharing
 from autoresearch.loop.session import Options, open_night
+from autoresearch.metrics import Metric
 from autoresearch.paths import JOURNAL, Layout
 from autoresearch.record import journal
 from autoresearch.records import Context, HintLine, Proposal, SearchReplace, Set, TaskFacts
@@ -54,7 +55,7 @@ def test_clear_gains_and_losses_the_largest_first() -> None:
 
 def test_one_change_is_one_hint_and_says_where_it_failed() -> None:
     gelu = next(hint for hint in hints.choose([A, B]) if hint.finding.title == "GELU")
-    assert len(gelu.evidence) == 2 and not gelu.gains and {one.gain_sigma > 0 for one in gelu.evidence} == {True, False}
+    assert len(gelu.evidence) == 2 and not gelu.gains and {one.gain > 0 for one in gelu.evidence} == {True, False}
     assert M4_SAYS in str(gelu) and "sigma on Apple M1, 8 GPU cores, 8 GB, macOS 26.2 (mac, 600 s)" in str(gelu)
     many = [replace(A, machine=replace(A.machine, chip=f"Apple M{i}")) for i in range(9)]
     assert str(hints.choose(many)[0]).endswith("; and on 6 more")
@@ -254,6 +255,21 @@ def test_the_same_change_speaks_first_then_one_constant_moved_the_same_way() -> 
         outcome.hint.finding.title: outcome for outcome in hints.outcomes_of(made.night, made.sources.__getitem__)
     }
     assert (outcomes["LR -> 0.02"].n, outcomes["LR -> 0.02"].verdict) == (2, "discard")
+
+
+def test_gains_of_a_metric_without_scatter_are_gains_in_percent() -> None:
+    metric = Metric(name="gzip_bytes", unit="bytes", scale="log", scatter="exact", trust="clocked")
+    exact = replace(
+        A, sigma_score=0.0, task=replace(A.task, metric=SharedMetric.of(metric), budget_s=None, profile=None)
+    )
+    given = hints.choose([exact])
+    assert all(hint.gains and hint.claim == 1 for hint in given)
+    assert given[0].there == "+9.5% on Apple M4 Pro, 20 GPU cores, 24 GB, macOS 26.2"
+    told = hints.reported(hints.for_journal(given), exact.findings)
+    assert {one.verdict for one in told} == {"transfers"} and len(told) == 3
+    comparison = compare.compare([replace(exact, hints=told)])
+    assert transfer_cells(comparison.transfers[0], comparison.nights)[2].startswith("+9.5% [+9.")
+    assert [line.unit for line in hints.lines(hints.for_journal(given))] == ["%"] * 3
 
 
 def test_a_loss_elsewhere_is_not_counted() -> None:

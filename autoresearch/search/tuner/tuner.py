@@ -125,7 +125,7 @@ class _Search:
         now = self.space.constants
         for hint in self.context.hints:
             new = {name: value for name, (_, value) in hint.constants.items() if type(now.get(name)) is type(value)}
-            if new and len(new) == len(hint.constants) and min(hint.gains_sigma, default=0.0) > 0:
+            if new and len(new) == len(hint.constants) and min(hint.gains, default=0.0) > 0:
                 values = {**self.space.current, **self.space.values({**now, **new})}
                 if all(self.space[name].holds(values[name]) for name in self.space.changed(values)):
                     yield Move(values, "hint")
