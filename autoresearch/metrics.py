@@ -86,6 +86,10 @@ class Metric:
         text = f"{gain:+.4f}" if self.decimals is not None else f"{gain:+.4g}"
         return f"{text} {self.unit}".rstrip()
 
+    def sided(self, gain: float) -> str:
+        """Return a gain in words: "0.0210 bpb better", or "3.1% worse" on a log scale."""
+        return f"{self.signed(gain)[1:]} {'better' if gain >= 0 else 'worse'}"
+
     def percent(self, before: float, after: float) -> float | None:
         """Return by how many percent of the first score's value the second's is better; None where that is 0.
 

@@ -39,6 +39,8 @@ def test_differences_are_ratios_on_a_log_scale() -> None:
     assert TIME.signed(math.log(2)) == "+50.0%", "half of the time is saved"
     assert RATE.signed(math.log(2)) == "+100.0%", "twice the throughput"
     assert ACCURACY.signed(0.02) == "+0.02"
+    assert (TIME.signed(-0.0645), TIME.sided(-0.0645)) == ("-6.7%", "6.7% worse"), "a loss has one size"
+    assert VAL_BPB.sided(0.021) == "0.0210 bpb better"
 
 
 def test_a_metric_reads_back_as_it_was_written() -> None:

@@ -39,7 +39,7 @@ def decide(
     delta = incumbent - candidate
 
     tie = same(candidate, incumbent)
-    size = "the same value" if tie else f"{metric.size(delta)} {'better' if delta > 0 else 'worse'}"
+    size = "the same value" if tie else metric.sided(delta)
 
     def verdict(verdict: Verdict, why: str = "") -> Decision:
         return Decision(verdict, None, size + why, delta)

@@ -51,9 +51,8 @@ class Interval:
         return f"{self.level:.0%} interval {low} to {high}"
 
     def __str__(self) -> str:
-        side = "better" if self.gain_score >= 0 else "worse"
         method = f" ({self.method})" if self.method else ""
-        return f"{self.metric.size(self.gain_score)} {side}, {self.bounds}{method}"
+        return f"{self.metric.sided(self.gain_score)}, {self.bounds}{method}"
 
 
 def paired(rounds: Sequence[tuple[float, float]], level: float = LEVEL, metric: Metric = VAL_BPB) -> Interval:

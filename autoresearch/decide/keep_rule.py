@@ -185,7 +185,7 @@ def decide(
 
 def _figure(delta: float, z: float, n: int, noise: Noise, metric: Metric) -> str:
     """Return how much better the candidate is, and by which test: "0.0250 bpb better = 2.5 sigma over 2 runs"."""
-    size = f"{metric.size(delta)} {'better' if delta > 0 else 'worse'}"
+    size = metric.sided(delta)
     if metric.scatter == "counts":
         return f"{size}, binomial p = {1 - t_cdf(z, max(1.0, noise.df)):.2g} over {counted(n, 'run')}"
     return f"{size} = {abs(delta) / noise.sigma_score:.1f} sigma over {counted(n, 'run')}"

@@ -165,7 +165,7 @@ def text(night: Night) -> str | None:
     gap = gain - interval.gain_score
     whose = "" if winner.n == night.incumbent_n else f" (both of #{winner.n}, which is not the branch's last)"
     where = night.task.unseen
-    search = f"search: {metric.size(gain)} {'better' if gain >= 0 else 'worse'} (optimistic)"
+    search = f"search: {metric.sided(gain)} (optimistic)"
     claims = f"the search's figure is {metric.size(gap)} {'higher' if gap >= 0 else 'lower'}"
     return f"{search}; validated {where}: {interval}; {claims}{whose}"
 
