@@ -33,7 +33,7 @@ Node = TypeVar("Node", bound=Versioned)
 
 
 def root(x: Node | None, parent: Callable[[Node], Node | None]) -> Node | None:
-    """Follow `parent` from `x` to the baseline that its line grew from; None where the line ends before one.
+    """Follow `parent` from `x` to the baseline that it descends from; None where there is none.
 
     With #0 a baseline, #1 made from #0, #5 a second baseline and #6 made from #5: root(#1) is #0, root(#6) is #5.
     """
@@ -43,10 +43,10 @@ def root(x: Node | None, parent: Callable[[Node], Node | None]) -> Node | None:
 
 
 def baseline_of(night: Night) -> Experiment | None:
-    """Return the baseline that the incumbent's line grew from, or None where no baseline was measured to its end.
+    """Return the baseline that the incumbent descends from, or None where no baseline was measured to its end.
 
     A night has a second baseline after an update of MLX or commits of the user's. The results of the first one do not
-    compare with those of the new line, so it is no longer the baseline once the second is measured. A baseline that
+    compare with those after it, so it is no longer the baseline once the second is measured. A baseline that
     failed or was abandoned is never the incumbent's: it is passed over.
     """
     found = _baseline_under(night, night.incumbent)
@@ -84,10 +84,10 @@ def _scores(pair: Round) -> tuple[float, float]:
 
 
 def winner_of(night: Night) -> Experiment | None:
-    """Return the candidate of the baseline's line with the most rounds (the later one of two), or None without any."""
+    """Return the baseline's descendant with the most rounds (the later one of two), or None without any."""
     baseline = baseline_of(night)
-    line = [x for x in night.decided if x.role == "candidate" and _baseline_under(night, x) is baseline]
-    validated = [x for x in line if rounds(night, x)]
+    descendants = [x for x in night.decided if x.role == "candidate" and _baseline_under(night, x) is baseline]
+    validated = [x for x in descendants if rounds(night, x)]
     return max(validated, key=lambda x: (len(rounds(night, x)), x.n), default=None)
 
 

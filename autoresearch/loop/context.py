@@ -52,7 +52,8 @@ def context_of(
 def _running(notebook: Notebook) -> list[Trial]:
     """Return the candidates of a fleet that run at this moment, as trials that came out a little worse.
 
-    So nobody proposes them again, and the tuner spreads its ideas: each is a lie that the run corrects.
+    So nobody proposes them again, and the tuner spreads its proposals. Each made-up result (a "constant liar") is
+    replaced once the run has ended.
     """
     night, now = notebook.night, notebook.estimates
     sigma = now.noise.sigma_score

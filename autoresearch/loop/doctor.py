@@ -185,7 +185,7 @@ def check_data(host: Host) -> Iterator[Check]:
 
 
 def check_local_model(host: Host) -> Iterator[Check]:
-    """Say which model would have ideas."""
+    """Say which local model would propose."""
     if host.model is None:
         return
     ready, said = host.model()

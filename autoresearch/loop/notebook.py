@@ -70,7 +70,7 @@ class Notebook:
 
     @property
     def baseline(self) -> Experiment:
-        """The baseline of the incumbent's line; `Experimenter.prepare` has to come first."""
+        """The baseline that the incumbent descends from; `Experimenter.prepare` has to come first."""
         baseline = validation.baseline_of(self.night)
         assert baseline is not None, "a baseline is measured first"
         return baseline

@@ -1,4 +1,4 @@
-"""Tell a person who is not looking that something was kept and that the night has ended: `loop.py --notify`."""
+"""Notify a person that a candidate was kept, and that the night has ended: `loop.py --notify`."""
 
 from __future__ import annotations
 

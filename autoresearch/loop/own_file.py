@@ -91,7 +91,7 @@ def _text(file: Path) -> str:
 
 
 def expected_best(root: Path, tag: str, made_from: str, profile: Mapping[str, str]) -> str:
-    """Return the night's best version, or what a night that has none yet begins with, but for the fit to the machine.
+    """Return the night's best version; before there is one, what a night begins with, not yet fitted to the machine.
 
     `profile` are the starting constants of the profile that is asked for.
     """

@@ -1,6 +1,6 @@
-"""Read a checkpoint's parameters only as far as to hash them: the child that wrote it promised this hash.
+"""Hash the parameters of a checkpoint, to compare them with the hash that the train child reported.
 
-The hash arrives when training ends, and the file later: whoever trains on in between writes other parameters.
+The child reports the hash when training ends and writes the file later; one that trains on in between is found out.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Check what a child says: every event passes here before anything believes it. No I/O.
+"""Check the events of a child before they are used. No I/O.
 
 A child that runs a candidate's code may say anything in the harness's name. An event that is not of the form below, or
 a kind of failure that such a child cannot know, is the failure of that run.
@@ -34,14 +34,14 @@ class IllFormedError(ValueError):
 
 @dataclass(frozen=True)
 class Importing:
-    """The next thing is the candidate's code; before it a failure is the machine's."""
+    """Start of importing the candidate's code. A failure before it is the machine's."""
 
     speed: _Amount | None = None  # TFLOP/s
 
 
 @dataclass(frozen=True)
 class Ready:
-    """The model is built."""
+    """End of building the model."""
 
     num_params: _Count | None = None
     flops_per_token: Annotated[float, Ge(0), Le(1e18)] | None = None
@@ -52,7 +52,7 @@ class Ready:
 
 @dataclass(frozen=True)
 class WarmedUp:
-    """The next thing is the first batch."""
+    """End of the warm-up; the first batch comes next."""
 
     peak_memory_mb: _Amount
     warmup_step_s: _Amount
@@ -85,7 +85,7 @@ class Saved:
 
 @dataclass(frozen=True)
 class Scored:
-    """Rows that were evaluated or probed so far, of all."""
+    """Progress of scoring: rows evaluated or probed so far, of all."""
 
     rows: _Count
     of: Annotated[int, Gt(0), Le(MOST)]
@@ -120,7 +120,7 @@ class Failed:
 
 @dataclass(frozen=True)
 class Mark:
-    """An event that says only that it happened."""
+    """An event without fields."""
 
 
 EVENTS: Mapping[str, Mapping[str, type]] = {

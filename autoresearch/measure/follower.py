@@ -163,7 +163,7 @@ def _too_late(phase: str, limit_s: float) -> Failure:
 
 
 def exited(child: Child, phase: str) -> Failure:
-    """Return the failure of a child that ended without a word."""
+    """Return the failure of a child that ended without reporting one."""
     code = child.returncode or 0
     number = -code if code < 0 else code - 128 if code > 128 else None  # bwrap reports signal n as 128 + n
     log = printable(child.log_end, "\n")[-LOG_CHARACTERS:]

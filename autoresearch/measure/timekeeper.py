@@ -1,4 +1,4 @@
-"""Watch one training by its clock: when it began, what its start costs it, what it counts, and how late it ended."""
+"""Watch one training by its clock: when it began, what its start costs it, its tokens, how late it ended."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HASHED = 100 * 2**20  # bytes of parameters that a child hashes in a second, at 
 
 
 class Timekeeper:
-    """The parent's view of a training. The child's word counts for the loss and for which step it is, no more."""
+    """The parent's view of a training. The child is believed only for the loss and the number of the step."""
 
     def __init__(self, clock: Clock, bench: Workbench, child: Child) -> None:
         self.clock, self.bench, self.child = clock, bench, child
@@ -78,7 +78,7 @@ class Timekeeper:
         return {**event, "progress": clock.progress(at), "tokens": clock.tokens}
 
     def late(self, outcome: Outcome, saved_bytes: int) -> Failure | None:
-        """Return the failure of a training that ended too long after its budget, or promised its result too late.
+        """Return the failure of a training that ended too long after its budget, or reported its hash too late.
 
         `saved_bytes` is the size of the checkpoint.
         """

@@ -23,8 +23,8 @@ PROBE_FACTOR = 10.0  # times what the baseline shows on this machine
 def probe_tolerance(shown: Sequence[float]) -> float:
     """Return by how much a probe may move a target's loss, in nats, where the baseline's runs show these changes.
 
-    An honest model shows only the rounding of batches of one shape: mostly none at all. The most that is ever tolerated
-    is a small part of 0.005 bits per byte, which are worth 0.014 nats a token of four bytes.
+    An honest model moves it only by rounding, mostly not at all. The most that is ever tolerated is a small part of
+    0.005 bits per byte, which are worth 0.014 nats a token of four bytes.
 
     >>> probe_tolerance([0.0, 2e-5]), probe_tolerance([5e-4]), probe_tolerance([])
     (0.0002, 0.001, 0.001)

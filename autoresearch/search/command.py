@@ -170,7 +170,7 @@ def _source(folder: Path, given: str) -> str:
 def _check_added(folder: Path, given: str, changed: str) -> None:
     """Raise EditError where the edited files name a file that the command added, since a version cannot have it.
 
-    Any other file that it left, such as a note or a cache, is nobody's concern.
+    Other files that it left, such as a note or a cache, are ignored.
     """
     endings = {PurePosixPath(path).suffix for path in agent_folder.files(given)}
     known = set(re.findall(r"\w+", given))

@@ -109,7 +109,7 @@ def near_misses(history: Sequence[Trial]) -> list[Trial]:
 
 
 def _sigmas(delta_score: float, sigma_score: float | None) -> float:
-    """Return a gain in sigma; of an exact metric, which has no sigma, nothing that is worse is near."""
+    """Return a gain in sigma; for an exact metric, which has no sigma, any loss is infinite."""
     if not sigma_score:
         return -math.inf if delta_score < 0 else 0.0
     return delta_score / sigma_score
