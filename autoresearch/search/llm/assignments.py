@@ -25,7 +25,7 @@ _REMARK = re.compile(r"\s(?:#(?s:.*)|\((?:was|from|currently|current|instead|pre
 _UNMARKED_REMARK = re.compile(r"\s(?:\(|//(?!\s*\d+\s*\Z)|<-|—|–|-\s+[A-Za-z]|because\b|instead\b)")
 _RANGE = re.compile(r"[\d.]+\s*[-–—]\s*[\d.]+")
 _ARROW = re.compile(r"->|→")
-_MARK = re.compile(r"\s*(?:<{3,}|>{3,})\s*\w*\s*")
+_MARK = re.compile(r"\s*(?:<{3,}|>{3,})\s*(?:\w+\s*)?")
 # Signs that models write for those of ASCII: in Chinese and Japanese the wide ones, in mathematics − and ×.
 _PLAIN = {code + 0xFEE0: code for code in range(0x21, 0x7F)} | str.maketrans("“”‘’−×", "\"\"''-*")
 _NEXT = re.compile(r"[,;\s][A-Za-z_]\w*\s*=(?!=)")  # another setting behind a value

@@ -181,6 +181,16 @@ def test_the_time_to_read_a_reply_grows_with_its_length_only(piece: str) -> None
     assert time.process_time() - began < 2
 
 
+@pytest.mark.parametrize(
+    "head", ["<<<<<<<", ">>>", "```", "SET", "SET A =", "A", "A:", "- A", "+A =", "**", "@@", "TITLE", "### a"]
+)
+def test_a_run_of_blanks_in_a_line_is_read_once(head: str) -> None:
+    began = time.process_time()
+    with contextlib.suppress(EditError):
+        edits.apply(SOURCE, replies.parse(head + " " * 50_000 + "!").edits)
+    assert time.process_time() - began < 1
+
+
 @settings(deadline=None, max_examples=20)
 @given(st.sampled_from(["[]", "()", "- ", "not ", "{:}", "+1", ".a"]), st.integers(50, 3000), st.booleans())
 def test_no_depth_of_nesting_raises_anything_but_an_edit_error(pair: str, depth: int, as_code: bool) -> None:
