@@ -17,7 +17,7 @@ from functools import lru_cache, partial
 from typing import Any
 
 from autoresearch.candidate import literals as lit
-from autoresearch.candidate.syntax import parse
+from autoresearch.candidate.syntax import parse, parse_anew
 from autoresearch.errors import EditError, SourceError
 
 NAME = re.compile(r"[A-Z][A-Z0-9_]*")
@@ -174,7 +174,7 @@ def _cut(lines: list[bytes], node: ast.expr) -> tuple[bytes, bytes, bytes]:
 
 def _tidied(source: str, blank: Callable[[Any], ast.expr]) -> ast.Module:
     """Parse `source`, drop its docstrings, and replace the value of each constant by what `blank` returns for it."""
-    tree = parse(source)
+    tree = parse_anew(source)
     for statement in tree.body:
         if isinstance(statement, ast.Assign | ast.AnnAssign):
             for _, value in _constants(ast.Module([statement], [])):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import warnings
 from collections.abc import Iterator
+from functools import lru_cache
 
 from autoresearch.errors import SourceError
 
@@ -13,8 +14,14 @@ MOST_NESTED = 100  # levels of a syntax tree; train_mlx.py has 15, and Python's 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
+@lru_cache(maxsize=4)  # one edit reads the versions before and after it a dozen times
 def parse(source: str) -> ast.Module:
-    """Return the syntax tree of `source`.
+    """Return the syntax tree of `source`, which all callers share: it is not to be changed. Raises as parse_anew."""
+    return parse_anew(source)
+
+
+def parse_anew(source: str) -> ast.Module:
+    """Return a syntax tree of `source` of the caller's own.
 
     Raises SourceError for invalid Python, with the line and its number, and for expressions or blocks that are nested
     in more than MOST_NESTED levels, so that code which walks the tree may recurse.

@@ -32,3 +32,8 @@ def test_definitions_are_functions_classes_and_methods() -> None:
         "def f():\n    def inner(): ...\n\n\nclass A:\n    def g(self): ...\n\n    async def h(self): ...\n"
     )
     assert [name for name, _ in syntax.definitions(tree)] == ["f", "A", "A.g", "A.h"]
+
+
+def test_a_tree_of_one_s_own_is_shared_with_nobody() -> None:
+    assert syntax.parse("A = 1\n") is syntax.parse("A = 1\n")
+    assert syntax.parse_anew("A = 1\n") is not syntax.parse("A = 1\n")

@@ -5,7 +5,8 @@ The forgeries are texts in the form of a reply (testbed/forgeries/), each for th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -28,17 +29,31 @@ def task(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     yield CommandTask.open(folder, folder / ".autoresearch", lambda text: None, revision=None)
 
 
-def forgeries() -> list[object]:
-    marks = {name: pytest.mark.slow if name.startswith(RUNS_CODE) else () for name in FORGERIES}
-    return [pytest.param(name.partition("-")[0], name, marks=marks[name], id=name) for name in FORGERIES]
+@pytest.fixture(scope="module")
+def before(task: CommandTask) -> Callable[[], float]:
+    """The baseline's score: it is measured once, where a forgery's is compared with it."""
+
+    @functools.cache
+    def score() -> float:
+        found = measured(task).score
+        assert found is not None
+        return found
+
+    return score
+
+
+def forgery(name: str) -> object:
+    example = name.partition("-")[0]
+    together = pytest.mark.xdist_group(f"forgeries-{example}")  # they share the task and its baseline
+    return pytest.param(example, name, marks=pytest.mark.slow if example in RUNS_CODE else together, id=name)
 
 
 def test_there_are_forgeries_of_many_kinds() -> None:
     assert len(FORGERIES) >= 30 and len({name.partition("-")[0] for name in FORGERIES}) == 7
 
 
-@pytest.mark.parametrize(("task", "name"), forgeries(), indirect=["task"])
-def test_no_forgery_earns(task: CommandTask, name: str) -> None:
+@pytest.mark.parametrize(("task", "name"), [*map(forgery, FORGERIES)], indirect=["task"])
+def test_no_forgery_earns(task: CommandTask, name: str, before: Callable[[], float]) -> None:
     text = (examples.FORGERIES / f"{name}.txt").read_text()
     source = examples.source(task.folder)
     try:
@@ -48,15 +63,10 @@ def test_no_forgery_earns(task: CommandTask, name: str) -> None:
     if task.check(forged, source):
         return
     found = measured(task, pack.unpack(forged))
-    if found.failure is None:
-        assert not gained(task, found.score), found
-
-
-def gained(task: CommandTask, score: float | None) -> bool:
-    """Return whether a score is better than the baseline's."""
-    assert score is not None
+    if found.failure is not None:
+        return
+    assert found.score is not None
     if task.folder.name == "tests":
-        return task.metric.value(score) < SLEEPS_S
-    before = measured(task).score
-    assert before is not None
-    return score < before
+        assert task.metric.value(found.score) >= SLEEPS_S, found
+    else:
+        assert found.score >= before(), found
