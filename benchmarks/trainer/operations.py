@@ -18,43 +18,57 @@ from mlx.utils import tree_flatten, tree_map
 
 import prepare
 from autoresearch.tasks.gpt.data.profiles import MAC
-from benchmarks.timing import TINY_CONSTANTS, arguments, operation_names, random_batch, report, toy_task, trainer
+from benchmarks.timing import (
+    TINY_CONSTANTS,
+    arguments,
+    fused_kernels,
+    operation_names,
+    random_batch,
+    report,
+    toy_task,
+    trainer,
+    training_step,
+)
 from benchmarks.trainer.plain import PlainAdamW, adamw_rule, additive_mask, plain_attention, plain_features, plain_loss
 
 VIEWS = {
     "AsStrided", "Broadcast", "BroadcastAxes", "Copy", "CustomTransforms", "Depends", "ExpandDims", "Flatten",
     "Reshape", "Slice", "Split", "Squeeze", "StopGradient", "Transpose", "Unflatten",
 }  # fmt: skip
-JOINT = "ArcTan2"  # stands for a further input of a fast kernel, and is no operation of its own
 ROWS = 16
 
 
 def operations(arrays: Any) -> int:
     """Count the operations of the arrays' graph."""
-    return sum(name not in VIEWS and name != JOINT for name in operation_names(arrays))
+    return sum(name not in VIEWS for name in operation_names(arrays))
 
 
 # --- MLX's fast kernels, one operation each --------------------------------------------------------------------------
 
 
+def kernel(x: mx.array, *others: mx.array) -> mx.array:
+    """Return an array of x's shape by one operation, which mx.compile fuses with no other, after the others."""
+    return mx.cumsum(mx.depends(x, list(others)), axis=-1)
+
+
 @mx.custom_function
 def _rms_norm(x: mx.array) -> mx.array:
-    return mx.cumsum(x, axis=-1)
+    return kernel(x)
 
 
 @_rms_norm.vjp
 def _rms_norm_vjp(x: mx.array, gradient: mx.array, _: mx.array) -> mx.array:
-    return mx.logaddexp(x, gradient)
+    return kernel(x, gradient)
 
 
 @mx.custom_function
 def _rope(x: mx.array) -> mx.array:
-    return mx.cumsum(x, axis=-1)
+    return kernel(x)
 
 
 @_rope.vjp
 def _rope_vjp(_: mx.array, gradient: mx.array, __: mx.array) -> mx.array:
-    return mx.cumsum(gradient, axis=-1)
+    return kernel(gradient)
 
 
 @mx.custom_function
@@ -64,19 +78,19 @@ def _cross_entropy(logits: mx.array) -> mx.array:
 
 @_cross_entropy.vjp
 def _cross_entropy_vjp(logits: mx.array, gradient: mx.array, _: mx.array) -> mx.array:
-    return mx.logaddexp(logits, gradient[..., None])
+    return kernel(logits, gradient)
 
 
 @mx.custom_function
 def _fused_attention(q: mx.array, k: mx.array, v: mx.array) -> mx.array:
-    return mx.logaddexp(mx.arctan2(q, k), v)
+    return kernel(q, k, v)
 
 
 @_fused_attention.vjp
 def _fused_attention_vjp(primals: Any, gradient: mx.array, output: mx.array) -> tuple[mx.array, ...]:
     q, k, v = primals
-    dq = mx.logaddexp(mx.arctan2(mx.arctan2(q, gradient), output), mx.arctan2(k, v))
-    return dq, mx.arctan2(dq, k), mx.arctan2(dq, v)
+    dq = kernel(q, k, v, gradient, output)
+    return dq, mx.depends(k, [dq]), mx.depends(v, [dq])
 
 
 def _attention(q: mx.array, k: mx.array, v: mx.array, *, scale: float, mask: str | mx.array) -> mx.array:
@@ -180,21 +194,30 @@ def heads(model: Any, task: prepare.Task, rows: int) -> tuple[mx.array, ...]:
     return tuple(mx.zeros(shape, dtype=config.dtype) for _ in range(3))
 
 
+def compiled(task: prepare.Task, constants: Mapping[str, Any]) -> dict[str, int]:
+    """Count the operations and the distinct fused kernels of the trainer's compiled step."""
+    mx.enable_compile()
+    arrays = training_step(trainer(**constants), task)()
+    mx.disable_compile()
+    return {"compiled step": operations(arrays), "fused kernels": fused_kernels(arrays)}
+
+
 def rows(dtype: str, table: int, task: prepare.Task, constants: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return a row for the plain port and one for the trainer."""
+    """Return a row for the plain port and one for the trainer, whose compiled step has all logits at once."""
     settings = {**constants, "COMPUTE_DTYPE": dtype, "BIGRAM_ROWS": table, "DEVICE_BATCH_SIZE": ROWS}
     case = {"type": dtype, "table": table}
     with as_on_cuda():
+        once = compiled(task, {**settings, "LOSS_CHUNK": 2**40})
         return [
             {"whose": "the plain port", **case, **plain(task, settings, ROWS)},
-            {"whose": "ours", **case, **ours(task, settings, ROWS)},
+            {"whose": "ours", **case, **ours(task, settings, ROWS), **once},
         ]
 
 
 def main(argv: Sequence[str]) -> int:
     args = arguments("trainer operations", __doc__).parse_args(argv)
     task = toy_task(256, 512) if args.quick else toy_task(MAC.seq_len, MAC.vocab_size)
-    constants = {**(TINY_CONSTANTS if args.quick else {}), "LOSS_CHUNK": 2**28}
+    constants = {**(TINY_CONSTANTS if args.quick else {}), "LOSS_CHUNK": 2**28, "TOTAL_BATCH_SIZE": ROWS * task.seq_len}
     cases = [("float32", 0)] if args.quick else [("float32", 0), ("float32", 16), ("bfloat16", 0), ("bfloat16", 16)]
     mx.disable_compile()
     return report([found for dtype, table in cases for found in rows(dtype, table, task, constants)], args)
