@@ -54,7 +54,7 @@ TABLES: dict[str, tuple[str, tuple[str, ...]]] = {
     "trainer breakdown": ("part | ms | percent", ("| forward |", "| optimizer |", "| whole step |")),
     "trainer gpu": (
         "what | loss_apart | gradient_apart",
-        ("| plain port, bfloat16 |", "| attention, bfloat16, D 256, T 4096 |"),
+        ("| plain port, bfloat16 |", "| attention, bfloat16, D 256, T 4096 |", "| compile: head |", "fastest: "),
     ),
     "trainer operations": ("whose | type | table | attention", ("| the plain port | float32 |", "| ours | float32 |")),
     "trainer plain": ("T | pattern | plain_tok_s | ours_tok_s | speedup", ("| 256 | L |",)),

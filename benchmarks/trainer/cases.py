@@ -117,17 +117,37 @@ def attention(case: StepCase) -> dict[str, Any]:
     return looped(case, lambda: gradients(q, k, v))
 
 
-def gradients(case: StepCase) -> dict[str, Any]:
-    """Compile and time the forward and backward pass alone."""
+def layers(case: StepCase) -> dict[str, Any]:
+    """Compile and time the layers' forward and backward pass alone."""
     import mlx.core as mx
     import mlx.nn as nn
 
     from benchmarks.timing import random_batch, toy_task, trainer
 
     train_mlx, task = trainer(**case.constants), toy_task(case.T, case.V)
-    model, batch = train_mlx.build_model(task), random_batch(task, train_mlx.batch_shape(case.T)[0])
-    both = mx.compile(nn.value_and_grad(model, model.loss), inputs=[model.state], outputs=[model.state])
-    return looped(case, lambda: both(*batch))
+    model, (x, _) = train_mlx.build_model(task), random_batch(task, train_mlx.batch_shape(case.T)[0])
+    through = nn.value_and_grad(model, lambda x: model.features(x).astype(mx.float32).sum())
+    both = mx.compile(through, inputs=[model.state], outputs=[model.state])
+    return looped(case, lambda: both(x))
+
+
+def head(case: StepCase) -> dict[str, Any]:
+    """Compile and time the head and its loss alone, forward and backward."""
+    import mlx.core as mx
+
+    import prepare
+    from benchmarks.timing import random_batch, toy_task, trainer
+
+    train_mlx, task = trainer(**case.constants), toy_task(case.T, case.V)
+    model, (x, y) = train_mlx.build_model(task), random_batch(task, train_mlx.batch_shape(case.T)[0])
+    features, weight = model.features(x), model.lm_head.weight
+    mx.eval(features, weight)
+
+    def loss(features: mx.array, weight: mx.array) -> mx.array:
+        return prepare.chunked_cross_entropy(train_mlx.head, features, weight, y, train_mlx.LOSS_CHUNK)
+
+    both = mx.compile(mx.value_and_grad(loss, argnums=(0, 1)))
+    return looped(case, lambda: both(features, weight))
 
 
 def optimizer(case: StepCase) -> dict[str, Any]:
@@ -215,7 +235,8 @@ KINDS: dict[str, Callable[[StepCase], dict[str, Any]]] = {
     "step": ours,
     "plain": plain,
     "attention": attention,
-    "gradients": gradients,
+    "layers": layers,
+    "head": head,
     "parity": parity,
     "optimizer": optimizer,
 }
