@@ -49,7 +49,7 @@ def entries(context: Context, drafted: Sequence[Proposal] = ()) -> list[MenuEntr
 
 def _recipes(context: Context) -> Iterator[MenuEntry]:
     for recipe in untried(context):
-        yield MenuEntry(recipe.title, recipe.category, recipe.edits, recipe.hypothesis)
+        yield MenuEntry(recipe.title, recipe.category, recipe.edits, recipe.why)
 
 
 def _steps(context: Context) -> Iterator[MenuEntry]:

@@ -7,13 +7,21 @@ from dataclasses import replace
 from autoresearch.candidate import edits
 from autoresearch.records import Directive, Proposal, Set
 from autoresearch.search import gate, menu
+from autoresearch.search.recipes.recipe import catalogue
 from testbed import proposer_kit
+from testbed.toy import ROOT
 from testbed.trials import trial
 from testbed.tuning import SMALL
 
 CONTEXT = replace(proposer_kit.CONTEXT, source=SMALL)
 TRIED = trial(1, [Set("MATRIX_LR", "0.02")], parent=SMALL)
 TITLES = [entry.title for entry in menu.entries(CONTEXT)]
+
+
+def test_a_recipe_brings_its_reason_with_its_source() -> None:
+    recipe, script = catalogue()[0], (ROOT / "train_mlx.py").read_text()
+    (entry,) = [e for e in menu.entries(replace(CONTEXT, source=script)) if e.title == recipe.title]
+    assert entry.why == recipe.why and recipe.source in entry.why
 
 
 def test_every_entry_is_a_new_experiment() -> None:

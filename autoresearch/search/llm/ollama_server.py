@@ -102,7 +102,8 @@ class OllamaServer:
 
         Fields of other types than they should have are left out.
         """
-        found = self.http.json("POST", "/api/show", {"model": model})
+        with _pullable(model):
+            found = self.http.json("POST", "/api/show", {"model": model})
         types = {"details": dict, "model_info": dict, "capabilities": list}
         found = found if isinstance(found, dict) else {}
         return {name: found[name] for name, kind in types.items() if isinstance(found.get(name), kind)}
@@ -110,7 +111,8 @@ class OllamaServer:
     def load(self, model: str, *, num_ctx: int, keep_alive: str) -> None:
         """Load a model for the chats to come."""
         # The official client has no time limit for the whole call.
-        self._stream("/api/generate", _residence(model, num_ctx, keep_alive))
+        with _pullable(model):
+            self._stream("/api/generate", _residence(model, num_ctx, keep_alive))
 
     def chat(self, model: str, question: Question, *, num_ctx: int, think: bool | str, keep_alive: str) -> Answer:
         """Return one answer. `truncate` and `shift` are off, so a prompt that does not fit is an error and not cut.
@@ -125,7 +127,8 @@ class OllamaServer:
         if question.schema is not None:
             body["format"] = dict(question.schema)
         began = time.monotonic()
-        text, thinking, last = self._stream("/api/chat", body, conversation_tokens(question.messages))
+        with _pullable(model):
+            text, thinking, last = self._stream("/api/chat", body, conversation_tokens(question.messages))
         read, written = positive(last, "prompt_eval_count"), positive(last, "eval_count")
         reason = str(last.get("done_reason") or "stop")
         if reason == "length" and read and written and written < question.max_tokens and read + written >= num_ctx:
@@ -199,6 +202,17 @@ class OllamaServer:
                 if chunk.get("done") is True or chunk.get("done_reason"):
                     return "".join(text), "".join(thinking), chunk
         raise ProposerError(f"{self.url} ended the answer without `done`", reason="cut_off")
+
+
+@contextlib.contextmanager
+def _pullable(model: str) -> Iterator[None]:
+    """Add the command that installs a model to an error that says that there is none."""
+    try:
+        yield
+    except ProposerError as error:
+        if error.reason == "no_model":
+            raise ProposerError(f"{error}. Run: ollama pull {model}", reason=error.reason) from error
+        raise
 
 
 def _residence(model: str, num_ctx: int, keep_alive: str) -> dict[str, Any]:

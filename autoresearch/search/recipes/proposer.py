@@ -38,10 +38,7 @@ class Ideas(Recipes):
 
 def proposal_of(recipe: Recipe, proposer: str) -> Proposal:
     """Return the proposal that makes a recipe's change, with its source and claim in the hypothesis."""
-    source = f" Source: {recipe.source}" if recipe.source else ""
-    claim = f"{';' if source else ' It is'} claimed{' there' if source else ''}: {recipe.claim}" if recipe.claim else ""
-    why = f"{recipe.hypothesis}{source}{claim}{'.' if source or claim else ''}".strip()
-    return Proposal(recipe.edits, recipe.title, why, recipe.category, proposer)
+    return Proposal(recipe.edits, recipe.title, recipe.why, recipe.category, proposer)
 
 
 def _why(context: Context, one: str) -> str:

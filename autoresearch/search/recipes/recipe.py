@@ -52,6 +52,12 @@ class Recipe:
     source: str  # empty where a declared task names none
     claim: str
 
+    @property
+    def why(self) -> str:
+        """The hypothesis, with the source and the effect that it claims."""
+        told = {"Source": self.source, "Claim": self.claim}
+        return " ".join([self.hypothesis, *(f"{name}: {text}." for name, text in told.items() if text)]).strip()
+
 
 @cache
 def catalogue(folder: Path = CATALOGUE) -> tuple[Recipe, ...]:

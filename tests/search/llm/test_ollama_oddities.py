@@ -84,6 +84,18 @@ def test_a_dead_runner_is_loaded_again_although_the_server_lists_it(make: Make) 
         assert fake.listed() == {}
 
 
+def test_a_model_that_is_deleted_in_a_night_is_named_with_the_command_that_brings_it(make: Make) -> None:
+    with FakeOllama([GOOD]) as fake:
+        proposer = make(fake)
+        proposer.propose(CONTEXT)
+        fake.models.clear()
+        fake.resident.clear()
+        with pytest.raises(ProposerError, match=f"Run: ollama pull {NAME}") as caught:
+            proposer.propose(replace(CONTEXT, turn=6))
+        proposer.release()
+    assert caught.value.reason == "no_model"
+
+
 def test_a_given_beginning_comes_once(make: Make) -> None:
     with FakeOllama([{"reply": " more steps\nSET DEPTH = 6"}]) as fake:
         assert ask(make, fake, "HYPOTHESIS:").text == "HYPOTHESIS: more steps\nSET DEPTH = 6"

@@ -25,7 +25,7 @@ def test_a_recipe_is_proposed_with_its_record() -> None:
     (proposal,) = Recipes().propose(HERE)
     first = catalogue()[0]
     assert proposal.title == first.title and proposal.proposer == "recipes" and proposal.category == first.category
-    assert f"Source: {first.source}; claimed there: {first.claim}." in proposal.hypothesis
+    assert f"Source: {first.source}. Claim: {first.claim}." in proposal.hypothesis
     assert edits.apply(HERE.source, proposal.edits) != HERE.source
 
 

@@ -48,4 +48,4 @@ def test_an_idea_that_makes_what_was_measured_is_passed_over() -> None:
 
 def test_a_source_is_named_where_there_is_one() -> None:
     less, more = Ideas().propose(OWN, 2)
-    assert less.hypothesis == "" and more.hypothesis == "Source: a book; claimed there: twice."
+    assert less.hypothesis == "" and more.hypothesis == "Source: a book. Claim: twice."
