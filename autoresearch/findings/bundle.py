@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -141,9 +142,12 @@ def save(bundle: Bundle, path: Path) -> None:
 def load(path: Path) -> Bundle:
     """Read and check a file without running anything in it. Raises BundleError with the reason for refusing it."""
     try:
-        size = path.stat().st_size
-        if size > MOST_FILE_BYTES:
-            raise BundleError(f"{path}: refused: {size >> 20} MB; findings have at most {MOST_FILE_BYTES >> 20} MB")
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise BundleError(f"{path}: refused: it is no file, but a folder, a pipe or a device")
+        if found.st_size > MOST_FILE_BYTES:
+            size = found.st_size >> 20
+            raise BundleError(f"{path}: refused: {size} MB; findings have at most {MOST_FILE_BYTES >> 20} MB")
         data = path.read_bytes()
     except OSError as error:
         raise BundleError(f"cannot read {path}: {error.strerror or error}") from None

@@ -2,13 +2,15 @@
 
 The first table calls each address over HTTP from four threads: requests a second as they were, and the server's own
 CPU time a request, which other work on the machine changes little. In the second a training runs while the loop's
-files change as in a night (the live state twice a second, the journal once a minute). Windows with callers and
-without alternate; the ratio of their speeds is the median over the pairs, with the middle half of them.
+files change as in a night (the live state twice a second, the journal once a minute). Pairs of windows, one with
+callers and one without, alternate in their order; the ratio of their speeds is the geometric mean over the pairs, with
+its 95% interval by Student's t.
 """
 
 from __future__ import annotations
 
 import http.client
+import math
 import statistics
 import subprocess
 import sys
@@ -23,6 +25,7 @@ from typing import Any
 import mlx.core as mx
 import psutil
 
+from autoresearch.decide.interval import t_quantile
 from autoresearch.paths import Layout, serve_token
 from autoresearch.record.journal import Journal
 from autoresearch.report.live_state import LiveState
@@ -32,7 +35,6 @@ from testbed.served import SERVE, TAG, write_live
 from testbed.toy import ROOT
 
 PATHS = ("/best", "/experiments?limit=50", "/next", "/near-misses", "/hypotheses", "/results.tsv", "/night.html")
-CALLERS = {"a page": 0.0, "a page and 10 requests a second": 10.0}  # requests a second beside the page's
 THREADS = 4
 JOURNAL_S = 57.0  # between two events of the night, which has six in 340 s
 
@@ -118,32 +120,48 @@ def request_row(server: NightServer, experiments: int, path: str, seconds: float
 # --- beside a training ------------------------------------------------------------------------------------------------
 
 
-def training_row(server: NightServer, name: str, polls_a_s: float, windows: int, seconds: float) -> dict[str, Any]:
+def training_row(server: NightServer, polls_a_s: float, windows: int, seconds: float) -> dict[str, Any]:
     """Train in windows, in every second one with an open page and so many requests a second."""
     step = warmed(lambda: training_step(trainer(**TINY_CONSTANTS), toy_task()))
     state, beat = write_live(server.layout), threading.Event()
     loop = threading.Thread(target=live, args=(server.layout, state, beat))
     loop.start()
-    ratios, shares = [], []
+    logs, shares = [], []
     server.get(server.connect(), "/night.html")  # the first drawing loads matplotlib's fonts
-    for _ in range(windows):
-        alone = speed(step, seconds)
+
+    def alone() -> float:
+        return speed(step, seconds)
+
+    def beside() -> float:
         used = server.cpu_s()
         with calling(server, polls_a_s):
-            beside = speed(step, seconds)
+            found = speed(step, seconds)
         shares.append((server.cpu_s() - used) / seconds)
-        ratios.append(beside / alone)
+        return found
+
+    for pair in range(windows):
+        measures = (alone, beside) if pair % 2 == 0 else (beside, alone)
+        found = {measure: measure() for measure in measures}
+        logs.append(math.log(found[beside] / found[alone]))
     beat.set()
     loop.join()
-    low, _, high = statistics.quantiles(ratios, n=4) if windows > 1 else ratios * 3
+    low, mean, high = percent_interval(logs)
     return {
-        "beside a training": name,
-        "windows": windows,
+        "requests/s beside a page's": polls_a_s,
+        "pairs": windows,
         "server, % of a core": 100 * statistics.mean(shares),
-        "speed": statistics.median(ratios),
-        "middle half": f"{low:.3f} to {high:.3f}",
+        "speed %": mean,
+        "95% interval": f"{low:+.2f} to {high:+.2f}",
         "server MiB": server.memory_mib(),
     }
+
+
+def percent_interval(logs: Sequence[float]) -> tuple[float, float, float]:
+    """Return the low end, the mean and the high end, in percent, of a change given as logarithms of ratios."""
+    mean = statistics.mean(logs)
+    wide = t_quantile(0.975, len(logs) - 1) * statistics.stdev(logs) / math.sqrt(len(logs)) if len(logs) > 1 else 0.0
+    low, middle, high = (100 * math.expm1(log) for log in (mean - wide, mean, mean + wide))
+    return low, middle, high
 
 
 def speed(step: Callable[[], Any], seconds: float) -> float:
@@ -196,8 +214,16 @@ def calling(server: NightServer, polls_a_s: float) -> Iterator[None]:
 
 def main(argv: Sequence[str]) -> int:
     options = arguments("pages serve", __doc__)
-    options.add_argument("--seconds", type=float, default=10.0, help="of each window of a training (10)")
-    options.add_argument("--windows", type=int, default=12, help="pairs of windows (12)")
+    options.add_argument("--seconds", type=float, default=2.5, help="of each window of a training (2.5)")
+    options.add_argument("--windows", type=int, default=14, help="pairs of windows (14)")
+    options.add_argument(
+        "--polls",
+        type=float,
+        nargs="+",
+        default=[0, 1, 10],
+        metavar="N",
+        help="requests a second beside a page's (0 1 10)",
+    )
     options.add_argument("--only", choices=["requests", "training"])
     args = options.parse_args(argv)
     seconds, windows = (0.5, 1) if args.quick else (args.seconds, args.windows)
@@ -207,6 +233,6 @@ def main(argv: Sequence[str]) -> int:
         with serving(experiments) as server:
             for path in () if args.only == "training" else PATHS[-2:] if args.quick else PATHS:
                 rows.append(request_row(server, experiments, path, 0.2 if args.quick else 3.0))
-            for name, polls_a_s in () if experiments != 60 or args.only == "requests" else CALLERS.items():
-                beside.append(training_row(server, name, polls_a_s, windows, seconds))
+            for polls_a_s in () if experiments != 60 or args.only == "requests" else args.polls:
+                beside.append(training_row(server, polls_a_s, windows, seconds))
     return report([*rows, *beside], args)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -124,6 +125,11 @@ def test_a_file_that_is_too_large_is_not_even_read(tmp_path: Path) -> None:
         bundle.load(path)
     with pytest.raises(BundleError, match="No such file"):
         bundle.load(tmp_path / "nothing.json")
+    (tmp_path / "endless.json").symlink_to("/dev/zero")
+    os.mkfifo(tmp_path / "pipe.json")
+    for name in ("endless.json", "pipe.json", "."):
+        with pytest.raises(BundleError, match="it is no file"):
+            bundle.load(tmp_path / name)
 
 
 @settings(max_examples=150, deadline=None)
