@@ -82,7 +82,7 @@ KINDS: Mapping[str, FailureKind] = {
     "guard": FailureKind("did not pass a guard of the task", "start", mendable="always"),
     "run": FailureKind("its run did not end well", "training", mendable="always"),
     "timeout": FailureKind("took longer than the task allows", "training", fault="either", explicit=True),
-    "output": FailureKind("left something in ./out that is no plain file", "training", mendable="always"),
+    "output": FailureKind("left something in ./out that is not a plain file", "training", mendable="always"),
     "judge": FailureKind("the judge could not use what it left", "evaluation", mendable="always"),
     "metric": FailureKind("the number that judges it is missing", "evaluation", mendable="always"),
     "limit": FailureKind("was over a limit of the task", "evaluation", explicit=True),

@@ -5,7 +5,7 @@ rules:
 
 - What is None is left out when written, and what is left out has the field's default when read.
 - JSON has no word for NaN and infinity: such a number counts as None.
-- Types are checked strictly: "1" is no number and 1.0 no int, but an int may stand for a float.
+- Types are checked strictly: "1" is not a number, 1.0 is not an int, but an int may stand for a float.
 - Fields that the dataclass does not have are ignored, so that an older program can read what a newer one wrote.
 """
 
@@ -101,7 +101,7 @@ def plain(value: Any) -> Any:
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # half a character is no Unicode
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # half a character is not Unicode
     if isinstance(value, Integral):
         return int(value)
     if isinstance(value, Real):

@@ -128,7 +128,7 @@ def durations(loaded: bool, read: int, written: int) -> dict[str, int]:
 
 
 def parsed(raw: bytes) -> dict[str, Any] | Refusal:
-    """Return a request's body, or the refusal of one that is no JSON object."""
+    """Return a request's body, or the refusal of one that is not a JSON object."""
     if not raw:
         return 400, "missing request body"
     try:

@@ -39,7 +39,7 @@ def applied(text: str, edit: TextEdit, label: str, original: str, path: str = "t
             return _replaced(text, search, replacement, label, path)
         case ReplaceDefinition(kind, name, body):
             if not path.endswith(".py"):
-                raise EditError(f"{label}: {path} is no Python file. Change it with a SEARCH/REPLACE block.")
+                raise EditError(f"{label}: {path} is not a Python file. Change it with a SEARCH/REPLACE block.")
             _check_complete(body, original, label)
             return matching.replace_definition(text, kind, name, body)
         case WholeFile(source):
@@ -95,7 +95,7 @@ def _reassigned(text: str, search: str, replacement: str) -> str | None:
 def _check_complete(new: str, original: str, label: str) -> None:
     """Refuse a comment or an ellipsis that stands for code the model did not repeat: applying it would delete the code.
 
-    A line that the original holds as well is no such comment.
+    A line that the original holds as well is not such a comment.
     """
     known = set(original.split("\n"))
     for line in new.split("\n"):

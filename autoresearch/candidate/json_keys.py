@@ -71,7 +71,7 @@ def data(source: str) -> Any:
 
 
 def _places(source: str) -> Iterator[tuple[keys.KeyPath, tuple[int, int]]]:
-    """Yield each value that is no object with its path, and where its text starts and ends; the source is valid."""
+    """Yield each value that is not an object with its path, and where its text starts and ends; the source is valid."""
     at = _skip(source, 0)
     if source[at] == "{":
         yield from _in_object(source, at, ())

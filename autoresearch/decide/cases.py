@@ -58,7 +58,7 @@ def interval(cases: Cases, gain_score: float, metric: Metric, rounds: int = 1, l
 
     For right or wrong it is Agresti and Min's (2005): half a case is added to each of the four cells, so that two
     versions which agree on all of 20 cases are not taken for equal. For other scores it is Student's t, with two cases
-    more for the same reason where some agree. Where the metric is no mean over cases (a macro-F1,
+    more for the same reason where some agree. Where the metric is not a mean over cases (a macro-F1,
     say), the interval stands around its gain with the width that the cases give. That is right for cases which are the
     metric's jackknife pseudo-values (examples/routing/score.py), and too narrow for right or wrong.
     """

@@ -56,7 +56,7 @@ def parse(text: str) -> FleetAddress:
     found = _ADDRESS.fullmatch(text.strip())
     if found is None or not 0 < int(found[2]) < 65536:
         raise UsageError(
-            "that is no fleet's address. Copy the whole line that the coordinator prints: "
+            "that is not a fleet's address. Copy the whole line that the coordinator prints: "
             "loop.py join 'autoresearch://HOST:PORT#KEY'"
         )
     return FleetAddress(found[1], int(found[2]), found[3])

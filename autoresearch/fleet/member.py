@@ -172,7 +172,7 @@ def measure(text: str) -> str:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     while me.over.is_set():
-        time.sleep(LOOK_S)  # until the process has ended: what was killed with it is no result
+        time.sleep(LOOK_S)  # until the process has ended: what was killed with it is not a result
     return jsonable.to_json(replace(done, member=me.name)).decode()
 
 

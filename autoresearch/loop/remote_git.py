@@ -21,7 +21,7 @@ Choose = Callable[[Sequence[tuple[str, int]]], list[str]]  # names to take, of f
 def update(folder: Path, address: str, subfolder: str, choose: Choose, refuse: Callable[[str, str], None]) -> None:
     """Bring folder/files up to date with what `choose` takes of the top and of `subfolder` of a repository.
 
-    What is no file is told to `refuse` with its kind. Raises GitError, and then folder/files is as it was.
+    What is not a file is told to `refuse` with its kind. Raises GitError, and then folder/files is as it was.
     """
     folder.mkdir(parents=True, exist_ok=True)
 

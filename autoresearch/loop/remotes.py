@@ -285,7 +285,7 @@ def propose(repo: str, path: Path, title: str, description: str) -> str:
 def _refused(error: Exception, endpoint: str, repo: str, token: str) -> str:
     login = command("hf auth login")
     if isinstance(error, UnicodeError) or type(error).__name__ == "LocalProtocolError":
-        return f"{token} cannot be sent: it is no token. Log in again: {login}"
+        return f"{token} cannot be sent: it is not a token. Log in again: {login}"
     if _no_such(error):
         how = command(f"hf repos create {repo} --type dataset")
         return f"{_unreachable(error, endpoint, repo)} to this login. If it is to be yours, create it: {how}"

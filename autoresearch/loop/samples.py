@@ -121,7 +121,7 @@ def workplace(layout: Layout, night: Night, no_sandbox: bool, say: Say) -> Itera
 def fill(layout: Layout, night: Night, say: Say, bench: Workbench | None = None) -> None:
     """Make the missing samples of the report. A loop that holds the machine passes its workbench.
 
-    Errors are reported and not raised, since samples are no part of the research.
+    Errors are reported and not raised, since samples are not part of the research.
     """
     both = pair(night)
     if both is None or samples_of(layout.samples, night):

@@ -90,7 +90,7 @@ def check_uncommitted(repo: Repository, files: Sequence[str], night: Night, say:
 def open_branch(repo: Repository, tag: str, night: Night, begin_at: str | None, say: Say) -> Branch:
     """Return the night's branch, which is begun or, where somebody deleted it, restored. No file changes.
 
-    Raises UsageError where the branch belongs to a night of another checkout, or `begin_at` is no commit.
+    Raises UsageError where the branch belongs to a night of another checkout, or `begin_at` is not a commit.
     """
     ref = f"refs/heads/{branch_name(tag)}"
     exists = repo.resolve(ref) is not None

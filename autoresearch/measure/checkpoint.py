@@ -23,7 +23,7 @@ CHUNK = 2**20  # bytes read at once
 
 
 class CheckpointError(ValueError):
-    """A file is no checkpoint as MLX writes it."""
+    """A file is not a checkpoint as MLX writes it."""
 
 
 def fingerprint(path: Path) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from autoresearch.records import Failure
 
 SHARE = 0.01  # of the budget by which a run may end late, however long its steps are
-LEAST_S = 1.0  # the same for budgets so short that SHARE of them is no step
+LEAST_S = 1.0  # the same for budgets so short that SHARE of them is not a step
 LATE = 0.1  # share of the budget after which a run that did not end is ended
 RECENT = 128  # intervals between batches from which the length of a step is told
 FEW = 4  # batches with fewer than which no step's length is known

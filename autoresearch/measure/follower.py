@@ -33,7 +33,7 @@ class Follower:
     `limits` are seconds by event: after the event "saved" has come, the next one that has a limit, or the end, must
     come within limits["saved"]. The first limit is that of "start". `name` is the child's, and decides which events it
     has (child_events.py): any other is the run's failure. `judge` may turn an event into a failure; `early_stop` may
-    end the run at half the budget, which is no failure. `beside` returns the bytes of memory that other processes of
+    end the run at half the budget, which is not a failure. `beside` returns the bytes of memory that other processes of
     the run hold. `timekeeper` is that of a training, whose event "clock_started" is the feeder's and not the child's.
     """
 

@@ -48,7 +48,7 @@ class Branch:
     def begin(cls, repo: Repository, tag: str, at: str, say: Say = lambda text: None) -> Branch:
         """Return the branch of `tag`, which is begun at the commit `at` where it does not exist. No file changes.
 
-        Raises UsageError for a name that is no tag.
+        Raises UsageError for a name that is not a tag.
         """
         branch = cls(repo, tag, say, at)
         check_tag(tag)

@@ -43,7 +43,7 @@ def encode(fields: Mapping[str, Any]) -> bytes:
 
 
 def decode(line: bytes) -> Event | None:
-    """Read one line; None for what is no JSON object, i.e. a torn line. A type that is not known gives a bare Event.
+    """Read one line; None for what is not a JSON object, i.e. a torn line. A type that is not known gives a bare Event.
 
     Raises JournalError for another version of the schema, and for an event whose fields do not have their types.
     """

@@ -137,7 +137,7 @@ def _walk(folder: Path) -> Iterator[tuple[Path, int]]:
 def apply(layout: Layout, planned: Plan) -> int:
     """Remove what the plan frees and the folders that this leaves empty; return the bytes freed.
 
-    A file that is gone already is no error. Raises OSError where a file cannot be removed.
+    A file that is gone already is not an error. Raises OSError where a file cannot be removed.
     """
     freed = 0
     for item in planned.free:

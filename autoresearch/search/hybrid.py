@@ -34,7 +34,7 @@ class DraftingProposer(Protocol):
 
 @runtime_checkable
 class LimitedProposer(Protocol):
-    """Proposer that may have nothing to say for a source; it is not asked then, and that is no failure."""
+    """Proposer that may have nothing to say for a source; it is not asked then, and that is not a failure."""
 
     def has_ideas(self, context: Context) -> bool:
         """Return whether `propose` has an idea for the context."""

@@ -221,7 +221,7 @@ def _check_head(scope: Scope) -> None:
 
 
 async def _body(scope: Scope, receive: Receive) -> bytes:
-    """Return the whole body. Raises DeniedError for one that is too long, takes too long or is no JSON."""
+    """Return the whole body. Raises DeniedError for one that is too long, takes too long or is not JSON."""
     declared = _header(scope, "content-length") or "0"
     if declared.isdecimal() and int(declared[:12]) > DRAINED_BYTES:
         raise DeniedError(413, TOO_LONG)
@@ -238,7 +238,7 @@ async def _body(scope: Scope, receive: Receive) -> bytes:
         if body:
             jsonable.exact(body)
     except jsonable.MalformedError as error:
-        raise DeniedError(400, f"the body is no JSON: {error}") from None
+        raise DeniedError(400, f"the body is not JSON: {error}") from None
     return body
 
 

@@ -121,5 +121,5 @@ def _told(error: dict[str, Any]) -> dict[str, str]:
     where = [str(part) for part in error["loc"] if part not in ("body", "path", "query")]
     problem = MEASURED_HERE if error["type"] == "extra_forbidden" else str(error["msg"])
     if error["type"] == "json_invalid":
-        where, problem = [], f"the body is no JSON: {error.get('ctx', {}).get('error', '')}"
+        where, problem = [], f"the body is not JSON: {error.get('ctx', {}).get('error', '')}"
     return {"field": printable(".".join(where))[:80] or "body", "problem": problem}

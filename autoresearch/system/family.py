@@ -1,4 +1,4 @@
-"""Look at and signal a process together with its descendants. A process that has ended in between is no error."""
+"""Look at and signal a process together with its descendants. A process that has ended in between is not an error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ask MLX for the GPU that it computes on, where that is no part of an Apple chip: MLX's CUDA backend on Linux."""
+"""Ask MLX for the GPU that it computes on, where that is not part of an Apple chip: MLX's CUDA backend on Linux."""
 
 from __future__ import annotations
 

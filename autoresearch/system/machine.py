@@ -82,7 +82,7 @@ class Facts:
     display: str | None  # "on", "asleep" or "none"
     free_memory_mb: int
     swap_mb: int | None
-    gpu: str | None = None  # "NVIDIA H100 80GB HBM3": one that is no part of the chip
+    gpu: str | None = None  # "NVIDIA H100 80GB HBM3": one that is not part of the chip
     gpu_memory_mb: int | None = None  # of that GPU
 
     @property

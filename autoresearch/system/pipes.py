@@ -78,7 +78,7 @@ def _create(path: Path) -> int:
 
 
 class EventStream:
-    """JSON objects, one per line, from a pipe; lines that are no such object, too long or too many are dropped."""
+    """JSON objects, one per line, from a pipe; lines that are not such objects, too long or too many are dropped."""
 
     def __init__(self, fd: int) -> None:
         self.fd = fd

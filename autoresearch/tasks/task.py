@@ -56,7 +56,7 @@ class Task(Protocol):
     def read(self, contents: Callable[[str], bytes]) -> str:
         """Return the source that the files make; `contents(path)` gives a file's bytes, empty where there is none.
 
-        Raises AutoresearchError where a file is missing or is no text.
+        Raises AutoresearchError where a file is missing or is not text.
         """
         ...
 

@@ -184,5 +184,5 @@ def apply(source: str, name: str) -> str:
     constant, _, value = name.partition(" ")
     if constant not in constants.read(source):
         known = ", ".join([*CHANGES, *RECIPES])
-        raise ValueError(f"{name!r} is no constant with a value, and none of: {known}")
+        raise ValueError(f"{name!r} is not a constant with a value, and none of: {known}")
     return constants.assign(source, constant, value)

@@ -244,7 +244,7 @@ class Stopper:
     on: int = 0  # experiments for which it was on
 
     def take(self, new: SimulatedIdea) -> bool | None:
-        """Return whether a winner was stopped; None when the idea is no winner or the rule was off."""
+        """Return whether a winner was stopped; None when the idea is not a winner or the rule was off."""
         rule = early_stop.calibrate(self.known)
         self.on += rule is not None
         past = rule is not None and new.behind_nats > rule.limit_nats

@@ -40,7 +40,7 @@ def test_scales_and_constants_are_set() -> None:
 
 @pytest.mark.parametrize("name", ["smeer", "BIGRAM 16", "late-keys + nothing"])
 def test_an_unknown_change_is_refused_with_those_that_there_are(name: str) -> None:
-    with pytest.raises(ValueError, match=r"is no constant with a value, and none of: .*late-keys"):
+    with pytest.raises(ValueError, match=r"is not a constant with a value, and none of: .*late-keys"):
         changes.changed(name, "tiny")
 
 

@@ -44,7 +44,7 @@ def configuration(path: str = "ui.toml") -> dict:
             raise ValueError(f"{name} = {ui[name]!r}, not one of {', '.join(allowed)}")
     for name, (low, high) in RANGES.items():
         if type(ui[name]) is not int or not low <= ui[name] <= high:
-            raise ValueError(f"{name} = {ui[name]!r} is no whole number from {low} to {high}")
+            raise ValueError(f"{name} = {ui[name]!r} is not a whole number from {low} to {high}")
     return ui
 
 

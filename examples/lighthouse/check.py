@@ -43,12 +43,12 @@ def wrong(html: str, style: str, settings: str) -> list[str]:
     try:
         values = json.loads(settings)
     except ValueError as error:
-        return [*found, f"settings.json is no JSON: {error}"]
+        return [*found, f"settings.json is not JSON: {error}"]
     if type(values) is not dict or values.keys() != SETTINGS.keys():
         return [*found, f"settings.json has the keys {', '.join(SETTINGS)}"]
     for name, (low, high) in SETTINGS.items():
         if type(values[name]) not in (int, float) or not low <= values[name] <= high:
-            found.append(f"{name} = {values[name]!r} is no number from {low} to {high}")
+            found.append(f"{name} = {values[name]!r} is not a number from {low} to {high}")
     return found
 
 

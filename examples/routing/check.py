@@ -20,16 +20,17 @@ def wrong(text: str) -> list[str]:
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        return [f"router.toml is no TOML: {error}"]
+        return [f"router.toml is not TOML: {error}"]
     known = {*NUMBERS, *QUEUES, "letters", "fallback"}
     if table.keys() != known:
         return [f"unknown or missing: {', '.join(sorted(table.keys() ^ known))}"]
-    found = [f"{name} = {table[name]!r} is no number within {LARGEST:g}" for name in NUMBERS if not number(table[name])]
+    bad = [name for name in NUMBERS if not number(table[name])]
+    found = [f"{name} = {table[name]!r} is not a number within {LARGEST:g}" for name in bad]
     if type(table["letters"]) is not int or not 1 <= table["letters"] <= MOST_LETTERS:
-        found.append(f"letters = {table['letters']!r} is no whole number from 1 to {MOST_LETTERS}")
+        found.append(f"letters = {table['letters']!r} is not a whole number from 1 to {MOST_LETTERS}")
     if table["fallback"] not in QUEUES:
-        found.append(f"fallback = {table['fallback']!r} is no queue")
-    found += [f"{queue} is no list of at most {MOST_WORDS} words" for queue in QUEUES if not words(table[queue])]
+        found.append(f"fallback = {table['fallback']!r} is not a queue")
+    found += [f"{queue} is not a list of at most {MOST_WORDS} words" for queue in QUEUES if not words(table[queue])]
     return found
 
 
@@ -46,7 +47,7 @@ def main() -> int:
     try:
         found = [f"more than {MOST_BYTES} bytes"] if len(data) > MOST_BYTES else wrong(data.decode())
     except UnicodeDecodeError as error:
-        found = [f"router.toml is no text: {error}"]
+        found = [f"router.toml is not text: {error}"]
     print("\n".join(found), file=sys.stderr, end="\n" if found else "")
     return 1 if found else 0
 

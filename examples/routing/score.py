@@ -2,7 +2,7 @@
 
     python score.py --labels data/labels/tickets.json -> {"macro_f1": 0.47, "accuracy": 0.49, "cases": [...], ...}
 
-macro_f1 is the mean over the queues of F1 = 2 TP / (2 TP + FP + FN). It is no mean over tickets; the cases are its
+macro_f1 is the mean over the queues of F1 = 2 TP / (2 TP + FP + FN). It is not a mean over tickets; the cases are its
 jackknife pseudo-values, n F - (n - 1) F without ticket i, whose mean is F but for a bias of order 1/n, and whose
 scatter gives its standard error (Efron and Tibshirani, An Introduction to the Bootstrap, chapter 11).
 """
@@ -25,7 +25,7 @@ def answers(path: Path) -> list[str]:
         raise ValueError(f"{path} has more than {MOST_BYTES} bytes")
     found = json.loads(path.read_bytes())
     if type(found) is not list or not all(queue in QUEUES for queue in found):
-        raise ValueError(f"{path} is no list of queues")
+        raise ValueError(f"{path} is not a list of queues")
     return found
 
 

@@ -53,7 +53,7 @@ def test_an_edit_finds_its_file(edit: Edit, path: str, text: str) -> None:
             SearchReplace("x", "y", "other.sql"),
             "no file other.sql to change. Files that may change: src/run.py, conf.toml",
         ),
-        (ReplaceDefinition("def", "f", "def f(): ...", "query.sql"), "query.sql is no Python file"),
+        (ReplaceDefinition("def", "f", "def f(): ...", "query.sql"), "query.sql is not a Python file"),
         (WholeFile("size = \n", "conf.toml"), "With these edits conf.toml is not valid TOML"),
         (SearchReplace("    return 1", "    return ("), "With these edits src/run.py is not valid Python"),
         (Set("LIMITS", "3"), "no such constant or key. Did you mean"),

@@ -47,7 +47,7 @@ def test_dots_may_stand_in_lines_of_prose() -> None:
 def test_a_definition_is_replaced_in_python_only() -> None:
     edit = ReplaceDefinition("def", "f", "def f(): return 2")
     assert file_edits.applied("def f(): return 1\n", edit, "REPLACE def f", "", "a.py") == "def f(): return 2\n"
-    with pytest.raises(EditError, match=r"REPLACE def f: a\.js is no Python file"):
+    with pytest.raises(EditError, match=r"REPLACE def f: a\.js is not a Python file"):
         file_edits.applied("function f() {}\n", edit, "REPLACE def f", "", "a.js")
 
 

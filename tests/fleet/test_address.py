@@ -24,7 +24,7 @@ def test_any_other_text_is_refused_in_a_sentence(text: str) -> None:
     try:
         address.parse(text)
     except UsageError as error:
-        assert "that is no fleet's address" in str(error)
+        assert "that is not a fleet's address" in str(error)
 
 
 @pytest.mark.parametrize("line", ["autoresearch://h:0#" + "k" * 20, "autoresearch://h:99999#" + "k" * 20, "tls://h:1"])

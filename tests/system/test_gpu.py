@@ -1,4 +1,4 @@
-"""A GPU that MLX computes on and that is no part of the chip."""
+"""A GPU that MLX computes on and that is not part of the chip."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ def _shown(text: str) -> tuple[str, bool]:
 
 
 def _tokens(text: str) -> Iterator[tuple[re.Match[str], str]]:
-    """Yield the special tokens with what they do; other tags are no tokens."""
+    """Yield the special tokens with what they do; other tags are not tokens."""
     for token in _TOKEN.finditer(text):
         kind = next((kind for kind, form in _FORMS.items() if form.fullmatch(token[0])), None)
         if kind is not None:

@@ -168,7 +168,7 @@ def _chosen(choice: int | str, entries: Sequence[MenuEntry]) -> MenuEntry | None
 def _in_prose(text: str, entries: Sequence[MenuEntry]) -> MenuEntry | None:
     """Return the one entry that a text without JSON chooses: on a CHOICE line, on a line of its own, or by its title.
 
-    A text that sets several constants is no choice. Raises EditError for several choices.
+    A text that sets several constants is not a choice. Raises EditError for several choices.
     """
     lines = text.split("\n")
     for line in lines:

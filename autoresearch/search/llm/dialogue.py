@@ -224,7 +224,7 @@ class Dialogue:
     def _proposal(self, answer: Answer, form: str, draft: Draft) -> Proposal:
         """Turn an answer into a proposal and count it for the form that it has used.
 
-        Raises EditError when it cannot be used; NothingNewError, which is no fault of the form, names the change.
+        Raises EditError when it cannot be used; NothingNewError, which is not a fault of the form, names the change.
         """
         before, reply = draft.context.source, self._read(answer, form, draft)
         asked_for = form == "menu" or (form == "function" and reply.form == "blocks")

@@ -19,7 +19,7 @@ _MARKS = " \t`*_:\"'"
 
 
 def heading(line: str, files: Sequence[str]) -> str | None:
-    """Return the path that a line names, None where it is no such line.
+    """Return the path that a line names, None where it is not such a line.
 
     >>> heading("### `query.sql`", ["site/query.sql"]), heading("### Why", ["query.sql"])
     ('site/query.sql', None)

@@ -208,7 +208,7 @@ def error_of(message: str, status: int = 500) -> ProposerError:
 def streamed_object(line: str) -> dict[str, Any]:
     """Parse one JSON object of a streamed answer.
 
-    Raises ProposerError when the line is no object (`cut_off`), or when it reports an error, which a server can send
+    Raises ProposerError when the line is not an object (`cut_off`), or reports an error, which a server can send
     after the status 200.
     """
     try:

@@ -66,7 +66,7 @@ def read_text(folder: Path, revision: str | None) -> str:
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise TaskError(f"{file} is no UTF-8 text: byte {error.start}. Save it as UTF-8") from None
+        raise TaskError(f"{file} is not UTF-8 text: byte {error.start}. Save it as UTF-8") from None
 
 
 def make(folder: Path, state: Path, revision: str | None, text: str, around: Confinement, say: Say) -> Base:

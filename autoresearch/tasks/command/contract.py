@@ -14,13 +14,13 @@ GROWTH, LEAST_CHARS = 3, 20_000  # a version may have GROWTH times the baseline'
 def violations(files: Mapping[str, str], base: Mapping[str, str]) -> list[str]:
     """Return what a version breaks, one sentence each; `base` are the baseline's files."""
     found = [f"{path} is missing: a version has the files {', '.join(base)}" for path in base if path not in files]
-    found += [f"{path} is no file of this task, which has {', '.join(base)}" for path in files if path not in base]
+    found += [f"{path} is not a file of this task, which has {', '.join(base)}" for path in files if path not in base]
     size, most = sum(map(len, files.values())), max(LEAST_CHARS, GROWTH * sum(map(len, base.values())))
     if size > most:
         found.append(f"the files have {size:,} characters and may have {most:,}: shorten them by {size - most:,}")
     for path, text in files.items():
         if "\0" in text:
-            found.append(f"{path} holds a NUL character and is no text")
+            found.append(f"{path} holds a NUL character and is not text")
         elif (why := _unparsable(path, text)) is not None and _unparsable(path, base.get(path, "")) is None:
             found.append(f"{path} {why}")
     return found

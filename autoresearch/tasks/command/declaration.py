@@ -45,7 +45,7 @@ def read(text: str) -> Declaration:
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise TaskError(f"{TASK_FILE} is no TOML: {error}. A string needs quotes, a list brackets") from None
+        raise TaskError(f"{TASK_FILE} is not TOML: {error}. A string needs quotes, a list brackets") from None
     try:
         declared = Declaration.model_validate_json(json.dumps(data, default=str), strict=True)
     except ValidationError as error:
@@ -84,7 +84,7 @@ def _problem(kind: str, loc: tuple[str | int, ...], message: str) -> Problem:
         keys = [field.alias or name for name, field in table.model_fields.items()]
         close = get_close_matches(key, keys, n=1)
         mend = f"Did you mean `{close[0]}`?" if close else f"The keys are {', '.join(sorted(keys))}"
-        return Problem(path, f"`{key}` is no key of {_place(path)}", mend)
+        return Problem(path, f"`{key}` is not a key of {_place(path)}", mend)
     if kind == "missing":
         return Problem(path, f"`{key}` is missing in {_place(path)}", f"Add it: {_EXAMPLES.get(key, f'{key} = ...')}")
     said = message[0].lower() + message[1:]

@@ -148,13 +148,13 @@ def split_source(source: str) -> tuple[str, str]:
     """
     found = _SOURCE.fullmatch(source)
     if found is None:
-        raise ValueError(f"`{source}` is no source of a number")
+        raise ValueError(f"`{source}` is not a source of a number")
     kind, argument = (found[3], "") if found[3] else (found[1], found[2])
     if kind == "run:regex":
         try:
             groups = re.compile(argument, re.MULTILINE).groups
         except re.error as error:
-            raise ValueError(f"`{argument}` is no regular expression: {error}") from None
+            raise ValueError(f"`{argument}` is not a regular expression: {error}") from None
         if groups != 1:
             raise ValueError(f"`{argument}` has {groups} groups in parentheses and needs one, around the number")
     return kind, argument

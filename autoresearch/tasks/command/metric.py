@@ -24,7 +24,7 @@ SHOWN = 120  # characters of a text in a message
 
 
 class MissingError(Exception):
-    """A number is missing, or is no finite number. The text says why."""
+    """A number is missing, or is not a finite number. The text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ def cases(source: str, seen: Observed) -> tuple[float, ...]:
     if isinstance(found, dict):
         found = [found[name] for name in sorted(found)]
     if not isinstance(found, list) or not found:
-        raise MissingError(f"`{key}` in the judge's JSON is no list of numbers: {_shown(found)}")
+        raise MissingError(f"`{key}` in the judge's JSON is not a list of numbers: {_shown(found)}")
     if len(found) > MOST_CASES:
         raise MissingError(f"`{key}` has {len(found):,} cases; {MOST_CASES:,} are the most")
     return tuple(_as_number(value, f"case {i} of `{key}`", flags=True) for i, value in enumerate(found, 1))
@@ -139,14 +139,14 @@ def _single(found: list[str], what: str) -> float:
     try:
         return _as_number(float(found[0]), what)
     except ValueError:
-        raise MissingError(f"the {what} is no number: {_shown(found[0])}") from None
+        raise MissingError(f"the {what} is not a number: {_shown(found[0])}") from None
 
 
 def _as_number(value: Any, what: str, *, flags: bool = False) -> float:
     if flags and isinstance(value, bool):
         return float(value)
     if not _is_number(value):
-        raise MissingError(f"{what} is no finite number: {_shown(value)}")
+        raise MissingError(f"{what} is not a finite number: {_shown(value)}")
     return float(value)
 
 

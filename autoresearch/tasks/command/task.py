@@ -51,7 +51,7 @@ class CommandTask:
         """
         folder = folder.resolve()
         if not folder.is_dir():
-            raise TaskError(f"{folder} is no folder. Run: loop.py new-task {folder}")
+            raise TaskError(f"{folder} is not a folder. Run: loop.py new-task {folder}")
         text = bases.read_text(folder, revision)
         declared = declaration.read(text)
         state.mkdir(parents=True, exist_ok=True)
@@ -131,7 +131,7 @@ class CommandTask:
     # --- versions of its files ---
 
     def read(self, contents: Callable[[str], bytes]) -> str:
-        """Return the source that the files make. Raises AutoresearchError where one is missing or is no text."""
+        """Return the source that the files make. Raises AutoresearchError where one is missing or is not text."""
         return pack({path: _text(contents(path), path) for path in self.base.edited})
 
     def files(self, source: str) -> dict[str, bytes]:
@@ -210,7 +210,7 @@ def _text(content: bytes, path: str) -> str:
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise TaskError(f"{path} is no UTF-8 text (byte {error.start}). Take it out of `edit` in task.toml") from None
+        raise TaskError(f"{path} is not UTF-8 text (byte {error.start}). Take it out of `edit` in task.toml") from None
     if "\0" in text:
         raise TaskError(f"{path} holds a NUL character. Take it out of `edit` in task.toml")
     return text

@@ -91,7 +91,7 @@ _REFUSED_PATHS = {
     "mlx.core.distributed": "there is one machine, and no network",
     "mlx.nn.distributed": "there is one machine, and no network",
     "mlx.nn.layers.distributed": "there is one machine, and no network",
-    "mlx.core.random.seed": "the harness seeds mx.random, so that a lucky seed is no idea: remove the call",
+    "mlx.core.random.seed": "the harness seeds mx.random, so that a lucky seed is not an idea: remove the call",
     "mlx.core.reset_peak_memory": "the peak is the harness's reading: remove the call",
     "mlx.core.metal.reset_peak_memory": "the peak is the harness's reading: remove the call",
     "operator.attrgetter": "write the attribute itself",

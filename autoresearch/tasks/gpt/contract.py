@@ -76,7 +76,7 @@ def _granted(baseline: str) -> tuple[frozenset[str], bool]:
 def _parse(source: str) -> ast.Module | Violation:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # an invalid escape is no breach
+            warnings.simplefilter("ignore")  # an invalid escape is not a breach
             tree = ast.parse(source)
             compile(tree, EDITABLE, "exec", dont_inherit=True)  # finds `return` outside a function and the like
     except SyntaxError as error:

@@ -107,7 +107,7 @@ def attention(q: mx.array, k: mx.array, v: mx.array, mask: str | mx.array) -> mx
     """Compute softmax(q k^T / sqrt(D)) v over what `mask` lets see: q (B, H, n, D), k and v (B, H_kv, m, D).
 
     `mask` is (n, m) of bool, or "causal", where the last of the n positions is the last of the m. Where a GPU has a
-    fused kernel this is mx.fast.scaled_dot_product_attention. Raises ValueError where H is no multiple of H_kv.
+    fused kernel this is mx.fast.scaled_dot_product_attention. Raises ValueError where H is not a multiple of H_kv.
     """
     (B, H, n, D), (_, H_kv, m, _) = q.shape, k.shape
     if H % H_kv:

@@ -35,7 +35,7 @@ def cuts_needed(targets: int, target_bytes: int) -> int:
 class Copies:
     """A batch of altered copies: `rows` (B,) are the copied rows, `cuts` (B,) the first replaced positions.
 
-    `tokens` is (B, T) int32. A row of -1 is no copy: its tokens are noise.
+    `tokens` is (B, T) int32. A row of -1 is not a copy: its tokens are noise.
     """
 
     rows: np.ndarray

@@ -67,7 +67,7 @@ def measure(env: Mapping[str, str]) -> Roofline:
 def _child() -> Roofline:
     import mlx.core as mx
 
-    prepare = importlib.import_module("prepare")  # the harness, which is no part of this package
+    prepare = importlib.import_module("prepare")  # the harness, which is not part of this package
     device = "gpu" if mx.default_device() == mx.gpu else "cpu"
     types = TYPES if device == "gpu" else TYPES[:1]  # a CPU of Linux has fast products in float32 alone
     tflops = {name: prepare.matmul_tflops(getattr(mx, name)) for name in types}

@@ -51,7 +51,7 @@ def main(args: argparse.Namespace, emit: Reporter) -> None:
 
 
 def facts(model: nn.Module, module: types.ModuleType) -> dict[str, Any]:
-    """Count the parameters, and take what the candidate says of its model; what is no number is left out."""
+    """Count the parameters, and take what the candidate says of its model; what is not a number is left out."""
     count = sum(v.size for _, v in tree_flatten(model.parameters()))
     flops = model.flops_per_token() if callable(getattr(model, "flops_per_token", None)) else None
     flops = flops if isinstance(flops, int | float) and 0 <= flops <= 1e18 else None

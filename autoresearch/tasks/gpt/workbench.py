@@ -114,7 +114,7 @@ def children_environment(say: Say) -> dict[str, str]:
 def cores_to_use() -> int:
     """Return AUTORESEARCH_CORES where it is set, else the cores that this process may use, up to MOST_CORES.
 
-    Raises UsageError where AUTORESEARCH_CORES is no number from 1 to 1024.
+    Raises UsageError where AUTORESEARCH_CORES is not a number from 1 to 1024.
     """
     return environment.cores() or min(machine.usable_cores(), MOST_CORES)
 
@@ -166,7 +166,7 @@ def harness(root: Path) -> tuple[Path, ...]:
 def snapshot(root: Path, folder: Path) -> tuple[Path, ...]:
     """Copy the harness into `folder` for a night to use to its end; files that are there already stay as they are.
 
-    Raises DataError for a file that is missing or is no Python: else the candidates would be blamed for it.
+    Raises DataError for a file that is missing or is not Python: else the candidates would be blamed for it.
     """
     for name in HARNESS:
         copy = folder / name

@@ -1,4 +1,4 @@
-"""A choice from a menu: the forms in which models write it, and what is no choice."""
+"""A choice from a menu: the forms in which models write it, and what is not a choice."""
 
 from __future__ import annotations
 

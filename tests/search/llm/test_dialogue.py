@@ -317,7 +317,7 @@ def test_after_nothing_new_it_is_asked_again_hotter_with_what_is_new(make: Make)
         assert not any("I like it." in message["content"] for chat in fake.chats() for message in chat["messages"])
         assert all(len(chat["messages"]) == 2 for chat in fake.chats())
     assert proposal.edits == (Set("DEPTH", "2"),)
-    assert maker.card.formats["set"] == ReplyCounts(3, 3, 3)  # nothing new is no fault of the form
+    assert maker.card.formats["set"] == ReplyCounts(3, 3, 3)  # nothing new is not a fault of the form
 
 
 def test_a_model_that_gives_only_filler_is_asked_with_thinking(make: Make) -> None:

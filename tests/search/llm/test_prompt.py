@@ -191,4 +191,4 @@ def test_after_nothing_new_it_says_what_is_new_and_not_what_the_model_said() -> 
     assert tuple(first) == made.messages[:-1] and last["role"] == "user"
     assert last["content"].startswith(made.messages[-1]["content"])  # a server's prompt cache holds it
     assert last["content"].count("DEPTH = 8: it has that value") == 1 and "DEPTH = 6" in last["content"]
-    assert "Cube it" not in last["content"]  # a recipe is no setting of a constant
+    assert "Cube it" not in last["content"]  # a recipe is not a setting of a constant

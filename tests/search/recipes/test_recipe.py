@@ -51,7 +51,7 @@ def test_there_are_enough_and_each_names_its_record() -> None:
     assert len({recipe.title for recipe in RECIPES.values()}) == len(RECIPES)
     for recipe in RECIPES.values():
         assert recipe.source and recipe.claim and recipe.hypothesis, recipe.name
-        assert not recipe.source.startswith("benchmarks/"), recipe.name  # what was measured here is no public record
+        assert not recipe.source.startswith("benchmarks/"), recipe.name  # what was measured here is not a public record
     for page in ("README.md", "docs/agents.md"):
         assert f"{len(RECIPES)} " in (ROOT / page).read_text(), page
 

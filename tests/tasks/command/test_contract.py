@@ -12,7 +12,7 @@ from autoresearch.tasks.command.contract import violations
         ({"a.py": "x = 2"}, ["b.toml is missing: a version has the files a.py, b.toml"]),
         ({"a.py": "x = (", "b.toml": ""}, ["a.py is not valid Python: '(' was never closed (line 1)"]),
         ({"a.py": "", "b.toml": "y = "}, ["b.toml cannot be parsed"]),
-        ({"a.py": "", "b.toml": "", "c.py": ""}, ["c.py is no file of this task"]),
+        ({"a.py": "", "b.toml": "", "c.py": ""}, ["c.py is not a file of this task"]),
         ({"a.py": "x\0", "b.toml": ""}, ["a.py holds a NUL character"]),
         ({"a.py": "#" * 30_000, "b.toml": ""}, ["shorten them by 10,000"]),
         ({"a.py": "(" * 5_000, "b.toml": ""}, ["a.py is"]),

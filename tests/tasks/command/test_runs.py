@@ -40,7 +40,7 @@ def test_the_judges_number_is_the_score(tmp_path: Path) -> None:
         ({"run_py": "pass"}, "judge", "`python score.py` exited with 1"),
         ({"run_py": "import os\nos.symlink('../config.toml', 'out/x')"}, "output", "out/x is neither a file"),
         ({"score_py": "print('1')"}, "metric", "the judge printed no JSON object"),
-        ({"score_py": "print('{\"loss\": NaN}')"}, "metric", "no finite number: nan"),
+        ({"score_py": "print('{\"loss\": NaN}')"}, "metric", "not a finite number: nan"),
         ({"task_toml": TOML + '[[guard]]\nrun = "false"\n'}, "guard", "`false` exited with 1"),
         ({"task_toml": TOML + '[[guard]]\nrun = "false"\nwhen = "after"\n'}, "guard", "`false` exited with 1"),
         ({"task_toml": 'build = "python -c 1/0"\n' + TOML}, "build", "`python -c 1/0` exited with 1"),

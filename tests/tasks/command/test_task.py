@@ -32,7 +32,7 @@ def test_a_source_holds_the_editable_files(tmp_path: Path) -> None:
     assert here.check("x = 3", source) == ("not a packed source",)
 
 
-@pytest.mark.parametrize(("content", "said"), [(b"\xff", "no UTF-8 text"), (b"a\0", "a NUL character")])
+@pytest.mark.parametrize(("content", "said"), [(b"\xff", "is not UTF-8 text"), (b"a\0", "a NUL character")])
 def test_a_file_that_is_no_text_cannot_be_edited(tmp_path: Path, content: bytes, said: str) -> None:
     with pytest.raises(TaskError, match=f"config.toml .*{said}"):
         opened(declare(tmp_path / "task")).read(lambda path: content)
@@ -60,5 +60,5 @@ def test_an_open_network_is_said_loudly(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
-    with pytest.raises(TaskError, match="is no folder"):
+    with pytest.raises(TaskError, match="is not a folder"):
         opened(tmp_path / "nothing")

@@ -27,7 +27,7 @@ class Remarks:
 
     lost: dict[Path, int] = field(default_factory=dict)  # characters that could not be read
     empty: dict[Path, int] = field(default_factory=dict)  # rows without a text
-    left_out: dict[Path, str] = field(default_factory=dict)  # files that are no text, with the reason
+    left_out: dict[Path, str] = field(default_factory=dict)  # files that are not text, with the reason
 
     def lines(self) -> list[str]:
         """Return a line for each kind of oddity: its count, and the file that has most of it."""
@@ -54,7 +54,7 @@ def _summed(counts: Mapping[Path, int]) -> tuple[int, str, str]:
 
 
 def _note(counts: dict[Path, int], path: Path, count: int) -> None:
-    """Set the count of a file, which is read several times; 0 is no oddity."""
+    """Set the count of a file, which is read several times; 0 is not an oddity."""
     if count:
         counts[path] = count
 

@@ -74,7 +74,7 @@ class Corpus(Protocol):
 def find(dataset: str, shards: int, column: str = TEXT) -> Corpus:
     """Find the source that `--dataset` names; `column` is where a person's own tables hold the text.
 
-    Raises UsageError where `dataset` is no known name, file or folder.
+    Raises UsageError where `dataset` is not a known name, file or folder.
     """
     if dataset == "climbmix":
         return ClimbMix(shards)
