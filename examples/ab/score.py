@@ -31,7 +31,7 @@ RANGES = {
     "discount_percent": (0, 40),
     "corner_px": (0, 24),
 }
-CONFIRM = 10**9  # added to the seed: visitors that no experiment has
+TEST_SEED = 10**9  # added to the seed: visitors that no experiment has
 
 
 def configuration(path: str = "ui.toml") -> dict:
@@ -58,10 +58,10 @@ def show(ui: dict, count: int, seed: int) -> dict[str, float]:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Count the conversions of ui.toml.")
     parser.add_argument("--visitors", type=int, default=20_000)
-    parser.add_argument("--confirm", action="store_true", help="draw visitors that no experiment has")
+    parser.add_argument("--test", action="store_true", help="draw visitors that no experiment has")
     parser.add_argument("--check", action="store_true", help="check the form of ui.toml only")
     options = parser.parse_args()
-    seed = int(os.environ.get("AUTORESEARCH_SEED", "0")) + CONFIRM * options.confirm
+    seed = int(os.environ.get("AUTORESEARCH_SEED", "0")) + TEST_SEED * options.test
     try:
         ui = configuration()
     except (ValueError, UnicodeDecodeError) as error:

@@ -1,4 +1,4 @@
-"""Make the tickets, and apart from them the queues that they belong to: a set for the search and one to confirm it."""
+"""Make the tickets, and apart from them the queues that they belong to: a set for the search and one for the test."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     seed = parser.parse_args().seed
     Path("data/labels").mkdir(parents=True, exist_ok=True)
-    for name, set_seed in (("tickets", 2 * seed), ("confirm", 2 * seed + 1)):
+    for name, set_seed in (("tickets", 2 * seed), ("test", 2 * seed + 1)):
         made = tickets(COUNT, set_seed)
         Path(f"data/{name}.jsonl").write_text("".join(json.dumps(ticket) + "\n" for _, ticket in made))
         Path(f"data/labels/{name}.json").write_text(json.dumps([queue for queue, _ in made]))

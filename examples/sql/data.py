@@ -11,7 +11,7 @@ from pathlib import Path
 HERE = Path.cwd()  # the task's folder, or a run's copy of it
 START = datetime(2024, 1, 1)
 SECONDS = 3 * 365 * 24 * 3600
-DATABASES = {"orders": (200_000, 20_000, 1), "check": (4_000, 1_500, 2), "confirm": (200_000, 16_000, 3)}
+DATABASES = {"orders": (200_000, 20_000, 1), "check": (4_000, 1_500, 2), "test": (200_000, 16_000, 3)}
 
 
 def customers(count: int, rng: random.Random) -> Iterator[tuple]:
