@@ -181,8 +181,7 @@ class Measurement:
     failure: Failure | None = None
     training_s: float | None = None  # clock_started to trained, by the parent's clock
     total_s: float = 0.0
-    # parts of total_s: startup, training, saving, evaluation, overhead
-    seconds: Mapping[str, float] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)  # parts of total_s: startup, training, saving, ...
     num_steps: int | None = None
     total_tokens: int | None = None
     epochs: float | None = None
@@ -200,6 +199,7 @@ class Measurement:
     probe_nats: float | None = None  # largest change of a target's loss in a probe; an honest model shows almost none
     figures: Mapping[str, float] = field(default_factory=dict)  # what else a declared task measured, by name
     cases: tuple[float, ...] = ()  # the score of each case, in a fixed order, where the task has cases
+    beside: bool = False  # measured in turns with another version, to whose score the difference was added
     member: str | None = None  # of a fleet, that made the run
     machine_before: MachineState | None = None
     machine_after: MachineState | None = None

@@ -158,10 +158,9 @@ class Experimenter:
     def _measure_baseline(self, why: str) -> None:
         """Measure the branch's file as the new baseline."""
         x = self._begun_baseline() or self._new_baseline(why)
-        self.notebook.view.say(
-            f"baseline: {self._baseline_runs()} runs of the same files, which show how far runs differ"
-        )
-        while len(x.scores) < self._baseline_runs():
+        number = "" if self.notebook.layout.declared else f"{self._baseline_runs()} "
+        self.notebook.view.say(f"baseline: {number}runs of the same files, which show how far runs differ")
+        while _replicates(x) < self._baseline_runs():
             x = self.runner.run(x.n, "repeat" if x.scores else "search")
             if x.failure is not None:
                 self._conclude(x, _crash(x.failure))
@@ -312,6 +311,12 @@ class Experimenter:
         if not self.notebook.layout.declared:
             return self.branch.read(RESULTS)
         return path.read_bytes() if path.exists() else b""
+
+
+def _replicates(x: Experiment) -> int:
+    """Count the runs that tell the noise: those in turns with another version, where there are any."""
+    good = [m for m in x.measurements if m.ok]
+    return sum(m.beside for m in good) or len(good)
 
 
 def listed(violations: Sequence[str]) -> str:

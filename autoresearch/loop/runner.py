@@ -161,16 +161,23 @@ class Runner:
         return self.task.measure(order, self.notebook.view.hear)
 
     def _order(self, x: Experiment, run: int, purpose: Purpose, seed: int) -> RunOrder:
-        """Return the order of a run, beside which the incumbent may run where `x` is another version."""
+        """Return the order of a run, with the version beside which it may be made.
+
+        That is the incumbent for a candidate. A run that is repeated for the noise or against luck has to scatter as
+        theirs do, so the incumbent's own is made beside the baseline, and the baseline's beside itself.
+        """
         notebook, layout = self.notebook, self.notebook.layout
         order = RunOrder(
             source=layout.source(x.n), folder=layout.run(x.n, run), seed=seed, purpose=purpose, role=x.role
         )
-        incumbent = notebook.night.incumbent
-        if x.role == "baseline" or incumbent is None or incumbent.n == x.n or purpose == "final":
+        if purpose == "final" or (x.role == "baseline" and not x.scores):
             return order
-        best = notebook.estimates.estimate(incumbent).mean
-        return replace(order, incumbent=layout.source(incumbent.n), incumbent_score=best)
+        if x.role == "baseline":  # against its first run: an estimate would move towards each of the others
+            return replace(order, incumbent=layout.source(x.n), incumbent_score=x.scores[0])
+        incumbent = notebook.incumbent
+        other = notebook.baseline if incumbent.n == x.n else incumbent
+        score = notebook.estimates.estimate(other).mean
+        return replace(order, incumbent=layout.source(other.n), incumbent_score=score)
 
     def _ceiling(self) -> float:
         """Return a score above which a first run leads nowhere, so that few checks are enough."""

@@ -187,7 +187,8 @@ class Night:
         """Group the unselected runs that differ by chance alone; sigma is estimated from the groups of two and more.
 
         The runs of a group have the same source and machine and were made under the same baseline, since after a new
-        one (another MLX, say) the same source may give other values.
+        one (another MLX, say) the same source may give other values. Of runs in turns with another version and of runs
+        by themselves a group has the former alone.
         """
         groups: dict[tuple[str, str, int], list[RunRecord]] = {}
         baselines = 0
@@ -195,7 +196,7 @@ class Night:
             baselines += x.role == "baseline"
             for run in x.unselected:
                 groups.setdefault((x.source_sha256, run.machine, baselines), []).append(run)
-        return [group for group in groups.values() if len(group) > 1]
+        return [alike for group in groups.values() if len(alike := _alike(group)) > 1]
 
     def trials(self, source_of: Callable[[int], str]) -> list[Trial]:
         """Return the history that proposers see, oldest first. `source_of(n)` returns the source of experiment n."""
@@ -253,3 +254,7 @@ def _trial(x: Experiment, source_of: Callable[[int], str]) -> Trial:
         peak_memory_mb=first.peak_memory_mb,
         origin=x.proposal.origin,
     )
+
+
+def _alike(group: list[RunRecord]) -> list[RunRecord]:
+    return [run for run in group if run.measurement and run.measurement.beside] or group

@@ -25,7 +25,7 @@ class RunOrder:
     seed: int
     purpose: Purpose
     role: Role
-    incumbent: Path | None = None  # the source of the incumbent; None for itself and for a baseline
+    incumbent: Path | None = None  # the source beside which it may run: the incumbent's, or the baseline's of that
     incumbent_score: float | None = None  # its present estimate
     early_stop: EarlyStopCheck | None = None  # may end a first run at half its budget
     ceiling_score: float | None = None  # of a first run: with a worse score it leads nowhere, so few checks are enough

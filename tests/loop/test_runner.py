@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +143,23 @@ def test_a_machine_that_swaps_under_a_run_is_the_machine_s_failure(toy_data: Pat
     bench = toy_bench(toy_data, 20.0, swap_mb=lambda: next(used))
     m = experiment.rehearse(bench, HONEST, tmp_path / "run", seed=1)
     assert m.failure == Failure("machine", "the machine swapped 2.4 GB out during the run")
+
+
+def test_a_repeated_run_is_made_beside_a_version_as_a_candidate_s_is(runner: Callable[..., Rehearsed]) -> None:
+    made = runner()
+    night, source = made.notebook.night, made.notebook.layout.source
+    baseline, best, idea = made.notebook.baseline, made.notebook.incumbent, night.experiments[4]
+
+    def beside(x: Experiment, purpose: Purpose) -> tuple[Path | None, float | None]:
+        order = made._order(x, 9, purpose, 1)
+        return order.incumbent, order.incumbent_score
+
+    now = made.notebook.estimates
+    assert baseline.n != best.n
+    assert beside(idea, "search") == (source(best.n), now.estimate(best).mean)
+    assert beside(best, "incumbent") == (source(baseline.n), now.estimate(baseline).mean)
+    assert beside(baseline, "incumbent") == (source(baseline.n), baseline.scores[0])
+    assert beside(replace(baseline, runs={}), "search") == beside(best, "final") == (None, None)
 
 
 def test_each_run_of_a_known_version_shows_its_value_and_a_repeated_one_says_why(

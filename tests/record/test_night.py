@@ -62,6 +62,15 @@ def test_replicates_leave_out_what_was_selected_and_what_is_not_comparable(journ
     assert journal.night.experiments[n].scores == [1.50, 1.52]
 
 
+def test_runs_in_turns_with_another_version_are_replicates_of_each_other_alone(journal: Journal) -> None:
+    n = proposed(journal, "baseline", "DEPTH = 4\n")
+    for run, (score, beside) in enumerate(((1.5, False), (1.9, True), (1.8, True))):
+        journal.append("started", n=n, run=run, seed=run, machine="m4", purpose="repeat" if run else "search")
+        journal.append("measured", n=n, run=run, measurement=Measurement(run, score, beside=beside))
+    [group] = journal.night.replicates()
+    assert [r.measurement.score for r in group if r.measurement] == [1.9, 1.8]
+
+
 def test_the_same_source_under_a_new_baseline_is_another_group(journal: Journal) -> None:
     for bpb in (1.5, 2.5):
         n = proposed(journal, "baseline", "DEPTH = 4\n")

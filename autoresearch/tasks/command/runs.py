@@ -62,6 +62,7 @@ def measure(
         peak_memory_mb=run.figures.get("peak_rss"),
         figures=run.figures,
         cases=run.cases if failure is None else (),
+        beside=bool(run.beside),
     )
 
 

@@ -25,7 +25,7 @@ from autoresearch.tasks.command.keys import metric_of
 from autoresearch.tasks.command.phases import Bench
 from autoresearch.tasks.task import RunOrder
 
-VERSION = "1"  # of how a declared task is measured; another one asks for a new baseline
+VERSION = "2"  # of how a declared task is measured; another one asks for a new baseline
 SLOWER, PATIENCE_S = 10.0, 10.0  # a candidate's run may take SLOWER times the baseline's, and PATIENCE_S more
 
 

@@ -88,6 +88,7 @@ def test_repeats_give_their_median_and_alternate_with_the_incumbent(tmp_path: Pa
     toml = TOML + 'scale = "log"\nrepeats = 3\ninterleave = true\n'
     here = opened(declare(tmp_path / "task", files, task_toml=toml, score_py=judge))
     m = measured(here, {"config.toml": "x = 1.5"}, beside=7.0)
+    assert m.beside and not measured(here).beside
     assert m.score is not None
     assert m.score == pytest.approx(7.0 + math.log(0.5), abs=1e-4)
     assert m.figures["incumbent"] == pytest.approx(2 * m.figures["loss"], rel=1e-4)
