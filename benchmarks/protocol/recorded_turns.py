@@ -1,7 +1,7 @@
-"""Replay what a real model of 1.5 billion parameters answered in a night through the protocol of today.
+"""Replay what a real model of 1.5 billion parameters answered in two nights through the protocol of today.
 
-testbed/recordings/replies.json holds the night: its constants and trials before each turn, and the answers of
-Qwen2.5-Coder 1.5B. The scripted model gives the turn's recorded answers in their order, and the last one again when it
+The files NIGHTS of testbed/recordings hold the constants and trials before each turn, and the answers of Qwen2.5-Coder
+1.5B. The scripted model gives the turn's recorded answers in their order, and the last one again when it
 is asked once more, as the real one did in 7 of 8 repairs. Held to a menu by a JSON schema, it takes the entry that is
 nearest to what it said: the same constant, else the first one.
 """
@@ -31,6 +31,7 @@ from testbed.toy import ROOT
 
 TASK = TaskFacts(seq_len=256, vocab_size=1024, budget_s=20)
 ROOMY_BYTES = 2**40  # the model stays loaded, as it did
+NIGHTS = {"behind llama-server": "replies.json", "behind Ollama": "ollama_night.json"}
 PLAYED: Mapping[str, tuple[str, ...]] = {"the same form, today": ("set",), "the form for its size, today": FORMATS}
 
 
@@ -44,9 +45,9 @@ class Turn:
     used: bool  # it ended with a proposal
 
 
-def recorded() -> list[Turn]:
-    """Return the turns that got an answer."""
-    night, history = json.loads((FOLDER / "replies.json").read_text()), list[Trial]()
+def recorded(file: str) -> list[Turn]:
+    """Return the turns of a night that got an answer."""
+    night, history = json.loads((FOLDER / file).read_text()), list[Trial]()
     sources = [constants_set((ROOT / "train_mlx.py").read_text(), night["constants"])]
     for trial in night["trials"]:
         new = constants_set(sources[-1], trial["set"])
@@ -147,9 +148,9 @@ def column(used: int, turns: int, answers: int, read: int) -> Row:
     }
 
 
-def columns() -> dict[str, Row]:
-    """Return the table: as recorded, and in each of PLAYED."""
-    turns = recorded()
+def columns(file: str) -> dict[str, Row]:
+    """Return the table of a night: as recorded, and in each of PLAYED."""
+    turns = recorded(file)
     before = column(
         sum(turn.used for turn in turns), len(turns), sum(len(turn.texts) for turn in turns),
         sum(turn.read_tokens for turn in turns),

@@ -293,5 +293,6 @@ def recorded(argv: Sequence[str]) -> int:
     """Replay the recorded answers of a real model through today's protocol: usable turns, answers, tokens."""
     parser("protocol recorded", recorded_turns.__doc__).parse_args(argv)
     print(f"`{command_line()}` ({date.today()}; the counts depend on no machine)\n")
-    print(columns_table(recorded_turns.columns()))
+    for where, file in recorded_turns.NIGHTS.items():
+        print(columns_table(recorded_turns.columns(file), where), end="\n\n")
     return 0
