@@ -41,10 +41,9 @@ HEAD = """\
 {script}</head>
 <body>
 <a class="skip" href="#main">Skip to the night</a>
-<nav aria-label="Pages"><a href="/"{live}>Live</a><a href="/report">Report</a><a href="/docs"{docs}>Interface</a>
-{state}</nav>
-<main id="main">
+{nav}<main id="main">
 """
+PAGES = {"/": "Live", "/report": "Report", "/docs": "Interface"}
 NOW = """\
 <section id="now" aria-labelledby="now-title">
 <div class="row"><h2 id="now-title">The present run</h2><span id="now-phase" class="phase"></span></div>
@@ -66,11 +65,19 @@ CONNECTION = '<span id="connection" class="note" role="status">connecting</span>
 
 def document(title: str, body: str, *, live: bool) -> str:
     """Return a page of the server; `body` is HTML, and `live` tells the live page from the others."""
-    here = ' aria-current="page"'
-    told = {"live": here if live else "", "docs": "" if live else here, "state": CONNECTION if live else ""}
+    nav = _nav("/", CONNECTION) if live else _nav("/docs")
     script = '<script src="/static/live.js" defer></script>\n' if live else ""
-    head = HEAD.format(title=escape(title), style=STYLE.read_text("utf-8"), script=script, **told)
+    head = HEAD.format(title=escape(title), style=STYLE.read_text("utf-8"), script=script, nav=nav)
     return f"{head}{body}</main>\n</body>\n</html>\n"
+
+
+def _nav(here: str, state: str = "") -> str:
+    """Return the links between the pages; `here` is the address of the one that they stand on."""
+    links = (
+        f'<a href="{address}"{" aria-current=page" if address == here else ""}>{name}</a>'
+        for address, name in PAGES.items()
+    )
+    return f'<nav aria-label="Pages">{"".join(links)}\n{state}</nav>\n'
 
 
 def render(reader: NightReader) -> str:
@@ -104,7 +111,9 @@ def report(seen: Snapshot) -> str:
 
     def made() -> str:
         with DRAWING:
-            return report_page.render(seen.night, seen.source_of, samples_of(seen.layout.samples, seen.night))
+            html = report_page.render(seen.night, seen.source_of, samples_of(seen.layout.samples, seen.night))
+        style = '<link rel="stylesheet" href="/static/live.css">'
+        return html.replace("</head>\n<body>\n", f"{style}\n</head>\n<body>\n{_nav('/report')}", 1)
 
     return seen.once("report", made)
 

@@ -73,6 +73,7 @@ def test_the_table_and_the_report_are_the_nights(served: Served) -> None:
     assert table.headers["content-type"].startswith("text/tab-separated-values") and table.text.count("\n") == 11
     report = served.client.get("/report")
     assert report.headers["content-type"].startswith("text/html") and 'id="e9"' in report.text
+    assert '<a href="/">Live</a><a href="/report" aria-current=page>Report</a>' in report.text
 
 
 def test_the_stream_goes_on_behind_the_last_event(served: Served) -> None:
