@@ -94,17 +94,17 @@ def _check_kind(options: ProposerOptions, recipes: Recipes) -> None:
 
 
 def _shared(
-    members: list[Proposer],
+    proposers: list[Proposer],
     recipes: Recipes,
     options: ProposerOptions,
     scorecard: Scorecard,
     say: Callable[[str], None],
 ) -> Hybrid:
-    """Return a night's proposers, of which the tuner is the first member; a declared task's own ideas go first."""
+    """Return a night's proposers, of which the tuner is the first; a declared task's own ideas go first."""
     of_task = options.ideas is not None
     return Hybrid(
-        members,
-        fallback=members[0],
+        proposers,
+        fallback=proposers[0],
         on_plateau=None if of_task else recipes,
         first=recipes if of_task else None,
         scorecard=scorecard,

@@ -1,6 +1,6 @@
 """Share the turns of a night among several proposers by what each achieves, with a fallback for turns without an idea.
 
-Every proposer of `loop.py run` but the tuner alone is a member of a Hybrid.
+`loop.py run` asks every proposer but the tuner alone through a Hybrid.
 """
 
 from __future__ import annotations
@@ -60,16 +60,16 @@ class Account:
 
 
 class Hybrid:
-    """Proposer that asks others: `members` share the turns, and `fallback`, a member or not, stands in for them.
+    """Proposer that asks others: `proposers` share the turns, and `fallback`, one of them or not, stands in.
 
     Proposals keep the name of the proposer that made them. `say` gets a line for every failure. With a `scorecard`,
-    each member's share begins at its rate of keeps in earlier nights. The member `on_plateau` is asked first in
-    every second turn once nothing was kept for policy.PLATEAU experiments; the member `first` while it has ideas.
+    each one's share begins at its rate of keeps in earlier nights. The proposer `on_plateau` is asked first in
+    every second turn once nothing was kept for policy.PLATEAU experiments; the proposer `first` while it has ideas.
     """
 
     def __init__(
         self,
-        members: Sequence[Proposer],
+        proposers: Sequence[Proposer],
         *,
         fallback: Proposer,
         on_plateau: Proposer | None = None,
@@ -78,20 +78,20 @@ class Hybrid:
         scorecard: Scorecard | None = None,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
-        if not members:
+        if not proposers:
             raise ValueError("a hybrid needs at least one proposer")
-        self.members, self.fallback, self.on_plateau, self.first = list(members), fallback, on_plateau, first
+        self.proposers, self.fallback, self.on_plateau, self.first = list(proposers), fallback, on_plateau, first
         self.floor, self.say = floor, say
         self.accounts = {proposer.name: Account() for proposer in self._everyone()}
         self.scorecard = scorecard
-        self._priors = {m.name: scorecard.card(m.name).turn_counts().rate for m in members} if scorecard else {}
+        self._priors = {m.name: scorecard.card(m.name).turn_counts().rate for m in proposers} if scorecard else {}
 
     @property
     def name(self) -> str:
-        return " + ".join(member.name for member in self.members)
+        return " + ".join(proposer.name for proposer in self.proposers)
 
     def propose(self, context: Context, n: int = 1) -> list[Proposal]:
-        """Return n proposals, or more of a DraftingProposer, of the member whose turn it is, else of another.
+        """Return n proposals, or more of a DraftingProposer, of the proposer whose turn it is, else of another.
 
         Raises ProposerError when none has an idea.
         """
@@ -134,14 +134,14 @@ class Hybrid:
                 stack.callback(proposer.close)
 
     def _everyone(self) -> list[Proposer]:
-        return [*self.members, *([] if self.fallback in self.members else [self.fallback])]
+        return [*self.proposers, *([] if self.fallback in self.proposers else [self.fallback])]
 
     def _in_order(self, context: Context) -> list[Proposer]:
         """Return the proposers in the order in which to ask: the one whose turn it is, the fallback, the others.
 
-        Members that rest after failures come last; those without ideas are left out.
+        Proposers that rest after failures come last; those without ideas are left out.
         """
-        able = [m for m in self.members if not isinstance(m, LimitedProposer) or m.has_ideas(context)]
+        able = [m for m in self.proposers if not isinstance(m, LimitedProposer) or m.has_ideas(context)]
         awake = [m for m in able if self.accounts[m.name].rests_until <= context.turn]
         if not awake:
             return list(dict.fromkeys([self.fallback, *able]))
@@ -149,24 +149,24 @@ class Hybrid:
             return list(dict.fromkeys([self.first, self.fallback, *awake, *able]))
         if self._plateau_turn(context.history) and self.on_plateau in awake:
             return list(dict.fromkeys([self.on_plateau, self.fallback, *awake, *able]))
-        names = [member.name for member in awake]
+        names = [proposer.name for proposer in awake]
         budget_s = context.task.budget_s or 0.0
         counts = policy.turn_counts(context.history, names)
         counts = {name: self._with_session(name, counts[name], budget_s) for name in names}
         turn = policy.whose_turn(counts, context.seed, min(self.floor, 1 / len(awake)))
-        first = next(member for member in awake if member.name == turn)
+        first = next(proposer for proposer in awake if proposer.name == turn)
         return list(dict.fromkeys([first, self.fallback, *awake, *able]))
 
     def _silent(
         self, context: Context, asked: Sequence[tuple[Proposer, ProposerError]]
     ) -> Iterator[tuple[Proposer, ProposerError]]:
-        """Yield the members that were not asked for having no ideas, and why they have none."""
-        for member in self.members:
-            if isinstance(member, LimitedProposer) and member not in [proposer for proposer, _ in asked]:
+        """Yield the proposers that were not asked for having no ideas, and why they have none."""
+        for proposer in self.proposers:
+            if isinstance(proposer, LimitedProposer) and proposer not in [one for one, _ in asked]:
                 try:
-                    member.propose(context)
+                    proposer.propose(context)
                 except ProposerError as error:
-                    yield member, error
+                    yield proposer, error
 
     def _plateau_turn(self, history: Sequence[Trial]) -> bool:
         """Return whether the turn is one of `on_plateau`'s: nothing was kept for long, and its last turn is over."""

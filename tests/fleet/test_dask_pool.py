@@ -66,8 +66,8 @@ def test_a_killed_and_a_sleeping_member_lose_no_run_and_none_counts_twice(
     pids = [keep_joining(where, folder, 1.5, over) for folder in folders]
     try:
         until(lambda: pool.classes().get(CLASS) == 2)
-        with ThreadPoolExecutor(4) as desks:
-            runs = [desks.submit(pool.measure, CLASS, job(seed)) for seed in range(1, 7)]
+        with ThreadPoolExecutor(4) as threads:
+            runs = [threads.submit(pool.measure, CLASS, job(seed)) for seed in range(1, 7)]
             until(lambda: begun(folders[0], 1) or begun(folders[0], 2))
             os.kill(pids[0][0], signal.SIGKILL)
             until(lambda: any(begun(folders[1], seed) for seed in range(1, 7)))

@@ -44,7 +44,7 @@ def test_a_wait_that_ends_too_early_keeps_no_other_from_its_result() -> None:
     ):
         urls = list(cluster.scheduler.workers)
 
-        def desk(number: int) -> list[int]:
+        def ask_ten(number: int) -> list[int]:
             found = []
             for i in range(10):
                 job = client.submit(lambda i=i: time.sleep(0.01) or i, workers=[urls[number]], pure=False)
@@ -55,5 +55,5 @@ def test_a_wait_that_ends_too_early_keeps_no_other_from_its_result() -> None:
                 found.append(answer.result())
             return found
 
-        with ThreadPoolExecutor(3) as desks:
-            assert list(desks.map(desk, range(3))) == [list(range(10))] * 3
+        with ThreadPoolExecutor(3) as threads:
+            assert list(threads.map(ask_ten, range(3))) == [list(range(10))] * 3

@@ -149,8 +149,8 @@ def test_shares_begin_at_the_record_of_earlier_nights(tmp_path: Path) -> None:
         scorecard = Scorecard(tmp_path / "none.json", "mac")
         scorecard.card("tuner").kept, scorecard.card("tuner").decided = tuner.kept, tuner.decided
         scorecard.card("ollama:x").kept, scorecard.card("ollama:x").decided = model.kept, model.decided
-        members = [Scripted("tuner"), Scripted("ollama:x")]
-        hybrid = Hybrid(members, fallback=members[0], scorecard=scorecard)
+        proposers = [Scripted("tuner"), Scripted("ollama:x")]
+        hybrid = Hybrid(proposers, fallback=proposers[0], scorecard=scorecard)
         return Counter(trial.proposer for trial in night(hybrid, 12, {}))["ollama:x"]
 
     nothing, much = Card(decided=60, kept=0), Card(decided=60, kept=15)
