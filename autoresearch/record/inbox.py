@@ -18,6 +18,7 @@ from autoresearch.jsonable import MalformedError, from_json, to_json
 from autoresearch.paths import Layout
 from autoresearch.records import Edit, Proposal
 
+MOST_WAITING = 100  # hypotheses that `serve` takes and lists
 PROPOSER = "inbox"  # of a hypothesis whose author gives no name
 
 

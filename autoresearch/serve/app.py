@@ -28,7 +28,6 @@ from autoresearch.serve.nights import NightReader, NoNightError
 from autoresearch.serve.posts import Posted, UnusableError, problems
 from autoresearch.system.invocation import VERSION, command
 
-MOST_WAITING = 100  # hypotheses in the inbox
 MOST_STREAMS = 32  # open at once
 MOST_N = 10**6  # of an experiment
 ABOUT = """\
@@ -39,7 +38,7 @@ on this machine.
 Send the token of `runs/serve.token` with each request: `Authorization: Bearer TOKEN`. An error is
 `{"error": "a sentence"}`; where fields are wrong, `fields` names them.
 """
-POSTING = threading.Lock()  # so that callers at one moment cannot exceed MOST_WAITING together
+POSTING = threading.Lock()  # so that callers at one moment cannot exceed inbox.MOST_WAITING together
 STATIC = {"live.js": "text/javascript", "live.css": "text/css"}
 
 router = APIRouter()
@@ -95,8 +94,10 @@ def post_hypothesis(posted: Posted, reader: Reader) -> dict[str, Any]:
         wrong = {"loc": ("body", error.field), "msg": error.problem, "type": "unusable"}
         raise RequestValidationError([wrong]) from None
     with POSTING:
-        if len(inbox.waiting(layout)) >= MOST_WAITING:
-            raise HTTPException(429, f"{MOST_WAITING} hypotheses wait already. Post again when the loop has tried some")
+        if len(inbox.waiting(layout)) >= inbox.MOST_WAITING:
+            raise HTTPException(
+                429, f"{inbox.MOST_WAITING} hypotheses wait already. Post again when the loop has tried some"
+            )
         inbox.post(layout, made)
     runs = reader.live() is not None
     start = command(f"loop.py --tag {layout.tag}")

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from html import escape
 
 from autoresearch.metrics import Metric
+from autoresearch.record import inbox
 from autoresearch.record.night import Experiment, Night
 from autoresearch.records import GPT
 from autoresearch.report import analysis, page_changes, page_night
@@ -189,8 +190,8 @@ def _posted(reader: NightReader) -> str:
         )
         for one in reversed(found[-POSTED_SHOWN:])
     ]
-    waiting = sum(one["status"] == "queued" for one in found)
-    return section("From outside", table(("", "hypothesis"), rows, "tx"), f"{waiting} waiting.")
+    waiting = len(inbox.waiting(reader.layout()))
+    return section("From outside", table(("", "hypothesis"), rows, "tx"), f"{waiting:,} waiting.")
 
 
 def _machines(reader: NightReader, seen: Snapshot) -> str:

@@ -176,12 +176,15 @@ def hypothesis(found: Experiment | Refused | Hypothesis, id: str) -> Json:
 
 
 def hypotheses(reader: NightReader) -> list[Json]:
-    """Return all hypotheses of a night: those that the journal knows, in its order, then those that wait."""
+    """Return the hypotheses of a night: those that the journal knows, in its order, then those that wait.
+
+    Of many that wait, as a person may put them there, the oldest are read.
+    """
     night, layout = reader.snapshot().night, reader.layout()
     known: list[tuple[str, Experiment | Refused]] = [(r.inbox_id, r) for r in night.refused]
     known += [(x.proposal.inbox_id, x) for x in night.experiments.values() if x.proposal.inbox_id]
     found = [hypothesis(one, id) for id, one in known]
-    for id in inbox.waiting(layout):
+    for id in inbox.waiting(layout)[: inbox.MOST_WAITING]:
         if night.of_inbox(id) is None:
             found.append(_waiting(layout, id))
     return found

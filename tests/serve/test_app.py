@@ -113,13 +113,13 @@ def test_a_whole_file_may_be_posted(served: Served) -> None:
 
 def test_the_inbox_has_an_end(served: Served) -> None:
     served.layout.inbox.mkdir(exist_ok=True)
-    for i in range(app.MOST_WAITING - 2):
+    for i in range(inbox.MOST_WAITING - 2):
         (served.layout.inbox / f"{i}.json").touch()
     with ThreadPoolExecutor() as pool:
         answers = list(pool.map(lambda _: served.client.post("/hypotheses", json=GOOD), range(8)))
     assert sorted(answer.status_code for answer in answers) == [202] * 2 + [429] * 6
     assert any("100 hypotheses wait already" in answer.text for answer in answers)
-    assert len(inbox.waiting(served.layout)) == app.MOST_WAITING
+    assert len(inbox.waiting(served.layout)) == inbox.MOST_WAITING
 
 
 def test_the_loop_pauses_and_resumes(running: Served) -> None:

@@ -121,3 +121,6 @@ def test_a_hypothesis_has_one_state_at_a_time(reader: NightReader) -> None:
     told = {one["id"]: one for one in views.hypotheses(reader)}
     assert (told["h1"]["status"], told["h1"]["verdict"], told["h1"]["why"]) == ("decided", "discard", "2 sigma worse")
     assert (told["h2"]["status"], told["h2"]["why"]) == ("refused", "no such constant")
+    for i in range(2 * inbox.MOST_WAITING):
+        (layout.inbox / f"many{i}.json").touch()
+    assert len(views.hypotheses(reader)) <= inbox.MOST_WAITING + 2
