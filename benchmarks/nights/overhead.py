@@ -3,14 +3,18 @@
 Training, evaluation and the proposer are what the night is for; everything else is overhead. A run's parts are medians
 over its runs. What happens between two runs (deciding, journal, git, results, report) is the time between the journal's
 events, less the time that the proposer reports. The second table shows the runs which try nothing new. --quick reads a
-made-up journal.
+made-up journal. With --checkouts, the toy's nights run in several versions of this repository in turns, and their
+seconds outside training are compared by the ratios to the first one's.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
+import os
 import statistics
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -153,10 +157,68 @@ def parts_table(events: Sequence[JournalLine]) -> str:
     return "\n".join([*lines, f"\noutside training, evaluation and the proposer: {total + gap:.2f} s a run"])
 
 
+TOY_NIGHT = """\
+import io, os, sys, tempfile
+from pathlib import Path
+sys.path.insert(0, os.getcwd())
+from autoresearch.loop import session
+from autoresearch.records import Set
+from autoresearch.report.console import PlainView
+from testbed.scripted import Scripted
+from testbed.toy import make_repository, write_toy_data
+with tempfile.TemporaryDirectory() as scratch:
+    os.environ["AUTORESEARCH_CACHE"] = scratch + "/cache"
+    write_toy_data(Path(scratch) / "cache/data/toy/tiny")
+    root = make_repository(Path(scratch) / "repository")
+    options = session.Options(tag="toy", dataset="toy", profile="tiny", time_budget_s=1.0, experiments=2)
+    ideas = Scripted(*[(f"Nothing {i}", (Set("WIDTH", str(33 + i)),)) for i in range(2)])
+    with session.open_night(root, options, PlainView(io.StringIO()), lambda facts: ideas) as research:
+        research.run()
+    sys.stdout.write((root / "runs/toy/journal.jsonl").read_text())
+"""
+
+
+def outside_training(events: Sequence[JournalLine]) -> float:
+    """Return the median seconds of a run outside its training, from `started` to its end."""
+    found, begun = [], 0.0
+    for event in events:
+        if event["type"] == "started":
+            begun = at(event)
+        elif event["type"] == "measured":
+            found.append(at(event) - begun - (event["measurement"].get("training_s") or 0.0))
+    return statistics.median(found)
+
+
+def compared(checkouts: Sequence[Path], rounds: int) -> str:
+    """Run the toy's night in each checkout in turns, and format seconds and ratios."""
+    seconds: list[list[float]] = []
+    for turn in range(rounds):
+        made = {}
+        for checkout in checkouts if turn % 2 == 0 else checkouts[::-1]:
+            done = subprocess.run(
+                [sys.executable, "-c", TOY_NIGHT], cwd=checkout, env={**os.environ, "MLX_DISABLE_COMPILE": "1"},
+                capture_output=True, text=True, check=True,
+            )  # fmt: skip
+            made[checkout] = outside_training([json.loads(line) for line in done.stdout.splitlines()])
+        seconds.append([made[checkout] for checkout in checkouts])
+    lines = ["| checkout | s a run outside training | ratio to the first, by round |", "| --- | ---: | --- |"]
+    for i, checkout in enumerate(checkouts):
+        ratios = [row[i] / row[0] for row in seconds]
+        listed = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+        median = statistics.median(row[i] for row in seconds)
+        lines.append(f"| {checkout.name} | {median:.2f} | {statistics.median(ratios):.2f} ({listed}) |")
+    return "\n".join(lines)
+
+
 def main(argv: Sequence[str]) -> int:
     options = parser("nights overhead", __doc__)
     options.add_argument("folder", type=Path, nargs="?", help="runs/TAG of a night")
+    options.add_argument("--checkouts", type=Path, nargs="+", metavar="FOLDER", help="versions of this repository")
+    options.add_argument("--rounds", type=int, default=4, help="nights of each checkout")
     args = options.parse_args(argv)
+    if args.checkouts:
+        print(compared([path.resolve() for path in args.checkouts], args.rounds))
+        return 0
     if args.folder is None and not args.quick:
         options.error("name the folder of a night: runs/TAG")
     events = made_up() if args.quick else read_events(args.folder)

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from autoresearch.record.codec import encode
-from benchmarks.nights.overhead import by_purpose, night_s, trust_table
+from benchmarks.nights.overhead import by_purpose, night_s, outside_training, trust_table
 from testbed.night_builder import NightBuilder
 
 
@@ -25,5 +25,6 @@ def test_seconds_by_purpose() -> None:
     counts = {purpose: runs for purpose, (runs, _) in found.items() if runs}
     assert counts == {"baseline": 3, "search": 1, "repeat": 1, "incumbent": 1, "retest": 1, "final": 2}
     assert found["final"][1] == pytest.approx(660.0)
+    assert outside_training(events) == pytest.approx(330.0 - 300.0)
     assert night_s(events) > sum(seconds for _, seconds in found.values())
     assert "| repeats: further runs of candidates before they are judged | 1 | 330 |" in trust_table(events)
