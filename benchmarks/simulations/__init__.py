@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from benchmarks.cli import run_module
 
 PARTS = {
-    "keep_rule": "Compare keep rules by true gain, false keeps, and claimed gain that is not there",
-    "kinds": "Check limits and intervals of exact metrics with cases, and of counts",
-    "night": "Check the night's statistics: intervals, drift, simplifications, the early stop",
-    "search": "Compare the tuner with other searches on made-up surfaces",
+    "keep_rule": "keep rules by true gain, false keeps, and claimed gain that is not there",
+    "kinds": "limits and intervals of exact metrics with cases, and of counts",
+    "night": "the night's statistics: intervals, drift, simplifications, the early stop",
+    "search": "the tuner against other searches on made-up surfaces",
 }
 
 
