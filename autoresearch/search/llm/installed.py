@@ -66,6 +66,7 @@ class InstalledModel:
     need: int  # bytes of memory once loaded: measured if it was loaded here before, else estimated
     fits: bool
     largest: int | None = None  # tokens of context that fit this machine; None when unknown
+    poor: bool = False  # whether its replies hardly ever applied here
 
     @property
     def small(self) -> bool:
@@ -91,9 +92,7 @@ def installed(server: OllamaServer, memory_bytes: int, scorecard: Scorecard | No
     cards = scorecard.known() if scorecard else {}
     models = [_model(server, entry, memory_bytes, cards) for entry in server.models() if _local(entry)]
     found = [model for model in models if model is not None]
-    return sorted(
-        found, key=lambda m: (not m.fits, m.small, useless(cards.get(f"ollama:{m.name}")), -_worth(m), m.name)
-    )
+    return sorted(found, key=lambda m: (not m.fits, m.small, m.poor, -_worth(m), m.name))
 
 
 def measured(card: Card | None, file_bytes: int) -> int | None:
@@ -124,9 +123,11 @@ def _model(
     limit, room = memory_limit(memory_bytes), partial(_estimate, show.get("model_info") or {}, size)
     trained = context_length(show)
     num_ctx = min(tier(memory_bytes).num_ctx, trained or tier(memory_bytes).num_ctx)
-    need = measured(cards.get(f"ollama:{name}"), size) or room(num_ctx)
+    card = cards.get(f"ollama:{name}")
+    need = measured(card, size) or room(num_ctx)
     larger = [step for step in CONTEXT_STEPS if step <= (trained or 0) and room(step) <= limit]
-    return InstalledModel(name, size, parameters_b(show), trained, need, need <= limit, max(larger, default=None))
+    most = max(larger, default=None)
+    return InstalledModel(name, size, parameters_b(show), trained, need, need <= limit, most, useless(card))
 
 
 def _writes(name: str, show: Mapping[str, Any], capabilities: Any) -> bool:

@@ -31,6 +31,8 @@ from autoresearch.search.llm.ollama_server import OllamaServer, full_name
 from autoresearch.search.llm.own_server import connect
 from autoresearch.search.scorecard import Card, Scorecard
 
+POOR = "; hardly any of its replies could be used here so far"
+
 
 @dataclass(frozen=True, slots=True)
 class ModelChoice:
@@ -77,12 +79,12 @@ def choose_model(
         asked = "as asked" if full_name(found.name) == full_name(wanted) else f"the only installed {wanted}"
         doubt = "" if found.fits else f"; {_too_large(found)}"
         doubt += f"; {_too_small([found])}" if found.small else ""
+        doubt += POOR if found.poor else ""
         return ModelChoice(found.name, f"{found.name}, {asked}{doubt}")
     best = next((m for m in models if m.fits and not m.small), None)
     if best is not None:
-        return ModelChoice(
-            best.name, f"{best.name}, the best of {len(models)} installed for {memory_bytes / GIB:.0f} GB"
-        )
+        line = f"{best.name}, the best of {len(models)} installed for {memory_bytes / GIB:.0f} GB"
+        return ModelChoice(best.name, line + (POOR if best.poor else ""))
     offer, fitting = tier(memory_bytes).models[0], [m for m in models if m.fits]
     why = _too_small(fitting) if fitting else _none_fits(len(models), others)
     return ModelChoice(None, f"{why}. Run: ollama pull {offer}", offer)

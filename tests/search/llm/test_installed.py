@@ -8,9 +8,12 @@ import pytest
 
 from autoresearch.formats import GIB
 from autoresearch.search.llm import installed
+from autoresearch.search.llm.model_choice import choose_model
 from autoresearch.search.llm.ollama_server import OllamaServer
 from autoresearch.search.scorecard import ReplyCounts, Scorecard
 from testbed.fake_ollama import MODEL, THINKER, FakeOllama
+
+NAME = str(THINKER["name"])
 
 
 def test_tiers_by_memory() -> None:
@@ -31,11 +34,14 @@ def test_the_need_counts_keys_and_values() -> None:
 
 def test_a_model_that_does_not_work_here_goes_to_the_end(tmp_path: Path) -> None:
     scorecard = Scorecard(tmp_path / "scorecard.json", "mac")
-    scorecard.card("ollama:qwen3.5:9b").formats["set"] = ReplyCounts(asked=20, parsed=4, applied=1)
-    scorecard.save("ollama:qwen3.5:9b")
+    scorecard.card(f"ollama:{NAME}").formats["set"] = ReplyCounts(asked=20, parsed=4, applied=1)
+    scorecard.save(f"ollama:{NAME}")
     with FakeOllama(models=[MODEL, THINKER]) as fake:
         found = installed.installed(OllamaServer(fake.url), 16 * GIB, scorecard)
     assert [m.name for m in found] == ["qwen2.5-coder:7b", "qwen3.5:9b"]
+    only, asked = (choose_model(models, 16 * GIB, name).line for models, name in ((found[1:], None), (found, NAME)))
+    assert "hardly any of its replies could be used here so far" in only and only.partition(";")[2] in asked
+    assert "hardly" not in choose_model(found, 16 * GIB).line
 
 
 @pytest.mark.parametrize(("size", "small"), [(200 * 2**20, True), (2 * GIB, False)])
