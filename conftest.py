@@ -11,6 +11,7 @@ from pathlib import Path
 
 import mlx.core as mx
 import pytest
+from hypothesis import HealthCheck, settings
 
 from autoresearch.decide import earlier_nights, kinds
 from autoresearch.decide.noise import Noise
@@ -18,8 +19,11 @@ from autoresearch.records import TaskFacts
 from autoresearch.system import invocation, machine
 from testbed.toy import ROOT, make_repository, write_toy_data
 
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
 
 def pytest_configure(config: pytest.Config) -> None:
+    settings.load_profile("any machine")
     # A shell that starts pytest with & has SIGINT ignored, and every child of a test would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # Compiled once, for hundreds of processes that import the package or a copy of it, and for the next pytest.

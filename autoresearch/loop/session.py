@@ -61,7 +61,7 @@ class Options:
     notify: str | None = None  # command that takes a message; "": the system's own notifications
 
 
-REPORT_EVERY_S = 60.0  # between two writings of the report
+REPORT_EVERY_S = 60.0  # between two writings of the report; a shorter night writes it at its end
 
 
 @contextlib.contextmanager
@@ -281,7 +281,7 @@ class Housekeeping:
 
     def __init__(self, layout: Layout, say: Say, notifier: Notifier) -> None:
         self.layout, self.say, self.notifier = layout, say, notifier
-        self._written = 0.0
+        self._written = time.monotonic()
 
     def __call__(self, night: Night) -> None:
         retention.tidy(self.layout, night)
