@@ -61,6 +61,7 @@ def test_every_call_of_the_interface_is_one_that_it_takes() -> None:
     assert len(calls) >= 5 and all(method in routes[path] for method, path in calls)
 
 
+@pytest.mark.slow
 def test_every_option_of_prepare_exists() -> None:
     listed = subprocess.run(
         [sys.executable, "prepare.py", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
@@ -94,6 +95,7 @@ def test_the_readme_shows_a_line_as_the_program_prints_it() -> None:
     assert shown == result_line(ResultRow(7, "keep", "Halve the batch", reason, "tuner", 1.402113, 2.6)).plain
 
 
+@pytest.mark.slow
 def test_the_program_prints_every_message_that_troubleshooting_explains() -> None:
     trees = [ast.parse(path.read_text()) for path in (ROOT / "autoresearch").rglob("*.py")]
     nodes = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant)]

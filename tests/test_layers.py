@@ -6,7 +6,11 @@ import ast
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 from testbed.toy import ROOT
+
+pytestmark = pytest.mark.slow
 
 PACKAGE = ROOT / "autoresearch"
 # A room may import the rooms after it.

@@ -72,6 +72,7 @@ def test_a_step_computes_the_same_on_one_core_and_on_several(cores: Callable[[in
         assert all(params[name].tobytes() == other_params[name].tobytes() for name in params)
 
 
+@pytest.mark.slow
 @on_a_cpu
 def test_a_batch_keeps_its_size_whatever_the_cores(cores: Callable[[int], None]) -> None:
     for count, shape in ((1, (8, 2)), (2, (8, 2)), (3, (8, 2)), (4, (4, 4)), (5, (4, 4)), (16, (1, 16)), (64, (1, 16))):

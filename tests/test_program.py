@@ -45,6 +45,7 @@ def model_of(example: ParsedReply) -> Any:
     return module(edits.apply(SCRIPT, example.edits)).build_model(TASK)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", examples(), ids=lambda example: example.title)
 def test_an_example_keeps_the_form_and_the_contract(example: ParsedReply) -> None:
     assert example.category in CATEGORIES and example.hypothesis

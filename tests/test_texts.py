@@ -60,6 +60,7 @@ def test_lines_and_blocks_are_those_of_the_whole_text(tmp_path: Path) -> None:
         list(texts.blocks(tmp_path / "a"))
 
 
+@pytest.mark.slow
 def test_no_text_is_read_or_written_in_the_locales_encoding() -> None:
     wrong = set()
     for path in [*(ROOT / "autoresearch").rglob("*.py"), ROOT / "loop.py"]:

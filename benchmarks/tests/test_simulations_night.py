@@ -1,6 +1,7 @@
 """On simulated nights simplifications give away little, and the early stop loses few winners."""
 
 import numpy as np
+import pytest
 
 from benchmarks.simulations.night import SimulatedMachine, SimulatedSearch, Stopper, idea
 
@@ -10,6 +11,7 @@ def test_simplifications_cannot_ratchet_down():
     assert -2.5 <= search.go().files[-1].gain < 0
 
 
+@pytest.mark.slow
 def test_loses_under_two_percent_of_winners_however_long_it_is_in_force():
     rng = np.random.default_rng(11)
     nights = [Stopper(rng) for _ in range(20)]

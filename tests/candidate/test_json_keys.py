@@ -105,6 +105,7 @@ DOCUMENTS = st.dictionaries(
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=50)
 @given(DOCUMENTS, st.sampled_from([None, 1, "\t "]), st.booleans(), SCALARS)
 def test_setting_any_key_of_any_document_changes_only_its_value(

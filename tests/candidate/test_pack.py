@@ -16,6 +16,7 @@ def test_what_is_packed_comes_out_as_it_was(files: dict[str, str]) -> None:
     assert is_packed(source) and unpack(source) == files
 
 
+@pytest.mark.slow
 @given(st.text())
 def test_any_other_text_is_refused_or_is_a_packed_source(text: str) -> None:
     for source in (text, f"=== autoresearch source, 1 file\n{text}"):

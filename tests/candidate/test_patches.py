@@ -68,6 +68,7 @@ def test_a_patch_knows_itself_on_another_base() -> None:
     assert different.code != here.code
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(st.sampled_from(sorted(EDITS)), st.sampled_from(sorted(EDITS)))
 def test_a_patch_for_another_incumbent_applies_or_says_why(name: str, before: str) -> None:

@@ -15,6 +15,8 @@ import pytest
 
 from testbed import examples
 
+pytestmark = pytest.mark.slow
+
 
 class Server(BaseHTTPRequestHandler):
     """An OpenAI-compatible server whose model gives every answer the same."""

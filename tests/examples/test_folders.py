@@ -12,13 +12,11 @@ from testbed import examples
 
 NAMES = sorted(path.parent.name for path in examples.EXAMPLES.glob("*/task.toml") if path.parent.name != "any")
 FILES = [
-    pytest.param(name, path, id=f"{name}-{Path(path).name}", marks=pytest.mark.slow if name == "tests" else ())
+    pytest.param(name, path, id=f"{name}-{Path(path).name}")
     for name in NAMES
     for path in examples.edited(examples.EXAMPLES / name)
     if (name, path) != ("lighthouse", "site/app.js")  # what it does a browser alone sees
 ]
-SLOW = {"tests", "sql"}  # what they time takes seconds
-JUDGED = [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in NAMES if name != "lighthouse"]
 TOKENS = 600  # of a program.md; a token has four characters or more
 
 
@@ -42,7 +40,8 @@ def test_ideas_have_titles_of_their_own_and_apply(name: str) -> None:
     assert len(titles) >= 5 and len(set(titles)) == len(titles)
 
 
-@pytest.mark.parametrize("name", JUDGED)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "lighthouse"])
 def test_an_example_is_judged_by_hand(name: str, tmp_path: Path) -> None:
     folder = examples.copied(name, tmp_path)
     examples.shrink(folder)
@@ -50,6 +49,7 @@ def test_an_example_is_judged_by_hand(name: str, tmp_path: Path) -> None:
     assert isinstance(found, dict), found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["", "garbage {\n"], ids=["empty", "garbled"])
 @pytest.mark.parametrize(("name", "path"), FILES)
 def test_no_empty_or_garbled_file_passes(name: str, path: str, text: str, tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ from autoresearch.tasks.command.task import CommandTask
 from testbed import examples
 from testbed.declared import measured
 
+pytestmark = pytest.mark.slow
+
 FORGERIES = sorted(path.stem for path in examples.FORGERIES.glob("*.txt"))
 RUNS_CODE = ("tests", "agent")  # examples whose experiments change programs, not texts that a judge reads
 SLEEPS_S = 0.4  # that the suite spends in PAUSE_S at least, whatever its clock says
@@ -45,7 +47,7 @@ def before(task: CommandTask) -> Callable[[], float]:
 def forgery(name: str) -> object:
     example = name.partition("-")[0]
     together = pytest.mark.xdist_group(f"forgeries-{example}")  # they share the task and its baseline
-    return pytest.param(example, name, marks=pytest.mark.slow if example in RUNS_CODE else together, id=name)
+    return pytest.param(example, name, marks=() if example in RUNS_CODE else together, id=name)
 
 
 def test_there_are_forgeries_of_many_kinds() -> None:

@@ -11,7 +11,7 @@ from autoresearch.candidate import pack
 from autoresearch.errors import EditError
 from testbed import examples
 
-slow = pytest.mark.slow
+pytestmark = pytest.mark.slow
 
 # The figure that ideas improve, and its ratio to the baseline's that they reach at least.
 FIGURES = {"sql": ("p50_ms", 0.5), "routing": ("macro_f1", 1.5), "agent": ("accuracy", 5.0), "ab": ("rate", 1.8)}
@@ -32,7 +32,7 @@ def best(folder: Path) -> str:
     return source
 
 
-@pytest.mark.parametrize("name", [pytest.param("sql", marks=slow), "routing", "agent", "ab"])
+@pytest.mark.parametrize("name", FIGURES)
 def test_ideas_improve_an_example(name: str, tmp_path: Path) -> None:
     folder = examples.copied(name, tmp_path)
     figure, ratio = FIGURES[name]
@@ -53,7 +53,6 @@ def test_ideas_make_a_page_smaller(tmp_path: Path) -> None:
     assert len(source) < 0.5 * len(examples.source(examples.EXAMPLES / "bundle"))
 
 
-@slow
 def test_ideas_shorten_the_waits_of_a_suite_that_still_tests(tmp_path: Path) -> None:
     folder = examples.copied("tests", tmp_path)
     examples.write(folder, best(folder))
@@ -61,7 +60,7 @@ def test_ideas_shorten_the_waits_of_a_suite_that_still_tests(tmp_path: Path) -> 
     assert "PAUSE_S = 0.0" in pack.unpack(examples.source(folder))["suite/conftest.py"]
 
 
-@pytest.mark.parametrize("idea", [pytest.param(name, marks=slow if name.startswith("tests") else ()) for name in WRONG])
+@pytest.mark.parametrize("idea", WRONG)
 def test_ideas_that_are_wrong_on_purpose_are_refused(idea: str, tmp_path: Path) -> None:
     name, _, title = idea.partition("/")
     folder = examples.copied(name, tmp_path)

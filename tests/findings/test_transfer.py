@@ -47,6 +47,7 @@ def test_the_order_is_that_of_promise() -> None:
     assert [c.promise for c in kept] == sorted((c.promise for c in kept), reverse=True)
 
 
+@pytest.mark.slow
 def test_each_change_on_top_of_what_held_and_the_verdicts() -> None:
     here = Here()
     gains = {"deeper": 0.2, "GELU": -0.2, "no norm": 0.0, "half": 0.1, "faster": 0.1}
@@ -90,6 +91,7 @@ def test_it_says_where_it_comes_from() -> None:
     assert proposal.origin == 6
 
 
+@pytest.mark.slow
 def test_a_change_that_runs_out_of_memory_is_tried_with_fewer_rows() -> None:
     here = Here()
     rows = []

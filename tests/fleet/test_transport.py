@@ -13,6 +13,7 @@ from autoresearch.errors import UsageError
 from autoresearch.fleet import transport
 
 
+@pytest.mark.slow
 def test_both_roles_ask_for_the_same_certificate(tmp_path: Path) -> None:
     found = transport.security("k" * 24, tmp_path)
     assert found.require_encryption and found.tls_scheduler_cert == found.tls_worker_cert == found.tls_ca_file

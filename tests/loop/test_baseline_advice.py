@@ -8,6 +8,8 @@ from autoresearch.errors import AutoresearchError
 from autoresearch.records import Failure
 from testbed.given import experimenter
 
+pytestmark = pytest.mark.slow
+
 TRACE = 'Traceback:\n  File "train_mlx.py", line 3, in train\n    x\n'
 
 

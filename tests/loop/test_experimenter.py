@@ -20,6 +20,8 @@ from autoresearch.tasks.gpt import contract
 from testbed.given import experimenter
 from testbed.toy import git
 
+pytestmark = pytest.mark.slow
+
 IDEA = Proposal((Set("LR", "0.02"),), "learn faster", "more of each step", "learning_rate", "tuner")
 
 

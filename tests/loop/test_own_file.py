@@ -50,6 +50,7 @@ def test_any_text_can_be_looked_at(source: str, made_from: str) -> None:
     assert isinstance(OwnFile(source, made_from).fitted("DEPTH = 4\nNAME = 'a'\n"), str)
 
 
+@pytest.mark.slow
 def test_a_copy_of_the_tree_on_the_tiny_profile_is_measured_with_the_tiny_models_constants(tmp_path: Path) -> None:
     tree = (ROOT / "train_mlx.py").read_text()
     best = own_file.expected_best(tmp_path, "nov27", tree, TINY.constants)

@@ -19,6 +19,8 @@ from testbed.given import Given, research
 from testbed.scripted import Scripted, ScriptedIdea
 from testbed.toy import git
 
+pytestmark = pytest.mark.slow
+
 IDEA: ScriptedIdea = ("the proposer's own", (Set("LR", "0.5"),))
 GAIN = {1: [1.56, 1.56]}  # against a baseline of 1.60
 FORBIDDEN = (SearchReplace("import prepare", "import os\nimport prepare"),)

@@ -114,6 +114,7 @@ def test_nights_come_from_the_hub_and_later_from_the_cache(hub: FakeHub, monkeyp
     assert again == [B.id] and "does not answer" in told and hub.endpoint in told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["x\x1b[2J", "..", "a\nb", "..\\..\\x", "\u202ea"])
 def test_odd_names_are_not_even_asked_for(hub: FakeHub, name: str) -> None:
     hub.put(REPO, good=GOOD, **{name: OTHER})

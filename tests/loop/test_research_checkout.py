@@ -13,6 +13,8 @@ from testbed.given import research
 from testbed.scripted import Scripted, ScriptedIdea, night
 from testbed.toy import HONEST, git
 
+pytestmark = pytest.mark.slow
+
 FASTER: ScriptedIdea = ("learn faster", (Set("LR", "0.02"),))
 FASTEST: ScriptedIdea = ("learn fastest", (Set("LR", "0.03"),))
 ODD: ScriptedIdea = ("learn oddly", (Set("LR", "0.5"),))
@@ -111,7 +113,6 @@ def test_no_keep_gets_lost_when_the_branch_is_renamed_or_reset(repository: Path,
     assert kept(repository, "nov23") == ["learn faster", "learn fastest"]
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("toy_cache")
 def test_a_night_whose_checkout_was_switched_is_resumed_with_its_keep(repository: Path) -> None:
     (repository / "train_mlx.py").write_text(HONEST.read_text().replace("LR = 0.01", "LR = 0.0001"))

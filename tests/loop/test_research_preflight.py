@@ -13,6 +13,8 @@ from autoresearch.records import Context, Failure, Proposal, SearchReplace, Set
 from testbed.given import research
 from testbed.scripted import Scripted, ScriptedIdea
 
+pytestmark = pytest.mark.slow
+
 LINE = "    opt = optim.Adam(LR)"
 
 

@@ -11,6 +11,8 @@ from autoresearch.loop.task_doctor import checks
 from testbed.declared import FILES, TOML, declare
 from testbed.toy import git
 
+pytestmark = pytest.mark.slow
+
 SIZE = 'edit = ["config.toml"]\n[metric]\nname = "bytes"\nfrom = "size:config.toml"\nmin_gain = 1\n'
 
 

@@ -51,6 +51,7 @@ def test_an_event_that_this_child_has_not_got_is_refused(name: Any) -> None:
     assert str(caught.value).isprintable() and len(str(caught.value)) < 300
 
 
+@pytest.mark.slow
 @given(st.sampled_from(sorted(EVENTS)), st.dictionaries(st.text(max_size=8), JSON, max_size=5), JSON)
 def test_no_event_raises_anything_else(child: str, fields: dict[str, Any], name: Any) -> None:
     for event in (fields, {**fields, "event": name}, *({**fields, "event": known} for known in EVENTS[child])):

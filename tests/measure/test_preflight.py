@@ -15,6 +15,8 @@ from autoresearch.measure.preflight import preflight
 from autoresearch.measure.workbench import Workbench
 from testbed.toy import HONEST, toy_bench
 
+pytestmark = pytest.mark.slow
+
 SOURCE = HONEST.read_text()
 START = "    opt = optim.Adam(LR)\n"
 assert START in SOURCE

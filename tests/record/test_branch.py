@@ -15,6 +15,8 @@ from autoresearch.record.branch import Branch, check_tag
 from autoresearch.record.git import Repository, tag_of
 from testbed.checkouts import FILE, PERSON, V1, V2, V3, begin, consistent, git, keep
 
+pytestmark = pytest.mark.slow
+
 
 def test_begin_makes_the_branch_and_touches_no_file(folder: Path) -> None:
     (folder / "README").write_text("mine\n")
@@ -224,7 +226,6 @@ def test_a_checkout_in_the_middle_of_a_rebase_is_left_alone(branch: Branch, fold
     consistent(folder)
 
 
-@pytest.mark.slow
 def test_the_persons_index_is_locked(branch: Branch, folder: Path) -> None:
     lock = folder / ".git" / "index.lock"
     lock.touch()

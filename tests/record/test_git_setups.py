@@ -19,6 +19,8 @@ from autoresearch.record.branch import Branch
 from testbed.checkouts import FILE, V1, V2, V3, begin, consistent, git, keep
 from testbed.toy import ROOT
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_missing_identity_gets_a_fallback(branch: Branch, folder: Path) -> None:
     keep(branch, V2)
@@ -90,7 +92,6 @@ def test_packed_refs_and_a_lock_left_by_a_power_cut(branch: Branch, folder: Path
     consistent(folder)
 
 
-@pytest.mark.slow
 def test_a_fresh_ref_lock_is_not_broken(branch: Branch, folder: Path) -> None:
     lock = folder / ".git" / "refs" / "heads" / "autoresearch" / "t.lock"
     lock.touch()
@@ -145,7 +146,6 @@ def killed_with_its_children(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-@pytest.mark.slow
 def test_kill_9_at_any_moment_leaves_a_repository_that_goes_on(branch: Branch, folder: Path) -> None:
     (folder / "README").write_text("staged\n")
     git(folder, "add", "README")

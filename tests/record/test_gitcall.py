@@ -14,6 +14,8 @@ from autoresearch.errors import GitError
 from autoresearch.record.git import Repository
 from testbed.checkouts import FILE, PERSON, V1, V2, V3, begin, consistent, git, keep
 
+pytestmark = pytest.mark.slow
+
 ODD = """\
 [log]
     showSignature = true

@@ -15,6 +15,7 @@ from testbed.night_builder import A, B
 COMPARISON = compare.compare([A, B])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [WIDE, NARROW])
 def test_both_pictures_are_well_formed(size: tuple[float, float]) -> None:
     for svg in (trajectories_svg(COMPARISON, size), agreement_svg(COMPARISON.shared, COMPARISON.nights, size)):
@@ -39,6 +40,7 @@ def test_many_nights_can_all_be_told_apart() -> None:
     assert len({(style["color"], str(style["linestyle"])) for style in line_styles(nights)}) == 20
 
 
+@pytest.mark.slow
 def test_a_picture_of_nothing_and_of_very_much() -> None:
     assert agreement_svg([], COMPARISON.nights).count("<svg") == 1
     many = COMPARISON.shared * (3 * ROWS_SHOWN)

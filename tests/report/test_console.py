@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 from rich.progress import Progress
 
@@ -139,6 +140,7 @@ class Terminal:
         return self.process.wait(60)
 
 
+@pytest.mark.slow
 def test_the_screen_is_given_back_and_what_was_said_is_printed(tmp_path: Path) -> None:
     flag = tmp_path / "on"
     flag.touch()
@@ -153,6 +155,7 @@ def test_the_screen_is_given_back_and_what_was_said_is_printed(tmp_path: Path) -
     assert not (tmp_path / "night.log").exists()
 
 
+@pytest.mark.slow
 def test_a_terminal_that_goes_away_leaves_a_log_and_a_night_that_goes_on(tmp_path: Path) -> None:
     flag = tmp_path / "on"
     flag.touch()

@@ -28,6 +28,8 @@ from testbed.html_page import Page
 from testbed.night_builder import FIRST_FINAL_SEED, NightBuilder
 from testbed.nights import changed
 
+pytestmark = pytest.mark.slow
+
 MADE = nights.long_night()
 NIGHT, SOURCE_OF = MADE.night, MADE.sources.__getitem__
 
@@ -96,7 +98,6 @@ def test_the_page_follows_light_and_dark_and_fits_a_phone() -> None:
         ElementTree.fromstring(svg)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("experiments", [0, 2])
 def test_a_night_that_has_only_begun(experiments: int) -> None:
     assert Page(report.render(nights.night(experiments, validate=False), SOURCE_OF)).loads == []
@@ -131,7 +132,6 @@ def titled(titles: list[str]) -> Night:
     return changed(change, len(titles))
 
 
-@pytest.mark.slow
 @settings(max_examples=3, deadline=None)
 @given(st.lists(st.text(min_size=1, max_size=60), min_size=6, max_size=6), st.text(max_size=60))
 def test_no_text_of_a_model_breaks_the_page(titles: list[str], source: str) -> None:
@@ -139,7 +139,6 @@ def test_no_text_of_a_model_breaks_the_page(titles: list[str], source: str) -> N
     assert Page(page.replace("\x00", "")).loads == []
 
 
-@pytest.mark.slow
 def test_titles_that_mean_something_to_html_svg_or_tex() -> None:
     titles = ["<script>alert(1)</script>", "costs $5 and $6", "学習率を上げる", "a\nb", "100% \\alpha_", "]]>"]
     night = titled(titles)
@@ -148,7 +147,6 @@ def test_titles_that_mean_something_to_html_svg_or_tex() -> None:
     assert progress_png(page_night.progress_picture(night)).startswith(b"\x89PNG")
 
 
-@pytest.mark.slow
 def test_a_thousand_experiments_take_seconds_and_little_room() -> None:
     made = nights.long_night(1000)
     night = made.night

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from autoresearch.record.night import Night
 from autoresearch.report import page_night
 from autoresearch.report.samples import Sample
@@ -22,6 +24,7 @@ def test_an_empty_night_has_none_of_these_sections() -> None:
     assert page_night.samples([]) == ""
 
 
+@pytest.mark.slow
 def test_the_shares_of_time_add_up() -> None:
     section = page_night.machine(NIGHT)
     widths = [float(part.partition("%")[0]) for part in section.split('style="width:')[1:]]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from autoresearch.metrics import Metric
 from autoresearch.report import page_night, progress_chart
 from autoresearch.report.analysis import ProgressPoint
@@ -24,6 +26,7 @@ def test_one_bad_idea_does_not_flatten_the_picture() -> None:
     assert not progress_chart.off_the_scale(replace(progress, points=points[:-1]))
 
 
+@pytest.mark.slow
 def test_each_point_shows_its_values_under_the_pointer_and_leads_to_its_row() -> None:
     crash = ProgressPoint(2, None, "crash", 'a < b & "c"')
     points = [ProgressPoint(0, 1.52, "baseline", "baseline"), ProgressPoint(1, 1.5, "keep", "Halve"), crash]

@@ -61,6 +61,7 @@ def made(model_gain: float, seed: int = 0) -> Night:
     return builder.night
 
 
+@pytest.mark.slow
 def test_a_better_model_adds_and_an_equal_one_adds_nothing_for_sure() -> None:
     (better,) = proposer_record.added(made(0.05))
     assert better.name == MODEL and 0 < better.low_score < better.gain_score < better.high_score
@@ -69,6 +70,7 @@ def test_a_better_model_adds_and_an_equal_one_adds_nothing_for_sure() -> None:
     assert str(better).startswith(f"{MODEL} added +") and "(90%: +" in str(better)
 
 
+@pytest.mark.slow
 def test_time_that_a_model_takes_counts_against_it() -> None:
     night = made(0.01)
     slow = {n: {"usage": {"seconds": 3000.0}} for n, x in night.experiments.items() if x.proposal.proposer == MODEL}

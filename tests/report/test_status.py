@@ -139,6 +139,7 @@ def test_which_night_is_meant(root: Path) -> None:
         status.find_tag(root, "dec24")
 
 
+@pytest.mark.slow
 def test_status_and_watch_import_no_models_of_findings() -> None:
     """These commands are called often, and pydantic takes a tenth of a second to build such models."""
     names = "[name for name in sys.modules if name == 'pydantic' or name.startswith('autoresearch.findings')]"

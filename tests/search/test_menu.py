@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from autoresearch.candidate import edits
 from autoresearch.records import Directive, Proposal, Set
 from autoresearch.search import gate, menu
@@ -48,6 +50,7 @@ def test_it_holds_the_category_that_the_turn_asks_for_if_there_are_enough() -> N
     assert len(categories("normalisation")) > 1
 
 
+@pytest.mark.slow
 def test_a_long_menu_keeps_the_coarse_steps() -> None:
     source = "".join(f"A{i}_LR = 0.1\n" for i in range(40)) + "x = [" + ", ".join(f"A{i}_LR" for i in range(40)) + "]\n"
     source += "def build_model(task): ...\ndef train(model, run): ...\n"

@@ -164,6 +164,7 @@ def test_a_branched_turn_says_so() -> None:
         assert directive.text.startswith("No keep in 17 experiments, so this turn starts from an older version")
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.text("kdc", max_size=60), st.integers(1, 1000))
 def test_every_history_has_a_directive(verdicts: str, n: int) -> None:

@@ -68,6 +68,7 @@ def test_it_tells_the_night(served: Served) -> None:
     assert served.client.get("/experiments/1").json()["diff"].count("\n") > 3
 
 
+@pytest.mark.slow
 def test_the_table_and_the_report_are_the_nights(served: Served) -> None:
     table = served.client.get("/results.tsv")
     assert table.headers["content-type"].startswith("text/tab-separated-values") and table.text.count("\n") == 11

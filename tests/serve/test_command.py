@@ -20,6 +20,8 @@ from autoresearch.serve import command
 from testbed.served import SERVE, write_night
 from testbed.toy import ROOT
 
+pytestmark = pytest.mark.slow
+
 GOOD = {"title": "Shallower", "hypothesis": "More steps.", "category": "depth", "edits": "SET DEPTH = 3"}
 
 
@@ -39,7 +41,6 @@ def started(root: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], 
             process.kill()
 
 
-@pytest.mark.slow
 def test_it_is_killed_and_started_at_any_time_and_loses_nothing(tmp_path: Path) -> None:
     write_night(tmp_path)
     with started(tmp_path) as (process, lines, url):

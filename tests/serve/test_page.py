@@ -50,6 +50,7 @@ def reader(tmp_path: Path) -> NightReader:
     return NightReader(tmp_path)
 
 
+@pytest.mark.slow
 def test_the_page_is_well_formed_and_loads_only_its_own(reader: NightReader) -> None:
     write_live(reader.layout())
     html = page.render(reader)
@@ -61,6 +62,7 @@ def test_the_page_is_well_formed_and_loads_only_its_own(reader: NightReader) -> 
     assert "url(http" not in html and "@import" not in html
 
 
+@pytest.mark.slow
 def test_a_title_cannot_become_markup(reader: NightReader) -> None:
     evil = "<img src=x onerror=alert(1)>"
     edit = (Set("DEPTH", "9"),)
@@ -88,6 +90,7 @@ def test_a_night_without_a_loop_says_why_it_ended(reader: NightReader) -> None:
     assert "No loop runs (the time is up). To go on" in page.render(reader)
 
 
+@pytest.mark.slow
 def test_the_picture_is_drawn_again_only_when_it_changes(reader: NightReader) -> None:
     page.night(reader)
     drawn = reader.snapshot().shared["progress"]

@@ -48,6 +48,7 @@ def test_a_declared_task_is_named_wherever_the_person_is(tmp_path: Path, monkeyp
     assert invocation.command("loop.py") == "uv run loop.py"
 
 
+@pytest.mark.slow
 def test_no_message_names_uv_by_itself() -> None:
     """Messages go through `command`; only what is told before the packages are there is another matter."""
     found = set()

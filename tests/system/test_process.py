@@ -240,6 +240,7 @@ def test_a_missing_program_leaves_nothing_open(tmp_path: Path) -> None:
     assert psutil.Process().num_fds() == before
 
 
+@pytest.mark.slow
 def test_many_children_leak_nothing(start: Callable[..., Child]) -> None:
     with start("pass"):
         pass

@@ -17,6 +17,8 @@ from testbed.honest import BASE
 from testbed.night_builder import NightBuilder, set_to
 from testbed.toy import ROOT, git
 
+pytestmark = pytest.mark.slow
+
 NIGHT = Namespace(tag="nov23", anyway=False)
 
 
@@ -34,7 +36,6 @@ def commit_base(root: Path) -> None:
     git(root, "commit", "-q", "-a", "-m", "Take the made-up nights' source")
 
 
-@pytest.mark.slow
 def test_a_report_is_shown_in_the_browser(repository: Path, tmp_path: Path) -> None:
     made_night(repository, "keep")
     browser = tmp_path / "browser"

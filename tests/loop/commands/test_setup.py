@@ -14,6 +14,8 @@ from autoresearch.paths import Cache
 from autoresearch.system import machine
 from testbed.toy import git
 
+pytestmark = pytest.mark.slow
+
 
 def test_ollama_is_asked_for_real(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -109,6 +109,7 @@ def test_two_choices_are_named(text: str) -> None:
         choices.read(text, MENU)
 
 
+@pytest.mark.slow
 @given(st.text(max_size=60) | st.recursive(st.integers() | st.text(max_size=9), st.lists, max_leaves=9).map(json.dumps))
 @example('{"choice": "' + "9" * 5000 + '"}')
 @example("9" * 5000)

@@ -20,6 +20,7 @@ def target(kind: str, category: str | None, turn: int = 5, source: str = TRAINER
     return functions.target(replace(CONTEXT, source=source, turn=turn, directive=Directive(kind, "", category)))
 
 
+@pytest.mark.slow
 def test_a_turn_about_code_has_a_function_that_decides_its_category() -> None:
     found = target("new category", "attention")
     assert found is not None and "att" in found.lower()
@@ -37,6 +38,7 @@ def test_what_must_stay_is_not_rewritten_alone() -> None:
     assert {target("bold", None, turn, SOURCE) for turn in range(20)}.isdisjoint({"build_model", "train", "MLP"})
 
 
+@pytest.mark.slow
 def test_it_is_shown_with_what_it_uses_and_nothing_else() -> None:
     shown = functions.shown(SOURCE, "MLP.__call__")
     assert "def __call__(self, x):\n    x = self.c_fc(x)" in shown  # without the indentation of the class

@@ -75,6 +75,7 @@ def long_history(count: int) -> list[Trial]:
     return [discarded(n, Set("MATRIX_LR", f"0.{1000 + n}"), title=title) for n in range(1, count + 1)]
 
 
+@pytest.mark.slow
 def test_the_context_stays_the_same_while_the_history_grows(make: Make) -> None:
     trials = long_history(80)
     with FakeOllama(lambda _: {"reply": f"SET DEPTH = {next(depths)}"}) as fake:

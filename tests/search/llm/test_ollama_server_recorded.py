@@ -129,6 +129,7 @@ def compare(recorded: dict[str, Any], said: Said) -> None:
         assert all(first["message"]["content"].startswith(beginning) for first in (said.first, recorded["first"]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(set(CASES) - AT_ONCE))
 def test_a_recorded_request_gets_the_same_kind_of_answer(name: str) -> None:
     case = CASES[name]

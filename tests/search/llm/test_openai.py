@@ -99,6 +99,7 @@ def test_a_context_too_small_for_the_script_asks_for_constants(tmp_path: Path) -
         assert "SEARCH" not in fake.chats()[0]["messages"][-1]["content"]
 
 
+@pytest.mark.slow
 def test_a_format_that_does_not_fit_costs_no_repairs(tmp_path: Path) -> None:
     longer = replace(CONTEXT, source=SOURCE + "\n\ndef unused(x):\n" + "    x = x + 1  # a line of code\n" * 300)
     with FakeOllama([{"reply": "Hm."}, {"reply": "SET DEPHT = 6"}, GOOD]) as fake:
@@ -127,6 +128,7 @@ def test_the_context_and_size_that_the_server_tells(tmp_path: Path) -> None:
     assert "SEARCH" not in request["messages"][-1]["content"]
 
 
+@pytest.mark.slow
 def test_a_server_that_goes_on_cutting_prompts_gets_no_more_long_ones(tmp_path: Path) -> None:
     """Only the first count shows a cut prompt, since later ones may leave out what the server's cache holds."""
     longer = replace(CONTEXT, source=SOURCE + "\n\ndef unused(x):\n" + "    x = x + 1  # a line of code\n" * 600)

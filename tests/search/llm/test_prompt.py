@@ -97,6 +97,7 @@ def test_drafts_of_the_turn_are_named() -> None:
     )
 
 
+@pytest.mark.slow
 def test_history_goes_first_and_the_oldest_of_it() -> None:
     trials = [trial(n, [Set("MATRIX_LR", f"0.{100 + n}")], "keep" if n == 3 else "discard") for n in range(1, 120)]
     whole = prompt.build(context(trials), "blocks", budget=10**6)

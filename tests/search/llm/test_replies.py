@@ -138,6 +138,7 @@ fragments = st.sampled_from(
 broken_replies = st.lists(fragments | st.text(max_size=30), max_size=25).map("\n".join) | st.text(max_size=300)
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(broken_replies)
 @example("SET DEPTH = " + "(" * 3000)
@@ -223,6 +224,7 @@ def key(edit: Edit) -> object:
     return edit.name if isinstance(edit, Set) else edit
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.lists(any_edit, min_size=1, max_size=4, unique_by=key))
 def test_rendered_edits_read_back_the_same(change: list[Edit]) -> None:

@@ -17,6 +17,8 @@ from autoresearch.search.tuner.tuner import Tuner
 from testbed.proposer_kit import CONTEXT, discarded
 from testbed.trainer_support import SOURCE
 
+pytestmark = pytest.mark.slow
+
 HERE = replace(CONTEXT, source=SOURCE.read_text())
 FAILED = [discarded(n, Set("DEPTH", "6"), proposer="tuner") for n in range(1, policy.PLATEAU + 1)]
 

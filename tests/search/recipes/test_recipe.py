@@ -19,6 +19,8 @@ from testbed.proposer_kit import CONTEXT, discarded
 from testbed.toy import ROOT
 from testbed.trainer_support import SMALL, SOURCE, TASK, ScriptedRun
 
+pytestmark = pytest.mark.slow
+
 RECIPES = {recipe.name: recipe for recipe in catalogue()}
 SCRIPT = SOURCE.read_text()
 
@@ -62,7 +64,6 @@ def test_each_applies_to_the_baseline_within_the_contract(name: str) -> None:
     assert contract.check(changed, SCRIPT) == []
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("uncompiled")
 @pytest.mark.parametrize("name", RECIPES)
 def test_each_trains_and_computes_something_else(name: str) -> None:

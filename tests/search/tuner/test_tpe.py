@@ -6,6 +6,8 @@ import math
 import subprocess
 import sys
 
+import pytest
+
 from autoresearch.search.tuner.axes import axes_of
 from autoresearch.search.tuner.tpe import suggestions
 from testbed.toy import ROOT
@@ -32,6 +34,7 @@ def test_tpe_follows_what_was_better() -> None:
     assert 0.05 < sorted(float(values["MATRIX_LR"]) for values in asked)[7] < 0.13
 
 
+@pytest.mark.slow
 def test_optuna_is_loaded_late_and_says_nothing() -> None:
     code = """
 import sys

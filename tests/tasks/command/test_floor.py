@@ -11,6 +11,8 @@ from autoresearch.metrics import Metric
 from autoresearch.tasks.command.floor import Floor, programs, versions
 from testbed.declared import FILES, TOML, declare, opened
 
+pytestmark = pytest.mark.slow
+
 SIZE = 'edit = ["config.toml"]\n[metric]\nname = "bytes"\nfrom = "size:config.toml"\nmin_gain = 1\n'
 GUARD = '[[guard]]\nrun = "grep -q x config.toml"\n'
 
@@ -31,7 +33,6 @@ def test_an_empty_file_is_named_unless_a_guard_stops_it(tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.slow
 def test_a_printed_number_is_forgeable(tmp_path: Path) -> None:
     toml = 'edit = ["run.py"]\nrun = "python run.py"\n[metric]\nname = "loss"\nfrom = "run:line:loss"\n'
     found = findings(tmp_path, toml, run_py="print('METRIC loss 3')\n")

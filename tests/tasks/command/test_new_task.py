@@ -9,6 +9,8 @@ from autoresearch.tasks.command import new_task
 from testbed.declared import measured, opened
 from testbed.toy import ROOT, git
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_new_folder_holds_the_example_as_it_is_and_runs(tmp_path: Path) -> None:
     folder = tmp_path / "mine"

@@ -11,6 +11,8 @@ from autoresearch.tasks.command.task import CommandTask
 from testbed.declared import FILES, TOML, declare, measured, opened
 from testbed.toy import git
 
+pytestmark = pytest.mark.slow
+
 HIDING = (
     TOML.replace("timeout_s = 20", 'hide = ["labels/"]')
     + """\

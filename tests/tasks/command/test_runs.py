@@ -8,6 +8,8 @@ import pytest
 from autoresearch.tasks.command.task import CommandTask
 from testbed.declared import FILES, TOML, declare, measured, opened
 
+pytestmark = pytest.mark.slow
+
 CLOCKED = """\
 edit = ["work.py"]
 run = "python work.py"
@@ -79,7 +81,6 @@ def test_cases_and_counts_come_with_the_number(tmp_path: Path) -> None:
     assert "2 and 3 cases" in measured(here).failure.message
 
 
-@pytest.mark.slow
 def test_repeats_give_their_median_and_alternate_with_the_incumbent(tmp_path: Path) -> None:
     # The judge's number grows with each call of this run, as on a machine that slows down.
     files = {**FILES, "run.py": "import tomllib\nopen('out/x', 'w').write(open('config.toml').read())\n"}
@@ -120,7 +121,6 @@ def test_nothing_lasts_from_one_repeat_to_the_next(tmp_path: Path) -> None:
     assert measured(opened(folder, confined=True), role="baseline").failure is None
 
 
-@pytest.mark.slow
 def test_a_first_run_that_is_far_behind_takes_no_further_values(tmp_path: Path) -> None:
     here = task(tmp_path, TOML + "repeats = 4\n")
     m = measured(here, ceiling=4.0)

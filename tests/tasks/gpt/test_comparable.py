@@ -9,6 +9,7 @@ TRAINER = (ROOT / "train_mlx.py").read_text()
 LOSS = "prepare.chunked_cross_entropy(head, self.features(idx), self.lm_head.weight, targets, LOSS_CHUNK)"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("old", "new", "compares"),
     [

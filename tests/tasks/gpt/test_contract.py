@@ -51,6 +51,7 @@ def test_there_are_a_hundred_honest_edits() -> None:
     assert messages(BASE) == [] and messages(BASE, None) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EDITS)
 def test_an_honest_edit_passes_and_trains(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     source = edited(EDITS[name])
@@ -221,6 +222,7 @@ def test_a_broken_baseline_grants_nothing() -> None:
     assert messages(BASE, "def (") == []
 
 
+@pytest.mark.slow
 def test_the_trainer_keeps_the_contract() -> None:
     source = (ROOT / "train_mlx.py").read_text()
     assert messages(source, source) == [] and messages(source, None) == []

@@ -3,6 +3,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from autoresearch.candidate import constants
 from autoresearch.record.branch import Branch
 from autoresearch.record.git import Repository
@@ -11,6 +13,8 @@ from autoresearch.tasks.gpt.data.prepared import load_meta
 from autoresearch.tasks.gpt.data.profiles import TINY
 from testbed.checkouts import PERSON, git
 from testbed.toy import ROOT, write_toy_data
+
+pytestmark = pytest.mark.slow
 
 
 def test_the_constants_of_the_profile_are_committed_once(tmp_path: Path) -> None:

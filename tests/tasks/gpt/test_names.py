@@ -32,6 +32,7 @@ def refused(extra: str) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", MODULES)
 def test_a_module_stands_only_before_a_dot(module: str) -> None:
     for form in EXPRESSIONS:

@@ -44,6 +44,7 @@ def fault(source: str, folder: Path, own: Task = OWN) -> str | None:
     return None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BROKEN)
 def test_what_cannot_work_is_found(name: str, tmp_path: Path) -> None:
     old, new, said = BROKEN[name]
@@ -52,6 +53,7 @@ def test_what_cannot_work_is_found(name: str, tmp_path: Path) -> None:
     assert found is not None and re.search(said, found, re.DOTALL), found
 
 
+@pytest.mark.slow
 def test_honest_edits_pass(tmp_path: Path) -> None:
     with redirect_stdout(io.StringIO()):  # some of them print
         faults = {name: fault(honest.edited(edit), tmp_path, TINIEST) for name, edit in [*honest.EDITS.items()][::6]}

@@ -19,6 +19,7 @@ def test_the_roofline_is_measured_by_a_child() -> None:
     assert "steps are not compiled here" in found.table(machine.facts())
 
 
+@pytest.mark.slow
 def test_the_loop_holds_no_metal_memory() -> None:
     code = "import sys, loop; from autoresearch.tasks.gpt import calibrate, roofline; print('mlx' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -8,6 +8,7 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -63,6 +64,7 @@ def test_the_same_lengths_as_the_plain_rule(bodies: list[list[int]], length: int
     ]
 
 
+@pytest.mark.slow
 @given(bodies, st.integers(2, 30))
 def test_nothing_is_lost_but_an_unfinished_row(bodies: list[list[int]], length: int) -> None:
     rows = list(pack_rows(with_bos(bodies), length))
