@@ -55,7 +55,7 @@ def _ideas(night: Night) -> list[str]:
     found = proposer_record.records(night)
     if len(found) == 1 and not found[0].failed_turns:
         return []
-    return [f"ideas: {record}" for record in found] + [str(line) for line in proposer_record.added(night)]
+    return [f"proposer {record}" for record in found] + [str(line) for line in proposer_record.added(night)]
 
 
 def next_step(night: Night) -> str:
