@@ -115,7 +115,7 @@ def _literal(name: str, literal: str, old: Any, source: str) -> tuple[str, Any]:
         value = lit.evaluate(text)
     except ValueError as error:
         raise EditError(
-            f"SET {name} = {literal}: the value has to be a literal such as {old!r}, without names or calls."
+            f"SET {name} = {literal}: the value has to be a literal such as {old!r}, without names, units or calls."
         ) from error
     if not lit.finite(value):
         raise EditError(f"SET {name} = {literal}: the value has to be finite.")

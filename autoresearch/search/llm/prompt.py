@@ -172,7 +172,8 @@ def after_nothing_new(
     new = "\n".join(["These are new:", *shown]) if shown else ""
     more = "" if form in ("set", "menu") else " So is a change of the code that was not tried."
     again = "Answer again in the form asked for, with a change that is new."
-    parts = ["## Not these", *dict.fromkeys(refused), f"\n{new}{more}" if new or more else "", f"\n{again}"]
+    told = f"\n{new}{more}" if new or more else ""
+    parts = ["## Refused: none of these again", *dict.fromkeys(refused), told, f"\n{again}"]
     return _extended(messages, "\n".join(filter(None, parts)))
 
 
