@@ -10,4 +10,4 @@ TASK = ("--dataset", "toy", "--profile", "tiny", "--time-budget", "1")
 
 
 def loop(root: Path, *args: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "loop.py", *args], cwd=root, capture_output=True, text=True, timeout=120)
+    return subprocess.run([sys.executable, "loop.py", *args], cwd=root, capture_output=True, text=True, timeout=300)

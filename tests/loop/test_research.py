@@ -136,7 +136,9 @@ def test_kill_9_at_any_moment_loses_no_decision(repository: Path) -> None:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        time.sleep(7.0 if n == 0 else rng.uniform(0.5, 5.0))
+        while n == 0 and process.poll() is None and not has_decided(repository):
+            time.sleep(0.05)
+        time.sleep(rng.uniform(0.1, 4.0))
         process.kill()
         process.wait()
         decided = check_consistent(repository, decided)
@@ -144,6 +146,10 @@ def test_kill_9_at_any_moment_loses_no_decision(repository: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     check_consistent(repository, decided)
     assert git(repository, "status", "--porcelain") == ""
+
+
+def has_decided(root: Path) -> bool:
+    return any(journal.read(Layout.of(path.parent)).decided for path in (root / "runs").glob("*/journal.jsonl"))
 
 
 def check_consistent(root: Path, before: dict[int, str]) -> dict[int, str]:

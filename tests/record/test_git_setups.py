@@ -128,10 +128,11 @@ from autoresearch.record.branch import Branch
 from autoresearch.record.git import Repository
 repo = Repository.at(Path(sys.argv[1]))
 branch = Branch.begin(repo, "t", repo.head())
-print("ready", flush=True)
 for i in range(10_000):
     tip, content = branch.tip(), b"LR = %d\\n" % i + b"#" * 20_000
     write_atomic(repo.folder / "pending", f"{tip} {i}".encode())
+    if i == 0:
+        print("ready", flush=True)
     branch.keep(i, tip, {"train_mlx.py": content}, f"Keep {i}", {"results.tsv": b"%d\\n" % i})
     branch.set_aside(i, tip, {"train_mlx.py": content + b"x"}, f"Discard {i}")
 """
