@@ -42,7 +42,9 @@ MAX_LINE_BYTES = 4 * 2**20
 MAX_ERROR_BYTES = 64 * 2**10
 REASONS = {401: "unauthorized", 403: "unauthorized", 404: "no_model", 407: "unauthorized", 503: "server_busy"}
 
-_REQUEST = re.compile(r"^option .* must be of type|^invalid (?:format|option)", re.I)
+_REQUEST = re.compile(
+    r"^option .* must be of type|^invalid (?:format|option)|required for format|\b(?:grammar|response_format)\b", re.I
+)
 _TOKENS = re.compile(r"request \((\d+) tokens\)|\"n_prompt_tokens\": ?(\d+)")
 _TOO_LONG = re.compile(
     r"context (?:length|size|window)|exceeds? .{0,40}context|prompt .{0,20}too long|input length", re.I

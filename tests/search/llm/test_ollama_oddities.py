@@ -72,6 +72,13 @@ def test_an_option_of_another_type_is_no_dead_runner(make: Make) -> None:
         assert len(fake.loads) == len(fake.chats()) == 1
 
 
+@pytest.mark.parametrize("error", ["failed to parse grammar", "failed to load model vocabulary required for format"])
+def test_a_schema_that_the_model_cannot_be_held_to_is_left_out(make: Make, error: str) -> None:
+    with FakeOllama([{"status": 500, "error": error}, GOOD]) as fake:
+        assert ask(make, fake, schema=SCHEMA).text == GOOD["reply"]
+        assert ["format" in chat for chat in fake.chats()] == [True, False] and len(fake.loads) == 1
+
+
 def test_a_dead_runner_is_loaded_again_although_the_server_lists_it(make: Make) -> None:
     killed = {"reply": "TITLE: half of an answer", "kill_runner": True, "error_after": 2}
     with FakeOllama([killed, GOOD]) as fake:

@@ -24,6 +24,9 @@ from autoresearch.search.llm.transport import error_of, streamed_object
         ("llama runner process has terminated", 500, "runner"),
         ('option "num_ctx" must be of type integer', 500, "bad_request"),
         ('invalid format: "xml"; expected "json" or a valid JSON Schema object', 500, "bad_request"),
+        ("failed to load model vocabulary required for format", 500, "bad_request"),
+        ("failed to initialize samplers: failed to parse grammar", 500, "bad_request"),
+        ("response_format is not implemented", 501, "bad_request"),
         ('{"error":"server busy"}{"error":"server busy"}', 503, "server_busy"),
     ],
 )
