@@ -42,7 +42,9 @@ def export_command(root: Path, args: argparse.Namespace) -> int:
         _write(args.curves, curves_csv(journal.read(Layout(root, status.find_tag(root, args.tag)))))
         return 0
     path, found = _export(root, args.tag, args.output)
-    if args.output is None:
+    if args.output is None and root.name == STATE:  # git ignores that folder
+        print(f"To share it: {command('loop.py share --repo OWNER/NAME')}")
+    elif args.output is None:
         print(SHARE.format(id=found.id[:8], path=path.relative_to(root), label=found.label))
     return 0
 

@@ -12,7 +12,7 @@ import pytest
 from autoresearch.errors import BundleError, UsageError
 from autoresearch.findings import bundle, hints
 from autoresearch.loop import sharing
-from autoresearch.paths import Layout
+from autoresearch.paths import STATE, Layout
 from testbed.fake_hub import FakeHub
 from testbed.html_page import Page
 from testbed.night_builder import A, B, NightBuilder, set_to, shared
@@ -86,6 +86,10 @@ def test_export_writes_a_file_and_says_how_to_share_it(
     left = {other.name for other in (tmp_path / "findings").iterdir()}
     assert file.name not in left and {"another-night.json", "notes.json"} < left and len(left) == 3
     assert f"replaces an earlier export of the same night: {file.name}" in capsys.readouterr().out
+    made.write(tmp_path / STATE / "runs" / "nov23")  # of a declared task, whose folder git does not see
+    sharing.export_command(tmp_path / STATE, argparse.Namespace(tag="nov23", output=None, curves=None))
+    said = capsys.readouterr().out
+    assert "To share it: uv run loop.py share --repo OWNER/NAME" in said and "git add" not in said
 
 
 def test_two_exports_of_one_night_are_compared_as_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
