@@ -59,6 +59,11 @@ def added(first: Answer, second: Answer) -> Answer:
     return replace(second, answer_tokens=tokens, seconds=first.seconds + second.seconds)
 
 
+def thinks_aloud(answer: Answer) -> bool:
+    """Return whether an answer contains thinking, in its own field or in the text."""
+    return bool(answer.thinking) or answer.text.lstrip().startswith("<think")
+
+
 def whole_text(messages: Sequence[Message], text: str) -> str:
     """Return an answer with the beginning that was given for it, once, since some servers repeat it and some do not.
 

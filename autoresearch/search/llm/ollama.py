@@ -14,7 +14,7 @@ import psutil
 
 from autoresearch.errors import ProposerError
 from autoresearch.formats import GIB
-from autoresearch.search.llm.backend import THINKING_TOKENS, Answer, Question, added, whole_text
+from autoresearch.search.llm.backend import THINKING_TOKENS, Answer, Question, added, thinks_aloud, whole_text
 from autoresearch.search.llm.dialogue import Dialogue
 from autoresearch.search.llm.ollama_server import Loaded, OllamaServer, full_name
 from autoresearch.search.llm.transport import positive
@@ -68,6 +68,7 @@ class OllamaBackend:
         self._loaded = False
         self._resident = True  # may be in memory, loaded here or by a loop that was killed
         self._fresh = False  # whether its prompt cache is empty
+        self._thinks = False  # an answer has contained thinking, whatever the server says of the model
         self.size = 0  # bytes of memory once loaded
         self._free_before = 0  # bytes of memory available before the load
         self.load_s = 0.0  # duration of the last load
@@ -82,7 +83,7 @@ class OllamaBackend:
 
     @property
     def thinking_tokens(self) -> int:
-        return THINKING_TOKENS if self._thinking() else 0
+        return THINKING_TOKENS if self._thinking() or self._thinks else 0
 
     def think(self) -> None:
         if self._think is None or self._think is False:
@@ -182,6 +183,7 @@ class OllamaBackend:
         """Send one request; mark the first one after a load as `fresh`."""
         answer = self.server.chat(self.model, question, num_ctx=self._num_ctx, think=think, keep_alive=KEEP_ALIVE)
         fresh, self._fresh = self._fresh, False
+        self._thinks = self._thinks or thinks_aloud(answer)
         return replace(answer, fresh=fresh)
 
     def _load(self) -> None:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from autoresearch.errors import ProposerError
-from autoresearch.search.llm.backend import THINKING_TOKENS, Answer, Question, Schema, added, whole_text
+from autoresearch.search.llm.backend import THINKING_TOKENS, Answer, Question, Schema, added, thinks_aloud, whole_text
 from autoresearch.search.llm.dialogue import Dialogue
 from autoresearch.search.llm.tokens import conversation_tokens
 from autoresearch.search.llm.transport import Http, Timeouts, positive, streamed_object
@@ -91,8 +91,7 @@ class OpenAIBackend:
                 raise
             self._constrains, form = False, {}
             answer = self._ask(question, form)
-        thought = answer.thinking or answer.text.lstrip().startswith("<think")
-        self._thinks = self._thinks or bool(thought)
+        self._thinks = self._thinks or thinks_aloud(answer)
         if answer.text.strip() or not answer.thinking:
             return answer
         # Servers with chat templates know this field; most others ignore it.

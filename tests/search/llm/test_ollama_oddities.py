@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from autoresearch.errors import ProposerError
-from autoresearch.search.llm.backend import Answer, Message, Question
+from autoresearch.search.llm.backend import THINKING_TOKENS, Answer, Message, Question
 from testbed.fake_ollama import MODEL, FakeOllama
 from testbed.fake_ollama_wire import BUSY, tokens
 from testbed.proposer_kit import CONTEXT, GOOD, NAME, Make, proposer
@@ -77,6 +77,17 @@ def test_a_schema_that_the_model_cannot_be_held_to_is_left_out(make: Make, error
     with FakeOllama([{"status": 500, "error": error}, GOOD]) as fake:
         assert ask(make, fake, schema=SCHEMA).text == GOOD["reply"]
         assert ["format" in chat for chat in fake.chats()] == [True, False] and len(fake.loads) == 1
+
+
+def test_a_model_that_thinks_without_saying_so_gets_room_for_it(make: Make) -> None:
+    """A server may not list the capability, and not turn the thinking off."""
+    aloud = {"reply": f"<think>{'Wait. ' * 100}</think>{GOOD['reply']}"}
+    with FakeOllama([aloud, GOOD]) as fake:
+        proposer = make(fake, formats=("set",))
+        for turn in (1, 2):
+            proposer.propose(replace(CONTEXT, turn=turn))
+        first, second = (chat["options"]["num_predict"] for chat in fake.chats())
+    assert second == first + THINKING_TOKENS
 
 
 def test_a_dead_runner_is_loaded_again_although_the_server_lists_it(make: Make) -> None:
