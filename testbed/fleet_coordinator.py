@@ -26,7 +26,9 @@ from autoresearch.records import Context, Proposal, Set
 from autoresearch.report.console import PlainView
 from autoresearch.search.proposer import BaseProposer
 from autoresearch.system import machine
+from autoresearch.system.exits import exit_code
 from testbed.given import GivenTask
+from testbed.starter import ALONE, serve
 from testbed.toy import META
 
 VERSIONS = {"mlx": "1", "harness": "h"}
@@ -89,5 +91,16 @@ def main(line: str, root: str, experiments: str, ttl_s: str) -> int:
     return 0
 
 
+def program(*given: str) -> int:
+    return exit_code(lambda: main(*given), "stopped")
+
+
 if __name__ == "__main__":
-    raise SystemExit(main(*sys.argv[1:]))
+    import distributed  # noqa: F401 - here, before a fork, as what follows
+    import matplotlib.pyplot  # noqa: F401
+
+    import autoresearch.report.page  # noqa: F401
+
+    if sys.argv[-1] == ALONE:
+        raise SystemExit(program(*sys.argv[1:-1]))
+    raise SystemExit(serve(lambda: program(*sys.argv[1:]), Path(sys.argv[2]).parent / "said.txt"))

@@ -9,9 +9,7 @@ machine, ends orphans and takes signals as `loop.py join` does.
 from __future__ import annotations
 
 import os
-import select
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +25,7 @@ from autoresearch.system.exits import exit_code
 from autoresearch.system.locks import hold
 from autoresearch.system.process import Child
 from autoresearch.tasks.task import RunOrder
+from testbed.starter import ALONE, Starter, serve
 from testbed.toy import ROOT
 
 FACTS = TaskFacts(name="waiting", dataset="waiting", fingerprint="w0")
@@ -76,55 +75,24 @@ def keep_joining(
     """
     pids: list[int] = []
     folder.mkdir(parents=True, exist_ok=True)
-    argv = [*within, sys.executable, "-m", "testbed.fleet_member", *map(str, (where, folder, run_s, ttl_s))]
+    argv = [*within, sys.executable, "-m", "testbed.fleet_member", where, folder, run_s, ttl_s]
 
     def work() -> None:
-        with subprocess.Popen(
-            argv, cwd=ROOT, env={**os.environ, **(env or {})}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        ) as starter:
-            assert starter.stdin is not None and starter.stdout is not None
-            while not over.is_set():
-                if away is not None and away.is_set():
-                    over.wait(0.05)
-                    continue
-                print("start", file=starter.stdin, flush=True)
-                pids[:] = [int(starter.stdout.readline())]
-                while not select.select([starter.stdout], [], [], 0.05)[0] and not over.is_set():
-                    pass
-                if not over.is_set() and int(starter.stdout.readline()) == member.DISMISSED:
-                    pids.clear()
-                    return
-            starter.stdin.close()  # on which it ends the member as well
+        starter = Starter(argv, {**os.environ, **(env or {})})
+        while not over.is_set():
+            if away is not None and away.is_set():
+                over.wait(0.05)
+                continue
+            pids[:] = [starter.start()]
+            while not starter.ended(0.05) and not over.is_set():
+                pass
+            if starter.ended() and starter.code == member.DISMISSED:
+                pids.clear()
+                break
+        starter.close()
 
     threading.Thread(target=work, daemon=True).start()
     return pids
-
-
-def starter(*given: str) -> int:
-    """Start a member for each line that comes, and print its pid, then its exit code; at the end of input, kill it.
-
-    A member is forked where that is safe, so that it needs no second for its imports however loaded the machine is.
-    """
-    import distributed  # noqa: F401 - here, before the fork
-
-    for _ in sys.stdin:
-        pid = os.fork()
-        if pid == 0:
-            said = os.open(Path(given[1]) / "said.txt", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-            os.dup2(said, 1)
-            os.dup2(said, 2)
-            os.close(0)
-            if sys.platform == "linux":
-                os._exit(exit_code(lambda: main(*given), "stopped"))
-            os.execv(sys.executable, [sys.executable, "-m", "testbed.fleet_member", *given, "member"])
-        print(pid, flush=True)
-        while not (ended := os.waitpid(pid, os.WNOHANG))[0]:
-            if select.select([sys.stdin], [], [], 0.05)[0]:
-                os.kill(pid, signal.SIGKILL)
-                os.waitpid(pid, 0)
-                return 0
-        print(os.waitstatus_to_exitcode(ended[1]), flush=True)
-    return 0
 
 
 def main(line: str, folder: str, run_s: str, ttl_s: str) -> NoReturn:
@@ -145,7 +113,13 @@ def main(line: str, folder: str, run_s: str, ttl_s: str) -> NoReturn:
         member.serve(where, me)
 
 
+def program(*given: str) -> int:
+    return exit_code(lambda: main(*given), "stopped")
+
+
 if __name__ == "__main__":
-    if sys.argv[5:] == ["member"]:
-        raise SystemExit(exit_code(lambda: main(*sys.argv[1:5]), "stopped"))
-    raise SystemExit(starter(*sys.argv[1:]))
+    import distributed  # noqa: F401 - here, before a fork
+
+    if sys.argv[-1] == ALONE:
+        raise SystemExit(program(*sys.argv[1:-1]))
+    raise SystemExit(serve(lambda: program(*sys.argv[1:]), Path(sys.argv[2]) / "said.txt"))

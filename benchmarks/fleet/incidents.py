@@ -33,9 +33,9 @@ MEMBERS = 3
 RUN_S = 4.0
 GAP_S = (0.3, 10.0)  # between two incidents
 LIMITS_S = (2, 5, 10, 15, 30)  # of the distribution of the seconds until a struck run goes on
-STANDSTILL_S = 90.0  # without a decision
-BACK_S = 120.0  # after the last incident, in which each member makes a run again
-GOODBYE_S = 30.0  # that members may take to leave once the night has ended
+STANDSTILL_S = 180.0  # without a decision
+BACK_S = 180.0  # after the last incident, in which each member makes a run again
+GOODBYE_S = 90.0  # that members may take to leave once the night has ended
 CLOCK_S = (-10800, -600, -30, 30, 600, 10800)  # by which a clock is set
 
 
@@ -132,16 +132,15 @@ def come_over_member(s: Scene, rng: random.Random, well: Sequence[Mac]) -> Incid
 
 
 def come_over_coordinator(s: Scene, rng: random.Random) -> Incident:
-    assert s.coordinator is not None
     kind = rng.choice(COORDINATOR_KINDS if s.clock else COORDINATOR_KINDS[:2])
     struck = [training.uid for mac in s.macs if (training := mac.training()) is not None]
     made = Incident(kind, time.monotonic(), struck=struck)
     if kind == COORDINATOR_KINDS[0]:
-        s.coordinator.kill()
-        s.coordinator.wait()
+        s.coordinator.send(signal.SIGKILL)
         made.lasts_s = rng.uniform(0.0, 3.0)
         time.sleep(made.lasts_s)
-        s.start()
+        if s.coordinator.ended(GOODBYE_S):
+            s.coordinator.start()
     elif kind == COORDINATOR_KINDS[1]:
         made.lasts_s = rng.uniform(0.3, 1.5 * TTL_S)
         send(s.coordinator.pid, signal.SIGSTOP)
@@ -173,12 +172,12 @@ class Watch:
     def count(self) -> None:
         """Note how many decisions there are by now; a standstill and an end of the coordinator by itself are faults."""
         decided = sum(event["type"] == "decided" for event in evidence.events(self.scene.journal()))
-        now, coordinator = time.monotonic(), self.scene.coordinator
+        now = time.monotonic()
         self.decisions += [now] * (decided - len(self.decisions))
         if now - self.decisions[-1] > STANDSTILL_S:
             self.faults.append(f"standstill: no decision for {STANDSTILL_S:.0f} s")
-        if coordinator is not None and coordinator.poll() is not None:
-            self.faults.append(f"ended: the coordinator ended by itself with {coordinator.returncode}")
+        if self.scene.coordinator.ended():
+            self.faults.append(f"ended: the coordinator ended by itself with {self.scene.coordinator.code}")
 
     def sleep(self, seconds: float) -> None:
         end = time.monotonic() + seconds
@@ -248,12 +247,11 @@ def piece(seed: int, count: int, minutes: float, *, quick: bool = False) -> Row:
 
 def _end(s: Scene, watch: Watch) -> None:
     """End the night as Ctrl-C does; what is left of it then is a fault."""
-    if s.coordinator is None or s.coordinator.poll() is not None:
+    if s.coordinator.ended():
         return
-    s.coordinator.send_signal(signal.SIGINT)
-    end = time.monotonic() + GOODBYE_S + TTL_S
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        s.coordinator.wait(end - time.monotonic())
+    s.coordinator.send(signal.SIGINT)
+    end = time.monotonic() + GOODBYE_S
+    s.coordinator.ended(GOODBYE_S)
     while (left := s.leftovers()) and time.monotonic() < end:
         time.sleep(0.2)
     watch.faults += [f"left: {what}" for what in left]

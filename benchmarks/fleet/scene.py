@@ -33,6 +33,7 @@ from autoresearch.record.night import Night
 from autoresearch.system import machine
 from testbed.fleet_evidence import Training, read_trainings
 from testbed.fleet_member import LOG, keep_joining
+from testbed.starter import Starter
 from testbed.toy import ROOT, make_repository, write_toy_data
 
 TTL_S = 8.0  # short, since an incident comes every few seconds
@@ -166,7 +167,6 @@ class Scene:
     clocked: bool = False  # every clock can be set
     over: threading.Event = field(default_factory=threading.Event)
     macs: list[Mac] = field(default_factory=list)
-    coordinator: subprocess.Popen[bytes] | None = None
     key: str = field(default_factory=address.new_key)
     port: int = 0
 
@@ -184,14 +184,11 @@ class Scene:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
 
-    def start(self) -> None:
-        """Start the coordinator, again where it was killed."""
         line = str(FleetAddress("0.0.0.0" if self.linked else "127.0.0.1", self.port, self.key))
         argv = [sys.executable, "-m", "testbed.fleet_coordinator", line, self.root, self.experiments, TTL_S]
         env = {**os.environ, **self.env, "AUTORESEARCH_CACHE": str(self.folder / "cache")}
         env |= self.clock.env if self.clock else {}
-        with (self.folder / "said.txt").open("ab") as said:
-            self.coordinator = subprocess.Popen(list(map(str, argv)), cwd=ROOT, env=env, stdout=said, stderr=said)
+        self.coordinator = Starter(argv, env)
 
     def join(self, number: int) -> None:
         """Let one more member join, by a link of its own where links can be cut."""
@@ -226,8 +223,7 @@ class Scene:
     def wait(self, reached: Callable[[], object], what: str, limit_s: float = LIMIT_S) -> None:
         end = time.monotonic() + limit_s
         while not reached():
-            ended = self.coordinator is not None and self.coordinator.poll() is not None
-            assert time.monotonic() < end and not ended, f"waited in vain for {what}\n{self.said()}"
+            assert time.monotonic() < end and not self.coordinator.ended(), f"waited in vain for {what}\n{self.said()}"
             time.sleep(0.2)
 
     def leftovers(self) -> list[str]:
@@ -236,16 +232,14 @@ class Scene:
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error, OSError):
                 argv = process.cmdline()
-                if any(str(self.folder) in text for text in argv) and process.pid != os.getpid():
+                if any(str(self.folder) in text for text in argv) and process.ppid() != os.getpid():
                     found.append(f"process {process.pid}: {' '.join(argv)[-200:]}")
         locks = [mac.folder / name for mac in self.macs for name in ("machine.lock", "training.lock")]
         return found + [f"lock: {lock}" for lock in locks if lock.exists() and is_held(lock)]
 
     def close(self) -> None:
         self.over.set()
-        if self.coordinator is not None and self.coordinator.poll() is None:
-            self.coordinator.kill()
-            self.coordinator.wait()
+        self.coordinator.close()
         time.sleep(0.5)
         for mac in self.macs:
             if (training := mac.training()) is not None:
@@ -272,7 +266,7 @@ def scene(
     folder = Path(tempfile.mkdtemp(prefix="autoresearch-fleet-bench-"))
     made = Scene(folder, run_s, experiments, linked, clocked)
     try:
-        made.start()
+        made.coordinator.start()
         for number in range(members):
             made.join(number)
         yield made
