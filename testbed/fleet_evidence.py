@@ -185,11 +185,18 @@ def goes_on(uid: str, t: float, made: Sequence[Training], journal: bytes) -> Str
     return Struck("settled" if settled else "open")
 
 
-def unsettled(journal: bytes) -> list[int]:
-    """Return the experiments that were proposed and have neither a verdict nor a quarantine."""
+def forgotten(journal: bytes) -> list[int]:
+    """Return the experiments without a verdict that the latest session left alone while it proposed others.
+
+    A session resumes what an earlier one left before anything else.
+    """
     read = events(journal)
     done = {e["n"] for e in read if e["type"] in ("decided", "quarantined")}
-    return [e["n"] for e in read if e["type"] == "proposed" and e["n"] not in done]
+    opened = max((i for i, e in enumerate(read) if e["type"] == "opened"), default=0)
+    touched = {e["n"] for e in read[opened:] if "n" in e}
+    if not any(e["type"] == "proposed" for e in read[opened:]):
+        return []
+    return [e["n"] for e in read if e["type"] == "proposed" and e["n"] not in done | touched]
 
 
 def read_trainings(folders: Iterable[Path], log: str) -> list[Training]:

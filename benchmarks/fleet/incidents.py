@@ -31,7 +31,7 @@ from testbed import fleet_evidence as evidence
 
 MEMBERS = 3
 RUN_S = 4.0
-GAP_S = (0.3, 10.0)  # between two incidents
+GAP_S = (0.3, 6.0)  # between two incidents
 LIMITS_S = (2, 5, 10, 15, 30)  # of the distribution of the seconds until a struck run goes on
 STANDSTILL_S = 180.0  # without a decision
 BACK_S = 180.0  # after the last incident, in which each member makes a run again
@@ -256,11 +256,8 @@ def _end(s: Scene, watch: Watch) -> None:
         time.sleep(0.2)
     watch.faults += [f"left: {what}" for what in left]
     watch.look()
-    journal, cut = s.journal(), set[int]()
-    for event in evidence.events(journal):
-        (cut.add if event["type"] == "abandoned" else cut.discard)(event.get("n"))
-    open_ones = [n for n in evidence.unsettled(journal) if n not in cut]
-    watch.faults += [f"open: experiment {n} has no verdict, and no run of it was given up" for n in open_ones]
+    journal = s.journal()
+    watch.faults += [f"forgotten: experiment {n} was not resumed" for n in evidence.forgotten(journal)]
     watch.faults += [f"git: {problem}" for problem in uncommitted(s, journal)]
 
 
@@ -326,7 +323,7 @@ KINDS_OF_FAULTS = (
     "absent",
     "ended",
     "left",
-    "open",
+    "forgotten",
     "git",
 )
 

@@ -160,7 +160,15 @@ def test_how_a_struck_run_goes_on() -> None:
     assert evidence.goes_on("a2", 4.5, trainings, journal) == evidence.Struck("elsewhere", 2.0)
     assert evidence.goes_on("a3", 9.4, trainings, journal) == evidence.Struck("settled")
     assert evidence.goes_on("a3", 9.4, trainings, lines(after[:-1])) == evidence.Struck("open")
-    assert evidence.unsettled(lines(after[:-1])) == [2]
+
+
+def test_a_candidate_that_a_restart_forgets_is_found() -> None:
+    _, after, _ = sound()
+    restarted = [*after[:-1], {"type": "opened"}]
+    assert evidence.forgotten(lines(restarted)) == []
+    assert evidence.forgotten(lines([*restarted, {"type": "proposed", "n": 3}])) == [2]
+    resumed = [*restarted, *measured(2, 2, 2.0, "b"), {"type": "proposed", "n": 3}]
+    assert evidence.forgotten(lines(resumed)) == []
 
 
 def test_a_training_records_itself_and_whom_it_runs_beside(tmp_path: Path) -> None:
