@@ -7,6 +7,7 @@ needs.
 from __future__ import annotations
 
 import pkgutil
+import shlex
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
@@ -59,8 +60,10 @@ def root_of(checkout: Path, args: Namespace) -> Path:
         return checkout
     if args.what in OF_TRAINING:
         raise UsageError(f"`{args.what}` is for training a model, and {folder} declares another task")
+    if folder.is_file():
+        raise UsageError(f"{folder} is a file. Name the folder of the task: --task {shlex.quote(str(folder.parent))}")
     if not (folder / TASK_FILE).is_file():
-        how = invocation.command(f"loop.py new-task {folder}")
+        how = invocation.command(f"loop.py new-task {shlex.quote(str(folder))}")
         raise UsageError(f"{folder} has no {TASK_FILE}. To write one: {how}")
     invocation.set_task(folder.resolve())
     return folder.resolve() / STATE

@@ -19,3 +19,5 @@ def test_a_new_task_is_written_and_checked(tmp_path: Path, capsys: pytest.Captur
     assert "✗ task.toml: task.toml, line 10: `python score.py data/labels.txt` runs score.py" in said
     assert loop.main(["doctor", "--task", str(tmp_path)]) == 2
     assert "has no task.toml. To write one: " in capsys.readouterr().err
+    assert loop.main(["run", "--task", str(folder / "task.toml")]) == 2
+    assert f"is a file. Name the folder of the task: --task {folder}" in capsys.readouterr().err
