@@ -10,6 +10,7 @@ from typing import Any
 from autoresearch.loop.experimenter import Experimenter
 from autoresearch.loop.notebook import Notebook
 from autoresearch.loop.research import Limits, Research
+from autoresearch.loop.runner import Wanted
 from autoresearch.paths import Layout
 from autoresearch.record.branch import Branch
 from autoresearch.record.git import Repository
@@ -56,6 +57,11 @@ class Given:
         m = Measurement(run, None if failure else float(value), failure, total_s=1.0)  # type: ignore[arg-type]
         self.notebook.journal.append("measured", n=n, run=run, measurement=m)
         return self.notebook.night.experiments[n]
+
+    def run_all(self, runs: Sequence[Wanted]) -> None:
+        for n, purpose, seed in runs:
+            if self.run(n, purpose, seed).failure is not None:
+                return
 
     def score_again(self, x: Experiment, run: int) -> Measurement | None:
         return Measurement(run, self.task.scored_again)

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from autoresearch.fleet.job import Job
-from autoresearch.fleet.pool import Done, StoppedError
+from autoresearch.fleet.job import Done, Job
+from autoresearch.fleet.pool import StoppedError
 from autoresearch.records import Measurement
 from autoresearch.system import machine
 from autoresearch.system.machine import Facts

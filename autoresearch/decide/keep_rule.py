@@ -236,7 +236,11 @@ def implausible(delta_score: float, kept_gains_score: Sequence[float], noise: No
     With sigma 0.01 that is above 0.08, and above twice the largest gain that was kept tonight. What an exact metric
     says is true however large it is.
     """
+    return delta_score > largest_plausible(kept_gains_score, noise)
+
+
+def largest_plausible(kept_gains_score: Sequence[float], noise: Noise) -> float:
+    """Return the largest gain that needs no second look; see `implausible`."""
     if noise.exact:
-        return False
-    largest = max(kept_gains_score, default=0.0)
-    return delta_score > max(IMPLAUSIBLE_SIGMA * noise.sigma_score, IMPLAUSIBLE_RATIO * largest)
+        return math.inf
+    return max(IMPLAUSIBLE_SIGMA * noise.sigma_score, IMPLAUSIBLE_RATIO * max(kept_gains_score, default=0.0))

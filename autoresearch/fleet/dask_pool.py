@@ -19,8 +19,8 @@ from autoresearch.failures import KINDS
 from autoresearch.fleet import admission, member, transport
 from autoresearch.fleet.address import FleetAddress
 from autoresearch.fleet.admission import Hello, Welcome
-from autoresearch.fleet.job import Job
-from autoresearch.fleet.pool import Done, StoppedError
+from autoresearch.fleet.job import Done, Job
+from autoresearch.fleet.pool import StoppedError
 from autoresearch.formats import span
 from autoresearch.records import Failure, Measurement, Say
 from autoresearch.system.machine import Facts
@@ -99,14 +99,14 @@ class DaskPool:
         while True:
             url = self._take(key, job)
             try:
-                measured = self._measure_on(url, key, job)
+                done = self._measure_on(url, key, job)
             finally:
                 with self._freed:
                     self._busy.discard(url)
                     self._freed.notify_all()
-            if measured is not None:
-                self._judge(key, measured)
-                return Done(measured, measured.member or "")
+            if done is not None:
+                self._judge(key, done)
+                return done
 
     def _take(self, key: str, job: Job) -> str:
         """Wait for a member that makes no run, and return its address."""
@@ -123,12 +123,12 @@ class DaskPool:
             self._busy.add(free[0])
             return free[0]
 
-    def _measure_on(self, url: str, key: str, job: Job) -> Measurement | None:
+    def _measure_on(self, url: str, key: str, job: Job) -> Done | None:
         """Return what a member measured, or that it could not; None where it is lost."""
         known = self._members.get(url)
         try:
             told = self._ask(url, member.measure, job.to_json(), job.id, job.patience_s, key)
-            return jsonable.from_json(Measurement, told)
+            return jsonable.from_json(Done, told)
         except StoppedError:
             raise
         except _GoneError:
@@ -141,7 +141,8 @@ class DaskPool:
             if isinstance(error, TimeoutError):
                 self._members.pop(url, None)
                 self._in_thread(self._tell, url, member.restart, f"{job.id}: {problem}; it starts again")
-        return Measurement(job.seed, failure=Failure(member.CANNOT, f"{known.name}: {problem}"), member=known.name)
+        failure = Failure(member.CANNOT, f"{known.name}: {problem}")
+        return Done(Measurement(job.seed, failure=failure, member=known.name), known.name)
 
     def _ask(
         self, url: str, what: Callable[[str], str], text: str, name: str, limit_s: float, key: str | None = None
@@ -200,9 +201,9 @@ class DaskPool:
         self._client.close()
         self._cluster.close()
 
-    def _judge(self, key: str, measured: Measurement) -> None:
+    def _judge(self, key: str, done: Done) -> None:
         """Send a member away that cannot make runs, where another one of its class can."""
-        name, failure = measured.member or "", measured.failure
+        name, failure = done.member, done.measurement.failure
         if failure is None or failure.kind not in KINDS or KINDS[failure.kind].fault != "machine":
             self._strikes.pop(name, None)
             return

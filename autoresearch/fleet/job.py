@@ -34,6 +34,7 @@ class Job:
     early_stop: EarlyStopCheck | None = None
     ceiling_score: float | None = None
     baseline: tuple[Measurement, ...] = ()  # runs of the baseline, by which a candidate is limited
+    floor_score: float | None = None  # a better score is implausible: what was trained is scored again at once
     patience_s: float = math.inf  # after which a member without an answer counts as hanging
 
     @classmethod
@@ -52,6 +53,7 @@ class Job:
             incumbent_score=order.incumbent_score,
             early_stop=order.early_stop,
             ceiling_score=order.ceiling_score,
+            floor_score=order.floor_score,
             baseline=tuple(replace(m, loss_curve=()) for m in baseline),
             patience_s=patience_s,
         )
@@ -65,8 +67,17 @@ class Job:
         return jsonable.from_json(cls, text)
 
 
-def perform(task: Task, job: Job, folder: Path, listen: Listener) -> Measurement:
-    """Make the run of a job below `folder` and return what it measured, with the machine's state around it.
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A measurement, and the name of the member that made it; `again` is an implausible one's second score."""
+
+    measurement: Measurement
+    member: str
+    again: Measurement | None = None
+
+
+def perform(task: Task, job: Job, folder: Path, name: str, listen: Listener) -> Done:
+    """Make the run of a job below `folder` on the member `name`; return what it measured, with the machine's state.
 
     No candidate makes it raise.
     """
@@ -88,5 +99,7 @@ def perform(task: Task, job: Job, folder: Path, listen: Listener) -> Measurement
         ceiling_score=job.ceiling_score,
     )
     before = machine.sample()
-    measured = task.measure(order, listen)
-    return replace(measured, machine_before=before, machine_after=machine.sample())
+    measured, again = task.measure(order, listen), None
+    if measured.score is not None and job.floor_score is not None and measured.score < job.floor_score:
+        again = task.score_again(order, 1)
+    return Done(replace(measured, machine_before=before, machine_after=machine.sample(), member=name), name, again)

@@ -15,7 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -24,7 +24,7 @@ from autoresearch.errors import AutoresearchError
 from autoresearch.fleet import transport
 from autoresearch.fleet.address import FleetAddress
 from autoresearch.fleet.admission import Hello, Welcome
-from autoresearch.fleet.job import Job, perform
+from autoresearch.fleet.job import Done, Job, perform
 from autoresearch.records import Failure, Measurement, Say
 from autoresearch.system import awake, machine, process
 from autoresearch.system.exits import INTERRUPTED
@@ -153,7 +153,7 @@ def _leave(why: str, code: int) -> None:
 
 
 def measure(text: str) -> str:
-    """Make the run of a job and return the Measurement: a failure of the kind "machine" where this one cannot.
+    """Make the run of a job and return what is Done: a failure of the kind "machine" where this one cannot.
 
     The machine stays awake meanwhile.
     """
@@ -165,15 +165,16 @@ def measure(text: str) -> str:
         shutil.rmtree(folder, ignore_errors=True)  # of a run that a kill cut off
         folder.mkdir(parents=True)
         with awake.Awake(_quiet, folder / "awake.log"):
-            done = perform(me.task, job, folder, lambda event: None)
+            done = perform(me.task, job, folder, me.name, lambda event: None)
     except (AutoresearchError, OSError) as error:
         me.say(f"{job.id}: {error}")
-        done = Measurement(job.seed, failure=Failure(CANNOT, f"{me.name}: {error}"))
+        failure = Failure(CANNOT, f"{me.name}: {error}")
+        done = Done(Measurement(job.seed, failure=failure, member=me.name), me.name)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     while me.over.is_set():
         time.sleep(LOOK_S)  # until the process has ended: what was killed with it is not a result
-    return jsonable.to_json(replace(done, member=me.name)).decode()
+    return jsonable.to_json(done).decode()
 
 
 def _quiet(text: str) -> None:

@@ -6,24 +6,14 @@ fleet/dask_pool.py is the pool of a real fleet.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
-from autoresearch.fleet.job import Job
-from autoresearch.records import Measurement
+from autoresearch.fleet.job import Done, Job
 from autoresearch.system.machine import Facts
 
 
 class StoppedError(Exception):
     """The pool was stopped while a job waited or ran."""
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """A measurement, and the name of the member that made it."""
-
-    measurement: Measurement
-    member: str
 
 
 class Pool(Protocol):

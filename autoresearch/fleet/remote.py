@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from threading import Lock
 
 from autoresearch.fleet.job import Job
@@ -31,6 +32,7 @@ class RemoteTask:
     turns: Lock
     first: Callable[[Branch, Say], None]  # the first commits of a night on machines of this class
     baseline: Sequence[Measurement] = field(default=())
+    again: dict[Path, Measurement] = field(default_factory=dict)  # second scores, by the run's folder
 
     @property
     def facts(self) -> TaskFacts:
@@ -77,20 +79,23 @@ class RemoteTask:
         id, usual_s = "/".join(order.folder.parts[-3:]), max((m.total_s for m in self.baseline), default=self.run_s)
         patience_s = max(LEAST_PATIENCE_S, PATIENCE * usual_s)
         job = Job.of(id, self.facts.fingerprint or "", order, self.baseline, patience_s)
-        with _let_go(self.turns):
+        with let_go(self.turns):
             try:
                 done = self.pool.measure(self.key, job)
             except StoppedError:
                 raise KeyboardInterrupt("the fleet was stopped") from None
+        if done.again is not None:
+            self.again[order.folder] = done.again
         return replace(done.measurement, member=done.member)
 
     def score_again(self, order: RunOrder, run: int) -> Measurement | None:
-        """Return None: what a run left is on the member that made it."""
-        return None
+        """Return the second score of a run, where its member found the first one implausible; see `Job.floor_score`."""
+        return self.again.get(order.folder)
 
 
 @contextmanager
-def _let_go(lock: Lock) -> Iterator[None]:
+def let_go(lock: Lock) -> Iterator[None]:
+    """Release a lock that the caller holds until the block ends."""
     lock.release()
     try:
         yield

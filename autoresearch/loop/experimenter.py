@@ -160,8 +160,12 @@ class Experimenter:
         x = self._begun_baseline() or self._new_baseline(why)
         number = "" if self.notebook.layout.declared else f"{self._baseline_runs()} "
         self.notebook.view.say(f"baseline: {number}runs of the same files, which show how far runs differ")
-        while _replicates(x) < self._baseline_runs():
-            x = self.runner.run(x.n, "repeat" if x.scores else "search")
+        while (missing := self._baseline_runs() - _replicates(x)) > 0:
+            if x.scores:
+                self.runner.run_all([(x.n, "repeat", None)] * missing)
+            else:  # alone, since it shows whether the files run at all
+                self.runner.run(x.n, "search")
+            x = self.notebook.night.experiments[x.n]
             if x.failure is not None:
                 self._conclude(x, _crash(x.failure))
                 main = self.task.facts.files[0]
@@ -234,12 +238,13 @@ class Experimenter:
 
     def _look_again(self, x: Experiment, decision: Decision) -> Decision:
         """Score an implausible gain in another way, where the task has one; a different score makes it a crash."""
-        run = max(k for k, r in x.runs.items() if r.measurement and r.measurement.ok)
-        first = x.runs[run].measurement
-        assert first is not None and first.score is not None
-        if (again := self.runner.score_again(x, run)) is None:
+        for run in sorted((k for k, r in x.runs.items() if r.measurement and r.measurement.ok), reverse=True):
+            if (again := self.runner.score_again(x, run)) is not None:
+                break
+        else:
             return decision
-        metric = self.notebook.metric
+        first, metric = x.runs[run].measurement, self.notebook.metric
+        assert first is not None and first.score is not None
         if again.score is None or abs(again.score - first.score) > SAME_SCORE * abs(first.score):
             found = metric.shown(again.score) if again.score is not None else again.failure
             was = metric.shown(first.score)

@@ -19,19 +19,21 @@ from pathlib import Path
 
 from autoresearch.decide.kinds import runs_needed
 from autoresearch.errors import AutoresearchError, ExhaustedError
+from autoresearch.findings.hints import Hint
 from autoresearch.fleet.pool import Pool
-from autoresearch.fleet.remote import RemoteTask
+from autoresearch.fleet.remote import RemoteTask, let_go
 from autoresearch.formats import counted
 from autoresearch.loop import session, validate
 from autoresearch.loop.readiness import Readiness
 from autoresearch.loop.research import Limits, Research, Rules
+from autoresearch.loop.runner import Wanted
 from autoresearch.loop.session import Options
 from autoresearch.paths import Layout, tree
 from autoresearch.record import pause
 from autoresearch.record.branch import Branch
 from autoresearch.record.git import Repository
 from autoresearch.record.night import Experiment, Night
-from autoresearch.records import Proposal, Proposer, Purpose, Say, WholeFile
+from autoresearch.records import Proposal, Proposer, Say, WholeFile
 from autoresearch.report.console import View
 from autoresearch.system import machine
 from autoresearch.tasks.gpt import first_commits
@@ -62,6 +64,7 @@ class ClassNight:
     ready: threading.Event = field(default_factory=threading.Event)  # the baseline stands
     threads: dict[int, Future[None]] = field(default_factory=dict)
     waiting: int = 0  # threads that wait for their turn
+    given_up: bool = False  # none of its machines was there at the end
     told_n: int | None = None  # the keep that the other classes know
     exhausted: str = ""  # why no proposer has an idea any more
     began: float = field(default_factory=time.time)
@@ -84,6 +87,7 @@ class Fleet:
     view: Callable[[str], View]
     propose_with: Callable[[machine.Facts], Proposer]
     say: Say
+    hints: Sequence[Hint] = ()  # of other people's machines
     nights: dict[str, ClassNight] = field(default_factory=dict)
     over: threading.Event = field(default_factory=threading.Event)
     threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(MOST_MEMBERS, "member"))
@@ -98,7 +102,7 @@ class Fleet:
                 why = self._research(stack)
                 self._join_threads()
                 for night in self.nights.values() if self.options.deadline is not None else ():
-                    self._validate(night)
+                    self._finish(night, self.threads.submit(self._validate, night))
                 return why
             finally:
                 self.over.set()
@@ -116,7 +120,8 @@ class Fleet:
                     self._start_threads(self.nights[key], members)
             if not self.nights and time.monotonic() - began > FIRST_MEMBER_S:
                 raise AutoresearchError(f"no member came in {FIRST_MEMBER_S / 60:.0f} minutes")
-            self.over.wait(LOOK_S)
+            if self.over.wait(LOOK_S):
+                raise KeyboardInterrupt("the fleet was stopped")
         return why
 
     def _join_threads(self) -> None:
@@ -124,12 +129,17 @@ class Fleet:
         self.over.set()
         for night in self.nights.values():
             for thread in night.threads.values():
-                while not wait([thread], LOOK_S).done:
-                    if not self.pool.classes().get(night.key):
-                        self.say(f"{night.key}: its run is given up, since none of its machines is there")
-                        self.pool.stop(night.key)
-                with contextlib.suppress(KeyboardInterrupt):  # the run was given up
-                    thread.result()
+                self._finish(night, thread)
+
+    def _finish(self, night: ClassNight, work: Future[None]) -> None:
+        """Wait for the last work on a night while a machine of its class is there. Raises what it raised."""
+        while not wait([work], LOOK_S).done:
+            if not self.pool.classes().get(night.key) and not night.given_up:
+                night.given_up = True
+                self.say(f"{night.key}: its run is given up, since none of its machines is there")
+                self.pool.stop(night.key)
+        with contextlib.suppress(KeyboardInterrupt):  # the run was given up
+            work.result()
 
     # --- nights and their threads ---
 
@@ -147,7 +157,10 @@ class Fleet:
         ) as research:
             runner = research.experimenter.runner
             runner.readiness = AtOnce(research.notebook, runner.readiness.release)
+            runner.rest = partial(self._rest, turns)
             night = ClassNight(key, research, turns)
+            runner.side_by_side = partial(self._side_by_side, night)
+            research.hint(self.hints)
             self._owe(night)
             research.draft_count = lambda: min(MOST_DRAFTS, 1 + night.waiting)
             yield night
@@ -242,16 +255,24 @@ class Fleet:
         plan = validate.affordable_plan(left_s, notebook.run_s(), share=1.0) if night.ready.is_set() else None
         if plan is None:
             return
+        with night.turns:
+            validate.settle(night.research, plan, runner.run_all)
 
-        def run(n: int, purpose: Purpose, seed: int | None) -> None:
+    def _side_by_side(self, night: ClassNight, runs: Sequence[Wanted]) -> None:
+        """Make runs on all members of a class at once. The caller holds the night's lock."""
+
+        def run(wanted: Wanted) -> None:
             with night.turns:
-                runner.run(n, purpose, seed)
+                night.research.experimenter.runner.run(*wanted)
 
-        def run_all(runs: Sequence[validate.Wanted]) -> None:
-            with ThreadPoolExecutor(members) as threads:
-                list(threads.map(lambda wanted: run(*wanted), runs))
+        with let_go(night.turns), ThreadPoolExecutor(max(1, self.pool.classes().get(night.key, 0))) as threads:
+            list(threads.map(run, runs))
 
-        validate.settle(night.research, plan, run_all)
+    def _rest(self, turns: threading.Lock, wait_s: float) -> None:
+        """Wait for a machine to recover while other threads go on. Raises KeyboardInterrupt where the night ends."""
+        with let_go(turns):
+            if self.over.wait(wait_s):
+                raise KeyboardInterrupt("the night has ended")
 
     # --- what travels ---
 

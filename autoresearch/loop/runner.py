@@ -7,11 +7,12 @@ of the incumbent decides: if that fails as well, the machine is at fault.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from autoresearch.decide import estimates
 from autoresearch.decide.disturbances import ATTEMPTS, disturbance, usual
-from autoresearch.decide.keep_rule import hopeless_from
+from autoresearch.decide.keep_rule import hopeless_from, largest_plausible
 from autoresearch.errors import AutoresearchError
 from autoresearch.failures import KINDS
 from autoresearch.formats import run_name, span
@@ -26,12 +27,14 @@ from autoresearch.system import awake, machine
 from autoresearch.tasks.task import RunOrder, Task
 
 PATIENCE_S = (60.0, 300.0, 900.0)  # waits after the incumbent failed: the machine cools, another program ends
+Wanted = tuple[int, Purpose, int | None]  # one run: of which experiment, for what, and its seed or None
+RunAll = Callable[[Sequence[Wanted]], None]
 PREFIXES: Mapping[Purpose, str] = {"incumbent": "once more: ", "final": "final validation: "}  # of a run's title
 
 
 @dataclass(kw_only=True)
 class Runner:
-    """Executor of runs on this machine, one at a time."""
+    """Executor of runs: on this machine one at a time, on a fleet's as many as threads call it."""
 
     notebook: Notebook
     task: Task
@@ -40,6 +43,8 @@ class Runner:
     early_stopping: EarlyStopping | None = None  # of training
     seed: int = 0
     patience_s: tuple[float, ...] = PATIENCE_S
+    rest: Callable[[float], None] = time.sleep  # waits for the machine to recover
+    side_by_side: RunAll | None = None  # makes several runs at once, where several machines are there
     usual_since: float = field(default_factory=time.time)  # POSIX time; runs since then show the machine's usual speed
     since_power: MachineState | None = None  # the first one on the present source of power
     sample: Callable[[], MachineState] = machine.sample
@@ -74,6 +79,15 @@ class Runner:
             self.notebook.journal.append("abandoned", n=n, run=run, why=why, measurement=m)
             if _failed(m) and failed >= ATTEMPTS:
                 self._find_fault(x, failed, why)
+
+    def run_all(self, runs: Sequence[Wanted]) -> None:
+        """Make several runs: at once where that is possible, else in turn up to the first that fails."""
+        if self.side_by_side is not None:
+            self.side_by_side(runs)
+            return
+        for n, purpose, seed in runs:
+            if self.run(n, purpose, seed).failure is not None:
+                return
 
     def rerun(self, x: Experiment) -> None:
         """Run the incumbent or the baseline once more: it corrects a lucky estimate and shows a change of machine."""
@@ -125,7 +139,7 @@ class Runner:
             raise AutoresearchError(f"{why}, {failed} times in a row, with a file that ran before. {advice}")
         wait_s = self.patience_s[failed - ATTEMPTS]
         view.status(f"{why}, {failed} times in a row; waiting {span(wait_s)} for the machine")
-        time.sleep(wait_s)
+        self.rest(wait_s)
 
     def _run_once(self, x: Experiment, run: int, purpose: Purpose, seed: int | None) -> Measurement:
         """Make one run and return what it measured, with the machine's state before and after it."""
@@ -158,6 +172,8 @@ class Runner:
         if purpose == "search" and x.role == "candidate":
             check = self.early_stopping.check_for(x) if self.early_stopping else None
             order = replace(order, early_stop=check, ceiling_score=self._ceiling())
+        if x.role == "candidate" and purpose in ("search", "repeat"):
+            order = replace(order, floor_score=self._floor())
         return self.task.measure(order, self.notebook.view.hear)
 
     def _order(self, x: Experiment, run: int, purpose: Purpose, seed: int) -> RunOrder:
@@ -183,6 +199,11 @@ class Runner:
         """Return a score above which a first run leads nowhere, so that few checks are enough."""
         now = self.notebook.estimates
         return hopeless_from(now.estimate(self.notebook.incumbent), now.noise)
+
+    def _floor(self) -> float:
+        """Return the score below which a gain over the incumbent is implausible."""
+        night, now = self.notebook.night, self.notebook.estimates
+        return now.estimate(self.notebook.incumbent).mean - largest_plausible(estimates.kept_gains(night), now.noise)
 
     def _spoiled(self, x: Experiment, m: Measurement) -> str | None:
         """Return why a run does not count, because of the machine; None where it counts."""

@@ -7,7 +7,7 @@ and then baseline and winner are trained and scored in turn.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -18,13 +18,10 @@ from autoresearch.errors import ExhaustedError
 from autoresearch.formats import counted
 from autoresearch.loop.notebook import Notebook
 from autoresearch.loop.research import Research
+from autoresearch.loop.runner import RunAll, Wanted
 from autoresearch.metrics import VAL_BPB
 from autoresearch.record.night import Experiment
-from autoresearch.records import Purpose
 from autoresearch.system.invocation import command
-
-Wanted = tuple[int, Purpose, int | None]  # one run: of which experiment, for what, and its seed or None
-RunAll = Callable[[Sequence[Wanted]], None]
 
 SHARE = 0.2  # of a night with an end that is kept for the validation
 RETESTED = 3  # the best by the search's figure are run again before one of them is validated

@@ -29,6 +29,7 @@ class RunOrder:
     incumbent_score: float | None = None  # its present estimate
     early_stop: EarlyStopCheck | None = None  # may end a first run at half its budget
     ceiling_score: float | None = None  # of a first run: with a worse score it leads nowhere, so few checks are enough
+    floor_score: float | None = None  # a better score is implausible; a member scores it again at once
 
 
 class Task(Protocol):

@@ -3,6 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from autoresearch.decide.early_stop import EarlyStopCheck
 from autoresearch.fleet.job import Job, perform
 from autoresearch.records import Measurement
@@ -44,10 +46,31 @@ def test_a_run_is_made_elsewhere_as_it_would_be_here(tmp_path: Path) -> None:
     baseline = [Measurement(1, 1.6, num_steps=700, loss_curve=((0.5, 3.0),))]
     job = Job.from_json(Job.of("nov23/0007/run-1", "toy0", order, baseline).to_json())
     task: Any = Recording()
-    made = perform(task, job, tmp_path / "member", lambda event: None)
+    done = perform(task, job, tmp_path / "member", "mini", lambda event: None)
+    made = done.measurement
     assert made.score == 1.5 and made.seed == 7000 and made.machine_before is not None
+    assert done.member == made.member == "mini" and done.again is None
     there = task.orders[0]
     assert (there.purpose, there.role, there.incumbent_score, there.ceiling_score) == ("search", "candidate", 1.6, 1.7)
     assert there.early_stop is not None and there.early_stop.limit_nats == 0.2
     assert there.folder.is_relative_to(tmp_path / "member")
     assert [m.num_steps for m in task.limited[0]] == [700] and task.limited[0][0].loss_curve == ()
+
+
+@pytest.mark.parametrize(("floor", "again"), [(1.4, None), (1.5, None), (1.51, 1.52), (None, None)])
+def test_what_is_implausible_is_scored_again_where_it_was_trained(
+    tmp_path: Path, floor: float | None, again: float | None
+) -> None:
+    class Twice(Recording):
+        def measure(self, order: RunOrder, listen: Any) -> Measurement:
+            return Measurement(order.seed, 1.5)
+
+        def score_again(self, order: RunOrder, run: int) -> Measurement:
+            return Measurement(order.seed, 1.52)
+
+    task: Any = Twice()
+    job = Job(
+        id="n/0001/run-1", fingerprint="f", source="", seed=1, purpose="search", role="candidate", floor_score=floor
+    )
+    done = perform(task, Job.from_json(job.to_json()), tmp_path, "mini", lambda event: None)
+    assert (done.again.score if done.again else None) == again

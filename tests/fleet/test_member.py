@@ -8,9 +8,8 @@ from autoresearch import jsonable
 from autoresearch.errors import DataError
 from autoresearch.fleet import member
 from autoresearch.fleet.admission import Hello, Welcome
-from autoresearch.fleet.job import Job
+from autoresearch.fleet.job import Done, Job
 from autoresearch.fleet.member import Member
-from autoresearch.records import Measurement
 from testbed.fleet_member import FACTS, VERSIONS, Waiting
 
 WELCOME = jsonable.to_json(Welcome(FACTS, VERSIONS)).decode()
@@ -40,7 +39,7 @@ def test_a_task_that_does_not_open_is_told(me: Member) -> None:
 def test_a_run_leaves_its_measurement_and_nothing_else(me: Member) -> None:
     member.hello(WELCOME)
     job = Job(id="n/0001/run-1", fingerprint="w0", source="x", seed=5, purpose="search", role="candidate")
-    found = jsonable.from_json(Measurement, member.measure(job.to_json()))
+    found = jsonable.from_json(Done, member.measure(job.to_json())).measurement
     assert found.score == 5.0 and found.member == "mini" and found.machine_before is not None
     assert list(me.folder.iterdir()) == []
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from autoresearch.fleet.job import Done
 from autoresearch.fleet.remote import RemoteTask
 from autoresearch.records import Measurement, TaskFacts
 from autoresearch.tasks.task import RunOrder, Task
@@ -34,6 +35,18 @@ def test_the_line_s_lock_is_free_while_a_member_works(tmp_path: Path) -> None:
     assert (
         seen == [False] and made.score == 1.5 and made.member == "small 0" and pool.made == [("small", "a/0001/run-1")]
     )
+
+
+def test_the_second_score_of_an_implausible_run_is_the_member_s(tmp_path: Path) -> None:
+    turns, wanted = threading.Lock(), order(tmp_path)
+    done = Done(Measurement(5, 0.5), "mini", Measurement(5, 0.9))
+    pool: Any = type("Pool", (), {"measure": lambda self, key, job: done})
+    task = remote(pool(), turns)
+    with turns:
+        assert task.score_again(wanted, 1) is None
+        task.measure(wanted, lambda event: None)
+    again = task.score_again(wanted, 1)
+    assert again is not None and again.score == 0.9
 
 
 def test_a_stopped_fleet_stops_as_by_ctrl_c(tmp_path: Path) -> None:

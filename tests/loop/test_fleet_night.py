@@ -15,13 +15,16 @@ import pytest
 
 from autoresearch.candidate import constants
 from autoresearch.errors import AutoresearchError
+from autoresearch.findings import hints
 from autoresearch.fleet.job import Job
 from autoresearch.paths import Layout
 from autoresearch.record import journal
 from autoresearch.record.git import Repository
 from autoresearch.record.night import Night
+from autoresearch.system import machine
 from testbed.fleet_coordinator import fleet
-from testbed.local_pool import LocalPool, ids
+from testbed.local_pool import PATIENCE_S, LocalPool, ids
+from testbed.night_builder import A
 
 pytestmark = pytest.mark.slow
 
@@ -67,6 +70,37 @@ def test_three_members_decide_what_one_does_and_nothing_is_made_twice(run: Calla
     assert not night.unfinished() and night.incumbent is not None
     assert night.incumbent.role == "candidate"
     assert {m.member for x in night.experiments.values() for m in x.measurements} == {"small 0"}
+
+
+def test_the_members_of_a_class_run_the_baseline_at_once_and_validate_side_by_side(
+    repository: Path, toy_cache: Path
+) -> None:
+    both = threading.Barrier(2)
+    (toy_cache / "machines" / machine.facts().slug() / "noise.json").unlink()  # so that the baseline takes three runs
+
+    def score(key: str, job: Job) -> float:
+        if job.purpose == "final" or (job.purpose == "repeat" and job.role == "baseline"):
+            both.wait(PATIENCE_S)
+        return bowl(key, job)
+
+    night = fleet(repository, LocalPool({"small": 2}, score), [], experiments=6, deadline=time.time() + 3600)
+    night.hints = hints.choose([A])
+    assert night.run() == "6 experiments done"
+    found = journal.read(Layout(repository, "fleet-small"))
+    assert [run.purpose for run in found.experiments[0].runs.values()][:3] == ["search", "repeat", "repeat"]
+    finals = [run for x in found.experiments.values() for run in x.runs.values() if run.purpose == "final"]
+    assert len(finals) >= 6 and all(run.ended == "measured" for run in finals)
+    assert night.hints and list(found.hinted) == hints.for_journal(night.hints)
+
+
+def test_a_wait_for_a_machine_leaves_the_line_to_its_other_desks(repository: Path, toy_cache: Path) -> None:
+    turns, night = threading.Lock(), fleet(repository, LocalPool({"small": 1}, bowl), [])
+    other = threading.Thread(target=turns.acquire)
+    with turns:
+        threading.Thread(target=lambda: (other.start(), other.join(), turns.release(), night.over.set())).start()
+        with pytest.raises(KeyboardInterrupt, match="the night has ended"):
+            night._rest(turns, 60.0)
+        assert turns.locked()
 
 
 def test_an_idea_whose_incumbent_was_replaced_is_tried_on_the_new_one(run: Callable[..., Made]) -> None:

@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NoReturn
 from autoresearch import jsonable
 from autoresearch.errors import UsageError
 from autoresearch.files import write_atomic
+from autoresearch.findings.hints import Hint
 from autoresearch.fleet import address as addresses
 from autoresearch.fleet import member, transport
 from autoresearch.fleet.address import FleetAddress
@@ -63,7 +64,13 @@ class Attendance:
     t: float  # by time.time()
 
 
-def coordinate(root: Path, args: Namespace, options: Options, propose_with: Callable[[machine.Facts], Proposer]) -> int:
+def coordinate(
+    root: Path,
+    args: Namespace,
+    options: Options,
+    propose_with: Callable[[machine.Facts], Proposer],
+    given: Sequence[Hint] = (),
+) -> int:
     """Research with the machines that join, this one among them unless --coordinator-only is given."""
     transport.check_installed()
     from autoresearch.fleet.dask_pool import DaskPool
@@ -92,6 +99,7 @@ def coordinate(root: Path, args: Namespace, options: Options, propose_with: Call
             view=lambda key: PlainView(),
             propose_with=propose_with,
             say=say,
+            hints=given,
         )
         about = f" --task {args.task}" if getattr(args, "task", None) else ""
         remember(root, tag, where.key)

@@ -64,7 +64,7 @@ def run(root: Path, args: Namespace) -> int:
     if fleet:
         from autoresearch.loop.commands.fleet import coordinate
 
-        return coordinate(root, args, options, _chooser(root, args, PlainView()))
+        return coordinate(root, args, options, _chooser(root, args, PlainView()), given)
     with _night(root, options, lambda view: _chooser(root, args, view)) as research:
         view = research.notebook.view
         research.hint(given)
