@@ -38,9 +38,10 @@ TAG = "night"
 TEAS = "// Fills the page: a banner, and a card for each tea."
 SALES = 'sales = ["price", "offer", "order", "buy"'
 
-# A change that changes nothing: (file, its line, the line in its place; {n} and {letter} tell the ideas apart).
+# A change that changes nothing: (file, its line, the line in its place; {n} and {letter} tell the ideas apart). Where a
+# run scatters, the line stays, so that each applies after another was kept by chance.
 NULLS = {
-    "sql": ("query.sql", "SELECT c.region,", "SELECT c.region, -- {n}"),
+    "sql": ("query.sql", "SELECT c.region,", "-- {letter}\nSELECT c.region,"),
     "routing": ("router.toml", f"{SALES}]", f'{SALES}, "zz{{letter}}"]'),
     "tests": ("suite/conftest.py", "import time", "import time\n\nUNUSED = '{letter}'"),
     "agent": ("agent.py", "import re", "import re\n\nUNUSED = '{letter}'"),
@@ -51,7 +52,7 @@ NULLS = {
         "/* Teahouse: the style of the whole site.",
         "/* Teahouse: {letter}he style of the whole site.",
     ),
-    "lighthouse": ("site/app.js", TEAS, TEAS.replace("a card", "a card {letter}")),
+    "lighthouse": ("site/app.js", TEAS, f"{TEAS}\n// {{letter}}"),
 }
 
 
