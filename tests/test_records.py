@@ -42,7 +42,7 @@ def test_how_a_run_ended(measurement: Measurement, ok: bool, past_limit: bool, s
 
 def test_what_was_not_measured_is_none() -> None:
     empty = Measurement(seed=1)
-    empty_at_first = ("seed", "total_s", "seconds", "loss_curve", "figures", "cases")
+    empty_at_first = ("seed", "total_s", "seconds", "loss_curve", "figures", "cases", "beside")
     given = {f.name for f in dataclasses.fields(empty) if f.name not in empty_at_first}
     assert all(getattr(empty, name) is None for name in given)
     assert Proposal((), "a title", "", "other", "tuner").usage == {}
