@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -31,6 +32,16 @@ def test_where_dask_is_missing_a_sentence_says_what_to_install(monkeypatch: pyte
     monkeypatch.setattr(transport, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match="uv sync --extra fleet"):
         transport.check_installed()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_what_dask_logs_stays_out_of_a_terminal() -> None:
+    import distributed  # noqa: F401 - it makes loggers, some with a level of their own
+
+    transport.configure()
+    names = [name for name in logging.root.manager.loggerDict if name.startswith("distributed")]
+    assert [name for name in names if logging.getLogger(name).isEnabledFor(logging.ERROR)] == []
 
 
 @pytest.mark.slow
