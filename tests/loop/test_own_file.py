@@ -67,6 +67,7 @@ def test_what_computes_the_same_or_breaks_the_contract_is_refused(tmp_path: Path
     assert "import os" in (own_file.refusal("import os\n" + honest, honest, Path("x.py")) or "")
 
 
+@pytest.mark.slow
 def test_a_file_that_is_not_there_is_a_usage_error(repository: Path, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "long.py").write_bytes(b"#" * 2**21)

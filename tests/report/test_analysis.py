@@ -24,6 +24,7 @@ def shown() -> str:
     return report.render(NIGHT, SOURCE_OF)
 
 
+@pytest.mark.slow
 def test_the_headline_is_the_validated_gain_with_its_interval() -> None:
     h = analysis.headline(NIGHT)
     assert h.interval is not None and h.interval.rounds == 5 and h.interval.real
@@ -41,6 +42,7 @@ def test_the_stack_is_the_incumbent_s_ancestry_with_diffs_and_effects() -> None:
         assert f'<span class="add">+EXTRA = <b>{k.experiment.n}</b></span>' in shown()
 
 
+@pytest.mark.slow
 def test_noise_lists_the_lucky_first_runs() -> None:
     lucky = analysis.lucky_discards(NIGHT)
     assert lucky

@@ -20,6 +20,7 @@ TRIED = trial(1, [Set("MATRIX_LR", "0.02")], parent=SMALL)
 TITLES = [entry.title for entry in menu.entries(CONTEXT)]
 
 
+@pytest.mark.slow
 def test_a_recipe_brings_its_reason_with_its_source() -> None:
     recipe, script = catalogue()[0], (ROOT / "train_mlx.py").read_text()
     (entry,) = [e for e in menu.entries(replace(CONTEXT, source=script)) if e.title == recipe.title]
