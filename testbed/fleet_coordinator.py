@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import io
 import os
+import random
 import signal
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ from testbed.given import GivenTask
 from testbed.starter import ALONE, serve
 from testbed.toy import META
 
+ONE_GOOD_IN = "ONE_GOOD_IN"  # in the environment: one of how many ideas is good
 VERSIONS = {"mlx": "1", "harness": "h"}
 
 
@@ -49,6 +52,26 @@ class Steps(BaseProposer):
         return [Proposal((Set("WIDTH", str(w)),), f"WIDTH {w}", "", "width", self.name) for w in chosen]
 
 
+@dataclass
+class Rare(BaseProposer):
+    """Proposer one in `one_in` of whose ideas is good: WIDTH two steps towards 60; the others are far beyond."""
+
+    name = "rare"
+    one_in: int
+    rng: random.Random = field(default_factory=lambda: random.Random(0))
+
+    def propose(self, context: Context, n: int = 1) -> list[Proposal]:
+        tried = {int(constants.read(trial.source)["WIDTH"]) for trial in context.history}
+        best = int(constants.read(context.source)["WIDTH"])
+        ideas = []
+        for _ in range(n):
+            good = best + 2 if best + 2 not in tried else best + 3
+            wanted = good if self.rng.random() < 1 / self.one_in else self.rng.randrange(100, 4000)
+            tried.add(wanted)
+            ideas.append(Proposal((Set("WIDTH", str(wanted)),), f"WIDTH {wanted}", "", "width", self.name))
+        return ideas
+
+
 class LedTask(GivenTask):
     """Training of which nothing runs here."""
 
@@ -62,6 +85,7 @@ class LedTask(GivenTask):
 
 def fleet(root: Path, pool: Pool, said: list[str], **options: Any) -> Fleet:
     """Return a fleet on the toy repository at `root`; what it says is appended to `said`."""
+    one_in = int(os.environ.get(ONE_GOOD_IN, "1"))
     return Fleet(
         root=root,
         tag="fleet",
@@ -69,7 +93,7 @@ def fleet(root: Path, pool: Pool, said: list[str], **options: Any) -> Fleet:
         pool=pool,
         options=Options(**options),
         view=lambda key: PlainView(io.StringIO()),
-        propose_with=lambda facts: Steps(),
+        propose_with=lambda facts: Rare(one_in) if one_in > 1 else Steps(),
         say=said.append,
     )
 

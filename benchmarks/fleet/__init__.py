@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from benchmarks.cli import run_module
 
 PARTS = {
+    "classes": "a night of two classes of machines: what each keeps, and what travels between them",
     "growth": "how many experiments up to 16 equal members decide, and the share wasted on stale parents (simulated)",
     "incidents": "what incidents at random instants do to three members and their coordinator",
     "rate": "how many experiments 1, 2 and 3 members decide in an hour",
 }
-WHERE = {"growth": "growth:growth", "rate": "growth:rate"}
+WHERE = {"classes": "classes:classes", "growth": "growth:growth", "rate": "growth:rate"}
 
 
 def main(argv: Sequence[str]) -> int:

@@ -22,12 +22,13 @@ def rate(argv: Sequence[str]) -> int:
     p = parser("fleet rate", __doc__)
     p.add_argument("--minutes", type=float, default=2.0, help="for each number of members (2)")
     p.add_argument("--run-s", type=float, default=3.0, metavar="S", help="of one run (3)")
+    p.add_argument("--one-good-in", type=int, default=1, metavar="N", help="ideas; 1: all that are near (1)")
     p.add_argument("--json", type=Path)
     args = p.parse_args(argv)
     run_s, seconds = (0.1, 1.0) if args.quick else (args.run_s, args.minutes * 60)
     rows: list[Row] = []
     for members in (1,) if args.quick else (1, 2, 3):
-        with scene(run_s, 10**6, members) as s:
+        with scene(run_s, 10**6, members, one_good_in=args.one_good_in) as s:
             s.wait(lambda s=s: s.night().decided, "the baseline")  # type: ignore[misc]
             time.sleep(seconds / 10)
             before, t = s.night(), time.monotonic()
@@ -35,11 +36,14 @@ def rate(argv: Sequence[str]) -> int:
             after, took_s = s.night(), time.monotonic() - t
         runs = sum(len(x.measurements) for x in after.experiments.values())
         runs -= sum(len(x.measurements) for x in before.experiments.values())
-        stale = sum("was replaced by" in x.reason for x in after.decided)
+        new = [x for x in after.decided if x.n not in {x.n for x in before.decided}]
+        stale = sum("was replaced by" in x.reason for x in new)
+        gains = [x.delta_score or 0.0 for x in new if x.verdict == "keep"]
         rows.append({
-            "members": members, "decided an hour": 3600 * (len(after.decided) - len(before.decided)) / took_s,
+            "members": members, "decided an hour": 3600 * len(new) / took_s,
             "runs an hour": 3600 * runs / took_s, "busy, %": 100 * runs * run_s / took_s / members,
-            "decided": len(after.decided), "stale parents": stale,
+            "decided": len(new), "stale": stale, "useful an hour": 3600 * (len(new) - stale) / took_s,
+            "kept": len(gains), "gain an hour": 3600 * sum(gains) / took_s,
         })  # fmt: skip
     return report(rows, args, run=f"{run_s:g} s")
 

@@ -19,7 +19,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,6 +31,7 @@ from autoresearch.paths import Layout
 from autoresearch.record import journal
 from autoresearch.record.night import Night
 from autoresearch.system import machine
+from testbed.fleet_coordinator import ONE_GOOD_IN
 from testbed.fleet_evidence import Training, read_trainings
 from testbed.fleet_member import LOG, keep_joining
 from testbed.starter import Starter
@@ -165,6 +166,7 @@ class Scene:
     experiments: int
     linked: bool = False  # each member has a network namespace
     clocked: bool = False  # every clock can be set
+    one_good_in: int = 1  # of the proposer's ideas
     over: threading.Event = field(default_factory=threading.Event)
     macs: list[Mac] = field(default_factory=list)
     key: str = field(default_factory=address.new_key)
@@ -188,16 +190,20 @@ class Scene:
         argv = [sys.executable, "-m", "testbed.fleet_coordinator", line, self.root, self.experiments, TTL_S]
         env = {**os.environ, **self.env, "AUTORESEARCH_CACHE": str(self.folder / "cache")}
         env |= self.clock.env if self.clock else {}
+        env |= {ONE_GOOD_IN: str(self.one_good_in)}
         self.coordinator = Starter(argv, env)
 
-    def join(self, number: int) -> None:
-        """Let one more member join, by a link of its own where links can be cut."""
+    def join(self, number: int, within: Sequence[str] = (), more: Mapping[str, str] | None = None) -> None:
+        """Let one more member join, by a link of its own where links can be cut.
+
+        `within` is a command that it is started by, and `more` of its environment.
+        """
         folder, away = self.folder / f"member{number}", threading.Event()
         folder.mkdir()
         link = Link(number) if self.linked else None
         clock = WallClock(folder / "clock", self.library) if self.clocked else None
-        within = ["ip", "netns", "exec", link.name] if link else []
-        env = {**self.env, **(clock.env if clock else {})}
+        within = [*within, "ip", "netns", "exec", link.name] if link else within
+        env = {**self.env, **(clock.env if clock else {}), **(more or {})}
         where = FleetAddress(link.host if link else "127.0.0.1", self.port, self.key)
         pids = keep_joining(where, folder, self.run_s, self.over, within, env, away, TTL_S)
         self.macs.append(Mac(folder, pids, link, clock, away))
@@ -260,11 +266,11 @@ def is_held(lock: Path) -> bool:
 
 @contextlib.contextmanager
 def scene(
-    run_s: float, experiments: int, members: int, *, linked: bool = False, clocked: bool = False
+    run_s: float, experiments: int, members: int, *, linked: bool = False, clocked: bool = False, one_good_in: int = 1
 ) -> Iterator[Scene]:
     """Yield a fleet of as many members; all of it is removed afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="autoresearch-fleet-bench-"))
-    made = Scene(folder, run_s, experiments, linked, clocked)
+    made = Scene(folder, run_s, experiments, linked, clocked, one_good_in)
     try:
         made.coordinator.start()
         for number in range(members):

@@ -15,6 +15,7 @@ from testbed.toy import ROOT
 TABLES: dict[str, tuple[str, tuple[str, ...]]] = {
     "examples coverage": ("example | true gain | covered | mean width", ("| ab |", "| routing |", " of 2 |")),
     "examples nights --examples bundle": ("example | metric", ("| bundle | gzip_bytes, clocked | 1 of 1 |",)),
+    "fleet classes": ("class | decided | kept | baseline", ("-1cpu-",)),
     "fleet growth": (
         "proposer | s an idea | members | decided in 8 hours | busy, % | stale, %",
         ("| model | 20 | 16 |",),
