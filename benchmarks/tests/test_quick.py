@@ -78,6 +78,7 @@ TABLES: dict[str, tuple[str, tuple[str, ...]]] = {
 
 # These take half a minute and more, many of them whole nights: `pytest -m long` runs them.
 LONG = (
+    "fleet classes",
     *(
         "nights incidents",
         "quality defaults",

@@ -228,12 +228,35 @@ def why_of(pattern: str, text: str) -> bool:
     return re.search(pattern, text, re.DOTALL) is not None
 
 
-@pytest.mark.parametrize(
-    "request_line", [b"GARBAGE\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\n\r\n"]
-)
-def test_what_is_no_http_is_refused_and_the_server_lives(served: Served, request_line: bytes) -> None:
+HEAD = f"Host: 127.0.0.1\r\nAuthorization: Bearer {TOKEN}\r\n".encode()
+BEST = b"GET /best HTTP/1.1\r\n" + HEAD
+POST = b"POST /hypotheses HTTP/1.1\r\n" + HEAD + b"Content-Type: application/json\r\n"
+CHUNKED = POST + b"Transfer-Encoding: chunked\r\n"
+NO_HTTP = {
+    "garbage": b"GARBAGE\r\n\r\n",
+    "no host": b"GET / HTTP/1.1\r\n\r\n",
+    "a long address": b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\n\r\n",
+    "an address in bytes": b"GET /\xff\xfe HTTP/1.1\r\n" + HEAD + b"\r\n",
+    "a NUL in the address": b"GET /be\0st HTTP/1.1\r\n" + HEAD + b"\r\n",
+    "a NUL in a header": BEST + b"X: a\0b\r\n\r\n",
+    "a space in a header's name": BEST + b"X y: a\r\n\r\n",
+    "two hosts": BEST + b"Host: evil.example\r\n\r\n",
+    "two tokens": BEST + b"Authorization: Bearer x\r\n\r\n",
+    "two types": POST + b"Content-Type: text/plain\r\nContent-Length: 2\r\n\r\n{}",
+    "two lengths": POST + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}x",
+    "a length and chunks": POST + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+    "a negative length": POST + b"Content-Length: -1\r\n\r\n{}",
+    "a length in words": POST + b"Content-Length: two\r\n\r\n{}",
+    "a chunk of no size": CHUNKED + b"\r\nZZ\r\n{}\r\n0\r\n\r\n",
+    "a chunk longer than it says": CHUNKED + b"\r\n1\r\n{}\r\n0\r\n\r\n",
+    "an unknown packing": POST + b"Transfer-Encoding: gzip\r\n\r\n{}",
+}
+
+
+@pytest.mark.parametrize("name", NO_HTTP)
+def test_what_is_no_http_is_refused_and_the_server_lives(served: Served, name: str) -> None:
     with socket.create_connection(("127.0.0.1", served.port), timeout=30) as connection:
-        connection.sendall(request_line)
+        connection.sendall(NO_HTTP[name])
         assert connection.recv(4096).split(b" ")[1][:1] == b"4"
     assert served.client.get("/machines").status_code == 200
 
