@@ -70,6 +70,8 @@ def settings(guard: Guard) -> Config:
 
 def listening(host: str, port: int) -> socket.socket:
     """Return a socket that listens on the address; port 0 takes a free one. Raises UsageError where it cannot."""
+    if not 0 <= port <= 65535:  # getaddrinfo would take its lower 16 bits
+        raise UsageError(f"--port {port}: ports are numbers from 0 to 65535")
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
         family, kind, protocol, _, address = found[0]

@@ -69,6 +69,8 @@ def test_a_port_that_is_taken_is_named_with_another() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(UsageError, match=rf"cannot listen on 127\.0\.0\.1, port {port}: .*serve --port {port + 1}"):
             command.listening("127.0.0.1", port)
+    with pytest.raises(UsageError, match="--port 99999: ports are numbers from 0 to 65535"):
+        command.listening("127.0.0.1", 99999)
     with pytest.raises(UsageError, match=r"--host no\.such\.host\.invalid"):
         command.listening("no.such.host.invalid", 0)
 
