@@ -115,6 +115,7 @@ BY_HAND = {
 }
 
 
+@pytest.mark.slow
 def test_json_is_read_by_hand_only_for_a_reason() -> None:
     found = set()
     for path in (ROOT / "autoresearch").rglob("*.py"):

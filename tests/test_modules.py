@@ -7,6 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
+import pytest
+
 from testbed.toy import ROOT
 
 TESTS, PACKAGE = ROOT / "tests", ROOT / "autoresearch"
@@ -55,6 +57,7 @@ def test_a_class_or_type_has_a_name_of_its_own() -> None:
     assert {name: paths for name, paths in found.items() if len(paths) > 1} == {}
 
 
+@pytest.mark.slow
 def test_a_function_that_is_imported_by_its_bare_name_has_that_name_alone() -> None:
     """Functions of one name in several modules are called by their module's: journal.read(), bundle.read()."""
     found: dict[str, set[str]] = defaultdict(set)

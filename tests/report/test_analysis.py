@@ -51,6 +51,7 @@ def test_noise_lists_the_lucky_first_runs() -> None:
     assert f"{len(lucky)} of {analysis.headline(NIGHT).discards} discarded candidates looked better" in shown()
 
 
+@pytest.mark.slow
 def test_crashes_are_grouped_by_cause() -> None:
     groups = analysis.crashes(NIGHT)
     assert {g.kind for g in groups} == {"memory", "diverged", "warmup", "probe_causality"}

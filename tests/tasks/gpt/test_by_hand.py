@@ -49,6 +49,7 @@ def test_help_and_an_unknown_option_train_nothing(repository: Path, option: str,
     assert not (repository / "runs").exists()
 
 
+@pytest.mark.slow
 def test_a_profile_sets_what_the_person_has_not_changed(repository: Path) -> None:
     path = repository / "train_mlx.py"
     wanted = {"WIDTH": "16", "LR": "0.5", "NOTHING": "1"}
