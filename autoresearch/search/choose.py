@@ -35,7 +35,7 @@ class ProposerOptions:
     """The command line's choice of a proposer."""
 
     kind: str = "auto"  # auto, hybrid, ollama, tuner, recipes, ideas or command
-    model: str | None = None  # the name of an Ollama model, or openai:NAME with base_url
+    model: str | None = None  # the name of an Ollama model; openai:NAME, or NAME with base_url, of another server
     base_url: str | None = None  # of the OpenAI-compatible server; None: OPENAI_BASE_URL
     api_key_file: Path | None = None  # with the key for it; None: OPENAI_API_KEY
     command: str | None = None
@@ -144,11 +144,12 @@ def _model(
 
     The clients of model servers are imported here: they take a third of a second, which a night without a model saves.
     """
-    if options.model and options.model.startswith(OPENAI):
+    if options.base_url or (options.model or "").startswith(OPENAI):
         from autoresearch.search.llm.openai import open_openai
 
         key = environment.openai_key(options.api_key_file)
-        return open_openai(options.base_url, options.model.removeprefix(OPENAI), scorecard, api_key=key)
+        wanted = (options.model or "").removeprefix(OPENAI) or None
+        return open_openai(options.base_url, wanted, scorecard, api_key=key)
     from autoresearch.search.llm.model_choice import open_ollama
 
     return open_ollama(

@@ -139,6 +139,7 @@ class Nights:
     dataset: str
     characters: int
     menu: bool  # the model is a small one
+    base_url: str | None  # of the OpenAI-compatible server with a real model; None for the scripted one
 
     @property
     def model(self) -> dict[str, Any]:
@@ -180,11 +181,11 @@ def run_night(nights: Nights, name: str) -> None:
     git(root, "commit", "-q", "-am", "the trainer")
     task = ["--dataset", str(nights.text), "--profile", "tiny", "--time-budget", str(nights.time_budget_s)]
     command = [sys.executable, "loop.py", "--tag", TAG, "--proposer", NIGHTS[name], "--seed", str(nights.seed), *task]
-    command += ["--experiments", str(nights.experiments)] + (
-        [] if name == "tuner" else ["--model", nights.model["name"]]
-    )
+    command += ["--experiments", str(nights.experiments)]
     student = (NumberChooser if nights.menu else Student)(nights.seed)
     with FakeOllama(student, models=[nights.model]) as fake, (own / "night.log").open("w") as log:
+        if name != "tuner":
+            command += ["--base-url", nights.base_url] if nights.base_url else ["--model", nights.model["name"]]
         env = {**os.environ, "AUTORESEARCH_CACHE": str(own / "cache"), "OLLAMA_HOST": fake.url}
         code = subprocess.run(command, cwd=root, env=env, stdout=log, stderr=subprocess.STDOUT).returncode
     if code:
@@ -229,7 +230,7 @@ def train_winners(nights: Nights, rounds: int) -> None:
 def proposers(experiments: Sequence[Experiment]) -> str:
     """Format how many experiments each proposer made: "model 11, tuner 29"."""
     names = (x.proposal.proposer for x in experiments)
-    counts = Counter("model" if name.startswith("ollama") else name for name in names)
+    counts = Counter("model" if name.startswith(("ollama", "openai")) else name for name in names)
     return ", ".join(f"{name} {count}" for name, count in sorted(counts.items())) or "0"
 
 
@@ -291,6 +292,7 @@ def main(argv: Sequence[str]) -> int:
     options.add_argument("--chars", type=int, default=700_000, help="of the dataset; few, so that evaluation is short")
     options.add_argument("--rounds", type=int, default=5, help="fresh seeds that the winners are trained on")
     options.add_argument("--menu", action="store_true", help="a small model that chooses from the menu at random")
+    options.add_argument("--base-url", metavar="URL", help="a real model behind this OpenAI-compatible server instead")
     options.add_argument("--folder", type=Path, help="where the nights stay (default: a temporary folder)")
     options.add_argument("--only", choices=[*NIGHTS, "winners", "table"])
     args = options.parse_args(argv)
@@ -299,7 +301,8 @@ def main(argv: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory() as temporary:
         folder = (args.folder or Path(temporary)).resolve()
         folder.mkdir(parents=True, exist_ok=True)
-        nights = Nights(folder, args.experiments, args.time_budget, args.seed, args.dataset, args.chars, args.menu)
+        start = (args.experiments, args.time_budget, args.seed, args.dataset, args.chars, args.menu, args.base_url)
+        nights = Nights(folder, *start)
         prepare_data(nights, SMALLER_START if args.quick else {})
         for name in NIGHTS:
             if args.only in (None, name):

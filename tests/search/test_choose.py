@@ -54,6 +54,7 @@ def test_the_choice_is_said_in_a_line(chosen: Callable[..., tuple[Proposer, list
                 "tuner + openai:qwen2.5-coder:7b + recipes",
                 "what each achieves",
             ),
+            ({"base_url": fake.url}, "tuner + openai:qwen2.5-coder:7b + recipes", "what each achieves"),
             ({"model": "gone:1b"}, "tuner + recipes", "Run: ollama pull gone:1b)"),
         ):
             proposer, said = chosen(fake.url, **wanted)

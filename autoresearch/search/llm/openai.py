@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from autoresearch.errors import ProposerError
+from autoresearch.errors import ProposerError, UsageError
 from autoresearch.search.llm.backend import THINKING_TOKENS, Answer, Question, Schema, added, thinks_aloud, whole_text
 from autoresearch.search.llm.dialogue import Dialogue
 from autoresearch.search.llm.tokens import conversation_tokens
@@ -171,7 +171,7 @@ class OpenAIProposer(Dialogue):
 
 def open_openai(
     base_url: str | None,
-    wanted: str,
+    wanted: str | None,
     scorecard: Scorecard,
     api_key: str | None = None,
     timeouts: Timeouts | None = None,
@@ -179,15 +179,19 @@ def open_openai(
     """Return a proposer with the model `wanted`, and the line that says which model and where.
 
     Servers of one model answer with it whatever the name, so the only model that a server lists is taken under its own
-    name. A server that does not answer now may do so later: then the name stays. Raises UsageError for a bad address.
+    name. A server that does not answer now may do so later: then the name stays. Raises UsageError for a bad address,
+    and where `wanted` is None and the server does not list exactly one model.
     """
     address = addresses.openai(base_url)
     names: list[str] = []
     with contextlib.suppress(ProposerError):  # `prepare` reports it
         listing = _client(address, api_key, timeouts or Timeouts()).json("GET", "/models")
         names = [str(entry["id"]) for entry in _entries(listing) if entry.get("id")]
-    name, said = wanted, ""
-    if len(names) == 1 and names[0] != wanted:
+    if wanted is None and len(names) != 1:
+        listed = f"lists {', '.join(names[:8])}" if names else "names no model now"
+        raise UsageError(f"which model of {address.url}? It {listed}. Add --model openai:NAME")
+    name, said = wanted or names[0], ""
+    if len(names) == 1 and names[0] != name:
         name, said = names[0], f", the only model there, and not {wanted}"
     elif names and wanted not in names:
         said = f", which the server does not list; it lists {', '.join(names[:8])}"

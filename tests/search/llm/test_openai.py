@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from autoresearch.errors import ProposerError
+from autoresearch.errors import ProposerError, UsageError
 from autoresearch.records import Context, Set, TaskFacts
 from autoresearch.search.llm.backend import Answer, Question, Schema
 from autoresearch.search.llm.openai import OpenAIBackend, OpenAIProposer, open_openai
@@ -170,7 +170,11 @@ def test_the_only_model_of_a_server_is_taken_under_its_own_name(tmp_path: Path) 
     assert named == f"{MODEL['name']} at {fake.url}/v1 (it stays in that server's memory)"
     with FakeOllama(models=[MODEL, THINKER]) as fake:
         proposer, line = open_openai(fake.url, "local-7b", scorecard, timeouts=QUICK)
+        with pytest.raises(UsageError, match=f"It lists .*{THINKER['name']}.*Add --model openai:NAME"):
+            open_openai(fake.url, None, scorecard, timeouts=QUICK)
     assert proposer.name == "openai:local-7b" and "does not list" in line and THINKER["name"] in line
+    with pytest.raises(UsageError, match="names no model now"):
+        open_openai("127.0.0.1:9", None, scorecard, timeouts=QUICK)
 
 
 def test_cancel_ends_a_turn(tmp_path: Path) -> None:
