@@ -193,7 +193,7 @@ def open_openai(
     name, said = wanted or names[0], ""
     if len(names) == 1 and names[0] != name:
         name, said = names[0], f", the only model there, and not {wanted}"
-    elif names and wanted not in names:
+    elif names and name not in names:
         said = f", which the server does not list; it lists {', '.join(names[:8])}"
     line = f"{name} at {address.url}{said} (it stays in that server's memory)"
     return OpenAIProposer(base_url, name, scorecard, api_key=api_key, timeouts=timeouts), line

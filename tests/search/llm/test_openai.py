@@ -166,6 +166,7 @@ def test_the_only_model_of_a_server_is_taken_under_its_own_name(tmp_path: Path) 
         proposer.propose(CONTEXT)
         assert fake.chats()[0]["model"] == MODEL["name"]
         _, named = open_openai(fake.url, MODEL["name"], scorecard, timeouts=QUICK)
+        assert open_openai(fake.url, None, scorecard, timeouts=QUICK)[1] == named
     assert proposer.name == f"openai:{MODEL['name']}" and "the only model there, and not local-7b" in line
     assert named == f"{MODEL['name']} at {fake.url}/v1 (it stays in that server's memory)"
     with FakeOllama(models=[MODEL, THINKER]) as fake:
