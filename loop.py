@@ -198,7 +198,8 @@ def _shared_options() -> list[argparse.ArgumentParser]:
         "--proposer",
         choices=["auto", "hybrid", "ollama", "tuner", "recipes", "ideas", "command"],
         default="auto",
-        help="auto: the local model, the tuner and recipes (a task's own ideas) in turns; without a model the last two",
+        metavar="WHO",
+        help="%(choices)s (auto: the local model, if there is one, the tuner, and recipes or a task's ideas in turns)",
     )
     who.add_argument("--model", help="of the Ollama server, or openai:NAME with --base-url")
     who.add_argument("--base-url", metavar="URL", help="an OpenAI-compatible server, e.g. http://127.0.0.1:8080/v1")
