@@ -49,6 +49,7 @@ def waiting_for(layout: Layout, view: View, model: Model) -> tuple[Readiness, No
     return Readiness(notebook, model.release), notebook
 
 
+@pytest.mark.slow
 def test_a_pause_waits_gives_the_memory_back_and_is_not_research(
     layout: Layout, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -94,6 +94,7 @@ def test_there_is_no_default_repository(monkeypatch: pytest.MonkeyPatch) -> None
 # --- the hub ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_nights_come_from_the_hub_and_later_from_the_cache(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.put(REPO, **{"findings/a": GOOD, "b": OTHER, "deep/er/c": GOOD})
     hub.files[REPO]["train.py"] = b"import os"
@@ -123,6 +124,7 @@ def test_odd_names_are_not_even_asked_for(hub: FakeHub, name: str) -> None:
     assert [name for name, _ in hub.transfers] == ["good.json"]
 
 
+@pytest.mark.slow
 def test_what_is_too_large_is_not_even_asked_for(hub: FakeHub) -> None:
     hub.put(REPO, good=GOOD, huge=bytes(bundle.MOST_FILE_BYTES + 2**20))
     nights, (said,) = pulled("hub:people/findings")

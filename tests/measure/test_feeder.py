@@ -36,6 +36,7 @@ def test_both_ends_speak_the_same() -> None:
     assert prepare.Feed.MOST_TOKENS == MOST_TOKENS
 
 
+@pytest.mark.slow
 def test_every_row_comes_once_an_epoch_in_the_order_of_the_seed() -> None:
     def order(seed: int) -> list[int]:
         with fed(ROWS, seed) as (feed, _):
@@ -48,6 +49,7 @@ def test_every_row_comes_once_an_epoch_in_the_order_of_the_seed() -> None:
     assert a == ROWS[drawn, 0].tolist()
 
 
+@pytest.mark.slow
 def test_shorter_rows_are_pieces_of_rows_with_their_targets() -> None:
     with fed(ROWS) as (feed, clock):
         x, y = next(runs(feed).batches(40, 4))
@@ -65,6 +67,7 @@ def test_each_epoch_is_whole_however_it_is_cut(length: int, counts: list[int]) -
         assert sorted(taken[k * order.total : (k + 1) * order.total]) == whole
 
 
+@pytest.mark.slow
 def test_the_first_batch_starts_the_clock_and_the_budget_ends_the_batches() -> None:
     with fed(ROWS, budget_s=0.2) as (feed, clock):
         run = runs(feed)

@@ -100,6 +100,7 @@ def test_lines_without_the_token_do_not_count(spec: RunSpec) -> None:
     assert not done.events and done.failure is not None and done.failure.kind == "exited"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("events", "kind"), [([], "startup"), ([WARM], "overrun"), ([WARM, TRAINED, HASHED, SAVED], "hang")]
 )
@@ -160,6 +161,7 @@ def test_a_failure_of_the_machine_is_named_so(spec: RunSpec) -> None:
     assert failure is not None and failure.kind == "memory"
 
 
+@pytest.mark.slow
 def test_memory_and_swap_have_limits(spec: RunSpec) -> None:
     failure = follow(ScriptedChild(returncode=None, rss=2**30), spec, limits={"start": 60.0}).failure
     assert failure is not None and failure.kind == "memory" and "held 1.0 GB" in failure.message
@@ -169,6 +171,7 @@ def test_memory_and_swap_have_limits(spec: RunSpec) -> None:
     assert failure is not None and failure.kind == "machine" and "swapped 3.0 GB" in failure.message
 
 
+@pytest.mark.slow
 def test_files_in_the_run_s_folder_have_limits(spec: RunSpec) -> None:
     (spec.folder / "large").write_bytes(b"x")
     limited = replace(spec, bench=replace(spec.bench, folder_limit=0))

@@ -34,6 +34,7 @@ def test_the_headline_is_the_validated_gain_with_its_interval() -> None:
     assert f"95% interval +{h.interval.low_score:.4f} to +{h.interval.high_score:.4f}, 5 interleaved rounds" in shown()
 
 
+@pytest.mark.slow
 def test_the_stack_is_the_incumbent_s_ancestry_with_diffs_and_effects() -> None:
     kept = analysis.kept_changes(NIGHT)
     assert [k.experiment.n for k in kept] == [x.n for x in NIGHT.experiments.values() if x.verdict == "keep"][1:]

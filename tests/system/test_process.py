@@ -93,6 +93,7 @@ def test_run_passes_arguments_without_a_shell() -> None:
     assert run([*python("import sys; print(sys.argv[1])"), hostile]).stdout == hostile + "\n"
 
 
+@pytest.mark.slow
 def test_run_ends_the_whole_group_at_its_timeout(tmp_path: Path) -> None:
     inner = f"import os, time; open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(60)"
     code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {inner!r}])"
@@ -116,6 +117,7 @@ def test_events_arrive_with_the_parents_clock(start: Callable[..., Child]) -> No
     assert (child.wait(), child.stopped, child.dropped_events) == (0, None, 0)
 
 
+@pytest.mark.slow
 def test_next_event_gives_up_after_its_timeout_and_after_the_end(start: Callable[..., Child]) -> None:
     with start(SEND + "time.sleep(0.6); send(type='late')") as child:
         assert child.next_event(timeout=0.05) is None
@@ -195,6 +197,7 @@ def test_the_wall_clock_limit(start: Callable[..., Child]) -> None:
     assert time.monotonic() - child.started < 5
 
 
+@pytest.mark.slow
 def test_the_watchdog_is_asked_and_its_reason_kept(start: Callable[..., Child]) -> None:
     def too_big(child: Child) -> str | None:
         mb = child.rss_bytes() / 2**20

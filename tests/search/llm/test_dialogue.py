@@ -246,6 +246,7 @@ def test_a_model_that_cannot_edit_code_gets_simpler_questions(make: Make) -> Non
         assert "<<<<<<< SEARCH" not in seen(fake, len(fake.chats()) - 1)
 
 
+@pytest.mark.slow
 def test_slow_loading_asks_for_several_drafts(make: Make) -> None:
     with FakeOllama([GOOD], load_s=0.5) as fake:
         proposer = make(fake)

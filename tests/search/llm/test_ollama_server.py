@@ -116,6 +116,7 @@ def test_failures_of_a_chat_by_their_reason(step: dict[str, Any], expected: str)
         assert reason(lambda: ask(OllamaServer(fake.url, QUICK))) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", ["delay_s", "late_s"], ids=["before the headers", "after the headers"])
 def test_the_first_chunk_may_take_longer_than_the_next_one(when: str) -> None:
     limits = Timeouts(first_byte_s=5, chunk_s=0.25, answer_s=0.4)
@@ -205,6 +206,7 @@ def test_load_options_that_stay_load_once() -> None:
         assert fake.loads == [(NAME, 8192), (NAME, 16384)]
 
 
+@pytest.mark.slow
 def test_unload_returns_when_the_memory_is_free() -> None:
     """The server answers at once and frees the memory later."""
     with FakeOllama([{"reply": "a"}], unload_s=0.4) as fake:
@@ -217,6 +219,7 @@ def test_unload_returns_when_the_memory_is_free() -> None:
         server.unload("never-seen")
 
 
+@pytest.mark.slow
 def test_a_model_that_stays_in_memory_is_an_error() -> None:
     with FakeOllama([{"reply": "a"}], stuck=True) as fake:
         server = OllamaServer(fake.url, QUICK)

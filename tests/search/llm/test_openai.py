@@ -54,6 +54,7 @@ def test_thinking_is_kept_apart() -> None:
     assert (answer.text, answer.thinking, answer.done_reason) == ("SET DEPTH = 6", "Hm. ", "stop")
 
 
+@pytest.mark.slow
 def test_a_server_that_sends_headers_at_once_may_read_for_longer_than_between_chunks() -> None:
     with FakeOllama([{"reply": "SET DEPTH = 6", "late_s": 0.5}]) as fake:
         backend = OpenAIBackend(fake.url, "m", timeouts=replace(QUICK, first_byte_s=5, chunk_s=0.25))

@@ -131,6 +131,7 @@ def own(tmp_path: Path, **options: Any) -> dict[str, str]:
     return {"PATH": str(tmp_path), "OLLAMA_HOST": "127.0.0.1:9", "OLLAMA_MODELS": "/models", "HOME": str(tmp_path)}
 
 
+@pytest.mark.slow
 def test_an_installed_server_is_started_offline_and_stopped(tmp_path: Path) -> None:
     server = connect(tmp_path / "logs" / "ollama.log", own(tmp_path, start_s=0.3), QUICK)
     assert server is not None and isinstance(server.own, OwnServer) and server.own.child is not None

@@ -18,6 +18,7 @@ def prepared(folder: Path, data: str = DATA) -> Path:
     return declare(folder, task_toml=PREPARED, data_py=data)
 
 
+@pytest.mark.slow
 def test_data_are_prepared_once_without_the_editable_files_and_count_in_the_fingerprint(tmp_path: Path) -> None:
     folder, said = prepared(tmp_path / "task"), list[str]()
     first, again = opened(folder, said), opened(folder, said)

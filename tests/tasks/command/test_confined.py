@@ -63,6 +63,7 @@ def test_memory_is_that_of_all_processes_together(place: Path) -> None:
     assert ended.peak_rss_mb is not None and 120 < ended.peak_rss_mb < 400
 
 
+@pytest.mark.slow
 def test_a_command_past_its_limit_is_ended(place: Path) -> None:
     began = time.monotonic()
     ended = python(place, "import time; time.sleep(60)", limit_s=0.3)
@@ -98,6 +99,7 @@ while not os.path.exists("out/used"):
 """
 
 
+@pytest.mark.slow
 def test_what_a_command_leaves_behind_is_ended_and_its_time_counts(place: Path) -> None:
     ended = python(place, DETACHED)
     time.sleep(0.6)
