@@ -274,7 +274,7 @@ def winners(found: Mapping[str, Sequence[float | None]]) -> list[str]:
         mean = f"{statistics.mean(known):.4f}" if known else "none"
         lines.append(f"| {name} | {mean} | {', '.join('—' if v is None else f'{v:.4f}' for v in values)} |")
     for other in ("tuner", "model"):
-        pairs = zip(found.get("hybrid", ()), found.get(other, ()), strict=True)
+        pairs = zip(found.get("hybrid", ()), found.get(other, ()), strict=False)  # one of the nights may be missing
         rounds = [(b, a) for a, b in pairs if a is not None and b is not None]
         if len(rounds) > 1:
             gain = paired(rounds)

@@ -19,15 +19,17 @@ time.sleep(600)
 
 def test_a_family_is_counted_together_and_can_be_gone() -> None:
     with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, start_new_session=True) as parent:
-        assert parent.stdout is not None
-        child = int(parent.stdout.readline())
-        assert {p.pid for p in family.family(parent.pid)} == {parent.pid, child}
-        assert family.rss_bytes(parent.pid) > family.rss_bytes(child) > 2**20
-        before, deadline = family.cpu_s(parent.pid), time.monotonic() + 60
-        while family.cpu_s(parent.pid) < before + 0.05:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        family.signal_group(parent.pid, signal.SIGKILL)
+        try:
+            assert parent.stdout is not None
+            child = int(parent.stdout.readline())
+            assert {p.pid for p in family.family(parent.pid)} == {parent.pid, child}
+            before, deadline = family.cpu_s(parent.pid), time.monotonic() + 60
+            while family.cpu_s(parent.pid) < before + 0.05:  # so that the child runs Python, and is not just begun
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+            assert family.rss_bytes(parent.pid) > family.rss_bytes(child) > 2**20
+        finally:
+            family.signal_group(parent.pid, signal.SIGKILL)
     assert (family.family(parent.pid), family.rss_bytes(parent.pid), family.cpu_s(parent.pid)) == ([], 0, 0.0)
     family.signal_group(parent.pid, signal.SIGKILL)
 
