@@ -199,12 +199,12 @@ def sparkline(curve: LossCurve, columns: int, low: float, high: float) -> str:
     slices: dict[int, list[float]] = {}
     for progress, loss in curve:
         slices.setdefault(min(columns - 1, int(progress * columns)), []).append(loss)
-    height = (len(SPARKS) - 1) / (high - low) if high > low else 0.0
     text, spark = "", ""
     for i in range(max(slices, default=-1) + 1):
         if i in slices:
             mean = sum(slices[i]) / len(slices[i])
-            spark = SPARKS[int(min(max(mean - low, 0.0), high - low) * height)]
+            share = min(max((mean - low) / (high - low), 0.0), 1.0) if high > low else 0.0
+            spark = SPARKS[int(share * (len(SPARKS) - 1))]
         text += spark or " "
     return text
 

@@ -88,4 +88,5 @@ def test_a_sparkline_stands_over_the_progress(curve: list[tuple[float, float]], 
 def test_sparklines_times_and_curves() -> None:
     assert sparkline([(0.0, 3.0), (0.4, 2.0), (0.9, 1.0)], 3, 1.0, 3.0) == "█▄▁"
     assert sparkline([(0.0, 30.0), (0.9, 1.0)], 3, 1.0, 3.0) == "██▁"
+    assert sparkline([(0.0, 0.0), (1.0, 3e-308)], 2, 0.0, 3e-308) == "▁█"
     assert at([(0.0, 4.0), (0.5, 2.0)], 0.25) == 3.0 and at([(0.0, 4.0), (0.5, 2.0)], 0.6) is None
