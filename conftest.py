@@ -33,13 +33,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Run single files in this process, where `--pdb` and `-s` work, and folders in three, or five with slow tests.
+    """Run single files in this process, where `--pdb` and `-s` work, and folders in two, or five with slow tests.
 
     Many of the slow ones wait; each process imports all test files, which takes it longer than most of the others.
     """
     if all(Path(argument.partition("::")[0]).is_file() for argument in config.args):
         return 0
-    return 3 if "not slow" in config.option.markexpr else 5
+    return 2 if "not slow" in config.option.markexpr else 5
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
