@@ -50,11 +50,15 @@ def run_module(
 ) -> int:
     """Run the benchmark in `package` that `argv` begins with; `names` gives meanings.
 
-    `where` names its function as "module:function"; else that is `main` in the module of its name.
+    `where` names its function as "module:function"; else that is `main` in the module of its name. A package has PARTS,
+    names with their meanings, of which the next word of `argv` is one, and may have WHERE for them.
     """
     name, rest = choose(f"python -m {package.replace('.', ' ')}", names, argv)
     module, _, function = (where or {}).get(name, name).partition(":")
-    code: int = getattr(import_module(f"{package}.{module}"), function or "main")(rest)
+    found = import_module(f"{package}.{module}")
+    if hasattr(found, "PARTS"):
+        return run_module(found.__name__, found.PARTS, rest, getattr(found, "WHERE", None))
+    code: int = getattr(found, function or "main")(rest)
     return code
 
 

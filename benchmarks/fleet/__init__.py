@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from benchmarks.cli import run_module
-
 PARTS = {
     "classes": "a night of two classes of machines: what each keeps, and what travels between them",
     "growth": "how many experiments up to 16 equal members decide, and the share wasted on stale parents (simulated)",
@@ -13,7 +9,3 @@ PARTS = {
     "rate": "how many experiments 1, 2 and 3 members decide in an hour",
 }
 WHERE = {"classes": "classes:classes", "growth": "growth:growth", "rate": "growth:rate"}
-
-
-def main(argv: Sequence[str]) -> int:
-    return run_module(__name__, PARTS, argv, WHERE)

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from benchmarks.cli import run_module
-
 PARTS = {
     "incidents": "kills, a reboot, a full disk, a set clock, a lost server: what a night loses to each",
     "models": "what a middling model adds to the tuner in a real night",
@@ -13,7 +9,3 @@ PARTS = {
     "nulls": "what the loop claims where there is nothing to find",
     "overhead": "where the seconds of a recorded night went",
 }
-
-
-def main(argv: Sequence[str]) -> int:
-    return run_module(__name__, PARTS, argv)

@@ -2,15 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from benchmarks.cli import run_module
-
 PARTS = {
     "serve": "what the live page and the REST interface hold, and what they cost a training",
     "view": "what the live view and the morning report cost",
 }
-
-
-def main(argv: Sequence[str]) -> int:
-    return run_module(__name__, PARTS, argv)

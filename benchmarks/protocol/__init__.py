@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from benchmarks.cli import run_module
-
 PARTS = {
     "reading": "what a model reads anew each turn",
     "real": "what the protocol makes of a real model",
@@ -19,7 +15,3 @@ WHERE = {
     "replies": "turns:replies",
     "turns": "turns:turns",
 }
-
-
-def main(argv: Sequence[str]) -> int:
-    return run_module(__name__, PARTS, argv, WHERE)

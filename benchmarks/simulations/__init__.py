@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from benchmarks.cli import run_module
-
 PARTS = {
     "keep_rule": "keep rules by true gain, false keeps, and claimed gain that is not there",
     "kinds": "limits and intervals of exact metrics with cases, and of counts",
     "night": "the night's statistics: intervals, drift, simplifications, the early stop",
     "search": "the tuner against other searches on made-up surfaces",
 }
-
-
-def main(argv: Sequence[str]) -> int:
-    return run_module(__name__, PARTS, argv)

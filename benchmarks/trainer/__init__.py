@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from benchmarks.cli import run_module
-
 PARTS = {
     "batches": "what a batch costs",
     "breakdown": "the parts of a step",
@@ -23,7 +19,3 @@ WHERE = {
     "step": "steps:step",
     "warmup": "steps:warmup",
 }
-
-
-def main(argv: Sequence[str]) -> int:
-    return run_module(__name__, PARTS, argv, WHERE)

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from benchmarks.cli import run_module
-
 PARTS = {
     "candidates": "how each hostile or broken candidate is stopped",
     "cost": "what a judge in a process of its own and the probes cost",
@@ -13,7 +9,3 @@ PARTS = {
     "power": "which leaks the probes find",
     "preflight": "what a try on small arrays finds, whom it accuses, what it costs a turn",
 }
-
-
-def main(argv: Sequence[str]) -> int:
-    return run_module(__name__, PARTS, argv)
