@@ -221,22 +221,14 @@ class Fleet:
         """Return why the night ends now, or None."""
         nights = list(self.nights.values())
         for night in nights:
-            if (why := night.research.must_stop() or self._arrived(night)) is not None:
+            arrived = night.research.arrived() if night.ready.is_set() else None
+            if (why := night.research.must_stop() or arrived) is not None:
                 return why
         if nights and all(night.exhausted and not night.research.drafts for night in nights):
             return nights[0].exhausted
         decided = sum(night.research.notebook.counters.decided for night in nights)
         kept_s = max((self._reserve_s(night) for night in nights if night.ready.is_set()), default=0.0)
         return Limits(self.options.experiments, self.options.deadline, run_s=kept_s).reached(decided)
-
-    def _arrived(self, night: ClassNight) -> str | None:
-        """Return that a night has reached the target, or None."""
-        limits = night.research.limits
-        if limits.target_score is None or not night.ready.is_set():
-            return None
-        notebook = night.research.notebook
-        best_score = notebook.estimates.estimate(notebook.incumbent).mean
-        return Limits(target_score=limits.target_score, metric=limits.metric).reached(0, best_score)
 
     def _reserve_s(self, night: ClassNight) -> float:
         """Return the seconds before the deadline that a night keeps for its last run and its validation."""

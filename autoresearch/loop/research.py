@@ -43,11 +43,16 @@ class Limits:
     target_score: float | None = None  # of the incumbent's estimate
     metric: Metric = VAL_BPB
 
+    def arrived(self, best_score: float | None) -> str | None:
+        """Return that the incumbent's present estimate `best_score` has reached the target, or None."""
+        if self.target_score is None or best_score is None or best_score > self.target_score:
+            return None
+        return f"the target is reached: {self.metric.text(best_score)}, wanted {self.metric.shown(self.target_score)}"
+
     def reached(self, decided: int, best_score: float | None = None) -> str | None:
         """Return why the night ends now, or None. `best_score` is the incumbent's present estimate."""
-        if self.target_score is not None and best_score is not None and best_score <= self.target_score:
-            wanted = self.metric.shown(self.target_score)
-            return f"the target is reached: {self.metric.text(best_score)}, wanted {wanted}"
+        if (why := self.arrived(best_score)) is not None:
+            return why
         if self.experiments is not None and decided >= self.experiments:
             return f"{counted(decided, 'experiment')} done"
         if self.deadline is not None and time.time() + self.run_s > self.deadline:
@@ -105,10 +110,17 @@ class Research:
             self._teach()
         return why
 
+    def arrived(self) -> str | None:
+        """Return that the incumbent has reached the target, or None."""
+        return self.limits.arrived(self._best_score(self.limits))
+
     def _reached(self, limits: Limits) -> str | None:
+        return limits.reached(self.notebook.counters.decided, self._best_score(limits))
+
+    def _best_score(self, limits: Limits) -> float | None:
+        """Return the incumbent's present estimate where there is a target to compare it with."""
         notebook = self.notebook
-        best_score = notebook.estimates.estimate(notebook.incumbent).mean if limits.target_score is not None else None
-        return limits.reached(notebook.counters.decided, best_score)
+        return notebook.estimates.estimate(notebook.incumbent).mean if limits.target_score is not None else None
 
     def _catch_up(self) -> None:
         """Take in what the user committed to the branch. A keep that it came before is tried again on top of it."""
