@@ -169,11 +169,8 @@ class Runner:
         """Measure the source of `x`. Raises JournalError where it is no longer what was proposed."""
         read_source(self.notebook.layout, x)
         order = self._order(x, run, purpose, seed)
-        if purpose == "search" and x.role == "candidate":
-            check = self.early_stopping.check_for(x) if self.early_stopping else None
-            order = replace(order, early_stop=check, ceiling_score=self._ceiling())
         if x.role == "candidate" and purpose in ("search", "repeat"):
-            order = replace(order, floor_score=self._floor())
+            order = self._bounded(order, x)
         return self.task.measure(order, self.notebook.view.hear)
 
     def _order(self, x: Experiment, run: int, purpose: Purpose, seed: int) -> RunOrder:
@@ -195,15 +192,15 @@ class Runner:
         score = notebook.estimates.estimate(other).mean
         return replace(order, incumbent=layout.source(other.n), incumbent_score=score)
 
-    def _ceiling(self) -> float:
-        """Return a score above which a first run leads nowhere, so that few checks are enough."""
-        now = self.notebook.estimates
-        return hopeless_from(now.estimate(self.notebook.incumbent), now.noise)
-
-    def _floor(self) -> float:
-        """Return the score below which a gain over the incumbent is implausible."""
+    def _bounded(self, order: RunOrder, x: Experiment) -> RunOrder:
+        """Add the score below which a gain is implausible, and to a first run what may end it early."""
         night, now = self.notebook.night, self.notebook.estimates
-        return now.estimate(self.notebook.incumbent).mean - largest_plausible(estimates.kept_gains(night), now.noise)
+        best = now.estimate(self.notebook.incumbent)
+        floor = best.mean - largest_plausible(estimates.kept_gains(night), now.noise)
+        if order.purpose != "search":
+            return replace(order, floor_score=floor)
+        check = self.early_stopping.check_for(x) if self.early_stopping else None
+        return replace(order, floor_score=floor, early_stop=check, ceiling_score=hopeless_from(best, now.noise))
 
     def _spoiled(self, x: Experiment, m: Measurement) -> str | None:
         """Return why a run does not count, because of the machine; None where it counts."""
