@@ -96,7 +96,9 @@ def path(text: str) -> Path:
 
 def place(text: str) -> str:
     """Return a path as `path` does, or "hub", "hub:OWNER/NAME" or "git+URL" as it is, for argparse."""
-    return text if text == "hub" or text.startswith(("hub:", "git+")) else str(path(text))
+    from autoresearch.loop.remotes import is_remote
+
+    return text if is_remote(text) else str(path(text))
 
 
 def parser() -> argparse.ArgumentParser:
