@@ -30,9 +30,8 @@ from autoresearch.records import Measurement
 if TYPE_CHECKING:
     import numpy as np
 
-LossCurve = Sequence[
-    tuple[float, float]
-]  # (progress 0..1, training loss in nats a token), as in Measurement.loss_curve
+# (progress 0..1, training loss in nats a token), as in Measurement.loss_curve
+LossCurve = Sequence[tuple[float, float]]
 
 AT = 0.5  # of the budget: when a candidate is compared, once
 WINDOW = 0.15  # of the budget before AT: the losses there are averaged, since single batches scatter

@@ -109,8 +109,8 @@ def pause_command(root: Path, tag: str | None) -> None:
 def _meant(root: Path, tag: str | None, applies: Callable[[Layout], bool]) -> list[str]:
     """Return the tags that a command means: all to which it applies, unless one is named or checked out."""
     found = [each for each in journal.nights(root) if applies(Layout(root, each))]
-    lines = [each for each in found if tag is None or each.startswith(f"{tag}-")]
-    return lines if len(lines) > 1 else [status.find_tag(root, lines[0] if tag is not None and lines else tag)]
+    meant = [each for each in found if tag is None or each.startswith(f"{tag}-")]
+    return meant if len(meant) > 1 else [status.find_tag(root, meant[0] if tag is not None and meant else tag)]
 
 
 def _pause(layout: Layout) -> None:

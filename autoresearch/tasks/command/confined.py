@@ -185,9 +185,8 @@ class _Watch:
     """Look at a running command once a second: what it holds, all its processes together, and what it writes."""
 
     def __init__(self, order: Call) -> None:
-        self.folders = [
-            folder for folder in (*order.write, order.scratch) if folder != order.cwd
-        ]  # a tree holds much itself
+        written = (*order.write, order.scratch)
+        self.folders = [folder for folder in written if folder != order.cwd]  # a tree holds much itself
         self.cwd = order.cwd
         self.peak_bytes = 0
 

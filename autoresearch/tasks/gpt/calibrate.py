@@ -246,9 +246,8 @@ def axes(source: str, bench: Workbench, device: str) -> Iterator[SpeedAxis]:
     if device == "gpu" and isinstance(chunk := now.get(CHUNK), int):  # a CPU's chunks are the harness's
         larger = tuple(f"2**{k}" for k in CHUNKS if 2**k > chunk)
         smaller = tuple(f"2**{k}" for k in reversed(CHUNKS) if 2**k < chunk)
-        yield SpeedAxis(
-            CHUNK, (larger, smaller), patience=2
-        )  # before the rows: with small chunks more rows bring nothing
+        # Before the rows: with small chunks more rows bring nothing.
+        yield SpeedAxis(CHUNK, (larger, smaller), patience=2)
     if isinstance(rows := now.get(ROWS), int):
         tokens, pieces = now.get("TOTAL_BATCH_SIZE"), now.get("TRAIN_ROW_PIECES", 1)
         seq_len = prepared.load_meta(bench.data.folder).seq_len
