@@ -105,7 +105,7 @@ def _shared(
     return Hybrid(
         proposers,
         fallback=proposers[0],
-        on_plateau=None if of_task else recipes,
+        late=None if of_task else recipes,
         first=recipes if of_task else None,
         scorecard=scorecard,
         say=say,

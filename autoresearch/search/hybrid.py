@@ -63,8 +63,9 @@ class Hybrid:
     """Proposer that asks others: `proposers` share the turns, and `fallback`, one of them or not, stands in.
 
     Proposals keep the name of the proposer that made them. `say` gets a line for every failure. With a `scorecard`,
-    each one's share begins at its rate of keeps in earlier nights. The proposer `on_plateau` is asked first in
-    every second turn once nothing was kept for policy.PLATEAU experiments; the proposer `first` while it has ideas.
+    each one's share begins at its rate of keeps in earlier nights. The proposer `first` is asked first while it has
+    ideas. The proposer `late` has no turns while the big levers are tried, and is asked first as a plateau begins and
+    in some of its turns (policy.for_late).
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class Hybrid:
         proposers: Sequence[Proposer],
         *,
         fallback: Proposer,
-        on_plateau: Proposer | None = None,
+        late: Proposer | None = None,
         first: Proposer | None = None,
         floor: float = policy.FLOOR,
         scorecard: Scorecard | None = None,
@@ -80,11 +81,11 @@ class Hybrid:
     ) -> None:
         if not proposers:
             raise ValueError("a hybrid needs at least one proposer")
-        self.proposers, self.fallback, self.on_plateau, self.first = list(proposers), fallback, on_plateau, first
+        self.proposers, self.fallback, self.late, self.first = list(proposers), fallback, late, first
         self.floor, self.say = floor, say
         self.accounts = {proposer.name: Account() for proposer in self._everyone()}
         self.scorecard = scorecard
-        self._priors = {m.name: scorecard.card(m.name).turn_counts().rate for m in proposers} if scorecard else {}
+        self._priors = {m.name: _prior(m.name, scorecard) for m in proposers}
 
     @property
     def name(self) -> str:
@@ -147,8 +148,10 @@ class Hybrid:
             return list(dict.fromkeys([self.fallback, *able]))
         if self.first in awake:
             return list(dict.fromkeys([self.first, self.fallback, *awake, *able]))
-        if self._plateau_turn(context.history) and self.on_plateau in awake:
-            return list(dict.fromkeys([self.on_plateau, self.fallback, *awake, *able]))
+        if policy.for_late(context.history) and self.late in awake:
+            return list(dict.fromkeys([self.late, self.fallback, *awake, *able]))
+        if policy.of_lever(context.directive) and len(awake) > 1:
+            awake = [proposer for proposer in awake if proposer is not self.late]
         names = [proposer.name for proposer in awake]
         budget_s = context.task.budget_s or 0.0
         counts = policy.turn_counts(context.history, names)
@@ -168,18 +171,12 @@ class Hybrid:
                 except ProposerError as error:
                     yield proposer, error
 
-    def _plateau_turn(self, history: Sequence[Trial]) -> bool:
-        """Return whether the turn is one of `on_plateau`'s: nothing was kept for long, and its last turn is over."""
-        stalled = policy.since_keep(history) >= policy.PLATEAU
-        return self.on_plateau is not None and stalled and history[-1].proposer != self.on_plateau.name
-
     def _with_session(self, name: str, counts: TurnCounts, budget_s: float) -> TurnCounts:
         """Add the failed turns of this process, the cost of proposing, and the rate of earlier nights."""
         account = self.accounts[name]
         proposing_s = account.seconds / account.asked if account.asked else 0.0
         cost = round(1 + proposing_s / budget_s, 1) if budget_s else 1.0  # rounded, so that equal costs tie
-        prior = self._priors.get(name, policy.PRIOR_RATE)
-        return replace(counts, turns=counts.turns + account.failed, cost=cost, prior=prior)
+        return replace(counts, turns=counts.turns + account.failed, cost=cost, prior=self._priors[name])
 
     def _ask(self, proposer: Proposer, context: Context, n: int) -> list[Proposal]:
         """Ask one proposer and keep its account."""
@@ -196,6 +193,12 @@ class Hybrid:
             account.seconds += time.monotonic() - started
         account.in_a_row = 0
         return proposals
+
+
+def _prior(name: str, scorecard: Scorecard | None) -> float:
+    """Return a proposer's rate of keeps in earlier nights, shrunk towards what is known of its kind."""
+    prior = policy.prior_rate(name)
+    return prior if scorecard is None else replace(scorecard.card(name).turn_counts(), prior=prior).rate
 
 
 def _cost(failures: Sequence[tuple[Proposer, ProposerError]]) -> dict[str, float]:

@@ -6,6 +6,7 @@ present value and what was tried, so that every choice is a new experiment.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ from autoresearch.search.tuner.space import Space, infer
 
 STEPS = (1.0, 0.5, 2.0)  # coarse steps of an axis to both sides, the most useful first
 FEWEST = 2  # entries of the category that a turn asks for; with fewer, all entries are listed
-MOST = 80  # entries of a menu, some 1,000 tokens
+MOST = 40  # entries of a menu, some 500 tokens; more are drawn from anew in each turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,8 @@ class MenuEntry:
 def entries(context: Context, drafted: Sequence[Proposal] = ()) -> list[MenuEntry]:
     """Return the changes that are new to the night and to the turn's proposals `drafted`, in the order of the file.
 
-    Where the turn asks for a category, only its changes are returned, if there are FEWEST or more.
+    Where the turn asks for a category, only its changes are returned, if there are FEWEST or more. Of more than MOST
+    changes the least ranks are returned, and of an equal rank others in every turn.
     """
     taken = {proposal.edits for proposal in drafted} | {(title,) for title in (p.title for p in drafted)}
     found = [e for e in (*_steps(context), *_recipes(context)) if e.edits not in taken and (e.title,) not in taken]
@@ -43,7 +45,8 @@ def entries(context: Context, drafted: Sequence[Proposal] = ()) -> list[MenuEntr
     wanted = context.directive.category if context.directive else None
     asked = [entry for entry in unique if entry.category == wanted]
     listed = asked if len(asked) >= FEWEST else unique
-    first = sorted(listed, key=lambda entry: entry.rank)[:MOST]
+    rng = random.Random(f"{context.seed} {context.turn}")
+    first = sorted(listed, key=lambda entry: (entry.rank, rng.random()))[:MOST]
     return [entry for entry in listed if entry in first]
 
 

@@ -24,8 +24,10 @@ TRIES = 2  # experiments with each big lever before the rotation begins
 NEAR_SIGMA = 1.0  # a discard that is at most this many sigmas worse is a near miss
 SAME_TO = 2  # significant digits to which values of a constant are compared
 RECENT = 40  # experiments that count for the shares, since a proposer's success wears off
-FLOOR = 0.25  # share of the turns that each of two proposers has at least
+FLOOR = 0.1  # share of the turns that each proposer has at least
+LATE_EVERY = 4  # turns of a plateau, of which the first is the late proposer's
 PRIOR_RATE, PRIOR_TURNS = 1 / 8, 8.0  # assumed keeps a turn of a new proposer, and the turns that the assumption weighs
+PRIOR_RATES = {"tuner": 1 / 5, "recipes": 1 / 16}  # the same of those whose rates are known from nights
 MOVED_ON = 3  # a repeat is allowed once this many other constants have changed
 
 BIG_LEVER = "big lever"  # kind of the turns that ask for one constant
@@ -209,18 +211,23 @@ class TurnCounts:
         return (self.kept + PRIOR_TURNS * self.prior) / (self.turns + PRIOR_TURNS) / self.cost
 
 
+def prior_rate(name: str) -> float:
+    """Return the keeps a turn that are assumed of a proposer before any turn is counted."""
+    return PRIOR_RATES.get(name, PRIOR_RATE)
+
+
 def turn_counts(history: Sequence[Trial], names: Sequence[str]) -> dict[str, TurnCounts]:
     """Count the turns and keeps of each proposer in the last RECENT experiments that any of them proposed."""
     recent = [trial for trial in history if trial.proposer in names][-RECENT:]
     turns = Counter(trial.proposer for trial in recent)
     kept = Counter(trial.proposer for trial in recent if trial.verdict == "keep")
-    return {name: TurnCounts(turns[name], kept[name]) for name in names}
+    return {name: TurnCounts(turns[name], kept[name], prior=prior_rate(name)) for name in names}
 
 
 def shares(counts: Mapping[str, TurnCounts], floor: float = FLOOR) -> dict[str, float]:
     """Return each proposer's share of the turns, in proportion to its rate and none below `floor`.
 
-    >>> shares({"tuner": TurnCounts(20, 6), "ollama:x": TurnCounts(20, 0)})
+    >>> shares({"tuner": TurnCounts(20, 6), "ollama:x": TurnCounts(20, 0)}, floor=0.25)
     {'tuner': 0.75, 'ollama:x': 0.25}
     """
     if not 0 <= floor * len(counts) <= 1:
@@ -234,6 +241,17 @@ def shares(counts: Mapping[str, TurnCounts], floor: float = FLOOR) -> dict[str, 
         if not low:
             return result
         raised |= low
+
+
+def for_late(history: Sequence[Trial]) -> bool:
+    """Return whether a turn is the late proposer's: the first of a plateau, and each LATE_EVERYth from there on."""
+    stalled = since_keep(history)
+    return stalled >= PLATEAU and (stalled - PLATEAU) % LATE_EVERY == 0
+
+
+def of_lever(directive: Directive | None) -> bool:
+    """Return whether a turn is for one of the big levers."""
+    return directive is not None and directive.kind in (BIG_LEVER, LEVER)
 
 
 def whose_turn(counts: Mapping[str, TurnCounts], seed: int, floor: float = FLOOR) -> str:

@@ -268,7 +268,7 @@ def asked(backend: Recorded, count: int, most_minutes: float, seed: int, json_fi
         card, ends, errors = talk(backend, Path(folder), count, began + 60 * most_minutes, seed)
     answers, minutes = backend.answers, (time.monotonic() - began) / 60
     limit = sum(answer.done_reason == "length" for answer in answers)
-    rates = {"tuner": policy.TurnCounts(), "model": policy.TurnCounts(prior=card.turn_counts().rate)}
+    new, known = _share(policy.TurnCounts()), _share(policy.TurnCounts(prior=card.turn_counts().rate))
     size = f"{backend.parameters_b:.3g} billion parameters" if backend.parameters_b else "of unknown size"
     print(f"{backend.model}, {size}; {machine.facts().describe()}, {date.today()}\n")
     print(f"{len(answers)} replies in {ends.total()} turns and {minutes:.1f} minutes; each was used or sent back.")
@@ -277,13 +277,18 @@ def asked(backend: Recorded, count: int, most_minutes: float, seed: int, json_fi
     print(counts_table("how turns ended", ends), end="\n\n")
     forms = {form: f"{t.asked} asked, {t.parsed} parsed, {t.applied} applied" for form, t in card.formats.items()}
     print("\n".join(["| format | replies |", "|---|---|", *(f"| {form} | {text} |" for form, text in forms.items())]))
-    print(f"\nits share of the next hybrid night begins at {policy.shares(rates)['model']:.0%} (a new model's: 50%);")
+    print(f"\nbeside the tuner its share of the next night begins at {known:.0%} (a new model's: {new:.0%});")
     print(f"among installed models it is chosen {'last' if useless(card) else 'by its size'}\n")
     print(counts_table("the last error of the turns given up", errors))
     if json_file:
         rows = [{"text": a.text, "end": a.done_reason, "tokens": a.answer_tokens, "s": a.seconds} for a in answers]
         json_file.write_text(json.dumps(rows, indent=1))
     return 0
+
+
+def _share(model: policy.TurnCounts) -> float:
+    """Return a model's first share of the turns beside the tuner."""
+    return policy.shares({**policy.turn_counts([], ["tuner"]), "model": model})["model"]
 
 
 # --- recorded: what a real model answered -----------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from autoresearch.candidate import constants, edits
 from autoresearch.decide.keep_rule import Estimate, after_keep, decide, incumbent_due
 from autoresearch.decide.noise import Noise
 from autoresearch.errors import ProposerError
-from autoresearch.records import Context, Decision, Failure, Proposal, TaskFacts, Trial
+from autoresearch.records import Context, Decision, Failure, Proposal, SearchReplace, TaskFacts, Trial
 from autoresearch.search import menu, policy
 from autoresearch.search.hybrid import Hybrid
 from autoresearch.search.proposer import BaseProposer
@@ -92,11 +92,29 @@ class MenuChooser(BaseProposer):
         return [Proposal(chosen.edits, chosen.title, "", chosen.category, self.name)]
 
 
+class Useless(BaseProposer):
+    """Proposer of changes that change nothing: recipes on a machine on which none of them pays."""
+
+    name = "recipes"
+
+    def propose(self, context: Context, n: int = 1) -> list[Proposal]:
+        last = context.source.rstrip().rpartition("\n")[2]
+        edit = SearchReplace(last, f"{last}\n\n\ndef unused_{context.turn}():\n    return {context.turn}")
+        return [Proposal((edit,), f"Nothing {context.turn}", "", "other", self.name)]
+
+
 def beside_the_menu(seed: int) -> SearchFunction:
     """Share the turns of a night between the tuner and a MenuChooser by what each achieves, as a hybrid night does."""
     own = Tuner(seed)
     both = Hybrid([own, MenuChooser(seed)], fallback=own)
     return lambda context: both.propose(context)[0]
+
+
+def beside_both(seed: int) -> SearchFunction:
+    """Share them with a MenuChooser and recipes that gain nothing."""
+    own, recipes = Tuner(seed), Useless()
+    all_three = Hybrid([own, MenuChooser(seed), recipes], fallback=own, late=recipes)
+    return lambda context: all_three.propose(context)[0]
 
 
 def _rng(seed: int, context: Context) -> random.Random:
@@ -141,6 +159,7 @@ SEARCHES: Mapping[str, Callable[[int], SearchFunction]] = {
     "tuner, at most three constants at once": partial(tuner, most_knobs=3),
     "tuner, TPE from the start": partial(tuner, levers=()),
     "tuner beside a menu that is chosen from at random": beside_the_menu,
+    "tuner beside such a menu and recipes that gain nothing": beside_both,
     "one- to three-knob steps": steps,
     "TPE from ten uniform trials": uniform_tpe,
     "random search": random_search,

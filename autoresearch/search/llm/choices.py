@@ -15,7 +15,7 @@ from typing import Any
 from autoresearch.errors import EditError
 from autoresearch.formats import counted
 from autoresearch.records import CATEGORIES, HYPOTHESIS_CHARS
-from autoresearch.search.llm import channels, fields, replies
+from autoresearch.search.llm import channels, fields, forms, replies
 from autoresearch.search.llm.backend import Schema
 from autoresearch.search.llm.replies import ParsedReply
 from autoresearch.search.menu import MenuEntry
@@ -73,6 +73,7 @@ def read(
     text = channels.answer(text)
     because, told = _told(text)
     entry = _only([_chosen(choice, entries) for choice in told]) if told else _in_prose(text, entries)
+    because = "" if _plain(because) in _plain(forms.MENU) else because  # some repeat what they are asked for
     if entry is not None:
         hypothesis = fields.plain_line(" ".join(filter(None, (because, entry.why))), HYPOTHESIS_CHARS)
         return ParsedReply(entry.title, hypothesis, entry.category, entry.edits)

@@ -66,6 +66,11 @@ def test_the_reason_is_the_hypothesis_and_a_recipe_adds_its_own() -> None:
     assert choices.read('{"because": "It may pay.", "choice": 4}', MENU).hypothesis == "It may pay. It is sparser."
 
 
+@pytest.mark.parametrize("because", ["the line that you choose, without its number", "One sentence: what it changes, "])
+def test_a_reason_that_repeats_the_question_is_none(because: str) -> None:
+    assert choices.read(json.dumps({"because": because, "choice": 4}), MENU).hypothesis == "It is sparser."
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [

@@ -44,7 +44,7 @@ def test_where_none_applies_it_says_why_and_is_not_asked() -> None:
     ):
         Recipes().propose(CONTEXT)
     recipes, tuner = Recipes(), Tuner()
-    hybrid = Hybrid([recipes, tuner], fallback=tuner, on_plateau=recipes)
+    hybrid = Hybrid([recipes, tuner], fallback=tuner, late=recipes)
     assert hybrid._in_order(CONTEXT) == [tuner]
 
 
@@ -54,11 +54,10 @@ def test_when_all_were_tried_it_says_so() -> None:
         Recipes().propose(replace(HERE, history=tried))
 
 
-def test_on_a_plateau_recipes_have_every_second_turn() -> None:
+def test_recipes_begin_a_plateau_and_leave_the_big_levers_to_others() -> None:
     recipes, tuner = Recipes(), Tuner()
-    hybrid = Hybrid([tuner, recipes], fallback=tuner, on_plateau=recipes)
+    hybrid = Hybrid([tuner, recipes], fallback=tuner, late=recipes)
     assert hybrid._in_order(replace(HERE, history=FAILED))[0] is recipes
-    after = replace(HERE, history=[*FAILED, discarded(9, Set("DEPTH", "5"), proposer="recipes")])
-    assert hybrid._plateau_turn(after.history) is False
-    kept = replace(HERE, history=[*FAILED, discarded(9, Set("DEPTH", "5"), verdict="keep")])
-    assert hybrid._plateau_turn(kept.history) is False
+    lever = replace(HERE, directive=Directive(policy.BIG_LEVER, "", "depth"))
+    assert {hybrid._in_order(replace(lever, seed=seed))[0] for seed in range(20)} == {tuner}
+    assert Hybrid([recipes], fallback=tuner, late=recipes)._in_order(lever)[0] is recipes  # on its own
