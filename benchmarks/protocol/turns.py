@@ -96,7 +96,8 @@ class ScriptedModel:
     def __init__(self, seed: int) -> None:
         self.rng = random.Random(seed)
         self.rates = [name for name, value in constants.read(SOURCE).items() if isinstance(value, float) and value]
-        self.malformed = [case.reply for case in REFUSED if case.error and "reply" in case.error.lower()]
+        told = [case.reply for case in REFUSED if case.error and "reply" in case.error.lower()]
+        self.malformed = [reply.replace("<think>", "") for reply in told]  # thinking needs more room
 
     def __call__(self, body: dict[str, Any]) -> dict[str, Any]:
         if isinstance(schema := body.get("format"), dict):  # the server lets it write nothing else

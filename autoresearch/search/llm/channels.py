@@ -59,6 +59,14 @@ def answer(reply: str) -> str:
     return shown.rstrip()
 
 
+def without_thinking(reply: str) -> str:
+    """Return the answer that a model's text holds, empty where it was still thinking at the end."""
+    try:
+        return answer(reply)
+    except EditError:
+        return ""
+
+
 def _shown(text: str) -> tuple[str, bool]:
     """Return the text outside of all hidden parts up to its end, and whether a hidden part is open there."""
     shown, before, at = "", "", 0

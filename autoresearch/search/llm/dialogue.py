@@ -196,8 +196,8 @@ class Dialogue:
                     messages = prompt.after_nothing_new(asked, refused, draft.menu, request.form)
                     temperature = max(request.temperature, NEW_TEMPERATURE)
                 else:
-                    told = request.messages, answer.text, str(error), request.form, draft.context.brief is not None
-                    messages = prompt.after_edit_error(*told)
+                    said, declared = channels.without_thinking(answer.text), draft.context.brief is not None
+                    messages = prompt.after_edit_error(request.messages, said, str(error), request.form, declared)
                     temperature = REPAIR_TEMPERATURE
         raise AssertionError("the last answer returns or raises")
 
@@ -270,13 +270,13 @@ class Dialogue:
         """Build a prompt that leaves room in the backend's context for an answer, and for repairs if they fit."""
         context, scale = draft.context, self._scale.planned
         answer = ANSWER_TOKENS.get(form) or math.ceil(FILE_GROWTH * estimate(context.source, scale))
-        answer += self.backend.thinking_tokens
+        sent_back, answer = answer, answer + self.backend.thinking_tokens
         subject = Subject(draft.menu if form == "menu" else (), functions.target(context) or "")
         form = self._form = "blocks" if form == "function" and not subject.target else form
         build = partial(prompt.build, context, form, bytes_per_token=scale, drafted=draft.earlier, subject=subject)
         whole = build(budget=sys.maxsize)
-        once, again = answer + extra, 2 * answer + ERROR_TOKENS + extra
-        window = min(self._scale.largest_window, self.backend.window(whole.tokens + again, whole.least + once))
+        once, again = answer + extra, sent_back + answer + ERROR_TOKENS + extra
+        window = min(self._scale.largest_window, self.backend.window(whole.tokens + again, whole.least + again))
         room, repairs = (again, REPAIRS) if window >= whole.least + again else (once, 0)
         fitted = build(budget=window - room)
         directive = context.directive

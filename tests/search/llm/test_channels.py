@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoresearch.errors import EditError
-from autoresearch.search.llm.channels import answer
+from autoresearch.search.llm.channels import answer, without_thinking
 
 ENDS = [
     "<|im_end|>",
@@ -51,6 +51,7 @@ def test_the_answer_is_what_stands_between_hidden_part_and_end(
 def test_what_is_hidden_to_the_end_is_no_answer(hidden: str) -> None:
     with pytest.raises(EditError, match="still thinking"):
         answer(hidden.partition("{}")[0] + "SET DEPTH = 6<|im_end|>SET DEPTH = 5" * hidden.startswith("<think>"))
+    assert without_thinking(hidden.partition("{}")[0] + "SET DEPTH = 6") == ""
     assert answer("SET DEPTH = 6\n" + hidden.partition("{}")[0] + "SET DEPTH = 5") == "SET DEPTH = 6"
 
 

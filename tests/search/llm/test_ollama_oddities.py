@@ -90,6 +90,17 @@ def test_a_model_that_thinks_without_saying_so_gets_room_for_it(make: Make) -> N
     assert second == first + THINKING_TOKENS
 
 
+def test_its_broken_answer_goes_back_without_the_thinking_and_is_repaired_all_the_same(make: Make) -> None:
+    """The room for thinking is more than the loaded context has left: one more load gives it."""
+    broken = {"reply": f"<think>{'Wait. ' * 100}</think>I would lower the rate."}
+    with FakeOllama([broken, GOOD, {**broken, "reply": "<think>Or"}, GOOD]) as fake:
+        proposer = make(fake, formats=("set",), usual_context=16384)
+        for turn in (1, 2):
+            proposer.propose(replace(CONTEXT, turn=turn, program="Be careful. " * 1000))
+        sent_back = [chat["messages"][-2]["content"] for chat in fake.chats() if len(chat["messages"]) > 2]
+        assert sent_back == ["I would lower the rate.", "(empty)"] and len(fake.loads) == 2
+
+
 def test_a_dead_runner_is_loaded_again_although_the_server_lists_it(make: Make) -> None:
     killed = {"reply": "TITLE: half of an answer", "kill_runner": True, "error_after": 2}
     with FakeOllama([killed, GOOD]) as fake:
