@@ -64,7 +64,7 @@ def read_text(folder: Path, revision: str | None) -> str:
     if content is None:
         raise TaskError(f"{folder} has no {TASK_FILE}. Run: {command(f'loop.py new-task {place}')}")
     try:
-        return content.decode("utf-8")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise TaskError(f"{file} is not UTF-8 text: byte {error.start}. Save it as UTF-8") from None
 

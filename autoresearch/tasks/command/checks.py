@@ -16,15 +16,13 @@ from autoresearch.tasks.command.declaration import Problem
 from autoresearch.tasks.command.globs import matches, matching
 from autoresearch.tasks.command.keys import Declaration, words
 from autoresearch.tasks.command.toml_lines import TomlPath
-from autoresearch.tasks.command.tree import OUT
+from autoresearch.tasks.command.tree import LEFT_OUT, OUT
 
 
 def before_preparing(declared: Declaration, folder: Path, files: Collection[str]) -> Iterator[Problem]:
     """Yield what is wrong with a folder that holds `files`, before anything is run."""
     yield from _edit_problems(declared, folder, files)
-    for i, pattern in enumerate(declared.link):
-        if not (folder / pattern).is_dir():
-            yield Problem(("link", i), f"there is no folder {pattern}", "Make it, for instance by installing packages")
+    yield from _link_problems(declared, folder, files)
     if "brief" in declared.model_fields_set and declared.brief not in files:
         yield Problem(("brief",), f"there is no file {declared.brief}", "Write it: it tells a model what to try")
     for path, command in declared.commands.items():
@@ -89,6 +87,20 @@ def _edit_problems(declared: Declaration, folder: Path, files: Collection[str]) 
             if where[0] == "guard":
                 mend += "; or write candidate = true, so that the guard sees what a candidate sees"
             yield Problem(where, what, mend)
+
+
+def _link_problems(declared: Declaration, folder: Path, files: Collection[str]) -> Iterator[Problem]:
+    """Yield the linked folders that would stand in the way of a run's own files, or show it what is hidden."""
+    for i, pattern in enumerate(declared.link):
+        parts, own = PurePosixPath(pattern).parts, matching([pattern], files)
+        overlaps = [other for other in declared.link[:i] if matches(other, pattern) or matches(pattern, other)]
+        if not (folder / pattern).is_dir():
+            yield Problem(("link", i), f"there is no folder {pattern}", "Make it, for instance by installing packages")
+        elif not parts or own or parts[0] in LEFT_OUT:
+            what = f"{pattern} holds {own[0]}, which git has" if own else f"{pattern} holds what is the loop's"
+            yield Problem(("link", i), what, "Link folders that git does not have: of the others a run has a copy")
+        elif overlaps:
+            yield Problem(("link", i), f"{pattern} and {overlaps[0]} overlap", "Name the outer one alone")
 
 
 def _program_problems(

@@ -15,6 +15,7 @@ from autoresearch.metrics import Direction, Metric, Scale, Scatter, Trust
 from autoresearch.system.sandbox import Network
 from autoresearch.tasks.command.toml_lines import TomlPath
 
+SIZES = ("size", "gzip")  # kinds of sources that are measured of files
 CATEGORIES = ("approach", "values", "structure", "removal", "simplification", "other")
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]

@@ -16,9 +16,8 @@ from typing import Any
 
 from autoresearch.formats import shortened
 from autoresearch.tasks.command.globs import matching
-from autoresearch.tasks.command.keys import split_source
+from autoresearch.tasks.command.keys import SIZES, split_source
 
-SIZES = ("size", "gzip")  # kinds of sources that are measured of files
 MOST_CASES = 10_000
 SHOWN = 120  # characters of a text in a message
 

@@ -23,8 +23,8 @@ from autoresearch.records import Failure, Purpose
 from autoresearch.tasks.command import tree as trees
 from autoresearch.tasks.command.command_words import PYTHON, script_of
 from autoresearch.tasks.command.confined import Call, Confinement, Ended, execute
-from autoresearch.tasks.command.keys import Declaration, GuardTable, metric_kind, split_source, words
-from autoresearch.tasks.command.metric import SIZES, Observed, sizes
+from autoresearch.tasks.command.keys import SIZES, Declaration, GuardTable, metric_kind, split_source, words
+from autoresearch.tasks.command.metric import Observed, sizes
 
 DOING = {"guard": "checking", "build": "building", "run": "running", "score": "judging"}  # for the live view
 

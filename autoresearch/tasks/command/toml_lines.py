@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections import Counter
 from typing import Any
 
 TomlPath = tuple[str | int, ...]  # of a key: ("metric", "from"), ("guard", 0, "run")
-
-_HEADER = re.compile(r"\s*(\[\[?)(.+?)\]\]?\s*(#.*)?$")
 
 
 def key_lines(text: str) -> dict[TomlPath, int]:
@@ -18,16 +15,15 @@ def key_lines(text: str) -> dict[TomlPath, int]:
     >>> key_lines('edit = ["a"]\\n[metric]\\nname = "ms"\\n')
     {('edit',): 1, ('edit', 0): 1, ('metric',): 2, ('metric', 'name'): 3}
     """
-    lines = text.splitlines()
+    lines = text.replace("\r\n", "\n").split("\n")
     found: dict[TomlPath, int] = {}
     counts: Counter[TomlPath] = Counter()
     prefix: TomlPath = ()
     at = 0
     while at < len(lines):
-        header = _HEADER.match(lines[at])
-        if header:
-            prefix = _names(header[2])
-            if header[1] == "[[":
+        if lines[at].lstrip().startswith("["):
+            prefix, repeated = _header(lines[at])
+            if repeated:
                 counts[prefix] += 1
                 prefix = (*prefix, counts[prefix] - 1)
             found.setdefault(prefix, at + 1)
@@ -43,20 +39,24 @@ def key_lines(text: str) -> dict[TomlPath, int]:
 def line_of(lines: dict[TomlPath, int], path: TomlPath) -> int | None:
     """Return the line of a key, or that of the nearest table around it; None where neither is in the text."""
     while path:
-        if path in lines:
-            return lines[path]
+        for key in (path, (*path, 0)):  # a table that stands there as several
+            if key in lines:
+                return lines[key]
         path = path[:-1]
     return None
 
 
-def _names(dotted: str) -> TomlPath:
-    """Return the keys of a header: `a."b.c"` -> ("a", "b.c")."""
-    value: Any = tomllib.loads(f"{dotted} = 0")
+def _header(line: str) -> tuple[TomlPath, bool]:
+    """Return the keys of a header, and whether it begins one of several tables: `[[a."b"]]` -> (("a", "b"), True)"""
+    value: Any = tomllib.loads(line)
     path: list[str] = []
-    while isinstance(value, dict):
+    repeated = False
+    while value:
         [(key, value)] = value.items()
         path.append(key)
-    return tuple(path)
+        if repeated := isinstance(value, list):
+            value = value[0]
+    return tuple(path), repeated
 
 
 def _assignment(lines: list[str], at: int) -> tuple[int, dict[str, Any]]:
@@ -64,7 +64,7 @@ def _assignment(lines: list[str], at: int) -> tuple[int, dict[str, Any]]:
     for size in range(1, len(lines) - at + 1):
         try:
             return size, tomllib.loads("\n".join(lines[at : at + size]))
-        except tomllib.TOMLDecodeError:
+        except (tomllib.TOMLDecodeError, RecursionError):
             continue
     return 1, {}
 

@@ -38,6 +38,9 @@ from testbed.toy import git
         ("[metric]", "[knobs]\nx = [1, 2]\n[metric]", None),
         ("[metric]", '[test]\nrun = "true"\nshow = ["run.py"]\n[metric]', "line 7: `run.py` is not hidden"),
         ("timeout_s = 20", 'link = ["node_modules"]', "line 4: there is no folder node_modules"),
+        ("timeout_s = 20", 'link = ["."]', "line 4: . holds "),
+        ("timeout_s = 20", 'link = [".git"]', "line 4: .git holds what is the loop's"),
+        ("timeout_s = 20", 'hide = ["d/x"]\nlink = ["d"]', "line 5: d holds d/x, which git has. Link folders that git"),
         (
             "[metric]",
             '[[guard]]\nrun = "python config.toml"\n[metric]',
@@ -48,13 +51,20 @@ from testbed.toy import git
 def test_what_does_not_fit_the_folder_is_named_with_its_line(
     tmp_path: Path, old: str, new: str, said: str | None
 ) -> None:
-    folder = declare(tmp_path / "task", task_toml=TOML.replace(old, new, 1))
+    folder = declare(tmp_path / "task", {**FILES, "d/x": ""}, task_toml=TOML.replace(old, new, 1))
     if said is None:
         assert opened(folder).facts.files == ("config.toml",)
         return
     with pytest.raises(TaskError) as error:
         opened(folder)
     assert said in str(error.value)
+
+
+def test_linked_folders_do_not_overlap(tmp_path: Path) -> None:
+    (tmp_path / "modules/a").mkdir(parents=True)
+    declared = declaration.read('link = ["modules/a", "modules/"]\n' + TOML)
+    [problem] = before_preparing(declared, tmp_path, set(FILES))
+    assert problem.what == "modules/ and modules/a overlap"
 
 
 def test_an_editable_file_is_no_link(tmp_path: Path) -> None:

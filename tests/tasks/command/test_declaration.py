@@ -31,8 +31,8 @@ def test_defaults_and_given_values_are_read() -> None:
     ("old", "new", "said"),
     [
         ("timeout_s", "timeuot_s", "line 4: `timeuot_s` is not a key of task.toml. Did you mean `timeout_s`?"),
-        ("30", '"30"', "line 4: `timeout_s`: input should be a valid number. For instance: timeout_s = 60"),
-        ("30", "0", "line 4: `timeout_s`: input should be greater than 0"),
+        ("30", '"30"', "line 4: `timeout_s` has to be a number. For instance: timeout_s = 60"),
+        ("30", "0", "line 4: `timeout_s` has to be greater than 0"),
         ("30", "inf", "line 4: `timeout_s`"),
         ('["a.py"]', "[]", "line 1: `edit`"),
         ('["a.py"]', '["../a.py"]', "line 1: `../a.py` leads out of the folder"),
@@ -52,12 +52,31 @@ def test_defaults_and_given_values_are_read() -> None:
         ("[metric]", '[[limit]]\nmetric = "wall"\n[metric]', "line 5: a limit has one of `max` and `max_ratio`"),
         ("[metric]", '[test]\nhide = ["a"]\n[metric]', "line 5: [test] changes nothing"),
         ("[metric]", "[knobs]\nx = [3, 2]\n[metric]", "line 6: x has the range 3 to 2"),
+        ("[metric]", "[knobs]\nx = [[1], 2]\n[metric]", "`knobs.x.0` has to be a finite number, a text, true or"),
+        ("[metric]", "[knobs]\nx = [2020-01-01]\n[metric]", "line 6: `knobs.x.0` has to be a finite number"),
+        ("[metric]", "[guard]\nrun = 'x'\n[metric]", "line 5: `guard` has to be a list. For instance: [[guard]]"),
+        ("[metric]", "[[metric]]", "line 5: `metric` has to be a table"),
+        ("timeout_s", "edit", "is not TOML: Cannot overwrite a value (at line 4, column 10). A key stands once"),
+        ("timeout_s = 30", "env = {'A=B' = 'x'}", "line 4: 'A=B' with 'x' cannot be a variable"),
+        ("30", "[" * 3000 + "]" * 3000, "nested too deeply"),
+        ("python run.py", "X=1 python run.py", 'line 2: `X=1` is no program. Set variables by env = { X = "1" }'),
+        ("python run.py", "'' run.py", "line 2: \"'' run.py\" begins with no program"),
+        ('"python run.py"', '"""a\nb"""', "line 2: 'a\\nb' has to be one line of text"),
+        ("python run.py", r"python \u0000", "has to be one line of text"),
+        ('from = "score', 'run = "x"\nfrom = "score', "`run` is not a key of [metric]. Move it to the top"),
+        ('name = "ms"', 'name = "ms"\nscatter = "counts"', "counts need successes and trials"),
+        ("score:json:ms", "size:../a", "line 7: `../a` leads out of the folder"),
     ],
 )
 def test_a_problem_is_named_with_its_line_and_the_mend(old: str, new: str, said: str) -> None:
     with pytest.raises(TaskError) as error:
         read(GOOD.replace(old, new, 1))
     assert said in str(error.value)
+
+
+def test_a_knob_may_be_named_as_toml_names_it() -> None:
+    knobs = read(GOOD + '[knobs]\nserver.port = [1, 9]\n"a.toml:b" = [1, 2]\n[knobs.x.y]\nz = [true]\n').knobs
+    assert knobs == {"server.port": (1, 9), "a.toml:b": (1, 2), "x.y.z": (True,)}
 
 
 def test_all_problems_are_named_at_once() -> None:

@@ -23,6 +23,8 @@ run = "true"
 run = "false"
 [test."a.b"]
 c.d = 1
+["x]#y"]  # [z]
+z = "\u2028[a b]"
 '''
 
 
@@ -38,6 +40,8 @@ c.d = 1
         (("guard", 0, "run"), 14),
         (("guard", 1, "run"), 16),
         (("test", "a.b", "c", "d"), 18),
+        (("x]#y",), 19),
+        (("x]#y", "z"), 20),
         (("metric", "name"), 11),
         (("guard", 1, "when"), 15),
         (("nothing",), None),
