@@ -51,16 +51,21 @@ def working_files(folder: Path) -> list[str]:
     """Return the files of a folder that need not be committed yet: all that git does not ignore."""
     done = call(folder, ("ls-files", "-z", "--cached", "--others", "--exclude-standard"), check=False)
     if done.returncode == 0:
-        return [path for path in done.stdout.split("\0") if path and (folder / path).is_file()]
-    found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+        return [path for path in done.stdout.split("\0") if path and _is_file(folder / path)]
+    found = (path.relative_to(folder) for path in folder.rglob("*") if _is_file(path))
     return sorted(path.as_posix() for path in found if not set(LEFT_OUT) & set(path.parts))
 
 
+def _is_file(path: Path) -> bool:
+    """Return whether a path is what git would commit: a file, or a link wherever it leads."""
+    return path.is_symlink() or path.is_file()
+
+
 def copy_files(folder: Path, paths: Sequence[str], into: Path) -> None:
-    """Copy some files of a folder, with their modes."""
+    """Copy some files of a folder, with their modes, and links as links."""
     for path in paths:
         (into / path).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(folder / path, into / path)
+        shutil.copy(folder / path, into / path, follow_symlinks=False)
 
 
 def files_below(folder: Path) -> dict[str, Path]:

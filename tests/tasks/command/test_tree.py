@@ -5,7 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch.tasks.command.tree import UnfitError, digest, export, files_below, hand_over, plant, working_files
+from autoresearch.tasks.command.tree import (
+    UnfitError,
+    copy_files,
+    digest,
+    export,
+    files_below,
+    hand_over,
+    plant,
+    working_files,
+)
 from testbed.declared import declare
 from testbed.toy import git
 
@@ -28,10 +37,13 @@ def test_a_commit_is_exported_without_what_is_only_in_the_folder(tmp_path: Path)
 
 
 def test_a_folder_without_git_is_listed(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("nothing")
     for path in ("a.py", "b/c.py", ".git/x", "__pycache__/a.pyc", "out/x"):
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).write_text("")
-    assert working_files(tmp_path) == ["a.py", "b/c.py"]
+    assert working_files(tmp_path) == ["a.py", "b/c.py", "link"]
+    copy_files(tmp_path, ["b/c.py", "link"], tmp_path / "copy")
+    assert (tmp_path / "copy/link").readlink() == Path("nothing"), "as the commit has it"
 
 
 def test_a_digest_changes_with_path_content_mode_and_link(tmp_path: Path) -> None:
