@@ -20,6 +20,8 @@ Trust = Literal["judged", "clocked", "reported"]
 # number of successes in a number of trials does.
 Scatter = Literal["noisy", "exact", "counts"]
 
+LINEAR = (1e-100, 1e100)  # sizes that a value other than 0 can have on a linear scale
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
@@ -39,17 +41,21 @@ class Metric:
     def score(self, value: float) -> float:
         """Return the score of a value. Raises ValueError for a value that has none: NaN, or 0 on a log scale.
 
+        On a linear scale that is also one outside LINEAR, whose square a float cannot hold.
         >>> Metric(name="accuracy", direction="higher").score(0.75)
         -0.75
         """
         if not math.isfinite(value) or (self.scale == "log" and value <= 0):
-            raise ValueError(f"{self.name} = {value:g} has no score on a {self.scale} scale")
+            needs = ", which needs a number above 0" if self.scale == "log" else ""
+            raise ValueError(f"{self.name} = {value:g} has no score on a {self.scale} scale{needs}")
+        if self.scale == "linear" and value and not LINEAR[0] <= abs(value) <= LINEAR[1]:
+            raise ValueError(f"{self.name} = {value:g} has no score on a linear scale: give it in another unit")
         score = math.log(value) if self.scale == "log" else value
-        return score if self.direction == "lower" else -score
+        return score if self.direction == "lower" else 0.0 - score  # and not -0.0
 
     def value(self, score: float) -> float:
         """Return the value that has this score."""
-        score = score if self.direction == "lower" else -score
+        score = score if self.direction == "lower" else 0.0 - score
         return math.exp(score) if self.scale == "log" else score
 
     # --- text ---

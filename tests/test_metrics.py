@@ -22,10 +22,17 @@ def test_a_score_gives_its_value_back_and_lower_is_better(value: float) -> None:
         assert metric.score(better) < metric.score(value)
 
 
-@pytest.mark.parametrize(("metric", "value"), [(VAL_BPB, math.nan), (ACCURACY, math.inf), (TIME, 0.0), (RATE, -1.0)])
+@pytest.mark.parametrize(
+    ("metric", "value"),
+    [(VAL_BPB, math.nan), (ACCURACY, math.inf), (TIME, 0.0), (RATE, -1.0), (VAL_BPB, 1e300), (VAL_BPB, -1e-300)],
+)
 def test_a_value_without_a_score_is_refused(metric: Metric, value: float) -> None:
     with pytest.raises(ValueError, match="has no score"):
         metric.score(value)
+
+
+def test_no_value_is_a_negative_zero() -> None:
+    assert ACCURACY.text(ACCURACY.score(0.0)) == "accuracy 0" and math.copysign(1, ACCURACY.score(0.0)) == 1
 
 
 def test_values_are_written_with_name_and_unit() -> None:

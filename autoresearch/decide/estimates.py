@@ -110,7 +110,8 @@ def _size(night: Night, metric: Metric) -> float:
 def _binomial(night: Night, metric: Metric) -> float | None:
     """Return the binomial sigma of one run of the incumbent; None without counts."""
     runs = [m for m in night.incumbent.measurements if m.ok] if night.incumbent else []
-    return counts.sigma(runs, metric) if runs else None
+    others = [m for x in night.experiments.values() for m in x.measurements]
+    return counts.sigma(runs, metric, others) if runs else None
 
 
 def _at_least(binomial: float, measured: Noise) -> Noise:

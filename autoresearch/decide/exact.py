@@ -22,9 +22,9 @@ KEEP_P = 0.05  # one-sided, of the paired test
 SAME = 1e-12  # relative difference up to which two scores are the same: sums are rounded
 
 
-def same(a: float, b: float) -> bool:
-    """Return whether two scores differ by rounding at most."""
-    return abs(a - b) <= SAME * max(1.0, abs(a), abs(b))
+def same(a: float, b: float, metric: Metric) -> bool:
+    """Return whether two scores differ by rounding at most; a score on a log scale tells a share of the value."""
+    return abs(a - b) <= SAME * max(1.0 if metric.scale == "log" else 0.0, abs(a), abs(b))
 
 
 def decide(
@@ -38,7 +38,7 @@ def decide(
     """
     delta = incumbent - candidate
 
-    tie = same(candidate, incumbent)
+    tie = same(candidate, incumbent, metric)
     size = "the same value" if tie else metric.sided(delta)
 
     def verdict(verdict: Verdict, why: str = "") -> Decision:

@@ -50,7 +50,7 @@ def observed(metric: Metric, groups: Sequence[Sequence[float]]) -> Metric:
     >>> observed(Metric(scatter="exact"), [[1.0, 1.2]]).scatter, observed(Metric(), [[1.0, 1.0, 1.0]]).scatter
     ('noisy', 'exact')
     """
-    agree = all(same(score, group[0]) for group in groups for score in group)
+    agree = all(same(score, group[0], metric) for group in groups for score in group)
     if metric.scatter == "exact" and not agree:
         return replace(metric, scatter="noisy")
     if metric.scatter == "noisy" and agree and any(len(group) >= AGREEING_RUNS for group in groups):

@@ -145,7 +145,7 @@ def _binomial(found: list[Round], metric: Metric) -> Interval | None:
     if before is None or after is None:
         return None
     n = len(found)
-    expected = math.hypot(before.error_score(metric), after.error_score(metric)) * math.sqrt(n)
+    expected = counts.difference_error(before, after, metric) * math.sqrt(n)
     differences = [a - b for a, b in map(_scores, found)]
     if n > 1 and stdev(differences) ** 2 > (1 + 2 * math.sqrt(2 / (n - 1))) * expected**2:
         return None

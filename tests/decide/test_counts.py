@@ -21,6 +21,7 @@ def run(successes: float, trials: float, metric: Metric = RATE, value: float | N
         (RATE, None, 0.03),
         (Metric(name="percent", direction="higher", scatter="counts", decimals=6), 10.0, 3.0),
         (Metric(name="failures", scatter="counts", decimals=6), 0.9, 0.03),
+        (Metric(name="failing_percent", scatter="counts", decimals=6), 90.0, 3.0),
         (Metric(name="conversions", direction="higher", scale="log", scatter="counts", decimals=6), None, 0.3),
     ],
 )
@@ -33,6 +34,16 @@ def test_sigma_of_a_run(metric, value, sigma):
 def test_nothing_is_certain_after_20_trials():
     found = counts.sigma([run(0, 20)], RATE)
     assert found is not None and 0.03 < found < 0.06
+
+
+def test_a_rate_of_zero_takes_its_scale_from_other_versions():
+    percent = Metric(name="percent", direction="higher", scatter="counts", decimals=6)
+    none, some = run(0, 100, percent, 0.0), run(10, 100, percent, 10.0)
+    found, in_rates = counts.sigma([none], percent, [none, some]), counts.sigma([run(0, 100)], RATE)
+    assert found is not None and in_rates is not None and found == pytest.approx(100 * in_rates)
+    before, after = counts.count([none], percent), counts.count([some], percent)
+    assert before is not None and after is not None
+    assert counts.difference_error(before, after, percent) > 100 * in_rates
 
 
 def test_without_counts_there_is_no_binomial_noise():

@@ -29,6 +29,13 @@ def test_verdicts_without_cases(candidate, simpler, verdict, reason):
     assert decision.sigma_score is decision.z is None
 
 
+@pytest.mark.parametrize("unit", [1e-14, 1.0, 1e60])
+def test_a_value_of_any_size_is_told_from_another(unit):
+    metric = Metric(name="residue", unit="", scatter="exact")
+    assert exact.decide(metric.score(2 * unit), metric.score(3 * unit), metric).verdict == "keep"
+    assert exact.decide(metric.score(3 * unit * (1 - 1e-14)), metric.score(3 * unit), metric).verdict == "discard"
+
+
 def test_a_size_on_a_log_scale_is_told_in_percent():
     metric = Metric(name="size", unit="kB", scale="log", scatter="exact", decimals=6)
     decision = exact.decide(metric.score(9.0), metric.score(10.0), metric)
@@ -59,4 +66,4 @@ def test_fewer_cases_are_no_gain():
 @given(st.floats(-1e6, 1e6), st.floats(0, 1e6), st.booleans())
 def test_what_is_no_better_is_never_kept_unless_it_is_simpler(score, worse, simpler):
     decision = exact.decide(score + worse, score, WRONG, simplifies=simpler)
-    assert decision.verdict == ("keep" if simpler and exact.same(score + worse, score) else "discard")
+    assert decision.verdict == ("keep" if simpler and exact.same(score + worse, score, WRONG) else "discard")

@@ -194,6 +194,10 @@ class _Run:
             self.figures["incumbent"] = self.metric.value(median(self.beside))
         for name, source in zip(("successes", "trials"), self.declared.metric.counts or (), strict=False):
             self.figures[name] = self._number(source, self.seen)
+        if self.declared.metric.counts is not None:
+            won, tried = self.figures["successes"], self.figures["trials"]
+            if not (0 <= won <= tried and tried > 0):
+                raise FailedError(Failure("metric", f"{won:g} successes in {tried:g} trials make no rate"))
 
     def _number(self, source: str, seen: Sequence[Observed]) -> float:
         try:
