@@ -18,6 +18,8 @@ FRAME = re.compile(r'^\s*File "([^"]+)", line \d+', re.MULTILINE)  # of a traceb
 def advice(x: Experiment, failure: Failure, main: str, layout: Layout, branch: Branch) -> str:
     """Return what failed in a baseline, how to mend it, and where its log is; `main` is the task's main file."""
     mend = f"Fix {main}, commit it, and start again"
+    if layout.declared:
+        mend = f"Mend that, commit it, and start again. What else may be in the way: {command('loop.py doctor')}"
     if failure.kind in ("slow", "overrun"):
         mend = "Begin a night with more time for a run: " + command("loop.py --tag NAME --time-budget S")
         if (now := load.look()).busy:
