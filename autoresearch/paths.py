@@ -18,7 +18,7 @@ cache/
     machines/SLUG/                     what earlier nights of this machine taught
     findings/                          copies of repositories of shared findings
     errors/                            tracebacks of unexpected errors
-    machine.lock, scorecard.json, ollama.log
+    machine.lock, member-id, scorecard.json, ollama.log
 task/                                  the folder of a declared task
     task.toml, program.md              and the files that task.toml names
     .autoresearch/                     all that the loop leaves there: runs/TAG, report.html, results.tsv, as above
@@ -210,6 +210,11 @@ class Cache:
     def machine_lock(self) -> Path:
         """The lock that is held by the one loop that may train on this machine."""
         return self.folder / "machine.lock"
+
+    @property
+    def member_id(self) -> Path:
+        """The file with the number by which a fleet knows this machine again."""
+        return self.folder / "member-id"
 
     @property
     def scorecard(self) -> Path:

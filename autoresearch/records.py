@@ -16,9 +16,9 @@ from autoresearch.metrics import VAL_BPB, Metric
 Verdict = Literal["keep", "discard", "crash"]
 Say = Callable[[str], object]  # shows a line to a person
 Role = Literal["baseline", "candidate"]
-# Why a run is made. search: the first run of a candidate; repeat: a further one, which its first run earned; incumbent:
-# one more run of the incumbent or the baseline; final: a run of the final validation, on the test split.
-Purpose = Literal["search", "repeat", "incumbent", "final"]
+# Why a run is made. search: a candidate's first; repeat: a further one, which its first earned; incumbent: one more of
+# the incumbent or the baseline; final: of the final validation, on the test split; newcomer: to compare a machine.
+Purpose = Literal["search", "repeat", "incumbent", "final", "newcomer"]
 
 CATEGORIES = (
     *("depth", "width", "attention", "mlp", "embedding", "normalisation", "initialisation", "optimizer"),

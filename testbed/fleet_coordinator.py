@@ -107,7 +107,7 @@ def main(line: str, root: str, experiments: str, ttl_s: str) -> int:
     os.environ["MLX_DISABLE_COMPILE"] = "1"
     signal.signal(signal.SIGINT, signal.default_int_handler)
     where, here = address.parse(line), task(Path(root))
-    pool = DaskPool(where, Welcome(here.facts, VERSIONS), Path(root).parent / "tls", print, ttl_s=float(ttl_s))
+    pool = DaskPool(where, Welcome(here.facts, VERSIONS), print, ttl_s=float(ttl_s))
     try:
         print(fleet(Path(root), pool, [], experiments=int(experiments)).run(), flush=True)
     finally:

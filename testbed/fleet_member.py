@@ -109,7 +109,7 @@ def main(line: str, folder: str, run_s: str, ttl_s: str) -> NoReturn:
     with hold(home / "machine.lock", "this machine"):
         process.end_orphans()
         say: Callable[[str], object] = lambda text: print(text, flush=True)  # noqa: E731
-        me = member.Member(home / "runs", open_task, say, name=home.name, ttl_s=float(ttl_s))
+        me = member.Member(home / "runs", open_task, say, home.name, home.name, ttl_s=float(ttl_s))
         member.serve(where, me)
 
 

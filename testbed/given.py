@@ -45,6 +45,8 @@ class GivenTask(GptTask):
 class Given:
     """Runner that journals the values given for an experiment, in their order."""
 
+    at_once = None
+
     def __init__(self, notebook: Notebook, values: Mapping[int, list[float | Failure]]) -> None:
         self.notebook, self.values = notebook, {n: list(found) for n, found in values.items()}
         bench: Any = type("Bench", (), {"budget_s": 1.0})

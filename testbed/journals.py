@@ -24,11 +24,11 @@ def night_of(events: Iterable[Mapping[str, Any]]) -> Night:
     return replay(decode_all(b"".join(map(encode, events)))[0])
 
 
-def measured(journal: Journal, n: int, bpb: float | None, purpose: str = "search") -> None:
+def measured(journal: Journal, n: int, bpb: float | None, purpose: str = "search", **more: Any) -> None:
     k = journal.night.experiments[n].next_run
     failure = None if bpb is not None else Failure("oom", "out of memory")
     journal.append("started", n=n, run=k, seed=k, machine="m4", purpose=purpose)
-    journal.append("measured", n=n, run=k, measurement=Measurement(seed=k, score=bpb, failure=failure))
+    journal.append("measured", n=n, run=k, measurement=Measurement(seed=k, score=bpb, failure=failure, **more))
 
 
 def proposed(journal: Journal, role: str = "candidate", source: str | None = None) -> int:

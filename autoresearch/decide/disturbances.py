@@ -58,8 +58,8 @@ def usual(night: Night, source_sha256: str, since: float) -> Expectation:
 
     The loop moves `since` forward when the machine has become another one, so that older runs no longer count.
     """
-    every = [(x, r.measurement) for x in night.experiments.values() for r in x.runs.values() if r.started >= since]
-    known = [(x, m) for x, m in every if m is not None and m.failure is None]
+    every = [(x, r) for x in night.experiments.values() for r in x.runs.values() if r.purpose != "newcomer"]
+    known = [(x, m) for x, r in every if r.started >= since and (m := r.measurement) and m.failure is None]
     return expectation([m for x, m in known if x.source_sha256 == source_sha256], [m for _, m in known])
 
 

@@ -55,7 +55,7 @@ class Estimates:
         ValueError where the experiment has no measured run.
         """
         if self.drift is not None:
-            later = [r for r in x.runs.values() if r.started >= self.drift.since and r.purpose != "final"]
+            later = [r for r in x.runs.values() if r.started >= self.drift.since and r.searched]
             if now := [value for r in later if (value := self.value(r)) is not None]:
                 return Estimate(tuple(now))
         runs = self.values(x)

@@ -59,7 +59,7 @@ def validated(night: Night) -> Effect | None:
 
 
 def _searched(experiment: Experiment) -> list[RunRecord]:
-    return [run for run in experiment.runs.values() if run.purpose != "final"]
+    return [run for run in experiment.runs.values() if run.searched]
 
 
 def _values(now: Estimates, runs: Sequence[RunRecord]) -> list[float]:

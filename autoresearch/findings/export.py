@@ -172,7 +172,7 @@ class _Exporter:
             effect=effects.of(self.night, experiment, self.now),
             score=self._final_estimate(experiment),
             hour=self.hours.get(experiment.n),
-            runs=tuple(self._run(run) for run in experiment.runs.values() if run.measurement is not None),
+            runs=tuple(self._run(r) for r in experiment.runs.values() if r.measurement and r.purpose != "newcomer"),
             failure=scrub.prose(f"{failure.kind}: {failure.message}", PROSE) if failure else None,
             of=experiment.proposal.origin,
         )
@@ -184,7 +184,7 @@ class _Exporter:
 
     def _run(self, run: RunRecord) -> SharedRun:
         m = run.measurement
-        assert m is not None
+        assert m is not None and run.purpose != "newcomer"
         before = m.machine_before
         numbers = {name: _finite(getattr(m, name)) for name in FIGURES}
         return SharedRun(

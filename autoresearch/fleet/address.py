@@ -14,10 +14,8 @@ import secrets
 import socket
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 from autoresearch.errors import UsageError
-from autoresearch.files import write_atomic
 
 PORT = 8786
 KEY_BYTES = 24
@@ -77,11 +75,8 @@ def own_host() -> str:
             return "127.0.0.1"
 
 
-def write_certificate(key: str, folder: Path) -> tuple[Path, Path]:
-    """Write certificate and private key of a fleet's key into `folder`, readable by the user alone; return both.
-
-    The same key gives the same bytes everywhere.
-    """
+def certificate(key: str) -> tuple[str, str]:
+    """Return certificate and private key of a fleet's key in PEM. The same key gives the same text everywhere."""
     from cryptography import x509
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -89,7 +84,7 @@ def write_certificate(key: str, folder: Path) -> tuple[Path, Path]:
     seed = hashlib.sha256(b"autoresearch fleet " + key.encode()).digest()
     private = Ed25519PrivateKey.from_private_bytes(seed)
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "autoresearch fleet")])
-    certificate = (
+    made = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
@@ -100,11 +95,7 @@ def write_certificate(key: str, folder: Path) -> tuple[Path, Path]:
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(private, None)
     )
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    paths = folder / "fleet.crt", folder / "fleet.key"
     encoded = private.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    for path, data in zip(paths, (certificate.public_bytes(serialization.Encoding.PEM), encoded), strict=True):
-        write_atomic(path, data, mode=0o600)
-    return paths
+    return made.public_bytes(serialization.Encoding.PEM).decode(), encoded.decode()

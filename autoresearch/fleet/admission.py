@@ -26,6 +26,7 @@ class Hello:
     """A member's answer. `problem` says why it cannot measure the task at all."""
 
     name: str  # of the machine
+    id: str  # by which it is known again, e.g. where two machines have one name
     facts: Mapping[str, Any] = field(default_factory=dict)  # Facts.to_dict()
     task: TaskFacts = field(default_factory=TaskFacts)
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -54,8 +55,17 @@ def refusal(welcome: Welcome, hello: Hello) -> str | None:
 
 
 def class_of(facts: Facts) -> str:
-    """Return the key of the class that a machine belongs to: chip, GPU cores and memory, as a slug."""
+    """Return the key of the class that a machine is first taken to belong to: chip, GPU cores and memory, as a slug."""
     return facts.slug()
+
+
+def what(facts: Facts, versions: Mapping[str, str]) -> str:
+    """Describe a machine by what may change how it measures: as another one it is compared with its class again.
+
+    "Apple M4, 10 GPU cores, 16 GB, macOS 26.2, mlx 0.32.4, python 3.12.4, in low-power mode"
+    """
+    named = [f"{name} {versions[name]}" for name in ("mlx", "python") if name in versions]
+    return ", ".join([facts.describe(), *named, *(["in low-power mode"] if facts.low_power else [])])
 
 
 def _minor(version: str | None) -> str | None:

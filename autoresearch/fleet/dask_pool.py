@@ -8,9 +8,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import wait
-from dataclasses import dataclass
+from dataclasses import replace
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 from autoresearch import jsonable
@@ -20,7 +19,7 @@ from autoresearch.fleet import admission, member, transport
 from autoresearch.fleet.address import FleetAddress
 from autoresearch.fleet.admission import Hello, Welcome
 from autoresearch.fleet.job import Done, Job
-from autoresearch.fleet.pool import StoppedError
+from autoresearch.fleet.pool import Known, StoppedError
 from autoresearch.formats import span
 from autoresearch.records import Failure, Measurement, Say
 from autoresearch.system.machine import Facts
@@ -39,25 +38,15 @@ class _GoneError(Exception):
     """The member has left the scheduler."""
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
-    """A member that was admitted."""
-
-    name: str  # of the machine
-    key: str  # of its class
-
-
 class DaskPool:
     """Pool of the machines that have joined the scheduler at `address`. `welcome` says what they are to measure."""
 
-    def __init__(
-        self, address: FleetAddress, welcome: Welcome, folder: Path, say: Say, *, ttl_s: float = transport.TTL_S
-    ) -> None:
+    def __init__(self, address: FleetAddress, welcome: Welcome, say: Say, *, ttl_s: float = transport.TTL_S) -> None:
         import distributed
 
         dask: Any = distributed  # it has few types
         transport.configure(ttl_s)
-        security = transport.security(address.key, folder)
+        security = transport.security(address.key)
         try:
             self._cluster = dask.LocalCluster(
                 n_workers=0,
@@ -74,8 +63,11 @@ class DaskPool:
         self._client = dask.Client(self._cluster, security=security)
         self._welcome, self._say = welcome, say
         self._members: dict[str, Known] = {}  # by Dask's address
+        self._ids: dict[str, str] = {}  # whose a name is
         self._busy: set[str] = set()  # those that make a run
+        self._latest: dict[str, int] = {}  # by Dask's address: the number of the latest run
         self._freed = threading.Condition()
+        self._own = threading.local()  # `url`: of the member that made a thread's latest run
         self._strikes: Counter[str] = Counter()  # by the name of a member
         self._facts: dict[str, Facts] = {}
         self._stopped, self._given_up, self._numbers = threading.Event(), set[str](), count()
@@ -85,64 +77,88 @@ class DaskPool:
     # --- the pool ---
 
     def classes(self) -> Mapping[str, int]:
-        return Counter(known.key for known in self._here().values())
+        return Counter(known.key for known in self._here().values() if known.key is not None)
 
     def facts(self, key: str) -> Facts:
         return self._facts[key]
 
-    def names(self) -> list[Known]:
-        """Return the members that are there at this moment."""
+    def members(self) -> list[Known]:
         return list(self._here().values())
 
-    def measure(self, key: str, job: Job) -> Done:
+    def assign(self, name: str, key: str | None) -> None:
+        with self._freed:
+            for url, known in list(self._members.items()):
+                if known.name == name:
+                    self._members[url] = replace(known, key=key)
+                    self._facts.setdefault(key or known.kind, self._facts[known.kind])
+                    what = f"makes runs for {key}" if key else f"is compared with {known.kind} first"
+                    self._in_thread(self._tell, url, member.tell, f"{name} {what}")
+            self._freed.notify_all()
+
+    def measure(self, key: str, job: Job, on: str | None = None) -> Done:
         """Let a free member of the class make the run; where that one is lost, another one makes it again."""
-        while True:
-            url = self._take(key, job)
+        while (taken := self._take(key, job, on)) is not None:
             try:
-                done = self._measure_on(url, key, job)
+                done = self._measure_on(*taken, key, job)
             finally:
                 with self._freed:
-                    self._busy.discard(url)
+                    self._busy.discard(taken[0])
                     self._freed.notify_all()
             if done is not None:
-                self._judge(key, done)
+                self._judge(done)
                 return done
+        return _cannot(job, on or "", "it has gone")
 
-    def _take(self, key: str, job: Job) -> str:
-        """Wait for a member that makes no run, and return its address."""
+    def _take(self, key: str, job: Job, on: str | None) -> tuple[str, Known] | None:
+        """Wait for a member that makes no run, and return it; None where a newcomer has gone that is to make it.
+
+        Without a name it is the one that made this thread's latest run, where that is free, or else the one that has
+        been idle for longest. So a thread and its member stay together, and no other waits for either.
+        """
         alone_since, told = time.monotonic(), False
+        within = None if job.purpose == "newcomer" else key
         with self._freed:
-            while not (free := [url for url in self._of_class(key) if url not in self._busy]):
+            while not (free := {url: known for url, known in self._able(within, on).items() if url not in self._busy}):
+                if within is None and not self._able(within, on):
+                    return None
                 self._freed.wait(LOOK_S)
                 self._raise_if_stopped(key)
-                if self._of_class(key):
+                if self._able(within, on):
                     alone_since, told = time.monotonic(), False
                 elif time.monotonic() - alone_since > ALONE_S and not told:
                     told = True
                     self._say(f"{job.id} waits: no machine of the class {key} is there")
-            self._busy.add(free[0])
-            return free[0]
+            own = getattr(self._own, "url", None)
+            url = own if own in free else min(free, key=lambda url: self._latest.get(url, -1))
+            self._own.url, self._latest[url] = url, next(self._numbers)
+            self._busy.add(url)
+            return url, free[url]
 
-    def _measure_on(self, url: str, key: str, job: Job) -> Done | None:
+    def _able(self, key: str | None, on: str | None) -> dict[str, Known]:
+        """Return the members that may make a run, by their addresses: `on`, where it is there, else all of a class."""
+        here = self._here()
+        named = {url: known for url, known in here.items() if known.name == on}
+        return named or {url: known for url, known in here.items() if key is not None and known.key == key}
+
+    def _measure_on(self, url: str, known: Known, key: str, job: Job) -> Done | None:
         """Return what a member measured, or that it could not; None where it is lost."""
-        known = self._members.get(url)
         try:
             told = self._ask(url, member.measure, job.to_json(), job.id, job.patience_s, key)
-            return jsonable.from_json(Done, told)
+            done = jsonable.from_json(Done, told)
+            return replace(done, measurement=replace(done.measurement, member=known.name))
         except StoppedError:
             raise
         except _GoneError:
             return None
         except Exception as error:  # noqa: BLE001 - whatever one member does, the others go on
             self._raise_if_stopped(key)
-            if known is None or self._gone(url):
+            if self._gone(url):
                 return None
             problem = str(error) or type(error).__name__
             if isinstance(error, TimeoutError):
                 self._members.pop(url, None)
                 self._in_thread(self._tell, url, member.restart, f"{job.id}: {problem}; it starts again")
-        failure = Failure(member.CANNOT, f"{known.name}: {problem}")
-        return Done(Measurement(job.seed, failure=failure, member=known.name), known.name)
+        return _cannot(job, known.name, problem)
 
     def _ask(
         self, url: str, what: Callable[[str], str], text: str, name: str, limit_s: float, key: str | None = None
@@ -172,10 +188,6 @@ class DaskPool:
         if self._stopped.is_set() or key in self._given_up:
             raise StoppedError
 
-    def _of_class(self, key: str) -> list[str]:
-        """Return the addresses of the members of a class that are there."""
-        return [url for url, known in self._here().items() if known.key == key]
-
     def _here(self) -> dict[str, Known]:
         """Return the members that are there, by their addresses."""
         there = self._scheduled()
@@ -201,19 +213,21 @@ class DaskPool:
         self._client.close()
         self._cluster.close()
 
-    def _judge(self, key: str, done: Done) -> None:
+    def _judge(self, done: Done) -> None:
         """Send a member away that cannot make runs, where another one of its class can."""
-        name, failure = done.member, done.measurement.failure
+        name, failure = done.measurement.member or "", done.measurement.failure
         if failure is None or failure.kind not in KINDS or KINDS[failure.kind].fault != "machine":
             self._strikes.pop(name, None)
             return
         self._strikes[name] += 1
-        urls = [url for url, known in list(self._members.items()) if known.name == name]
-        if self._strikes[name] < STRIKES or self.classes().get(key, 0) <= len(urls):
+        own = {url: known for url, known in list(self._members.items()) if known.name == name}
+        keys = {known.key or known.kind for known in own.values()}
+        others = [known for known in self.members() if known.key in keys and known.name != name]
+        if self._strikes[name] < STRIKES or not others:
             return
         del self._strikes[name]
         self._say(f"{name} is sent away, since it cannot make runs: {failure.message}")
-        for url in urls:
+        for url in own:
             self._members.pop(url, None)
             self._in_thread(self._tell, url, member.dismiss, f"it cannot make runs: {failure.message}")
 
@@ -261,17 +275,18 @@ class DaskPool:
         finally:
             slow.cancel()
         facts = Facts.from_dict(hello.facts)
-        name, key = f"{hello.name} ({_place(url)})", admission.class_of(facts)
+        kind, what = admission.class_of(facts), admission.what(facts, hello.versions)
+        name = hello.name if self._ids.setdefault(hello.name, hello.id) == hello.id else f"{hello.name}-{hello.id[:4]}"
         if (why := admission.refusal(self._welcome, hello)) is not None:
-            self._say(f"{name} {why}")
+            self._say(f"{name} ({_place(url)}) {why}")
             self._tell(url, member.dismiss, why)
             return
-        self._facts.setdefault(key, facts)
-        self._client.run(member.admit, key, workers=[url])
+        self._client.run(member.tell, f"admitted as {name}", workers=[url])
         with self._freed:
-            self._members[url] = Known(hello.name, key)
+            self._facts.setdefault(kind, facts)
+            self._members[url] = Known(name, hello.id, what, kind)
             self._freed.notify_all()
-        self._say(f"{name} joined: {facts.describe()}")
+        self._say(f"{name} ({_place(url)}) joined: {facts.describe()}")
 
     def _gone(self, url: str) -> bool:
         return self._stopped.is_set() or url not in self._scheduled()
@@ -286,6 +301,11 @@ class DaskPool:
         thread = threading.Thread(target=work, args=given, daemon=True)
         thread.start()
         return thread
+
+
+def _cannot(job: Job, name: str, why: str) -> Done:
+    """Return that a member cannot make a run."""
+    return Done(Measurement(job.seed, failure=Failure(member.CANNOT, f"{name}: {why}"), member=name))
 
 
 def _place(url: str) -> str:

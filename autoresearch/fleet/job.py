@@ -69,10 +69,9 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A measurement, and the name of the member that made it; `again` is an implausible one's second score."""
+    """A measurement, which names its member; `again` is an implausible one's second score."""
 
     measurement: Measurement
-    member: str
     again: Measurement | None = None
 
 
@@ -102,4 +101,4 @@ def perform(task: Task, job: Job, folder: Path, name: str, listen: Listener) -> 
     measured, again = task.measure(order, listen), None
     if measured.score is not None and job.floor_score is not None and measured.score < job.floor_score:
         again = task.score_again(order, 1)
-    return Done(replace(measured, machine_before=before, machine_after=machine.sample(), member=name), name, again)
+    return Done(replace(measured, machine_before=before, machine_after=machine.sample(), member=name), again)

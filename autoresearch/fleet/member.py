@@ -41,9 +41,10 @@ CANNOT = "machine"  # kind of the failure of a run that this machine cannot make
 class Member:
     """State of this process as a member."""
 
-    folder: Path  # where its runs are made
+    folder: Path  # where its runs are made; no other process uses it
     open_task: OpenTask
     say: Say
+    id: str  # of this machine, by which the coordinator knows it again
     name: str = field(default_factory=platform.node)
     facts: machine.Facts = field(default_factory=machine.facts)
     ttl_s: float = transport.TTL_S  # after which the coordinator, where it is silent, is looked for anew
@@ -58,10 +59,13 @@ _members: list[Member] = []  # the one of this process
 def serve(address: FleetAddress, member: Member) -> NoReturn:
     """Work for the fleet until it is over or out of reach, then end this process: with DISMISSED, LOST or INTERRUPTED.
 
-    The caller holds the machine's lock.
+    The caller holds the machine's lock. Dask's own folder has one name, so that what a kill leaves in it, e.g. the key
+    in a file that is handed to OpenSSL for a moment, is removed by the next start.
     """
     _members[:] = [member]
-    folder = Path(tempfile.mkdtemp(prefix="autoresearch-member-"))
+    folder = member.folder / "dask"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, mode=0o700)
     threading.Thread(target=_follow, args=(member, folder, os.getppid()), daemon=True).start()
     try:
         asyncio.new_event_loop().run_until_complete(_work(address, member, folder))
@@ -95,13 +99,14 @@ async def _work(address: FleetAddress, member: Member, folder: Path) -> None:
     import distributed
 
     transport.configure(member.ttl_s)
+    tempfile.tempdir = str(folder)
     dask: Any = distributed  # it has few types
     worker = dask.Worker(
         address.url,
         name=f"{member.name}:{os.getpid()}",
         nthreads=1,
         memory_limit=0,
-        security=transport.security(address.key, folder),
+        security=transport.security(address.key),
         local_directory=str(folder),
         dashboard=False,
         death_timeout=transport.JOIN_S,
@@ -111,6 +116,7 @@ async def _work(address: FleetAddress, member: Member, folder: Path) -> None:
     if not joining.done():
         raise TimeoutError(f"no connection in {2 * transport.JOIN_S:.0f} s")
     await joining
+    tempfile.tempdir = None
     member.say(f"joined {address.name}")
     await worker.finished()
 
@@ -124,15 +130,15 @@ def hello(welcome: str) -> str:
     asked = jsonable.from_json(Welcome, welcome)
     try:
         me.task = me.open_task(asked)
-        answer = Hello(me.name, me.facts.to_dict(), me.task.facts, me.task.versions)
+        answer = Hello(me.name, me.id, me.facts.to_dict(), me.task.facts, me.task.versions)
     except (AutoresearchError, OSError) as error:
-        answer = Hello(me.name, me.facts.to_dict(), problem=str(error))
+        answer = Hello(me.name, me.id, me.facts.to_dict(), problem=str(error))
     return jsonable.to_json(answer).decode()
 
 
-def admit(key: str) -> None:
-    """Tell the person that this member was admitted to the class `key`."""
-    _members[0].say(f"admitted as {key}")
+def tell(text: str) -> None:
+    """Tell the person at this member what the coordinator has decided."""
+    _members[0].say(text)
 
 
 def dismiss(why: str) -> None:
@@ -169,7 +175,7 @@ def measure(text: str) -> str:
     except (AutoresearchError, OSError) as error:
         me.say(f"{job.id}: {error}")
         failure = Failure(CANNOT, f"{me.name}: {error}")
-        done = Done(Measurement(job.seed, failure=failure, member=me.name), me.name)
+        done = Done(Measurement(job.seed, failure=failure, member=me.name))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     while me.over.is_set():

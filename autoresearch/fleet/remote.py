@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 
@@ -81,12 +81,12 @@ class RemoteTask:
         job = Job.of(id, self.facts.fingerprint or "", order, self.baseline, patience_s)
         with let_go(self.turns):
             try:
-                done = self.pool.measure(self.key, job)
+                done = self.pool.measure(self.key, job, order.member)
             except StoppedError:
                 raise KeyboardInterrupt("the fleet was stopped") from None
         if done.again is not None:
             self.again[order.folder] = done.again
-        return replace(done.measurement, member=done.member)
+        return done.measurement
 
     def score_again(self, order: RunOrder, run: int) -> Measurement | None:
         """Return the second score of a run, where its member found the first one implausible; see `Job.floor_score`."""

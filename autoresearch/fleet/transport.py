@@ -6,11 +6,10 @@ import logging
 import threading
 from concurrent.futures import Future
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from autoresearch.errors import UsageError
-from autoresearch.fleet.address import write_certificate
+from autoresearch.fleet.address import certificate
 
 TTL_S = 90.0  # after which a silent member's job runs elsewhere
 TCP_S = 11.0  # without an answer on a connection, at least: Dask takes no less
@@ -45,18 +44,18 @@ def configure(ttl_s: float = TTL_S) -> None:
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what matters is raised, or told by us
 
 
-def security(key: str, folder: Path) -> Any:
-    """Return Dask's TLS settings for a fleet's key; both files are written to `folder`."""
+def security(key: str) -> Any:
+    """Return Dask's TLS settings for a fleet's key, which they hold in memory."""
     import distributed
 
     dask: Any = distributed  # it has few types
-    certificate, private = (str(path) for path in write_certificate(key, folder))
+    public, private = certificate(key)
     roles = {
-        f"tls_{role}_{what}": path
+        f"tls_{role}_{what}": text
         for role in ("client", "scheduler", "worker")
-        for what, path in (("cert", certificate), ("key", private))
+        for what, text in (("cert", public), ("key", private))
     }
-    return dask.Security(tls_ca_file=certificate, require_encryption=True, **roles)
+    return dask.Security(tls_ca_file=public, require_encryption=True, **roles)
 
 
 def answer(future: Any) -> Future[Any]:

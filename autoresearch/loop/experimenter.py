@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from statistics import fmean
 
 from autoresearch.candidate.complexity import simplifies
@@ -18,7 +19,7 @@ from autoresearch.errors import AutoresearchError
 from autoresearch.formats import counted
 from autoresearch.loop.baseline_advice import advice
 from autoresearch.loop.notebook import Notebook
-from autoresearch.loop.runner import Runner
+from autoresearch.loop.runner import Runner, first_member
 from autoresearch.paths import RESULTS
 from autoresearch.record import results_tsv
 from autoresearch.record.branch import Branch
@@ -95,7 +96,7 @@ class Experimenter:
             if x.scores:
                 self.notebook.view.say(f"#{x.n} {x.proposal.title}: {decision.reason}, so {_again(decision)}")
             if decision.rerun == "incumbent":
-                self.runner.rerun(self.notebook.incumbent)
+                self.runner.rerun(self.notebook.incumbent, first_member(x))
                 x = self.notebook.night.experiments[x.n]
             else:
                 x = self.runner.run(x.n, "repeat" if x.scores else "search")
@@ -142,13 +143,13 @@ class Experimenter:
             notebook.view.say(f"#{x.n} {x.proposal.title}: {why}")
         for x in notebook.night.uncommitted():
             self._land(x)
-        for x in (*notebook.night.unfinished(), *notebook.night.abandoned()):
-            if x.role == "candidate" and notebook.night.incumbent is not None:
-                notebook.view.say(f"#{x.n} {x.proposal.title}: unfinished; resuming it")
-                self._resume(x)
+        left = [x for x in (*notebook.night.unfinished(), *notebook.night.abandoned()) if x.role == "candidate"]
+        if notebook.night.incumbent is not None:
+            (self.runner.at_once or _in_turn)([partial(self._resume, x) for x in left])
 
     def _resume(self, x: Experiment) -> None:
         """Finish a candidate of an earlier session; it is checked again, since its source comes from the disk."""
+        self.notebook.view.say(f"#{x.n} {x.proposal.title}: unfinished; resuming it")
         violations = self.violations(self.notebook.source_of(x.n))
         if violations:
             self._reject(x, violations)
@@ -316,6 +317,11 @@ class Experimenter:
         if not self.notebook.layout.declared:
             return self.branch.read(RESULTS)
         return path.read_bytes() if path.exists() else b""
+
+
+def _in_turn(works: Sequence[Callable[[], object]]) -> None:
+    for work in works:
+        work()
 
 
 def _replicates(x: Experiment) -> int:

@@ -11,8 +11,9 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -20,16 +21,15 @@ from pathlib import Path
 from autoresearch.decide.kinds import runs_needed
 from autoresearch.errors import AutoresearchError, ExhaustedError
 from autoresearch.findings.hints import Hint
-from autoresearch.fleet.pool import Pool
+from autoresearch.fleet.pool import Known, Pool
 from autoresearch.fleet.remote import RemoteTask, let_go
 from autoresearch.formats import counted
-from autoresearch.loop import session, validate
+from autoresearch.loop import newcomers, session, validate
 from autoresearch.loop.readiness import Readiness
 from autoresearch.loop.research import Limits, Research, Rules
-from autoresearch.loop.runner import Wanted
 from autoresearch.loop.session import Options
 from autoresearch.paths import Layout, tree
-from autoresearch.record import pause
+from autoresearch.record import journal, pause
 from autoresearch.record.branch import Branch
 from autoresearch.record.git import Repository
 from autoresearch.record.night import Experiment, Night
@@ -44,6 +44,7 @@ LOOK_S = 0.5  # between two looks at the members
 FIRST_MEMBER_S = 3600.0  # that the coordinator waits for one
 MOST_DRAFTS = 4  # that a proposer is asked for at once
 MOST_MEMBERS = 64  # of a fleet
+COMPARE_AGAIN_S = 60.0  # before a newcomer that could not run the baseline tries it again
 MOST_RUNS = 8  # of an incumbent while nobody has ideas: more would tell little
 
 
@@ -89,6 +90,8 @@ class Fleet:
     say: Say
     hints: Sequence[Hint] = ()  # of other people's machines
     nights: dict[str, ClassNight] = field(default_factory=dict)
+    compared: dict[str, Future[None]] = field(default_factory=dict)  # newcomers that run the baseline, by name
+    placing: threading.Lock = field(default_factory=threading.Lock)  # held while a class is chosen by a journal
     over: threading.Event = field(default_factory=threading.Event)
     threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(MOST_MEMBERS, "member"))
 
@@ -113,16 +116,46 @@ class Fleet:
         """Open a night for each class that appears, and give its members threads, until an end is reached."""
         began = time.monotonic()
         while (why := self._ended()) is None:
+            for known in self.pool.members():
+                if known.key is None:
+                    self._place(stack, known)
             for key, members in self.pool.classes().items():
-                if key not in self.nights and members:
-                    self.nights[key] = stack.enter_context(self._night(key))
-                if key in self.nights:
-                    self._start_threads(self.nights[key], members)
+                if members or key in self.nights:
+                    self._start_threads(self._opened(stack, key), members)
             if not self.nights and time.monotonic() - began > FIRST_MEMBER_S:
                 raise AutoresearchError(f"no member came in {FIRST_MEMBER_S / 60:.0f} minutes")
             if self.over.wait(LOOK_S):
                 raise KeyboardInterrupt("the fleet was stopped")
         return why
+
+    def _opened(self, stack: contextlib.ExitStack, key: str) -> ClassNight:
+        if key not in self.nights:
+            self.nights[key] = stack.enter_context(self._night(key))
+        return self.nights[key]
+
+    def _place(self, stack: contextlib.ExitStack, known: Known) -> None:
+        """Give a newcomer its class, or begin to compare it. Raises what an earlier comparison raised."""
+        if (compared := self.compared.get(known.name)) is not None:
+            if compared.done():
+                self.compared.pop(known.name).result()
+            return
+        night, layout = self.nights.get(known.kind), Layout(self.root, f"{self.tag}-{known.kind}")
+        with self.placing:
+            state = night.state if night is not None else journal.read(layout)
+            if (key := newcomers.class_of(state, known, self.task.versions)) is not None:
+                self.pool.assign(known.name, key)
+        if key is None and pause.asked(layout) is None:
+            night = self._opened(stack, known.kind)
+            self.compared[known.name] = self.threads.submit(self._compare, night, known)
+
+    def _compare(self, night: ClassNight, known: Known) -> None:
+        """Compare a newcomer with the class of its kind, and give it the class that it belongs to."""
+        with night.turns:
+            key = newcomers.admit(night.research.experimenter.runner, known)
+        if key is not None:
+            self.pool.assign(known.name, key)
+        elif any(here.name == known.name for here in self.pool.members()):
+            self.over.wait(COMPARE_AGAIN_S)
 
     def _join_threads(self) -> None:
         """End the threads, each when its run has ended. Raises what one of them raised."""
@@ -159,7 +192,7 @@ class Fleet:
             runner.readiness = AtOnce(research.notebook, runner.readiness.release)
             runner.rest = partial(self._rest, turns)
             night = ClassNight(key, research, turns)
-            runner.side_by_side = partial(self._side_by_side, night)
+            runner.at_once = partial(self._at_once, night)
             research.hint(self.hints)
             self._owe(night)
             research.draft_count = lambda: min(MOST_DRAFTS, 1 + night.waiting)
@@ -167,7 +200,7 @@ class Fleet:
 
     def _first_commits(self, key: str, branch: Branch, say: Say) -> None:
         """Commit the constants that a night begins with. Only the coordinator's own class is fitted to its machine."""
-        if machine.facts().slug() == key:
+        if machine.facts().slug() == self.pool.facts(key).slug():
             self.task.first_commits(branch, say)
         elif isinstance(self.task, GptTask):
             first_commits.from_profile(branch, self.task.meta, say)
@@ -198,9 +231,17 @@ class Fleet:
                     continue
                 if number == 0 and not night.ready.is_set():
                     night.research.experimenter.prepare()
+                    self._found(night)
                     night.ready.set()
                     continue
             self.over.wait(LOOK_S)
+
+    def _found(self, night: ClassNight) -> None:
+        """Let who measured the baseline work for its class; any other machine of the kind is compared first."""
+        with self.placing:
+            for known in self.pool.members():
+                if known.key == known.kind == night.key and not newcomers.founds(night.research.notebook, known):
+                    self.pool.assign(known.name, None)
 
     def _turn(self, night: ClassNight) -> bool:
         """Try an idea; where there is none, run the incumbent once more; return False where that has runs enough."""
@@ -211,7 +252,7 @@ class Fleet:
         except ExhaustedError as error:
             night.exhausted = str(error)
         known = research.notebook.incumbent
-        runs = sum(run.ended in (None, "measured") for run in known.runs.values())
+        runs = sum(run.ended in (None, "measured") and run.searched for run in known.runs.values())
         if runs >= MOST_RUNS or not runs_needed(research.notebook.metric).reruns:
             return False
         research.experimenter.runner.rerun(known)
@@ -224,8 +265,9 @@ class Fleet:
             arrived = night.research.arrived() if night.ready.is_set() else None
             if (why := night.research.must_stop() or arrived) is not None:
                 return why
-        if nights and all(night.exhausted and not night.research.drafts for night in nights):
-            return nights[0].exhausted
+        at_work = [night for night in nights if night.threads or night.ready.is_set()]
+        if at_work and all(night.exhausted and not night.research.drafts for night in at_work):
+            return at_work[0].exhausted
         decided = sum(night.research.notebook.counters.decided for night in nights)
         kept_s = max((self._reserve_s(night) for night in nights if night.ready.is_set()), default=0.0)
         return Limits(self.options.experiments, self.options.deadline, run_s=kept_s).reached(decided)
@@ -250,15 +292,21 @@ class Fleet:
         with night.turns:
             validate.settle(night.research, plan, runner.run_all)
 
-    def _side_by_side(self, night: ClassNight, runs: Sequence[Wanted]) -> None:
-        """Make runs on all members of a class at once. The caller holds the night's lock."""
+    def _at_once(self, night: ClassNight, works: Sequence[Callable[[], object]]) -> None:
+        """Do pieces of work at once, as many as the class has members at that moment. The caller holds the lock."""
+        waiting, begun = deque(works), set[Future[object]]()
 
-        def run(wanted: Wanted) -> None:
+        def take(work: Callable[[], object]) -> object:
             with night.turns:
-                night.research.experimenter.runner.run(*wanted)
+                return work()
 
-        with let_go(night.turns), ThreadPoolExecutor(max(1, self.pool.classes().get(night.key, 0))) as threads:
-            list(threads.map(run, runs))
+        with let_go(night.turns), ThreadPoolExecutor(MOST_MEMBERS) as threads:
+            while waiting or begun:
+                while waiting and len(begun) < max(1, self.pool.classes().get(night.key, 0)):
+                    begun.add(threads.submit(take, waiting.popleft()))
+                ended, begun = wait(begun, LOOK_S, FIRST_COMPLETED)
+                for one in ended:
+                    one.result()
 
     def _rest(self, turns: threading.Lock, wait_s: float) -> None:
         """Wait for a machine to recover while other threads go on. Raises KeyboardInterrupt where the night ends."""

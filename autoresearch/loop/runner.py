@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from autoresearch.decide import estimates
 from autoresearch.decide.disturbances import ATTEMPTS, disturbance, usual
@@ -29,7 +30,12 @@ from autoresearch.tasks.task import RunOrder, Task
 PATIENCE_S = (60.0, 300.0, 900.0)  # waits after the incumbent failed: the machine cools, another program ends
 Wanted = tuple[int, Purpose, int | None]  # one run: of which experiment, for what, and its seed or None
 RunAll = Callable[[Sequence[Wanted]], None]
-PREFIXES: Mapping[Purpose, str] = {"incumbent": "once more: ", "final": "final validation: "}  # of a run's title
+DoAll = Callable[[Sequence[Callable[[], object]]], None]  # does several pieces of work, each on a machine of its own
+PREFIXES: Mapping[Purpose, str] = {  # of a run's title
+    "incumbent": "once more: ",
+    "final": "final validation: ",
+    "newcomer": "to compare a newcomer: ",
+}
 
 
 @dataclass(kw_only=True)
@@ -44,16 +50,17 @@ class Runner:
     seed: int = 0
     patience_s: tuple[float, ...] = PATIENCE_S
     rest: Callable[[float], None] = time.sleep  # waits for the machine to recover
-    side_by_side: RunAll | None = None  # makes several runs at once, where several machines are there
+    at_once: DoAll | None = None  # where several machines may be there
     usual_since: float = field(default_factory=time.time)  # POSIX time; runs since then show the machine's usual speed
     since_power: MachineState | None = None  # the first one on the present source of power
     sample: Callable[[], MachineState] = machine.sample
 
-    def run(self, n: int, purpose: Purpose, seed: int | None = None) -> Experiment:
+    def run(self, n: int, purpose: Purpose, seed: int | None = None, on: str | None = None) -> Experiment:
         """Make one more run of experiment n that counts, and return the experiment with it.
 
-        A run that the machine disturbed is repeated ATTEMPTS times at most; the next one counts whatever disturbed it.
-        Raises AutoresearchError where the machine keeps failing.
+        In a fleet the member `on` makes it as long as it is there; for a candidate that is the one that ran it first,
+        so that its runs differ by no machine. A run that the machine disturbed is repeated ATTEMPTS times at most; the
+        next one counts whatever disturbed it. Raises AutoresearchError where the machine keeps failing.
         """
         disturbed = failed = 0
         began = time.time()
@@ -61,7 +68,10 @@ class Runner:
             self.readiness.wait(self._peak_mb())
             x = self.notebook.night.experiments[n]
             run = x.next_run
-            m = self._run_once(x, run, purpose, seed)
+            on = on or (first_member(x) if purpose == "repeat" and x.role == "candidate" else None)
+            m = self._run_once(x, run, purpose, seed, on)
+            if on is not None and m.member not in (on, None):
+                self.notebook.note(f"#{n} {run_name(run)} was made by {m.member}, since {on} was not there")
             why = self._spoiled(x, m)
             if why is None:
                 return self._record(n, run, m)
@@ -78,22 +88,22 @@ class Runner:
             self.notebook.view.say(f"#{n} {run_name(run)}{gave}: {why}; running it again")
             self.notebook.journal.append("abandoned", n=n, run=run, why=why, measurement=m)
             if _failed(m) and failed >= ATTEMPTS:
-                self._find_fault(x, failed, why)
+                self._find_fault(x, failed, why, m.member)
 
     def run_all(self, runs: Sequence[Wanted]) -> None:
         """Make several runs: at once where that is possible, else in turn up to the first that fails."""
-        if self.side_by_side is not None:
-            self.side_by_side(runs)
+        if self.at_once is not None:
+            self.at_once([partial(self.run, *wanted) for wanted in runs])
             return
         for n, purpose, seed in runs:
             if self.run(n, purpose, seed).failure is not None:
                 return
 
-    def rerun(self, x: Experiment) -> None:
+    def rerun(self, x: Experiment, on: str | None = None) -> None:
         """Run the incumbent or the baseline once more: it corrects a lucky estimate and shows a change of machine."""
         notebook = self.notebook
         before = notebook.estimates.drift
-        self.run(x.n, "incumbent")
+        self.run(x.n, "incumbent", on=on)
         notebook.counters.count_rerun(x)
         found = notebook.estimates.drift
         if found is not None and before is None:
@@ -101,6 +111,17 @@ class Runner:
             side = "worse" if found.shift_score > 0 else "better"
             notebook.note(f"the machine now gives different values: {shift} {side}; estimates start over")
         notebook.show()
+
+    def compare_on(self, member: str, n: int) -> Measurement:
+        """Make a run of experiment n on a newcomer of a fleet, that is compared and counts for nothing else."""
+        x = self.notebook.night.experiments[n]
+        run = x.next_run
+        m = self._run_once(x, run, "newcomer", None, member)
+        if m.failure is None:
+            self._record(x.n, run, m)
+        else:
+            self.notebook.journal.append("abandoned", n=x.n, run=run, why=m.failure.message, measurement=m)
+        return m
 
     def score_again(self, x: Experiment, run: int) -> Measurement | None:
         """Score what a run of `x` left once more, in another way; None where the task has none."""
@@ -122,17 +143,17 @@ class Runner:
             return 0.0
         return max((m.peak_memory_mb or 0.0 for m in self.notebook.incumbent.measurements), default=0.0)
 
-    def _find_fault(self, x: Experiment, failed: int, why: str) -> None:
+    def _find_fault(self, x: Experiment, failed: int, why: str, member: str | None) -> None:
         """Run the incumbent to learn whether a new candidate or the machine is at fault; wait where it is the machine.
 
-        Raises AutoresearchError when no wait helped.
+        In a fleet it runs on the `member` that failed. Raises AutoresearchError when no wait helped.
         """
         view = self.notebook.view
         if _is_new(x):
             view.say(
                 f"#{x.n}: {why}, {failed} times in a row; running the incumbent to see whether the machine is at fault"
             )
-            self.rerun(self.notebook.incumbent)
+            self.rerun(self.notebook.incumbent, member)
             return
         if failed - ATTEMPTS >= len(self.patience_s):
             advice = "Restart the machine, or free memory and disk; then run the same command to resume"
@@ -141,7 +162,9 @@ class Runner:
         view.status(f"{why}, {failed} times in a row; waiting {span(wait_s)} for the machine")
         self.rest(wait_s)
 
-    def _run_once(self, x: Experiment, run: int, purpose: Purpose, seed: int | None) -> Measurement:
+    def _run_once(
+        self, x: Experiment, run: int, purpose: Purpose, seed: int | None, on: str | None = None
+    ) -> Measurement:
         """Make one run and return what it measured, with the machine's state before and after it."""
         notebook, seed = self.notebook, run_seed(self.seed, x.n, run) if seed is None else seed
         notebook.journal.append("started", n=x.n, run=run, seed=seed, purpose=purpose, machine=self.machine_slug)
@@ -149,7 +172,7 @@ class Runner:
         title = PREFIXES.get(purpose, "") + x.proposal.title
         notebook.view.begin(RunStart.of(x.n, run, x.proposal, title))
         try:
-            m = self._measure(x, run, purpose, seed)
+            m = self._measure(x, replace(self._order(x, run, purpose, seed), member=on))
         except KeyboardInterrupt:
             notebook.journal.append("abandoned", n=x.n, run=run, why="stopped by Ctrl-C")
             raise
@@ -165,11 +188,10 @@ class Runner:
         self.notebook.view.state.observe(now, awake.battery_outlook(now, self.since_power))
         return now
 
-    def _measure(self, x: Experiment, run: int, purpose: Purpose, seed: int) -> Measurement:
+    def _measure(self, x: Experiment, order: RunOrder) -> Measurement:
         """Measure the source of `x`. Raises JournalError where it is no longer what was proposed."""
         read_source(self.notebook.layout, x)
-        order = self._order(x, run, purpose, seed)
-        if x.role == "candidate" and purpose in ("search", "repeat"):
+        if x.role == "candidate" and order.purpose in ("search", "repeat"):
             order = self._bounded(order, x)
         return self.task.measure(order, self.notebook.view.hear)
 
@@ -214,6 +236,11 @@ class Runner:
         fault = KINDS[m.failure.kind].fault if m.failure.kind in KINDS else "candidate"
         machines = fault == "machine" or (fault == "either" and bool(x.scores))
         return f"the machine failed: {m.failure.message}" if machines else None
+
+
+def first_member(x: Experiment) -> str | None:
+    """Return the member of a fleet that ran an experiment first; None where this machine makes all runs."""
+    return next((m.member for m in x.measurements if m.ok), None)
 
 
 def run_seed(seed: int, n: int, run: int) -> int:

@@ -136,6 +136,21 @@ class Hinted(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Placed(Event):
+    """Class that a member of a fleet makes runs for, because it measured the baseline or was compared by it."""
+
+    member: str  # its name
+    id: str  # by which it is known again
+    what: str  # its hardware, system and versions: as another one it is compared again
+    key: str  # of the class
+    why: str  # for people
+    n: int | None = None  # the experiment that it ran to be compared; None where it measured the baseline itself
+    runs: tuple[int, ...] = ()  # of that experiment
+    shift_score: float | None = None  # its mean minus the class's: positive is worse
+    z: float | None = None  # in standard errors of that difference
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Note(Event):
     """Line for the user, e.g. that the early stop is in force from now on."""
 
@@ -171,6 +186,7 @@ TYPES: Mapping[str, type[Event]] = {
     "refused": Refused,
     "turn_failed": TurnFailed,
     "hinted": Hinted,
+    "placed": Placed,
     "note": Note,
     "paused": Paused,
     "resumed": Resumed,

@@ -12,7 +12,7 @@ from statistics import fmean
 from typing import Any, Literal
 
 from autoresearch.errors import JournalError
-from autoresearch.record.events import Refused, TurnFailed
+from autoresearch.record.events import Placed, Refused, TurnFailed
 from autoresearch.records import COMPARABLE, Failure, Measurement, Proposal, Purpose, Role, TaskFacts, Trial, Verdict
 from autoresearch.system.invocation import command
 
@@ -34,6 +34,11 @@ class RunRecord:
     started: float  # POSIX seconds
     ended: Literal["measured", "abandoned", "cut off"] | None = None
     measurement: Measurement | None = None
+
+    @property
+    def searched(self) -> bool:
+        """Whether the search counts it: a final one is of another split, a newcomer's is compared and no more."""
+        return self.purpose not in ("final", "newcomer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +66,12 @@ class Experiment:
 
     @property
     def measurements(self) -> list[Measurement]:
-        """The measurements in the order of the runs, without final ones, which are of another split."""
-        return [r.measurement for r in self.runs.values() if r.measurement and r.purpose != "final"]
+        """The measurements that the search counts, in the order of the runs."""
+        return [r.measurement for r in self.runs.values() if r.measurement and r.searched]
 
     @property
     def scores(self) -> list[float]:
-        """The score of each run that has one, without final ones."""
+        """The score of each run that the search counts and that has one."""
         return [m.score for m in self.measurements if m.score is not None]
 
     @property
@@ -75,8 +80,8 @@ class Experiment:
 
         A candidate earns its second run by its first one, so the first one (purpose `search`) is left out.
         """
-        selected = ("final",) if self.role == "baseline" else ("final", "search")
-        return [r for r in self.runs.values() if r.measurement and r.measurement.ok and r.purpose not in selected]
+        runs = [r for r in self.runs.values() if r.measurement and r.measurement.ok and r.searched]
+        return [r for r in runs if self.role == "baseline" or r.purpose != "search"]
 
     @property
     def failure(self) -> Failure | None:
@@ -121,6 +126,7 @@ class Night:
     turns_failed: tuple[TurnFailed, ...] = ()
     refused: tuple[Refused, ...] = ()  # hypotheses of the inbox that made no candidate
     hinted: tuple[Mapping[str, Any], ...] = ()  # of the latest `hinted`; findings/hints.py reads it
+    placed: tuple[Placed, ...] = ()  # members of a fleet, each as often as it was given a class
     notes: tuple[str, ...] = ()
     sessions: int = 0
     interruptions: int = 0  # sessions that a kill, a shutdown or an error ended, and that another one resumed
@@ -154,6 +160,10 @@ class Night:
     def running(self) -> tuple[Experiment, RunRecord] | None:
         """The run that has started and not ended; after a kill it is the one that was cut off."""
         return next(((x, r) for x in self.experiments.values() for r in x.runs.values() if not r.ended), None)
+
+    def place_of(self, id: str, what: str) -> Placed | None:
+        """Return which class a fleet's member `id` was given while it was `what` it is now; None where none was."""
+        return next((p for p in reversed(self.placed) if (p.id, p.what) == (id, what)), None)
 
     def of_inbox(self, id: str) -> Experiment | Refused | None:
         """Return what became of a hypothesis of the inbox; None where the loop has not taken it up."""

@@ -30,6 +30,7 @@ class RunOrder:
     early_stop: EarlyStopCheck | None = None  # may end a first run at half its budget
     ceiling_score: float | None = None  # of a first run: with a worse score it leads nowhere, so few checks are enough
     floor_score: float | None = None  # a better score is implausible; a member scores it again at once
+    member: str | None = None  # of a fleet, that is to make it as long as it is there
 
 
 class Task(Protocol):

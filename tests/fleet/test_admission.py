@@ -11,7 +11,7 @@ from autoresearch.system import machine
 
 TASK = TaskFacts(dataset="climbmix", profile="mac", fingerprint="5f2a", budget_s=300.0)
 WELCOME = Welcome(TASK, {"mlx": "0.32.4", "python": "3.12.4", "harness": "ab12"})
-HELLO = Hello("mini", machine.facts().to_dict(), TASK, {"mlx": "0.32.9", "python": "3.12.1", "harness": "ab12"})
+HELLO = Hello("mini", "1f", machine.facts().to_dict(), TASK, {"mlx": "0.32.9", "python": "3.12.1", "harness": "ab12"})
 
 
 def test_minor_versions_of_python_and_mlx_may_differ_in_their_last_number() -> None:

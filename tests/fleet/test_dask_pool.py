@@ -39,6 +39,14 @@ def until(condition: Callable[[], object], limit_s: float = 90.0) -> None:
         time.sleep(0.05)
 
 
+def at_work(pool: DaskPool) -> int:
+    """Let all that have joined work for the class of their kind, as a coordinator does, and count them."""
+    for known in pool.members():
+        if known.key is None:
+            pool.assign(known.name, known.kind)
+    return pool.classes().get(CLASS, 0)
+
+
 @pytest.fixture
 def where() -> FleetAddress:
     with socket.socket() as probe:
@@ -47,8 +55,8 @@ def where() -> FleetAddress:
 
 
 @pytest.fixture
-def pool(where: FleetAddress, tmp_path: Path) -> Iterator[DaskPool]:
-    made = DaskPool(where, Welcome(FACTS, VERSIONS), tmp_path / "tls", print, ttl_s=4.0)
+def pool(where: FleetAddress) -> Iterator[DaskPool]:
+    made = DaskPool(where, Welcome(FACTS, VERSIONS), print, ttl_s=4.0)
     try:
         yield made
     finally:
@@ -65,7 +73,7 @@ def test_a_killed_and_a_sleeping_member_lose_no_run_and_none_counts_twice(
     over, folders = threading.Event(), [tmp_path / "one", tmp_path / "two"]
     pids = [keep_joining(where, folder, 1.5, over) for folder in folders]
     try:
-        until(lambda: pool.classes().get(CLASS) == 2)
+        until(lambda: at_work(pool) == 2)
         with ThreadPoolExecutor(4) as threads:
             runs = [threads.submit(pool.measure, CLASS, job(seed)) for seed in range(1, 7)]
             until(lambda: begun(folders[0], 1) or begun(folders[0], 2))
@@ -75,10 +83,35 @@ def test_a_killed_and_a_sleeping_member_lose_no_run_and_none_counts_twice(
             os.kill(asleep, signal.SIGSTOP)
             time.sleep(6.0)
             os.kill(asleep, signal.SIGCONT)
-            done = [run.result(timeout=120) for run in runs]
+            until(lambda: at_work(pool) and all(run.done() for run in runs), 120.0)
+            done = [run.result() for run in runs]
         assert [d.measurement.score or d.measurement.failure for d in done] == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
-        assert {d.member for d in done} <= {"one", "two"}
-        until(lambda: pool.classes().get(CLASS) == 2)
+        assert {d.measurement.member for d in done} <= {"one", "two"}
+        until(lambda: at_work(pool) == 2)
+    finally:
+        over.set()
+
+
+def test_a_run_is_made_by_the_member_that_it_names_as_long_as_that_is_there(
+    pool: DaskPool, where: FleetAddress, tmp_path: Path
+) -> None:
+    over, away, two = threading.Event(), threading.Event(), tmp_path / "two"
+    try:
+        keep_joining(where, tmp_path / "one", 0.1, over)
+        pids = keep_joining(where, two, 0.1, over, away=away)
+        until(lambda: at_work(pool) == 2)
+        assert {pool.measure(CLASS, job(seed), "two").measurement.member for seed in (1, 2, 3)} == {"two"}
+        assert pool.measure(CLASS, job(4)).measurement.member == "two", "a thread stays with its member"
+        assert not [file for file in two.rglob("*") if file.is_file() and b"PRIVATE KEY" in file.read_bytes()]
+        (left := two / "runs" / "dask" / "left").write_text("by a kill")
+        away.set()
+        os.kill(pids[0], signal.SIGKILL)
+        assert pool.measure(CLASS, job(5), "two").measurement.member == "one"
+        failure = pool.measure(CLASS, replace(job(6), purpose="newcomer"), "two").measurement.failure
+        assert failure is not None and failure.message == "two: it has gone"
+        away.clear()
+        until(lambda: at_work(pool) == 2)
+        assert not left.exists()
     finally:
         over.set()
 
@@ -89,9 +122,9 @@ def test_who_has_another_key_or_harness_stays_outside(pool: DaskPool, where: Fle
         stranger = FleetAddress(where.host, where.port, address.new_key())
         keep_joining(stranger, tmp_path / "stranger", 0.1, over)
         keep_joining(where, tmp_path / "friend", 0.1, over)
-        until(lambda: pool.classes().get(CLASS) == 1)
-        assert pool.measure(CLASS, job(7)).member == "friend"
-        assert [known.key for known in pool.names()] == [CLASS]
+        until(lambda: at_work(pool) == 1)
+        assert pool.measure(CLASS, job(7)).measurement.member == "friend"
+        assert [known.key for known in pool.members()] == [CLASS]
         pool.stop()
         with pytest.raises(StoppedError):
             pool.measure(CLASS, job(8))
@@ -103,15 +136,16 @@ def test_a_member_that_cannot_make_runs_is_sent_away(pool: DaskPool, where: Flee
     over, ill = threading.Event(), tmp_path / "ill"
     try:
         keep_joining(where, ill, 0.1, over)
-        until(lambda: pool.classes().get(CLASS) == 1)
+        until(lambda: at_work(pool) == 1)
+        (ill / "runs").rename(ill / "moved")
         (ill / "runs").write_text("no folder")
         failure = pool.measure(CLASS, job(1)).measurement.failure
         assert failure is not None and failure.kind == "machine" and "ill: " in failure.message
         keep_joining(where, tmp_path / "well", 0.1, over)
-        until(lambda: pool.classes().get(CLASS) == 2)
+        until(lambda: at_work(pool) == 2)
         for seed in (2, 3):
             pool.measure(CLASS, job(seed))
-        until(lambda: pool.classes().get(CLASS) == 1)
+        until(lambda: at_work(pool) == 1)
         assert pool.measure(CLASS, job(4)).measurement.score == 4.0
     finally:
         over.set()
@@ -121,11 +155,11 @@ def test_a_member_that_hangs_is_started_again(pool: DaskPool, where: FleetAddres
     over = threading.Event()
     pids = keep_joining(where, tmp_path / "hanging", 600.0, over)
     try:
-        until(lambda: pool.classes().get(CLASS) == 1)
+        until(lambda: at_work(pool) == 1)
         first = pids[0]
         failure = pool.measure(CLASS, replace(job(1), patience_s=1.0)).measurement.failure
         assert failure is not None and failure.kind == "machine" and "no answer in 1 s" in failure.message
-        until(lambda: pids[0] != first and pool.classes().get(CLASS) == 1)
+        until(lambda: pids[0] != first and at_work(pool) == 1)
     finally:
         over.set()
 
@@ -134,7 +168,7 @@ def test_members_end_with_the_night(pool: DaskPool, where: FleetAddress, tmp_pat
     over = threading.Event()
     pids = [keep_joining(where, tmp_path / name, 0.1, over) for name in ("one", "two")]
     try:
-        until(lambda: pool.classes().get(CLASS) == 2)
+        until(lambda: at_work(pool) == 2)
         pool.measure(CLASS, job(1))
         pool.close("the night has ended")
         until(lambda: not any(pids))  # each was dismissed

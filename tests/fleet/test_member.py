@@ -17,7 +17,7 @@ WELCOME = jsonable.to_json(Welcome(FACTS, VERSIONS)).decode()
 
 @pytest.fixture
 def me(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Member:
-    made = Member(tmp_path / "runs", lambda welcome: Waiting(tmp_path, 0.0), print, name="mini")  # type: ignore[arg-type,return-value]
+    made = Member(tmp_path / "runs", lambda welcome: Waiting(tmp_path, 0.0), print, "1f", name="mini")  # type: ignore[arg-type,return-value]
     monkeypatch.setattr(member, "_members", [made])
     return made
 

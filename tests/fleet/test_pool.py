@@ -6,4 +6,6 @@ from testbed.local_pool import LocalPool
 
 def test_the_pool_of_the_tests_is_one() -> None:
     pool: Pool = LocalPool({"small": 2}, lambda key, job: 1.0)
-    assert pool.classes() == {"small": 2} and pool.facts("small").slug()
+    assert pool.classes() == {} and pool.facts("small").slug()
+    pool.assign("small 1", "small")
+    assert pool.classes() == {"small": 1} and [known.key for known in pool.members()] == [None, "small"]

@@ -29,18 +29,18 @@ def test_the_line_s_lock_is_free_while_a_member_works(tmp_path: Path) -> None:
     pool = LocalPool({"small": 1}, lambda key, job: float(seen.append(turns.locked()) or 1.5))
     task: Task = remote(pool, turns)
     task.limit_candidates([Measurement(1, 1.6)])
+    pool.assign("small 0", "small")
     with turns:
         made = task.measure(order(tmp_path), lambda event: None)
         assert turns.locked()
-    assert (
-        seen == [False] and made.score == 1.5 and made.member == "small 0" and pool.made == [("small", "a/0001/run-1")]
-    )
+    assert seen == [False] and made.score == 1.5 and made.member == "small 0"
+    assert [(name, job.id) for name, job in pool.made] == [("small 0", "a/0001/run-1")]
 
 
 def test_the_second_score_of_an_implausible_run_is_the_member_s(tmp_path: Path) -> None:
     turns, wanted = threading.Lock(), order(tmp_path)
-    done = Done(Measurement(5, 0.5), "mini", Measurement(5, 0.9))
-    pool: Any = type("Pool", (), {"measure": lambda self, key, job: done})
+    done = Done(Measurement(5, 0.5, member="mini"), Measurement(5, 0.9))
+    pool: Any = type("Pool", (), {"measure": lambda self, key, job, on: done})
     task = remote(pool(), turns)
     with turns:
         assert task.score_again(wanted, 1) is None

@@ -4,7 +4,6 @@ import contextlib
 import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import dask
@@ -15,9 +14,10 @@ from autoresearch.fleet import transport
 
 
 @pytest.mark.slow
-def test_both_roles_ask_for_the_same_certificate(tmp_path: Path) -> None:
-    found = transport.security("k" * 24, tmp_path)
+def test_both_roles_ask_for_the_same_certificate_which_lies_in_no_file() -> None:
+    found = transport.security("k" * 24)
     assert found.require_encryption and found.tls_scheduler_cert == found.tls_worker_cert == found.tls_ca_file
+    assert found.tls_worker_key.startswith("-----BEGIN PRIVATE KEY-----\n")
 
 
 def test_a_silent_member_is_given_up_after_a_while() -> None:

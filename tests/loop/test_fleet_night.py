@@ -65,11 +65,12 @@ def test_three_members_decide_what_one_does_and_nothing_is_made_twice(run: Calla
     assert made.why.endswith("experiments done")
     assert pool.most_at_once == 3
     assert len(set(ids(pool.made))) == len(pool.made)
-    runs = [r for x in night.experiments.values() for r in x.runs.values()]
-    assert all(r.ended == "measured" for r in runs) and len(runs) == len(pool.made)
+    runs = [r for x in night.experiments.values() for r in x.runs.values() if r.searched]
+    assert all(r.ended == "measured" for r in runs)
+    assert len(runs) == sum(job.purpose != "newcomer" for _, job in pool.made)
     assert not night.unfinished() and night.incumbent is not None
     assert night.incumbent.role == "candidate"
-    assert {m.member for x in night.experiments.values() for m in x.measurements} == {"small 0"}
+    assert {m.member for x in night.experiments.values() for m in x.measurements} == {f"small {i}" for i in range(3)}
 
 
 def test_the_members_of_a_class_run_the_baseline_at_once_and_validate_side_by_side(
@@ -101,6 +102,36 @@ def test_a_wait_for_a_machine_leaves_the_line_to_its_other_desks(repository: Pat
         with pytest.raises(KeyboardInterrupt, match="the night has ended"):
             night._rest(turns, 60.0)
         assert turns.locked()
+
+
+def test_a_member_that_measures_otherwise_has_a_night_of_its_own_and_is_compared_once(
+    repository: Path, toy_cache: Path
+) -> None:
+    pool, said = LocalPool({"small": 3}, bowl, shifts={"small 2": 0.5}), list[str]()
+    first = fleet(repository, pool, said, deadline=time.time() + 3600)
+
+    def stop() -> None:
+        while not (own := first.nights.get("small-small-2")) or not own.state.decided or len(placed(repository)) < 3:
+            time.sleep(0.01)
+        first.over.set()
+
+    threading.Thread(target=stop).start()
+    with pytest.raises(KeyboardInterrupt):
+        first.run()
+    night, own = (journal.read(Layout(repository, f"fleet-{key}")) for key in ("small", "small-small-2"))
+    assert placed(repository) == {"small 0": "small", "small 1": "small", "small 2": "small-small-2"}
+    assert night.placed[0].why == "it measured the baseline"
+    assert {m.member for x in night.experiments.values() for m in x.measurements} <= {"small 0", "small 1"}
+    assert {m.member for x in own.experiments.values() for m in x.measurements} == {"small 2"}
+    assert Repository.at(repository).resolve("refs/heads/autoresearch/fleet-small-small-2")
+    again = LocalPool({"small": 3}, bowl, shifts=pool.shifts)
+    fleet(repository, again, said, experiments=2).run()
+    assert again.made and not any(job.purpose == "newcomer" for _, job in again.made)
+    assert {known.name: known.key for known in again.members()} == placed(repository)
+
+
+def placed(root: Path) -> dict[str, str]:
+    return {p.member: p.key for p in journal.read(Layout(root, "fleet-small")).placed}
 
 
 def test_an_idea_whose_incumbent_was_replaced_is_tried_on_the_new_one(run: Callable[..., Made]) -> None:
@@ -137,7 +168,7 @@ def test_a_stopped_fleet_resumes_where_it_was(repository: Path, toy_cache: Path)
     first = fleet(repository, pool, said, experiments=100)
 
     def stop() -> None:
-        while sum(key == "small" for key, _ in pool.made) < 6:
+        while len(pool.made) < 6:
             time.sleep(0.01)
         pool.stop()
         first.over.set()
@@ -161,7 +192,7 @@ def test_a_run_that_no_machine_can_make_any_more_does_not_hold_the_night(reposit
     def leave() -> None:
         while not pool.made and not night.over.is_set():
             time.sleep(0.01)
-        pool.members["small"] = 0
+        pool.kinds["small"] = 0
 
     threading.Thread(target=leave).start()
     assert night.run() == "the time is up"

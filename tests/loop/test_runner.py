@@ -14,7 +14,7 @@ import pytest
 from autoresearch.errors import AutoresearchError
 from autoresearch.loop.notebook import Notebook
 from autoresearch.loop.readiness import Readiness
-from autoresearch.loop.runner import Runner, run_seed
+from autoresearch.loop.runner import Runner, first_member, run_seed
 from autoresearch.paths import Layout
 from autoresearch.record import journal
 from autoresearch.record.night import Experiment
@@ -35,11 +35,18 @@ class Rehearsed(Runner):
     ends: dict[int, list[Failure | None]]
     ran: list[int] = field(default_factory=list)
 
-    def _run_once(self, x: Experiment, run: int, purpose: Purpose, seed: int | None) -> Measurement:
+    members: list[str] = field(default_factory=list)  # of a fleet, that are there
+    asked: list[str | None] = field(default_factory=list)  # whom each run was meant for
+
+    def _run_once(
+        self, x: Experiment, run: int, purpose: Purpose, seed: int | None, on: str | None = None
+    ) -> Measurement:
         self.notebook.journal.append("started", n=x.n, run=run, seed=run, machine="m4", purpose=purpose)
         self.ran.append(x.n)
+        self.asked.append(on)
         failure = self.ends[x.n].pop(0) if self.ends.get(x.n) else FINE
-        return Measurement(run, None if failure else 1.5, failure, tok_s=None)
+        member = on if on in self.members else next(iter(self.members), None)
+        return Measurement(run, None if failure else 1.5, failure, tok_s=None, member=member)
 
 
 @pytest.fixture
@@ -77,6 +84,29 @@ def test_one_failure_of_the_machine_is_a_run_made_again(runner: Callable[..., Re
     x = made.run(4, "search")
     assert made.ran == [4, 4] and x.failure is None
     assert [r.ended for r in x.runs.values()] == ["abandoned", "measured"]
+
+
+def test_a_candidate_s_runs_and_what_its_verdict_asks_for_stay_on_the_machine_that_ran_it_first(
+    runner: Callable[..., Rehearsed],
+) -> None:
+    made = runner()
+    made.members = ["mini"]
+    made.run(4, "search")
+    made.members = ["studio", "mini"]
+    made.run(4, "repeat")
+    made.rerun(made.notebook.incumbent, first_member(made.notebook.night.experiments[4]))
+    assert made.asked == [None, "mini", "mini"] and not made.notebook.night.notes
+    made.members = ["studio"]
+    x = made.run(4, "repeat")
+    assert [m.member for m in x.measurements] == ["mini", "mini", "studio"]
+    assert made.notebook.night.notes == ("#4 run 3 was made by studio, since mini was not there",)
+
+
+def test_where_a_candidate_fails_twice_the_incumbent_runs_on_that_machine(runner: Callable[..., Rehearsed]) -> None:
+    made = runner(idea=[GPU, GPU, GPU])
+    made.members = ["mini"]
+    made.run(4, "search")
+    assert made.asked == [None, None, "mini", None]
 
 
 def test_a_run_that_lacks_memory_beside_the_model_is_made_again_without_it(runner: Callable[..., Rehearsed]) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import secrets
 import sys
-import tempfile
 import threading
 import time
 from argparse import Namespace
@@ -22,6 +23,7 @@ from autoresearch.fleet import address as addresses
 from autoresearch.fleet import member, transport
 from autoresearch.fleet.address import FleetAddress
 from autoresearch.fleet.admission import Welcome
+from autoresearch.fleet.pool import Known
 from autoresearch.formats import counted
 from autoresearch.loop import session, start
 from autoresearch.loop.fleet_night import Fleet
@@ -60,7 +62,7 @@ class NightKey:
 class Attendance:
     """The members of a running fleet, for `loop.py machines`."""
 
-    members: tuple[tuple[str, str], ...]  # name and class of each
+    members: tuple[tuple[str, str], ...]  # name and class of each, or what a newcomer does
     t: float  # by time.time()
 
 
@@ -79,17 +81,14 @@ def coordinate(
     if args.resume and not before:
         say("nothing to resume: the last night of a fleet ended by itself")
         return 0
-    with (
-        hold(checkout_lock(root), "this checkout"),
-        tempfile.TemporaryDirectory(prefix="autoresearch-fleet-") as folder,
-    ):
+    with hold(checkout_lock(root), "this checkout"):
         repo = Repository.at(tree(root))
         tag = options.tag or (before.tag if before else None) or start.which_night(root, repo, None, say)
         layout, facts = Layout(root, tag), machine.facts()
         task = session.open_task(layout, read_night(layout), facts, options, say)
         host = args.fleet_host or addresses.own_host()
         where = FleetAddress(host, args.fleet_port, before.key if before and tag == before.tag else addresses.new_key())
-        pool = DaskPool(where, Welcome(task.facts, task.versions), Path(folder), say)
+        pool = DaskPool(where, Welcome(task.facts, task.versions), say)
         fleet = Fleet(
             root=root,
             tag=tag,
@@ -140,9 +139,13 @@ def remember(root: Path, tag: str, key: str) -> None:
 def _publish(root: Path, pool: DaskPool, over: threading.Event) -> None:
     """Write who is there for `machines`, until the night ends."""
     while not over.wait(1.0):
-        here = Attendance(tuple((known.name, known.key) for known in pool.names()), time.time())
+        here = Attendance(tuple((known.name, _work_of(known)) for known in pool.members()), time.time())
         with contextlib.suppress(OSError):  # a full disk: `machines` shows nothing new, and the night continues
             write_atomic(fleet_state(root), jsonable.to_json(here), lasting=False)
+
+
+def _work_of(known: Known) -> str:
+    return known.key or f"newcomer: runs the baseline to be compared with {known.kind}"
 
 
 def machines(root: Path, args: Namespace) -> int:
@@ -189,6 +192,7 @@ def _member(root: Path, where: FleetAddress, args: Namespace) -> NoReturn:
     with hold(Cache.default().machine_lock, "this machine"):
         process.end_orphans()
         layout, facts, say = Layout(root, "member"), machine.facts(), PlainView().put
+        id = own_id(Cache.default().member_id)
 
         def open_task(welcome: Welcome) -> Task:
             asked = welcome.task
@@ -202,4 +206,14 @@ def _member(root: Path, where: FleetAddress, args: Namespace) -> NoReturn:
                 raise UsageError(f"the fleet's task is {asked.name}; name its folder here: loop.py join --task FOLDER")
             return session.open_task(layout, read_night(layout), facts, options, say)
 
-        member.serve(where, member.Member(layout.folder, open_task, say, facts=facts))
+        member.serve(where, member.Member(layout.folder, open_task, say, id, facts=facts))
+
+
+def own_id(path: Path) -> str:
+    """Return the number by which a fleet knows this machine again; a random one is made at the first call."""
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        if re.fullmatch("[0-9a-f]{16}", id := path.read_text().strip()):
+            return id
+    id = secrets.token_hex(8)
+    write_atomic(path, id.encode())
+    return id
