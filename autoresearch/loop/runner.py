@@ -120,7 +120,7 @@ class Runner:
         if m.failure is None:
             self._record(x.n, run, m)
         else:
-            self.notebook.journal.append("abandoned", n=x.n, run=run, why=m.failure.message, measurement=m)
+            self.notebook.journal.append("abandoned", n=x.n, run=run, why=m.failure.message)
         return m
 
     def score_again(self, x: Experiment, run: int) -> Measurement | None:
