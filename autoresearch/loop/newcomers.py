@@ -106,11 +106,11 @@ def _compare(notebook: Notebook, x: Experiment, known: Known) -> Compared | None
 
 
 def _text(found: Compared, metric: Metric, runs: int) -> str:
-    """Say how a newcomer compares: "0.0312 bpb worse over 2 runs, 5.2 standard errors: another class"."""
+    """Say how a newcomer compares: "0.0312 bpb worse than the class over 2 runs, 5.2 standard errors"."""
     errors = "" if found.z is None else f", {abs(found.z):.1f} standard errors"
-    size = "the same value" if found.shift_score == 0 else metric.sided(-found.shift_score)
-    end = "of the class" if found.verdict == "alike" else "another class"
-    return f"{size} over {counted(runs, 'run')}{errors}: {end}"
+    if found.shift_score == 0:
+        return f"the same value as the class over {counted(runs, 'run')}"
+    return f"{metric.sided(-found.shift_score)} than the class over {counted(runs, 'run')}{errors}"
 
 
 def _place(notebook: Notebook, known: Known, key: str, why: str, **found: object) -> str:

@@ -42,6 +42,7 @@ def text(night: Night, *, running: bool = False) -> str:
         fit.text(h.metric) if fit else None,
         early_stop.text(night),
         machine_night.busy_text(night),
+        machine_night.other_class_text(night),
         validation.text(night),
         *_ideas(night),
         f"the kept changes: git log {branch_name(night.tag)}" if h.keeps else None,

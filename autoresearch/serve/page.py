@@ -199,7 +199,7 @@ def _machines(reader: NightReader, seen: Snapshot) -> str:
     found, trains = views.machines(seen.night, reader.live()), seen.night.task.name == GPT
     rows = [
         (
-            escape(" · ".join(filter(None, (one["describe"] or one["machine"], one["member"])))),
+            escape(" · ".join(filter(None, (one["describe"] or one["machine"], one["member"], one.get("place"))))),
             str(one["runs"]),
             *([number(one.get("tok_s"), ",.0f")] if trains else []),
             _doing(one["running"]),

@@ -199,13 +199,19 @@ def _waiting(layout: Layout, id: str) -> Json:
 
 
 def machines(night: Night, running: live_state.LiveState | None) -> list[Json]:
-    """Return the machines that runs were made on, the members of a fleet one by one, with what they do now."""
+    """Return the machines that runs were made on, the members of a fleet one by one, with what they do now.
+
+    `place` says of a member by what it was given its class.
+    """
     found: dict[tuple[str, str | None], Json] = {}
+    places = {placed.member: placed.why for placed in night.placed}
     for x in night.experiments.values():
         for run in x.runs.values():
             key = run.machine, run.measurement.member if run.measurement else None
             one = found.setdefault(key, {"machine": run.machine, "member": key[1], "runs": 0, "running": None})
             one["runs"] += 1
+            if key[1] in places:
+                one["place"] = places[key[1]]
             if run.measurement and run.measurement.tok_s:
                 one["tok_s"] = run.measurement.tok_s
             if run.ended is None and running is not None:

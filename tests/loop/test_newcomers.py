@@ -66,9 +66,9 @@ def place(notebook: Notebook, known: Known = MINI) -> str | None:
 @pytest.mark.parametrize(
     ("scores", "key", "why"),
     [
-        ((1.50, 1.51), "apple-m4", "0.0050 bpb worse over 2 runs, 0.6 standard errors: of the class"),
-        ((1.80, 1.81), OTHER, "0.3050 bpb worse over 2 runs, 36.6 standard errors: another class"),
-        ((1.44, 1.45, 1.44, 1.45), OTHER, "0.0550 bpb better over 4 runs, 9.3 standard errors: another class"),
+        ((1.50, 1.51), "apple-m4", "0.0050 bpb worse than the class over 2 runs, 0.6 standard errors"),
+        ((1.80, 1.81), OTHER, "0.3050 bpb worse than the class over 2 runs, 36.6 standard errors"),
+        ((1.44, 1.45, 1.44, 1.45), OTHER, "0.0550 bpb better than the class over 4 runs, 9.3 standard errors"),
     ],
 )
 def test_a_newcomer_runs_the_baseline_twice_and_more_often_only_where_that_tells_too_little(
@@ -123,7 +123,7 @@ def test_what_was_cut_off_goes_on_with_the_runs_that_were_made(notebook: Noteboo
 def test_any_difference_counts_where_runs_do_not_differ(notebook: Notebook) -> None:
     baseline(notebook, 1.5, 1.5, 1.5)
     assert newcomers.admit(runner(notebook, 1.5, 1.5), MINI) == "apple-m4"
-    assert notebook.night.placed[-1].why == "the same value over 2 runs: of the class"
+    assert notebook.night.placed[-1].why == "the same value as the class over 2 runs"
     assert newcomers.admit(runner(notebook, 1.5, 1.5001), replace(MINI, id="2e")) == OTHER
 
 

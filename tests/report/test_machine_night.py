@@ -22,6 +22,16 @@ def test_the_machine_s_night_is_told() -> None:
     assert machine_night.incidents(nights.night(5, validate=False)) == []
 
 
+def test_a_member_of_a_fleet_that_measures_otherwise_is_told() -> None:
+    made = nights.long_night(1, validate=False)
+    kind = made.night.tag.rpartition("-")[2]
+    for member, key, why in (("studio", kind, "it measured the baseline"), ("mini", f"{kind}-mini", "0.3 bpb worse")):
+        made.add("placed", member=member, id=member, what="a Mac", key=key, why=why)
+    night = replace(made.night, tag=f"nov27-{kind}")
+    assert machine_night.other_class_text(night) == f"mini has a class of its own, {kind}-mini: 0.3 bpb worse"
+    assert machine_night.other_class_text(nights.night(1, validate=False)) is None
+
+
 def test_sleep_reboots_and_lost_runs_are_told() -> None:
     made = nights.long_night(4, validate=False)
     n = made.propose("candidate", set_to("EXTRA", 5), made.sources[0], 1.5)

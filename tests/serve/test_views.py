@@ -14,7 +14,7 @@ from autoresearch.paths import STATE
 from autoresearch.record import inbox
 from autoresearch.record.inbox import Hypothesis
 from autoresearch.record.journal import Journal
-from autoresearch.records import Proposal, SearchReplace, Set, WholeFile
+from autoresearch.records import Measurement, Proposal, SearchReplace, Set, WholeFile
 from autoresearch.search.llm import replies
 from autoresearch.serve import views
 from autoresearch.serve.nights import NightReader
@@ -99,6 +99,15 @@ def test_machines_are_told_with_what_they_do(reader: NightReader) -> None:
     assert views.machines(reader.snapshot().night, None)[0]["running"] is None  # no loop: it was cut off
     live = write_live(reader.layout())
     assert views.machines(reader.snapshot().night, live)[0]["running"] == {"experiment": 0, "run": 10}
+
+
+def test_a_member_of_a_fleet_is_told_with_its_place(reader: NightReader) -> None:
+    with Journal(reader.layout()) as journal:
+        journal.append("started", n=0, run=9, seed=1, machine="m4", purpose="newcomer")
+        journal.append("measured", n=0, run=9, measurement=Measurement(1, 1.5, member="mini"))
+        journal.append("placed", member="mini", id="1f", what="a Mac", key="m4", why="0.01 bpb worse")
+    found = views.machines(reader.snapshot().night, None)
+    assert [(one["member"], one.get("place")) for one in found] == [(None, None), ("mini", "0.01 bpb worse")]
 
 
 def test_a_hypothesis_has_one_state_at_a_time(reader: NightReader) -> None:
