@@ -23,6 +23,7 @@ from typing import Literal
 from autoresearch.decide.exact import same
 from autoresearch.decide.keep_rule import Estimate, limit
 from autoresearch.decide.noise import Noise
+from autoresearch.metrics import VAL_BPB, Metric
 
 MOST_Z = 3.0  # standard errors that a newcomer may be off
 RUNS, MOST_RUNS = 2, 6  # of a newcomer: at first, and where these do not tell
@@ -37,7 +38,7 @@ class Compared:
     z: float | None  # in standard errors of that difference; None where runs of one version do not differ
 
 
-def compare(own: Sequence[float], known: Estimate, noise: Noise) -> Compared:
+def compare(own: Sequence[float], known: Estimate, noise: Noise, metric: Metric = VAL_BPB) -> Compared:
     """Compare a newcomer's scores `own` with the class's estimate `known` of the same version.
 
     >>> compare([1.00, 1.01], Estimate((1.0, 1.02, 1.01)), Noise(0.01, 12)).verdict
@@ -49,8 +50,8 @@ def compare(own: Sequence[float], known: Estimate, noise: Noise) -> Compared:
     """
     shift = fmean(own) - known.mean
     if noise.exact:
-        alike = all(same(score, known.mean) for score in own)
-        return Compared("alike" if alike else "other", shift, None)
+        alike = all(same(score, known.mean, metric) for score in own)
+        return Compared("alike", 0.0, None) if alike else Compared("other", shift, None)
     squares, df = sum((score - fmean(own)) ** 2 for score in own), noise.df + len(own) - 1
     sigma = math.sqrt((noise.df * noise.sigma_score**2 + squares) / df)
     z = shift / (sigma * math.sqrt(1 / len(own) + 1 / known.n))

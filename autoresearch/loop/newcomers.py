@@ -102,7 +102,7 @@ def _compare(notebook: Notebook, x: Experiment, known: Known) -> Compared | None
     if not runs or len(runs) % RUNS:
         return None
     own = [value for run in runs if (value := now.value(x.runs[run])) is not None]
-    return compare(own, now.estimate(x), now.noise)
+    return compare(own, now.estimate(x), now.noise, now.metric)
 
 
 def _text(found: Compared, metric: Metric, runs: int) -> str:
