@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from autoresearch.jsonable import MalformedError, from_json, to_json
 from autoresearch.paths import Layout
 from autoresearch.records import Edit, Proposal
 
+NAME = re.compile(r"[\w-]{1,100}", re.ASCII)
 MOST_WAITING = 100  # hypotheses that `serve` takes and lists
 PROPOSER = "inbox"  # of a hypothesis whose author gives no name
 
@@ -46,12 +48,15 @@ def post(layout: Layout, hypothesis: Hypothesis) -> None:
 
 
 def waiting(layout: Layout) -> list[str]:
-    """Return the ids of the hypotheses whose files are in the inbox, the oldest first."""
+    """Return the ids of the hypotheses whose files are in the inbox, the oldest first.
+
+    Folders, pipes and names of other characters than those of an id are no hypotheses.
+    """
     found: list[tuple[int, str]] = []
     with contextlib.suppress(OSError), os.scandir(layout.inbox) as entries:
         for entry in entries:
             id = entry.name.removesuffix(".json")
-            if id != entry.name and not id.startswith("."):
+            if id != entry.name and NAME.fullmatch(id) and entry.is_file():
                 found.append((entry.stat(follow_symlinks=False).st_mtime_ns, id))
     return [id for _, id in sorted(found)]
 

@@ -17,7 +17,6 @@ import stat
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from html import escape
-from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -204,11 +203,13 @@ def _header(scope: Scope, name: str) -> str | None:
 
 
 def _cookie(header: str, name: str) -> str:
-    try:
-        found = SimpleCookie(header).get(name)
-    except CookieError:
-        return ""
-    return found.value if found else ""
+    """Return the value of a cookie; those of other programs on this host may be anything, so only its own is read.
+
+    >>> _cookie('theirs={"a":1}; ours=x', "ours")
+    'x'
+    """
+    pairs = (pair.strip().partition("=") for pair in header.split(";"))
+    return next((value for key, _, value in pairs if key == name), "")
 
 
 def _check_head(scope: Scope) -> None:

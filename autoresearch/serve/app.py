@@ -12,20 +12,21 @@ from collections.abc import Callable
 from pathlib import Path as File
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Path, Query, Request
+from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Path, Query, Request, Security
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
+from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
+from fastapi.security import HTTPBearer
 from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
-from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from autoresearch.errors import AutoresearchError, UsageError
+from autoresearch.errors import UsageError
 from autoresearch.jsonable import plain
 from autoresearch.record import inbox, pause, results_tsv
 from autoresearch.record.night import Experiment
-from autoresearch.serve import events, page, reference, views
-from autoresearch.serve.nights import NightReader, NoNightError
-from autoresearch.serve.posts import Posted, UnusableError, problems
+from autoresearch.serve import answers, events, page, reference, views
+from autoresearch.serve.answers import refusals
+from autoresearch.serve.nights import NightReader
+from autoresearch.serve.posts import ID, Posted, UnusableError
 from autoresearch.system.invocation import VERSION, command
 
 MOST_STREAMS = 32  # open at once
@@ -41,7 +42,16 @@ Send the token of `runs/serve.token` with each request: `Authorization: Bearer T
 POSTING = threading.Lock()  # so that callers at one moment cannot exceed inbox.MOST_WAITING together
 STATIC = {"live.js": "text/javascript", "live.css": "text/css"}
 
-router = APIRouter()
+# The Guard checks the token before a request comes here; this only tells programs of it.
+BEARER = HTTPBearer(auto_error=False, description="The token of runs/serve.token.")
+NIGHT = refusals(409, 503)  # of whatever reads the night
+
+router = APIRouter(responses=refusals(400, 401, 403), dependencies=[Security(BEARER)])
+
+
+def written_in(media_type: str) -> dict[int | str, dict[str, Any]]:
+    """Return the documentation of an answer that is no JSON."""
+    return {200: {"content": {media_type: {"schema": {"type": "string"}}}}}
 
 
 def _reader(request: Request) -> NightReader:
@@ -58,7 +68,7 @@ def _digits(text: str) -> str:
 
 Reader = Annotated[NightReader, Depends(_reader)]
 Number = Annotated[int, BeforeValidator(_digits), Path(ge=0, le=MOST_N, description="The experiment's number.")]
-Id = Annotated[str, Path(pattern=r"^[0-9]{8}-[0-9]{6}-[0-9a-f]{8}$", description="What POST /hypotheses returned.")]
+Id = Annotated[str, Path(pattern=ID, description="What POST /hypotheses returned.")]
 
 
 def create(reader: NightReader, stopping: Callable[[], bool] = lambda: False) -> FastAPI:
@@ -67,19 +77,22 @@ def create(reader: NightReader, stopping: Callable[[], bool] = lambda: False) ->
         title="autoresearch-metal", version=VERSION, description=ABOUT, docs_url=None, redoc_url=None,
         redirect_slashes=False,
     )  # fmt: skip
-    app.state.reader, app.state.stopping, app.state.streams = reader, stopping, 0
+    app.state.reader, app.state.stopping, app.state.streams, app.state.router = reader, stopping, 0, router
     app.include_router(router)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(StarletteHTTPException, _refused)
-    app.add_exception_handler(AutoresearchError, _failed)
-    app.add_exception_handler(Exception, _unexpected)
+    answers.install(app)
     return app
 
 
 # --- hypotheses -------------------------------------------------------------------------------------------------------
 
 
-@router.post("/hypotheses", status_code=202, tags=["hypotheses"], summary="Queue a hypothesis")
+@router.post(
+    "/hypotheses",
+    status_code=202,
+    tags=["hypotheses"],
+    summary="Queue a hypothesis",
+    responses=NIGHT | refusals(413, 415, 422, 429),
+)
 def post_hypothesis(posted: Posted, reader: Reader) -> dict[str, Any]:
     """Queue a change for the loop, which tries it before its own next idea.
 
@@ -107,13 +120,18 @@ def post_hypothesis(posted: Posted, reader: Reader) -> dict[str, Any]:
     return {"id": made.id, "status": "queued", "why": why, "loop": "running" if runs else "not running"}
 
 
-@router.get("/hypotheses", tags=["hypotheses"], summary="List the hypotheses from outside")
+@router.get("/hypotheses", tags=["hypotheses"], summary="List the hypotheses from outside", responses=NIGHT)
 def get_hypotheses(reader: Reader) -> list[dict[str, Any]]:
     """List every hypothesis that was posted to this night with its state, as GET /hypotheses/ID has it."""
     return views.hypotheses(reader)
 
 
-@router.get("/hypotheses/{id}", tags=["hypotheses"], summary="Ask what became of a hypothesis")
+@router.get(
+    "/hypotheses/{id}",
+    tags=["hypotheses"],
+    summary="Ask what became of a hypothesis",
+    responses=NIGHT | refusals(404, 422),
+)
 def get_hypothesis(id: Id, reader: Reader) -> dict[str, Any]:
     """Return its `status` and `why`.
 
@@ -131,7 +149,7 @@ def get_hypothesis(id: Id, reader: Reader) -> dict[str, Any]:
 # --- the night --------------------------------------------------------------------------------------------------------
 
 
-@router.get("/experiments", tags=["the night"], summary="List experiments")
+@router.get("/experiments", tags=["the night"], summary="List experiments", responses=NIGHT | refusals(422))
 def get_experiments(
     reader: Reader,
     after: Annotated[int, Query(ge=-1, le=MOST_N, description="Leave out those up to this number.")] = -1,
@@ -143,7 +161,7 @@ def get_experiments(
     return [views.summary(seen, x) for x in found[:limit]]
 
 
-@router.get("/experiments/{n}", tags=["the night"], summary="Show an experiment")
+@router.get("/experiments/{n}", tags=["the night"], summary="Show an experiment", responses=NIGHT | refusals(404, 422))
 def get_experiment(n: Number, reader: Reader) -> dict[str, Any]:
     """Return an experiment with its edits, its diff against its parent and the ends of its logs."""
     seen = reader.snapshot()
@@ -158,7 +176,7 @@ def _experiment(known: Any, n: int) -> Experiment:
     return found
 
 
-@router.get("/best", tags=["the night"], summary="Show the best version")
+@router.get("/best", tags=["the night"], summary="Show the best version", responses=NIGHT | refusals(404))
 def get_best(reader: Reader) -> dict[str, Any]:
     """Return the experiment that was kept last with `files`, the source to which edits apply."""
     found = views.best(reader.snapshot())
@@ -167,14 +185,14 @@ def get_best(reader: Reader) -> dict[str, Any]:
     return found
 
 
-@router.get("/near-misses", tags=["the night"], summary="List what came close")
+@router.get("/near-misses", tags=["the night"], summary="List what came close", responses=NIGHT)
 def get_near_misses(reader: Reader) -> list[dict[str, Any]]:
     """List the experiments since the last keep that were at most one sigma worse, the best first."""
     seen = reader.snapshot()
     return seen.once("near misses", lambda: views.near_misses(seen))
 
 
-@router.get("/next", tags=["the night"], summary="Ask what to try next")
+@router.get("/next", tags=["the night"], summary="Ask what to try next", responses=NIGHT)
 def get_next(reader: Reader) -> Response:
     """Return what a proposer is told for its next turn.
 
@@ -186,13 +204,19 @@ def get_next(reader: Reader) -> Response:
     return JSONResponse(found | {"program": views.program(seen.layout), "waiting": len(inbox.waiting(seen.layout))})
 
 
-@router.get("/machines", tags=["the night"], summary="List the machines")
+@router.get("/machines", tags=["the night"], summary="List the machines", responses=NIGHT)
 def get_machines(reader: Reader) -> list[dict[str, Any]]:
     """List the machines on which this night's runs were made, with their speed and what they do now."""
     return views.machines(reader.snapshot().night, reader.live())
 
 
-@router.get("/results.tsv", tags=["the night"], summary="The table of results", response_class=PlainTextResponse)
+@router.get(
+    "/results.tsv",
+    tags=["the night"],
+    summary="The table of results",
+    response_class=Response,
+    responses=NIGHT | written_in("text/tab-separated-values"),
+)
 def get_results(reader: Reader) -> Response:
     """Return the table of this night: commit, value, memory, status, description."""
     seen = reader.snapshot()
@@ -200,13 +224,25 @@ def get_results(reader: Reader) -> Response:
     return Response(table, media_type="text/tab-separated-values; charset=utf-8")
 
 
-@router.get("/report", tags=["the night"], summary="The report", response_class=HTMLResponse)
+@router.get(
+    "/report",
+    tags=["the night"],
+    summary="The report",
+    response_class=Response,
+    responses=NIGHT | written_in("text/html"),
+)
 def get_report(reader: Reader) -> Response:
     """Return the whole report as a page: every kept change with its diff, the noise, the machine's night."""
     return HTMLResponse(page.report(reader.snapshot()))
 
 
-@router.get("/events", tags=["the night"], summary="Follow the night", response_class=StreamingResponse)
+@router.get(
+    "/events",
+    tags=["the night"],
+    summary="Follow the night",
+    response_class=Response,
+    responses=refusals(422, 429) | written_in("text/event-stream"),
+)
 async def get_events(
     request: Request,
     last_event_id: Annotated[str | None, Header(description="Go on behind this event.")] = None,
@@ -217,7 +253,11 @@ async def get_events(
     where nothing happens.
     """
     state = request.app.state
-    since = events.place(last_event_id)
+    try:
+        since = events.place(last_event_id)
+    except UsageError as error:
+        wrong = {"loc": ("header", "last-event-id"), "msg": str(error).partition(": ")[2], "type": "place"}
+        raise RequestValidationError([wrong]) from None
     if state.streams >= MOST_STREAMS:
         raise HTTPException(429, f"{MOST_STREAMS} streams are open. Close one")
 
@@ -238,7 +278,7 @@ async def get_events(
 # --- the loop ---------------------------------------------------------------------------------------------------------
 
 
-@router.post("/pause", tags=["the loop"], summary="Pause the loop")
+@router.post("/pause", tags=["the loop"], summary="Pause the loop", responses=refusals(409))
 def post_pause(reader: Reader) -> dict[str, Any]:
     """Let the running loop wait after the present run, and free the language model's memory."""
     if reader.live() is None:
@@ -249,7 +289,7 @@ def post_pause(reader: Reader) -> dict[str, Any]:
     return {"paused": True, "why": "the loop pauses after the present run"}
 
 
-@router.post("/resume", tags=["the loop"], summary="End a pause")
+@router.post("/resume", tags=["the loop"], summary="End a pause", responses=refusals(409))
 def post_resume(reader: Reader) -> dict[str, Any]:
     """End a pause."""
     if not pause.end(reader.layout()):
@@ -280,34 +320,3 @@ def get_static(name: str) -> Response:
     if name not in STATIC:
         raise HTTPException(404, f"there is no {name}")
     return Response(File(__file__).with_name(name).read_bytes(), media_type=f"{STATIC[name]}; charset=utf-8")
-
-
-# --- errors -----------------------------------------------------------------------------------------------------------
-
-
-async def _invalid(request: Request, error: Any) -> Response:
-    """Answer a request whose parts are wrong: 422, with a line for each field."""
-    fields = problems(error.errors())
-    text = "; ".join(f"{one['field']}: {one['problem']}" for one in fields)
-    return JSONResponse({"error": text, "fields": fields}, 422)
-
-
-async def _refused(request: Request, error: Any) -> Response:
-    words = {404: "there is no such address; /docs lists them", 405: f"{request.method} is not for this address"}
-    why = (
-        words.get(error.status_code, error.detail)
-        if error.detail in ("Not Found", "Method Not Allowed")
-        else error.detail
-    )
-    return JSONResponse({"error": why}, error.status_code, headers=error.headers)
-
-
-async def _failed(request: Request, error: Any) -> Response:
-    """Answer where a night cannot be read: 409 where there is none, 400 for a bad request, 503 for a damaged night."""
-    status = 409 if isinstance(error, NoNightError) else 400 if isinstance(error, UsageError) else 503
-    return JSONResponse({"error": str(error)}, status)
-
-
-async def _unexpected(request: Request, error: Any) -> Response:
-    """Answer 500 for an unexpected exception; uvicorn logs the traceback."""
-    return JSONResponse({"error": f"an error of the server, please report it: {type(error).__name__}"}, 500)

@@ -18,6 +18,11 @@ from autoresearch.search.llm import replies
 MOST_TOLD = 20  # wrong fields of one request that an answer names
 MOST_CHARS = 200_000  # of edits or of a file
 AUTHOR = r"^[\w.:@/+-]([\w .:@/+-]{0,38}[\w.:@/+-])?$"
+ID = r"^[0-9]{8}-[0-9]{6}-[0-9a-f]{8}$"
+FORMS = {  # of texts, in words
+    AUTHOR: "letters, digits, blanks inside, and any of . : @ / + - _",
+    ID: "an id as POST /hypotheses returns it, such as 20261127-153012-0123abcd",
+}
 MEASURED_HERE = "not a field of a hypothesis; every result is measured by this machine's loop and taken from no caller"
 EXAMPLE: dict[str, Any] = {
     "title": "Halve the batch",
@@ -118,8 +123,10 @@ def problems(errors: Any) -> list[dict[str, str]]:
 
 
 def _told(error: dict[str, Any]) -> dict[str, str]:
-    where = [str(part) for part in error["loc"] if part not in ("body", "path", "query")]
-    problem = MEASURED_HERE if error["type"] == "extra_forbidden" else str(error["msg"])
+    where = [str(part) for part in error["loc"] if part not in ("body", "path", "query", "header")]
+    problem = FORMS.get(error.get("ctx", {}).get("pattern")) or str(error["msg"])
+    if error["type"] == "extra_forbidden":
+        problem = MEASURED_HERE
     if error["type"] == "json_invalid":
         where, problem = [], f"the body is not JSON: {error.get('ctx', {}).get('error', '')}"
     return {"field": printable(".".join(where))[:80] or "body", "problem": problem}

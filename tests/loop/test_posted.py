@@ -75,14 +75,15 @@ def test_what_breaks_the_contract_crashes_and_nobody_is_asked_to_mend_it(reposit
     assert proposer.failures == [] and inbox.waiting(layout) == []
 
 
-def test_a_damaged_file_is_refused_and_the_night_goes_on(repository: Path) -> None:
+def test_a_damaged_file_or_edit_is_refused_and_the_night_goes_on(repository: Path) -> None:
     r = research(repository, {1: [1.9]}, Scripted(IDEA))
     layout = r.notebook.layout
     layout.inbox.mkdir(parents=True)
     (layout.inbox / "odd.json").write_text("{")
-    (layout.inbox / "folder.json").mkdir()
+    inbox.post(layout, hypothesis("escape", (Set("LR", "\x1b]0;owned\x07"),)))
     r.run(Limits(1))
-    assert {refused.inbox_id for refused in r.night.refused} == {"odd", "folder"}
+    assert {refused.inbox_id for refused in r.night.refused} == {"odd", "escape"}
+    assert not any("\x1b" in refused.why for refused in r.night.refused)
     assert r.night.experiments[1].proposal.title == IDEA[0]
 
 

@@ -45,6 +45,10 @@ def test_the_oldest_comes_first_and_half_written_files_do_not_count(layout: Layo
     (layout.inbox / ".d.json.tmp").write_text("{")
     (layout.inbox / ".e.json").write_text("{}")
     (layout.inbox / "notes.txt").write_text("mine")
+    (layout.inbox / "folder.json").mkdir()
+    os.mkfifo(layout.inbox / "pipe.json")
+    for name in (b"\xff.json", "\u202e.json".encode(), b"\x1b[31m.json", b"<b>.json"):
+        (layout.inbox / os.fsdecode(name)).write_text("{}")
     assert inbox.waiting(layout) == ["c", "a", "b"]
 
 

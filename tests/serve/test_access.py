@@ -63,6 +63,8 @@ def call(
         ({**COOKIE, "authorization": "Bearer wrong"}, "GET", 401),
         (COOKIE, "GET", 200),
         ({"cookie": "autoresearch=wrong"}, "GET", 401),
+        ({"cookie": f'theirs={{"a": 1}}; b c; =; d[e]="; {COOKIE["cookie"]}; f="'}, "GET", 200),
+        ({"cookie": f"xautoresearch={TOKEN}"}, "GET", 401),
         ({"cookie": ";;=\x00;"}, "GET", 401),
         ({**COOKIE, **ORIGIN}, "POST", 200),
         (COOKIE, "POST", 403),
