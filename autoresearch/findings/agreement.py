@@ -17,6 +17,7 @@ from autoresearch.findings.bundle import Bundle, sha256
 from autoresearch.findings.finding import Effect, Finding, TransferVerdict
 from autoresearch.formats import shortened
 
+MOST_SIGMA = 1e12
 LITERAL_CHARS = 40  # of a constant's value in a line
 Agreement = Literal["same direction", "null", "opposite", "differs", "undecided", "no intervals"]
 ORDER: tuple[Agreement, ...] = ("opposite", "same direction", "differs", "undecided", "null", "no intervals")
@@ -209,5 +210,11 @@ def agree(effects: Iterable[Effect | None]) -> Agreement:
 
 
 def in_sigma(gain_score: float | None, bundle: Bundle) -> float | None:
-    """Return a gain in standard deviations of one run on that machine; None where one of the two is not known."""
-    return gain_score / bundle.sigma_score if gain_score is not None and bundle.sigma_score else None
+    """Return a gain in standard deviations of one run on that machine; None where one of the two is not known.
+
+    A gain of more than MOST_SIGMA says that the runs do not scatter, and is in no unit of their scatter.
+    """
+    if gain_score is None or not bundle.sigma_score:
+        return None
+    gain = gain_score / bundle.sigma_score
+    return gain if abs(gain) <= MOST_SIGMA else None

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -44,6 +44,7 @@ from autoresearch.findings.schema import (
     Sha256,
     SourceText,
 )
+from autoresearch.formats import shortened
 from autoresearch.metrics import VAL_BPB
 
 FORMAT = "autoresearch-metal findings"
@@ -53,6 +54,7 @@ FILE_HEAD = {  # the fields of a file before those of its Bundle, as JSON Schema
     "version": {"const": VERSION},
     "id": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
 }
+MOST_LOG = 345.0  # of a score on a log scale: its value is between 1e-150 and 1e150, whose quotients a float can hold
 MOST_FILE_BYTES = 64 << 20  # of a file: a thousand experiments on sources of the largest size
 
 
@@ -163,7 +165,7 @@ def loads(data: bytes) -> Bundle:
     if not isinstance(value, dict) or value.get("format") != FORMAT:
         raise BundleError("this is not a file of findings")
     version = value.get("version")
-    if version != VERSION:
+    if type(version) is not int or version != VERSION:
         newer = isinstance(version, int) and version > VERSION
         told = "Update this program: git pull" if newer else "No such version was ever written"
         raise BundleError(f"its version is {ascii(version)[:20]}; this program reads {VERSION}. {told}")
@@ -202,6 +204,11 @@ def check(bundle: Bundle) -> None:
         _require(f.source is None or f.source in bundle.sources, f"the source of experiment {f.n} is missing")
     for hint in bundle.hints:
         _require(hint.experiment in seen, f"experiment {hint.experiment}, which tried a hint, is missing")
+    for place, effect in _effects(bundle):
+        _check_effect(place, effect)
+    if bundle.task.metric.scale == "log":
+        most = max((abs(score) for score in _scores(bundle)), default=0.0)
+        _require(most <= MOST_LOG, f"a score of {most:g} is none of a log scale")
     used = {f.source for f in bundle.findings}
     for name, source in bundle.sources.items():
         _require(sha256(source) == name, f"the source {name[:16]} hashes to {sha256(source)[:16]}: it was changed")
@@ -219,6 +226,30 @@ def check(bundle: Bundle) -> None:
         needed = {**task, "sigma_score": bundle.sigma_score, "sigma_df": bundle.sigma_df}
         absent = [name for name, value in needed.items() if value is None]
         _require(not absent, f"a night must state its {', '.join(absent)}")
+
+
+def _effects(bundle: Bundle) -> Iterator[tuple[str, Effect]]:
+    """Yield every effect with the place where it stands."""
+    outcomes = bundle.transfer.rows if bundle.transfer is not None else ()
+    found = [("total", bundle.total), *((f"experiment {f.n}", f.effect) for f in bundle.findings)]
+    for place, ends in [("transfer", one) for one in outcomes] + [("hint", one) for one in bundle.hints]:
+        found += [(f"{place} {shortened(ends.title, 40)!a}", effect) for effect in (ends.there, ends.here)]
+    return ((place, effect) for place, effect in found if effect is not None)
+
+
+def _check_effect(place: str, effect: Effect) -> None:
+    low, gain, high = effect.low_score, effect.gain_score, effect.high_score
+    _require((low is None) == (high is None), f"the effect of {place} has one bound; an interval has two")
+    if low is not None and high is not None:
+        _require(low <= gain <= high, f"the gain of {place}, {gain:g}, is outside its interval, {low:g} to {high:g}")
+
+
+def _scores(bundle: Bundle) -> Iterator[float]:
+    """Yield every score, gain and bound."""
+    for f in bundle.findings:
+        yield from (score for score in (f.score, *(run.score for run in f.runs)) if score is not None)
+    for _, effect in _effects(bundle):
+        yield from (x for x in (effect.gain_score, effect.low_score, effect.high_score) if x is not None)
 
 
 def sha256(source: str) -> str:

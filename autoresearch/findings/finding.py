@@ -20,6 +20,7 @@ from autoresearch.findings.schema import (
     LiteralText,
     Positive,
     Prose,
+    Runs,
     Score,
     Sha256,
     SourceText,
@@ -101,11 +102,11 @@ class SharedTask:
 class Effect:
     """Gain in scores over the incumbent of that time; positive is better. Without replicates, no bounds."""
 
-    gain_score: float
-    low_score: float | None = None  # bounds of the 95% interval
-    high_score: float | None = None
-    runs: Count = 1
-    against: Count = 1  # runs of the incumbent
+    gain_score: Score
+    low_score: Score | None = None  # bounds of the 95% interval
+    high_score: Score | None = None
+    runs: Runs = 1
+    against: Runs = 1  # of the incumbent
     method: Line = ""
 
     @property

@@ -7,6 +7,7 @@ limited and hold no character that a terminal or a page would obey.
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
@@ -40,9 +41,18 @@ def _one_line(text: str) -> str:
     return _without_controls(text)
 
 
+def _day(text: str) -> str:
+    """Return `text`; raise PydanticCustomError where it is no day of the calendar."""
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        raise PydanticCustomError("day", "no such day is in the calendar") from None
+    return text
+
+
 Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 CodeHash = Annotated[str, StringConstraints(pattern="^[0-9a-f]{16}$")]
-Day = Annotated[str, StringConstraints(pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]  # "2026-11-23"
+Day = Annotated[str, StringConstraints(pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}$"), AfterValidator(_day)]  # "2026-11-23"
 Line = Annotated[str, StringConstraints(max_length=300), AfterValidator(_one_line)]
 Prose = Annotated[str, StringConstraints(max_length=4000), AfterValidator(_without_controls)]
 SourceText = Annotated[str, StringConstraints(max_length=1_000_000), AfterValidator(_without_controls)]
@@ -56,6 +66,7 @@ ConstantName = Annotated[
     str, StringConstraints(max_length=300, pattern=rf"^([^:]+:)?{_KEY}(\.{_KEY})*$"), AfterValidator(_one_line)
 ]
 Count = Annotated[int, Field(ge=0, le=10**15)]
+Runs = Annotated[int, Field(ge=1, le=10**15)]
 Amount = Annotated[float, Field(ge=0, le=1e15)]
 Score = Annotated[float, Field(ge=-1e15, le=1e15)]  # lower is better; of an accuracy it is negative
 Positive = Annotated[float, Field(gt=0, le=1e15)]

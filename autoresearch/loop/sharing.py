@@ -7,6 +7,7 @@ import contextlib
 import json
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from autoresearch.files import write_atomic
 from autoresearch.findings import bundle, compare, export, foreign, hints, transfer
 from autoresearch.findings.bundle import Bundle
 from autoresearch.findings.finding import TransferReport
-from autoresearch.formats import counted
+from autoresearch.formats import counted, printable
 from autoresearch.loop import remotes
 from autoresearch.paths import STATE, Cache, Layout
 from autoresearch.record import journal
@@ -160,7 +161,7 @@ def nights_of(root: Path, name: str) -> list[Bundle]:
     if (path / "results.tsv").is_file() and path.resolve() != root:
         return foreign.read(path)
     if files := sorted(path.glob("*.json")):
-        return [bundle.load(file) for file in files]
+        return _readable(name, files)
     if (layout := Layout(root, name)).journal.is_file():
         return [bundle_of(layout)]
     state = path.resolve() / STATE  # the folder of a declared task: all its nights
@@ -171,6 +172,20 @@ def nights_of(root: Path, name: str) -> list[Bundle]:
     raise UsageError(
         f"{name} is not a file of findings, a results.tsv or a night of this checkout. See: ls runs findings"
     )
+
+
+def _readable(name: str, files: Sequence[Path]) -> list[Bundle]:
+    """Return the nights in the files of a folder; each one that is refused is told with the reason, and left out."""
+    found = []
+    for path in files:
+        try:
+            found.append(bundle.load(path))
+        except BundleError as error:
+            why = str(error).removeprefix(f"{path}: ")
+            print(printable(f"left out: {path.name}: {why}"))
+    if not found:
+        raise BundleError(f"{name}: none of its {counted(len(files), 'file')} (*.json) can be taken as findings")
+    return found
 
 
 def hinted(root: Path, name: str) -> list[hints.Hint]:

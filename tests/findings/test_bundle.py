@@ -64,6 +64,23 @@ def test_every_shared_finding_can_be_read() -> None:
 
 # --- what is refused --------------------------------------------------------------------------------------------------
 
+CONTENT = json.loads(DATA)
+
+
+def effect(**fields: object) -> bytes:
+    """Return the file with another effect of experiment 1, which was kept."""
+    return finding(1, effect={**CONTENT["findings"][1]["effect"], **fields})
+
+
+HINT = {
+    "change": "0" * 64,
+    "title": "x",
+    "verdict": "null",
+    "experiment": 0,
+    "there": {"gain_score": 1, "low_score": 0},
+}
+LOG = {**CONTENT["task"], "metric": {"name": "time", "unit": "ms", "scale": "log"}}
+SCORED = [{**CONTENT["findings"][0], "score": 1e14}, *CONTENT["findings"][1:]]
 ESCAPE = finding(1, title="\x1b]0;owned\x07")
 REFUSED = {
     "empty": (b"", "not readable as JSON"),
@@ -102,6 +119,15 @@ REFUSED = {
     "no best": (changed(best=999), "the best, experiment 999, is missing"),
     "no sigma": (changed(sigma_score=None), "must state its sigma_score"),
     "sigma below zero": (changed(sigma_score=-0.1), "greater than or equal to 0"),
+    "an effect without runs": (effect(runs=0), r"effect.runs: .*greater than or equal to 1; this is 0"),
+    "a gain beyond belief": (effect(gain_score=1e300, high_score=1e301), "gain_score: .*less than or equal to"),
+    "a gain outside its interval": (effect(gain_score=-5.0), "the gain of experiment 1, -5, is outside its interval"),
+    "an interval upside down": (effect(low_score=5.0, high_score=-5.0), "outside its interval, 5 to -5"),
+    "half an interval": (effect(high_score=None), "the effect of experiment 1 has one bound; an interval has two"),
+    "a hint with half an interval": (changed(hints=[HINT]), "effect of hint 'x' has one bound"),
+    "a score beyond a log scale": (changed(task=LOG, findings=SCORED), "a score of 1e.14 is none of a log scale"),
+    "a day of no calendar": (changed(created="2026-02-30"), "created: no such day is in the calendar"),
+    "a version with a point": (changed(version=2.0), "its version is 2.0"),
     "a transfer of nothing": (changed(kind="transfer"), "a transfer must say what it replays"),
 }  # fmt: skip
 

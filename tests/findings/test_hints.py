@@ -53,6 +53,12 @@ def test_clear_gains_and_losses_the_largest_first() -> None:
     assert len(hints.choose([A, B], most=2)) == 2 and hints.choose([]) == []
 
 
+@pytest.mark.parametrize("sigma_score", [0.0, 5e-324, 1e-300, 1e-14])
+def test_a_sigma_that_is_none_leaves_the_gain_in_the_metrics_unit(sigma_score: float) -> None:
+    line = told(replace(A, sigma_score=sigma_score))[0]
+    assert line.unit == "bpb" and line.gains[0] == pytest.approx(0.1, abs=0.01) and "+0.1 bpb on Apple M4" in line.text
+
+
 def test_one_change_is_one_hint_and_says_where_it_failed() -> None:
     gelu = next(hint for hint in hints.choose([A, B]) if hint.finding.title == "GELU")
     assert len(gelu.evidence) == 2 and not gelu.gains and {one.gain > 0 for one in gelu.evidence} == {True, False}

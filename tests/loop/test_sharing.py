@@ -64,6 +64,18 @@ def test_what_a_name_may_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         sharing.nights_of(root, str(tmp_path / "b.json"))
 
 
+def test_of_a_folder_what_is_refused_is_told_and_the_rest_is_taken(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bad\x1b[31m.json").write_text("{}")
+    with pytest.raises(BundleError, match=r"none of its 1 file \(\*\.json\) can be taken"):
+        sharing.nights_of(tmp_path, str(tmp_path))
+    bundle.save(A, tmp_path / "good.json")
+    assert [night.id for night in sharing.nights_of(tmp_path, str(tmp_path))] == [A.id]
+    said = capsys.readouterr().out.splitlines()
+    assert said[-1] == "left out: bad [31m.json: refused: this is not a file of findings"
+
+
 def test_export_writes_a_file_and_says_how_to_share_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
