@@ -13,6 +13,14 @@ from autoresearch.candidate import literals
 Knobs = Mapping[str, Sequence[Any]]  # constant, or element `name[i]` -> its range or its choices
 
 
+SMALLEST, LARGEST = 1e-100, 1e100  # sizes of a number, other than 0, that can be searched
+
+
+def searchable(value: Any) -> bool:
+    """Return whether a value can be searched; of numbers not NaN, infinity, or those whose powers no float holds."""
+    return not _is_number(value) or value == 0 or SMALLEST <= abs(value) <= LARGEST
+
+
 def is_range(spec: Sequence[Any]) -> bool:
     """Return whether a declaration is a range: two different numbers, ends included."""
     return len(spec) == 2 and all(map(_is_number, spec)) and spec[0] != spec[1]

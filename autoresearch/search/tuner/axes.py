@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from autoresearch.candidate.declared_values import searchable
+
 Value = bool | int | float | str
 AxisScale = Literal["log", "linear", "complement", "choice"]
 
@@ -90,7 +92,7 @@ class Axis:
         """Return whether another candidate's value of the constant has a type that fits this axis."""
         if self.scale == "choice":
             return type(value) is type(self.value) and value in self.grid
-        return isinstance(value, int | float) and not isinstance(value, bool)
+        return isinstance(value, int | float) and not isinstance(value, bool) and searchable(value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 from autoresearch.candidate import constants, literals
-from autoresearch.candidate.declared_values import Knobs, is_range
+from autoresearch.candidate.declared_values import Knobs, is_range, searchable
 from autoresearch.errors import EditError
 from autoresearch.search.tuner.axes import Axis, Value, whole_numbers
 
@@ -73,6 +73,8 @@ def _axes_of(name: str, value: Any, declared: Knobs, categories: Sequence[str]) 
         parts = parts if len(parts) <= LONGEST_LIST else []
     for part, index, element in parts:
         spec = declared.get(part, declared.get(name))
+        if not searchable(element):
+            continue
         axis = Axis(part, name, element, category, "choice", index=index, declared=spec is not None)
         found = _by_declaration(axis, spec) if spec is not None else _by_value(axis)
         if found is not None and (found.scale != "choice" or len(found.grid) > 1):

@@ -15,6 +15,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from autoresearch.candidate.declared_values import LARGEST, searchable
 from autoresearch.errors import TaskError
 from autoresearch.formats import shortened
 from autoresearch.paths import TASK_FILE
@@ -281,6 +282,9 @@ def _other_problems(declared: Declaration) -> Iterable[Problem]:
         if not name or "=" in name or "\0" in name + value:
             yield Problem(("env", name), f"{name!r} with {value!r} cannot be a variable", f"Write {_EXAMPLES['env']}")
     for name, values in declared.knobs.items():
+        if beyond := [v for v in values if not searchable(v)]:
+            what = f"{name} has the value {shortened(str(beyond[0]), 20)}, and numbers end at {LARGEST:g}"
+            yield Problem(("knobs", name), what, "Write [low, high]")
         numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
         if len(numbers) == len(values) == 2 and not numbers[0] < numbers[1]:
             yield Problem(("knobs", name), f"{name} has the range {values[0]} to {values[1]}", "Write [low, high]")

@@ -36,6 +36,14 @@ def test_without_declarations_numbers_and_switches_are_searched() -> None:
     assert not any(axis.minor or axis.declared for axis in found.values())
 
 
+@pytest.mark.parametrize("number", ["inf", "nan", "1e308", "1e-320", "-1e200", "1" + 400 * "0"])
+def test_a_number_that_no_power_can_hold_is_left_alone(number: str) -> None:
+    toml = f"x = 3\nbig = {number}\n"
+    found = axes(toml, {"big": [1, 9], "x": [1, 9]})
+    assert list(found) == ["x"] == list(axes(toml, {}))
+    assert not found["x"].admits(float(number))
+
+
 def test_what_is_declared_is_searched_and_the_rest_is_minor() -> None:
     declared = {"headline": ["benefit", "question"], "button_px": [10, 48], "weights[1]": [0, 1.5], "seed": [1, 2, 3]}
     found = axes(UI, declared)

@@ -52,6 +52,7 @@ def test_defaults_and_given_values_are_read() -> None:
         ("[metric]", '[[limit]]\nmetric = "wall"\n[metric]', "line 5: a limit has one of `max` and `max_ratio`"),
         ("[metric]", '[test]\nhide = ["a"]\n[metric]', "line 5: [test] changes nothing"),
         ("[metric]", "[knobs]\nx = [3, 2]\n[metric]", "line 6: x has the range 3 to 2"),
+        ("[metric]", f"[knobs]\nx = [1, {10**400}]\n[metric]", "line 6: x has the value 1000000000000000000…, and"),
         ("[metric]", "[knobs]\nx = [[1], 2]\n[metric]", "`knobs.x.0` has to be a finite number, a text, true or"),
         ("[metric]", "[knobs]\nx = [2020-01-01]\n[metric]", "line 6: `knobs.x.0` has to be a finite number"),
         ("[metric]", "[guard]\nrun = 'x'\n[metric]", "line 5: `guard` has to be a list. For instance: [[guard]]"),
