@@ -159,9 +159,9 @@ def repeat_sentence(source: str, trial: Trial) -> str:
     if version(source) == version(trial.parent_source):
         return f'That is the version from before experiment {trial.n}, "{trial.title}". Propose something new.'
     ended = {"keep": "was kept", "discard": "was discarded", "crash": "crashed"}[trial.verdict]
-    return (
-        f'That is experiment {trial.n} again, "{trial.title}", which {ended}: {trial.reason}. Propose something else.'
-    )
+    one = f'experiment {trial.n} again, "{trial.title}", which {ended}: {trial.reason}'
+    nearly = "" if version(source) == trial_version(trial) else "nearly "
+    return f"That is {nearly}{one}. Propose something else."
 
 
 def _is_repeat(new: Version, old: Version, trial: Trial) -> bool:

@@ -77,4 +77,4 @@ def _refusal(content: bytes, path: Path, what: str) -> str:
         return f"another process holds {what} ({path}). Wait for it, or look for it: lsof {path}"
     program = f" ({printable(holder.command)})" if holder.command else ""
     who = f"process {holder.pid}{program}, since {since:%Y-%m-%d %H:%M}, in {printable(holder.folder)}"
-    return f"another process holds {what}: {who}. See: {command('loop.py status')}. To end it: kill -INT {holder.pid}"
+    return f"another process holds {what}: {who}. See: {command('loop.py status')} (or end it: kill -INT {holder.pid})"

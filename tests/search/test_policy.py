@@ -223,6 +223,8 @@ def test_the_sentence_says_what_happened(verdict: Verdict, ended: str) -> None:
     trial = tried(3, [Set("DEPTH", "2")], verdict)
     sentence = policy.repeat_sentence(trial.source, trial)
     assert sentence == f'That is experiment 3 again, "idea 3", which {ended}: 0.02 worse. Propose something else.'
+    near = edits.apply(trial.source, [Set("DEPTH", "3")])
+    assert policy.repeat_sentence(near, trial).startswith("That is nearly experiment 3 again")
 
 
 def test_a_trial_that_python_cannot_read_is_passed_over_unless_it_is_the_same() -> None:

@@ -97,9 +97,12 @@ class Floor:
 
     def hidden(self) -> Iterator[Trick]:
         """Look for each hidden file with the eyes of a run: in its tree, in the folder, and in the base."""
+        copies = proof.copies(self.task.base)
         for path, seen in proof.readable(self.task.bench, self.task.base, self.task.folder, self.folder).items():
             if seen:
                 yield Trick(path, "better", f"a run can read it at {seen[0]}")
+            elif path in copies:
+                yield Trick(path, "better", f"a run can read the same in {copies[path]}: hide that, too")
             else:
                 yield Trick(path, "refused", "no run can read it")
 

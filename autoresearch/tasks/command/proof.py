@@ -15,6 +15,7 @@ from autoresearch.tasks.command.confined import Call, Ended, execute
 from autoresearch.tasks.command.phases import Bench
 
 MOST = 200  # hidden files that are looked for
+TELLING_BYTES = 16  # of the smallest file whose copy tells something
 
 _LOOK = """\
 import json, sys
@@ -40,6 +41,24 @@ def readable(bench: Bench, base: Base, folder: Path, scratch: Path) -> dict[str,
     """Return the paths at which a run could read each hidden file; at most MOST files are tried."""
     seen, _ = _look(bench, base, folder, scratch)
     return {path: [place for place in _places(path, base, folder) if place in seen] for path in _hidden(base)}
+
+
+def copies(base: Base) -> dict[str, str]:
+    """Return the hidden files whose content a run can read in another file, with that file; a link is what it names."""
+    files = tree.files_below(base.folder)
+    shown = {path: file for path, file in files.items() if path not in base.hidden and not file.is_symlink()}
+    known = {key: path for path, file in shown.items() if (key := _telling(file)) is not None}
+    found = {path: known[key] for path in base.hidden if (key := _telling(files[path])) in known and key is not None}
+    for path in base.hidden:  # of a hidden link to a folder, what is in there
+        target = files[path].resolve()
+        if target.is_dir() and (within := [name for name, file in shown.items() if file.is_relative_to(target)]):
+            found[path] = within[0]
+    return found
+
+
+def _telling(file: Path) -> bytes | None:
+    """Return a hash of what a file or a link holds, None where that is too short to tell something."""
+    return tree.content_hash(file) if file.is_file() and file.stat().st_size >= TELLING_BYTES else None
 
 
 def prove(bench: Bench, base: Base, folder: Path, state: Path) -> None:

@@ -87,12 +87,13 @@ def digest(folder: Path, without: Collection[str] = ()) -> str:
         if file.is_symlink():
             kind, content = "link", str(file.readlink()).encode()
         else:
-            kind, content = "program" if file.stat().st_mode & 0o100 else "file", _hash(file)
+            kind, content = "program" if file.stat().st_mode & 0o100 else "file", content_hash(file)
         total.update(f"{kind} {len(path)} {path} {len(content)} ".encode() + content)
     return total.hexdigest()
 
 
-def _hash(file: Path) -> bytes:
+def content_hash(file: Path) -> bytes:
+    """Return a hash of a file's content; a link is followed."""
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").digest()
 
