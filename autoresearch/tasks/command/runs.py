@@ -99,22 +99,18 @@ class _Run:
     def repeat(self) -> None:
         """Take the values, each version's in turn, so that both meet the machine in the same state."""
         table = self.declared.metric
-        for _ in range(table.warmup if self.declared.run else 0):
+        for _ in range(table.warmup if needs_run(self.declared) else 0):
             for side in self.sides:
-                self._of(side, side.run)
-        judged = metric_kind(table) == "score:json"
+                self._observe(side)
         for i in range(table.repeats if needs_run(self.declared) else 1):
             turn = self.sides if i % 2 == 0 else self.sides[::-1]
             for side in turn:
-                self._take(side, judged)
+                self._take(side)
             if i and self._is_hopeless():
                 break
-        if not judged and self.declared.score:
-            self.seen[-1] = _with_judge(self.seen[-1], self.sides[0].score())
 
     def finish(self, baseline: Mapping[str, float], case_count: int | None) -> None:
-        """Check what has to hold after a run, and compute its score."""
-        self.sides[0].guard("after")
+        """Check the limits, and compute the score."""
         self._note_figures()
         for limit in self.declared.limit:
             self._check(limit, baseline)
@@ -143,16 +139,19 @@ class _Run:
         order = self.order
         return Side(self.bench, order.folder, name, files, seed=order.seed, purpose=order.purpose, listen=tell)
 
-    def _take(self, side: Side, judged: bool) -> None:
-        """Take one value of a version."""
+    def _observe(self, side: Side) -> Observed:
+        """Run a version once, with its judge where that says the number."""
+        judged = metric_kind(self.declared.metric) == "score:json"
+        return self._of(side, lambda: replace(side.run(), judged=side.score()) if judged else side.run())
 
-        def once() -> Observed:
-            seen = side.run()
-            return _with_judge(seen, side.score()) if judged else seen
-
-        seen = self._of(side, once)
+    def _take(self, side: Side) -> None:
+        """Take one value of a version. Judge and guards look at each of the candidate's, since any may be false."""
+        seen = self._observe(side)
         score = self._of(side, lambda: self._score(seen))
         if side is self.sides[0]:
+            if seen.judged is None:
+                seen = replace(seen, judged=side.score())
+            side.guard("after")
             self.seen.append(seen)
             self.scores.append(score)
         else:
@@ -226,10 +225,6 @@ class _Run:
             listing = " and ".join(map(str, sorted(lengths)))
             raise FailedError(Failure("metric", f"the judge gave {listing} cases; every run has the same ones"))
         return tuple(fmean(values) for values in zip(*found, strict=True))
-
-
-def _with_judge(seen: Observed, printed: str | None) -> Observed:
-    return replace(seen, judged=printed)
 
 
 def _tidy(folder: Path) -> None:

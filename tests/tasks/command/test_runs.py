@@ -95,6 +95,19 @@ def test_repeats_give_their_median_and_alternate_with_the_incumbent(tmp_path: Pa
     assert m.figures["incumbent"] == pytest.approx(2 * m.figures["loss"], rel=1e-4)
 
 
+def test_the_judge_and_the_guards_look_at_each_value(tmp_path: Path) -> None:
+    """A candidate that does its work in only some of its runs would have the speed of the others."""
+    toml = CLOCKED + 'repeats = 3\nwarmup = 1\n[[limit]]\nmetric = "score:json:loss"\nmax = 9\n'
+    toml = 'score = "python score.py"\n' + toml + '[[guard]]\nrun = "python guard.py"\nwhen = "after"\n'
+    count = "open({!r}, 'a').write('x')\n"
+    score, guard = (str(tmp_path / name) for name in ("score", "guard"))
+    judge = count.format(score) + "print('{\"loss\": 9}')\n"
+    files = {**FILES, "work.py": "", "guard.py": count.format(guard), "score.py": judge}
+    m = measured(opened(declare(tmp_path / "task", files, task_toml=toml)))
+    assert m.failure is None and m.figures["score:json:loss"] == 9
+    assert Path(score).read_text() == Path(guard).read_text() == "xxx"
+
+
 def test_a_failure_of_the_incumbent_is_the_machines(tmp_path: Path) -> None:
     run = "import tomllib\nx = tomllib.load(open('config.toml', 'rb'))['x']\nassert x < 3\nopen('out/x','w').write('1')"
     here = task(tmp_path, TOML + "repeats = 2\ninterleave = true\n", run_py=run)
