@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from autoresearch.files import write_atomic
 from autoresearch.paths import Layout
 from autoresearch.system.invocation import command
 
@@ -23,8 +22,8 @@ def asked(layout: Layout) -> float | None:
 
 
 def begin(layout: Layout) -> None:
-    """Ask the loop of runs/TAG to pause."""
-    write_atomic(layout.pause, b"")
+    """Ask the loop of runs/TAG to pause; several may ask at one moment."""
+    layout.pause.touch()
 
 
 def end(layout: Layout) -> bool:

@@ -100,7 +100,7 @@ def find_tag(root: Path, tag: str | None) -> str:
     """
     if tag is not None:
         if not Layout(root, tag).journal.is_file():
-            raise UsageError(f"there is no night {tag} in {runs_folder(root)}. See: ls runs")
+            raise UsageError(f"there is no night {tag} in {runs_folder(root)}. See: ls {runs_folder(root)}")
         return tag
     current = None
     with contextlib.suppress(GitError):  # a night can be read without git

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import json
+import os
 import re
 import secrets
 import socket
@@ -65,13 +66,16 @@ class DeniedError(Exception):
 def token(path: Path) -> tuple[str, bool]:
     """Return the token in the file `path`, and whether it was made just now; only its owner can read the file.
 
-    Raises UsageError where others can read it, or where it holds no token.
+    Of several servers that start at one moment, the first makes it. Raises UsageError where others can read the file,
+    where it holds no token, and where it cannot be read or written.
     """
     again = f"Remove it, and the next start makes another: rm {path}"
     try:
+        if not path.exists() and (made := _make_token(path)) is not None:
+            return made, True
         mode, text = stat.S_IMODE(path.stat().st_mode), path.read_text("ascii", "replace").strip()
-    except FileNotFoundError:
-        return _make_token(path), True
+    except OSError as error:
+        raise UsageError(f"the token cannot be kept in {path}: {error.strerror}. {again}") from None
     if mode & 0o077:
         raise UsageError(f"{path} can be read by others (mode {mode:o}), so its token may be known. {again}")
     if not re.fullmatch(r"[\w-]{20,200}", text, re.ASCII):
@@ -79,9 +83,17 @@ def token(path: Path) -> tuple[str, bool]:
     return text, False
 
 
-def _make_token(path: Path) -> str:
+def _make_token(path: Path) -> str | None:
+    """Make a token; return None where another server has just made one. Raises OSError."""
     made = secrets.token_urlsafe(24)
-    write_atomic(path, made.encode() + b"\n", mode=0o600)
+    own = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    write_atomic(own, made.encode() + b"\n", mode=0o600)
+    try:
+        os.link(own, path)  # unlike a rename it replaces nothing
+    except FileExistsError:
+        return None
+    finally:
+        own.unlink()
     return made
 
 

@@ -113,10 +113,12 @@ def post_hypothesis(posted: Posted, reader: Reader) -> dict[str, Any]:
             )
         inbox.post(layout, made)
     runs = reader.live() is not None
-    start = command(f"loop.py --tag {layout.tag}")
-    why = (
-        "it is tried after the present run" if runs else f"no loop runs, so it waits until one does. Start it: {start}"
-    )
+    if not runs:
+        why = f"no loop runs, so it waits until one does. Start it: {command(f'loop.py --tag {layout.tag}')}"
+    elif pause.asked(layout) is not None:
+        why = "the loop is paused, so it waits until POST /resume"
+    else:
+        why = "it is tried after the present run"
     return {"id": made.id, "status": "queued", "why": why, "loop": "running" if runs else "not running"}
 
 

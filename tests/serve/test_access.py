@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,21 @@ def test_the_token_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
     assert new and len(made) >= 32 and path.stat().st_mode & 0o777 == 0o600
     assert access.token(path) == (made, False)
     assert [file.name for file in path.parent.iterdir()] == ["serve.token"]
+
+
+def test_servers_that_start_at_one_moment_share_the_token_of_the_first(tmp_path: Path) -> None:
+    path = tmp_path / "runs" / "serve.token"
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: access.token(path), range(8)))
+    assert {token for token, _ in found} == {path.read_text().strip()} and [new for _, new in found].count(True) == 1
+
+
+def test_a_token_that_cannot_be_read_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    for name, why in {"folder": "Is a directory", "link": "No such file"}.items():
+        with pytest.raises(UsageError, match=rf"cannot be kept in .*: {why}.* rm "):
+            access.token(tmp_path / name)
 
 
 @pytest.mark.parametrize(

@@ -126,6 +126,7 @@ def test_the_inbox_has_an_end(served: Served) -> None:
 def test_the_loop_pauses_and_resumes(running: Served) -> None:
     assert running.client.post("/pause").json()["paused"] and running.client.post("/pause").status_code == 200
     assert pause.asked(running.layout) is not None
+    assert "paused, so it waits until POST /resume" in running.client.post("/hypotheses", json=GOOD).json()["why"]
     assert running.client.post("/resume").json() == {"paused": False, "why": "the loop resumes"}
     assert pause.asked(running.layout) is None
 
