@@ -63,17 +63,20 @@ def adopted(ours: str, baseline: str, winner: str, branch: str) -> Adoption:
 def merged(repo: Repository, baseline: str, winner: str, branch: str) -> dict[str, bytes]:
     """Return the files of a declared task as HEAD has them, with what differs between baseline and winner.
 
-    Raises UsageError where the person has changed the same lines since.
+    Raises UsageError where the person has changed the same lines since, or deleted a file.
     """
     before, after = unpack(baseline), unpack(winner)
     files: dict[str, bytes] = {}
     for path, text in after.items():
         if text == before.get(path):
             continue
+        by_hand = f"To merge by hand: git merge {branch}"
+        if repo.blob("HEAD", path) is None:
+            raise UsageError(f"{path}: the night changed it, and you have none. {by_hand}")
         base, ours = before.get(path, "").encode(), repo.read("HEAD", path)
         found = text.encode() if ours == base else repo.merged(ours, base, text.encode())
         if found is None:
-            raise UsageError(f"{path}: the night and you changed the same lines. To merge by hand: git merge {branch}")
+            raise UsageError(f"{path}: the night and you changed the same lines, or adjoining ones. {by_hand}")
         files[path] = found
     return files
 

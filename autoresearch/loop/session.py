@@ -27,7 +27,7 @@ from autoresearch.loop.runner import Runner
 from autoresearch.paths import EDITABLE, RESULTS, Cache, Layout, checkout_lock, tree
 from autoresearch.record import pause, results_tsv, retention
 from autoresearch.record.branch import Branch
-from autoresearch.record.git import Repository, branch_name
+from autoresearch.record.git import Repository
 from autoresearch.record.journal import Journal
 from autoresearch.record.journal import read as read_night
 from autoresearch.record.night import Night
@@ -168,7 +168,7 @@ def _note_opening(
 def open_task(layout: Layout, before: Night, facts: machine.Facts, options: Options, say: Say) -> Task:
     """Return the task of a night: the declared one that its folder holds, or training. Raises AutoresearchError."""
     if layout.declared:
-        revision = _revision(Repository.at(tree(layout.root)), layout.tag, before, options)
+        revision = start.revision(Repository.at(tree(layout.root)), before, layout.tag, options.begin_at, say)
         return CommandTask.open(tree(layout.root), layout.root, say, no_sandbox=options.no_sandbox, revision=revision)
     return GptTask.open(
         layout,
@@ -180,14 +180,6 @@ def open_task(layout: Layout, before: Night, facts: machine.Facts, options: Opti
         budget_s=options.time_budget_s,
         no_sandbox=options.no_sandbox,
     )
-
-
-def _revision(repo: Repository, tag: str, before: Night, options: Options) -> str:
-    """Return the commit whose fixed files a night's runs use: its branch's, or where it is going to begin."""
-    ref = f"refs/heads/{branch_name(tag)}"
-    if repo.resolve(ref) is not None:
-        return ref
-    return start.last_commit(repo, before) if before.sessions else start.beginning(repo, options.begin_at)[0]
 
 
 def compose(

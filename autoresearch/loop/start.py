@@ -10,13 +10,14 @@ from datetime import date
 from pathlib import Path
 
 from autoresearch.errors import UsageError
-from autoresearch.paths import EDITABLE, RESULTS, Layout, tree
+from autoresearch.paths import EDITABLE, PROGRAM, RESULTS, Layout, tree
 from autoresearch.record import journal
 from autoresearch.record.branch import Branch
 from autoresearch.record.git import Repository, branch_name, tag_of
 from autoresearch.record.night import Night
 from autoresearch.records import Say
 
+NOT_JUDGING = (PROGRAM, "README.md", ".gitignore")  # files on which no value depends
 SHOWN = 6  # nights that a message names, the latest
 
 
@@ -134,6 +135,24 @@ def last_commit(repo: Repository, night: Night) -> str:
         for x in reversed(list(night.experiments.values()))
     ]
     return next((c for c in (*known, night.base_commit) if repo.resolve(f"{c}^{{commit}}")), None) or repo.head()
+
+
+def revision(repo: Repository, night: Night, tag: str, begin_at: str | None, say: Say) -> str:
+    """Return the commit whose fixed files a night's runs use: its branch's, or where it is going to begin.
+
+    Say which of them the person has changed since, as far as a value could depend on them.
+    """
+    ref = f"refs/heads/{branch_name(tag)}"
+    exists = repo.resolve(ref) is not None
+    if not night.sessions:
+        return ref if exists else beginning(repo, begin_at)[0]
+    at = ref if exists else last_commit(repo, night)
+    differ = repo.git("diff", "--name-only", "--relative", "-z", at, "HEAD", check=False).stdout.split("\0")
+    fixed = [path for path in differ if path and path not in (*night.task.files, RESULTS, *NOT_JUDGING)]
+    if changed := [path for path in fixed if path.partition("/")[0] != "ideas"]:
+        named = ", ".join(changed[:SHOWN])
+        say(f"{tag} goes on with the files that it began with. Another night would use yours (--tag NAME): {named}")
+    return at
 
 
 def check_out(branch: Branch, say: Say) -> None:

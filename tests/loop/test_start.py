@@ -46,6 +46,22 @@ def begun(root: Path, tag: str, *, closed: str | None = "finished", age_s: float
     return base
 
 
+def test_a_night_says_which_of_its_fixed_files_the_person_has_changed(checkout: Path) -> None:
+    repo, said, fresh = Repository.at(checkout), list[str](), journal.read(Layout(checkout, "new"))
+    assert start.revision(repo, fresh, "new", None, said.append) == "HEAD"
+    base = begun(checkout, "old")
+    for path in ("train_mlx.py", "score.py", "program.md", "ideas/x.txt"):
+        (checkout / path).parent.mkdir(exist_ok=True)
+        (checkout / path).write_text("changed")
+    git(checkout, "add", ".")
+    git(checkout, "commit", "-qm", "mine")
+    night = journal.read(Layout(checkout, "old"))
+    assert start.revision(repo, night, "old", None, said.append) == base
+    assert said == [
+        "old goes on with the files that it began with. Another night would use yours (--tag NAME): score.py"
+    ]
+
+
 # --- which night ------------------------------------------------------------------------------------------------------
 
 

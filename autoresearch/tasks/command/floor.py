@@ -144,8 +144,9 @@ def versions(
 ) -> dict[str, dict[str, str]]:
     """Return the versions that do nothing of use, by a name for a person.
 
-    Of each file an empty one and one of garbage; of the main one a program that claims a wonderful number and ends
-    well, one that ends at once, one that only waits, and one that writes the claim into the files `left` in ./out.
+    Of each file an empty one, one of garbage, and a program that claims a wonderful number and ends well, which a judge
+    may load; of the main one also a program that ends at once, one that only waits, and one that writes the claim into
+    the files `left` in ./out.
     """
     main = next(iter(texts))
     found: dict[str, dict[str, str]] = {}
@@ -153,6 +154,9 @@ def versions(
         found[f"an empty {path}"] = {**texts, path: ""}
         found[f"garbage as {path}"] = {**texts, path: GARBAGE}
     claim = _claim(metric, source)
+    for path in list(texts)[1:5]:
+        bodies = {name: body for name, body in programs(PurePosixPath(path).suffix, claim).items() if "claim" in name}
+        found |= {f"{path} that {name}": {**texts, path: body} for name, body in bodies.items()}
     for name, body in programs(PurePosixPath(main).suffix, claim, left).items():
         found[f"{main} that {name}"] = {**texts, main: body}
     return found

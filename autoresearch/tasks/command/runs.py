@@ -209,7 +209,8 @@ class _Run:
         found = self.figures[limit.metric] = self._number(limit.metric, self.seen)
         most = limit.max
         if limit.max_ratio is not None and limit.metric in baseline and self.order.purpose != "final":
-            most = limit.max_ratio * baseline[limit.metric]
+            before = baseline[limit.metric]
+            most = before + (limit.max_ratio - 1) * abs(before)  # also above a negative one
         if most is not None and found > most:
             of = f", {limit.max_ratio:g} times the baseline's" if limit.max_ratio is not None else ""
             raise FailedError(Failure("limit", f"{limit.metric} is {found:,.5g}, over the limit of {most:,.5g}{of}"))

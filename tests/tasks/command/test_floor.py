@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,9 @@ SIZE = 'edit = ["config.toml"]\n[metric]\nname = "bytes"\nfrom = "size:config.to
 GUARD = '[[guard]]\nrun = "grep -q x config.toml"\n'
 
 
-def findings(tmp_path: Path, toml: str, **changed: str) -> dict[str, str]:
+def findings(tmp_path: Path, toml: str, files: Mapping[str, str] = FILES, **changed: str) -> dict[str, str]:
     """Return the outcome of each version that does nothing of use."""
-    task = opened(declare(tmp_path / "task", task_toml=toml, **changed))
+    task = opened(declare(tmp_path / "task", files, task_toml=toml, **changed))
     floor = Floor(task, tmp_path / "floor")
     return {found.name: found.outcome for found in floor.adversaries(floor.baseline())}
 
@@ -84,9 +85,17 @@ def test_the_programs_run_and_claim(suffix: str) -> None:
         assert done.stdout.strip() == (claim if "claims" in name else "")
 
 
+def test_a_judge_that_runs_another_editable_file_is_named(tmp_path: Path) -> None:
+    """No word of its command names lib.sh: only the version that claims shows who runs it."""
+    toml = TOML.replace('["config.toml"]', '["config.toml", "lib.sh"]').replace("python score.py", "sh judge.sh")
+    judge = ". ./lib.sh\necho '{\"loss\": 9}'\n"
+    found = findings(tmp_path, toml, {**FILES, "lib.sh": "true\n", "judge.sh": judge})
+    assert found["lib.sh that claims a wonderful number and exits with 0"] == "better"
+
+
 def test_a_claim_has_every_form_that_a_metric_is_read_in() -> None:
     texts = {"a.sql": "x", "b.sql": "y"}
     found = versions(texts, Metric(name="speed", direction="higher"), "score:json:v")
-    assert list(found)[:2] == ["an empty a.sql", "garbage as a.sql"] and len(found) == 5
+    assert list(found)[:2] == ["an empty a.sql", "garbage as a.sql"] and len(found) == 6
     line, data = found["a.sql that holds only the claim of a wonderful number"]["a.sql"].splitlines()
     assert line == "METRIC v 1e+09" and json.loads(data) == {"v": 1e9, "speed": 1e9, "cases": [1e9]}

@@ -10,6 +10,7 @@ from testbed.declared import FILES, TOML, declare, measured, opened
 
 pytestmark = pytest.mark.slow
 
+NEGATIVE = "print('{\"loss\": %s}' % -float(open('out/x').read()))"
 CLOCKED = """\
 edit = ["work.py"]
 run = "python work.py"
@@ -124,6 +125,14 @@ def test_a_ratio_limit_is_to_the_baseline(tmp_path: Path) -> None:
     assert m.failure is not None and m.failure.message == (
         "size:config.toml is 12, over the limit of 9, 1.5 times the baseline's"
     )
+
+
+def test_a_ratio_to_a_negative_number_leaves_room_above_it(tmp_path: Path) -> None:
+    here = task(tmp_path, TOML + '[[limit]]\nmetric = "score:json:loss"\nmax_ratio = 1.5\n', score_py=NEGATIVE)
+    here.limit_candidates([measured(here, role="baseline")])
+    assert measured(here).ok and measured(here, {"config.toml": "x = 2\n"}).ok
+    m = measured(here, {"config.toml": "x = 1\n"})
+    assert m.failure is not None and "score:json:loss is -1, over the limit of -1.5" in m.failure.message
 
 
 def test_nothing_lasts_from_one_repeat_to_the_next(tmp_path: Path) -> None:
