@@ -23,6 +23,7 @@ def asked(layout: Layout) -> float | None:
 
 def begin(layout: Layout) -> None:
     """Ask the loop of runs/TAG to pause; several may ask at one moment."""
+    layout.folder.mkdir(parents=True, exist_ok=True)
     layout.pause.touch()
 
 
