@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from autoresearch.fleet import address
@@ -21,11 +22,12 @@ from autoresearch.fleet.dask_pool import DaskPool
 from autoresearch.fleet.job import Job
 from autoresearch.fleet.pool import StoppedError
 from autoresearch.system import machine
-from testbed.fleet_evidence import read_trainings
+from testbed.fleet_evidence import overlaps, read_trainings
 from testbed.fleet_member import FACTS, LOG, VERSIONS, keep_joining
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 CLASS = machine.facts().slug()
+Printed = pytest.CaptureFixture[str]
 
 
 def job(seed: int) -> Job:
@@ -88,6 +90,26 @@ def test_a_killed_and_a_sleeping_member_lose_no_run_and_none_counts_twice(
         assert [d.measurement.score or d.measurement.failure for d in done] == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
         assert {d.measurement.member for d in done} <= {"one", "two"}
         until(lambda: at_work(pool) == 2)
+        assert not overlaps(read_trainings(folders, LOG)), "the orphan of a killed member ends before the next training"
+    finally:
+        over.set()
+
+
+def test_members_come_back_to_a_scheduler_that_was_started_again(
+    pool: DaskPool, where: FleetAddress, tmp_path: Path
+) -> None:
+    over = threading.Event()
+    try:
+        keep_joining(where, tmp_path / "one", 0.1, over)
+        until(lambda: at_work(pool) == 1)
+        pool.stop()
+        pool._end()  # as a kill ends it: no member is told
+        again = DaskPool(where, Welcome(FACTS, VERSIONS), print, ttl_s=4.0)
+        try:
+            until(lambda: at_work(again) == 1)
+            assert again.measure(CLASS, job(1)).measurement.score == 1.0
+        finally:
+            again.close("the test is over")
     finally:
         over.set()
 
@@ -116,13 +138,19 @@ def test_a_run_is_made_by_the_member_that_it_names_as_long_as_that_is_there(
         over.set()
 
 
-def test_who_has_another_key_or_harness_stays_outside(pool: DaskPool, where: FleetAddress, tmp_path: Path) -> None:
-    over = threading.Event()
+def test_who_has_another_key_stays_outside_and_a_run_that_nobody_can_make_is_told(
+    pool: DaskPool, where: FleetAddress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed
+) -> None:
+    over, threads, said = threading.Event(), ThreadPoolExecutor(1), list[str]()
     try:
+        monkeypatch.setattr("autoresearch.fleet.dask_pool.ALONE_S", 0.5)
+        waiting = threads.submit(pool.measure, CLASS, job(9))
         stranger = FleetAddress(where.host, where.port, address.new_key())
         keep_joining(stranger, tmp_path / "stranger", 0.1, over)
+        until(lambda: said.append(capsys.readouterr().out) or f"no machine of the class {CLASS} is" in "".join(said))
         keep_joining(where, tmp_path / "friend", 0.1, over)
         until(lambda: at_work(pool) == 1)
+        assert waiting.result(timeout=90).measurement.member == "friend"
         assert pool.measure(CLASS, job(7)).measurement.member == "friend"
         assert [known.key for known in pool.members()] == [CLASS]
         pool.stop()
@@ -166,11 +194,16 @@ def test_a_member_that_hangs_is_started_again(pool: DaskPool, where: FleetAddres
 
 def test_members_end_with_the_night(pool: DaskPool, where: FleetAddress, tmp_path: Path) -> None:
     over = threading.Event()
-    pids = [keep_joining(where, tmp_path / name, 0.1, over) for name in ("one", "two")]
+    pids = [keep_joining(where, tmp_path / name, run_s, over) for name, run_s in (("one", 0.1), ("busy", 600.0))]
     try:
         until(lambda: at_work(pool) == 2)
-        pool.measure(CLASS, job(1))
-        pool.close("the night has ended")
-        until(lambda: not any(pids))  # each was dismissed
+        pool.measure(CLASS, job(1), "one")
+        with ThreadPoolExecutor(1) as threads:
+            run = threads.submit(pool.measure, CLASS, job(2), "busy")
+            until(lambda: begun(tmp_path / "busy", 2))
+            (training,) = read_trainings([tmp_path / "busy"], LOG)
+            pool.close("the night has ended")
+        assert isinstance(run.exception(), StoppedError)
+        until(lambda: not any(pids) and not psutil.pid_exists(training.pid))  # dismissed, with what they ran
     finally:
         over.set()

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import os
+import platform
 from pathlib import Path
 
+import psutil
 import pytest
 
 from autoresearch import jsonable
@@ -42,6 +45,20 @@ def test_a_run_leaves_its_measurement_and_nothing_else(me: Member) -> None:
     found = jsonable.from_json(Done, member.measure(job.to_json())).measurement
     assert found.score == 5.0 and found.member == "mini" and found.machine_before is not None
     assert list(me.folder.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_the_machine_stays_awake_during_a_run(me: Member, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool = tmp_path / "bin" / ("caffeinate" if platform.system() == "Darwin" else "systemd-inhibit")
+    tool.parent.mkdir()
+    tool.write_text(f"#!/bin/sh\necho awake > {tmp_path}/inhibited\nexec sleep 60\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tool.parent}:{os.environ['PATH']}")
+    member.hello(WELCOME)
+    job = Job(id="n/0001/run-1", fingerprint="w0", source="x", seed=5, purpose="search", role="candidate")
+    member.measure(job.to_json())
+    assert (tmp_path / "inhibited").exists()
+    assert not [p for p in psutil.Process().children(recursive=True) if p.name() == "sleep"], "and no longer"
 
 
 def test_dismissed_it_leaves(me: Member, capsys: pytest.CaptureFixture[str]) -> None:

@@ -32,6 +32,17 @@ def test_the_incumbent_its_history_and_the_brief(tmp_path: Path) -> None:
     assert context.directive is not None
 
 
+def test_what_runs_at_this_moment_is_told_as_a_little_worse_so_that_nobody_proposes_it_again(tmp_path: Path) -> None:
+    layout, made = Layout(tmp_path, "nov23"), NightBuilder()
+    n = made.propose("candidate", set_to("DEPTH", 3), made.sources[0].replace("DEPTH = 2", "DEPTH = 3"), 1.5)
+    made.write(layout.folder)
+    book = Notebook(layout, Journal(layout), PlainView(io.StringIO()))
+    context = context_of(book, HERE, 0, branching=False)
+    (trial,) = context.history
+    assert (trial.n, trial.verdict, trial.reason) == (n, "discard", "it runs at this moment")
+    assert trial.score is not None and trial.score > context.incumbent_score
+
+
 def test_on_a_long_plateau_an_ancestor_is_edited_where_the_night_branches(tmp_path: Path) -> None:
     layout, made = Layout(tmp_path, "nov23"), NightBuilder()
     kept = made.candidate(set_to("DEPTH", 3), 0.05, "keep")

@@ -17,6 +17,7 @@ from autoresearch.candidate import constants
 from autoresearch.errors import AutoresearchError
 from autoresearch.findings import hints
 from autoresearch.fleet.job import Job
+from autoresearch.loop.fleet_night import MOST_RUNS
 from autoresearch.paths import Layout
 from autoresearch.record import journal
 from autoresearch.record.git import Repository
@@ -153,6 +154,22 @@ def test_what_one_class_keeps_is_tried_by_the_other_under_its_own_rule(run: Call
     repo = Repository.at(made.root)
     assert repo.resolve("refs/heads/autoresearch/fleet-small") and repo.resolve("refs/heads/autoresearch/fleet-big")
     assert small.incumbent is not None and small.incumbent.reason.endswith("runs")
+
+
+def test_a_class_without_ideas_runs_its_incumbent_again_and_one_with_more_members_drafts_ahead(
+    repository: Path, toy_cache: Path
+) -> None:
+    pool = LocalPool({"small": 1}, bowl)
+    pool.assign("small 0", "small")
+    coordinator = fleet(repository, pool, [])
+    with coordinator._night("small") as night, night.turns:
+        night.research.experimenter.prepare()
+        night.exhausted = "no ideas are left"
+        turns = [coordinator._turn(night) for _ in range(MOST_RUNS)]
+        runs = [run.purpose for run in night.research.notebook.incumbent.runs.values()]
+        assert turns == [True] * (MOST_RUNS - 2) + [False] * 2 and runs[2:] == ["incumbent"] * (MOST_RUNS - 2)
+        night.waiting = 2
+        assert night.research.draft_count() == 3
 
 
 def test_what_a_thread_meets_ends_the_night_and_is_told(repository: Path, toy_cache: Path) -> None:
