@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 import threading
 import time
@@ -28,6 +27,7 @@ from testbed.local_pool import PATIENCE_S, LocalPool, ids
 from testbed.night_builder import A
 
 pytestmark = pytest.mark.slow
+OWN = "small-small-2"  # the class of a member that measures otherwise
 
 
 def bowl(key: str, job: Job) -> float:
@@ -105,30 +105,34 @@ def test_a_wait_for_a_machine_leaves_the_line_to_its_other_desks(repository: Pat
         assert turns.locked()
 
 
-def test_a_member_that_measures_otherwise_has_a_night_of_its_own_and_is_compared_once(
+def test_a_member_that_measures_otherwise_has_a_night_of_its_own_and_a_stopped_fleet_resumes(
     repository: Path, toy_cache: Path
 ) -> None:
-    pool, said = LocalPool({"small": 3}, bowl, shifts={"small 2": 0.5}), list[str]()
+    pool, said = LocalPool({"small": 3}, bowl, run_s=0.01, shifts={"small 2": 0.5}), list[str]()
     first = fleet(repository, pool, said, deadline=time.time() + 3600)
 
     def stop() -> None:
-        while not (own := first.nights.get("small-small-2")) or not own.state.decided or len(placed(repository)) < 3:
+        while not ((own := first.nights.get(OWN)) and own.state.decided and len(placed(repository)) == 3):
             time.sleep(0.01)
+        pool.stop()
         first.over.set()
 
     threading.Thread(target=stop).start()
     with pytest.raises(KeyboardInterrupt):
         first.run()
-    night, own = (journal.read(Layout(repository, f"fleet-{key}")) for key in ("small", "small-small-2"))
-    assert placed(repository) == {"small 0": "small", "small 1": "small", "small 2": "small-small-2"}
-    assert night.placed[0].why == "it measured the baseline"
-    assert {m.member for x in night.experiments.values() for m in x.measurements} <= {"small 0", "small 1"}
+    before, own = (journal.read(Layout(repository, f"fleet-{key}")) for key in ("small", OWN))
+    assert placed(repository) == {"small 0": "small", "small 1": "small", "small 2": OWN}
+    assert before.placed[0].why == "it measured the baseline"
+    assert {m.member for x in before.experiments.values() for m in x.measurements} <= {"small 0", "small 1"}
     assert {m.member for x in own.experiments.values() for m in x.measurements} == {"small 2"}
-    assert Repository.at(repository).resolve("refs/heads/autoresearch/fleet-small-small-2")
+    assert Repository.at(repository).resolve(f"refs/heads/autoresearch/fleet-{OWN}")
     again = LocalPool({"small": 3}, bowl, shifts=pool.shifts)
-    fleet(repository, again, said, experiments=2).run()
-    assert again.made and not any(job.purpose == "newcomer" for _, job in again.made)
+    fleet(repository, again, said, experiments=3).run()
+    assert again.made and not any(job.purpose == "newcomer" for _, job in again.made), "each is compared once"
     assert {known.name: known.key for known in again.members()} == placed(repository)
+    after = journal.read(Layout(repository, "fleet-small"))
+    assert [x.verdict for x in after.experiments.values() if x.n in before.experiments].count(None) == 0
+    assert all(after.experiments[x.n].verdict == x.verdict for x in before.decided)
 
 
 def placed(root: Path) -> dict[str, str]:
@@ -145,11 +149,16 @@ def test_an_idea_whose_incumbent_was_replaced_is_tried_on_the_new_one(run: Calla
     assert [x.n for x in line] == [0, *(x.n for x in keeps)], "each keep was measured on the one before"
 
 
-def test_what_one_class_keeps_is_tried_by_the_other_under_its_own_rule(run: Callable[..., Made]) -> None:
-    made = run(LocalPool({"small": 1, "big": 1}, bowl, together=2), experiments=16)
+def test_what_one_class_keeps_is_tried_by_the_other_under_its_own_rule_also_by_one_that_comes_late(
+    run: Callable[..., Made],
+) -> None:
+    first = run(LocalPool({"small": 1}, bowl), experiments=6).night("small")
+    kept = [x for x in first.decided if x.verdict == "keep"][1:]
+    made = run(LocalPool({"small": 1, "big": 1}, bowl, together=2), experiments=12)
     small, big = made.night("small"), made.night("big")
     travelled = [x for n in (small, big) for x in n.decided if x.proposal.origin is not None]
     assert travelled and {x.proposal.proposer for x in travelled} <= {"fleet:small", "fleet:big"}
+    assert kept and [x.proposal.origin for x in big.experiments.values()][1] == kept[0].n
     assert any("kept #" in line and "tried next on 1 other class" in line for line in made.said)
     repo = Repository.at(made.root)
     assert repo.resolve("refs/heads/autoresearch/fleet-small") and repo.resolve("refs/heads/autoresearch/fleet-big")
@@ -180,28 +189,6 @@ def test_what_a_thread_meets_ends_the_night_and_is_told(repository: Path, toy_ca
         fleet(repository, LocalPool({"small": 2}, broken), [], experiments=3).run()
 
 
-def test_a_stopped_fleet_resumes_where_it_was(repository: Path, toy_cache: Path) -> None:
-    pool, said = LocalPool({"small": 2}, bowl, run_s=0.01), list[str]()
-    first = fleet(repository, pool, said, experiments=100)
-
-    def stop() -> None:
-        while len(pool.made) < 6:
-            time.sleep(0.01)
-        pool.stop()
-        first.over.set()
-
-    threading.Thread(target=stop).start()
-    with pytest.raises(KeyboardInterrupt):
-        first.run()
-    before = journal.read(Layout(repository, "fleet-small"))
-    assert 0 < len(before.decided) < 100
-    fleet(repository, LocalPool({"small": 2}, bowl), said, experiments=3).run()
-    after = journal.read(Layout(repository, "fleet-small"))
-    assert [x.verdict for x in after.experiments.values() if x.n in before.experiments].count(None) == 0
-    assert all(after.experiments[x.n].verdict == x.verdict for x in before.decided)
-    assert math.isfinite(after.experiments[max(after.experiments)].estimate or math.inf)
-
-
 def test_a_run_that_no_machine_can_make_any_more_does_not_hold_the_night(repository: Path, toy_cache: Path) -> None:
     pool, said = LocalPool({"small": 1}, bowl, run_s=0.05), list[str]()
     night = fleet(repository, pool, said, deadline=time.time() + 1.5)
@@ -215,12 +202,3 @@ def test_a_run_that_no_machine_can_make_any_more_does_not_hold_the_night(reposit
     assert night.run() == "the time is up"
     line = journal.read(Layout(repository, "fleet-small"))
     assert all(run.ended for x in line.experiments.values() for run in x.runs.values())
-
-
-def test_a_class_that_comes_late_tries_what_the_others_have_kept(repository: Path, toy_cache: Path) -> None:
-    first = fleet(repository, LocalPool({"small": 1}, bowl), [], experiments=6)
-    first.run()
-    kept = [x for x in journal.read(Layout(repository, "fleet-small")).decided if x.verdict == "keep"][1:]
-    fleet(repository, LocalPool({"small": 1, "big": 1}, bowl, together=2), [], experiments=4).run()
-    big = journal.read(Layout(repository, "fleet-big"))
-    assert kept and [x.proposal.origin for x in big.experiments.values()][1] == kept[0].n
