@@ -102,7 +102,7 @@ class HintCounts:
     held: int
 
     def __str__(self) -> str:
-        return f"hints: {counted(self.given, 'finding')} from other machines, {self.tried} tried here, {self.held} held"
+        return f"hints: {counted(self.given, 'gain')} from elsewhere, {self.tried} tried here, {self.held} held"
 
 
 # --- choosing ---------------------------------------------------------------------------------------------------------

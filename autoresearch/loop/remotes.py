@@ -23,7 +23,7 @@ from autoresearch.loop import remote_git
 from autoresearch.paths import Cache
 from autoresearch.records import Say
 from autoresearch.system import addresses
-from autoresearch.system.invocation import command
+from autoresearch.system.invocation import command, program
 from autoresearch.tasks.gpt.data import hub
 
 HUB, GIT = "hub", "git+"
@@ -253,7 +253,7 @@ def propose(repo: str, path: Path, title: str, description: str) -> str:
     """
     import huggingface_hub as client
 
-    endpoint, login = environment.hub_endpoint(), command("hf auth login")
+    endpoint, login = environment.hub_endpoint(), program("hf auth login")
     if variable := environment.hub_offline():
         raise BundleError(f"nothing was sent: {variable} is set, which forbids to ask the hub")
     token = environment.hub_token_source()
@@ -283,11 +283,11 @@ def propose(repo: str, path: Path, title: str, description: str) -> str:
 
 
 def _refused(error: Exception, endpoint: str, repo: str, token: str) -> str:
-    login = command("hf auth login")
+    login = program("hf auth login")
     if isinstance(error, UnicodeError) or type(error).__name__ == "LocalProtocolError":
         return f"{token} cannot be sent: it is not a token. Log in again: {login}"
     if _no_such(error):
-        how = command(f"hf repos create {repo} --type dataset")
+        how = program(f"hf repos create {repo} --type dataset")
         return f"{_unreachable(error, endpoint, repo)} to this login. If it is to be yours, create it: {how}"
     if (code := hub.status(error)) in (401, 403):
         return f"the hub refuses {token} ({code}). Log in with a token that may write: {login}"

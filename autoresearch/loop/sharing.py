@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from autoresearch import texts
 from autoresearch.decide import earlier_nights, estimates
 from autoresearch.decide.noise import Noise
 from autoresearch.errors import BundleError, UsageError
@@ -20,13 +21,16 @@ from autoresearch.findings.bundle import Bundle
 from autoresearch.findings.finding import TransferReport
 from autoresearch.formats import counted, printable
 from autoresearch.loop import remotes
-from autoresearch.paths import STATE, Cache, Layout
+from autoresearch.metrics import VAL_BPB, Metric
+from autoresearch.paths import STATE, TASK_FILE, Cache, Layout, tree
 from autoresearch.record import journal
 from autoresearch.record.night import Night
 from autoresearch.report import comparison_page, comparison_tables, status
 from autoresearch.report.curves_csv import curves_csv
 from autoresearch.system import machine
 from autoresearch.system.invocation import command
+from autoresearch.tasks.command import declaration
+from autoresearch.tasks.command.keys import metric_of
 
 FOLDER = "findings"  # of the checkout: what people shared
 SHARE = """To share it, open a pull request that adds the file:
@@ -189,12 +193,28 @@ def _readable(name: str, files: Sequence[Path]) -> list[Bundle]:
 
 
 def hinted(root: Path, name: str) -> list[hints.Hint]:
-    """Return the hints that the nights of `name` hold for another one. Raises UsageError where there are none."""
-    nights = compare.newest(nights_of(root, name))
-    found = hints.choose(nights, here=export.shared_machine(machine.facts().to_dict()))
+    """Return the hints that the nights of `name` hold for another one. Raises UsageError where there are none.
+
+    A night is told of those alone that were judged by the same number as itself.
+    """
+    nights, metric = compare.newest(nights_of(root, name)), _judged_by(root)
+    alike = [night for night in nights if _same_number(night.task.metric.metric, metric)]
+    if not alike:
+        raise UsageError(f"--findings {name}: {counted(len(nights), 'night')}, and none was judged by {metric.name}")
+    found = hints.choose(alike, here=export.shared_machine(machine.facts().to_dict()))
     if not found:
-        raise UsageError(f"--findings {name}: {counted(len(nights), 'night')}, and no clear gain or loss to tell of")
+        raise UsageError(f"--findings {name}: {counted(len(alike), 'night')}, and no clear gain or loss to tell of")
     return found
+
+
+def _judged_by(root: Path) -> Metric:
+    """Return the number by which the next night of a checkout, or of a declared task, is judged."""
+    folder = tree(root)
+    return VAL_BPB if folder == root else metric_of(declaration.read(texts.decode((folder / TASK_FILE).read_bytes())))
+
+
+def _same_number(one: Metric, other: Metric) -> bool:
+    return all(getattr(one, name) == getattr(other, name) for name in ("name", "unit", "direction", "scale"))
 
 
 def _write(path: Path, text: str) -> None:

@@ -38,6 +38,18 @@ def command(line: str) -> str:
     return f"{runner()}{uv} {checkout}{line}{folder}"
 
 
+def program(line: str) -> str:
+    """Return a command of a program that is installed beside this Python, as the person would type it.
+
+    program("hf auth login") -> "uv run hf auth login", "hf auth login" or ".venv/bin/hf auth login"
+    """
+    if runner() == "uv run":
+        return f"uv run {line}"
+    name, _, rest = line.partition(" ")
+    beside = Path(sys.executable).with_name(name)
+    return line if not beside.exists() or shutil.which(name) == str(beside) else f"{shlex.quote(str(beside))} {rest}"
+
+
 def runner(environ: Mapping[str, str] | None = None, python: str | None = None) -> str:
     """Return what stands before the name of a script; uv names itself in the environment of what it runs."""
     if "UV" in (os.environ if environ is None else environ):

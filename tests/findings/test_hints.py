@@ -240,7 +240,7 @@ def test_the_report_says_how_many_held() -> None:
     ]  # fmt: skip
     assert hints.count(outcomes) == hints.HintCounts(given=3, tried=2, held=1)
     page = report.render(made.night, made.sources.__getitem__)
-    assert "3 findings from other machines, 2 tried here, 1 held" in page
+    assert "3 gains from elsewhere, 2 tried here, 1 held" in page
     assert "not tried" in page and "+0.1000" in page and M4_SAYS in page
     assert "tried here" not in report.render(NightBuilder().night, made.sources.__getitem__)
 

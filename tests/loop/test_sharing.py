@@ -5,17 +5,29 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from autoresearch.errors import BundleError, UsageError
 from autoresearch.findings import bundle, hints
+from autoresearch.findings.finding import SharedMetric
 from autoresearch.loop import sharing
 from autoresearch.paths import STATE, Layout
 from testbed.fake_hub import FakeHub
 from testbed.html_page import Page
 from testbed.night_builder import A, B, NightBuilder, set_to, shared
+
+TASK_TOML = """
+edit = ["model.py"]
+run = "python run.py"
+score = "python score.py"
+[metric]
+name = "error"
+from = "score:json:error"
+direction = "lower"
+"""
 
 
 @pytest.mark.slow
@@ -122,6 +134,16 @@ def test_findings_that_tell_nothing_are_refused(tmp_path: Path) -> None:
     bundle.save(shared(NightBuilder()), tmp_path / "empty.json")
     with pytest.raises(UsageError, match="1 night, and no clear gain or loss"):
         sharing.hinted(tmp_path, str(tmp_path / "empty.json"))
+    metric = SharedMetric(name="error", unit="")
+    bundle.save(replace(A, task=replace(A.task, metric=metric)), tmp_path / "other.json")
+    with pytest.raises(UsageError, match=r"other\.json: 1 night, and none was judged by val_bpb"):
+        sharing.hinted(tmp_path, str(tmp_path / "other.json"))
+    state = tmp_path / STATE  # of a declared task, which is judged by its own number
+    (tmp_path / "task.toml").write_text(TASK_TOML)
+    assert sharing.hinted(state, str(tmp_path / "other.json"))
+    bundle.save(A, tmp_path / "training.json")
+    with pytest.raises(UsageError, match="none was judged by error"):
+        sharing.hinted(state, str(tmp_path / "training.json"))
     (tmp_path / "bad.json").write_text("{}")
     with pytest.raises(BundleError, match="refused"):
         sharing.hinted(tmp_path, str(tmp_path / "bad.json"))

@@ -34,6 +34,17 @@ def test_without_uv_it_names_the_python_that_runs(tmp_path: Path, monkeypatch: p
     assert invocation.runner({}, str(tmp_path / "elsewhere/python")) == str(tmp_path / "elsewhere/python")
 
 
+def test_a_program_beside_the_python_is_run_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UV", "uv")
+    assert invocation.program("hf auth login") == "uv run hf auth login"
+    monkeypatch.delenv("UV")
+    beside = Path(sys.executable).with_name("pytest")
+    monkeypatch.setenv("PATH", str(beside.parent))
+    assert invocation.program("pytest -q") == "pytest -q" and invocation.program("no-such -q") == "no-such -q"
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert invocation.program("pytest -q") == f"{beside} -q"
+
+
 def test_a_declared_task_is_named_wherever_the_person_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     invocation.set_task(ROOT / "examples" / "sql")
     try:
