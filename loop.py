@@ -13,6 +13,7 @@ an Ollama server it asks a local model for ideas, and without one the built-in t
 from __future__ import annotations
 
 import argparse
+import math
 import shutil
 import signal
 import sys
@@ -76,10 +77,12 @@ EXIT_CODES = {
 def positive(kind: type[int] | type[float], least: float = 0.0) -> Callable[[str], float]:
     """Return a type for argparse: a finite number above `least`."""
 
+    needed = f"a number above {least:g}" if least > -math.inf else "a finite number"
+
     def parse(text: str) -> float:
         value = kind(text)
-        if not least < value < float("inf"):
-            raise argparse.ArgumentTypeError(f"{text}: a number above {least:g}")
+        if not least < value < math.inf:
+            raise argparse.ArgumentTypeError(f"{text}: {needed}")
         return value
 
     parse.__name__ = kind.__name__  # argparse: "invalid int value"
@@ -217,7 +220,9 @@ def _shared_options() -> list[argparse.ArgumentParser]:
     ends.add_argument("--experiments", type=positive(int), metavar="N", help="stop after N experiments")
     ends.add_argument("--hours", type=positive(float), metavar="H", help="stop after H hours")
     ends.add_argument("--until", metavar="HH:MM", help="stop at a time of day")
-    ends.add_argument("--target", type=positive(float), metavar="VALUE", help="stop once val_bpb is as good")
+    ends.add_argument(
+        "--target", type=positive(float, -math.inf), metavar="VALUE", help="stop once the metric is as good"
+    )
     ends.add_argument(
         "--notify", nargs="?", const="", metavar="COMMAND", help="tell of keeps and of the end by COMMAND"
     )

@@ -83,5 +83,7 @@ def test_a_declared_task_keeps_its_nights_in_its_own_folder(tmp_path: Path) -> N
         assert root_of(ROOT, Namespace(what="run", task=tmp_path)) == tmp_path.resolve() / ".autoresearch"
     finally:
         invocation.set_task(None)
+    with pytest.raises(UsageError, match=r"--time-budget is for training a model; what a run of .* its task\.toml"):
+        root_of(ROOT, Namespace(what="run", task=tmp_path, dataset=None, time_budget=3.0))
     with pytest.raises(UsageError, match="`transfer` is for training a model"):
         root_of(ROOT, Namespace(what="transfer", task=tmp_path))

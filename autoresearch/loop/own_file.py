@@ -61,20 +61,31 @@ def files(place: Path) -> dict[str, str]:
     return {path.relative_to(place).as_posix(): _text(path) for path in found[:MOST_FILES]}
 
 
-def placed(own: Mapping[str, str], best: str, place: Path) -> str:
+def placed(own: Mapping[str, str], best: str, place: Path, folder: Path) -> str:
     """Return the night's best version of a declared task with a person's files `own` in the places of its own.
 
-    A single file may have only the name of one of them. Raises UsageError where none of them is a file of the task.
+    A single file may have only the name of one of them, or any name where the task has one file of that ending; but not
+    the place of another file of the task's `folder`. Raises UsageError where none of them is a file of the task.
     """
     theirs = unpack(best)
     found = {path: text for path, text in own.items() if path in theirs}
     if not found and len(own) == 1:
         (name, text), *_ = own.items()
-        named = [path for path in theirs if Path(path).name == name] or list(theirs)
+        named = [path for path in theirs if Path(path).name == name]
+        if not named and not _is_fixed(place, folder):
+            named = [path for path in theirs if Path(path).suffix == Path(name).suffix] if len(theirs) == 1 else []
         found = {named[0]: text} if len(named) == 1 else {}
     if not found:
         raise UsageError(f"{place} holds no file of the task, whose files are {', '.join(theirs)}")
     return pack({**theirs, **found})
+
+
+def _is_fixed(file: Path, folder: Path) -> bool:
+    """Return whether a file is one that git has in a folder."""
+    if not file.resolve().is_relative_to(folder.resolve()):
+        return False
+    path = file.resolve().relative_to(folder.resolve()).as_posix()
+    return Repository.at(folder).blob("HEAD", path) is not None
 
 
 def _text(file: Path) -> str:

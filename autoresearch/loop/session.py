@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from autoresearch.decide import earlier_nights, early_stop, estimates
-from autoresearch.errors import AutoresearchError
+from autoresearch.errors import AutoresearchError, UsageError
 from autoresearch.files import write_atomic
 from autoresearch.formats import counted
 from autoresearch.loop import notify, samples, start
@@ -24,6 +24,7 @@ from autoresearch.loop.notify import Notifier
 from autoresearch.loop.readiness import Readiness
 from autoresearch.loop.research import DEFAULT_RULES, Limits, Research, Rules
 from autoresearch.loop.runner import Runner
+from autoresearch.metrics import Metric
 from autoresearch.paths import EDITABLE, RESULTS, Cache, Layout, checkout_lock, tree
 from autoresearch.record import pause, results_tsv, retention
 from autoresearch.record.branch import Branch
@@ -182,6 +183,13 @@ def open_task(layout: Layout, before: Night, facts: machine.Facts, options: Opti
     )
 
 
+def _target_score(metric: Metric, target: float | None) -> float | None:
+    try:
+        return None if target is None else metric.score(target)
+    except ValueError as error:
+        raise UsageError(f"--target: {error}") from None
+
+
 def compose(
     notebook: Notebook,
     *,
@@ -221,7 +229,7 @@ def compose(
             options.experiments,
             options.deadline,
             run_s=task.run_s,
-            target_score=None if options.target is None else metric.score(options.target),
+            target_score=_target_score(metric, options.target),
             metric=metric,
         ),
         branching=rules.branching,

@@ -14,7 +14,7 @@ from autoresearch.errors import UsageError
 from autoresearch.loop import own_file
 from autoresearch.loop.own_file import OwnFile
 from autoresearch.tasks.gpt.data.profiles import TINY
-from testbed.toy import HONEST, ROOT
+from testbed.toy import HONEST, ROOT, git
 
 TREE = "DEPTH = 8\nLR = 0.01\nNAME = 'a'\n"
 
@@ -91,15 +91,27 @@ BEST = pack({"query.sql": "SELECT 1;\n", "sub/indexes.sql": ""})
 def test_one_file_or_a_folder_takes_the_place_of_the_task_s(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "indexes.sql").write_text("CREATE INDEX i ON t(a);\n")
-    one = own_file.placed(own_file.files(tmp_path / "sub" / "indexes.sql"), BEST, tmp_path)
+    one = own_file.placed(own_file.files(tmp_path / "sub" / "indexes.sql"), BEST, tmp_path, tmp_path / "task")
     (tmp_path / "notes.txt").write_text("not of the task\n")
     assert unpack(one) == {"query.sql": "SELECT 1;\n", "sub/indexes.sql": "CREATE INDEX i ON t(a);\n"}
-    assert own_file.placed(own_file.files(tmp_path), BEST, tmp_path) == one
+    assert own_file.placed(own_file.files(tmp_path), BEST, tmp_path, tmp_path / "task") == one
 
 
 def test_a_file_of_another_name_is_refused_where_there_are_several(tmp_path: Path) -> None:
-    (tmp_path / "better.sql").write_text("SELECT 2;\n")
+    task, one = tmp_path / "task", pack({"query.sql": ""})
+    task.mkdir()
+    for path in ("better.sql", "Makefile", "task/reference.sql"):
+        (tmp_path / path).write_text("SELECT 2;\n")
+    git(task, "init", "-q")
+    git(task, "add", "-A")
+    git(task, "commit", "-qm", "start")
+
+    def placed(path: str, best: str) -> dict[str, str]:
+        return unpack(own_file.placed(own_file.files(tmp_path / path), best, tmp_path / path, task))
+
     with pytest.raises(UsageError, match=r"no file of the task, whose files are query\.sql, sub/indexes\.sql"):
-        own_file.placed(own_file.files(tmp_path / "better.sql"), BEST, tmp_path)
-    only = own_file.placed(own_file.files(tmp_path / "better.sql"), pack({"query.sql": ""}), tmp_path)
-    assert unpack(only) == {"query.sql": "SELECT 2;\n"}
+        placed("better.sql", BEST)
+    for path in ("Makefile", "task/reference.sql"):  # of another kind, and a fixed file
+        with pytest.raises(UsageError, match="no file of the task"):
+            placed(path, one)
+    assert placed("better.sql", one) == {"query.sql": "SELECT 2;\n"}

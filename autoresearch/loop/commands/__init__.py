@@ -47,6 +47,7 @@ COMMANDS = {  # name on the command line -> module:function, below autoresearch.
     "uninstall": "commands.setup:uninstall",
 }
 
+OPTIONS_OF_TRAINING = ("dataset", "profile", "time_budget")
 OF_TRAINING = ("sample", "transfer", "calibrate", "install")  # that no declared task has
 
 
@@ -60,6 +61,9 @@ def root_of(checkout: Path, args: Namespace) -> Path:
         return checkout
     if args.what in OF_TRAINING:
         raise UsageError(f"`{args.what}` is for training a model, and {folder} declares another task")
+    if given := [name for name in OPTIONS_OF_TRAINING if getattr(args, name, None) is not None]:
+        option = f"--{given[0].replace('_', '-')}"
+        raise UsageError(f"{option} is for training a model; what a run of {folder} does stands in its {TASK_FILE}")
     if folder.is_file():
         raise UsageError(f"{folder} is a file. Name the folder of the task: --task {shlex.quote(str(folder.parent))}")
     if not (folder / TASK_FILE).is_file():

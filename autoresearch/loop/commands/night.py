@@ -112,7 +112,7 @@ def _attempt_declared(root: Path, args: Namespace) -> int:
     with _night(root, options_of(args, by_hand=True), _by_hand) as research:
         research.experimenter.prepare()
         best = research.notebook.source_of(research.notebook.incumbent.n)
-        x = research.attempt(own_file.placed(own, best, args.file), args.message)
+        x = research.attempt(own_file.placed(own, best, args.file, tree(root)), args.message)
     print(f"{x.verdict}: {x.reason}")
     return EXIT[x.verdict]
 
