@@ -142,7 +142,8 @@ class Fleet:
         night, layout = self.nights.get(known.kind), Layout(self.root, f"{self.tag}-{known.kind}")
         with self.placing:
             state = night.state if night is not None else journal.read(layout)
-            if (key := newcomers.class_of(state, known, self.task.versions)) is not None:
+            alone = not self.pool.classes().get(known.kind)
+            if (key := newcomers.class_of(state, known, self.task.versions, alone=alone)) is not None:
                 self.pool.assign(known.name, key)
         if key is None and pause.asked(layout) is None:
             night = self._opened(stack, known.kind)
@@ -155,7 +156,7 @@ class Fleet:
         if key is not None:
             self.pool.assign(known.name, key)
         elif any(here.name == known.name for here in self.pool.members()):
-            self.over.wait(COMPARE_AGAIN_S)
+            self.over.wait(COMPARE_AGAIN_S if night.ready.is_set() else LOOK_S)
 
     def _join_threads(self) -> None:
         """End the threads, each when its run has ended. Raises what one of them raised."""

@@ -1,9 +1,9 @@
 """Give each member of a fleet its class: compare a newcomer with the machines that measured the baseline before it.
 
-Those that are there while no baseline stands measure it, and are the class. Who joins later runs the baseline twice
-first, or a few times more (decide/newcomer.py). One that measures otherwise becomes a class of its own: with a night,
-an incumbent and a sigma of its own, so that its values stand beside no others'. The verdict is in the journal of the
-class that it was compared with, and holds as long as the machine, its system and its versions are what they were.
+The first member of its kind measures the baseline. Who joins then or later runs it twice, or a few times more
+(decide/newcomer.py), before its runs count. One that measures otherwise becomes a class of its own: with a night, an
+incumbent and a sigma of its own, so that its values stand beside no others'. The verdict is in the journal of the class
+that it was compared with, and holds as long as the machine, its system and its versions are what they were.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from autoresearch.metrics import Metric
 from autoresearch.record.night import MOVED_ON, Experiment, Night
 
 
-def class_of(night: Night, known: Known, versions: Mapping[str, str]) -> str | None:
+def class_of(night: Night, known: Known, versions: Mapping[str, str], *, alone: bool = True) -> str | None:
     """Return the class that a member makes runs for by the journal of its kind of machine; None: it is to be compared.
 
-    Where no baseline stands it helps to measure one, whatever it was before.
+    Where no baseline stands, and it is `alone` with that, it measures one, whatever it was before.
     """
-    if night.incumbent is None or night.baseline_reason(versions) not in (None, MOVED_ON):
-        return known.kind
+    if not _stands(night, versions):
+        return known.kind if alone else None
     if (placed := night.place_of(known.id, known.what)) is not None:
         return placed.key
     seen = any(placed.id == known.id for placed in night.placed)
@@ -51,28 +51,48 @@ def founds(notebook: Notebook, known: Known) -> bool:
 def admit(runner: Runner, known: Known) -> str | None:
     """Compare a newcomer with its class, and return the key of the class that it belongs to; None where it failed.
 
-    Runs that an earlier attempt made count, unless they led to a verdict. Where the runs of a task are pairs of two
-    versions in turns, a pair of one version with itself tells nothing about a machine, and no absolute value counts
-    anywhere: there the newcomer measures the incumbent beside the baseline, whose difference its class knows. As long
-    as nothing is kept, there is no such difference, and each verdict is made of pairs on one machine anyhow.
+    While the baseline is being measured, it makes its runs, and None is returned as well. Runs that an earlier attempt
+    made count, unless they led to a verdict.
+
+    Where the runs of a task are pairs of two versions in turns, a pair of one version with itself tells nothing about a
+    machine, and no absolute value counts anywhere: there the newcomer measures the incumbent beside the baseline, whose
+    difference its class knows. As long as nothing is kept, there is no such difference, and each verdict is made of
+    pairs on one machine anyhow.
     """
     notebook = runner.notebook
-    notebook.view.say(f"{known.name}: compared with {known.kind} before its runs count there ({known.what})")
-    x = _shared_version(notebook)
-    if x is None:
+    if not _stands(notebook.night, runner.task.versions):
+        for x in notebook.night.unfinished():
+            while x.role == "baseline" and x.scores and len(_runs(notebook.night, x, known)) < RUNS:
+                if not _run(runner, known, x):
+                    return None
+        return None
+    shared = _shared_version(notebook)
+    if shared is None:
         return _place(notebook, known, known.kind, "runs are pairs on one machine, and nothing is kept to compare by")
-    while (found := _compare(notebook, x, known)) is None or found.verdict is None:
-        if runner.compare_on(known.name, x.n).failure is not None:
+    while (found := _compare(notebook, shared, known)) is None or found.verdict is None:
+        if not _run(runner, known, shared):
             return None
-    runs = _runs(notebook.night, x, known)
+    runs = _runs(notebook.night, shared, known)
     text = _text(found, notebook.metric, len(runs))
     key = known.kind if found.verdict == "alike" else own_key(known)
-    return _place(notebook, known, key, text, n=x.n, runs=tuple(runs), shift_score=found.shift_score, z=found.z)
+    return _place(notebook, known, key, text, n=shared.n, runs=tuple(runs), shift_score=found.shift_score, z=found.z)
 
 
 def own_key(known: Known) -> str:
     """Return the key of a member's own class: "apple-m4-10gpu-16gb-mini" """
     return f"{known.kind}-{re.sub(r'[^a-z0-9]+', '-', known.name.lower()).strip('-') or known.id[:4]}"
+
+
+def _stands(night: Night, versions: Mapping[str, str]) -> bool:
+    """Return whether there is a baseline that was measured with these versions."""
+    return night.incumbent is not None and night.baseline_reason(versions) in (None, MOVED_ON)
+
+
+def _run(runner: Runner, known: Known, x: Experiment) -> bool:
+    """Let a newcomer run a version once more, and return whether it could."""
+    if not _runs(runner.notebook.night, x, known):
+        runner.notebook.view.say(f"{known.name} is compared with {known.kind} before its runs count ({known.what})")
+    return runner.compare_on(known.name, x.n).failure is None
 
 
 def _measured(night: Night, known: Known) -> bool:

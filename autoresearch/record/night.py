@@ -95,8 +95,8 @@ class Experiment:
 
     @property
     def cut_offs(self) -> int:
-        """How often the machine went down during a run."""
-        return sum(r.ended == "cut off" for r in self.runs.values())
+        """How often the machine went down during a run that the search counts."""
+        return sum(r.ended == "cut off" and r.searched for r in self.runs.values())
 
     @property
     def next_run(self) -> int:

@@ -122,7 +122,7 @@ def _measured(night: Night, e: Measured) -> Night:
 def _abandoned(night: Night, e: Abandoned) -> Night:
     x, run = _running(night, e.n, e.run)
     runs = {**x.runs, run.run: replace(run, ended="abandoned")}
-    if x.verdict:
+    if x.verdict or not run.searched:
         return _with(night, x, runs=runs)
     return _with(night, x, runs=runs, status="abandoned", reason=e.why)
 

@@ -74,14 +74,16 @@ def test_three_members_decide_what_one_does_and_nothing_is_made_twice(run: Calla
     assert {m.member for x in night.experiments.values() for m in x.measurements} == {f"small {i}" for i in range(3)}
 
 
-def test_the_members_of_a_class_run_the_baseline_at_once_and_validate_side_by_side(
+def test_a_newcomer_runs_beside_the_baseline_and_the_members_of_a_class_validate_at_once(
     repository: Path, toy_cache: Path
 ) -> None:
-    both = threading.Barrier(2)
+    both, begun = threading.Barrier(2), list[Job]()
     (toy_cache / "machines" / machine.facts().slug() / "noise.json").unlink()  # so that the baseline takes three runs
 
     def score(key: str, job: Job) -> float:
-        if job.purpose == "final" or (job.purpose == "repeat" and job.role == "baseline"):
+        if job.role == "baseline" and job.purpose in ("repeat", "newcomer"):
+            begun.append(job)
+        if job.purpose == "final" or (job in begun and len(begun) <= 4):
             both.wait(PATIENCE_S)
         return bowl(key, job)
 
@@ -89,7 +91,8 @@ def test_the_members_of_a_class_run_the_baseline_at_once_and_validate_side_by_si
     night.hints = hints.choose([A])
     assert night.run().endswith("experiments done")
     found = journal.read(Layout(repository, "fleet-small"))
-    assert [run.purpose for run in found.experiments[0].runs.values()][:3] == ["search", "repeat", "repeat"]
+    first = [run.purpose for run in found.experiments[0].runs.values()][:5]
+    assert first[0] == "search" and sorted(first[1:]) == ["newcomer", "newcomer", "repeat", "repeat"]
     finals = [run for x in found.experiments.values() for run in x.runs.values() if run.purpose == "final"]
     assert len(finals) >= 6 and all(run.ended == "measured" for run in finals)
     assert night.hints and list(found.hinted) == hints.for_journal(night.hints)

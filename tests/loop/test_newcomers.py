@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -29,6 +29,7 @@ class Members:
     """Task whose runs the members of a fleet make. `scores` are of the next runs of one that is named; None fails."""
 
     scores: list[float | None]
+    versions: ClassVar = VERSIONS
     orders: list[RunOrder] = field(default_factory=list)
 
     def measure(self, order: RunOrder, listen: Any) -> Measurement:
@@ -110,6 +111,28 @@ def test_who_measures_the_baseline_is_of_its_class_and_any_other_is_compared(not
         ("studio", "apple-m4", "it measured the baseline")
     ]
     assert place(notebook, replace(studio, what="Apple M4, macOS 26.3")) is None
+
+
+def test_while_the_baseline_is_measured_another_machine_makes_its_runs_and_waits(notebook: Notebook) -> None:
+    def place_beside_another() -> str | None:
+        return newcomers.class_of(notebook.night, MINI, VERSIONS, alone=False)
+
+    assert place_beside_another() is None and newcomers.admit(runner(notebook), MINI) is None
+    n = proposed(notebook.journal, "baseline")
+    assert newcomers.admit(runner(notebook), MINI) is None, "one run of the first shows that the files run at all"
+    measured(notebook.journal, n, 1.50, member="studio")
+    assert newcomers.admit(runner(notebook, 1.80, None), MINI) is None
+    assert notebook.night.experiments[n].open
+    assert newcomers.admit(runner(notebook, 1.81), MINI) is None and place_beside_another() is None
+    for k in range(2):  # a kill of the coordinator during such runs is not held against the baseline
+        notebook.journal.append("started", n=n, run=9 + k, seed=9, purpose="newcomer", machine="apple-m4")
+        notebook.journal.append("opened", **OPENED)
+    for score in (1.49, 1.51):
+        measured(notebook.journal, n, score, "repeat", member="studio")
+    assert not notebook.night.to_quarantine()
+    decided(notebook.journal, n, "keep", 1.50)
+    idle = runner(notebook)
+    assert newcomers.admit(idle, MINI) == OTHER and not idle.task.orders
 
 
 def test_what_was_cut_off_goes_on_with_the_runs_that_were_made(notebook: Notebook) -> None:
