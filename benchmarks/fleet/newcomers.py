@@ -1,7 +1,7 @@
 """Let machines join a class while and after it measures its baseline, one of which measures otherwise.
 
 All members are real, on this machine. On the last one WIDTH is best at 40, not at 60, so that the baseline gives
-another value there. Once each has its class the coordinator is killed and started again: nobody is to be compared again.
+another value there. Once each has its class the coordinator is killed and started again: nobody is compared again.
 """
 
 from __future__ import annotations
