@@ -220,9 +220,8 @@ def _shared_options() -> list[argparse.ArgumentParser]:
     ends.add_argument("--experiments", type=positive(int), metavar="N", help="stop after N experiments")
     ends.add_argument("--hours", type=positive(float), metavar="H", help="stop after H hours")
     ends.add_argument("--until", metavar="HH:MM", help="stop at a time of day")
-    ends.add_argument(
-        "--target", type=positive(float, -math.inf), metavar="VALUE", help="stop once the metric is as good"
-    )
+    finite = positive(float, -math.inf)
+    ends.add_argument("--target", type=finite, metavar="VALUE", help="stop once the metric is as good")
     ends.add_argument(
         "--notify", nargs="?", const="", metavar="COMMAND", help="tell of keeps and of the end by COMMAND"
     )

@@ -12,12 +12,13 @@ from autoresearch.errors import AutoresearchError
 from autoresearch.formats import counted
 from autoresearch.loop.checkup import FINE, NOTE, PROBLEM, Check
 from autoresearch.paths import STATE, TASK_FILE
+from autoresearch.records import Failure
 from autoresearch.search.recipes import recipe
 from autoresearch.tasks.command import briefs
 from autoresearch.tasks.command.floor import Baseline, Floor, Trick
 from autoresearch.tasks.command.task import CommandTask
 from autoresearch.tasks.command.toml_lines import key_lines, line_of
-from autoresearch.tasks.command.tree import in_repository, uncommitted
+from autoresearch.tasks.command.tree import in_repository, links_out, submodules, uncommitted
 
 TRUST = {
     "judged": "judged: a process that never runs the candidate's code says the number",
@@ -36,6 +37,7 @@ def checks(folder: Path, *, no_sandbox: bool = False) -> Iterator[Check]:
         return
     yield Check("task.toml", FINE, f"{counted(len(task.base.edited), 'file')} to edit: {', '.join(task.base.edited)}")
     yield from _committed(task)
+    yield from _left_out(task)
     yield _sandbox(task, said)
     yield _trust(task)
     yield from _ideas(task)
@@ -87,6 +89,17 @@ def _committed(task: CommandTask) -> Iterator[Check]:
         yield Check("git", FINE, "all files are committed")
 
 
+def _left_out(task: CommandTask) -> Iterator[Check]:
+    """Name what the folder has for a person, and no run sees."""
+    linked = [link.rstrip("/") for link in task.declared.link]
+    if modules := [path for path in submodules(task.folder) if path not in linked]:
+        advice = "if runs need it: link = [" + ", ".join(f'"{path}"' for path in modules) + "]"
+        yield Check("git", NOTE, f"a submodule, whose files no run has: {', '.join(modules)}", advice)
+    if links := links_out(task.base.folder):
+        advice = "if runs need it: put a copy of the file in its place"
+        yield Check("git", NOTE, f"a link to what no run has: {', '.join(links[:5])}", advice)
+
+
 def _sandbox(task: CommandTask, said: list[str]) -> Check:
     text = next((line.removeprefix("sandbox: ") for line in said if line.startswith("sandbox: ")), "")
     if not task.confined:
@@ -107,7 +120,7 @@ def _baseline(task: CommandTask, baseline: Baseline) -> Iterator[Check]:
     if (failure := baseline.failure) is not None:
         detail = f"\n{failure.detail}" if failure.detail else ""
         message = f"the files as they are do not run: {failure.kind}: {failure.message}{detail}"
-        yield Check("run", PROBLEM, message, _place(task, failure.kind))
+        yield Check("run", PROBLEM, message, _unseen(task, failure) or _place(task, failure.kind))
         return
     first, second, metric = baseline.first, baseline.second, task.metric
     assert first.score is not None and second is not None and second.score is not None
@@ -120,6 +133,17 @@ def _baseline(task: CommandTask, baseline: Baseline) -> Iterator[Check]:
     if first.score != second.score and metric.scatter == "exact":
         advice = "leave `scatter` out, so that the noise is measured"
         yield Check("noise", PROBLEM, "the metric is declared exact, and two runs differ", advice)
+
+
+def _unseen(task: CommandTask, failure: Failure) -> str:
+    """Say which file a failed command asked for that it does not see on purpose, "" where none is named."""
+    said = f"{failure.message}\n{failure.detail}"
+    modules = {path.removesuffix(".py").replace("/", "."): path for path in task.base.edited}
+    edited = next((path for name, path in modules.items() if f"No module named '{name}'" in said), None)
+    if edited and failure.kind in ("judge", "guard"):
+        return f"{edited} is what candidates edit, and what judges never imports it: judge what `run` leaves in ./out"
+    hidden = next((path for path in sorted(task.base.hidden) if f"'{path}'" in said or f" {path}" in said), None)
+    return f"{hidden} is hidden from every run" if hidden and failure.kind in ("run", "build") else ""
 
 
 def _place(task: CommandTask, kind: str) -> str:

@@ -42,6 +42,34 @@ def test_a_problem_keeps_the_lines_that_belong_to_it_and_ideas_are_read(tmp_path
     assert said[1].message == "2 ideas to try, 1 once others are kept"
 
 
+@pytest.mark.parametrize(
+    ("changed", "advice"),
+    [
+        ({"score_py": "import config", "files": ["config.py"]}, "config.py is what candidates edit, and what judges"),
+        ({"run_py": "open('labels/a')", "hide": "labels/"}, "labels/a is hidden from every run"),
+    ],
+)
+def test_a_command_that_asks_for_what_it_does_not_see_is_told_so(tmp_path: Path, changed: dict, advice: str) -> None:
+    toml = TOML.replace("timeout_s", f'hide = ["{hide}"]\ntimeout_s') if (hide := changed.pop("hide", "")) else TOML
+    toml = toml.replace('"config.toml"', '"config.toml", "config.py"') if changed.pop("files", None) else toml
+    folder = declare(tmp_path / "task", {**FILES, "config.py": "", "labels/a": ""}, task_toml=toml, **changed)
+    [failed] = found(folder)["run"]
+    assert failed.level is PROBLEM and failed.advice.startswith(advice)
+
+
+def test_what_no_run_has_is_named(tmp_path: Path) -> None:
+    folder = (
+        declare(tmp_path / "repo", {f"task/{path}": text for path, text in FILES.items()} | {"shared": "x"}) / "task"
+    )
+    declare(folder / "lib", {"a.py": ""})
+    (folder / "data").symlink_to("../shared")
+    (folder / "fine").symlink_to("run.py")
+    git(folder, "add", "-A")
+    git(folder, "commit", "-qm", "more")
+    notes = [check.message for check in found(folder)["git"] if check.level is NOTE]
+    assert notes == ["a submodule, whose files no run has: lib", "a link to what no run has: data"]
+
+
 def test_what_is_fine_and_what_a_guard_lets_through_is_told(tmp_path: Path) -> None:
     folder = declare(tmp_path / "task", task_toml=SIZE)
     (folder / "config.toml").write_text("x = 3 # edited\n")

@@ -96,6 +96,9 @@ def make(folder: Path, state: Path, revision: str | None, text: str, around: Con
     os.utime(done)
     _forget_old(bases)
     fixed = tree.files_below(base)
+    if made_anew := sorted(edited.keys() & fixed.keys()):
+        what = f"`prepare` makes {made_anew[0]}, which candidates edit: a run has the committed one"
+        refuse(text, [Problem(("prepare",), what, "Let it write other files, or take that one out of `edit`")])
     refuse(text, checks.after_preparing(declared, [*edited, *fixed]))
     hidden = frozenset(matching(declared.hidden, fixed))
     return Base(

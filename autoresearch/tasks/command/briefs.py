@@ -24,7 +24,7 @@ WHO = {
 def brief(folder: Path, base: Base, metric: Metric) -> Brief:
     """Return role, files to read, knobs, categories and ideas of a task."""
     declared = base.declared
-    fixed = tree.files_below(base.folder)
+    fixed = {path: file for path, file in tree.files_below(base.folder).items() if file.is_file()}
     shown = {path: _shown(fixed[path]) for path in matching(declared.read, fixed) if path not in base.hidden}
     return Brief(
         role=role(declared, list(base.edited), metric),

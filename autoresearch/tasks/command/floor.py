@@ -91,7 +91,11 @@ class Floor:
         if not self.task.declared.score:
             return []
         fixed = tree.files_below(self.task.base.folder).values()
-        texts = [path.read_bytes().decode("utf-8", "ignore") for path in fixed if path.stat().st_size < MOST_BYTES]
+        texts = [
+            path.read_bytes().decode("utf-8", "ignore")
+            for path in fixed
+            if path.is_file() and path.stat().st_size < MOST_BYTES
+        ]
         found = re.findall(rf"\b{tree.OUT}/[\w.-]+(?:/[\w.-]+)*", "\n".join([*self.texts.values(), *texts]))
         return sorted(set(found))[:MOST_LEFT]
 

@@ -56,6 +56,20 @@ def working_files(folder: Path) -> list[str]:
     return sorted(path.as_posix() for path in found if not set(LEFT_OUT) & set(path.parts))
 
 
+def submodules(folder: Path) -> list[str]:
+    """Return the submodules below a folder: git lists their folders, and none of their files."""
+    done = call(folder, ("ls-files", "-z", "--stage"), check=False)
+    return [entry.partition("\t")[2] for entry in done.stdout.split("\0") if entry.startswith("160000 ")]
+
+
+def links_out(folder: Path) -> list[str]:
+    """Return the links of a copied folder that lead out of it or to nothing; those with a whole path are left alone."""
+    inside = folder.resolve()
+    links = {path: file for path, file in files_below(folder).items() if file.is_symlink()}
+    relative = {path: file for path, file in links.items() if not file.readlink().is_absolute()}
+    return [path for path, file in relative.items() if not (file.exists() and file.resolve().is_relative_to(inside))]
+
+
 def _is_file(path: Path) -> bool:
     """Return whether a path is what git would commit: a file, or a link wherever it leads."""
     return path.is_symlink() or path.is_file()

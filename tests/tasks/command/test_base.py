@@ -38,6 +38,13 @@ def test_the_fingerprint_does_not_depend_on_what_may_change(tmp_path: Path) -> N
     assert opened(declare(tmp_path / "c" / "task", run_py=FILES["run.py"] + "#\n")).facts != plain
 
 
+@pytest.mark.slow
+def test_a_file_that_is_prepared_is_not_edited(tmp_path: Path) -> None:
+    toml = TOML.replace("timeout_s", 'prepare = "touch config.toml"\ntimeout_s')
+    with pytest.raises(TaskError, match=r"line 4: `prepare` makes config\.toml, which candidates edit"):
+        opened(declare(tmp_path / "task", task_toml=toml))
+
+
 def test_a_base_that_nobody_opens_is_removed_after_a_month(tmp_path: Path) -> None:
     folder = declare(tmp_path / "task")
     first = opened(folder).base.folder
