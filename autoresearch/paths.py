@@ -187,6 +187,11 @@ def fleet_key(root: Path) -> Path:
     return runs_folder(root) / "fleet.key"
 
 
+def member_key(root: Path) -> Path:
+    """Return the file with the address of the fleet that this machine makes runs for until it is dismissed."""
+    return runs_folder(root) / "member.key"
+
+
 def resume_log(root: Path) -> Path:
     """Return the log of a loop that the login item started."""
     return runs_folder(root) / "resume.log"

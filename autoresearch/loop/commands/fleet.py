@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -24,11 +24,11 @@ from autoresearch.fleet import member, transport
 from autoresearch.fleet.address import FleetAddress
 from autoresearch.fleet.admission import Welcome
 from autoresearch.fleet.pool import Known
-from autoresearch.formats import counted
+from autoresearch.formats import counted, span
 from autoresearch.loop import session, start
 from autoresearch.loop.fleet_night import Fleet
 from autoresearch.loop.session import Options
-from autoresearch.paths import Cache, Layout, checkout_lock, fleet_key, fleet_state, tree
+from autoresearch.paths import Cache, Layout, checkout_lock, fleet_key, fleet_state, member_key, tree
 from autoresearch.record.git import Repository
 from autoresearch.record.journal import read as read_night
 from autoresearch.records import GPT, Proposer
@@ -36,6 +36,7 @@ from autoresearch.report import status
 from autoresearch.report.console import PlainView
 from autoresearch.system import machine, process
 from autoresearch.system.attended import attend
+from autoresearch.system.exits import INTERRUPTED
 from autoresearch.system.invocation import CHECKOUT, command
 from autoresearch.system.locks import hold
 from autoresearch.tasks.task import Task
@@ -47,6 +48,8 @@ ADDRESS = "AUTORESEARCH_FLEET"  # in the environment of a member's own process: 
 AGAIN_S, MOST_AGAIN_S = 2.0, 60.0  # before a member joins anew, doubled each time it is lost at once
 GONE_S = 60.0  # after which a coordinator that says nothing has been killed
 OWN_END_S = 10.0  # for the end of the coordinator's own member, whose process is dismissed as any other
+GIVE_UP_S = 12 * 3600.0  # without the fleet, after which a member ends: a night is over by then
+TERMINATED = "terminated"  # the KeyboardInterrupt of SIGTERM, as at a shutdown
 STEADY_S = 60.0  # after which a member that was lost had worked
 
 
@@ -103,7 +106,7 @@ def coordinate(
         about = f" --task {args.task}" if getattr(args, "task", None) else ""
         remember(root, tag, where.key)
         say(f"fleet: on every other Mac run: {command(f'loop.py join {str(where)!r}{about}')}")
-        own = threading.Thread(target=_attend, args=(where, args.task, say), daemon=True)
+        own = threading.Thread(target=_attend, args=(where, args, say), daemon=True)
         if not args.coordinator_only:
             own.start()
         ended = "the night has ended on the coordinator"
@@ -169,19 +172,54 @@ def join(root: Path, args: Namespace) -> int:
         _member(root, addresses.parse(inherited), args)
     if not args.address:
         raise UsageError("which fleet? Copy the line that the coordinator prints: loop.py join 'autoresearch://...'")
-    _attend(addresses.parse(args.address), args.task, PlainView().put)
+    where = addresses.parse(args.address)
+    with membership(root, where):
+        if _attend(where, args, PlainView().put) == INTERRUPTED:
+            raise KeyboardInterrupt(TERMINATED)
     return 0
 
 
-def _attend(where: FleetAddress, task: Path | None, say: Callable[[str], object]) -> None:
-    """Keep a member's process running until it is dismissed."""
-    argv = [sys.executable, str(CHECKOUT / "loop.py"), "join", *(["--task", str(task)] if task else [])]
-    wait_s = AGAIN_S
+@contextlib.contextmanager
+def membership(root: Path, where: FleetAddress) -> Iterator[None]:
+    """Keep a fleet's address as long as this machine is its member, which a reboot does not end."""
+    write_atomic(member_key(root), str(where).encode(), mode=0o600)
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        if str(stop) != TERMINATED:
+            member_key(root).unlink(missing_ok=True)
+        raise
+    member_key(root).unlink(missing_ok=True)
+
+
+def rejoin(root: Path, args: Namespace) -> bool:
+    """Be a member again where a reboot has ended that, and return whether it was one."""
+    try:
+        where = addresses.parse(member_key(root).read_text())
+    except (OSError, UnicodeDecodeError, UsageError):
+        return False
+    join(root, Namespace(**{**vars(args), "address": str(where)}))
+    return True
+
+
+def _attend(where: FleetAddress, args: Namespace, say: Callable[[str], object]) -> int:
+    """Keep a member's process running until it is dismissed, or has not reached the fleet for GIVE_UP_S.
+
+    Return the exit code that it ended with.
+    """
+    argv = [sys.executable, str(CHECKOUT / "loop.py"), "join", *(["--task", str(args.task)] if args.task else [])]
+    argv += ["--no-sandbox"] if args.no_sandbox else []
+    wait_s, worked = AGAIN_S, time.monotonic()
     while True:
         began = time.monotonic()
         code = attend(argv, {**os.environ, ADDRESS: str(where)})
         if code == member.DISMISSED or (code > 0 and code != member.LOST):  # an error has been told
-            return
+            return code
+        if time.monotonic() - began > STEADY_S:
+            worked = time.monotonic()
+        elif time.monotonic() - worked > GIVE_UP_S:
+            say(f"the fleet at {where.name} did not answer for {span(GIVE_UP_S)}; this member gives up")
+            return code
         wait_s = AGAIN_S if time.monotonic() - began > STEADY_S else min(2 * wait_s, MOST_AGAIN_S)
         say(f"lost the fleet at {where.name}; joining again in {wait_s:.0f} s (Ctrl-C ends this member)")
         time.sleep(wait_s)

@@ -24,7 +24,7 @@ from autoresearch.loop import validate as final
 from autoresearch.loop.research import DEFAULT_RULES, Research, Rules
 from autoresearch.loop.session import Options, open_night
 from autoresearch.loop.start import which_night
-from autoresearch.paths import PROGRAM, Layout, tree
+from autoresearch.paths import PROGRAM, Layout, member_key, tree
 from autoresearch.record import journal
 from autoresearch.record.branch import check_tag
 from autoresearch.record.git import Repository
@@ -50,6 +50,11 @@ ProposerChooser = Callable[[Facts], Proposer]
 def run(root: Path, args: Namespace) -> int:
     """Research until a limit or Ctrl-C, and validate the winner where there is a deadline."""
     fleet = getattr(args, "fleet", False)
+    if args.resume and member_key(root).exists():
+        from autoresearch.loop.commands.fleet import rejoin
+
+        if rejoin(root, args):
+            return 0
     if args.resume and not fleet:
         args.tag = status.find_tag(root, args.tag)
         if not journal.read(Layout(root, args.tag)).interrupted:

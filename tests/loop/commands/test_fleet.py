@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
 import sys
@@ -14,8 +15,9 @@ import pytest
 from autoresearch import jsonable
 from autoresearch.errors import UsageError
 from autoresearch.files import write_atomic
+from autoresearch.fleet.address import FleetAddress
 from autoresearch.loop.commands import fleet
-from autoresearch.paths import fleet_key, fleet_state
+from autoresearch.paths import fleet_key, fleet_state, member_key
 from testbed.bounded import finished
 from testbed.toy import ROOT, git
 
@@ -57,6 +59,26 @@ def test_a_fleet_that_has_not_ended_keeps_tag_and_key_for_the_user_alone(tmp_pat
     assert fleet_key(tmp_path).stat().st_mode & 0o777 == 0o600
     write_atomic(fleet_key(tmp_path), b"[")
     assert fleet.unfinished(tmp_path) is None
+
+
+@pytest.mark.parametrize(("stop", "kept"), [(None, False), ("", False), ("terminated", True)])
+def test_a_membership_ends_with_the_fleet_or_by_ctrl_c_and_not_with_a_shutdown(
+    tmp_path: Path, stop: str | None, kept: bool
+) -> None:
+    where = FleetAddress("10.0.0.5", 8786, "k" * 20)
+    with contextlib.suppress(KeyboardInterrupt), fleet.membership(tmp_path, where):
+        assert member_key(tmp_path).stat().st_mode & 0o777 == 0o600
+        if stop is not None:
+            raise KeyboardInterrupt(stop)
+    assert member_key(tmp_path).exists() == kept
+    assert kept or not fleet.rejoin(tmp_path, Namespace(task=None))
+
+
+def test_a_machine_keeps_its_number(tmp_path: Path) -> None:
+    first = fleet.own_id(tmp_path / "cache" / "member-id")
+    assert re.fullmatch("[0-9a-f]{16}", first) and fleet.own_id(tmp_path / "cache" / "member-id") == first
+    (tmp_path / "cache" / "member-id").write_bytes(b"\xff")
+    assert fleet.own_id(tmp_path / "cache" / "member-id") != first
 
 
 @pytest.mark.slow
