@@ -10,6 +10,7 @@ from autoresearch.candidate import constants
 from autoresearch.errors import BundleError, UsageError
 from autoresearch.findings import bundle, compare, export
 from autoresearch.findings.bundle import Bundle
+from autoresearch.findings.finding import SharedMetric
 from autoresearch.findings.transfer import TransferProposer, changes, sentences
 from autoresearch.loop.notebook import Notebook
 from autoresearch.loop.research import Research, Rules
@@ -22,6 +23,7 @@ from autoresearch.report.console import choose_view
 from autoresearch.system.invocation import command
 from autoresearch.tasks.gpt.data.profiles import PROFILES
 
+BUDGETS_S = (1.0, 86400.0)  # seconds of training a run that are taken from somebody's file unasked
 RULES = Rules(stops_losers=False, branching=False)  # each change is measured to its end, on top of what held so far
 
 
@@ -31,6 +33,9 @@ def transfer(root: Path, file: Path, options: Options, *, details: bool = False)
     `options` are those of the command line; what they leave open is as it was on the other machine.
     """
     there = bundle.load(file)
+    if there.task.metric != SharedMetric():
+        judge = there.task.metric.name
+        raise UsageError(f"{file} is of a task that {judge!a} judged, and `transfer` is for training a model")
     if there.kind == "imported" or not changes(there):
         raise UsageError(f"{file} has no kept changes to transfer")
     options = options_for(there, options)
@@ -69,7 +74,7 @@ def replay(research: Research, proposer: TransferProposer) -> str:
 def options_for(there: Bundle, options: Options) -> Options:
     """Return the options of a transfer: a night of its own, on the other's data, profile and budget by default.
 
-    Raises BundleError for a profile that is not known here.
+    Raises BundleError for a profile that is not known here, and for a budget that no night has.
     """
     task = there.task
     if options.profile is None and task.profile not in PROFILES:
@@ -77,6 +82,12 @@ def options_for(there: Bundle, options: Options) -> Options:
         raise BundleError(
             f"its profile {task.profile!a:.60} is not known here; there are {known}. Choose one: --profile"
         )
+    if (
+        options.time_budget_s is None
+        and task.budget_s is not None
+        and not BUDGETS_S[0] <= task.budget_s <= BUDGETS_S[1]
+    ):
+        raise BundleError(f"its budget is {task.budget_s:g} s a run. Choose one: --time-budget SECONDS")
     return replace(
         options,
         tag=options.tag or f"transfer-{there.id[:8]}",

@@ -10,7 +10,7 @@ import pytest
 from autoresearch.errors import BundleError, UsageError
 from autoresearch.findings import bundle
 from autoresearch.findings.bundle import Bundle
-from autoresearch.findings.finding import Finding
+from autoresearch.findings.finding import Finding, SharedMetric
 from autoresearch.loop import sharing, transfer_night
 from autoresearch.loop.session import Options
 from autoresearch.paths import Layout
@@ -30,6 +30,9 @@ def test_options_come_from_the_findings() -> None:
     assert (mine.tag, mine.dataset, mine.profile, mine.time_budget_s) == ("t", "stdlib", "tiny", 20.0)
     with pytest.raises(BundleError, match=r"its profile '\.\./\.\./etc' is not known here; there are mac, tiny"):
         transfer_night.options_for(replace(THERE, task=replace(THERE.task, profile="../../etc")), Options())
+    for budget_s in (1e-300, 1e15):
+        with pytest.raises(BundleError, match=r"its budget is 1e.*--time-budget SECONDS"):
+            transfer_night.options_for(replace(THERE, task=replace(THERE.task, budget_s=budget_s)), Options())
     own_text = replace(THERE, task=replace(THERE.task, dataset="own text"))
     assert transfer_night.options_for(own_text, Options()).dataset is None
 
@@ -38,6 +41,10 @@ def test_nothing_to_transfer_is_said(tmp_path: Path) -> None:
     bundle.save(shared(NightBuilder()), tmp_path / "nothing.json")
     with pytest.raises(UsageError, match="has no kept changes to transfer"):
         transfer_night.transfer(tmp_path, tmp_path / "nothing.json", Options())
+    other = replace(THERE, task=replace(THERE.task, metric=SharedMetric(name="error", unit="")))
+    bundle.save(other, tmp_path / "other.json")
+    with pytest.raises(UsageError, match="a task that 'error' judged, and `transfer` is for training"):
+        transfer_night.transfer(tmp_path, tmp_path / "other.json", Options(profile="tiny"))
 
 
 # --- a whole night ---
