@@ -63,6 +63,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(StarletteHTTPException, _refused)
     app.add_exception_handler(AutoresearchError, _failed)
+    app.add_exception_handler(OSError, _of_the_disk)
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -101,6 +102,11 @@ async def _failed(request: Request, error: Any) -> Response:
     """Answer where a night cannot be read: 409 where there is none, 400 for a bad request, 503 for a damaged night."""
     status = 409 if isinstance(error, NoNightError) else 400 if isinstance(error, UsageError) else 503
     return _answer(request, status, str(error))
+
+
+async def _of_the_disk(request: Request, error: Any) -> Response:
+    """Answer 503 where a file cannot be read or written, e.g. on a full disk."""
+    return _answer(request, 503, f"{error.filename or 'a file of the night'}: {error.strerror or error}")
 
 
 async def _unexpected(request: Request, error: Any) -> Response:

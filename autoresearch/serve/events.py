@@ -4,8 +4,9 @@
     event: decided           the type of the journal's event
     data: {"n": 7, ...}
 
-An event `live` has the state of the loop, at most once a second and without an id; `hello` comes first. A comment
-comes every 15 s where nothing happens, so that a connection that broke is noticed.
+An event `live` has the state of the loop, at most once a second and without an id. `hello` comes first, and again when
+a `problem` is over: a journal that could not be read. A comment comes every 15 s where nothing happens, so that a
+connection that broke is noticed.
 """
 
 from __future__ import annotations
@@ -54,15 +55,16 @@ async def stream(
     yield f"retry: {RETRY_MS}\n\n"
     stamp: Any = ()
     shown: LiveState | tuple[()] | None = ()
-    said = time.monotonic()
+    said, greeted = time.monotonic(), False
     while not await stopping():
         parts: list[str] = []
         try:
             now, live = await asyncio.to_thread(lambda: (reader.stamp(), reader.live()))
             if now != stamp:
                 seen = await asyncio.to_thread(reader.snapshot)
-                if stamp == ():
+                if not greeted:
                     parts.append(message("hello", {"tag": seen.layout.tag}, seen.id))
+                    greeted = True
                 parts += list(journal_messages(seen, since))
                 stamp, since = now, (seen.layout.tag, len(seen.lines))
             if live is not shown:
@@ -72,7 +74,7 @@ async def stream(
             pass
         except (AutoresearchError, OSError) as error:  # a journal that is damaged, or replaced just now
             parts.append(message("problem", {"error": str(error)}))
-            stamp = now
+            stamp, greeted = now, False
         if not parts and time.monotonic() - said > heartbeat_s:
             parts.append(": nothing new\n\n")
         if parts:

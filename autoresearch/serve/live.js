@@ -166,8 +166,8 @@ async function pause() {
 
 // --- the stream -------------------------------------------------------------------------------------------------------
 
-function connected(on) {
-  at("connection").textContent = on ? "live" : "connection lost, trying again";
+function connected(on, problem = "connection lost, trying again") {
+  at("connection").textContent = on ? "live" : problem;
   at("connection").className = `note ${on ? "on" : "off"}`;
 }
 
@@ -178,7 +178,11 @@ function open() {
     connected(false);
     if (source.readyState === EventSource.CLOSED) setTimeout(open, REOPEN_MS);
   };
-  source.addEventListener("hello", (event) => { if (event.lastEventId !== at("night").dataset.seen) refresh(); });
+  source.addEventListener("problem", (event) => connected(false, JSON.parse(event.data).error));
+  source.addEventListener("hello", (event) => {
+    connected(true);
+    if (event.lastEventId !== at("night").dataset.seen) refresh();
+  });
   source.addEventListener("live", (event) => show(JSON.parse(event.data)));
   for (const type of TYPES) source.addEventListener(type, refresh);
 }

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from autoresearch.errors import UsageError
+from autoresearch.errors import JournalError, UsageError
 from autoresearch.paths import Layout
 from autoresearch.record import inbox, journal
 from autoresearch.record.events import Refused
@@ -106,7 +106,10 @@ class NightReader:
             layout, stamp = self.stamp()
             if self._read is None or self._read[:2] != (layout, stamp):
                 night = journal.read(layout)
-                lines = layout.journal.read_bytes().split(b"\n")[:-1]
+                try:
+                    lines = layout.journal.read_bytes().split(b"\n")[:-1]
+                except OSError as error:  # a person removed it under a running loop
+                    raise JournalError(f"cannot read {layout.journal}: {error.strerror}") from None
                 self._read = layout, stamp, Snapshot(layout, night, lines, self._shared)
             return self._read[2]
 

@@ -306,3 +306,12 @@ def test_a_damaged_journal_is_told_and_stops_nothing(tmp_path: Path) -> None:
         assert answer.status_code == 503 and "line 1 is damaged" in answer.json()["error"]
         path.write_bytes(whole)
         assert served.client.get("/best").status_code == 200
+        write_live(served.layout)
+        path.unlink()  # under a running loop
+        for address in ("/best", "/"):
+            answer = served.client.get(address)
+            assert answer.status_code == 503 and f"cannot read {path}: No such file" in answer.json()["error"]
+        path.write_bytes(whole)
+        served.layout.inbox.write_bytes(b"")  # a file in place of the folder, as a full disk would do
+        answer = served.client.post("/hypotheses", json=GOOD)
+        assert answer.status_code == 503 and "inbox: File exists" in answer.json()["error"]

@@ -100,10 +100,12 @@ def test_a_night_that_begins_later_is_told(tmp_path: Path) -> None:
     assert types(heard) == ["hello", "live"]
 
 
-def test_a_damaged_journal_is_told_once(reader: NightReader) -> None:
-    reader.layout().journal.write_bytes(b"nonsense\nnonsense\n")
-    [problem] = [data for type, _, data in listen(reader, None) if type == "problem"]
-    assert "line 1 is damaged" in problem["error"]
+def test_a_damaged_journal_is_told_once_and_that_it_is_whole_again(reader: NightReader) -> None:
+    journal = reader.layout().journal
+    whole = journal.read_bytes()
+    journal.write_bytes(b"nonsense\nnonsense\n")
+    heard = listen(reader, None, [lambda: None, lambda: None, lambda: journal.write_bytes(whole)])
+    assert types(heard) == ["problem", "live", "hello"] and "line 1 is damaged" in heard[0][2]["error"]
 
 
 def test_where_nothing_happens_a_comment_comes(reader: NightReader) -> None:

@@ -138,6 +138,11 @@ def test_in_a_browser_the_page_follows_the_night(tmp_path: Path) -> None:
             b.wait("/^\\d+ .*val_bpb \\d/.test(document.getElementById('tip')?.textContent)")
             settle(reader, "A new idea")
             b.wait("document.getElementById('night').textContent.includes('A new idea')")
+            whole = layout.journal.read_bytes()
+            layout.journal.write_bytes(b"nonsense\n" + whole)
+            b.wait("document.getElementById('connection').textContent.includes('line 1 is damaged')")
+            layout.journal.write_bytes(whole)
+            b.wait("document.querySelector('#connection.on')?.textContent === 'live'")
             b.run("document.getElementById('pause').click()")
             b.wait("document.getElementById('answer').textContent.includes('pauses after the present run')")
             assert pause.asked(layout) is not None
