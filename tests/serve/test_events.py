@@ -105,7 +105,7 @@ def test_a_damaged_journal_is_told_once_and_that_it_is_whole_again(reader: Night
     whole = journal.read_bytes()
     journal.write_bytes(b"nonsense\nnonsense\n")
     heard = listen(reader, None, [lambda: None, lambda: None, lambda: journal.write_bytes(whole)])
-    assert types(heard) == ["problem", "live", "hello"] and "line 1 is damaged" in heard[0][2]["error"]
+    assert types(heard) == ["problem", "live", "hello"] and "line 1 is damaged" in heard[1][2]["error"]
 
 
 def test_where_nothing_happens_a_comment_comes(reader: NightReader) -> None:
