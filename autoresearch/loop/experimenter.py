@@ -24,7 +24,7 @@ from autoresearch.paths import RESULTS
 from autoresearch.record import results_tsv
 from autoresearch.record.branch import Branch
 from autoresearch.record.commit_message import commit_message
-from autoresearch.record.night import MOVED_ON, Experiment, Night
+from autoresearch.record.night import CUT_OFFS, MOVED_ON, Experiment, Night
 from autoresearch.records import Candidate, Decision, Failure, Proposal, Role
 from autoresearch.report.live_state import result_of
 from autoresearch.system.machine import Facts
@@ -144,8 +144,12 @@ class Experimenter:
         for x in notebook.night.uncommitted():
             self._land(x)
         left = [x for x in (*notebook.night.unfinished(), *notebook.night.abandoned()) if x.role == "candidate"]
-        if notebook.night.incumbent is not None:
-            (self.runner.at_once or _in_turn)([partial(self._resume, x) for x in left])
+        if notebook.night.incumbent is None:
+            return
+        suspects = [x for x in left if x.cut_offs >= CUT_OFFS]  # alone, so that the next cut-off shows which it was
+        for x in suspects:
+            self._resume(x)
+        (self.runner.at_once or _in_turn)([partial(self._resume, x) for x in left if x not in suspects])
 
     def _resume(self, x: Experiment) -> None:
         """Finish a candidate of an earlier session; it is checked again, since its source comes from the disk."""

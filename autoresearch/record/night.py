@@ -19,6 +19,7 @@ from autoresearch.system.invocation import command
 MOVED_ON = "the branch has moved on without the loop"  # a reason for a new baseline
 INTERRUPTED = (None, "terminated", "an error")  # how a session ended that was not stopped by its user or its limits
 CUT_OFFS = 2  # an experiment that took the machine down this often is quarantined
+MOST_CUT_OFFS = 4  # the same of one that others ran beside each time, as in a fleet: any of them may be at fault
 
 Status = Literal["proposed", "started", "measured", "decided", "abandoned", "quarantined"]
 
@@ -34,6 +35,7 @@ class RunRecord:
     started: float  # POSIX seconds
     ended: Literal["measured", "abandoned", "cut off"] | None = None
     measurement: Measurement | None = None
+    alone: bool = False  # no other experiment ran when it was cut off
 
     @property
     def searched(self) -> bool:
@@ -97,6 +99,13 @@ class Experiment:
     def cut_offs(self) -> int:
         """How often the machine went down during a run that the search counts."""
         return sum(r.ended == "cut off" and r.searched for r in self.runs.values())
+
+    @property
+    def at_fault(self) -> bool:
+        """Whether it took the machine down: it was cut off twice, and ran alone at last; or again and again."""
+        latest = [r for r in self.runs.values() if r.ended == "cut off" and r.searched][-1:]
+        alone = any(r.alone for r in latest)
+        return self.cut_offs >= (CUT_OFFS if alone else MOST_CUT_OFFS)
 
     @property
     def next_run(self) -> int:
@@ -179,7 +188,7 @@ class Night:
 
     def unfinished(self) -> list[Experiment]:
         """Return the undecided experiments to resume. A run that was cut off is repeated; what was measured counts."""
-        return [x for x in self.experiments.values() if x.open and x.cut_offs < CUT_OFFS]
+        return [x for x in self.experiments.values() if x.open and not x.at_fault]
 
     def abandoned(self) -> list[Experiment]:
         """Return the experiments that Ctrl-C ended. They may be resumed, since nothing speaks against the idea."""
@@ -187,7 +196,7 @@ class Night:
 
     def to_quarantine(self) -> list[Experiment]:
         """Return the undecided experiments that took the machine down too often."""
-        return [x for x in self.experiments.values() if x.open and x.cut_offs >= CUT_OFFS]
+        return [x for x in self.experiments.values() if x.open and x.at_fault]
 
     def uncommitted(self) -> list[Experiment]:
         """Return the decided candidates without a commit: the loop was killed between the two."""

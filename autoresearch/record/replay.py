@@ -80,8 +80,11 @@ def _timed(night: Night, event: Event) -> Night:
 
 
 def _opened(night: Night, e: Opened) -> Night:
+    running = {x.n for x in night.experiments.values() for r in x.runs.values() if r.searched and not r.ended}
+
     def cut(x: Experiment) -> Experiment:
-        return replace(x, runs={k: r if r.ended else replace(r, ended="cut off") for k, r in x.runs.items()})
+        off = {k: replace(r, ended="cut off", alone=running == {x.n}) for k, r in x.runs.items() if not r.ended}
+        return replace(x, runs={**x.runs, **off}) if off else x
 
     return replace(
         night,

@@ -35,6 +35,22 @@ def test_a_clock_set_back_takes_no_time_away(tmp_path: Path) -> None:
     assert journal.night.elapsed_s == 0.0
 
 
+def test_of_two_that_are_cut_off_together_neither_is_blamed_until_one_is_alone(journal: Journal) -> None:
+    baseline(journal)
+    both = [proposed(journal), proposed(journal)]
+    for _ in range(2):
+        for n in both:
+            journal.append(
+                "started", n=n, run=journal.night.experiments[n].next_run, seed=1, machine="m4", purpose="search"
+            )
+        journal.append("opened", **OPENED)
+    assert [x.n for x in journal.night.unfinished()] == both and not journal.night.to_quarantine()
+    journal.append("started", n=both[0], run=2, seed=1, machine="m4", purpose="search")
+    journal.append("opened", **OPENED)
+    assert [x.n for x in journal.night.to_quarantine()] == both[:1]
+    assert [x.n for x in journal.night.unfinished()] == both[1:]
+
+
 def test_a_cut_off_run_is_made_again_and_quarantined_the_second_time(journal: Journal) -> None:
     baseline(journal)
     n = proposed(journal)
