@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from autoresearch.candidate import constants
+from autoresearch.candidate import constants, edits
 from autoresearch.errors import AutoresearchError
 from autoresearch.findings import hints
 from autoresearch.fleet.job import Job
@@ -21,6 +21,7 @@ from autoresearch.paths import Layout
 from autoresearch.record import journal
 from autoresearch.record.git import Repository
 from autoresearch.record.night import Night
+from autoresearch.records import Candidate, Proposal, Set
 from autoresearch.system import machine
 from testbed.fleet_coordinator import fleet
 from testbed.local_pool import PATIENCE_S, LocalPool, ids
@@ -182,6 +183,31 @@ def test_a_class_without_ideas_runs_its_incumbent_again_and_one_with_more_member
         assert turns == [True] * (MOST_RUNS - 2) + [False] * 2 and runs[2:] == ["incumbent"] * (MOST_RUNS - 2)
         night.waiting = 2
         assert night.research.draft_count() == 3
+
+
+def test_what_a_restart_cut_off_is_resumed_at_once(repository: Path, toy_cache: Path) -> None:
+    both = threading.Barrier(2)
+
+    def score(key: str, job: Job) -> float:
+        if job.role == "candidate":
+            both.wait(PATIENCE_S)
+        return bowl(key, job) + 0.5 * (job.role == "candidate")
+
+    pool = LocalPool({"small": 2}, score)
+    for known in pool.members():
+        pool.assign(known.name, "small")
+    with fleet(repository, pool, [])._night("small") as night, night.turns:
+        e, book = night.research.experimenter, night.research.notebook
+        e.prepare()
+        for width in (50, 51):
+            idea = Proposal((Set("WIDTH", str(width)),), f"WIDTH {width}", "", "width", "tuner")
+            source = edits.apply(book.source_of(0), idea.edits)
+            x = e._propose("candidate", Candidate(source, idea, 0))
+            book.journal.append("started", n=x.n, run=0, seed=1, purpose="search", machine="small")
+        opened = {"tag": "fleet-small", "task": book.night.task, "versions": book.night.versions, "base_commit": "c"}
+        book.journal.append("opened", **opened)
+        e.prepare()
+        assert [x.verdict for x in book.night.experiments.values()] == ["keep", "discard", "discard"]
 
 
 def test_what_a_thread_meets_ends_the_night_and_is_told(repository: Path, toy_cache: Path) -> None:
