@@ -23,7 +23,7 @@ from rich.live import Live
 from rich.text import Text
 
 from autoresearch.files import write_atomic
-from autoresearch.formats import run_name
+from autoresearch.formats import printable, run_name
 from autoresearch.paths import Layout
 from autoresearch.report.dashboard import draw, result_line
 from autoresearch.report.live_state import LiveState, ResultRow, RunStart
@@ -75,6 +75,11 @@ class View(Protocol):
         ...
 
 
+def shown(text: str) -> str:
+    """Return a text that a terminal only shows: what is said may quote a model's reply or a stranger's edit."""
+    return printable(text, kept="\n\t")
+
+
 class PlainView:
     """Log lines: one for each tenth of a training and one for each result, in `log` once the terminal is gone."""
 
@@ -87,13 +92,13 @@ class PlainView:
         pass
 
     def say(self, text: str) -> None:
-        self.state.say(text)
+        self.state.say(shown(text))
         self.put(text)
 
     def put(self, text: str) -> None:
         """Write a line to the stream, without adding it to the state."""
         try:
-            print(text, file=self._stream, flush=True)
+            print(shown(text), file=self._stream, flush=True)
         except GONE:
             let_go(self._stream, self.log)
             with contextlib.suppress(*GONE):
@@ -160,6 +165,7 @@ class LiveView:
             self._ticker.start()
 
     def say(self, text: str) -> None:
+        text = shown(text)
         self.state.say(text)
         self._keep(Text(text))
 

@@ -40,6 +40,16 @@ def test_plain_lines_without_a_terminal() -> None:
     assert "KEEP" in lines[2] and "1.250000" in lines[2]
 
 
+def test_what_is_said_cannot_command_the_terminal() -> None:
+    plain, screen = io.StringIO(), io.StringIO()
+    for view in (PlainView(plain), LiveView(Console(width=100, file=screen, force_terminal=True))):
+        view.say("a model's\x1b]0;owned\x07 reply\n\u202ein two lines")
+        assert view.state.said == ["a model's ]0;owned  reply\n in two lines"]
+    for stream in (plain, screen):
+        assert "owned" in stream.getvalue()
+        assert not [code for code in ("\x1b]", "\x07", "\u202e") if code in stream.getvalue()]
+
+
 def test_a_stream_that_is_closed_does_not_end_the_night() -> None:
     stream = io.StringIO()
     view = PlainView(stream)
