@@ -7,9 +7,11 @@ import re
 GIB = 2**30  # bytes
 VERDICT_STYLES = {"keep": "bold green", "discard": "dim", "crash": "red"}  # of a line on a terminal
 # Characters that a terminal or a page obeys instead of showing: controls, line separators, overrides of direction, and
-# halves of surrogate pairs, which are not characters. Line breaks and tabs are not among them.
+# halves of surrogate pairs, which are not characters. Line breaks and tabs are not among them. The last are tags, which
+# nobody sees and a model reads as ASCII.
 CONTROL = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff"
+    "\U000e0000-\U000e007f]"
 )
 
 

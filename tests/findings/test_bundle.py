@@ -106,6 +106,7 @@ REFUSED = {
     "another verdict": (finding(1, verdict="better"), "Input should be 'keep', 'discard'.*; this is 'better'"),
     "terminal escapes": (ESCAPE, r"character '\\x1b' is not allowed"),
     "text that runs backwards": (finding(1, title="a\u202egpj.exe"), "is not allowed"),
+    "text that only a model reads": (finding(1, title="a\U000e0049\U000e0047"), "is not allowed"),
     "half a character": (finding(1, title="x").replace(b'"title": "x"', b'"title": "\\ud800"'), "not allowed"),
     "an endless title": (finding(1, title="x" * 10_000), "at most 300 characters"),
     "two lines of a title": (finding(1, title="a\nb"), "is not allowed"),
