@@ -57,6 +57,8 @@ def read_text(folder: Path, revision: str | None) -> str:
     else:
         done = call(folder, ("cat-file", "blob", f"{revision}:./{TASK_FILE}"), check=False)
         content = done.raw if done.returncode == 0 else None
+        if content is None and call(folder, ("cat-file", "-e", f"HEAD:./{TASK_FILE}"), check=False).returncode == 0:
+            raise TaskError(f"{revision} has no {TASK_FILE} of {folder}. Begin at a commit that has one, such as HEAD")
         if content is None and there:
             begin = "" if tree.in_repository(folder) else f"git -C {place} init && "
             how = f"{begin}git -C {place} add . && git -C {place} commit -m task"

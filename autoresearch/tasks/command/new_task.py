@@ -28,7 +28,7 @@ def write(folder: Path, checkout: Path) -> list[str]:
     """Write the template into a folder, and return lines that say what was written and what comes next.
 
     In a folder that holds files, only task.toml and the brief are written: the rest would be among the person's own.
-    Raises UsageError where the folder declares a task already.
+    Raises UsageError where the folder declares a task already, or cannot be written.
     """
     if (folder / TASK_FILE).exists():
         check = command(f"loop.py doctor --task {shlex.quote(str(folder))}")
@@ -39,9 +39,12 @@ def write(folder: Path, checkout: Path) -> list[str]:
     own = folder.is_dir() and any(path.name != ".git" for path in folder.iterdir())
     chosen = [TASK_FILE, "program.md"] if own else list(files)
     left = [name for name in chosen if (folder / name).exists()]
-    for name in chosen:
-        if name not in left:
-            write_atomic(folder / name, files[name])
+    try:
+        for name in chosen:
+            if name not in left:
+                write_atomic(folder / name, files[name])
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be written: {error.strerror}. Name another folder") from None
     return list(_lines(folder, [name for name in chosen if name not in left], left, own))
 
 

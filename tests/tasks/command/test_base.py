@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from autoresearch.errors import TaskError
+from autoresearch.tasks.command import base as bases
 from autoresearch.tasks.command.task import CommandTask
 from testbed.declared import FILES, TOML, declare, opened
 from testbed.toy import git
@@ -84,6 +85,8 @@ def test_a_folder_that_declares_nothing_is_told_how(tmp_path: Path) -> None:
     git(folder, "commit", "-qm", "task")
     with pytest.raises(TaskError, match=r"line 1: `config.toml` matches no file"):
         opened(folder)
+    with pytest.raises(TaskError, match=r"HEAD~1 has no task\.toml of .*Begin at a commit that has one"):
+        bases.read_text(folder, "HEAD~1")
     (tmp_path / "plain").mkdir()
     (tmp_path / "plain" / "task.toml").write_text(TOML)
     with pytest.raises(TaskError, match=r"is not committed.* init && git"):

@@ -43,6 +43,12 @@ def test_a_folder_of_ones_own_gets_the_declaration_alone(tmp_path: Path) -> None
         new_task.write(tmp_path, ROOT)
 
 
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="file/sub cannot be written: Not a directory"):
+        new_task.write(tmp_path / "file" / "sub", ROOT)
+
+
 def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("")
     with pytest.raises(UsageError, match="is a file"):
