@@ -35,6 +35,7 @@ WHERE = "it is in runs/serve.token, in a task's folder in .autoresearch/runs/ser
 COOKIE_S = 30 * 86400
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 READS = ("GET", "HEAD")
+STREAM = "/events"
 HEADERS = {  # of every response
     "content-security-policy": "default-src 'none'; style-src 'self' 'unsafe-inline'; script-src 'self'; "
     "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -154,7 +155,7 @@ class Guard:
             asked = "text/html" in (_header(scope, "accept") or "")
             await respond(send, refused.status, str(refused), _challenge(refused.status), as_page=asked)
             return
-        await self.app(scope, _replay(body, receive), _with_headers(send))
+        await self.app(_as_get(scope), _replay(body, receive), _with_headers(send))
 
     def _login(self, scope: Scope) -> tuple[int, str, dict[str, str]] | None:
         """Return the answer to /?token=TOKEN: the cookie, and the way to the page without the token in its address."""
@@ -190,6 +191,11 @@ class Guard:
 
     def _is_token(self, given: str) -> bool:
         return secrets.compare_digest(given.encode("utf-8", "replace"), self.token.encode())
+
+
+def _as_get(scope: Scope) -> Scope:
+    """Let HEAD be answered as GET is; uvicorn leaves the body out. A stream of events would not end."""
+    return {**scope, "method": "GET"} if scope["method"] == "HEAD" and scope["path"] != STREAM else scope
 
 
 async def respond(

@@ -93,9 +93,9 @@ async def _refused(request: Request, error: Any) -> Response:
 
 def _allowed(request: Request) -> str:
     """Return the methods of an address; Starlette names only those of its first route."""
-    routes = request.app.state.router.routes
-    found = (route.methods for route in routes if route.path_regex.match(request.scope["path"]))
-    return ", ".join(sorted(set().union(*found)))
+    routes, path = request.app.state.router.routes, request.scope["path"]
+    found = set[str]().union(*(route.methods for route in routes if route.path_regex.match(path)))
+    return ", ".join(sorted(found | {"HEAD"} if "GET" in found and path != access.STREAM else found))
 
 
 async def _failed(request: Request, error: Any) -> Response:

@@ -101,9 +101,19 @@ def test_what_is_documented_is_what_occurs(served: Served) -> None:
 
 
 def test_a_method_that_an_address_does_not_take_is_told_those_that_it_takes(served: Served) -> None:
-    for path, allowed in {"/hypotheses": "GET, POST", "/best": "GET", "/pause": "POST", "/": "GET"}.items():
+    allowed = {"/hypotheses": "GET, HEAD, POST", "/best": "GET, HEAD", "/pause": "POST", "/events": "GET"}
+    for path, methods in allowed.items():
         answer = served.client.request("DELETE", path)
-        assert answer.status_code == 405 and answer.headers["allow"] == allowed
+        assert answer.status_code == 405 and answer.headers["allow"] == methods
+
+
+def test_the_head_of_an_answer_is_that_of_the_whole(served: Served) -> None:
+    for path in ("/static/live.js", "/openapi.json", "/nowhere"):
+        head, whole = served.client.head(path), served.client.get(path)
+        assert head.status_code == whole.status_code and head.content == b""
+        assert head.headers["content-length"] == whole.headers["content-length"]
+    assert served.client.head("/events").status_code == 405
+    assert served.client.head("/openapi.json", headers={"authorization": ""}).status_code == 401
 
 
 def test_a_person_who_opens_an_address_is_told_in_a_page(served: Served) -> None:
