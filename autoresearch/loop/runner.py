@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import groupby
 
 from autoresearch.decide import estimates
 from autoresearch.decide.disturbances import ATTEMPTS, disturbance, usual
@@ -93,11 +94,20 @@ class Runner:
     def run_all(self, runs: Sequence[Wanted]) -> None:
         """Make several runs: at once where that is possible, else in turn up to the first that fails."""
         if self.at_once is not None:
-            self.at_once([partial(self.run, *wanted) for wanted in runs])
+            rounds = [[wanted] for wanted in runs if wanted[2] is None]
+            rounds += [list(found) for seed, found in groupby(runs, lambda wanted: wanted[2]) if seed is not None]
+            self.at_once([partial(self._round, found) for found in rounds])
             return
         for n, purpose, seed in runs:
             if self.run(n, purpose, seed).failure is not None:
                 return
+
+    def _round(self, runs: Sequence[Wanted]) -> None:
+        """Make runs of one seed, which are compared with each other, in turn: in a fleet on one machine."""
+        on: str | None = None
+        for n, purpose, seed in runs:
+            found = self.run(n, purpose, seed, on).runs.values()
+            on = next((r.measurement.member for r in found if r.seed == seed and r.measurement), on)
 
     def rerun(self, x: Experiment, on: str | None = None) -> None:
         """Run the incumbent or the baseline once more: it corrects a lucky estimate and shows a change of machine."""

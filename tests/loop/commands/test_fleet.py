@@ -8,6 +8,7 @@ import socket
 import sys
 import time
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from autoresearch import jsonable
 from autoresearch.errors import UsageError
 from autoresearch.files import write_atomic
 from autoresearch.fleet.address import FleetAddress
+from autoresearch.fleet.pool import Known
 from autoresearch.loop.commands import fleet
 from autoresearch.paths import fleet_key, fleet_state, member_key
 from testbed.bounded import finished
@@ -72,6 +74,12 @@ def test_a_membership_ends_with_the_fleet_or_by_ctrl_c_and_not_with_a_shutdown(
             raise KeyboardInterrupt(stop)
     assert member_key(tmp_path).exists() == kept
     assert kept or not fleet.rejoin(tmp_path, Namespace(task=None))
+
+
+def test_a_newcomer_is_listed_with_what_it_does() -> None:
+    mini = Known("mini", "1f", "Apple M4", "apple-m4-10gpu-16gb")
+    assert fleet._work_of(mini) == "newcomer: runs the baseline to be compared with apple-m4-10gpu-16gb"
+    assert fleet._work_of(replace(mini, key="apple-m4-10gpu-16gb-mini")) == "apple-m4-10gpu-16gb-mini"
 
 
 def test_a_machine_keeps_its_number(tmp_path: Path) -> None:
