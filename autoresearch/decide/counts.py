@@ -78,16 +78,26 @@ def sigma(runs: Sequence[Measurement], metric: Metric, others: Sequence[Measurem
     return found.error_score(metric, known.scale if known else None) * math.sqrt(len(runs))
 
 
-def difference_error(baseline: Proportion, winner: Proportion, metric: Metric) -> float:
-    """Return the standard error of the difference of two versions' scores."""
-    scale = baseline.scale or winner.scale
+def difference_error(
+    baseline: Proportion, winner: Proportion, metric: Metric, others: Sequence[Measurement] = ()
+) -> float:
+    """Return the standard error of the difference of two versions' scores; `others` serve as in `sigma`."""
+    known = count([m for m in others if m.ok], metric)
+    scale = baseline.scale or winner.scale or (known.scale if known else None)
     return math.hypot(baseline.error_score(metric, scale), winner.error_score(metric, scale))
 
 
-def interval(baseline: Proportion, winner: Proportion, metric: Metric, rounds: int, level: float = LEVEL) -> Interval:
+def interval(
+    baseline: Proportion,
+    winner: Proportion,
+    metric: Metric,
+    rounds: int,
+    level: float = LEVEL,
+    others: Sequence[Measurement] = (),
+) -> Interval:
     """Compute the interval of the gain from the counts: Agresti and Caffo's (2000) for a difference of two rates."""
     gain = metric.score(baseline.value) - metric.score(winner.value)
-    error = difference_error(baseline, winner, metric)
+    error = difference_error(baseline, winner, metric, others)
     half = NormalDist().inv_cdf(0.5 + level / 2) * error
     method = f"binomial, {baseline.trials:,.0f} and {winner.trials:,.0f} trials"
     return Interval(gain, gain - half, gain + half, level, rounds, method, metric)

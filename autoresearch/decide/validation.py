@@ -105,7 +105,7 @@ def validated(night: Night) -> Interval | None:
     over_cases = _over_cases(found, metric)
     if metric.scatter == "exact":
         return over_cases or _exact(found, metric)
-    if metric.scatter == "counts" and (binomial := _binomial(found, metric)) is not None:
+    if metric.scatter == "counts" and (binomial := _binomial(night, found, metric)) is not None:
         return binomial
     over_rounds = paired([_scores(pair) for pair in found], metric=metric) if len(found) > 1 else None
     whole = [each for each in (over_rounds, over_cases) if each is not None]
@@ -134,7 +134,7 @@ def _over_cases(found: list[Round], metric: Metric) -> Interval | None:
     return cases.interval((before, after), _gain(found), metric, len(found))
 
 
-def _binomial(found: list[Round], metric: Metric) -> Interval | None:
+def _binomial(night: Night, found: list[Round], metric: Metric) -> Interval | None:
     """Return the binomial interval; None without counts, and where the rounds scatter more than counts do.
 
     That is judged by the variance of the differences over the binomial one, at about 5% (chi-squared).
@@ -144,12 +144,12 @@ def _binomial(found: list[Round], metric: Metric) -> Interval | None:
     before, after = (counts.count(runs, metric) for runs in zip(*found, strict=True))
     if before is None or after is None:
         return None
-    n = len(found)
-    expected = counts.difference_error(before, after, metric) * math.sqrt(n)
+    n, others = len(found), [m for x in night.experiments.values() for m in x.measurements]
+    expected = counts.difference_error(before, after, metric, others) * math.sqrt(n)
     differences = [a - b for a, b in map(_scores, found)]
     if n > 1 and stdev(differences) ** 2 > (1 + 2 * math.sqrt(2 / (n - 1))) * expected**2:
         return None
-    return counts.interval(before, after, metric, n)
+    return counts.interval(before, after, metric, n, others=others)
 
 
 def text(night: Night) -> str | None:

@@ -267,12 +267,13 @@ class Research:
         told = {"reason": str(error), "kind": error.reason, "usage": dict(error.usage)}
         self.notebook.journal.append("turn_failed", proposer=self.proposer.name, **told)
         self.notebook.view.say(f"no experiment: {error}")
-        if error.reason == NOTHING_LEFT:
+        last = self.failed_turns >= MAX_FAILED_TURNS
+        if error.reason == NOTHING_LEFT or (last and error.reason == "exhausted"):
             raise NothingLeftError(
                 f"no ideas are left: {error}\nA model has more (--proposer ollama), and so has a coding agent "
                 "(--proposer command)"
             )
-        if self.failed_turns >= MAX_FAILED_TURNS:
+        if last:
             raise ExhaustedError(
                 f"{self.failed_turns} turns in a row brought no new candidate; the last: {error}\n"
                 f"Try another proposer: {command('loop.py --proposer tuner')}"

@@ -110,6 +110,7 @@ class Hybrid:
             return [_with_cost(proposal, failures) for proposal in proposals]
         told = "; ".join(f"{one.name}: {error}" for one, error in [*failures, *self._silent(context, failures)])
         reasons = [error.reason for _, error in failures if error.reason != NOTHING_LEFT]
+        reasons.sort(key=lambda reason: reason != "exhausted")  # that alone, only where nothing else is wrong
         raise ProposerError(told, reason=reasons[-1] if reasons else NOTHING_LEFT, usage=_cost(failures))
 
     def repair(self, context: Context, proposal: Proposal, failure: Failure) -> Proposal | None:

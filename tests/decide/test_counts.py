@@ -44,6 +44,7 @@ def test_a_rate_of_zero_takes_its_scale_from_other_versions():
     before, after = counts.count([none], percent), counts.count([some], percent)
     assert before is not None and after is not None
     assert counts.difference_error(before, after, percent) > 100 * in_rates
+    assert counts.difference_error(before, before, percent, [some]) > 100 * in_rates
 
 
 def test_without_counts_there_is_no_binomial_noise():

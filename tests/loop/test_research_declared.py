@@ -39,3 +39,13 @@ def test_a_night_of_ideas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
     assert one.proposal.edits == (SearchReplace("3", "2", "words/x.txt"),)
     assert [(x.proposal.title, x.verdict) for x in (one, two)] == [("Two", "keep"), ("One", "keep")]
     assert unpack(Layout(folder / ".autoresearch", tag).source(two.n).read_text()) == {"words/x.txt": "x is\n1\n"}
+
+
+@pytest.mark.slow
+def test_a_night_that_has_tried_every_setting_has_ended_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AUTORESEARCH_CACHE", str(tmp_path / "cache"))
+    folder = declare(tmp_path / "task", task_toml=f"{TOML}[knobs]\nx = [2, 3]\n")
+    assert loop.main(["--task", str(folder), "--proposer", "tuner", "--no-sandbox"]) == 0
+    assert "stopped: no ideas are left: the tuner has tried all that it can reach" in capsys.readouterr().out
