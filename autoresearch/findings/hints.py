@@ -40,7 +40,8 @@ class Evidence:
     def __str__(self) -> str:
         """Return "+4.1 sigma on Apple M4 Pro, 20 GPU cores, 24 GB, macOS 26.2 (mac, 300 s)"."""
         task = f" ({self.task})" if self.task else ""
-        return f"{self.gain:+,.1f}{'' if self.unit == PERCENT else ' '}{self.unit} on {self.machine}{task}"
+        gain = f"{self.gain:+,.1f}" if self.unit in (SIGMA, PERCENT) else f"{self.gain:+.3g}"
+        return f"{gain}{'' if self.unit in (PERCENT, '') else ' '}{self.unit} on {self.machine}{task}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,7 +104,8 @@ def hint_numbers(hints: Sequence[HintLine], source: str) -> list[str]:
     known, lines = constants.read(source), []
     for hint in hints:
         if hint.constants and hint.constants.keys() <= known.keys():
-            gains = ", ".join(f"{gain:+.1f}{hint.unit}" for gain in hint.gains[:8])
+            form = "+.1f" if hint.unit in ("s", "%") else "+.3g"
+            gains = ", ".join(f"{gain:{form}}{hint.unit}" for gain in hint.gains[:8])
             lines.append(f"- {_listed(hint.constants)}: {gains}")
     return [HINTS_HEADING, *lines] if lines else []
 

@@ -278,6 +278,16 @@ def test_gains_of_a_metric_without_scatter_are_gains_in_percent() -> None:
     assert [line.unit for line in hints.lines(hints.for_journal(given))] == ["%"] * 3
 
 
+@pytest.mark.parametrize(("unit", "there"), [("", "+0.0953 on Apple M4"), ("ms", "+0.0953 ms on Apple M4")])
+def test_a_small_gain_of_a_metric_without_scatter_keeps_its_digits(unit: str, there: str) -> None:
+    metric = SharedMetric(name="error", unit=unit, scatter="exact")
+    first = hints.choose([replace(A, sigma_score=0.0, task=replace(A.task, metric=metric))])[0]
+    small = replace(first, evidence=(replace(first.evidence[0], gain=0.0953),))
+    (line,) = hints.lines(hints.for_journal([small]))
+    assert small.there.startswith(there)
+    assert history.hint_numbers([line], BASE)[-1] == f"- DEPTH 2 -> 4: +0.0953{unit}"
+
+
 def test_a_loss_elsewhere_is_not_counted() -> None:
     results = hints.outcomes(hints.choose([B]), A.findings)
     assert hints.count(results) == hints.HintCounts(given=1, tried=1, held=1)
