@@ -145,7 +145,7 @@ def _limits(progress: ProgressPicture) -> tuple[float, float]:
     typical = values[int(0.9 * (len(values) - 1))] if values else max(known)
     top, bottom = max([*first, *(score for _, score in progress.line), typical]), min(known)
     sigma = progress.sigma_score or 0.0
-    room = (top - bottom) or sigma or 0.01
+    room = max((top - bottom) or sigma or 0.01, 1e-9 * abs(top))  # what a float can still tell apart
     return bottom - max(0.12 * room, 1.3 * sigma), top + max(0.12 * room, 1.3 * sigma)
 
 

@@ -33,7 +33,7 @@ MEANINGS = {
 }
 
 
-class Problem(BaseModel):
+class ErrorAnswer(BaseModel):
     """What was wrong with a request, in a sentence."""
 
     error: str
@@ -46,7 +46,7 @@ class WrongField(BaseModel):
     problem: str
 
 
-class WrongFields(Problem):
+class WrongFields(ErrorAnswer):
     """What was wrong with a request, by its fields."""
 
     fields: list[WrongField]
@@ -55,7 +55,7 @@ class WrongFields(Problem):
 def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the statuses as FastAPI documents them."""
     models = {422: WrongFields}
-    return {status: {"model": models.get(status, Problem), "description": MEANINGS[status]} for status in statuses}
+    return {status: {"model": models.get(status, ErrorAnswer), "description": MEANINGS[status]} for status in statuses}
 
 
 def install(app: FastAPI) -> None:

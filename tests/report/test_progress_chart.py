@@ -26,6 +26,11 @@ def test_one_bad_idea_does_not_flatten_the_picture() -> None:
     assert not progress_chart.off_the_scale(replace(progress, points=points[:-1]))
 
 
+def test_limits_differ_where_all_values_are_one_huge_one() -> None:
+    low, high = progress_chart._limits(ProgressPicture([ProgressPoint(0, 1e15, "baseline", "")], [(0, 1e15)], None))
+    assert low < 1e15 < high
+
+
 @pytest.mark.slow
 def test_each_point_shows_its_values_under_the_pointer_and_leads_to_its_row() -> None:
     crash = ProgressPoint(2, None, "crash", 'a < b & "c"')

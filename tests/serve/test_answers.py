@@ -11,7 +11,7 @@ import pytest
 from autoresearch.record import inbox, pause
 from autoresearch.serve import app
 from autoresearch.serve.access import MOST_BYTES
-from autoresearch.serve.answers import Problem, WrongFields
+from autoresearch.serve.answers import ErrorAnswer, WrongFields
 from autoresearch.serve.nights import NightReader
 from testbed.served import Served, serving, write_live, write_night
 
@@ -58,7 +58,7 @@ def ask(served: Served, call: tuple[str, str], **given: Any) -> int:
         assert kind in form
         if answer.status_code >= 400:
             answer.read()
-            model = WrongFields if answer.status_code == 422 else Problem
+            model = WrongFields if answer.status_code == 422 else ErrorAnswer
             assert form[kind]["schema"] == {"$ref": f"#/components/schemas/{model.__name__}"}
             assert model.model_validate(answer.json()).model_dump() == answer.json()
         return answer.status_code
