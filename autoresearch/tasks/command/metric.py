@@ -19,7 +19,11 @@ from autoresearch.tasks.command.globs import matching
 from autoresearch.tasks.command.keys import SIZES, split_source
 
 MOST_CASES = 10_000
+MOST_OBJECTS = 1000  # beginnings of a JSON object that are tried
 SHOWN = 120  # characters of a text in a message
+
+
+_DECODER = json.JSONDecoder()
 
 
 class MissingError(Exception):
@@ -115,15 +119,20 @@ def judged_value(key: str, seen: Observed) -> Any:
 
 
 def _last_object(text: str) -> dict[str, Any]:
-    """Return the last line that is a JSON object, or the whole text where that is one."""
-    for candidate in (*reversed(text.splitlines()), text):
-        if candidate.strip().startswith("{"):
+    """Return the last JSON object that begins and ends a line; one may take many lines, as indented ones do.
+
+    An object that is itself indented counts only where there is no other: it may be a part of one that is broken.
+    """
+    text = text.replace("\r", "\n")
+    for indent in ("", r"[ \t]+"):
+        found = list(re.finditer(rf"^{indent}(?=\{{)", text, re.MULTILINE))
+        for start in reversed(found[-MOST_OBJECTS:]):
             try:
-                found = json.loads(candidate)
+                value, end = _DECODER.raw_decode(text, start.end())
             except (ValueError, RecursionError):
                 continue
-            if isinstance(found, dict):
-                return found
+            if not text[end:].partition("\n")[0].strip():
+                return dict(value)
     raise MissingError(f"the judge printed no JSON object on its standard output: {_shown(text.strip())}")
 
 
