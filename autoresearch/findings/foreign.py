@@ -14,17 +14,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from autoresearch import texts
-from autoresearch.errors import BundleError, CommandError
+from autoresearch.errors import BundleError, GitError
 from autoresearch.findings.bundle import Bundle, sha256
 from autoresearch.findings.export import change
 from autoresearch.findings.finding import Effect, Finding, SharedMachine, SharedRun, SharedTask, SharedVerdict
 from autoresearch.formats import CONTROL
-from autoresearch.system import process
+from autoresearch.record import gitcall
 
 FILES = ("train_mlx.py", "train.py")  # the editable file, under its names in other programs
 STATUS: Mapping[str, SharedVerdict] = {"keep": "keep", "baseline": "keep", "discard": "discard", "crash": "crash"}
 MOST_TABLE_BYTES = 4 << 20
 COMMIT = re.compile(r"[0-9a-f]{7,40}")
+# A partial clone fetches what it lacks, by programs that its own configuration names.
+FETCHES_NOTHING = {"GIT_ALLOW_PROTOCOL": "none", "GIT_NO_LAZY_FETCH": "1"}
 METHOD = "one run each, no replicates: may be noise"
 
 
@@ -175,8 +177,8 @@ def _with_history(folder: Path, entry: ResultLine) -> ResultLine:
 def _git(folder: Path, *args: str) -> str:
     """Return what git prints; nothing where there is no git, no repository, or no such commit."""
     try:
-        return process.run(["git", "--no-pager", *args], cwd=folder, check=False).stdout
-    except CommandError:
+        return gitcall.call(folder, args, env=FETCHES_NOTHING, check=False).stdout
+    except GitError:
         return ""
 
 

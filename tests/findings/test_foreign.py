@@ -124,6 +124,16 @@ def test_a_repository_runs_nothing(history: Path, tmp_path: Path) -> None:
     git(history, "config", "diff.x.textconv", str(tool))
     git(history, "config", "filter.x.smudge", str(tool))
     (history / ".gitattributes").write_text("*.py diff=x filter=x\n")
+    partial = {
+        "core.repositoryFormatVersion": "1",
+        "extensions.partialClone": "origin",
+        "protocol.file.allow": "always",
+    }
+    remote = {"promisor": "true", "url": str(history), "uploadpack": f"{tool};"}  # that of the commits it lacks
+    for key, value in {**partial, **{f"remote.origin.{key}": value for key, value in remote.items()}}.items():
+        git(history, "config", key, value)
+    with (history / "results.tsv").open("a") as table:
+        table.write(f"{'ab' * 20}\t1.0\t4.0\tkeep\tin no repository\n")
     assert foreign.read(history)[0].hours == 2.0
     assert not mark.exists()
 
