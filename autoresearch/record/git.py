@@ -132,13 +132,19 @@ class Repository:
     # --- the person's own branch ---
 
     def commit(self, files: Mapping[str, bytes], message: str) -> str:
-        """Commit `files` on the current branch and return the commit, or HEAD's where nothing changes."""
+        """Commit `files` on the current branch and return the commit, or HEAD's where nothing changes.
+
+        Raises GitError where HEAD is detached, or another git holds the index, which would stay behind the commit.
+        """
         branch, head = self.branch(), self.head()
         if branch is None:
             raise refusal("commit", f"HEAD is detached at {head[:10]} in {self.folder}. Run: git switch BRANCH")
         commit = self.commit_tree(head, files, message)
         if self.resolve(f"{commit}^{{tree}}") == self.resolve(f"{head}^{{tree}}"):
             return head
+        lock = self.folder / self.git("rev-parse", "--git-path", "index.lock").stdout.removesuffix("\n")
+        if not _gone(lock):
+            raise refusal("commit", f"another git holds the index. Wait for it; if there is none, remove {lock}")
         self.swap(f"refs/heads/{branch}", commit, head, message)
         for path in files:
             self.settle(path, self.versions(commit, path))
@@ -279,6 +285,14 @@ class Repository:
     ) -> CommandResult:
         """Run git in the folder, as gitcall.call does. Raises GitError."""
         return gitcall.call(self.folder, args, input=input, env=env, settings=settings, check=check)
+
+
+def _gone(lock: Path) -> bool:
+    """Wait for a lock of another git to end, INDEX_LOCK_S at most, and return whether it did."""
+    deadline = time.monotonic() + INDEX_LOCK_S
+    while lock.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return not lock.exists()
 
 
 def branch_name(tag: str) -> str:

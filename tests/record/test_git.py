@@ -59,3 +59,13 @@ def test_commit_of_one_file(folder: Path) -> None:
     git(folder, "switch", "-q", "--detach")
     with pytest.raises(GitError, match="HEAD is detached"):
         repo.commit({"results.tsv": b"more\n"}, "Results")
+
+
+@pytest.mark.slow
+def test_nothing_is_committed_where_the_index_could_not_follow(folder: Path) -> None:
+    repo = Repository.at(folder)
+    head, lock = repo.head(), repo.folder / ".git" / "index.lock"
+    lock.touch()
+    with pytest.raises(GitError, match=r"another git holds the index.*remove .*index\.lock"):
+        repo.commit({"results.tsv": b"rows\n"}, "Results")
+    assert repo.head() == head
