@@ -240,7 +240,7 @@ def _of_git(error: GitError, source: FindingsSource) -> str:
     lines = [line.strip() for line in (error.stderr or str(error)).splitlines() if line.strip()]
     told = next((line for line in lines if line.startswith(("fatal:", "error:"))), lines[-1] if lines else "git failed")
     told = told.replace(source.name, str(source).removeprefix(GIT))
-    return shortened(_printable(re.sub(r"//[^/@\s]*@", "//", told)), CAUSE)
+    return shortened(_printable(re.sub(r"//[^/@\s]*@", "//", told)), CAUSE).rstrip(".")
 
 
 # --- a pull request ---------------------------------------------------------------------------------------------------
