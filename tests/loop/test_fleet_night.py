@@ -89,7 +89,8 @@ def test_a_newcomer_runs_beside_the_baseline_and_the_members_of_a_class_validate
             both.wait(PATIENCE_S)
         return bowl(key, job)
 
-    night = fleet(repository, LocalPool({"small": 2}, score), [], experiments=12, deadline=time.time() + 3600)
+    pool = LocalPool({"small": 2}, score, together=2)
+    night = fleet(repository, pool, [], experiments=12, deadline=time.time() + 3600)
     night.hints = hints.choose([A])
     assert night.run().endswith("experiments done")
     found = journal.read(Layout(repository, "fleet-small"))

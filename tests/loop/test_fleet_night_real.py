@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -31,7 +32,16 @@ def test_the_final_validation_is_made_by_two_members_at_once(repository: Path, t
     try:
         for folder in folders:
             keep_joining(where, folder, RUN_S, over)
-        fleet = fleet_coordinator.fleet(repository, pool, [], experiments=1, deadline=time.time() + 3600)
+        fleet = fleet_coordinator.fleet(repository, pool, [], deadline=time.time() + 3600)
+
+        def end() -> None:
+            while not any(
+                len(n.threads) == 2 and n.research.notebook.counters.decided for n in [*fleet.nights.values()]
+            ):
+                time.sleep(0.05)
+            fleet.options = replace(fleet.options, experiments=1)
+
+        threading.Thread(target=end, daemon=True).start()
         assert " done" in fleet.run()
     finally:
         pool.close("the night has ended")
