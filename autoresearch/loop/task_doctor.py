@@ -164,6 +164,9 @@ def _test(task: CommandTask, floor: Floor) -> Check:
         detail = f"\n{m.failure.detail}" if m.failure.detail else ""
         return Check("test", PROBLEM, f"[test] does not run: {m.failure.kind}: {m.failure.message}{detail}")
     assert m.score is not None
+    if not task.base.hidden:
+        advice = 'hide = ["FILE"] in [test], where it measures on other data'
+        return Check("test", NOTE, f"{task.metric.text(m.score)}, with nothing that is hidden from the search", advice)
     return Check("test", FINE, f"{task.metric.text(m.score)} on what the search does not see")
 
 

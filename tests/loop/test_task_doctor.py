@@ -57,6 +57,14 @@ def test_a_command_that_asks_for_what_it_does_not_see_is_told_so(tmp_path: Path,
     assert failed.level is PROBLEM and failed.advice.startswith(advice)
 
 
+def test_a_final_validation_on_files_that_all_runs_see_is_named(tmp_path: Path) -> None:
+    toml = f'{TOML}[test]\nrun = "python run.py"\n'
+    [open_to_all] = found(declare(tmp_path / "1", task_toml=toml))["test"]
+    assert open_to_all.level is NOTE and "nothing that is hidden" in open_to_all.message
+    [hidden] = found(declare(tmp_path / "2", {**FILES, "x": ""}, task_toml=f'{toml}hide = ["x"]\n'))["test"]
+    assert hidden.level is FINE
+
+
 def test_what_no_run_has_is_named(tmp_path: Path) -> None:
     folder = (
         declare(tmp_path / "repo", {f"task/{path}": text for path, text in FILES.items()} | {"shared": "x"}) / "task"
