@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -260,6 +260,36 @@ def sha256(source: str) -> str:
 def _require(condition: bool, otherwise: str) -> None:
     if not condition:
         raise BundleError(otherwise)
+
+
+# --- several files of one night ---------------------------------------------------------------------------------------
+
+
+def newest(bundles: Sequence[Bundle]) -> list[Bundle]:
+    """Return each night once, by the export that holds most of it, in the order of the first exports.
+
+    Files that say they are of one night and contradict each other both stay: one of them was made up.
+    """
+    found: dict[str, list[Bundle]] = {}
+    for bundle in bundles:
+        same = found.setdefault(bundle.night, [])
+        for i, other in enumerate(same):
+            if _continues(other, bundle):
+                same[i] = max(other, bundle, key=_extent)
+                break
+        else:
+            same.append(bundle)
+    return [bundle for same in found.values() for bundle in same]
+
+
+def _continues(one: Bundle, other: Bundle) -> bool:
+    """Return whether one of two exports goes on where the other ends."""
+    pairs = zip(one.findings, other.findings, strict=False)
+    return all(a.n == b.n and all(x.score == y.score for x, y in zip(a.runs, b.runs, strict=False)) for a, b in pairs)
+
+
+def _extent(bundle: Bundle) -> tuple[int, int]:
+    return len(bundle.findings), sum(len(f.runs) for f in bundle.findings)
 
 
 # --- the schema -----------------------------------------------------------------------------------------------------

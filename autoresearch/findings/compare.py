@@ -160,18 +160,6 @@ def compare(bundles: Sequence[Bundle]) -> Comparison:
     )
 
 
-def newest(bundles: Sequence[Bundle]) -> list[Bundle]:
-    """Return each night once, by the export that holds most of it, in the order of the first exports."""
-    found: dict[str, Bundle] = {}
-    for bundle in bundles:
-        found[bundle.night] = max(found.get(bundle.night, bundle), bundle, key=_extent)
-    return list(found.values())
-
-
-def _extent(bundle: Bundle) -> tuple[int, int]:
-    return len(bundle.findings), sum(len(f.runs) for f in bundle.findings)
-
-
 def letter(i: int) -> str:
     """Return the letter of a night in all tables: letter(0) -> "A", letter(25) -> "Z", letter(26) -> "AA"."""
     return (letter(i // 26 - 1) if i >= 26 else "") + chr(65 + i % 26)

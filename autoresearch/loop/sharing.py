@@ -84,7 +84,7 @@ def share_command(root: Path, args: argparse.Namespace) -> int:
 def findings_command(root: Path, args: argparse.Namespace) -> int:
     """Fetch what other people shared into the cache, and say whose nights came: `loop.py findings pull`."""
     source = remotes.source_of(args.source)
-    nights = compare.newest(remotes.pull(source, print))
+    nights = bundle.newest(remotes.pull(source, print))
     machines = Counter(night.machine.describe() for night in nights)
     print(f"{source}: {counted(len(nights), 'night')} of {counted(len(machines), 'machine')}")
     for machine_name, count in machines.most_common():
@@ -143,7 +143,7 @@ def file_name(found: Bundle) -> str:
 def compare_command(root: Path, args: argparse.Namespace) -> int:
     """Print several nights or machines side by side: `loop.py compare`."""
     given = [found for name in args.nights for found in nights_of(root, name)]
-    nights = compare.newest(given)
+    nights = bundle.newest(given)
     if repeated := len(given) - len(nights):
         print(f"left out: {counted(repeated, 'other export')} of the same nights")
     comparison = compare.compare(nights)
@@ -197,7 +197,7 @@ def hinted(root: Path, name: str) -> list[hints.Hint]:
 
     A night is told of those alone that were judged by the same number as itself.
     """
-    nights, metric = compare.newest(nights_of(root, name)), _judged_by(root)
+    nights, metric = bundle.newest(nights_of(root, name)), _judged_by(root)
     alike = [night for night in nights if _same_number(night.task.metric.metric, metric)]
     if not alike:
         raise UsageError(f"--findings {name}: {counted(len(nights), 'night')}, and none was judged by {metric.name}")

@@ -62,6 +62,23 @@ def test_every_shared_finding_can_be_read() -> None:
     assert (ROOT / "findings" / "README.md").is_file()
 
 
+# --- several files of one night ---------------------------------------------------------------------------------------
+
+
+def test_of_the_exports_of_a_night_the_one_that_holds_most_is_taken() -> None:
+    early = replace(BUNDLE, findings=BUNDLE.findings[:9])
+    assert bundle.newest([early, BUNDLE, early]) == bundle.newest([BUNDLE, early]) == [BUNDLE]
+
+
+def test_a_file_that_contradicts_a_night_does_not_take_its_place() -> None:
+    last = BUNDLE.findings[5]
+    forged = replace(last, runs=tuple(replace(run, score=0.1) for run in last.runs))
+    findings = [*BUNDLE.findings[:5], forged, *BUNDLE.findings[6:], replace(BUNDLE.findings[-1], n=99)]
+    made_up = replace(BUNDLE, findings=tuple(findings))
+    assert made_up.night == BUNDLE.night
+    assert bundle.newest([BUNDLE, made_up]) == [BUNDLE, made_up]
+
+
 # --- what is refused --------------------------------------------------------------------------------------------------
 
 CONTENT = json.loads(DATA)
