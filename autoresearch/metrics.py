@@ -20,7 +20,7 @@ Trust = Literal["judged", "clocked", "reported"]
 # number of successes in a number of trials does.
 Scatter = Literal["noisy", "exact", "counts"]
 
-LINEAR = (1e-100, 1e100)  # sizes that a value other than 0 can have on a linear scale
+SMALLEST, LARGEST = 1e-100, 1e100  # sizes that a value other than 0 can have on a linear scale
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,16 +41,16 @@ class Metric:
     def score(self, value: float) -> float:
         """Return the score of a value. Raises ValueError for a value that has none: NaN, or 0 on a log scale.
 
-        On a linear scale that is also one outside LINEAR, whose square a float cannot hold.
+        On a linear scale that is also one above LARGEST, and one below SMALLEST is 0: their squares are no floats.
         >>> Metric(name="accuracy", direction="higher").score(0.75)
         -0.75
         """
         if not math.isfinite(value) or (self.scale == "log" and value <= 0):
             needs = ", which needs a number above 0" if self.scale == "log" else ""
             raise ValueError(f"{self.name} = {value:g} has no score on a {self.scale} scale{needs}")
-        if self.scale == "linear" and value and not LINEAR[0] <= abs(value) <= LINEAR[1]:
+        if self.scale == "linear" and abs(value) > LARGEST:
             raise ValueError(f"{self.name} = {value:g} has no score on a linear scale: give it in another unit")
-        score = math.log(value) if self.scale == "log" else value
+        score = math.log(value) if self.scale == "log" else value if abs(value) >= SMALLEST else 0.0
         return score if self.direction == "lower" else 0.0 - score  # and not -0.0
 
     def value(self, score: float) -> float:
