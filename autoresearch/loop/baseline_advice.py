@@ -29,7 +29,7 @@ def advice(x: Experiment, failure: Failure, main: str, layout: Layout, branch: B
         mend = f"The error is in {file}, which measures every candidate. Put it back: {again}; and start again"
     detail = f"\n{failure.detail}" if failure.detail else ""
     log = layout.run(x.n, x.next_run - 1)
-    return f"the baseline does not run ({failure.kind}): {failure.message}{detail}\n{mend}; the log is in {log}"
+    return f"the baseline does not run ({failure.kind}): {failure.message}{detail}\nThe log is in {log}. {mend}"
 
 
 def _faulty_harness(detail: str, layout: Layout, branch: Branch) -> str | None:
