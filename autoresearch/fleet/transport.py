@@ -40,7 +40,7 @@ def configure(ttl_s: float = TTL_S) -> None:
             "distributed.admin.tick.limit": "60 s",
         }
     )
-    for name in ("distributed", "distributed.client", "distributed.gc", "tornado.application"):
+    for name in ("distributed", "distributed.client", "distributed.gc", "tornado.application", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what matters is raised, or told by us
 
 
