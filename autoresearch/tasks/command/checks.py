@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from autoresearch.candidate import constants
+from autoresearch.candidate.declared_values import values_text
 from autoresearch.candidate.pack import pack
 from autoresearch.errors import EditError
+from autoresearch.formats import shortened
 from autoresearch.paths import TASK_FILE
 from autoresearch.tasks.command.command_words import PYTHON, named_files, programs, script_of
 from autoresearch.tasks.command.declaration import Problem
@@ -56,7 +59,7 @@ def knob_problems(declared: Declaration, edited: Mapping[str, bytes]) -> Iterato
     """Yield the knobs that no editable file has as a constant or a key."""
     source = pack({path: content.decode("utf-8", "replace") for path, content in edited.items()})
     known = constants.read(source)
-    for knob in declared.knobs:
+    for knob, values in declared.knobs.items():
         name = knob.partition("[")[0]
         try:
             found = constants.named(source, name) in known
@@ -67,6 +70,16 @@ def knob_problems(declared: Declaration, edited: Mapping[str, bytes]) -> Iterato
             near = get_close_matches(name, known, n=3, cutoff=0.5) or list(known)[:5]
             mend = f"There are {', '.join(near) or 'none'}: constants of Python, keys of TOML and JSON"
             yield Problem(("knobs", knob), f"no editable file has a constant {name}", mend)
+        elif not _has_kind(value := known[constants.named(source, name)], values):
+            what = f"{knob} may be {values_text(values)}, and is {shortened(repr(value), 40)}"
+            yield Problem(("knobs", knob), what, "Declare values of its kind")
+
+
+def _has_kind(value: Any, values: Sequence[Any]) -> bool:
+    """Return whether a value, or an element of it, is of the kind of one of others: numbers, texts, switches."""
+    elements = value if isinstance(value, list | tuple) else [value]
+    kinds = {float if type(other) is int else type(other) for other in values}
+    return any((float if type(element) is int else type(element)) in kinds for element in elements)
 
 
 def _edit_problems(declared: Declaration, folder: Path, files: Collection[str]) -> Iterator[Problem]:

@@ -36,6 +36,11 @@ from testbed.toy import git
             "line 6: no editable file has a constant xs. There are x",
         ),
         ("[metric]", "[knobs]\nx = [1, 2]\n[metric]", None),
+        (
+            "[metric]",
+            "[knobs]\nx = ['a', 'b']\n[metric]",
+            "line 6: x may be one of a, b, and is 3. Declare values of its",
+        ),
         ("[metric]", '[test]\nrun = "true"\nshow = ["run.py"]\n[metric]', "line 7: `run.py` is not hidden"),
         ("timeout_s = 20", 'link = ["node_modules"]', "line 4: there is no folder node_modules"),
         ("timeout_s = 20", 'link = ["."]', "line 4: . holds "),
