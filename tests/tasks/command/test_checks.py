@@ -36,6 +36,7 @@ from testbed.toy import git
             "line 6: no editable file has a constant xs. There are x",
         ),
         ("[metric]", "[knobs]\nx = [1, 2]\n[metric]", None),
+        ("[metric]", "[knobs]\nx = [1.5, 9.5]\n[metric]", None),
         (
             "[metric]",
             "[knobs]\nx = ['a', 'b']\n[metric]",
