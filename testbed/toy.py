@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import subprocess
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,13 @@ from autoresearch.measure.workbench import Workbench
 from autoresearch.paths import DataFolder
 from autoresearch.system.sandbox import Sandbox, select
 from autoresearch.tasks.gpt.data import prepared
-from autoresearch.tasks.gpt.data.prepared import Meta, Split
+from autoresearch.tasks.gpt.data.prepared import Meta, Split, StoredFile
 from autoresearch.tasks.gpt.workbench import harness
 
 ROOT = Path(__file__).resolve().parent.parent
 HONEST = ROOT / "testbed" / "toy_trainer.py"
 VOCAB, SEQ_LEN = 64, 64
+OWN_FILES = ("token_bytes.npy", "tokenizer.json", "train.u16", "eval/val.u16", "eval/test.u16")
 META = Meta(
     version=prepared.VERSION,
     dataset="toy",
@@ -58,6 +60,28 @@ def write_toy_data(folder: Path, *, budget_s: float = 1.0) -> Path:
     ranks = {"pattern": ".", "special": {f"<|special_{i}|>": 60 + i for i in range(4)}, "ranks": []}
     (folder / "tokenizer.json").write_text(json.dumps(ranks))
     meta = replace(META, budget_s=budget_s, splits=splits)
+    (folder / "meta.json").write_bytes(jsonable.to_json(meta))
+    return folder
+
+
+def write_own_data(folder: Path) -> Path:
+    """Write the toy data as a person's own text that was prepared, with hashes and fingerprint."""
+    write_toy_data(folder)
+    meta = prepared.load_meta(folder)
+    hashes = {path: hashlib.sha256((folder / path).read_bytes()).hexdigest() for path in OWN_FILES}
+    files = {path: StoredFile(bytes=(folder / path).stat().st_size, sha256=hashes[path]) for path in OWN_FILES[:2]}
+    splits = {name: replace(split, sha256=hashes[split.file]) for name, split in meta.splits.items()}
+    meta = replace(
+        meta,
+        dataset=folder.parent.name,
+        argument="/home/me/secret place/notes",
+        source="/home/me/secret place/notes (2 files)",
+        request={"version": prepared.VERSION, "files": 2, "state": "5f2a"},
+        files=files,
+        splits=splits,
+        train_mtime_ns=(folder / "train.u16").stat().st_mtime_ns,
+        fingerprint=prepared.fingerprint(asdict(meta), hashes),
+    )
     (folder / "meta.json").write_bytes(jsonable.to_json(meta))
     return folder
 

@@ -19,6 +19,7 @@ class Welcome:
 
     task: TaskFacts
     versions: Mapping[str, str]
+    manifest: str = ""  # of a person's own text, which is sent to members that lack it
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +32,19 @@ class Hello:
     task: TaskFacts = field(default_factory=TaskFacts)
     versions: Mapping[str, str] = field(default_factory=dict)
     problem: str = ""
+    lacks_data: bool = False  # of the manifest: the coordinator has to send it first
 
 
 def refusal(welcome: Welcome, hello: Hello) -> str | None:
     """Return why a member cannot join, with what differs; None where it can.
 
-    The harness and the task have to be the same, Python and MLX in their minor versions.
+    The harness and the task have to be the same, Python and MLX in their minor versions. The name of the data may be
+    another one where its content, which the fingerprint tells, is the same.
     """
     if hello.problem:
         return f"cannot join: {hello.problem}"
+    if hello.lacks_data:
+        return f"cannot join: it does not have the data {welcome.task.dataset}, also after it was sent"
     differ = []
     for name in sorted(welcome.versions.keys() | hello.versions.keys()):
         theirs, ours = hello.versions.get(name), welcome.versions.get(name)
@@ -47,7 +52,8 @@ def refusal(welcome: Welcome, hello: Hello) -> str | None:
             theirs, ours = _minor(theirs), _minor(ours)
         if theirs != ours:
             differ.append(f"{name} is {theirs or 'missing'} here and {ours or 'missing'} on the coordinator")
-    for name in ("name", "dataset", "profile", "fingerprint", "budget_s"):
+    same_data = welcome.task.fingerprint is not None and hello.task.fingerprint == welcome.task.fingerprint
+    for name in ("name", *(() if same_data else ("dataset",)), "profile", "fingerprint", "budget_s"):
         theirs, ours = getattr(hello.task, name), getattr(welcome.task, name)
         if theirs != ours:
             differ.append(f"the task's {name} is {theirs} here and {ours} on the coordinator")

@@ -6,7 +6,7 @@ import contextlib
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import wait
 from dataclasses import replace
 from itertools import count
@@ -20,12 +20,15 @@ from autoresearch.fleet.address import FleetAddress
 from autoresearch.fleet.admission import Hello, Welcome
 from autoresearch.fleet.job import Done, Job
 from autoresearch.fleet.pool import Known, StoppedError
+from autoresearch.fleet.sending import AskMember, send
 from autoresearch.formats import span
 from autoresearch.records import Failure, Measurement, Say
 from autoresearch.system.machine import Facts
+from autoresearch.tasks.gpt.data.delivery import Parcel, megabytes
 
 LOOK_S = 0.5  # between two looks at the scheduler
 HELLO_S = 3600.0  # that a member may take to prepare the data
+PIECE_S = 600.0  # that a piece of the data may take to arrive, and all of it to be checked
 SLOW_HELLO_S = 60.0  # after which the coordinator says whom it waits for
 GREET_AGAIN_S, MOST_GREET_AGAIN_S = 2.0, 60.0  # before a member is asked again that could not answer, doubled each time
 ALONE_S = 120.0  # that a job waits for a member of its class before the coordinator says so
@@ -39,9 +42,20 @@ class _GoneError(Exception):
 
 
 class DaskPool:
-    """Pool of the machines that have joined the scheduler at `address`. `welcome` says what they are to measure."""
+    """Pool of the machines that have joined the scheduler at `address`. `welcome` says what they are to measure.
 
-    def __init__(self, address: FleetAddress, welcome: Welcome, say: Say, *, ttl_s: float = transport.TTL_S) -> None:
+    `parcel` is the data of which `welcome` has the manifest, for those that lack it.
+    """
+
+    def __init__(
+        self,
+        address: FleetAddress,
+        welcome: Welcome,
+        say: Say,
+        *,
+        parcel: Parcel | None = None,
+        ttl_s: float = transport.TTL_S,
+    ) -> None:
         import distributed
 
         dask: Any = distributed  # it has few types
@@ -61,7 +75,7 @@ class DaskPool:
         except (OSError, RuntimeError) as error:
             raise AutoresearchError(f"the scheduler cannot listen on {address.name}: {error}") from error
         self._client = dask.Client(self._cluster, security=security)
-        self._welcome, self._say = welcome, say
+        self._welcome, self._parcel, self._say = welcome, parcel, say
         self._members: dict[str, Known] = {}  # by Dask's address
         self._ids: dict[str, str] = {}  # whose a name is
         self._busy: set[str] = set()  # those that make a run
@@ -143,7 +157,7 @@ class DaskPool:
     def _measure_on(self, url: str, known: Known, key: str, job: Job) -> Done | None:
         """Return what a member measured, or that it could not; None where it is lost."""
         try:
-            told = self._ask(url, member.measure, job.to_json(), job.id, job.patience_s, key)
+            told = self._ask(url, member.measure, [job.to_json()], job.id, job.patience_s, key)
             done = jsonable.from_json(Done, told)
             return replace(done, measurement=replace(done.measurement, member=known.name))
         except StoppedError:
@@ -161,11 +175,11 @@ class DaskPool:
         return _cannot(job, known.name, problem)
 
     def _ask(
-        self, url: str, what: Callable[[str], str], text: str, name: str, limit_s: float, key: str | None = None
+        self, url: str, what: AskMember, given: Sequence[object], name: str, limit_s: float, key: str | None = None
     ) -> str:
-        """Return what a member answers. Raises what it raises, TimeoutError, _GoneError and StoppedError."""
+        """Return what a member's function answers. Raises what it raises, TimeoutError, _GoneError and StoppedError."""
         numbered = f"{name} {next(self._numbers)}"
-        future = self._client.submit(what, text, workers=[url], key=numbered, pure=False)
+        future = self._client.submit(what, *given, workers=[url], key=numbered, pure=False)
         answer, end = transport.answer(future), time.monotonic() + limit_s
         try:
             while time.monotonic() < end:
@@ -249,7 +263,7 @@ class DaskPool:
         return frozenset(list(self._cluster.scheduler.workers))
 
     def _greet(self, url: str) -> None:
-        """Ask a machine what it is, again where it cannot answer, and admit it or send it away."""
+        """AskMember a machine what it is, again where it cannot answer, and admit it or send it away."""
         wait_s, told = GREET_AGAIN_S, False
         while not self._gone(url):
             try:
@@ -265,15 +279,10 @@ class DaskPool:
             wait_s = min(2 * wait_s, MOST_GREET_AGAIN_S)
 
     def _admit(self, url: str) -> None:
-        waited = f"{_place(url)} has come, and prepares its data, it seems: no answer in {SLOW_HELLO_S:.0f} s"
-        slow = threading.Timer(SLOW_HELLO_S, self._say, [waited])
-        slow.daemon = True
-        slow.start()
-        try:
-            text = jsonable.to_json(self._welcome).decode()
-            hello = jsonable.from_json(Hello, self._ask(url, member.hello, text, f"hello {url}", HELLO_S))
-        finally:
-            slow.cancel()
+        hello = self._hello(url)
+        if hello.lacks_data and self._parcel is not None:
+            refused = self._send(url, hello.name, self._parcel)
+            hello = replace(hello, problem=refused) if refused else self._hello(url)
         facts = Facts.from_dict(hello.facts)
         kind, what = admission.class_of(facts), admission.what(facts, hello.versions)
         name = hello.name if self._ids.setdefault(hello.name, hello.id) == hello.id else f"{hello.name}-{hello.id[:4]}"
@@ -287,6 +296,27 @@ class DaskPool:
             self._members[url] = Known(name, hello.id, what, kind)
             self._freed.notify_all()
         self._say(f"{name} ({_place(url)}) joined: {facts.describe()}")
+
+    def _hello(self, url: str) -> Hello:
+        """AskMember a machine what it is and what the task is there."""
+        waited = f"{_place(url)} has come, and prepares its data, it seems: no answer in {SLOW_HELLO_S:.0f} s"
+        slow = threading.Timer(SLOW_HELLO_S, self._say, [waited])
+        slow.daemon = True
+        slow.start()
+        try:
+            text = jsonable.to_json(self._welcome).decode()
+            return jsonable.from_json(Hello, self._ask(url, member.hello, [text], f"hello {url}", HELLO_S))
+        finally:
+            slow.cancel()
+
+    def _send(self, url: str, name: str, parcel: Parcel) -> str:
+        """Send a member the data that it lacks; return why it does not take it, or ""."""
+        who, began = f"{name} ({_place(url)})", time.monotonic()
+        self._say(f"{who} does not have {parcel.title} and is sent it: {megabytes(parcel.size)}")
+        refused = send(parcel, lambda what, *given: self._ask(url, what, given, f"data {url}", PIECE_S))
+        if not refused:
+            self._say(f"{who} has {parcel.title} now, after {span(time.monotonic() - began)}, and keeps it")
+        return refused
 
     def _gone(self, url: str) -> bool:
         return self._stopped.is_set() or url not in self._scheduled()

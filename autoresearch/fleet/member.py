@@ -28,9 +28,11 @@ from autoresearch.fleet.job import Done, Job, perform
 from autoresearch.records import Failure, Measurement, Say
 from autoresearch.system import awake, machine, process
 from autoresearch.system.exits import INTERRUPTED
+from autoresearch.tasks.gpt.data.delivery import Delivery
 from autoresearch.tasks.task import Task
 
 OpenTask = Callable[[Welcome], Task]
+BeginDelivery = Callable[[Welcome], Delivery | None]
 DISMISSED, LOST = 0, 75  # exit codes of `serve`: the coordinator sent it away; start it again
 LOOK_S = 0.2  # between two looks at the process that started this one
 ANSWER_S = 0.2  # for the answer to `dismiss`, before the process ends
@@ -47,8 +49,10 @@ class Member:
     id: str  # of this machine, by which the coordinator knows it again
     name: str = field(default_factory=platform.node)
     facts: machine.Facts = field(default_factory=machine.facts)
+    receive: BeginDelivery = lambda welcome: None  # what takes the coordinator's own text; None where that is here
     ttl_s: float = transport.TTL_S  # after which the coordinator, where it is silent, is looked for anew
     task: Task | None = None
+    delivery: Delivery | None = None  # while data arrives
     over: threading.Event = field(default_factory=threading.Event)  # it was told to end
     code: int = LOST  # with which it ends
 
@@ -89,6 +93,8 @@ def _end(member: Member, folder: Path) -> NoReturn:
     try:
         member.over.set()  # before its run is killed, whose end would look like the candidate's failure
         process.end_orphans(own_too=True)
+        if member.delivery is not None:
+            member.delivery.abandon()
         shutil.rmtree(folder, ignore_errors=True)
     finally:
         os._exit(member.code)
@@ -125,15 +131,43 @@ async def _work(address: FleetAddress, member: Member, folder: Path) -> None:
 
 
 def hello(welcome: str) -> str:
-    """Open the task that the coordinator names and answer what it is here, and on which machine."""
+    """Open the task that the coordinator names and answer what it is here, and on which machine.
+
+    Where its data is a person's own text that is not here, the answer says so, and the delivery begins.
+    """
     me = _members[0]
     asked = jsonable.from_json(Welcome, welcome)
     try:
-        me.task = me.open_task(asked)
-        answer = Hello(me.name, me.id, me.facts.to_dict(), me.task.facts, me.task.versions)
+        me.delivery = me.receive(asked)
+        if me.delivery is None:
+            me.task = me.open_task(asked)
+            answer = Hello(me.name, me.id, me.facts.to_dict(), me.task.facts, me.task.versions)
+        else:
+            answer = Hello(me.name, me.id, me.facts.to_dict(), lacks_data=True)
     except (AutoresearchError, OSError) as error:
         answer = Hello(me.name, me.id, me.facts.to_dict(), problem=str(error))
     return jsonable.to_json(answer).decode()
+
+
+def take_piece(name: str, offset: int, piece: bytes) -> str:
+    """Write a piece of a file of the data that was begun; return why that is impossible, or ""."""
+    return _on_delivery(lambda delivery: delivery.take(name, offset, piece))
+
+
+def keep_data() -> str:
+    """Check and keep the data of which all pieces have come; return why that is impossible, or ""."""
+    return _on_delivery(lambda delivery: delivery.finish())
+
+
+def _on_delivery(work: Callable[[Delivery], object]) -> str:
+    delivery = _members[0].delivery
+    if delivery is None:
+        return "it asked for no data"
+    try:
+        work(delivery)
+    except (AutoresearchError, OSError) as error:
+        return str(error)
+    return ""
 
 
 def tell(text: str) -> None:

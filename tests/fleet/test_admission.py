@@ -27,10 +27,20 @@ def test_minor_versions_of_python_and_mlx_may_differ_in_their_last_number() -> N
         (replace(HELLO, task=replace(TASK, fingerprint="77")), "the task's fingerprint is 77 here and 5f2a on the"),
         (replace(HELLO, task=replace(TASK, budget_s=60.0)), "the task's budget_s is 60.0 here and 300.0 on the"),
         (replace(HELLO, problem="no sandbox"), "cannot join: no sandbox"),
+        (replace(HELLO, lacks_data=True), "cannot join: it does not have the data climbmix, also after it was sent"),
     ],
 )
 def test_what_would_not_compare_is_refused_with_what_differs(hello: Hello, why: str) -> None:
     assert why in (refusal(WELCOME, hello) or "")
+
+
+def test_data_of_the_same_content_may_have_another_name() -> None:
+    notes = replace(TASK, dataset="notes-1f0c39ae@fleet")
+    assert refusal(WELCOME, replace(HELLO, task=notes)) is None
+    other = replace(HELLO, task=replace(notes, fingerprint="77"))
+    assert "the task's dataset is notes-1f0c39ae@fleet here and climbmix on the" in (refusal(WELCOME, other) or "")
+    unknown = replace(WELCOME, task=replace(TASK, fingerprint=None))
+    assert "the task's dataset is" in (refusal(unknown, replace(HELLO, task=replace(notes, fingerprint=None))) or "")
 
 
 def test_a_machine_s_facts_survive_the_way_and_name_its_class() -> None:

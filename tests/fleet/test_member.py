@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import platform
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -13,7 +14,11 @@ from autoresearch.fleet import member
 from autoresearch.fleet.admission import Hello, Welcome
 from autoresearch.fleet.job import Done, Job
 from autoresearch.fleet.member import Member
+from autoresearch.loop.commands.fleet import receive
+from autoresearch.records import TaskFacts
+from autoresearch.tasks.gpt.data import delivery, prepared
 from testbed.fleet_member import FACTS, VERSIONS, Waiting
+from testbed.toy import write_own_data
 
 WELCOME = jsonable.to_json(Welcome(FACTS, VERSIONS)).decode()
 
@@ -37,6 +42,32 @@ def test_a_task_that_does_not_open_is_told(me: Member) -> None:
 
     me.open_task = no_data  # type: ignore[assignment]
     assert jsonable.from_json(Hello, member.hello(WELCOME)).problem == "climbmix is not prepared here"
+
+
+def test_without_the_data_of_the_night_it_says_so_and_takes_it(
+    me: Member, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUTORESEARCH_CACHE", str(tmp_path / "cache"))
+    parcel = delivery.parcel(folder := write_own_data(tmp_path / "data" / "notes-1f0c39ae" / "tiny"))
+    assert parcel is not None and member.take_piece("train.u16", 0, b"") == "it asked for no data"
+    fingerprint = prepared.load_meta(folder).fingerprint
+    welcome = Welcome(TaskFacts(fingerprint=fingerprint, profile="tiny"), VERSIONS, parcel.manifest)
+    text = jsonable.to_json(welcome).decode()
+    me.receive = partial(receive, say=print)
+    assert jsonable.from_json(Hello, member.hello(text)).lacks_data and me.task is None
+    assert member.take_piece("../x", 0, b"") == "the coordinator sent ../x, which is no file of its data"
+    for name in parcel.files:
+        assert member.take_piece(name, 0, (folder / name).read_bytes()) == ""
+    assert member.keep_data() == ""
+    again = jsonable.from_json(Hello, member.hello(text))
+    assert not again.lacks_data and not again.problem and me.task is not None
+
+
+def test_a_description_that_it_cannot_take_is_told(me: Member) -> None:
+    me.receive = partial(receive, say=print)
+    text = jsonable.to_json(Welcome(FACTS, VERSIONS, "[")).decode()
+    told = jsonable.from_json(Hello, member.hello(text))
+    assert told.problem.startswith("the coordinator's description of its data cannot be read") and not told.lacks_data
 
 
 def test_a_run_leaves_its_measurement_and_nothing_else(me: Member) -> None:

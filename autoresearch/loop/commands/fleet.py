@@ -12,6 +12,7 @@ import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -39,6 +40,9 @@ from autoresearch.system.attended import attend
 from autoresearch.system.exits import INTERRUPTED
 from autoresearch.system.invocation import CHECKOUT, command
 from autoresearch.system.locks import hold
+from autoresearch.tasks.gpt.data import delivery
+from autoresearch.tasks.gpt.data.delivery import Delivery, Parcel
+from autoresearch.tasks.gpt.task import GptTask
 from autoresearch.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -91,7 +95,11 @@ def coordinate(
         task = session.open_task(layout, read_night(layout), facts, options, say)
         host = args.fleet_host or addresses.own_host()
         where = FleetAddress(host, args.fleet_port, before.key if before and tag == before.tag else addresses.new_key())
-        pool = DaskPool(where, Welcome(task.facts, task.versions), say)
+        parcel = delivery.parcel(task.bench.data.folder) if isinstance(task, GptTask) else None
+        if parcel is not None:
+            size = delivery.megabytes(parcel.size)
+            say(f"fleet: members that do not have {parcel.title} get it from here, once: {size}")
+        pool = DaskPool(where, _welcome(task, parcel), say, parcel=parcel)
         fleet = Fleet(
             root=root,
             tag=tag,
@@ -124,6 +132,11 @@ def coordinate(
             for key in fleet.nights:
                 say(status.text(read_night(Layout(root, f"{tag}-{key}"))))
     return 0
+
+
+def _welcome(task: Task, parcel: Parcel | None) -> Welcome:
+    """Return what members are asked to measure; where the text lies here stays here."""
+    return Welcome(replace(task.facts, source=None), task.versions, parcel.manifest if parcel else "")
 
 
 def unfinished(root: Path) -> NightKey | None:
@@ -231,11 +244,12 @@ def _member(root: Path, where: FleetAddress, args: Namespace) -> NoReturn:
         process.end_orphans()
         layout, facts, say = Layout(root, "member"), machine.facts(), PlainView().put
         id = own_id(Cache.default().member_id)
+        delivery.discard_leftovers()
 
         def open_task(welcome: Welcome) -> Task:
             asked = welcome.task
             options = Options(
-                dataset=asked.dataset,
+                dataset=own_text(welcome) or asked.dataset,
                 profile=asked.profile,
                 time_budget_s=asked.budget_s,
                 no_sandbox=args.no_sandbox,
@@ -244,7 +258,20 @@ def _member(root: Path, where: FleetAddress, args: Namespace) -> NoReturn:
                 raise UsageError(f"the fleet's task is {asked.name}; name its folder here: loop.py join --task FOLDER")
             return session.open_task(layout, read_night(layout), facts, options, say)
 
-        member.serve(where, member.Member(layout.folder, open_task, say, id, facts=facts))
+        me = member.Member(layout.folder, open_task, say, id, facts=facts, receive=partial(receive, say=say))
+        member.serve(where, me)
+
+
+def receive(welcome: Welcome, say: Callable[[str], object]) -> Delivery | None:
+    """Begin to take the own text that a coordinator describes; return None where there is none or it is here."""
+    if not welcome.manifest or own_text(welcome):
+        return None
+    return Delivery.begin(welcome.manifest, welcome.task.fingerprint, say)
+
+
+def own_text(welcome: Welcome) -> str | None:
+    """Return the name by which this machine has the own text that a coordinator describes; None where it lacks it."""
+    return delivery.find(welcome.task.fingerprint, welcome.task.profile) if welcome.manifest else None
 
 
 def own_id(path: Path) -> str:

@@ -44,6 +44,7 @@ __all__ = [
     "hub_reachable",
     "locate",
     "prepare",
+    "publish",
 ]
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -84,7 +85,7 @@ def prepare(
             if force:
                 shutil.rmtree(DataFolder(folder).partial.folder, ignore_errors=True)
             elif DataFolder(folder).partial.meta.exists():  # killed after the last stage
-                _publish(folder)
+                publish(folder)
             if not force and _is_ready(folder, request, any_shards=shards is None, report=report):
                 _discard_leftovers(folder)
                 os.utime(DataFolder(folder).meta)  # the latest from now on
@@ -103,7 +104,7 @@ def _prepare(
     start = time.monotonic()
     report(f"preparing {source.title}, profile {scale.name}")
     Preparation(source, scale, DataFolder(folder).partial.folder, request, report).run(offline)
-    _publish(folder)
+    publish(folder)
     fingerprint = load_meta(folder).fingerprint
     report(f"prepared in {time.monotonic() - start:.1f} s: {folder} (fingerprint {fingerprint})")
 
@@ -174,7 +175,7 @@ def _replaced(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.old")
 
 
-def _publish(folder: Path) -> None:
+def publish(folder: Path) -> None:
     """Give the finished folder its name. A process that has an earlier folder's files open keeps reading those."""
     shutil.rmtree(_replaced(folder), ignore_errors=True)
     if folder.exists():

@@ -19,6 +19,8 @@ from autoresearch.system.invocation import command
 VERSION = 2  # of the layout that corpus.py describes
 NUMBERS = ("seq_len", "vocab_size", "bos_id", "eval_tokens", "eval_rows")  # of meta.json that decide what is measured
 
+FROM_FLEET = "@fleet"  # ends the name of data that a coordinator has sent, which no path of a text becomes
+
 DataRequest = Mapping[str, Any]  # what was asked for: the profile's numbers, and what identifies the text
 
 
@@ -166,4 +168,6 @@ def _mend_folder(data: DataFolder) -> str:
 
 
 def _again(dataset: str, profile: str, options: str) -> str:
+    if dataset.endswith(FROM_FLEET) and "/" not in dataset:
+        return "It is sent again when this machine joins the fleet: " + command("loop.py join 'autoresearch://...'")
     return "Run: " + command(f"prepare.py --dataset {shlex.quote(dataset)} --profile {profile}{options} --force")

@@ -28,6 +28,7 @@ from autoresearch.records import Say
 from autoresearch.tasks.gpt.data import hub
 from autoresearch.tasks.gpt.data.files import OWN_SUFFIXES, TEXT, Remarks, read, read_downloaded
 
+NAMED = ("climbmix", "tinystories", "stdlib")  # that every machine prepares for itself; others are a person's own text
 HELD_OUT = 1 / 25  # share of the documents that goes to val, and to test
 LAST_SHARD = 6542  # climbmix's validation shard; the ones before it are for training
 STORIES = 10_000  # rows of tinystories' test split, and of its validation split
@@ -103,7 +104,7 @@ def folder_name(dataset: str) -> str:
 
     A name that is not a path, such as notes-1f0c39ae, stays as it is.
     """
-    if dataset in ("climbmix", "tinystories", "stdlib") or (path := _existing(dataset)) is None:
+    if dataset in NAMED or (path := _existing(dataset)) is None:
         return dataset
     path = path.resolve()
     stem = re.sub(r"[^A-Za-z0-9._]+", "-", path.stem if path.is_file() else path.name).strip("-.") or "text"
