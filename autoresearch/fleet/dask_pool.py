@@ -263,7 +263,7 @@ class DaskPool:
         return frozenset(list(self._cluster.scheduler.workers))
 
     def _greet(self, url: str) -> None:
-        """AskMember a machine what it is, again where it cannot answer, and admit it or send it away."""
+        """Ask a machine what it is, again where it cannot answer, and admit it or send it away."""
         wait_s, told = GREET_AGAIN_S, False
         while not self._gone(url):
             try:
@@ -298,7 +298,7 @@ class DaskPool:
         self._say(f"{name} ({_place(url)}) joined: {facts.describe()}")
 
     def _hello(self, url: str) -> Hello:
-        """AskMember a machine what it is and what the task is there."""
+        """Ask a machine what it is and what the task is there."""
         waited = f"{_place(url)} has come, and prepares its data, it seems: no answer in {SLOW_HELLO_S:.0f} s"
         slow = threading.Timer(SLOW_HELLO_S, self._say, [waited])
         slow.daemon = True
@@ -311,11 +311,11 @@ class DaskPool:
 
     def _send(self, url: str, name: str, parcel: Parcel) -> str:
         """Send a member the data that it lacks; return why it does not take it, or ""."""
-        who, began = f"{name} ({_place(url)})", time.monotonic()
+        who = f"{name} ({_place(url)})"
         self._say(f"{who} does not have {parcel.title} and is sent it: {megabytes(parcel.size)}")
         refused = send(parcel, lambda what, *given: self._ask(url, what, given, f"data {url}", PIECE_S))
         if not refused:
-            self._say(f"{who} has {parcel.title} now, after {span(time.monotonic() - began)}, and keeps it")
+            self._say(f"{who} has {parcel.title} now, and keeps it")
         return refused
 
     def _gone(self, url: str) -> bool:

@@ -6,13 +6,13 @@ import contextlib
 import os
 import re
 import secrets
+import shutil
 import sys
 import threading
 import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -254,12 +254,27 @@ def _member(root: Path, where: FleetAddress, args: Namespace) -> NoReturn:
                 time_budget_s=asked.budget_s,
                 no_sandbox=args.no_sandbox,
             )
-            if (asked.name != GPT) != layout.declared:
-                raise UsageError(f"the fleet's task is {asked.name}; name its folder here: loop.py join --task FOLDER")
-            return session.open_task(layout, read_night(layout), facts, options, say)
+            return agreeing(
+                welcome, layout.harness, lambda: session.open_task(layout, read_night(layout), facts, options, say)
+            )
 
-        me = member.Member(layout.folder, open_task, say, id, facts=facts, receive=partial(receive, say=say))
+        def take_data(welcome: Welcome) -> Delivery | None:
+            if (welcome.task.name != GPT) != layout.declared:
+                named = f"the fleet's task is {welcome.task.name}"
+                raise UsageError(f"{named}; name its folder here: loop.py join --task FOLDER")
+            return receive(welcome, say)
+
+        me = member.Member(layout.folder, open_task, say, id, facts=facts, receive=take_data)
         member.serve(where, me)
+
+
+def agreeing(welcome: Welcome, harness: Path, open_it: Callable[[], Task]) -> Task:
+    """Open a task, with a new copy of the harness where an earlier fleet's is another than the coordinator's."""
+    task = open_it()
+    if task.versions.get("harness") == welcome.versions.get("harness"):
+        return task
+    shutil.rmtree(harness, ignore_errors=True)
+    return open_it()
 
 
 def receive(welcome: Welcome, say: Callable[[str], object]) -> Delivery | None:

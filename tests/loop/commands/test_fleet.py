@@ -10,6 +10,8 @@ import time
 from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -17,11 +19,14 @@ from autoresearch import jsonable
 from autoresearch.errors import UsageError
 from autoresearch.files import write_atomic
 from autoresearch.fleet.address import FleetAddress
+from autoresearch.fleet.admission import Welcome
 from autoresearch.fleet.pool import Known
 from autoresearch.loop.commands import fleet
 from autoresearch.paths import fleet_key, fleet_state, member_key
+from autoresearch.records import TaskFacts
+from autoresearch.tasks.gpt.data import delivery
 from testbed.bounded import finished
-from testbed.toy import ROOT, git
+from testbed.toy import ROOT, git, write_own_data
 
 TASK = """\
 edit = ["fast.py"]
@@ -87,6 +92,29 @@ def test_a_machine_keeps_its_number(tmp_path: Path) -> None:
     assert re.fullmatch("[0-9a-f]{16}", first) and fleet.own_id(tmp_path / "cache" / "member-id") == first
     (tmp_path / "cache" / "member-id").write_bytes(b"\xff")
     assert fleet.own_id(tmp_path / "cache" / "member-id") != first
+
+
+@pytest.mark.parametrize(("asked", "copied"), [("old", "old"), ("new", "new"), ("other", "new")])
+def test_a_member_renews_its_copy_of_the_harness_where_the_coordinator_s_is_another(
+    tmp_path: Path, asked: str, copied: str
+) -> None:
+    copy = tmp_path / "runs" / "member" / "harness"
+    write_atomic(copy / "prepare.py", b"old")
+
+    def open_it() -> Any:
+        if not copy.exists():
+            write_atomic(copy / "prepare.py", b"new")
+        return SimpleNamespace(versions={"harness": (copy / "prepare.py").read_text()})
+
+    task = fleet.agreeing(Welcome(TaskFacts(), {"harness": asked}), copy, open_it)
+    assert task.versions == {"harness": copied}
+
+
+def test_where_the_text_lies_is_not_told_to_members(tmp_path: Path) -> None:
+    task: Any = SimpleNamespace(facts=TaskFacts(source="/home/me/notes (2 files)", fingerprint="5f"), versions={})
+    assert fleet._welcome(task, None) == Welcome(TaskFacts(fingerprint="5f"), {})
+    parcel = delivery.parcel(write_own_data(tmp_path / "data" / "notes-1f0c39ae" / "tiny"))
+    assert parcel is not None and fleet._welcome(task, parcel).manifest == parcel.manifest
 
 
 @pytest.mark.slow
