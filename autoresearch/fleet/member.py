@@ -15,6 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -52,7 +53,8 @@ class Member:
     receive: BeginDelivery = lambda welcome: None  # what takes the coordinator's own text; None where that is here
     ttl_s: float = transport.TTL_S  # after which the coordinator, where it is silent, is looked for anew
     task: Task | None = None
-    delivery: Delivery | None = None  # while data arrives
+    delivery: Delivery | None = None  # of the data that the coordinator sends
+    kept_awake: ExitStack = field(default_factory=ExitStack)  # while data arrives
     over: threading.Event = field(default_factory=threading.Event)  # it was told to end
     code: int = LOST  # with which it ends
 
@@ -136,6 +138,7 @@ def hello(welcome: str) -> str:
     Where its data is a person's own text that is not here, the answer says so, and the delivery begins.
     """
     me = _members[0]
+    me.kept_awake.close()
     asked = jsonable.from_json(Welcome, welcome)
     try:
         me.delivery = me.receive(asked)
@@ -143,6 +146,8 @@ def hello(welcome: str) -> str:
             me.task = me.open_task(asked)
             answer = Hello(me.name, me.id, me.facts.to_dict(), me.task.facts, me.task.versions)
         else:
+            me.folder.mkdir(parents=True, exist_ok=True)
+            me.kept_awake.enter_context(awake.Awake(_quiet, me.folder / "awake.log"))
             answer = Hello(me.name, me.id, me.facts.to_dict(), lacks_data=True)
     except (AutoresearchError, OSError) as error:
         answer = Hello(me.name, me.id, me.facts.to_dict(), problem=str(error))

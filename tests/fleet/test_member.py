@@ -17,6 +17,7 @@ from autoresearch.fleet.member import Member
 from autoresearch.loop.commands.fleet import receive
 from autoresearch.records import TaskFacts
 from autoresearch.tasks.gpt.data import delivery, prepared
+from autoresearch.tasks.gpt.data.delivery import Delivery
 from testbed.fleet_member import FACTS, VERSIONS, Waiting
 from testbed.toy import write_own_data
 
@@ -79,7 +80,9 @@ def test_a_run_leaves_its_measurement_and_nothing_else(me: Member) -> None:
 
 
 @pytest.mark.slow
-def test_the_machine_stays_awake_during_a_run(me: Member, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_machine_stays_awake_during_a_run_and_while_data_arrives(
+    me: Member, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tool = tmp_path / "bin" / ("caffeinate" if platform.system() == "Darwin" else "systemd-inhibit")
     tool.parent.mkdir()
     tool.write_text(f"#!/bin/sh\necho awake > {tmp_path}/inhibited\nexec sleep 60\n")
@@ -88,8 +91,21 @@ def test_the_machine_stays_awake_during_a_run(me: Member, tmp_path: Path, monkey
     member.hello(WELCOME)
     job = Job(id="n/0001/run-1", fingerprint="w0", source="x", seed=5, purpose="search", role="candidate")
     member.measure(job.to_json())
-    assert (tmp_path / "inhibited").exists()
-    assert not [p for p in psutil.Process().children(recursive=True) if p.name() == "sleep"], "and no longer"
+    assert (tmp_path / "inhibited").exists() and not inhibitors()
+    monkeypatch.setenv("AUTORESEARCH_CACHE", str(tmp_path / "cache"))
+    parcel = delivery.parcel(folder := write_own_data(tmp_path / "data" / "notes-1f0c39ae" / "tiny"))
+    assert parcel is not None
+    me.receive = lambda welcome: Delivery.begin(parcel.manifest, prepared.load_meta(folder).fingerprint, print)
+    member.hello(WELCOME)
+    assert inhibitors()
+    me.receive = lambda welcome: None
+    member.hello(WELCOME)
+    assert not inhibitors()
+
+
+def inhibitors() -> list[psutil.Process]:
+    """Return the processes that keep the machine awake, in the test above."""
+    return [process for process in psutil.Process().children(recursive=True) if process.name() == "sleep"]
 
 
 def test_dismissed_it_leaves(me: Member, capsys: pytest.CaptureFixture[str]) -> None:

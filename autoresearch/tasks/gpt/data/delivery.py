@@ -133,13 +133,17 @@ class Delivery:
             raise DataError(f"the coordinator offers data {printable(meta.fingerprint[:40])}, not {fingerprint}")
         if (why := problem(meta)) is not None:
             raise DataError(f"the coordinator's description of its data is wrong: {why}")
-        name = meta.dataset + FROM_FLEET
-        source = f"{meta.dataset}, sent by a fleet's coordinator"
-        made = cls(
-            replace(meta, dataset=name, argument="", source=source, request={}),
-            (Cache(cache) if cache else Cache.default()).data(name, meta.profile),
-            say,
+        name, profile = meta.dataset + FROM_FLEET, PROFILES[meta.profile]
+        kept = replace(
+            meta,
+            dataset=name,
+            argument="",
+            source=f"{meta.dataset}, sent by a fleet's coordinator",
+            budget_s=profile.budget_s,  # as the constants: no hash vouches for those that were sent
+            constants=dict(profile.constants),
+            request={},
         )
+        made = cls(kept, (Cache(cache) if cache else Cache.default()).data(name, meta.profile), say)
         made._make_room()
         return made
 

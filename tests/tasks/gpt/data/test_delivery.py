@@ -21,6 +21,7 @@ from autoresearch.paths import DataFolder
 from autoresearch.tasks.gpt.data import corpus, delivery, prepared
 from autoresearch.tasks.gpt.data.delivery import Delivery, Parcel
 from autoresearch.tasks.gpt.data.prepared import Meta, StoredFile
+from autoresearch.tasks.gpt.data.profiles import PROFILES
 from autoresearch.tasks.gpt.workbench import choose_data
 from testbed.toy import META, OWN_FILES, write_own_data, write_toy_data
 
@@ -86,7 +87,17 @@ def test_a_night_may_begin_on_what_was_sent(there: Path, cache: Path) -> None:
     assert meta.fingerprint == prepared.load_meta(there).fingerprint and meta.dataset == folder.parent.name
     assert meta.train_mtime_ns == (folder / "train.u16").stat().st_mtime_ns, "it is not read again at each start"
     assert corpus.changed_source(meta) is None
-    assert parcel(folder) == replace(parcel(there), folder=folder), "a member may lead the next night"
+    again = parcel(folder)
+    assert (again.title, again.files) == (NAME, parcel(there).files), "a member may lead the next night"
+    assert Delivery.begin(again.manifest, meta.fingerprint, print, cache).name == NAME
+
+
+def test_a_night_there_begins_with_the_constants_of_the_profile_and_not_with_sent_ones(
+    there: Path, cache: Path
+) -> None:
+    meta = replace(jsonable.from_json(Meta, parcel(there).manifest), constants={"DEPTH": "evil()"}, budget_s=1e9)
+    arriving = Delivery.begin(jsonable.to_json(meta).decode(), meta.fingerprint, print, cache)
+    assert arriving.meta.constants == PROFILES["tiny"].constants and arriving.meta.budget_s == 60
 
 
 def test_a_night_that_names_no_data_takes_what_a_person_prepared(there: Path, cache: Path) -> None:
