@@ -20,7 +20,6 @@ from typing import Any, NoReturn
 from autoresearch.candidate import constants
 from autoresearch.fleet import address, member, transport
 from autoresearch.fleet.admission import Welcome
-from autoresearch.loop.commands.fleet import receive
 from autoresearch.records import Failure, Measurement, TaskFacts
 from autoresearch.system import process
 from autoresearch.system.exits import exit_code
@@ -115,7 +114,7 @@ def main(line: str, folder: str, run_s: str, ttl_s: str) -> NoReturn:
         process.end_orphans()
         say: Callable[[str], object] = lambda text: print(text, flush=True)  # noqa: E731
         me = member.Member(home / "runs", open_task, say, home.name, home.name, ttl_s=float(ttl_s))
-        me.receive = partial(receive, say=say)
+        me.receive = partial(member.lacking, say=say)
         member.serve(where, me)
 
 

@@ -29,6 +29,7 @@ from autoresearch.fleet.job import Done, Job, perform
 from autoresearch.records import Failure, Measurement, Say
 from autoresearch.system import awake, machine, process
 from autoresearch.system.exits import INTERRUPTED
+from autoresearch.tasks.gpt.data import delivery
 from autoresearch.tasks.gpt.data.delivery import Delivery
 from autoresearch.tasks.task import Task
 
@@ -60,6 +61,18 @@ class Member:
 
 
 _members: list[Member] = []  # the one of this process
+
+
+def own_text(welcome: Welcome) -> str | None:
+    """Return the name by which this machine has the own text that a coordinator describes; None where it lacks it."""
+    return delivery.find(welcome.task.fingerprint, welcome.task.profile) if welcome.manifest else None
+
+
+def lacking(welcome: Welcome, say: Say) -> Delivery | None:
+    """Begin to take the own text that a coordinator describes; return None where there is none or it is here."""
+    if not welcome.manifest or own_text(welcome):
+        return None
+    return Delivery.begin(welcome.manifest, welcome.task.fingerprint, say)
 
 
 def serve(address: FleetAddress, member: Member) -> NoReturn:
@@ -156,20 +169,20 @@ def hello(welcome: str) -> str:
 
 def take_piece(name: str, offset: int, piece: bytes) -> str:
     """Write a piece of a file of the data that was begun; return why that is impossible, or ""."""
-    return _on_delivery(lambda delivery: delivery.take(name, offset, piece))
+    return _on_delivery(lambda arriving: arriving.take(name, offset, piece))
 
 
 def keep_data() -> str:
     """Check and keep the data of which all pieces have come; return why that is impossible, or ""."""
-    return _on_delivery(lambda delivery: delivery.finish())
+    return _on_delivery(lambda arriving: arriving.finish())
 
 
 def _on_delivery(work: Callable[[Delivery], object]) -> str:
-    delivery = _members[0].delivery
-    if delivery is None:
+    arriving = _members[0].delivery
+    if arriving is None:
         return "it asked for no data"
     try:
-        work(delivery)
+        work(arriving)
     except (AutoresearchError, OSError) as error:
         return str(error)
     return ""

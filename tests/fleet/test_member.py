@@ -14,7 +14,6 @@ from autoresearch.fleet import member
 from autoresearch.fleet.admission import Hello, Welcome
 from autoresearch.fleet.job import Done, Job
 from autoresearch.fleet.member import Member
-from autoresearch.loop.commands.fleet import receive
 from autoresearch.records import TaskFacts
 from autoresearch.tasks.gpt.data import delivery, prepared
 from autoresearch.tasks.gpt.data.delivery import Delivery
@@ -54,7 +53,7 @@ def test_without_the_data_of_the_night_it_says_so_and_takes_it(
     fingerprint = prepared.load_meta(folder).fingerprint
     welcome = Welcome(TaskFacts(fingerprint=fingerprint, profile="tiny"), VERSIONS, parcel.manifest)
     text = jsonable.to_json(welcome).decode()
-    me.receive = partial(receive, say=print)
+    me.receive = partial(member.lacking, say=print)
     assert jsonable.from_json(Hello, member.hello(text)).lacks_data and me.task is None
     assert member.take_piece("../x", 0, b"") == "the coordinator sent ../x, which is no file of its data"
     for name in parcel.files:
@@ -65,7 +64,7 @@ def test_without_the_data_of_the_night_it_says_so_and_takes_it(
 
 
 def test_a_description_that_it_cannot_take_is_told(me: Member) -> None:
-    me.receive = partial(receive, say=print)
+    me.receive = partial(member.lacking, say=print)
     text = jsonable.to_json(Welcome(FACTS, VERSIONS, "[")).decode()
     told = jsonable.from_json(Hello, member.hello(text))
     assert told.problem.startswith("the coordinator's description of its data cannot be read") and not told.lacks_data

@@ -249,7 +249,7 @@ def _member(root: Path, where: FleetAddress, args: Namespace) -> NoReturn:
         def open_task(welcome: Welcome) -> Task:
             asked = welcome.task
             options = Options(
-                dataset=own_text(welcome) or asked.dataset,
+                dataset=member.own_text(welcome) or asked.dataset,
                 profile=asked.profile,
                 time_budget_s=asked.budget_s,
                 no_sandbox=args.no_sandbox,
@@ -262,7 +262,7 @@ def _member(root: Path, where: FleetAddress, args: Namespace) -> NoReturn:
             if (welcome.task.name != GPT) != layout.declared:
                 named = f"the fleet's task is {welcome.task.name}"
                 raise UsageError(f"{named}; name its folder here: loop.py join --task FOLDER")
-            return receive(welcome, say)
+            return member.lacking(welcome, say)
 
         me = member.Member(layout.folder, open_task, say, id, facts=facts, receive=take_data)
         member.serve(where, me)
@@ -275,18 +275,6 @@ def agreeing(welcome: Welcome, harness: Path, open_it: Callable[[], Task]) -> Ta
         return task
     shutil.rmtree(harness, ignore_errors=True)
     return open_it()
-
-
-def receive(welcome: Welcome, say: Callable[[str], object]) -> Delivery | None:
-    """Begin to take the own text that a coordinator describes; return None where there is none or it is here."""
-    if not welcome.manifest or own_text(welcome):
-        return None
-    return Delivery.begin(welcome.manifest, welcome.task.fingerprint, say)
-
-
-def own_text(welcome: Welcome) -> str | None:
-    """Return the name by which this machine has the own text that a coordinator describes; None where it lacks it."""
-    return delivery.find(welcome.task.fingerprint, welcome.task.profile) if welcome.manifest else None
 
 
 def own_id(path: Path) -> str:
