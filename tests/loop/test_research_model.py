@@ -80,7 +80,8 @@ def test_each_reply_ends_as_it_should_and_the_night_goes_on(repository: Path, to
         assert done.returncode == 0, done.stdout + done.stderr
         assert not fake.resident  # unloaded before training, and at the end
         measured, *loads = [num_ctx for _, num_ctx in fake.loads]  # first to see whether it fits
-        assert len(set(loads)) == 1 and measured >= loads[0]
+        assert loads == sorted(loads) and len(set(loads)) <= 2  # more only where a repair would not fit
+        assert measured >= loads[0]
     night = journal.read(Layout.of(next((repository / "runs").glob("*/journal.jsonl")).parent))
     ends = {
         x.proposal.title: x.failure.kind

@@ -17,7 +17,9 @@ from autoresearch.record.journal import Journal
 from testbed.journals import OPENED
 from testbed.toy import git
 
-TODAY = f"{date.today():%b%d}".lower()
+
+def today() -> str:
+    return f"{date.today():%b%d}".lower()
 
 
 def silent(text: str) -> None:
@@ -82,40 +84,40 @@ def test_a_night_that_has_not_ended_is_resumed_from_another_branch_after_midnigh
     begun(checkout, "old", closed=closed)
     said: list[str] = []
     assert start.which_night(checkout, Repository.at(checkout), None, said.append) == "old"
-    assert said == [f"old has not ended and is resumed; to begin another night: --tag {TODAY}"]
+    assert said == [f"old has not ended and is resumed; to begin another night: --tag {today()}"]
 
 
 def test_a_new_night_is_named_today_where_the_last_one_ended_or_the_person_has_another_file(checkout: Path) -> None:
     repo = Repository.at(checkout)
-    assert start.which_night(checkout, repo, None, silent) == TODAY
+    assert start.which_night(checkout, repo, None, silent) == today()
     begun(checkout, "done")
-    assert start.which_night(checkout, repo, None, silent) == TODAY
+    assert start.which_night(checkout, repo, None, silent) == today()
     begun(checkout, "stopped", closed=None)
     (checkout / "train_mlx.py").write_text("LR = 2\n")
     git(checkout, "commit", "-qam", "adopted")
-    assert start.which_night(checkout, repo, None, silent) == TODAY
+    assert start.which_night(checkout, repo, None, silent) == today()
 
 
 def test_folders_of_one_name_in_a_repository_have_branches_of_their_own(checkout: Path) -> None:
     repo, folders = Repository.at(checkout), [checkout / side / "bench" / STATE for side in ("a", "b")]
-    for folder, tag in zip(folders, (f"bench-{TODAY}", f"bench-{TODAY}-2"), strict=True):
+    for folder, tag in zip(folders, (f"bench-{today()}", f"bench-{today()}-2"), strict=True):
         folder.mkdir(parents=True)
         assert start.which_night(folder, repo, None, silent) == tag
         begun(folder, tag)
         git(checkout, "branch", f"autoresearch/{tag}")
-        assert start.which_night(folder, repo, f"bench-{TODAY}", silent) == f"bench-{TODAY}"
-    assert start.which_night(folders[0], repo, None, silent) == f"bench-{TODAY}"
+        assert start.which_night(folder, repo, f"bench-{today()}", silent) == f"bench-{today()}"
+    assert start.which_night(folders[0], repo, None, silent) == f"bench-{today()}"
 
 
 def test_by_hand_the_only_night_is_meant_and_of_several_one_is_to_be_named(checkout: Path) -> None:
     repo, said = Repository.at(checkout), []
-    assert start.which_night(checkout, repo, None, silent, by_hand=True) == TODAY
+    assert start.which_night(checkout, repo, None, silent, by_hand=True) == today()
     begun(checkout, "nov01")
     assert start.which_night(checkout, repo, None, said.append, by_hand=True) == "nov01"
     assert said == ["night: nov01, the only one here"]
     begun(checkout, "nov02", age_s=-60)
     with pytest.raises(
-        UsageError, match=rf"nov01, nov02\)\. Say which one: --tag nov02   \(a new one: --tag {TODAY}\)"
+        UsageError, match=rf"nov01, nov02\)\. Say which one: --tag nov02   \(a new one: --tag {today()}\)"
     ):
         start.which_night(checkout, repo, None, silent, by_hand=True)
 

@@ -208,7 +208,7 @@ def membership(root: Path, where: FleetAddress) -> Iterator[None]:
 def rejoin(root: Path, args: Namespace) -> bool:
     """Be a member again where a reboot has ended that, and return whether it was one."""
     try:
-        where = addresses.parse(member_key(root).read_text())
+        where = addresses.parse(member_key(root).read_text("utf-8"))
     except (OSError, UnicodeDecodeError, UsageError):
         return False
     join(root, Namespace(**{**vars(args), "address": str(where)}))
@@ -280,7 +280,7 @@ def agreeing(welcome: Welcome, harness: Path, open_it: Callable[[], Task]) -> Ta
 def own_id(path: Path) -> str:
     """Return the number by which a fleet knows this machine again; a random one is made at the first call."""
     with contextlib.suppress(OSError, UnicodeDecodeError):
-        if re.fullmatch("[0-9a-f]{16}", id := path.read_text().strip()):
+        if re.fullmatch("[0-9a-f]{16}", id := path.read_text("utf-8").strip()):
             return id
     id = secrets.token_hex(8)
     write_atomic(path, id.encode())
