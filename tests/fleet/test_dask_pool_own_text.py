@@ -71,11 +71,11 @@ def test_a_member_gets_the_text_once_also_where_a_kill_cuts_that_off(parcel: Par
     try:
         pids = keep_joining(where, tmp_path / "one", 0.05, over, env=env, ttl_s=4.0)
         until((data / ".tiny.partial" / "eval" / "val.u16").exists)
-        os.kill(pids[0], signal.SIGKILL)
-        assert not (data / "tiny").exists()
         waiting = os.open(last, os.O_WRONLY)
         last.unlink()
-        last.write_bytes(content)
+        last.write_bytes(content)  # for the member that comes back
+        os.kill(pids[0], signal.SIGKILL)
+        assert not (data / "tiny").exists()
         os.close(waiting)
         assert run_one(pool) == 7.0
         assert sum(f" does not have {NAME} and is sent it: 0.3 MB" in line for line in said) == 2

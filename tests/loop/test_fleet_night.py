@@ -150,7 +150,7 @@ def placed(root: Path) -> dict[str, str]:
 
 
 def test_an_idea_whose_incumbent_was_replaced_is_tried_on_the_new_one(run: Callable[..., Made]) -> None:
-    night = run(LocalPool({"small": 4}, bowl, run_s=0.2), experiments=16).night("small")
+    night = run(LocalPool({"small": 4}, bowl, run_s=0.2, together=4), experiments=16).night("small")
     overtaken = [x for x in night.decided if "was replaced by" in x.reason]
     assert overtaken and all(x.verdict == "discard" for x in overtaken)
     keeps = [x for x in night.decided if x.verdict == "keep" and x.role == "candidate"]
