@@ -46,7 +46,8 @@ class Steps(BaseProposer):
     def propose(self, context: Context, n: int = 1) -> list[Proposal]:
         time.sleep(self.idea_s)
         now = int(constants.read(context.source)["WIDTH"])
-        tried = {constants.read(trial.source)["WIDTH"] for trial in context.history}
+        seen = {source for trial in context.history for source in (trial.source, trial.parent_source)}
+        tried = {constants.read(source)["WIDTH"] for source in seen}
         new = [w for w in range(1, 4000) if w != now and w not in tried]
         chosen = sorted(new, key=lambda w: (abs(w - now - 3), w))[:n]
         return [Proposal((Set("WIDTH", str(w)),), f"WIDTH {w}", "", "width", self.name) for w in chosen]
