@@ -20,7 +20,7 @@ Trust = Literal["judged", "clocked", "reported"]
 # number of successes in a number of trials does.
 Scatter = Literal["noisy", "exact", "counts"]
 
-SMALLEST, LARGEST = 1e-100, 1e100  # sizes that a value other than 0 can have on a linear scale
+SMALLEST, LARGEST = 1e-100, 1e100  # sizes of a number other than 0 whose powers a float holds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

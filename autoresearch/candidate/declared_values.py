@@ -9,11 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from autoresearch.candidate import literals
+from autoresearch.metrics import LARGEST, SMALLEST
 
 Knobs = Mapping[str, Sequence[Any]]  # constant, or element `name[i]` -> its range or its choices
-
-
-SMALLEST, LARGEST = 1e-100, 1e100  # sizes of a number, other than 0, that can be searched
 
 
 def searchable(value: Any) -> bool:

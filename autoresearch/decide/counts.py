@@ -74,16 +74,20 @@ def sigma(runs: Sequence[Measurement], metric: Metric, others: Sequence[Measurem
     found = count(runs, metric)
     if found is None:
         return None
-    known = count([m for m in others if m.ok], metric) if found.scale is None else None
-    return found.error_score(metric, known.scale if known else None) * math.sqrt(len(runs))
+    return found.error_score(metric, found.scale or _known_scale(others, metric)) * math.sqrt(len(runs))
+
+
+def _known_scale(runs: Sequence[Measurement], metric: Metric) -> float | None:
+    """Return the value's scale by runs of which some may have failed; None where none tells it."""
+    known = count([m for m in runs if m.ok], metric)
+    return known.scale if known else None
 
 
 def difference_error(
     baseline: Proportion, winner: Proportion, metric: Metric, others: Sequence[Measurement] = ()
 ) -> float:
     """Return the standard error of the difference of two versions' scores; `others` serve as in `sigma`."""
-    known = count([m for m in others if m.ok], metric)
-    scale = baseline.scale or winner.scale or (known.scale if known else None)
+    scale = baseline.scale or winner.scale or _known_scale(others, metric)
     return math.hypot(baseline.error_score(metric, scale), winner.error_score(metric, scale))
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from autoresearch.errors import EditError
-from autoresearch.formats import printable
 from autoresearch.loop.notebook import Notebook
 from autoresearch.record import inbox
 from autoresearch.records import Candidate, Context
+from autoresearch.report import console
 from autoresearch.search import gate
 
 
@@ -30,7 +30,7 @@ def next_candidate(notebook: Notebook, context: Callable[[], Context], check: ga
             title = hypothesis.title
             return gate.admit(context(), hypothesis.proposal(), check)
         except EditError as error:
-            why = printable(str(error), kept="\n\t")  # it quotes what was posted
+            why = console.shown(str(error))  # it quotes what was posted
             notebook.journal.append("refused", inbox_id=id, title=title, why=why)
             inbox.remove(layout, id)
             notebook.view.say(f"{title}, from the inbox, is refused: {why}")

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from autoresearch import texts
 from autoresearch.decide import earlier_nights, estimates
 from autoresearch.decide.noise import Noise
 from autoresearch.errors import BundleError, UsageError
@@ -22,14 +21,14 @@ from autoresearch.findings.finding import TransferReport
 from autoresearch.formats import counted, printable
 from autoresearch.loop import remotes
 from autoresearch.metrics import VAL_BPB, Metric
-from autoresearch.paths import STATE, TASK_FILE, Cache, Layout, tree
+from autoresearch.paths import STATE, Cache, Layout, tree
 from autoresearch.record import journal
 from autoresearch.record.night import Night
 from autoresearch.report import comparison_page, comparison_tables, status
 from autoresearch.report.curves_csv import curves_csv
 from autoresearch.system import machine
 from autoresearch.system.invocation import command
-from autoresearch.tasks.command import declaration
+from autoresearch.tasks.command import base, declaration
 from autoresearch.tasks.command.keys import metric_of
 
 FOLDER = "findings"  # of the checkout: what people shared
@@ -210,7 +209,7 @@ def hinted(root: Path, name: str) -> list[hints.Hint]:
 def _judged_by(root: Path) -> Metric:
     """Return the number by which the next night of a checkout, or of a declared task, is judged."""
     folder = tree(root)
-    return VAL_BPB if folder == root else metric_of(declaration.read(texts.decode((folder / TASK_FILE).read_bytes())))
+    return VAL_BPB if folder == root else metric_of(declaration.read(base.read_text(folder, None)))
 
 
 def _same_number(one: Metric, other: Metric) -> bool:

@@ -78,8 +78,11 @@ def knob_problems(declared: Declaration, edited: Mapping[str, bytes]) -> Iterato
 def _has_kind(value: Any, values: Sequence[Any]) -> bool:
     """Return whether a value, or an element of it, is of the kind of one of others: numbers, texts, switches."""
     elements = value if isinstance(value, list | tuple) else [value]
-    kinds = {float if type(other) is int else type(other) for other in values}
-    return any((float if type(element) is int else type(element)) in kinds for element in elements)
+    return not {_kind(element) for element in elements}.isdisjoint(map(_kind, values))
+
+
+def _kind(value: Any) -> type:
+    return float if type(value) is int else type(value)
 
 
 def _edit_problems(declared: Declaration, folder: Path, files: Collection[str]) -> Iterator[Problem]:

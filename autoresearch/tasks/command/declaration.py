@@ -15,9 +15,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from autoresearch.candidate.declared_values import LARGEST, searchable
+from autoresearch.candidate.declared_values import searchable
 from autoresearch.errors import TaskError
 from autoresearch.formats import shortened
+from autoresearch.metrics import LARGEST
 from autoresearch.paths import TASK_FILE
 from autoresearch.tasks.command.keys import (
     SIZES,
