@@ -229,11 +229,12 @@ def _attend(where: FleetAddress, args: Namespace, say: Callable[[str], object]) 
         if code == member.DISMISSED or (code > 0 and code != member.LOST):  # an error has been told
             return code
         if time.monotonic() - began > STEADY_S:
-            worked = time.monotonic()
+            worked, wait_s = time.monotonic(), AGAIN_S
         elif time.monotonic() - worked > GIVE_UP_S:
             say(f"the fleet at {where.name} did not answer for {span(GIVE_UP_S)}; this member gives up")
             return code
-        wait_s = AGAIN_S if time.monotonic() - began > STEADY_S else min(2 * wait_s, MOST_AGAIN_S)
+        else:
+            wait_s = min(2 * wait_s, MOST_AGAIN_S)
         say(f"lost the fleet at {where.name}; joining again in {wait_s:.0f} s (Ctrl-C ends this member)")
         time.sleep(wait_s)
 
