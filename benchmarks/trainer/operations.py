@@ -7,6 +7,7 @@ kernel makes for itself.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -110,6 +111,7 @@ def as_on_cuda() -> Iterator[None]:
     """Let graphs be built as for a CUDA device."""
     gpu, streams = mx.gpu, prepare.streams()[:1]
     with ExitStack() as stack:
+        stack.enter_context(patch.dict(os.environ, {"MLX_DISABLE_COMPILE": "1"}))
         stack.enter_context(patch.multiple(prepare.ops, streams=lambda: streams))
         stack.enter_context(patch.object(mx, "default_device", lambda: gpu))
         kernels = {
@@ -197,7 +199,9 @@ def heads(model: Any, task: prepare.Task, rows: int) -> tuple[mx.array, ...]:
 def compiled(task: prepare.Task, constants: Mapping[str, Any]) -> dict[str, int]:
     """Count the operations and the distinct fused kernels of the trainer's compiled step."""
     mx.enable_compile()
-    arrays = training_step(trainer(**constants), task)()
+    with patch.dict(os.environ):
+        del os.environ["MLX_DISABLE_COMPILE"]
+        arrays = training_step(trainer(**constants), task)()
     mx.disable_compile()
     return {"compiled step": operations(arrays), "fused kernels": fused_kernels(arrays)}
 

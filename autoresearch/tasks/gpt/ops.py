@@ -32,11 +32,29 @@ def cross_entropy(logits: mx.array, targets: mx.array, reduction: str = "mean") 
     """Compute cross-entropy in nats, in float32: logits (B, T, V), targets (B, T) -> scalar, or (B, T) for "none"."""
     logits = logits.astype(mx.float32)
     if mx.default_device() == mx.gpu:
-        losses = mx.fast.cross_entropy(logits, targets)
+        losses = _cross_entropy_on_gpu(logits, targets)
     else:  # the backward pass of mx.fast.cross_entropy computes each exponential again
         shifted = logits - mx.stop_gradient(logits.max(axis=-1, keepdims=True))
         losses = mx.log(_exp(shifted).sum(axis=-1)) - mx.take_along_axis(shifted, targets[..., None], axis=-1)[..., 0]
     return losses if reduction == "none" else losses.mean()
+
+
+def _cross_entropy_on_gpu(logits: mx.array, targets: mx.array) -> mx.array:
+    if "MLX_DISABLE_COMPILE" in os.environ:
+        return mx.fast.cross_entropy(logits, targets)
+
+    @mx.custom_function
+    def losses(logits: mx.array) -> mx.array:
+        return mx.fast.cross_entropy(logits, targets)
+
+    @losses.vjp
+    def losses_vjp(logits: mx.array, gradient: mx.array, output: mx.array) -> mx.array:
+        # Of single numbers, unlike MLX's kernel, so that mx.compile makes one pass of it and the soft cap's gradient.
+        hot = mx.arange(logits.shape[-1], dtype=targets.dtype) == targets[..., None]
+        log_sums = output[..., None] + mx.take_along_axis(logits, targets[..., None], axis=-1)
+        return gradient[..., None] * (mx.exp(logits - log_sums) - hot)
+
+    return losses(logits)
 
 
 def chunked_cross_entropy(
@@ -118,22 +136,23 @@ def attention(q: mx.array, k: mx.array, v: mx.array, mask: str | mx.array) -> mx
         mask = mx.arange(m - n, m)[:, None] >= mx.arange(m)
     bias = mx.where(mask, 0.0, -math.inf).astype(q.dtype)
     # The heads that share keys and values become rows of one product.
-    q, bias = (D**-0.5 * q).reshape(B, H_kv, -1, D), mx.concatenate([bias] * (H // H_kv))
+    q, bias = q.reshape(B, H_kv, -1, D), mx.concatenate([bias] * (H // H_kv))
     return _weighted(q, k, v, bias)[0].reshape(B, H, n, -1)
 
 
 @mx.custom_function
 def _weighted(q: mx.array, k: mx.array, v: mx.array, bias: mx.array) -> tuple[mx.array, mx.array]:
-    """Return the sums of values and their weights, softmax(q k^T + bias)."""
-    weights = _softmax(mx.addmm(bias, q, k.swapaxes(-1, -2)))
+    """Return the sums of values and their weights, softmax(q k^T / sqrt(D) + bias)."""
+    weights = _softmax(mx.addmm(bias, q, k.swapaxes(-1, -2), alpha=q.shape[-1] ** -0.5))
     return weights @ v, weights
 
 
 @_weighted.vjp
 def _weighted_vjp(primals: Any, gradients: Any, outputs: Any) -> tuple[mx.array, ...]:
     (q, k, v, bias), gradient, (output, weights) = primals, gradients[0], outputs
-    mean = (gradient * output).sum(axis=-1, keepdims=True)  # that of dw by the weights, in fewer passes over T x T
-    dw = gradient @ v.swapaxes(-1, -2)
+    scaled = q.shape[-1] ** -0.5 * gradient
+    mean = (scaled * output).sum(axis=-1, keepdims=True)  # that of dw by the weights, in fewer passes over T x T
+    dw = scaled @ v.swapaxes(-1, -2)
     ds = weights * (dw - mean)
     return ds @ k, ds.swapaxes(-1, -2) @ q, weights.swapaxes(-1, -2) @ gradient, mx.zeros_like(bias)
 

@@ -30,6 +30,14 @@ def chunked_loss(x: mx.array, weight: mx.array) -> mx.array:
     return prepare.chunked_cross_entropy(head, x, weight, TARGETS)
 
 
+def losses_on_gpu(logits: mx.array) -> mx.array:
+    return prepare.ops._cross_entropy_on_gpu(logits, TARGETS)
+
+
+def plain_losses(logits: mx.array) -> mx.array:
+    return nn.losses.cross_entropy(logits, TARGETS)
+
+
 def in_blocks(q: mx.array, k: mx.array, v: mx.array, window: int, size: int) -> mx.array:
     return prepare.attend_in_blocks(trainer().attend_last, q, k, v, window, size)
 
@@ -52,6 +60,7 @@ PAIRS = {  # what ops spells out, the same by plain operations, the shapes of th
     "attention": (partial(prepare.attention, mask="causal"), partial(fused, mask="causal"), HEADS),
     "attention in the last queries": (partial(prepare.attention, mask="causal"), partial(fused, mask="causal"), LAST),
     "attention in a mask": (partial(prepare.attention, mask=SOME), partial(fused, mask=SOME), HEADS),
+    "cross_entropy": (losses_on_gpu, plain_losses, [(2, 40, 11)]),
     "chunked_cross_entropy": (chunked_loss, plain_loss, [(2, 40, 8), (11, 8)]),
     "blocks": (partial(in_blocks, window=40, size=16), partial(whole, window=40), HEADS),
     "blocks in a window": (partial(in_blocks, window=9, size=7), partial(whole, window=9), HEADS),
@@ -70,6 +79,7 @@ def test_the_cap_and_the_powers_hold_at_the_ends_of_float32() -> None:
 @pytest.mark.parametrize("name", PAIRS)
 def test_values_and_gradients_are_those_of_the_plain_expression(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prepare.ops, "CPU_LOGITS", 2**10)  # several chunks
+    monkeypatch.delenv("MLX_DISABLE_COMPILE", raising=False)
     if "less memory" in name:
         monkeypatch.setattr(prepare.ops, "CPU_SCORES", 0)
     ours, plain, shapes = PAIRS[name]
