@@ -185,7 +185,7 @@ class Fleet:
         layout, view = Layout(self.root, f"{self.tag}-{key}"), self.view(key)
         rules = Rules(stops_losers=True)
         told = partial(self._spread, key)
-        repo, options = Repository.at(tree(self.root)), replace(self.options, by_hand=True)
+        repo, options = Repository.at(tree(self.root)), replace(self.options, by_hand=True, fleet=self.tag)
         with session.open_research(
             repo, layout, task, facts, options, view, self.propose_with, rules, afterwards=told
         ) as research:

@@ -59,6 +59,7 @@ class Options:
     display_off: bool | None = None  # on a Mac; None: neither done nor offered
     keep_pause: bool = False  # a pause outlives a reboot, but not a start by hand
     target: float | None = None  # the night ends once the incumbent's value is as good
+    fleet: str | None = None  # tag of the fleet, of which this night is one class's
     notify: str | None = None  # command that takes a message; "": the system's own notifications
 
 

@@ -127,6 +127,7 @@ class Night:
     versions: Mapping[str, str] = field(default_factory=dict)
     machine: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
+    fleet: str | None = None  # tag of the fleet, of which this night is one class's
     base_commit: str = ""  # that the branch was begun at
     baseline_versions: Mapping[str, str] = field(default_factory=dict)  # with which the latest baseline was measured
     experiments: Mapping[int, Experiment] = field(default_factory=dict)
@@ -144,6 +145,13 @@ class Night:
     pauses: int = 0  # that the user asked for
     paused_s: float = 0.0
     last_t: datetime | None = None  # of the latest event
+
+    @property
+    def resuming(self) -> str:
+        """The arguments with which this night goes on: those of its fleet, where it has one."""
+        if self.fleet is not None:
+            return f"loop.py --fleet --tag {self.fleet}"
+        return f"loop.py --tag {self.tag}" if self.tag else "loop.py"
 
     @property
     def incumbent(self) -> Experiment | None:

@@ -93,6 +93,7 @@ def _opened(night: Night, e: Opened) -> Night:
         versions=e.versions,
         machine=e.machine,
         options=e.options,
+        fleet=e.options.get("fleet", night.fleet),
         base_commit=night.base_commit or e.base_commit,
         experiments={n: cut(x) for n, x in night.experiments.items()},
         sessions=night.sessions + 1,

@@ -148,7 +148,7 @@ def reproduce(night: Night) -> str:
         commands["the best version, run once by hand"] = by_hand
     commands |= {
         "an experiment that was not kept": f"git show refs/autoresearch/{tag}/NNNN",
-        "resume this night": invocation.command(f"loop.py --tag {tag}"),
+        "resume this night": invocation.command(night.resuming),
     }
     text = "\n".join(f"<i># {escape(why)}</i>\n{escape(command)}" for why, command in commands.items())
     return section("Reproduce", f'<pre class="commands">{text}</pre>')

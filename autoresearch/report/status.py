@@ -62,7 +62,7 @@ def _ideas(night: Night) -> list[str]:
 def next_step(night: Night) -> str:
     """Return the commands for what a person does next with a night that has ended."""
     h = analysis.headline(night)
-    resume = f"resume: {command(f'loop.py --tag {night.tag}')}"
+    resume = f"resume: {command(night.resuming)}"
     if not h.keeps:
         return resume
     if h.interval is None:

@@ -138,4 +138,4 @@ def _resume(layout: Layout) -> None:
     if live_state.running(layout) is not None:
         print(f"{layout.tag} resumes")
     else:
-        print(f"no loop is running; start it: {command(f'loop.py --tag {layout.tag}')}")
+        print(f"no loop is running; start it: {command(journal.read(layout).resuming)}")

@@ -114,7 +114,7 @@ def post_hypothesis(posted: Posted, reader: Reader) -> dict[str, Any]:
         inbox.post(layout, made)
     runs = reader.live() is not None
     if not runs:
-        why = f"no loop runs, so it waits until one does. Start it: {command(f'loop.py --tag {layout.tag}')}"
+        why = f"no loop runs, so it waits until one does. Start it: {command(seen.night.resuming)}"
     elif pause.asked(layout) is not None:
         why = "the loop is paused, so it waits until POST /resume"
     else:
@@ -122,10 +122,15 @@ def post_hypothesis(posted: Posted, reader: Reader) -> dict[str, Any]:
     return {"id": made.id, "status": "queued", "why": why, "loop": "running" if runs else "not running"}
 
 
-@router.get("/hypotheses", tags=["hypotheses"], summary="List the hypotheses from outside", responses=NIGHT)
-def get_hypotheses(reader: Reader) -> list[dict[str, Any]]:
-    """List every hypothesis that was posted to this night with its state, as GET /hypotheses/ID has it."""
-    return views.hypotheses(reader)
+@router.get(
+    "/hypotheses", tags=["hypotheses"], summary="List the hypotheses from outside", responses=NIGHT | refusals(422)
+)
+def get_hypotheses(
+    reader: Reader,
+    limit: Annotated[int, Query(ge=1, le=1000, description="List so many at most, the latest.")] = 200,
+) -> list[dict[str, Any]]:
+    """List the hypotheses that were posted to this night with their states, as GET /hypotheses/ID has them."""
+    return views.hypotheses(reader)[-limit:]
 
 
 @router.get(

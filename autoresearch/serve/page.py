@@ -99,7 +99,7 @@ def render(reader: NightReader) -> str:
 def _idle(night: Night) -> str:
     """Say why no loop runs and how to go on."""
     why = f" ({night.closed})" if night.closed else ""
-    return f"No loop runs{why}. To go on: {command(f'loop.py --tag {night.tag}')}"
+    return f"No loop runs{why}. To go on: {command(night.resuming)}"
 
 
 def night(reader: NightReader) -> str:

@@ -132,6 +132,7 @@ def test_a_member_that_measures_otherwise_has_a_night_of_its_own_and_a_stopped_f
         first.run()
     before, own = (journal.read(Layout(repository, f"fleet-{key}")) for key in ("small", OWN))
     assert placed(repository) == {"small 0": "small", "small 1": "small", "small 2": OWN}
+    assert before.resuming == own.resuming == "loop.py --fleet --tag fleet"
     assert before.placed[0].why == "it measured the baseline"
     assert {m.member for x in before.experiments.values() for m in x.measurements} <= {"small 0", "small 1"}
     assert {m.member for x in own.experiments.values() for m in x.measurements} == {"small 2"}

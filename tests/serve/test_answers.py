@@ -34,6 +34,7 @@ FAULTS: dict[tuple[str, str], list[dict[str, Any]]] = {
         {"content": b" " * (MOST_BYTES + 1)},
         {"content": b"x", "headers": {"content-type": "text/plain"}},
     ],
+    ("GET", "/hypotheses"): [{"params": {"limit": 0}}],
     ("GET", "/hypotheses/{id}"): [{"url": "/hypotheses/x"}],
     ("GET", "/experiments"): [{"params": {"limit": 0}}],
     ("GET", "/experiments/{n}"): [{"url": "/experiments/x"}, {"url": "/experiments/99"}],

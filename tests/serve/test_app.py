@@ -121,6 +121,8 @@ def test_the_inbox_has_an_end(served: Served) -> None:
     assert sorted(answer.status_code for answer in answers) == [202] * 2 + [429] * 6
     assert any("100 hypotheses wait already" in answer.text for answer in answers)
     assert len(inbox.waiting(served.layout)) == inbox.MOST_WAITING
+    every = served.client.get("/hypotheses").json()
+    assert len(every) == inbox.MOST_WAITING and served.client.get("/hypotheses?limit=2").json() == every[-2:]
 
 
 def test_the_loop_pauses_and_resumes(running: Served) -> None:
