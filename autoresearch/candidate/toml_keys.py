@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import tomllib
+from collections.abc import Iterator
 from functools import lru_cache, reduce
 from typing import TYPE_CHECKING, Any
 
@@ -44,12 +46,12 @@ def assign(source: str, name: str, literal: str) -> str:
     same = repr(_written(literal)) == repr(value) and not any(sign in literal for sign in "#\n\r")
     text = literal.strip() if same else spelled(value, "")
     path = next(path for found, path, _ in keys.named(document) if found == name)
-    before, old, after = _cut(source, path)
-    changed = f"{before}{text}{after}"
     reduce(lambda table, key: table[key], path[:-1], document)[path[-1]] = value
-    if before + old + after != source or not _says(changed, document):
-        raise EditError(f"SET {name} = {literal}: the value cannot stand in that place. Use a SEARCH/REPLACE block.")
-    return changed
+    for before, after in _around(source, path):
+        changed = f"{before}{text}{after}"
+        if _says(changed, document):
+            return changed
+    raise EditError(f"SET {name} = {literal}: the value cannot stand in that place. Use a SEARCH/REPLACE block.")
 
 
 def _says(source: str, document: dict[str, Any]) -> bool:
@@ -114,13 +116,16 @@ def _text(document: Any, path: keys.KeyPath) -> str:
     return spelled(item, "") if isinstance(item, bool) else str(item.as_string())  # tomlkit gives bools as Python's
 
 
-def _cut(source: str, path: keys.KeyPath) -> tuple[str, str, str]:
-    """Return the source before, of and after the value at `path`."""
+def _around(source: str, path: keys.KeyPath) -> Iterator[tuple[str, str]]:
+    """Yield the source before and after the value at `path`, or what may be it, where tomlkit moves other tables."""
     document = _parsed(source)
     old = _text(document, path)
     _at(document, path[:-1])[path[-1]] = _MARK
     before, _, after = document.as_string().partition(spelled(_MARK, ""))
-    return before, old, after
+    if before + old + after == source:
+        yield before, after
+    else:
+        yield from ((source[: found.start()], source[found.end() :]) for found in re.finditer(re.escape(old), source))
 
 
 def _written(literal: str) -> Any:

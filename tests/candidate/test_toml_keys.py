@@ -94,6 +94,11 @@ def test_a_value_that_does_not_fit_is_refused(name: str, literal: str, message: 
     assert message in str(caught.value)
 
 
+def test_a_key_is_set_where_an_array_stands_between_the_parts_of_a_table() -> None:
+    source = "[a.low]\nx = 1\n[[rules]]\nx = 1  # of a rule\n[a.high]\nx = 1\n"
+    assert toml_keys.assign(source, "a.high.x", "2") == source[:-2] + "2\n"
+
+
 @pytest.mark.parametrize("source", ["a = ", "a = 1\na = 2", "[" * 5000, "a = " + "9" * 5000, "{"])
 def test_no_toml_is_a_source_error(source: str) -> None:
     for function in (toml_keys.read, toml_keys.literals, toml_keys.normalised, toml_keys.structure):
