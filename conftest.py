@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import compileall
+import os
 import shutil
 import signal
 import sys
@@ -24,6 +25,7 @@ settings.register_profile("any machine", deadline=None, suppress_health_check=[H
 
 def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile("any machine")
+    os.environ["MLX_ENABLE_TF32"] = "0"  # or an M5 and CUDA multiply float32 with ten bits, and NumPy with 23
     # A shell that starts pytest with & has SIGINT ignored, and every child of a test would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # Compiled once, for hundreds of processes that import the package or a copy of it, and for the next pytest.
