@@ -94,8 +94,8 @@ KINDS: Mapping[str, FailureKind] = {
 }
 
 MACHINE_FAILURE = re.compile(
-    r"Caused GPU Timeout|Impacting Interactivity|Resource limit"
-    r"|Command buffer execution failed(?!.*Insufficient Memory)"
+    r"Caused GPU Timeout|Impacting Interactivity|No Metal device available|Failed to make new command queue"
+    r"|MTLCompilerService|XPC_ERROR_CONNECTION|Command buffer execution failed(?!.*Insufficient Memory)"
 )
 MEMORY_FAILURE = re.compile(
     r"Insufficient Memory|\[metal::malloc\]|maximum allowed buffer size|Unable to allocate|std::bad_alloc|MemoryError"
@@ -108,16 +108,18 @@ def classify(failure: Failure) -> Failure:
     """Return `failure` with the kind "machine" or "memory" if a message of MLX or Metal shows it, else unchanged.
 
     classify(Failure("train", "[metal::malloc] ...")).kind -> "memory"
+
+    The first such message decides, since one failed command buffer makes Metal refuse the next ones for other reasons.
+    MLX's limit of live buffers in a process, [metal::malloc] Resource limit (499000) exceeded, counts as memory.
     """
     known = KINDS.get(failure.kind)
     if known is not None and known.explicit:
         return failure
     text = f"{failure.message}\n{failure.detail}"
-    if MACHINE_FAILURE.search(text):
-        return replace(failure, kind="machine")
-    if MEMORY_FAILURE.search(text):
+    memory, machine = MEMORY_FAILURE.search(text), MACHINE_FAILURE.search(text)
+    if memory is not None and (machine is None or memory.start() < machine.start()):
         return replace(failure, kind="memory")
-    return failure
+    return replace(failure, kind="machine") if machine is not None else failure
 
 
 def sayable(kind: str, child: str) -> bool:
