@@ -22,6 +22,7 @@ Judge = Callable[[ChildEvent], Failure | None]
 
 REPEATED = frozenset({"step", "evaluated", "probed", "failed"})  # events that a child may send more than once
 SWAP_LIMIT_MB = 2048  # growth of the machine's swap during a run
+HEAVY = 2 / 3  # of the memory limit: a run that holds more is what makes the machine swap
 PATIENCE_S = 0.25  # seconds to wait for an event
 LOOK_S = 0.5  # seconds between looks at memory, disk and swap
 LOG_CHARACTERS = 1500  # of the log's end that a failure shows
@@ -135,7 +136,7 @@ class Follower:
 
     def _excess(self) -> Failure | None:
         """Return a failure where the child holds too much memory, wrote too much, or makes the machine swap."""
-        bench, held = self.spec.bench, self.child.rss_bytes() + self.beside()
+        bench, held = self.spec.bench, self.child.held_bytes() + self.beside()
         if held > bench.memory_limit:
             limit = f"limit {bench.memory_limit / 2**30:.1f} GB"
             return Failure("memory", f"held {held / 2**30:.1f} GB of memory ({limit})")
@@ -148,7 +149,10 @@ class Follower:
             return Failure("machine", f"only {free / 2**20:.0f} MB of disk are left")
         swapped = bench.swap_mb() - self.swap_mb
         if swapped > SWAP_LIMIT_MB:
-            return Failure("machine", f"the machine swapped {swapped / 1024:.1f} GB out during the run")
+            swap = f"the machine swapped {swapped / 1024:.1f} GB out during the run"
+            if held > HEAVY * bench.memory_limit:
+                return Failure("memory", f"held {held / 2**30:.1f} GB of memory, and {swap}")
+            return Failure("machine", swap)
         return None
 
 

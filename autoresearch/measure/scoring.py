@@ -55,7 +55,7 @@ def score(spec: RunSpec, how: Scoring, listen: Listener) -> Outcome:
                 models.start_next()
             listen(event)
 
-        scored = Follower(judge, token, spec, limits, hear, name="judge", beside=models.rss_bytes).follow()
+        scored = Follower(judge, token, spec, limits, hear, name="judge", beside=models.held_bytes).follow()
         if scored.get("failed", "kind") == "exited":  # the judge's word for a model's process that left
             scored.failure = models.failure() or scored.failure
         models.end()
@@ -113,8 +113,8 @@ class _Models:
             self.child.kill()
             self._said(self.child)
 
-    def rss_bytes(self) -> int:
-        return self.child.rss_bytes() if self.child is not None else 0
+    def held_bytes(self) -> int:
+        return self.child.held_bytes() if self.child is not None else 0
 
     def failure(self) -> Failure | None:
         """Return why the model's process left: what it said of itself, or how it ended."""

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from autoresearch.errors import CommandError
-from autoresearch.system.family import cpu_s, ended, family, rss_bytes, signal_each, signal_group
+from autoresearch.system.family import cpu_s, ended, family, held_bytes, signal_each, signal_group
 from autoresearch.system.pipes import CappedLog, ChildEvent, EventStream
 
 if TYPE_CHECKING:
@@ -208,9 +208,9 @@ class Child:
         self._kill_reason = self._kill_reason or why
         self._ended.wait()
 
-    def rss_bytes(self) -> int:
-        """Return the resident memory of the child and its descendants; 0 when it has ended."""
-        return rss_bytes(self.pid)
+    def held_bytes(self) -> int:
+        """Return the memory that the child and its descendants hold; 0 when it has ended."""
+        return held_bytes(self.pid)
 
     def cpu_s(self) -> float:
         """Return the processor time, in seconds, of the child and its descendants; 0.0 when it has ended."""

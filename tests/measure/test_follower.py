@@ -60,7 +60,7 @@ class ScriptedChild:
         time.sleep(timeout if self.running else 0.0)
         return None
 
-    def rss_bytes(self) -> int:
+    def held_bytes(self) -> int:
         return self.rss
 
     def cpu_s(self) -> float:
@@ -162,13 +162,18 @@ def test_a_failure_of_the_machine_is_named_so(spec: RunSpec) -> None:
 
 
 @pytest.mark.slow
-def test_memory_and_swap_have_limits(spec: RunSpec) -> None:
+def test_memory_has_a_limit(spec: RunSpec) -> None:
     failure = follow(ScriptedChild(returncode=None, rss=2**30), spec, limits={"start": 60.0}).failure
     assert failure is not None and failure.kind == "memory" and "held 1.0 GB" in failure.message
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("rss", "kind"), [(2**19, "machine"), (2**19 + 2**18, "memory")])
+def test_swapping_is_the_run_s_fault_where_it_holds_most_of_the_memory(spec: RunSpec, rss: int, kind: str) -> None:
     swap = iter([0, 3 * 1024])
     swapping = replace(spec, bench=replace(spec.bench, swap_mb=lambda: next(swap)))
-    failure = follow(ScriptedChild(returncode=None), swapping, limits={"start": 60.0}).failure
-    assert failure is not None and failure.kind == "machine" and "swapped 3.0 GB" in failure.message
+    failure = follow(ScriptedChild(returncode=None, rss=rss), swapping, limits={"start": 60.0}).failure
+    assert failure is not None and failure.kind == kind and "swapped 3.0 GB" in failure.message
 
 
 @pytest.mark.slow

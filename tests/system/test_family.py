@@ -27,10 +27,10 @@ def test_a_family_is_counted_together_and_can_be_gone() -> None:
             while family.cpu_s(parent.pid) < before + 0.05:  # so that the child runs Python, and is not just begun
                 assert time.monotonic() < deadline
                 time.sleep(0.02)
-            assert family.rss_bytes(parent.pid) > family.rss_bytes(child) > 2**20
+            assert family.held_bytes(parent.pid) > family.held_bytes(child) > 2**20
         finally:
             family.signal_group(parent.pid, signal.SIGKILL)
-    assert (family.family(parent.pid), family.rss_bytes(parent.pid), family.cpu_s(parent.pid)) == ([], 0, 0.0)
+    assert (family.family(parent.pid), family.held_bytes(parent.pid), family.cpu_s(parent.pid)) == ([], 0, 0.0)
     family.signal_group(parent.pid, signal.SIGKILL)
 
 

@@ -200,7 +200,7 @@ def test_the_wall_clock_limit(start: Callable[..., Child]) -> None:
 @pytest.mark.slow
 def test_the_watchdog_is_asked_and_its_reason_kept(start: Callable[..., Child]) -> None:
     def too_big(child: Child) -> str | None:
-        mb = child.rss_bytes() / 2**20
+        mb = child.held_bytes() / 2**20
         return f"{mb:.0f} MB" if mb > 150 else None
 
     with start("x = bytearray(200 * 2**20); import time; time.sleep(60)", watchdog=too_big) as child:

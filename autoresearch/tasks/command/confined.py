@@ -23,7 +23,7 @@ from autoresearch.errors import CommandError
 from autoresearch.formats import printable
 from autoresearch.measure import run_folder
 from autoresearch.measure.workbench import FREE_DISK
-from autoresearch.system.family import family, rss_bytes
+from autoresearch.system.family import family, held_bytes
 from autoresearch.system.limits import environment, limits
 from autoresearch.system.pipes import CappedLog
 from autoresearch.system.process import Child
@@ -211,7 +211,7 @@ def _held_bytes(pid: int) -> int:
     for process in family(pid):
         with contextlib.suppress(psutil.Error):
             if _OBSERVER in process.cmdline() and process.name() != "bwrap" and process.children():
-                return sum(rss_bytes(child.pid) for child in process.children())
+                return sum(held_bytes(child.pid) for child in process.children())
     return 0
 
 

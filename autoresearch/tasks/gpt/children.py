@@ -55,7 +55,10 @@ def build(module: types.ModuleType, task: Task, seed: int) -> nn.Module:
 
 
 def limit_memory() -> None:
-    """Keep MLX inside the GPU's working set, so that a greedy candidate fails instead of making the machine swap."""
+    """Make MLX free its cache and wait for its GPU before it holds more than the working set.
+
+    MLX takes the limit as a guideline and goes beyond it; the parent ends a candidate that holds too much.
+    """
     info = mx.device_info()  # the first is Metal's, the second CUDA's
     working_set = int(info.get("max_recommended_working_set_size", 0) or info.get("total_memory", 0))
     if working_set:
