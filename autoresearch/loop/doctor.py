@@ -38,6 +38,8 @@ FILEVAULT = ("fdesetup", "status")
 AUTOMATIC_LOGIN = ("defaults", "read", "/Library/Preferences/com.apple.loginwindow", "autoLoginUser")
 
 REINSTALL = "install the packages again: uv sync   (without uv: rm -r .venv && make run)"
+NO_DEVICE = "No Metal device available"  # MLX's words where the system hides the GPU
+NO_METAL = "Metal is not available, as in a virtual machine, in a coding agent's sandbox or in some ssh sessions"
 
 MLX_PROBE = """\
 import json, mlx.core as mx
@@ -310,17 +312,15 @@ def check_mlx(host: Host) -> Iterator[Check]:
         said = jsonable.from_json(MlxFound, done.stdout.splitlines()[-1])
     except (ValueError, IndexError):
         last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        yield Check(
-            "mlx",
-            PROBLEM,
-            f"it does not run here (exit code {done.returncode}): {last}",
-            REINSTALL,
-        )
+        if NO_DEVICE in last:
+            yield Check("mlx", PROBLEM, NO_METAL, "start it from a terminal of the Mac itself, outside any sandbox")
+        else:
+            yield Check("mlx", PROBLEM, f"it does not run here (exit code {done.returncode}): {last}", REINSTALL)
         return
     if not said.right:
         yield Check("mlx", PROBLEM, "the product of two matrices of ones is wrong", "uv sync --reinstall-package mlx")
     elif host.mac and not said.metal:
-        yield Check("mlx", PROBLEM, "Metal is not available: no GPU, or a session without one (ssh, a virtual machine)")
+        yield Check("mlx", PROBLEM, "Metal is not available: this MLX was built without it", REINSTALL)
     else:
         limit = f", {said.limit / GIB:.1f} GB for the GPU" if said.metal else ""
         yield Check("mlx", FINE, f"{said.version} on {'Metal' if said.metal else 'the CPU'}{limit}")

@@ -256,6 +256,8 @@ def connect():
 try:
     import mlx.core as mx
     assert (mx.ones((8, 8)) @ mx.ones((8, 8))).sum().item() == 512
+    if mx.metal.is_available():  # a kernel that the system's compiler builds from source
+        assert mx.compile(lambda x: 3 * mx.square(x) + 1)(mx.ones(8)).sum().item() == 32
     write(inside)
 except Exception as error:
     found.append(f"MLX does not work in it: {type(error).__name__}: {error}")

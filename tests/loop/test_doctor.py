@@ -207,6 +207,20 @@ def test_an_mlx_that_does_not_run(checkout: Path, tmp_path: Path) -> None:
     assert check.level is PROBLEM and "not found" in check.message
 
 
+def test_a_gpu_that_is_hidden_asks_for_another_terminal_and_not_for_other_packages(
+    checkout: Path, tmp_path: Path
+) -> None:
+    hidden = tmp_path / "python"
+    said = (
+        "RuntimeError: [metal::load_device] No Metal device available. This typically occurs in headless, sandboxed, "
+        "or virtualized macOS sessions where the GPU is not accessible."
+    )
+    hidden.write_text(f"#!/bin/sh\necho '{said}' >&2\nexit 1\n")
+    hidden.chmod(0o755)
+    (check,) = doctor.check_mlx(mac("mac-mini-m4-pro", checkout, python=str(hidden)))
+    assert check.level is PROBLEM and "Metal is not available" in check.message and "terminal" in check.advice
+
+
 @pytest.mark.skipif(sys.platform == "darwin", reason="needs an MLX without Metal")
 def test_a_mac_whose_mlx_has_no_metal(checkout: Path) -> None:
     (check,) = doctor.check_mlx(mac("mac-mini-m4-pro", checkout))
