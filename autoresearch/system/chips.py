@@ -27,15 +27,17 @@ def peak_tflops(facts: Facts, dtype: str) -> float | None:
     """Return the GPU's peak in TFLOP/s for "float32", "float16" or "bfloat16"; None when it is not known.
 
     It is GPU cores * 256 FLOP * GHz / 1000, e.g. 2.6 for an M1 with 8 cores. Up to the M4, 16-bit types save memory but
-    no arithmetic, so the peak is the same for all three; later chips multiply them faster in matrix units.
+    no arithmetic, so the peak is the same for all three; later chips multiply them faster in matrix units. There MLX
+    multiplies float32 as well, with ten bits, for which no speed is published.
     """
     name = _chip(facts)
     generation = name.split()[0] if name else ""
     if generation not in GPU_GHZ or not facts.gpu_cores or dtype not in ("float32", "float16", "bfloat16"):
         return None
     ghz = BASE_M1_GHZ if name == "M1" else GPU_GHZ[generation]
-    reaches = _release(facts.os) >= MATRIX_UNITS_MACOS and dtype != "float32"
-    faster = MATRIX_UNITS.get(generation, 1) if reaches else 1
+    faster = MATRIX_UNITS.get(generation, 1) if _release(facts.os) >= MATRIX_UNITS_MACOS else 1
+    if faster > 1 and dtype == "float32":
+        return None
     return facts.gpu_cores * FLOPS_PER_CORE_AND_CYCLE * ghz / 1000 * faster
 
 

@@ -32,7 +32,7 @@ M4_PRO = machine.facts(replay("mac-mini-m4-pro"), "Darwin")
     ],
 )
 def test_published_peaks(chip: str, cores: int, tflops: float) -> None:
-    facts = replace(M4_PRO, chip=chip, gpu_cores=cores)
+    facts = replace(M4_PRO, chip=chip, gpu_cores=cores, os="macOS 26.1")
     assert chips.peak_tflops(facts, "float32") == pytest.approx(tflops, rel=0.01)
 
 
@@ -40,6 +40,7 @@ def test_matrix_units_count_from_the_release_that_reaches_them() -> None:
     m5 = replace(M4_PRO, chip="Apple M5", gpu_cores=10)
     assert chips.peak_tflops(replace(m5, os="macOS 26.2"), "bfloat16") == pytest.approx(16.0)
     assert chips.peak_tflops(replace(m5, os="macOS 26.1"), "bfloat16") == pytest.approx(4.0)
+    assert chips.peak_tflops(replace(m5, os="macOS 26.2"), "float32") is None
     assert chips.peak_tflops(M4_PRO, "bfloat16") == chips.peak_tflops(M4_PRO, "float32")
 
 
