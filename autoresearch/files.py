@@ -10,6 +10,15 @@ from pathlib import Path
 F_FULLFSYNC: int | None = getattr(fcntl, "F_FULLFSYNC", None)  # on macOS, where fsync leaves data in the drive's cache
 
 
+def is_clutter(name: str) -> bool:
+    """Return whether a file of this name is one that macOS leaves in a person's folders.
+
+    >>> [name for name in (".DS_Store", "._notes.txt", ".env", "notes.txt") if is_clutter(name)]
+    ['.DS_Store', '._notes.txt']
+    """
+    return name == ".DS_Store" or name.startswith("._")
+
+
 def sync(fd: int) -> None:
     """Wait until what was written to `fd` is on the disk. Raises OSError."""
     if F_FULLFSYNC is not None:

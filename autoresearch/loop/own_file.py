@@ -15,6 +15,7 @@ from autoresearch import texts
 from autoresearch.candidate import constants
 from autoresearch.candidate.pack import pack, unpack
 from autoresearch.errors import EditError, SourceError, UsageError
+from autoresearch.files import is_clutter
 from autoresearch.paths import EDITABLE, Layout
 from autoresearch.record import journal
 from autoresearch.record.git import Repository, branch_name
@@ -57,7 +58,7 @@ def files(place: Path) -> dict[str, str]:
     """Return the files of a folder, or one file, by their path there. Raises UsageError where one cannot be read."""
     if not place.is_dir():
         return {place.name: _text(place)}
-    found = sorted(path for path in place.rglob("*") if path.is_file())
+    found = sorted(path for path in place.rglob("*") if path.is_file() and not is_clutter(path.name))
     return {path.relative_to(place).as_posix(): _text(path) for path in found[:MOST_FILES]}
 
 

@@ -163,7 +163,7 @@ def nights_of(root: Path, name: str) -> list[Bundle]:
         return foreign.read(path) if path.suffix == ".tsv" else [bundle.load(path)]
     if (path / "results.tsv").is_file() and path.resolve() != root:
         return foreign.read(path)
-    if files := sorted(path.glob("*.json")):
+    if files := sorted(path.glob("[!.]*.json")):
         return _readable(name, files)
     if (layout := Layout(root, name)).journal.is_file():
         return [bundle_of(layout)]

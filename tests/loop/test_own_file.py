@@ -93,6 +93,7 @@ def test_one_file_or_a_folder_takes_the_place_of_the_task_s(tmp_path: Path) -> N
     (tmp_path / "sub" / "indexes.sql").write_text("CREATE INDEX i ON t(a);\n")
     one = own_file.placed(own_file.files(tmp_path / "sub" / "indexes.sql"), BEST, tmp_path, tmp_path / "task")
     (tmp_path / "notes.txt").write_text("not of the task\n")
+    (tmp_path / ".DS_Store").write_bytes(b"\0\xff")
     assert unpack(one) == {"query.sql": "SELECT 1;\n", "sub/indexes.sql": "CREATE INDEX i ON t(a);\n"}
     assert own_file.placed(own_file.files(tmp_path), BEST, tmp_path, tmp_path / "task") == one
 

@@ -62,7 +62,7 @@ class Recipe:
 @cache
 def catalogue(folder: Path = CATALOGUE) -> tuple[Recipe, ...]:
     """Return all recipes, in the order in which they are offered. Raises EditError for a damaged file."""
-    return tuple(_read(path) for path in sorted(folder.glob("*.txt")))
+    return tuple(_read(path) for path in sorted(folder.glob("[!.]*.txt")))
 
 
 def _read(path: Path) -> Recipe:

@@ -61,7 +61,7 @@ def program(folder: Path, declared: Declaration) -> str:
 
 def ideas(folder: Path) -> dict[str, str]:
     """Return the ready-made changes of ideas/*.txt by their names, in the order of the names."""
-    found = sorted((folder / IDEAS).glob("*.txt"))
+    found = sorted((folder / IDEAS).glob("[!.]*.txt"))
     return {path.stem: path.read_bytes().decode("utf-8", "replace") for path in found if path.is_file()}
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from autoresearch.errors import UsageError
-from autoresearch.files import write_atomic
+from autoresearch.files import is_clutter, write_atomic
 from autoresearch.paths import TASK_FILE
 from autoresearch.system.invocation import command
 from autoresearch.tasks.command.tree import in_repository
@@ -19,7 +19,7 @@ OURS = "README.md"  # of the template, about the example itself
 def template(checkout: Path) -> dict[str, bytes]:
     """Return the files of the template by their path."""
     folder = checkout / TEMPLATE
-    found = sorted(path for path in folder.rglob("*") if path.is_file())
+    found = sorted(path for path in folder.rglob("*") if path.is_file() and not is_clutter(path.name))
     named = {path.relative_to(folder).as_posix(): path for path in found}
     return {n: path.read_bytes() for n, path in named.items() if n != OURS and not n.startswith((".", "out/", "__py"))}
 
@@ -36,7 +36,7 @@ def write(folder: Path, checkout: Path) -> list[str]:
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file. Name a folder")
     files = template(checkout)
-    own = folder.is_dir() and any(path.name != ".git" for path in folder.iterdir())
+    own = folder.is_dir() and any(path.name != ".git" and not is_clutter(path.name) for path in folder.iterdir())
     chosen = [TASK_FILE, "program.md"] if own else list(files)
     left = [name for name in chosen if (folder / name).exists()]
     try:

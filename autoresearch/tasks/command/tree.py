@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+from autoresearch.files import is_clutter
 from autoresearch.measure.run_folder import tidy
 from autoresearch.record.git import Repository
 from autoresearch.record.gitcall import call
@@ -44,7 +45,8 @@ def in_repository(folder: Path) -> bool:
 def uncommitted(folder: Path) -> list[str]:
     """Return the files below a folder that differ from HEAD or are new, as far as git does not ignore them."""
     done = call(folder, ("status", "--porcelain", "-z", "--no-renames", "--", "."), check=False)
-    return [entry[3:] for entry in done.stdout.split("\0") if entry]
+    paths = [entry[3:] for entry in done.stdout.split("\0") if entry]
+    return [path for path in paths if not is_clutter(Path(path).name)]
 
 
 def working_files(folder: Path) -> list[str]:
@@ -71,8 +73,8 @@ def links_out(folder: Path) -> list[str]:
 
 
 def _is_file(path: Path) -> bool:
-    """Return whether a path is what git would commit: a file, or a link wherever it leads."""
-    return path.is_symlink() or path.is_file()
+    """Return whether a path is what a person would commit: a file, or a link wherever it leads."""
+    return (path.is_symlink() or path.is_file()) and not is_clutter(path.name)
 
 
 def copy_files(folder: Path, paths: Sequence[str], into: Path) -> None:

@@ -14,7 +14,10 @@ pytestmark = pytest.mark.slow
 
 def test_a_new_folder_holds_the_example_as_it_is_and_runs(tmp_path: Path) -> None:
     folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / ".DS_Store").touch()  # a folder that macOS's Finder has shown is still a new one
     lines = new_task.write(folder, ROOT)
+    (folder / ".DS_Store").unlink()
     example = ROOT / "examples/any"
     tracked = git(example, "ls-files", "--cached", "--others", "--exclude-standard").splitlines()
     files = {name: example / name for name in tracked}

@@ -13,6 +13,7 @@ from autoresearch.tasks.command.tree import (
     files_below,
     hand_over,
     plant,
+    uncommitted,
     working_files,
 )
 from testbed.declared import declare
@@ -38,12 +39,20 @@ def test_a_commit_is_exported_without_what_is_only_in_the_folder(tmp_path: Path)
 
 def test_a_folder_without_git_is_listed(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("nothing")
-    for path in ("a.py", "b/c.py", ".git/x", "__pycache__/a.pyc", "out/x"):
+    for path in ("a.py", "b/c.py", ".git/x", "__pycache__/a.pyc", "out/x", "b/.DS_Store", "b/._c.py"):
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).write_text("")
     assert working_files(tmp_path) == ["a.py", "b/c.py", "link"]
     copy_files(tmp_path, ["b/c.py", "link"], tmp_path / "copy")
     assert (tmp_path / "copy/link").readlink() == Path("nothing"), "as the commit has it"
+
+
+def test_what_a_mac_leaves_in_a_folder_is_no_change_of_it(tmp_path: Path) -> None:
+    repo = declare(tmp_path / "repo", {"a.txt": "1"})
+    (repo / ".DS_Store").write_bytes(b"\0\xff")
+    assert (uncommitted(repo), working_files(repo)) == ([], ["a.txt"])
+    (repo / "b.txt").touch()
+    assert uncommitted(repo) == ["b.txt"]
 
 
 def test_a_digest_changes_with_path_content_mode_and_link(tmp_path: Path) -> None:
