@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import shlex
+import unicodedata
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
@@ -28,7 +29,8 @@ def which_night(root: Path, repo: Repository, tag: str | None, say: Say, *, by_h
     """Return the tag of the night that a command means: `tag`, else that of the branch that is checked out.
 
     On another branch, it is today's; before it exists, an earlier one that has not ended and began from the file that
-    is checked out. `by_hand`, it is the only night there is. Raises UsageError where that is not one of several.
+    is checked out. `by_hand`, it is the only night there is. Raises UsageError where that is not one of several, and
+    for a name that a disk may take for another night's.
     """
     today, tags = f"{date.today():%b%d}".lower(), journal.nights(root)
     declared = tree(root) != root
@@ -36,6 +38,7 @@ def which_night(root: Path, repo: Repository, tag: str | None, say: Say, *, by_h
         today = f"{_name(tree(root))}-{today}"
     named = tag or tag_of(repo.branch())
     if named is not None and (tag or not declared or named in tags):
+        _check_case(named, tags)
         return named
     if by_hand and len(tags) > 1:
         shown = ", ".join(tags[-SHOWN:])
@@ -49,6 +52,18 @@ def which_night(root: Path, repo: Repository, tag: str | None, say: Say, *, by_h
         say(f"{tags[-1]} has not ended and is resumed; to begin another night: --tag {today}")
         return tags[-1]
     return _free(repo, today) if declared and today not in tags else today
+
+
+def _check_case(tag: str, tags: Sequence[str]) -> None:
+    """Raise UsageError for a name that differs from another night's by case or by its encoding alone."""
+    same = next((other for other in tags if other != tag and _folded(other) == _folded(tag)), None)
+    if same is not None:
+        why = f"there is a night {same}, and the disk of a Mac takes both names for one"
+        raise UsageError(f"--tag {tag}: {why}. To go on with it: --tag {same}")
+
+
+def _folded(tag: str) -> str:
+    return unicodedata.normalize("NFC", tag).casefold()
 
 
 def _free(repo: Repository, tag: str) -> str:

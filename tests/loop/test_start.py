@@ -67,6 +67,15 @@ def test_a_night_says_which_of_its_fixed_files_the_person_has_changed(checkout: 
 # --- which night ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(("there", "asked"), [("nov01", "Nov01"), ("caf\u00e9", "cafe\u0301"), ("A-b", "a-B")])
+def test_a_name_that_a_disk_takes_for_another_night_s_is_refused(checkout: Path, there: str, asked: str) -> None:
+    repo = Repository.at(checkout)
+    begun(checkout, there)
+    with pytest.raises(UsageError, match=f"there is a night {there}, .* To go on with it: --tag {there}"):
+        start.which_night(checkout, repo, asked, silent)
+    assert start.which_night(checkout, repo, there, silent) == there
+
+
 def test_a_tag_and_the_branch_of_a_night_say_which_one(checkout: Path) -> None:
     repo = Repository.at(checkout)
     begun(checkout, "old", closed=None)
