@@ -10,6 +10,7 @@ import contextlib
 import itertools
 import os
 import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -39,14 +40,21 @@ def tidy(folder: Path, keep: Sequence[str]) -> None:
     """Remove everything but the regular files named in `keep`, and tmp/ where `keep` names it."""
     if not folder.is_dir():
         return
+    if sys.platform == "darwin":
+        _patiently(["chflags", "-R", "nouchg", folder])  # what is marked as immutable cannot be removed
     folder.chmod(0o755)
     for path in folder.iterdir():
         if path.is_symlink() or path.is_fifo() or not (path.is_dir() or path.name in keep):
             path.unlink()
         elif path.is_dir() and not (path.name == "tmp" and "tmp" in keep):
-            for command in (["chmod", "-R", "u+rwx"], ["rm", "-rf"]):  # may be nested too deeply for shutil.rmtree
-                with contextlib.suppress(CommandError):
-                    run([*command, "--", path], timeout=300, check=False)
+            # It may be nested too deeply for shutil.rmtree. For BSD's chmod, `--` behind the mode is a file.
+            for command in (["chmod", "-R", "--", "u+rwx"], ["rm", "-rf", "--"]):
+                _patiently([*command, path])
+
+
+def _patiently(command: Sequence[str | Path]) -> None:
+    with contextlib.suppress(CommandError):
+        run(command, timeout=300, check=False)
 
 
 def written(folder: Path, files_limit: int) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 import time
 from pathlib import Path
@@ -48,6 +49,17 @@ def test_tidy_removes_what_is_locked_or_nested_without_end(tmp_path: Path) -> No
     folder.chmod(0)
     run_folder.tidy(folder, ())
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "chflags"), reason="files are marked as immutable on macOS")
+def test_tidy_removes_what_is_marked_as_immutable(tmp_path: Path) -> None:
+    for path in (tmp_path / "file", tmp_path / "folder" / "file"):
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+        os.chflags(path, stat.UF_IMMUTABLE)
+    os.chflags(tmp_path / "folder", stat.UF_IMMUTABLE)
+    run_folder.tidy(tmp_path, ())
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_make_starts_afresh_with_the_kernels(tmp_path: Path) -> None:
