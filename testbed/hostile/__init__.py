@@ -8,7 +8,8 @@ Answers with the next input token.
 expect: probe_causality
 
 After "expect:" stand "contract" where the contract must refuse it, and the kinds of failure, or "harmless", that may
-come of it where the contract is bypassed. "needs: sandbox" marks those that would do harm on a machine without one.
+come of it where the contract is bypassed. "needs: sandbox" marks those that would do harm on a machine without one, and
+"needs: linux" those that call its kernel.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ class HostileCandidate:
     by_contract: bool  # the contract must refuse it
     outcomes: frozenset[str]  # allowed outcomes where the contract is bypassed: failure kinds, or "harmless"
     needs_sandbox: bool  # without one it could do real harm to this machine
+    needs_linux: bool  # it calls Linux's kernel, or reads its /proc
 
 
 def read_all() -> list[HostileCandidate]:
@@ -48,5 +50,12 @@ def _candidate(kind: str, name: str, entry: named_edits.NamedEdits, source: str)
     tries, expected, *needs = entry.about
     words = frozenset(expected.removeprefix("expect:").split())
     return HostileCandidate(
-        name, kind, source, tries, "contract" in words, words - {"contract"}, "needs: sandbox" in needs
+        name,
+        kind,
+        source,
+        tries,
+        "contract" in words,
+        words - {"contract"},
+        "needs: sandbox" in needs,
+        "needs: linux" in needs,
     )

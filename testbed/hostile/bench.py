@@ -111,6 +111,8 @@ def outcome(m: Measurement) -> str:
 
 def runnable(candidate: HostileCandidate, sandbox: Sandbox) -> bool:
     """Return whether the candidate may run here as if the contract had let it pass."""
+    if candidate.needs_linux and sys.platform != "linux":
+        return False
     return bool(candidate.outcomes) and not (candidate.needs_sandbox and isinstance(sandbox, Unconfined))
 
 
