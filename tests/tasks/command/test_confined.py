@@ -48,11 +48,15 @@ def test_output_code_and_use_are_observed(place: Path) -> None:
 
 SPLIT = """
 import os, time
+ready, tell = os.pipe()
 for _ in range(3):
     if os.fork() == 0:
         held = bytearray(os.urandom(40 * 2**20))
+        os.write(tell, b"x")
         time.sleep(60)
         os._exit(0)
+for _ in range(3):
+    os.read(ready, 1)
 time.sleep(3)
 """
 
