@@ -15,6 +15,8 @@ from autoresearch.system.load import Load
 from autoresearch.system.machine import Ask, Facts
 from autoresearch.tasks.gpt.data import corpus
 
+REINSTALL = "install the packages again: uv sync   (without uv: rm -r .venv && make run)"
+
 
 class Level(Enum):
     """Severity of a finding; the value is its mark in the terminal."""

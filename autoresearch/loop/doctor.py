@@ -12,19 +12,18 @@ import shutil
 import sys
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from autoresearch import jsonable
 from autoresearch.errors import AutoresearchError, LockedError
 from autoresearch.formats import GIB, counted
-from autoresearch.loop.checkup import FINE, NOTE, PROBLEM, Check, Host
+from autoresearch.loop.checkup import FINE, NOTE, PROBLEM, REINSTALL, Check, Host
+from autoresearch.loop.mlx_check import check_mlx
 from autoresearch.paths import EDITABLE, runs_folder
 from autoresearch.record.git import Repository
-from autoresearch.system import awake, load, login, machine, orphans, process
+from autoresearch.system import awake, load, login, machine, orphans
 from autoresearch.system.invocation import command
 from autoresearch.system.sandbox import select, self_test
 from autoresearch.tasks.gpt.data import prepared
@@ -36,29 +35,6 @@ DISK_WANTED = 10 * GIB  # bytes; a night of checkpoints fits
 SYNCED = ("Documents", "Desktop", "Downloads", "Library/Mobile Documents", "Library/CloudStorage")
 FILEVAULT = ("fdesetup", "status")
 AUTOMATIC_LOGIN = ("defaults", "read", "/Library/Preferences/com.apple.loginwindow", "autoLoginUser")
-
-REINSTALL = "install the packages again: uv sync   (without uv: rm -r .venv && make run)"
-NO_DEVICE = "No Metal device available"  # MLX's words where the system hides the GPU
-NO_METAL = "Metal is not available, as in a virtual machine, in a coding agent's sandbox or in some ssh sessions"
-
-MLX_PROBE = """\
-import json, mlx.core as mx
-product = (mx.ones((64, 64)) @ mx.ones((64, 64))).sum().item()
-metal = mx.metal.is_available()
-info = mx.device_info() if metal else {}
-limit = info.get("max_recommended_working_set_size", 0)
-print(json.dumps({"version": mx.__version__, "right": product == 64**3, "metal": metal, "limit": limit}))
-"""
-
-
-@dataclass(frozen=True)
-class MlxFound:
-    """What MLX_PROBE prints."""
-
-    version: str
-    right: bool
-    metal: bool
-    limit: int  # bytes that the GPU should hold at the most
 
 
 def checks(host: Host) -> Iterator[Check]:
@@ -303,27 +279,6 @@ def check_sandbox(host: Host) -> Iterator[Check]:
         yield Check("sandbox", PROBLEM, "; ".join(failures), "or run without confinement: --no-sandbox")
     else:
         yield Check("sandbox", FINE, chosen.describe())
-
-
-def check_mlx(host: Host) -> Iterator[Check]:
-    """Run MLX in a process of its own, since this one holds no Metal memory."""
-    done = process.run([host.python, "-P", "-c", MLX_PROBE], timeout=120, check=False)
-    try:
-        said = jsonable.from_json(MlxFound, done.stdout.splitlines()[-1])
-    except (ValueError, IndexError):
-        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        if NO_DEVICE in last:
-            yield Check("mlx", PROBLEM, NO_METAL, "start it from a terminal of the Mac itself, outside any sandbox")
-        else:
-            yield Check("mlx", PROBLEM, f"it does not run here (exit code {done.returncode}): {last}", REINSTALL)
-        return
-    if not said.right:
-        yield Check("mlx", PROBLEM, "the product of two matrices of ones is wrong", "uv sync --reinstall-package mlx")
-    elif host.mac and not said.metal:
-        yield Check("mlx", PROBLEM, "Metal is not available: this MLX was built without it", REINSTALL)
-    else:
-        limit = f", {said.limit / GIB:.1f} GB for the GPU" if said.metal else ""
-        yield Check("mlx", FINE, f"{said.version} on {'Metal' if said.metal else 'the CPU'}{limit}")
 
 
 def check_training(host: Host) -> Iterator[Check]:

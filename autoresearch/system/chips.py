@@ -41,6 +41,16 @@ def peak_tflops(facts: Facts, dtype: str) -> float | None:
     return facts.gpu_cores * FLOPS_PER_CORE_AND_CYCLE * ghz / 1000 * faster
 
 
+def newer_macos(facts: Facts) -> str | None:
+    """Return the first macOS that can run MLX's package on this chip, where this one cannot; else None.
+
+    The package for macOS 26 counts on 26.2, and is installed on 26.0 and 26.1 as well (ml-explore/mlx#4525).
+    """
+    generation = (_chip(facts) or "").split(" ")[0]
+    needed = generation in MATRIX_UNITS and (26,) <= _release(facts.os) < MATRIX_UNITS_MACOS
+    return f"macOS {'.'.join(map(str, MATRIX_UNITS_MACOS))}" if needed else None
+
+
 def bandwidth_gb_s(facts: Facts) -> float | None:
     """Return the memory bandwidth in GB/s; None when it is not known."""
     chip = _chip(facts) or ""

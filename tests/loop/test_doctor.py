@@ -197,36 +197,6 @@ def test_little_free_memory_is_told(checkout: Path) -> None:
 # --- what runs a candidate ---
 
 
-def test_an_mlx_that_does_not_run(checkout: Path, tmp_path: Path) -> None:
-    broken = tmp_path / "python"
-    broken.write_text("#!/bin/sh\necho 'ImportError: no module named mlx' >&2\nexit 1\n")
-    broken.chmod(0o755)
-    (check,) = doctor.check_mlx(host(checkout, python=str(broken)))
-    assert check.level is PROBLEM and "no module named mlx" in check.message and "exit code 1" in check.message
-    (check,) = found(doctor._guarded(doctor.check_mlx, host(checkout, python="/no/python")), "mlx")
-    assert check.level is PROBLEM and "not found" in check.message
-
-
-def test_a_gpu_that_is_hidden_asks_for_another_terminal_and_not_for_other_packages(
-    checkout: Path, tmp_path: Path
-) -> None:
-    hidden = tmp_path / "python"
-    said = (
-        "RuntimeError: [metal::load_device] No Metal device available. This typically occurs in headless, sandboxed, "
-        "or virtualized macOS sessions where the GPU is not accessible."
-    )
-    hidden.write_text(f"#!/bin/sh\necho '{said}' >&2\nexit 1\n")
-    hidden.chmod(0o755)
-    (check,) = doctor.check_mlx(mac("mac-mini-m4-pro", checkout, python=str(hidden)))
-    assert check.level is PROBLEM and "Metal is not available" in check.message and "terminal" in check.advice
-
-
-@pytest.mark.skipif(sys.platform == "darwin", reason="needs an MLX without Metal")
-def test_a_mac_whose_mlx_has_no_metal(checkout: Path) -> None:
-    (check,) = doctor.check_mlx(mac("mac-mini-m4-pro", checkout))
-    assert check.level is PROBLEM and "Metal is not available" in check.message
-
-
 def test_a_training_that_fails_is_in_the_way(checkout: Path) -> None:
     failed = Measurement(1, failure=Failure("memory", "[metal::malloc] too large"))
     (check,) = doctor.check_training(host(checkout, train=lambda: failed))

@@ -44,6 +44,22 @@ def test_matrix_units_count_from_the_release_that_reaches_them() -> None:
     assert chips.peak_tflops(M4_PRO, "bfloat16") == chips.peak_tflops(M4_PRO, "float32")
 
 
+@pytest.mark.parametrize(
+    ("chip", "os", "needed"),
+    [
+        ("Apple M5", "macOS 26.1", "macOS 26.2"),
+        ("Apple M5 Max", "macOS 26.0.1", "macOS 26.2"),
+        ("Apple M5", "macOS 26.2", None),
+        ("Apple M5 Pro", "macOS 27.0", None),
+        ("Apple M4", "macOS 26.1", None),
+        ("Apple M1", "macOS 14.7", None),
+        ("AMD EPYC", "Linux 6.8", None),
+    ],
+)
+def test_an_m5_needs_the_macos_that_mlx_was_built_for(chip: str, os: str, needed: str | None) -> None:
+    assert chips.newer_macos(replace(M4_PRO, chip=chip, os=os)) == needed
+
+
 def test_what_is_not_known_has_no_peak() -> None:
     m6 = machine.facts(replay("mac-m6"), "Darwin")
     assert chips.peak_tflops(m6, "float32") is None and chips.bandwidth_gb_s(m6) is None
