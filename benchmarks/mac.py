@@ -1,6 +1,7 @@
 """Answer what only a Mac can: run it for ten minutes, and paste the block that it prints into an issue.
 
-After the roofline, a training step of the Mac profile's baseline is timed with one thing changed at a time, each in a
+It begins with what the doctor says of MLX and the sandbox, and with what kernels.py finds of MLX's kernels. After the
+roofline, a training step of the Mac profile's baseline is timed with one thing changed at a time, each in a
 process of its own: chunks of the loss and rows at once, the type, compiling, a table of bigrams, Newton-Schulz, and
 attention alone by head dimension, context and kernel. Then come pairs without and with an idle language model (the loop
 reads its cost later and unloads a model that costs over 1%), and the step with the display asleep, which a Mac puts to
@@ -17,7 +18,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from autoresearch.errors import ProposerError
+from autoresearch.errors import AutoresearchError, ProposerError
+from autoresearch.loop import checkup, doctor
 from autoresearch.paths import Cache
 from autoresearch.search.llm.installed import installed
 from autoresearch.search.llm.model_choice import choose_model
@@ -28,8 +30,10 @@ from autoresearch.search.scorecard import Scorecard
 from autoresearch.system import machine
 from autoresearch.tasks.gpt import roofline
 from autoresearch.tasks.gpt.data.profiles import MAC, TINY
+from benchmarks import kernels
 from benchmarks.timing import ENVIRONMENT, TINY_CONSTANTS, arguments, report
 from benchmarks.trainer.cases import CaseTimer, StepCase
+from testbed.toy import ROOT
 
 TOKENS, TINY_TOKENS = 2**14, 2**12  # a step
 SECONDS = 600.0
@@ -37,6 +41,7 @@ STEP_S = 4.0  # of a case
 IDLE_PAIRS = 4
 DISPLAY_SLEEP = ("pmset", "displaysleepnow")
 QUICK = ("baseline", "Newton-Schulz matrix by matrix")
+KERNEL_T, QUICK_KERNEL_T = 1024, 64  # tokens of the context that kernels are compared at
 WIDTHS, CONTEXTS = (64, 128), (512, 1024, 2048)  # of attention alone
 
 
@@ -80,8 +85,8 @@ def attention(tokens: int) -> Iterator[StepCase]:
     """Yield attention alone, forward and backward, with MLX's kernels and with their fallback, by width and context."""
     for D in WIDTHS:
         for T in CONTEXTS:
-            for fallback, kernels in ("0", "MLX's kernels"), ("1", "fallback"):
-                what, env = f"attention, D {D}, T {T}, {kernels}", {"MLX_SDPA_VJP_FALLBACK": fallback}
+            for fallback, whose in ("0", "MLX's kernels"), ("1", "fallback"):
+                what, env = f"attention, D {D}, T {T}, {whose}", {"MLX_SDPA_VJP_FALLBACK": fallback}
                 constants = {"HEAD_DIM": D, "COMPUTE_DTYPE": "bfloat16"}
                 yield StepCase(what, T, MAC.vocab_size, tokens, constants, env, kind="attention")
 
@@ -145,6 +150,17 @@ def display_asleep(case: StepCase, asked: bool) -> Iterator[StepCase | str]:
         yield replace(case, what="display asleep", before=DISPLAY_SLEEP)
 
 
+def checked(facts: machine.Facts) -> list[str]:
+    """Return what the doctor says of MLX and of the sandbox."""
+    lines = []
+    for check in (doctor.check_mlx, doctor.check_sandbox):
+        try:
+            lines += [checkup.line(found) for found in check(checkup.Host(ROOT, facts))]
+        except AutoresearchError as error:
+            lines.append(str(error))
+    return lines
+
+
 def measured(bench: CaseTimer, found: Iterable[StepCase | str]) -> list[str]:
     """Time the cases; return a line for each that does not exist here."""
     missing = []
@@ -170,7 +186,10 @@ def main(argv: Sequence[str]) -> int:
     args = options.parse_args(argv)
     if not args.quick:
         print(f"this takes up to {SECONDS / 60:.0f} minutes; leave the machine alone meanwhile", file=sys.stderr)
-    best, before = roofline.measure(ENVIRONMENT), machine.facts()
+    before = machine.facts()
+    first = [] if args.quick else checked(before)
+    first += kernels.told_by_child(QUICK_KERNEL_T if args.quick else KERNEL_T)
+    best = roofline.measure(ENVIRONMENT)
     bench, found = CaseTimer(SECONDS), list(cases(best.device, args.quick))
     if args.quick:
         found = [case for case in found if isinstance(case, str) or case.what in QUICK]
@@ -186,10 +205,10 @@ def main(argv: Sequence[str]) -> int:
     said += measured(bench, display_asleep(base, not args.no_display))
     after = machine.facts()
     print(f"{'-' * 40} from here into an issue")
-    print(f"{best.table(before)}\n{state(before, 'before')}\n{state(after, 'after')}\n")
+    print("\n".join([*first, best.table(before), state(before, "before"), state(after, "after"), ""]))
     report([with_mfu(row, best) for row in bench.rows], args)
     print("\n".join(["", *said, "-" * 40]))
-    return int(bench.failed)
+    return int(bench.failed or any("WRONG" in line for line in first))
 
 
 def state(facts: machine.Facts, when: str) -> str:

@@ -23,7 +23,10 @@ TABLES: dict[str, tuple[str, tuple[str, ...]]] = {
     "fleet incidents": ("incident | times | runs struck", ("| all | 3 |", "lost 0, twice 0, unmeasured 0")),
     "fleet newcomers": ("member | its class | since", ("| member3 | its own |", "after the restart: 0")),
     "fleet rate": ("members | decided an hour | runs an hour", ("| 1 |",)),
-    "mac": ("what | type | tok_s | step_ms | peak_mib", ("| baseline |", "from here into an issue", "not run: ")),
+    "mac": (
+        "what | type | tok_s | step_ms | peak_mib",
+        ("| baseline |", "from here into an issue", "not run: ", "attention and its gradients, D 128, bfloat16: 0.0"),
+    ),
     "machines": ("", ("compare.html",)),
     "nights incidents": ("incident | times | decided | set aside | lost s each | goes on", ("| kill -9 | 2 |",)),
     "nights models": ("night | experiments | kept | crashed", ("| hybrid |",)),
