@@ -67,6 +67,18 @@ def attention(T: int, attend: Callable[..., mx.array] = prepare.attention) -> It
             yield told(f"attention and its gradients, D {D}", [apart(a, b) for a, b in pairs], dtype)
 
 
+def rotation(T: int) -> Iterator[str]:
+    """Compare the rotary embedding at the last positions of twice the context with float64; MLX takes fast sines."""
+    x, positions = mx.random.normal((1, 1, 2 * T, 128), key=mx.random.key(0)), np.arange(2 * T)
+    angle = positions[:, None] * 10000.0 ** (-np.arange(64) / 64)
+    first, second = np.split(np.array(x).astype(np.float64), 2, axis=-1)
+    cos, sin = np.cos(angle), np.sin(angle)
+    plain = np.concatenate([first * cos + second * sin, second * cos - first * sin], axis=-1)
+    found = np.array(mx.fast.rope(x, 128, traditional=False, base=10000.0, scale=-1.0, offset=0))
+    error = np.abs(found - plain)[:, :, -64:].max()
+    yield f"rotation of position {2 * T - 1}: a value is off by {error:.2g}" + ("" if error < 0.05 else " - WRONG")
+
+
 def loss(T: int) -> Iterator[str]:
     """Compare the loss with a soft cap, and its gradient."""
     rows, targets = 6 * mx.random.normal((T, 8192), key=mx.random.key(0)), mx.arange(T) * 7 % 8192
@@ -141,7 +153,16 @@ def package(T: int) -> Iterator[str]:
     yield f"{tag}; {mx.device_info().get('architecture', 'a CPU')}"
 
 
-FACTS: tuple[Callable[[int], Iterator[str]], ...] = (package, product, attention, loss, embedding, memory, refusal)
+FACTS: tuple[Callable[[int], Iterator[str]], ...] = (
+    package,
+    product,
+    attention,
+    rotation,
+    loss,
+    embedding,
+    memory,
+    refusal,
+)
 
 
 def facts(T: int) -> Iterator[str]:
