@@ -11,7 +11,7 @@ from mlx.utils import tree_flatten
 import prepare
 from testbed.reference import Shape, loss_and_gradients, slope
 from testbed.reference import model as reference_model
-from testbed.trainer_support import TASK, arrays, spread, tokens, trainer
+from testbed.trainer_support import SLACK, TASK, arrays, frees_at_once, spread, tokens, trainer
 
 pytestmark = pytest.mark.slow
 
@@ -55,9 +55,9 @@ def test_logits_and_loss(case):
     expected, _ = reference_model(params, x, shape)
     logits = model(mx.array(x))
     assert logits.dtype == mx.float32
-    np.testing.assert_allclose(np.array(logits), expected, atol=2e-4, rtol=0)
+    np.testing.assert_allclose(np.array(logits), expected, atol=2e-4 * SLACK, rtol=0)
     loss, _ = loss_and_gradients(params, x, y, shape)
-    assert prepare.cross_entropy(logits, mx.array(y)).item() == pytest.approx(loss, rel=2e-6)
+    assert prepare.cross_entropy(logits, mx.array(y)).item() == pytest.approx(loss, rel=2e-6 * SLACK)
 
 
 def test_gradients(case):
@@ -68,7 +68,7 @@ def test_gradients(case):
     _, gradients = nn.value_and_grad(model, lambda x, y: prepare.cross_entropy(model(x), y))(mx.array(x), mx.array(y))
     for name, gradient in arrays(gradients).items():
         error = np.linalg.norm(gradient - expected[name]) / np.linalg.norm(expected[name])
-        assert error < 2e-5, f"{name}: relative error {error:.1e}"
+        assert error < 2e-5 * SLACK, f"{name}: relative error {error:.1e}"
 
 
 def test_parameter_names_are_the_reference_setups():
@@ -154,6 +154,7 @@ def test_bfloat16_gradients_are_float32_and_close():
         assert cosine / np.linalg.norm(rounded_gradients[name]) > 0.98, name
 
 
+@frees_at_once
 @pytest.mark.slow
 def test_memory_grows_with_tokens_and_not_with_their_square(monkeypatch):
     """In rows four times as long, the same tokens would need four times the memory for whole score matrices."""

@@ -15,7 +15,17 @@ import pytest
 import prepare
 from autoresearch.tasks.gpt.contract import check
 from testbed.feeding import fed
-from testbed.trainer_support import SOURCE, TASK, ScriptedRun, arrays, assert_close, spread, tokens, trainer
+from testbed.trainer_support import (
+    SOURCE,
+    TASK,
+    ScriptedRun,
+    arrays,
+    assert_close,
+    frees_at_once,
+    spread,
+    tokens,
+    trainer,
+)
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("uncompiled")]
 
@@ -146,7 +156,7 @@ def test_compiled_and_uncompiled_steps_agree(compiled):
 )  # a token, ten (of 128: the last chunk is short), all
 def test_the_loss_in_chunks_is_the_loss_of_the_logits(bytes_at_once, monkeypatch):
     monkeypatch.setattr(prepare.ops, "CPU_LOGITS", bytes_at_once)
-    model = trainer().build_model(TASK)
+    model = trainer(LOSS_CHUNK=bytes_at_once).build_model(TASK)
     spread(model)
     x, y = (mx.array(a) for a in tokens(4, 32))
     whole, expected = nn.value_and_grad(model, lambda x, y: prepare.cross_entropy(model(x), y))(x, y)
@@ -155,6 +165,7 @@ def test_the_loss_in_chunks_is_the_loss_of_the_logits(bytes_at_once, monkeypatch
     assert_close(arrays(gradients), {name: 3 * g for name, g in arrays(expected).items()}, 1e-5)
 
 
+@frees_at_once
 def test_training_never_holds_all_logits(monkeypatch):
     """4096 tokens by 1024 words are 16 MiB, and autodiff keeps several such arrays."""
     monkeypatch.setattr(prepare.ops, "CPU_LOGITS", 2**17)
@@ -195,6 +206,7 @@ def test_accumulation_equals_the_one_batch_step():
         assert_close(params, found[0][1], 1e-4)
 
 
+@frees_at_once
 @pytest.mark.slow
 def test_accumulation_does_not_keep_every_micro_batch_alive():
     train_mlx = trainer(DEPTH=2)
