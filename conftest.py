@@ -17,8 +17,8 @@ from hypothesis import HealthCheck, settings
 from autoresearch.decide import earlier_nights, kinds
 from autoresearch.decide.noise import Noise
 from autoresearch.records import TaskFacts
-from autoresearch.system import invocation, machine
-from testbed.toy import ROOT, make_repository, write_toy_data
+from autoresearch.system import invocation
+from testbed.toy import ROOT, make_repository, this_machine, write_toy_data
 
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -95,7 +95,7 @@ def toy_cache(toy_data: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     The machine's noise is known there, so two runs of a baseline are enough.
     """
     cache = toy_data.parents[2]
-    known = cache / "machines" / machine.facts().slug() / "noise.json"
+    known = cache / "machines" / this_machine().slug() / "noise.json"
     task = TaskFacts(dataset="toy", profile="tiny", fingerprint="toy0" * 4, budget_s=1.0)
     earlier_nights.save(known, task, "earlier", Noise(0.02, kinds.KNOWN_DF), [])
     monkeypatch.setenv("AUTORESEARCH_CACHE", str(cache))

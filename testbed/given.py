@@ -18,10 +18,9 @@ from autoresearch.record.journal import Journal
 from autoresearch.record.night import Experiment
 from autoresearch.records import Failure, Measurement, Proposer, Purpose, TaskFacts
 from autoresearch.report.console import PlainView
-from autoresearch.system import machine
 from autoresearch.tasks.gpt.task import GptTask
 from autoresearch.tasks.task import RunOrder
-from testbed.toy import META
+from testbed.toy import META, this_machine
 
 VERSIONS = {"mlx": "1", "harness": "h"}
 
@@ -50,7 +49,7 @@ class Given:
     def __init__(self, notebook: Notebook, values: Mapping[int, list[float | Failure]]) -> None:
         self.notebook, self.values = notebook, {n: list(found) for n, found in values.items()}
         bench: Any = type("Bench", (), {"budget_s": 1.0})
-        self.task = GivenTask(notebook.layout, bench, META, machine.facts())
+        self.task = GivenTask(notebook.layout, bench, META, this_machine())
 
     def run(self, n: int, purpose: Purpose, seed: int | None = None) -> Experiment:
         run, value = self.notebook.night.experiments[n].next_run, self.values[n].pop(0)
@@ -78,7 +77,7 @@ def experimenter(root: Path, values: Mapping[int, list[float | Failure]]) -> Exp
     task = TaskFacts(dataset="toy", profile="tiny", fingerprint="toy0", budget_s=1.0, eval_rows=8)
     notebook.journal.append("opened", tag=layout.tag, task=task, versions=VERSIONS, base_commit=branch.tip())
     runner: Any = Given(notebook, {0: [1.60, 1.61, 1.59], **values})
-    return Experimenter(notebook=notebook, runner=runner, branch=branch, facts=machine.facts(), versions=VERSIONS)
+    return Experimenter(notebook=notebook, runner=runner, branch=branch, facts=this_machine(), versions=VERSIONS)
 
 
 def research(root: Path, values: Mapping[int, list[float | Failure]], proposer: Proposer) -> Research:

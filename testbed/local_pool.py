@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from autoresearch.fleet.job import Done, Job
 from autoresearch.fleet.pool import Known, StoppedError
 from autoresearch.records import Failure, Measurement
-from autoresearch.system import machine
 from autoresearch.system.machine import Facts
+from testbed.toy import this_machine
 
 PATIENCE_S = 30.0  # of a run that waits for others
 
@@ -45,7 +45,7 @@ class LocalPool:
         return Counter(known.key for known in self.members() if known.key is not None)
 
     def facts(self, key: str) -> Facts:
-        return machine.facts()
+        return this_machine()
 
     def assign(self, name: str, key: str | None) -> None:
         with self._freed:

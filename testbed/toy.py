@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 from autoresearch import jsonable
 from autoresearch.measure.workbench import Workbench
 from autoresearch.paths import DataFolder
+from autoresearch.system import machine
 from autoresearch.system.sandbox import Sandbox, select
 from autoresearch.tasks.gpt.data import prepared
 from autoresearch.tasks.gpt.data.prepared import Meta, Split, StoredFile
@@ -91,6 +93,12 @@ def toy_bench(data: Path, budget_s: float = 1.0, sandbox: Sandbox | None = None,
     patient = {"overtime_s": 30.0, "free_build_s": 60.0}  # however loaded the machine is
     settings = {"env": {"MLX_DISABLE_COMPILE": "1"}, **patient, **changes}
     return Workbench(harness(ROOT), DataFolder(data), budget_s, sandbox or select(allow_none=True), **settings)
+
+
+@cache
+def this_machine() -> machine.Facts:
+    """Return the facts of this machine, which a Mac takes about a second to find."""
+    return machine.facts()
 
 
 def git(root: Path, *args: str) -> str:

@@ -20,9 +20,8 @@ from autoresearch.report.console import PlainView
 from autoresearch.search import history
 from autoresearch.search.tuner.observations import observe
 from autoresearch.search.tuner.space import infer
-from autoresearch.system import machine
 from testbed.scripted import Scripted, ScriptedIdea
-from testbed.toy import HONEST
+from testbed.toy import HONEST, this_machine
 
 pytestmark = pytest.mark.slow
 
@@ -49,7 +48,7 @@ GPU_FAILS: ScriptedIdea = (
 def test_losers_are_stopped_and_one_in_eight_runs_on(
     repository: Path, toy_cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    learnt = toy_cache / "machines" / machine.facts().slug() / "noise.json"
+    learnt = toy_cache / "machines" / this_machine().slug() / "noise.json"
     learnt.parent.mkdir(parents=True, exist_ok=True)
     earlier_nights.save(learnt, TASK, "earlier", Noise(0.02, 8.0), EARLIER)
     options = Options(tag="toy", dataset="toy", profile="tiny", time_budget_s=1.0)

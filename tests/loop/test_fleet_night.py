@@ -23,10 +23,10 @@ from autoresearch.record import journal
 from autoresearch.record.git import Repository
 from autoresearch.record.night import Night
 from autoresearch.records import Candidate, Proposal, Set
-from autoresearch.system import machine
 from testbed.fleet_coordinator import fleet
 from testbed.local_pool import PATIENCE_S, LocalPool, ids
 from testbed.night_builder import A
+from testbed.toy import this_machine
 
 pytestmark = pytest.mark.slow
 OWN = "small-small-2"  # the class of a member that measures otherwise
@@ -81,7 +81,7 @@ def test_a_newcomer_runs_beside_the_baseline_and_the_members_of_a_class_validate
 ) -> None:
     both, together = threading.Barrier(2), {"final": 4, "repeat": 2, "newcomer": 2}
     numbers = {purpose: count() for purpose in together}
-    (toy_cache / "machines" / machine.facts().slug() / "noise.json").unlink()  # so that the baseline takes three runs
+    (toy_cache / "machines" / this_machine().slug() / "noise.json").unlink()  # so that the baseline takes three runs
 
     def score(key: str, job: Job) -> float:
         meets = job.purpose in together and (job.role == "baseline" or job.purpose == "final")

@@ -171,7 +171,7 @@ def test_a_sample_is_cheap() -> None:
     started = time.perf_counter()
     for _ in range(5):
         sample = machine.sample()
-    limit_s = 1.0 if sys.platform == "darwin" else 0.25
+    limit_s = 5.0 if sys.platform == "darwin" else 0.25
     assert time.perf_counter() - started < limit_s
     assert json.dumps(asdict(sample)) and sample.free_memory_mb > 0
 
