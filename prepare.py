@@ -307,6 +307,15 @@ class Failed(Exception):
         self.kind = kind
 
 
+def raise_what_failed() -> None:
+    """Raise RuntimeError where a GPU's work failed, with Metal's reason.
+
+    MLX may return from an evaluation though a part of its work was refused memory or ended by the watchdog, and leaves
+    zeros (ml-explore/mlx#3979). A wait for the whole stream raises the error.
+    """
+    mx.synchronize()
+
+
 def parameter_hash(model: nn.Module) -> str:
     return array_hash(dict(tree_flatten(model.parameters())))
 

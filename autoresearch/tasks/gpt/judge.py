@@ -119,6 +119,7 @@ def _scored(model: JudgesEnd, targets: np.ndarray) -> np.ndarray:
     flat, nats = targets.reshape(-1), np.empty(targets.size, np.float32)
     for start, logits in model.chunks(len(targets)):
         nats[start : start + len(logits)] = cross_entropies(logits, flat[start : start + len(logits)])
+    prepare.raise_what_failed()
     if not np.isfinite(nats).all():
         raise Failed("nonfinite", "the model returns logits that are not finite")
     return nats.reshape(targets.shape)

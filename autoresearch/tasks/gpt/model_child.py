@@ -58,7 +58,10 @@ def serve(judge: ModelsEnd, logits_of: Callable[[np.ndarray], mx.array]) -> None
             computing.append(logits_of(tokens))
             mx.async_eval(computing[-1])
         if tokens is None or len(computing) == PLACES:
-            judge.answer(plain(computing.popleft()))
+            logits = plain(computing.popleft())
+            if not computing:  # else the next evaluation raises it
+                prepare.raise_what_failed()
+            judge.answer(logits)
 
 
 def plain(logits: mx.array) -> np.ndarray[Any, Any]:

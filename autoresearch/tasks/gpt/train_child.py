@@ -35,6 +35,7 @@ def main(args: argparse.Namespace, emit: Reporter) -> None:
         raise Failed("interface", "train(model, run) returned without asking for run.batches(...)")
     parameters = dict(tree_flatten(model.parameters()))  # they are saved, whatever the candidate replaces later
     mx.eval(parameters)
+    prepare.raise_what_failed()
     emit("trained", steps=run._steps, peak_memory_mb=mx.get_peak_memory() / 2**20)
     emit("hashed", parameters=prepare.array_hash(parameters))
     emit.phase = "save"
