@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import re
 import shlex
-import unicodedata
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
@@ -55,15 +54,11 @@ def which_night(root: Path, repo: Repository, tag: str | None, say: Say, *, by_h
 
 
 def _check_case(tag: str, tags: Sequence[str]) -> None:
-    """Raise UsageError for a name that differs from another night's by case or by its encoding alone."""
-    same = next((other for other in tags if other != tag and _folded(other) == _folded(tag)), None)
+    """Raise UsageError for a name that differs from another night's by case alone."""
+    same = next((other for other in tags if other != tag and other.casefold() == tag.casefold()), None)
     if same is not None:
         why = f"there is a night {same}, and the disk of a Mac takes both names for one"
         raise UsageError(f"--tag {tag}: {why}. To go on with it: --tag {same}")
-
-
-def _folded(tag: str) -> str:
-    return unicodedata.normalize("NFC", tag).casefold()
 
 
 def _free(repo: Repository, tag: str) -> str:
