@@ -17,7 +17,7 @@ A recipe is a text in the form of a model's reply:
 
 SOURCE names the public record, and CLAIM the effect that it reports. Training's recipes are the files of catalogue/,
 which edit train_mlx.py and name no path. A declared task's are the files of its folder ideas/, in which SOURCE and
-CLAIM may be missing. Both are offered in the order of their files' names, "10-late-keys.txt" first.
+CLAIM may be missing. Both are offered in the order of their files' names, "10-smear.txt" first.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ def test_where_none_applies_it_says_why_and_is_not_asked() -> None:
     assert not Recipes().has_ideas(CONTEXT)
     with pytest.raises(
         ProposerError,
-        match="untried recipes clash with the present file, or repeat what was tried; late-keys: SEARCH block 1",
+        match="untried recipes clash with the present file, or repeat what was tried; smear: SEARCH block 1",
     ):
         Recipes().propose(CONTEXT)
     recipes, tuner = Recipes(), Tuner()
