@@ -14,7 +14,8 @@ from autoresearch.errors import SandboxError
 
 # The network's rules hold for Unix sockets too. By job creation, Apple events or Launch Services a process outside
 # could act for the candidate; the keychain and the pasteboard are asked through Mach services. A forked process could
-# outlive the run, since macOS has no process namespaces.
+# outlive the run, since macOS has no process namespaces. What is typed in a terminal could be read there. A script may
+# write to /dev/stderr, which is a descriptor that it has inherited.
 HEAD = """\
 (version 1)
 (allow default)
@@ -29,8 +30,11 @@ HEAD = """\
 (deny process-fork)
 (deny signal)
 (allow signal (target same-sandbox))
+(deny file-read-data (regex #"^/dev/tty"))
 (deny file-write*)
 (allow file-write* (literal "/dev/null"))
+(allow file-write-data
+  (literal "/dev/zero") (literal "/dev/stdout") (literal "/dev/stderr") (regex #"^/dev/fd/[0-9]+$"))
 """
 
 # Metal's compiler keeps a cache per program in the Darwin user cache folder: C/python3.11/com.apple.metal/... . Nothing

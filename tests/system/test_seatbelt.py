@@ -22,6 +22,7 @@ def test_the_seatbelt_profile_says_what_the_design_asks(tmp_path: Path) -> None:
     order = [
         "(deny file-write*)",
         '(allow file-write* (literal "/dev/null"))',
+        "(allow file-write-data",
         '(allow file-read* (subpath "/data"))',
         '(deny file-write* (subpath "/data"))',
         '(deny file-read-data file-read-xattr file-write* (subpath "/night"))',
@@ -29,6 +30,7 @@ def test_the_seatbelt_profile_says_what_the_design_asks(tmp_path: Path) -> None:
         '(allow file-read* file-write* (subpath "/night/7"))',
     ]
     assert [rules.index(rule) for rule in order] == sorted(rules.index(rule) for rule in order)
+    assert '(deny file-read-data (regex #"^/dev/tty"))' in rules  # what is typed in other terminals
     assert {"(deny process-fork)", "(deny signal)", "(deny sysctl-write)", "(deny lsopen)"} <= set(rules)
     assert '(deny mach-lookup\n  (global-name "com.apple.SecurityServer")' in profile  # the keychain
 

@@ -87,6 +87,11 @@ def test_a_command_that_cannot_start_has_no_use(place: Path) -> None:
     assert ended.code == 127 and ended.wall_s is None and "cannot start no-such-program" in ended.log
 
 
+def test_a_command_may_write_to_the_devices_that_stand_for_its_output(place: Path) -> None:
+    ended = python(place, "open('/dev/stdout', 'w').write('out'); open('/dev/stderr', 'w').write('err')")
+    assert (ended.code, ended.printed, ended.log) == (0, "out", "err")
+
+
 DETACHED = """
 import os, time
 if os.fork() == 0:
