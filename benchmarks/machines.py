@@ -245,6 +245,8 @@ def main(argv: Sequence[str]) -> int:
     options.add_argument("--minutes", type=float, metavar="M", help="stop after M minutes")
     options.add_argument("--folder", type=Path, help="where to work (default: a temporary folder, which stays)")
     args = options.parse_args(argv)
+    if not hasattr(os, "sched_setaffinity"):
+        options.error("a machine is given few cores here, to which only Linux pins a process")
     folder = (args.folder or Path(tempfile.mkdtemp(prefix="machines-"))).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     known = {machine.name: machine for machine in MACHINES}

@@ -12,6 +12,7 @@ from autoresearch.errors import AutoresearchError
 from autoresearch.loop.commands import setup
 from autoresearch.paths import Cache
 from autoresearch.system import machine
+from testbed.fake_ollama import FakeOllama
 from testbed.toy import git
 
 pytestmark = pytest.mark.slow
@@ -28,7 +29,7 @@ def test_ollama_is_asked_for_real(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.usefixtures("toy_cache")
 def test_the_training_has_the_constants_that_a_night_here_would_begin_with(
-    repository: Path, toy_data: Path, capsys: pytest.CaptureFixture[str]
+    repository: Path, toy_data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The file has a Mac's constants, too slow for a CPU; the failing toy prints those that it was given."""
     meta = json.loads((toy_data / "meta.json").read_text())
@@ -37,6 +38,8 @@ def test_the_training_has_the_constants_that_a_night_here_would_begin_with(
     end = toy.index(":\n", toy.index("def build_model")) + 2
     (repository / "train_mlx.py").write_text(f"{toy[:end]}    raise ValueError(f'{{LR=}}')\n{toy[end:]}")
     git(repository, "commit", "-q", "-am", "a toy that fails")
-    assert setup.doctor(repository, Namespace(task=None, dataset="toy", profile="tiny", no_sandbox=True)) != 0
+    with FakeOllama(models=[]) as fake:  # a person's own server is left alone
+        monkeypatch.setenv("OLLAMA_HOST", fake.url)
+        assert setup.doctor(repository, Namespace(task=None, dataset="toy", profile="tiny", no_sandbox=True)) != 0
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("✗ training: ")]
     assert "LR=0.125" in line
