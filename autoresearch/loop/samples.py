@@ -91,7 +91,8 @@ def run_with_checkpoint(layout: Layout, x: Experiment) -> int:
     there = [k for k in good if (layout.run(x.n, k) / CHECKPOINT).is_file()]
     if there:
         return max(there)
-    there = sorted({int(path.parents[1].name) for path in layout.folder.glob(f"[0-9]*/run-*/{CHECKPOINT}")})
+    checkpoints = layout.folder.glob(f"[0-9]*/run-*/{CHECKPOINT}")
+    there = sorted({int(n) for path in checkpoints if (n := path.parents[1].name).isdecimal()})
     kept = f"there are checkpoints of {', '.join(f'#{n}' for n in there)}" if there else "there are none"
     raise UsageError(f"experiment {x.n} has no checkpoint ({x.verdict or x.status}); {kept}")
 

@@ -175,8 +175,18 @@ class Branch:
         return [place for place in found if place.unfinished() is None]
 
 
+def is_tag(name: str) -> bool:
+    """Return whether a name can be a branch's and a folder's.
+
+    >>> [name for name in ("nov23-b", "nov23 copy", "../x", "x.lock", "") if is_tag(name)]
+    ['nov23-b']
+    """
+    whole = re.fullmatch(r"\w[\w.+-]*", name) is not None and len(name.encode()) <= 100
+    return whole and ".." not in name and not name.endswith((".", ".lock"))
+
+
 def check_tag(tag: str) -> None:
-    """Raise UsageError for a name that cannot be a branch's and a folder's, e.g. "a b", "../x", "x.lock", ""."""
-    if not re.fullmatch(r"\w[\w.+-]*", tag) or ".." in tag or tag.endswith((".", ".lock")) or len(tag.encode()) > 100:
+    """Raise UsageError for a name that is no tag."""
+    if not is_tag(tag):
         shown = printable(tag[:100])
         raise UsageError(f"--tag {shown!r} cannot name a night: letters, digits, dots and dashes, e.g. nov23-b")

@@ -21,6 +21,7 @@ from typing import Any, Self
 from autoresearch.errors import JournalError
 from autoresearch.files import sync, sync_folder, write_atomic
 from autoresearch.paths import EDITABLE, JOURNAL, Layout, runs_folder
+from autoresearch.record.branch import is_tag
 from autoresearch.record.codec import VERSION, decode, decode_all, encode, mend, seal
 from autoresearch.record.events import Event
 from autoresearch.record.night import Experiment, Night
@@ -28,9 +29,12 @@ from autoresearch.record.replay import apply
 
 
 def nights(root: Path) -> list[str]:
-    """Return the tags of the nights of a checkout, the one that was written last at the end."""
+    """Return the tags of the nights of a checkout, the one that was written last at the end.
+
+    A folder whose name is no tag, such as a copy "nov23 copy", is no night.
+    """
     found = sorted(runs_folder(root).glob(f"*/{JOURNAL}"), key=lambda path: path.stat().st_mtime)
-    return [path.parent.name for path in found]
+    return [path.parent.name for path in found if is_tag(path.parent.name)]
 
 
 def read(layout: Layout) -> Night:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from datetime import date
 from pathlib import Path
 
@@ -74,6 +75,12 @@ def test_a_name_that_a_disk_takes_for_another_night_s_is_refused(checkout: Path,
     with pytest.raises(UsageError, match=f"there is a night {there}, .* To go on with it: --tag {there}"):
         start.which_night(checkout, repo, asked, silent)
     assert start.which_night(checkout, repo, there, silent) == there
+
+
+def test_a_copy_of_a_night_s_folder_is_no_night(checkout: Path) -> None:
+    begun(checkout, "old", closed=None)
+    shutil.copytree(checkout / "runs" / "old", checkout / "runs" / "old copy")
+    assert start.which_night(checkout, Repository.at(checkout), None, silent) == "old"
 
 
 def test_a_tag_and_the_branch_of_a_night_say_which_one(checkout: Path) -> None:
