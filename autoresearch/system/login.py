@@ -152,7 +152,8 @@ def unit(root: Path, argv: Sequence[str], env: Mapping[str, str]) -> bytes:
 
 def environment(argv: Sequence[str], env: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of the loop, from the one that `install` runs in; a login starts with nearly none."""
-    given = [p for p in env.get("PATH", "").split(os.pathsep) if Path(p).is_absolute() and Path(p).is_dir()]
+    folders = [p for p in env.get("PATH", "").split(os.pathsep) if Path(p).is_absolute()]
+    given = [p for p in folders if os.path.isdir(p)]  # noqa: PTH112 - pathlib raises for one that may not be entered
     own = [str(Path(argv[0]).parent)] if argv and Path(argv[0]).is_absolute() else []
     path = os.pathsep.join(dict.fromkeys([*own, *given, *SYSTEM_PATH]))
     settings = {name: text for name in INHERITED if (text := value(name, env)) is not None}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import plistlib
 import re
 import shutil
@@ -98,6 +99,14 @@ def test_installing_twice_is_installing_once_and_uninstalling_leaves_nothing(
 def test_every_checkout_has_a_login_item_of_its_own(tmp_path: Path) -> None:
     first, second = (login.login_item(tmp_path / name, ["true"], system="Darwin").path for name in ("a", "b"))
     assert first != second and first == login.login_item(tmp_path / "a", ["other"], system="Darwin").path
+
+
+def test_a_folder_of_the_path_that_may_not_be_entered_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "locked" / "bin").mkdir(parents=True)
+    (tmp_path / "locked").chmod(0)
+    found = login.environment([], {"PATH": f"{tmp_path}/locked/bin:/usr/bin"})["PATH"].split(":")
+    (tmp_path / "locked").chmod(0o700)
+    assert "/usr/bin" in found and (f"{tmp_path}/locked/bin" in found) == (os.geteuid() == 0)
 
 
 def test_elsewhere_it_is_refused(tmp_path: Path) -> None:

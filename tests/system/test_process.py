@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -178,12 +179,15 @@ def test_the_log_holds_both_streams_and_a_flood_does_not_block(start: Callable[.
     assert len(text) < 5100
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
-def test_a_full_disk_ends_the_log_and_not_the_child(tmp_path: Path) -> None:
-    code = SEND + "print('x' * 100_000, flush=True); send(type='result')"
-    with Child(python(code), cwd=tmp_path, env=os.environ, log_path=Path("/dev/full")) as child:
-        assert [event for _, event in child.events()] == [{"type": "result"}]
-    assert child.returncode == 0
+def test_a_full_disk_ends_the_log_and_not_the_child(start: Callable[..., Child], tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with start(SEND + "print('x' * 100_000, flush=True); send(type='result')") as child:
+            assert [event for _, event in child.events()] == [{"type": "result"}]
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert child.returncode == 0 and (tmp_path / "log").read_bytes() == b"x" * 1000
 
 
 # --- ending a child -------------------------------------------------------------------------------------------------
