@@ -184,7 +184,7 @@ def _interpreter() -> list[Path]:
     own = [sys.prefix, sys.base_prefix, str(real(Path(sys.executable)).parent)]
     libraries = os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep)
     places = [Path(p) for p in (*own, *sys.path, *libraries)]
-    places = [p for p in places if p.is_absolute() and p.exists()]
+    places = [p for p in places if p.is_absolute() and os.path.exists(p)]  # noqa: PTH110 - pathlib raises in locked ones
     return [p for p in places if not any(folder.is_relative_to(real(p)) for folder in (CHECKOUT, Path.cwd()))]
 
 
