@@ -49,8 +49,10 @@ def look(seconds: float = LOOK_S) -> Load:
     time.sleep(seconds)
     took = time.monotonic() - start
     cores = max(0.0, others_cpu_s() - before) / took
-    used = Counter({name: cpu_s - programs[name] for name, cpu_s in _programs().items() if name in programs})
-    busiest = [(name, cpu_s / took) for name, cpu_s in used.most_common(SHOWN) if cpu_s / took >= LEAST_CORES]
+    used: dict[str, float] = {}
+    for pid, (name, cpu_s) in _programs().items():
+        used[name] = used.get(name, 0.0) + cpu_s - programs.get(pid, (name, cpu_s))[1]
+    busiest = [(name, cpu_s / took) for name, cpu_s in Counter(used).most_common(SHOWN) if cpu_s / took >= LEAST_CORES]
     return Load(cores, psutil.cpu_count() or 1, tuple(busiest))
 
 
@@ -75,14 +77,14 @@ def share(before: MachineState, after: MachineState) -> float | None:
     return min(1.0, max(0.0, (after.others_cpu_s - before.others_cpu_s) / (after.monotonic - before.monotonic)))
 
 
-def _programs() -> Counter[str]:
-    """Return the CPU seconds of the running programs by name, without this one; others' are hidden on some systems."""
+def _programs() -> dict[int, tuple[str, float]]:
+    """Return names and CPU seconds of running programs by id, without this one; others' are hidden on some systems."""
     import psutil
 
-    found: Counter[str] = Counter()
+    found: dict[int, tuple[str, float]] = {}
     for one in psutil.process_iter(["pid", "name", "cpu_times"]):
         with contextlib.suppress(psutil.Error, TypeError):
             times = one.info["cpu_times"]
             if times is not None and one.pid != psutil.Process().pid:
-                found[one.info["name"]] += times.user + times.system
+                found[one.pid] = (str(one.info["name"]), float(times.user + times.system))
     return found
