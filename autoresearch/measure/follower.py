@@ -86,6 +86,9 @@ class Follower:
     def _take(self, at: float, said: ChildEvent) -> None:
         outcome = self.outcome
         self._watch_clock()
+        if at > self.deadline:
+            outcome.failure = _too_late(self.phase, self.limits[self.phase])
+            return
         try:
             event = child_events.read(self.name, said)
             event = self.timekeeper.counted(event, at, outcome) if self.timekeeper is not None else event

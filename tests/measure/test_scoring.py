@@ -31,6 +31,6 @@ def test_val_bpb_is_the_formula_and_a_probe_moves_nothing(toy_data: Path, tmp_pa
     failed = experiment.evaluate(bench, source, run, 1, "val").failure  # tried row by row as well
     assert failed is not None and failed.kind == "memory" and "metal" in failed.message
     assert "train_mlx.py" in failed.detail
-    slow = replace(bench, startup_limit_s=0.0, save_limit_s=0.0)
+    slow = replace(bench, startup_limit_s=-60.0, save_limit_s=0.0)  # before it begins, however fast it is
     late = experiment.evaluate(slow, source, run, 1, "val").failure
     assert late is not None and late.kind == "startup"
