@@ -27,11 +27,10 @@ from autoresearch.paths import Layout
 from autoresearch.records import Context, Proposal, Set
 from autoresearch.report.console import PlainView
 from autoresearch.search.proposer import BaseProposer
-from autoresearch.system import machine
 from autoresearch.system.exits import exit_code
 from testbed.given import GivenTask
 from testbed.starter import ALONE, serve
-from testbed.toy import META
+from testbed.toy import META, this_machine
 
 ONE_GOOD_IN = "ONE_GOOD_IN"  # in the environment: one of how many ideas is good
 VERSIONS = {"mlx": "1", "harness": "h"}
@@ -101,7 +100,7 @@ def fleet(root: Path, pool: Pool, said: list[str], **options: Any) -> Fleet:
 
 def task(root: Path) -> LedTask:
     bench: Any = type("Bench", (), {"budget_s": 1.0})
-    return LedTask(Layout(root, "fleet"), bench, META, machine.facts())
+    return LedTask(Layout(root, "fleet"), bench, META, this_machine())
 
 
 def main(line: str, root: str, experiments: str, ttl_s: str) -> int:

@@ -8,10 +8,11 @@ from autoresearch import jsonable
 from autoresearch.fleet.admission import Hello, Welcome, class_of, refusal
 from autoresearch.records import TaskFacts
 from autoresearch.system import machine
+from testbed.toy import this_machine
 
 TASK = TaskFacts(dataset="climbmix", profile="mac", fingerprint="5f2a", budget_s=300.0)
 WELCOME = Welcome(TASK, {"mlx": "0.32.4", "python": "3.12.4", "harness": "ab12"})
-HELLO = Hello("mini", "1f", machine.facts().to_dict(), TASK, {"mlx": "0.32.9", "python": "3.12.1", "harness": "ab12"})
+HELLO = Hello("mini", "1f", this_machine().to_dict(), TASK, {"mlx": "0.32.9", "python": "3.12.1", "harness": "ab12"})
 
 
 def test_minor_versions_of_python_and_mlx_may_differ_in_their_last_number() -> None:
@@ -44,7 +45,7 @@ def test_data_of_the_same_content_may_have_another_name() -> None:
 
 
 def test_a_machine_s_facts_survive_the_way_and_name_its_class() -> None:
-    here = machine.facts()
+    here = this_machine()
     there = machine.Facts.from_dict(jsonable.from_json(Hello, jsonable.to_json(HELLO)).facts)
     assert class_of(there) == class_of(here) == here.slug()
     assert there.cpu_levels == here.cpu_levels and there.gpu == here.gpu

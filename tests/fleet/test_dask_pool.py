@@ -21,12 +21,12 @@ from autoresearch.fleet.admission import Welcome
 from autoresearch.fleet.dask_pool import DaskPool
 from autoresearch.fleet.job import Job
 from autoresearch.fleet.pool import StoppedError
-from autoresearch.system import machine
 from testbed.fleet_evidence import overlaps, read_trainings
 from testbed.fleet_member import FACTS, LOG, VERSIONS, keep_joining
+from testbed.toy import this_machine
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
-CLASS = machine.facts().slug()
+CLASS = this_machine().slug()
 Printed = pytest.CaptureFixture[str]
 
 

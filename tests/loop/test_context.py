@@ -14,10 +14,10 @@ from autoresearch.record.night import Experiment
 from autoresearch.records import Proposal
 from autoresearch.report.console import PlainView
 from autoresearch.search.policy import DEEP_PLATEAU
-from autoresearch.system import machine
 from testbed.night_builder import GELU, NightBuilder, set_to
+from testbed.toy import this_machine
 
-HERE = replace(machine.facts(), chip="Apple M4 Pro", gpu_cores=20, memory_mb=24576, os="macOS 26.2")
+HERE = replace(this_machine(), chip="Apple M4 Pro", gpu_cores=20, memory_mb=24576, os="macOS 26.2")
 
 
 def test_the_incumbent_its_history_and_the_brief(tmp_path: Path) -> None:

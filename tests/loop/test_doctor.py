@@ -20,10 +20,10 @@ from autoresearch.system import login as login_item
 from autoresearch.system.load import Load
 from autoresearch.system.locks import hold
 from testbed.recorded import replay
-from testbed.toy import ROOT, write_toy_data
+from testbed.toy import ROOT, this_machine, write_toy_data
 
 EMAIL = "config", "user.email"
-HERE = machine.facts()
+HERE = this_machine()
 
 
 def git(folder: Path, *args: str) -> None:

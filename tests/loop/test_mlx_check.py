@@ -13,6 +13,7 @@ from autoresearch.loop.checkup import FINE, PROBLEM, Check, Host
 from autoresearch.loop.mlx_check import check_mlx
 from autoresearch.system import machine
 from testbed.recorded import replay
+from testbed.toy import this_machine
 
 M4_PRO = machine.facts(replay("mac-mini-m4-pro"), "Darwin")
 M5 = replace(M4_PRO, chip="Apple M5", os="macOS 26.1")
@@ -34,7 +35,7 @@ def check(folder: Path, facts: machine.Facts, printed: str = "", error: str = ""
 
 
 def test_mlx_here(tmp_path: Path) -> None:
-    (found,) = check_mlx(Host(tmp_path, machine.facts(), cache=tmp_path))
+    (found,) = check_mlx(Host(tmp_path, this_machine(), cache=tmp_path))
     assert found.level is FINE and ("on Metal" in found.message or "on the CPU" in found.message)
 
 

@@ -14,9 +14,9 @@ from autoresearch.records import Proposer
 from autoresearch.search import choose as choice
 from autoresearch.search.hybrid import Hybrid
 from autoresearch.search.recipes.recipe import catalogue
-from autoresearch.system import machine
 from testbed import declared_context as declared
 from testbed.fake_ollama import MODEL, FakeOllama
+from testbed.toy import this_machine
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tup
         monkeypatch.setenv("AUTORESEARCH_CACHE", str(tmp_path))
         monkeypatch.setenv("PATH", str(tmp_path))
         said: list[str] = []
-        facts = replace(machine.facts(), memory_mb=16 * 1024)
+        facts = replace(this_machine(), memory_mb=16 * 1024)
         return choice.choose(choice.ProposerOptions(program=program, **wanted), facts, said.append), said
 
     return choose

@@ -11,9 +11,8 @@ import pytest
 from autoresearch.errors import AutoresearchError
 from autoresearch.loop.commands import setup
 from autoresearch.paths import Cache
-from autoresearch.system import machine
 from testbed.fake_ollama import FakeOllama
-from testbed.toy import git
+from testbed.toy import git, this_machine
 
 pytestmark = pytest.mark.slow
 
@@ -21,7 +20,7 @@ pytestmark = pytest.mark.slow
 def test_ollama_is_asked_for_real(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("OLLAMA_HOST", "http://127.0.0.1:9")
-    ready, said = setup.find_model(machine.facts(), Cache(tmp_path))
+    ready, said = setup.find_model(this_machine(), Cache(tmp_path))
     assert not ready and "no local model" in said and "then: ollama pull " in said
     with pytest.raises(AutoresearchError, match=r"For this machine's \d+ GB: install Ollama .* then: ollama pull \w"):
         setup.models(tmp_path, Namespace(model=None))

@@ -7,16 +7,15 @@ import sys
 
 import pytest
 
-from autoresearch.system import machine
 from autoresearch.tasks.gpt import roofline
-from testbed.toy import ROOT
+from testbed.toy import ROOT, this_machine
 
 
 @pytest.mark.slow
 def test_the_roofline_is_measured_by_a_child() -> None:
     found = roofline.measure({"MLX_DISABLE_COMPILE": "1"})
     assert found.tflops["float32"] > 0 and found.bandwidth_gb_s > 0 and found.compile_s is None
-    assert "steps are not compiled here" in found.table(machine.facts())
+    assert "steps are not compiled here" in found.table(this_machine())
 
 
 @pytest.mark.slow

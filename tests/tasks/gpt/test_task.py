@@ -8,12 +8,11 @@ from autoresearch.errors import AutoresearchError
 from autoresearch.measure.workbench import Workbench
 from autoresearch.paths import DataFolder, Layout
 from autoresearch.records import Measurement
-from autoresearch.system import machine
 from autoresearch.system.sandbox import select
 from autoresearch.tasks.gpt.data.prepared import load_meta
 from autoresearch.tasks.gpt.task import GptTask
 from autoresearch.tasks.task import Task
-from testbed.toy import write_toy_data
+from testbed.toy import this_machine, write_toy_data
 
 
 @pytest.fixture
@@ -21,7 +20,7 @@ def task(tmp_path: Path) -> GptTask:
     env = {"MLX_DISABLE_COMPILE": "1"}
     data = write_toy_data(tmp_path / "data" / "toy" / "tiny")
     bench = Workbench((), DataFolder(data), 300.0, select(allow_none=True), env=env)
-    return GptTask(Layout(tmp_path, "nov23"), bench, load_meta(data), machine.facts())
+    return GptTask(Layout(tmp_path, "nov23"), bench, load_meta(data), this_machine())
 
 
 def test_candidates_are_limited_by_the_baseline(task: GptTask) -> None:
