@@ -28,8 +28,9 @@ SMALL = {
     "DEVICE_BATCH_SIZE": 4,
     "COMPUTE_DTYPE": "float32",  # on a GPU, too, where the default is not exact enough to be compared
 }
+ON_METAL = mx.metal.is_available() and mx.default_device() == mx.gpu
 # MLX rotates with Metal's fast sine and cosine, whose error may be 2**-13: times a tolerance where rotations count.
-SLACK = 20.0 if mx.metal.is_available() and mx.default_device() == mx.gpu else 1.0
+SLACK = 20.0 if ON_METAL else 1.0
 
 frees_at_once = pytest.mark.skipif(
     mx.default_device() == mx.gpu,

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import prepare
-from testbed.trainer_support import SOURCE, trainer
+from testbed.trainer_support import ON_METAL, SOURCE, trainer
 
 WEIGHT = mx.random.normal((11, 8), key=mx.random.key(1))
 TARGETS = mx.random.randint(0, 11, (2, 40), key=mx.random.key(2))
@@ -71,7 +71,8 @@ PAIRS = {  # what ops spells out, the same by plain operations, the shapes of th
 
 def test_the_cap_and_the_powers_hold_at_the_ends_of_float32() -> None:
     ends = mx.array([-mx.inf, -1e30, -200.0, -1e-30, 0.0, 1e-30, 200.0, 1e30, mx.inf])
-    np.testing.assert_allclose(np.array(prepare.soft_cap(ends, 15.0)), 15 * np.tanh(np.array(ends) / 15), atol=5e-6)
+    atol, expected = (5e-6 if ON_METAL else 2e-6), 15 * np.tanh(np.array(ends) / 15)
+    np.testing.assert_allclose(np.array(prepare.soft_cap(ends, 15.0)), expected, atol=atol)
     assert prepare.ops._softmax(ends[:-1]).tolist() == [0.0] * 7 + [1.0]
     assert mx.isnan(prepare.soft_cap(mx.array(mx.nan), 15.0)).item()
 
