@@ -19,7 +19,7 @@ from dataclasses import replace
 from typing import Any
 
 from autoresearch.errors import AutoresearchError, ProposerError
-from autoresearch.loop import checkup, doctor
+from autoresearch.loop import checkup, doctor, mlx_check
 from autoresearch.paths import Cache
 from autoresearch.search.llm.installed import installed
 from autoresearch.search.llm.model_choice import choose_model
@@ -153,7 +153,7 @@ def display_asleep(case: StepCase, asked: bool) -> Iterator[StepCase | str]:
 def checked(facts: machine.Facts) -> list[str]:
     """Return what the doctor says of MLX and of the sandbox."""
     lines = []
-    for check in (doctor.check_mlx, doctor.check_sandbox):
+    for check in (mlx_check.check_mlx, doctor.check_sandbox):
         try:
             lines += [checkup.line(found) for found in check(checkup.Host(ROOT, facts))]
         except AutoresearchError as error:

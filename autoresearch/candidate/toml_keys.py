@@ -46,7 +46,7 @@ def assign(source: str, name: str, literal: str) -> str:
     same = repr(_written(literal)) == repr(value) and not any(sign in literal for sign in "#\n\r")
     text = literal.strip() if same else spelled(value, "")
     path = next(path for found, path, _ in keys.named(document) if found == name)
-    reduce(lambda table, key: table[key], path[:-1], document)[path[-1]] = value
+    _at(document, path[:-1])[path[-1]] = value
     for before, after in _around(source, path):
         changed = f"{before}{text}{after}"
         if _says(changed, document):

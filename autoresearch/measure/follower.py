@@ -72,8 +72,7 @@ class Follower:
                     break
                 now = time.monotonic()
                 self._watch_clock()
-                if outcome.failure is None and now > self.deadline:
-                    outcome.failure = _too_late(self.phase, self.limits[self.phase])
+                outcome.failure = outcome.failure or self._overdue(now)
                 if outcome.failure is None and now - looked > LOOK_S:
                     looked, outcome.failure = now, self._excess()
         outcome.ended = time.monotonic()
@@ -86,8 +85,8 @@ class Follower:
     def _take(self, at: float, said: ChildEvent) -> None:
         outcome = self.outcome
         self._watch_clock()
-        if at > self.deadline:
-            outcome.failure = _too_late(self.phase, self.limits[self.phase])
+        if (overdue := self._overdue(at)) is not None:
+            outcome.failure = overdue
             return
         try:
             event = child_events.read(self.name, said)
@@ -111,6 +110,10 @@ class Follower:
         else:
             outcome.failure = self.judge(event)
         self.listen(event)
+
+    def _overdue(self, now: float) -> Failure | None:
+        """Return a failure where what the present phase has to bring did not come by its deadline."""
+        return _too_late(self.phase, self.limits[self.phase]) if now > self.deadline else None
 
     def _patience_s(self) -> float:
         return PATIENCE_S if self.timekeeper is None else self.timekeeper.patience_s(PATIENCE_S)

@@ -53,6 +53,7 @@ def tidy(folder: Path, keep: Sequence[str]) -> None:
 
 
 def _patiently(command: Sequence[str | Path]) -> None:
+    """Run a command that may take minutes in a large folder; what it cannot do is left."""
     with contextlib.suppress(CommandError):
         run(command, timeout=300, check=False)
 

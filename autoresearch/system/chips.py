@@ -31,7 +31,7 @@ def peak_tflops(facts: Facts, dtype: str) -> float | None:
     multiplies float32 as well, with ten bits, for which no speed is published.
     """
     name = _chip(facts)
-    generation = name.split()[0] if name else ""
+    generation = _generation(name)
     if generation not in GPU_GHZ or not facts.gpu_cores or dtype not in ("float32", "float16", "bfloat16"):
         return None
     ghz = BASE_M1_GHZ if name == "M1" else GPU_GHZ[generation]
@@ -46,8 +46,7 @@ def newer_macos(facts: Facts) -> str | None:
 
     The package for macOS 26 counts on 26.2, and is installed on 26.0 and 26.1 as well (ml-explore/mlx#4525).
     """
-    generation = (_chip(facts) or "").split(" ")[0]
-    needed = generation in MATRIX_UNITS and (26,) <= _release(facts.os) < MATRIX_UNITS_MACOS
+    needed = _generation(_chip(facts)) in MATRIX_UNITS and (26,) <= _release(facts.os) < MATRIX_UNITS_MACOS
     return f"macOS {'.'.join(map(str, MATRIX_UNITS_MACOS))}" if needed else None
 
 
@@ -63,6 +62,11 @@ def _chip(facts: Facts) -> str | None:
     """Return the chip's name without its maker: "Apple M4 Pro" -> "M4 Pro"."""
     match = re.search(r"Apple (M\d+(?: (?:Pro|Max|Ultra))?)", facts.chip)
     return match[1] if match else None
+
+
+def _generation(chip: str | None) -> str:
+    """Return the generation of a chip, "" where it is not known: "M4 Pro" -> "M4"."""
+    return chip.split()[0] if chip else ""
 
 
 def _release(os_name: str) -> tuple[int, ...]:
